@@ -1,0 +1,23 @@
+"""What is predicted, and how a request becomes arrays. Needs numpy only."""
+
+from edgerec.tasks.history import History, encode_history
+from edgerec.tasks.past import Past, past_names, past_numbers, summarize_past
+from edgerec.tasks.request import Categorical, Encoded, Numeric, RequestEncoder, standardize
+from edgerec.tasks.spec import Task, binary_tasks, scored_tasks
+
+__all__ = [
+    "Categorical",
+    "Encoded",
+    "History",
+    "Numeric",
+    "Past",
+    "RequestEncoder",
+    "Task",
+    "binary_tasks",
+    "encode_history",
+    "past_names",
+    "past_numbers",
+    "scored_tasks",
+    "standardize",
+    "summarize_past",
+]

@@ -1,0 +1,88 @@
+"""The user's own past as numbers: rates of each binary task, counts, times. One function for training and device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgerec.tasks.history import Float, Int
+
+MS_PER_DAY = 86_400_000.0
+SMOOTHING = 20.0
+"""Events at the population's rate that are added to a user's own; KuaiRand's users have 14 rows on average."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """Sums over the earlier events of R requests: all that `past_numbers` needs besides the present time.
+
+    Attributes:
+        events, visits: float64 (R,), number of events and of distinct event times.
+        first_ms, last_ms: int64 (R,), 0 where there is no event.
+        positives: float64 (R, B), events whose binary task b was positive.
+    """
+
+    events: npt.NDArray[np.float64]
+    visits: npt.NDArray[np.float64]
+    first_ms: Int
+    last_ms: Int
+    positives: npt.NDArray[np.float64]
+
+
+def summarize_past(request: Int, kind: Int, time_ms: Int, n_requests: int, n_binary: int) -> Past:
+    """Sum up the events of each request; shapes as in `encode_history`."""
+    order = np.lexsort((time_ms, request))
+    request, kind, time_ms = request[order], kind[order], time_ms[order]
+    new_visit = np.ones(len(request))
+    new_visit[1:] = (request[1:] != request[:-1]) | (time_ms[1:] != time_ms[:-1])
+    events = np.bincount(request, minlength=n_requests).astype(np.float64)
+    end = np.cumsum(events).astype(np.int64)
+    start = end - events.astype(np.int64)
+    some = events > 0
+    first_ms, last_ms = np.zeros(n_requests, np.int64), np.zeros(n_requests, np.int64)
+    first_ms[some], last_ms[some] = time_ms[start[some]], time_ms[end[some] - 1]
+    positives = [np.bincount(request, (kind >> b) & 1, n_requests) for b in range(n_binary)]
+    return Past(
+        events=events,
+        visits=np.bincount(request, new_visit, n_requests),
+        first_ms=first_ms,
+        last_ms=last_ms,
+        positives=np.array(positives, np.float64).reshape(n_binary, n_requests).T,
+    )
+
+
+def past_names(binary: Sequence[str]) -> list[str]:
+    """Names of the columns of `past_numbers`, in order."""
+    base = ["events", "visits", "days_since_last", "days_since_first", "visit_gap_days", "overdue"]
+    return base + [f"{kind}.{task}" for task in binary for kind in ("rate", "positives")]
+
+
+def past_numbers(past: Past, now_ms: Int, rates: npt.NDArray[np.float64]) -> Float:
+    """Turn sums into model inputs of order one; a user without events gets zeros.
+
+    Args:
+        now_ms: int64 (R,), time of each request.
+        rates: float64 (B,), the population's rate of each binary task, in (0, 1).
+    Returns:
+        float32 (R, 6 + 2B): log counts, log days, the gap between visits and how far it is exceeded; then for
+        each binary task the log-odds of its smoothed rate against the population's, and its log count.
+    """
+    some = past.events > 0
+    since_last = np.where(some, np.maximum(now_ms - past.last_ms, 0), 0) / MS_PER_DAY
+    since_first = np.where(some, np.maximum(now_ms - past.first_ms, 0), 0) / MS_PER_DAY
+    gap = (past.last_ms - past.first_ms) / MS_PER_DAY / np.maximum(past.visits - 1, 1)
+    columns = [
+        np.log1p(past.events),
+        np.log1p(past.visits),
+        np.log1p(since_last),
+        np.log1p(since_first),
+        np.log1p(gap),
+        np.log1p(since_last / (gap + 1.0)),
+    ]
+    smoothed = (past.positives + SMOOTHING * rates) / (past.events + SMOOTHING)[:, None]
+    odds = np.log(smoothed / (1 - smoothed)) - np.log(rates / (1 - rates))
+    own = np.stack([odds, np.log1p(past.positives)], axis=2).reshape(len(some), -1)
+    return np.concatenate([np.stack(columns, axis=1), own], axis=1).astype(np.float32)

@@ -1,0 +1,162 @@
+"""From a request (time, context, user attributes, past events) to the arrays that teacher, student and graph read.
+
+The encoder is plain JSON in the dataset's description and in a bundle's manifest, so that training and the device
+cannot disagree about an index or a mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+
+from edgerec.tasks.history import Float, History, Int, encode_history
+from edgerec.tasks.past import Past, past_names, past_numbers, summarize_past
+
+Source = Literal["context", "user", "time"]
+
+CLIP = 5.0
+"""Standardised numbers are cut here, in standard deviations: one wild value must not decide a score."""
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """A column of names; ``values[i]`` has index i + 1, everything else index 0."""
+
+    name: str
+    source: Source
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Numeric:
+    """A column of numbers, standardised by the training rows' mean and deviation; missing becomes 0."""
+
+    name: str
+    source: Source
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The arrays of one request, named as the graph's inputs; L = len(history), C and M as in the manifest."""
+
+    history: Int
+    history_kind: Int
+    history_count: Float
+    history_age_h: Float
+    history_interval_h: Float
+    context_categorical: Int
+    context_numeric: Float
+
+
+@dataclass(frozen=True)
+class RequestEncoder:
+    """How a request becomes arrays.
+
+    Attributes:
+        binary: names of the binary tasks, the bits of an event's kind.
+        rates: the population's rate of each of them.
+        max_history: distinct past items that are kept.
+        timezone: IANA name in which "hour" and "weekday" of source "time" are read.
+    """
+
+    binary: tuple[str, ...]
+    rates: tuple[float, ...]
+    max_history: int
+    timezone: str = "UTC"
+    categorical: tuple[Categorical, ...] = ()
+    numeric: tuple[Numeric, ...] = ()
+    _index: dict[str, dict[str, int]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        index = {c.name: {v: i + 1 for i, v in enumerate(c.values)} for c in self.categorical}
+        object.__setattr__(self, "_index", index)
+
+    @property
+    def numeric_names(self) -> list[str]:
+        """Columns of ``context_numeric``: the user's own past first, then `numeric`."""
+        return past_names(self.binary) + [n.name for n in self.numeric]
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest's "inputs"."""
+        return {
+            "history": {"max_items": self.max_history, "kinds": list(self.binary)},
+            "past": {"rates": dict(zip(self.binary, self.rates, strict=True))},
+            "timezone": self.timezone,
+            "categorical": [{"name": c.name, "source": c.source, "values": list(c.values)} for c in self.categorical],
+            "numeric": [{"name": n.name, "source": n.source, "mean": n.mean, "std": n.std} for n in self.numeric],
+        }
+
+    @classmethod
+    def from_json(cls, inputs: Mapping[str, Any]) -> RequestEncoder:
+        """The inverse of `to_json`."""
+        kinds = tuple(inputs["history"]["kinds"])
+        return cls(
+            binary=kinds,
+            rates=tuple(inputs["past"]["rates"][k] for k in kinds),
+            max_history=inputs["history"]["max_items"],
+            timezone=inputs["timezone"],
+            categorical=tuple(Categorical(c["name"], c["source"], tuple(c["values"])) for c in inputs["categorical"]),
+            numeric=tuple(Numeric(n["name"], n["source"], n["mean"], n["std"]) for n in inputs["numeric"]),
+        )
+
+    def past(self, request: Int, item: Int, kind: Int, time_ms: Int, n_requests: int) -> tuple[History, Past]:
+        """History and sums of R requests from their flat events (shapes as in `encode_history`); time-free."""
+        history = encode_history(request, item, kind, time_ms, n_requests, self.max_history)
+        return history, summarize_past(request, kind, time_ms, n_requests, len(self.binary))
+
+    def categories(self, values: Mapping[str, object], now_ms: int) -> Int:
+        """Indices of one request's categorical inputs, int64 (C,); a missing or unknown value is 0."""
+        clock = self._clock(now_ms) if any(c.source == "time" for c in self.categorical) else {}
+        found = []
+        for column in self.categorical:
+            if column.source == "time":
+                found.append(clock[column.name] + 1)
+            else:
+                value = values.get(column.name)
+                found.append(0 if value is None else self._index[column.name].get(str(value), 0))
+        return np.array(found, np.int64)
+
+    def numbers(self, past: Past, now_ms: Int, values: npt.NDArray[np.float64] | None = None) -> Float:
+        """``context_numeric`` of R requests, float32 (R, M); `values` raw (R, len(numeric)), NaN where missing."""
+        own = past_numbers(past, now_ms, np.array(self.rates, np.float64))
+        if not self.numeric or values is None:
+            return own
+        return np.concatenate([own, standardize(values, self.numeric)], axis=1)
+
+    def encode(self, history: History, past: Past, now_ms: int, values: Mapping[str, object]) -> Encoded:
+        """The arrays of one request from its `past` and the values of its context and user columns, by name."""
+        now = np.array([now_ms], np.int64)
+        raw = np.array([[_number(values.get(n.name)) for n in self.numeric]], np.float64)
+        return Encoded(
+            history=history.item,
+            history_kind=history.kind,
+            history_count=history.count,
+            history_age_h=history.age_h(now),
+            history_interval_h=history.interval_h,
+            context_categorical=self.categories(values, now_ms),
+            context_numeric=self.numbers(past, now, raw)[0],
+        )
+
+    def _clock(self, now_ms: int) -> dict[str, int]:
+        local = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(ZoneInfo(self.timezone))
+        return {"hour": local.hour, "weekday": local.weekday()}
+
+
+def standardize(values: npt.NDArray[np.float64], columns: Sequence[Numeric]) -> Float:
+    """(value - mean) / std, cut at `CLIP`, 0 where missing; (R, n) -> float32 (R, n)."""
+    mean = np.array([c.mean for c in columns])
+    std = np.array([c.std for c in columns])
+    scaled = np.clip((values - mean) / std, -CLIP, CLIP)
+    return np.where(np.isfinite(scaled), scaled, 0.0).astype(np.float32)
+
+
+def _number(value: object) -> float:
+    return float("nan") if value is None else float(value)  # type: ignore[arg-type]
