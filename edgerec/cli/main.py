@@ -1,0 +1,77 @@
+"""`edgerec`: the commands, and what a user sees when one fails."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from edgerec import __version__
+from edgerec.errors import EdgerecError, QualityError
+
+__all__ = ["app"]
+
+# In the order of `edgerec --help`. Each is the function NAME of edgerec/cli/NAME.py.
+COMMANDS = (
+    "init",
+    "prepare",
+    "train",
+    "distill",
+    "prune",
+    "quantize",
+    "evaluate",
+    "run",
+    "recommend",
+    "similar",
+    "score",
+    "inspect",
+    "verify",
+    "devices",
+    "demo",
+)
+
+
+class _OneLineErrors(TyperGroup):
+    """Turns our own errors into one line and an exit code: 1 a gate failed, 2 the input is wrong, 130 Ctrl-C."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EdgerecError as error:
+            typer.echo(" ".join(str(error).split("\n")), err=True)
+            raise typer.Exit(1 if isinstance(error, QualityError) else 2) from error
+        except KeyboardInterrupt as stop:
+            typer.echo("\nstopped: the same command goes on from the last checkpoint", err=True)
+            raise typer.Exit(130) from stop
+
+
+app = typer.Typer(
+    cls=_OneLineErrors,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"edgerec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def edgerec(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Turn an interaction log into a recommender that runs inside an app."""
+
+
+for _name in COMMANDS:
+    if find_spec(f"edgerec.cli.{_name}"):
+        app.command(_name)(getattr(import_module(f"edgerec.cli.{_name}"), _name))

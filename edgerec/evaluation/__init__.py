@@ -1,0 +1,1 @@
+"""Judging anything that scores: metrics, closed-form baselines, reports."""
