@@ -1,0 +1,151 @@
+"""Parts that teacher and student share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from edgerec.models.inputs import ItemFeatures, RequestBatch, Shape
+
+EVENT_NUMBERS = 6
+"""Columns of `event_numbers`."""
+
+
+def mlp(n_in: int, hidden: int, n_out: int, dropout: float = 0.0) -> nn.Sequential:
+    """One hidden layer: enough for every use here, and cheap on a phone."""
+    return nn.Sequential(nn.Linear(n_in, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, n_out))
+
+
+def event_numbers(count: Tensor, age_h: Tensor, interval_h: Tensor) -> Tensor:
+    """Inputs of order one from an item's events, (..., 6): logs of count, age, interval, and how overdue it is."""
+    age, interval = age_h / 24.0, interval_h / 24.0
+    repeated = (count > 1).to(age.dtype)
+    overdue = torch.log1p(age) - torch.log1p(interval)
+    return torch.stack(
+        [
+            torch.log(count),
+            torch.log1p(age_h) * 0.2,
+            torch.log1p(age) * 0.4,
+            torch.log1p(interval) * 0.4,
+            overdue * repeated,
+            repeated,
+        ],
+        dim=-1,
+    )
+
+
+class CategoricalEmbedding(nn.Module):
+    """Sum of one embedding a column; index 0, unknown, is learned too."""
+
+    def __init__(self, sizes: Sequence[int], dim: int) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(size, dim) for size in sizes)
+        self.dim = dim
+        for table in self.tables:
+            nn.init.normal_(table.weight, std=0.02)
+
+    def forward(self, index: Tensor) -> Tensor:
+        """(..., C) int64 -> (..., dim)."""
+        total = torch.zeros(*index.shape[:-1], self.dim, dtype=torch.float32, device=index.device)
+        for column, table in enumerate(self.tables):
+            total = total + table(index[..., column])
+        return total
+
+
+class ItemTower(nn.Module):
+    """Item vectors and priors from id, features, text and the statistics of one moment."""
+
+    def __init__(self, shape: Shape, features: ItemFeatures, dim: int, hidden: int, priors: int, dropout: float) -> None:
+        super().__init__()
+        self.register_buffer("text", features.text, persistent=False)
+        self.register_buffer("categorical", features.categorical, persistent=False)
+        self.register_buffer("numeric", features.numeric, persistent=False)
+        self.identity = nn.Embedding(shape.n_items, dim)
+        nn.init.normal_(self.identity.weight, std=0.02)
+        self.bias = nn.Embedding(shape.n_items, priors)
+        nn.init.zeros_(self.bias.weight)
+        self.from_text = nn.Linear(shape.text, dim, bias=False) if shape.text else None
+        self.from_category = CategoricalEmbedding(shape.item_categories, dim)
+        self.from_numbers = mlp(shape.statistics + shape.item_numbers, hidden, dim, dropout)
+        self.prior = mlp(shape.statistics + shape.item_numbers, hidden, priors, dropout)
+
+    def forward(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
+        """Statistics (N, F) of one moment -> vectors (N, dim), priors (N, priors)."""
+        numbers = torch.cat([statistics, self.numeric], dim=1)
+        vectors = self.identity.weight + self.from_category(self.categorical) + self.from_numbers(numbers)
+        if self.from_text is not None:
+            vectors = vectors + self.from_text(self.text)
+        return vectors, self.prior(numbers) + self.bias.weight
+
+
+class HistoryPooling(nn.Module):
+    """Attention over the past items, each seen with its numbers; one learned "nothing" event stands in every history."""
+
+    def __init__(self, kinds: int, dim: int, hidden: int, heads: int, context: int) -> None:
+        super().__init__()
+        self.kind = nn.Embedding(kinds, hidden)
+        self.from_item = nn.Linear(dim, hidden)
+        self.from_numbers = nn.Linear(EVENT_NUMBERS, hidden)
+        self.from_context = nn.Linear(context, hidden, bias=False)
+        self.attention = nn.Linear(hidden, heads)
+        self.nothing = nn.Parameter(torch.zeros(heads))
+
+    def forward(self, vectors: Tensor, kind: Tensor, numbers: Tensor, context: Tensor, present: Tensor) -> Tensor:
+        """Attention weights (B, L, heads); what is missing to one went to "nothing".
+
+        Args:
+            vectors: (B, L, dim) of the past items. kind: (B, L). numbers: (B, L, 6). context: (B, context).
+            present: bool (B, L).
+        """
+        event = self.from_item(vectors) + self.from_numbers(numbers) + self.kind(kind)
+        event = torch.relu(event + self.from_context(context).unsqueeze(1))
+        logits = self.attention(event).masked_fill(~present.unsqueeze(2), -1e9)
+        nothing = self.nothing.expand(logits.shape[0], 1, -1)
+        return torch.softmax(torch.cat([nothing, logits], dim=1), dim=1)[:, 1:]
+
+
+class RepeatTerm(nn.Module):
+    """What having had an item adds to its own logits, from its count, age, interval and kind and from the user."""
+
+    def __init__(self, kinds: int, dim: int, hidden: int, context: int, tasks: int) -> None:
+        super().__init__()
+        self.kind = nn.Embedding(kinds, hidden)
+        self.from_item = nn.Linear(dim, hidden)
+        self.from_numbers = mlp(EVENT_NUMBERS, hidden, hidden)
+        self.from_context = nn.Linear(context, hidden, bias=False)
+        self.out = nn.Linear(hidden, tasks)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, vectors: Tensor, kind: Tensor, numbers: Tensor, context: Tensor) -> Tensor:
+        """Shapes as in `HistoryPooling.forward`; returns (B, L, tasks)."""
+        event = self.from_item(vectors) + self.from_numbers(numbers) + self.kind(kind)
+        return self.out(torch.relu(event + self.from_context(context).unsqueeze(1)))
+
+
+class RequestContext(nn.Module):
+    """Context, user attributes and the user's own past as one vector."""
+
+    def __init__(self, shape: Shape, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.category = CategoricalEmbedding(shape.categories, hidden)
+        self.numbers = nn.Linear(shape.numbers, hidden)
+        self.hidden = nn.Sequential(nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, hidden), nn.ReLU())
+
+    def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
+        """(B, C), (B, M) -> (B, hidden)."""
+        return self.hidden(self.category(categorical) + self.numbers(numeric))
+
+
+def scatter_repeat(logits: Tensor, repeat: Tensor, batch: RequestBatch) -> Tensor:
+    """Add each past item's `repeat` (B, L, T) to its place in `logits` (B, T, N)."""
+    index = batch.item.unsqueeze(1).expand(-1, logits.shape[1], -1)
+    return logits.scatter_add(2, index, (repeat * batch.present.unsqueeze(2)).transpose(1, 2))
+
+
+def repeat_of(candidate: Tensor, repeat: Tensor, batch: RequestBatch) -> Tensor:
+    """The `repeat` (B, L, T) of each request's candidate (B,), zero where it is not in the history: (B, T)."""
+    same = (batch.item == candidate.unsqueeze(1)) & batch.present
+    return (repeat * same.unsqueeze(2)).sum(dim=1)

@@ -1,0 +1,97 @@
+"""The student: closed in form, so that one graph scores the whole catalogue on a phone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from edgerec.models.blocks import (
+    HistoryPooling,
+    ItemTower,
+    RepeatTerm,
+    RequestContext,
+    event_numbers,
+    mlp,
+    repeat_of,
+    scatter_repeat,
+)
+from edgerec.models.inputs import ItemFeatures, RequestBatch, Shape
+
+
+class RequestTower(nn.Module):
+    """From the past items' vectors and the context to one vector a task, and to the repeat term."""
+
+    def __init__(self, shape: Shape, tasks: int, dim: int, hidden: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.tasks, self.dim, self.heads = tasks, dim, heads
+        self.context = RequestContext(shape, hidden, dropout)
+        self.pooling = HistoryPooling(shape.kinds, dim, hidden, heads, hidden)
+        self.repeat = RepeatTerm(shape.kinds, dim, hidden, hidden, tasks)
+        self.mix = nn.Linear(heads * dim, tasks * dim, bias=False)
+        self.head = mlp(hidden + heads * dim, hidden, tasks * dim, dropout)
+
+    def forward(
+        self, vectors: Tensor, kind: Tensor, numbers: Tensor, present: Tensor, categorical: Tensor, numeric: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Task vectors (B, T, dim), repeat (B, L, T), attention (B, L, heads); arguments as in the blocks."""
+        context = self.context(categorical, numeric)
+        attention = self.pooling(vectors, kind, numbers, context, present)
+        pooled = torch.einsum("blh,bld->bhd", attention, vectors).flatten(1)
+        user = self.mix(pooled) + self.head(torch.cat([context, pooled], dim=1))
+        return user.unflatten(1, (self.tasks, self.dim)), self.repeat(vectors, kind, numbers, context), attention
+
+
+class Student(nn.Module):
+    """``logit_t(i) = u_t . v_i + b_t(i) + repeat_t(i)`` for every task t and item i.
+
+    `related` scores item pairs with the same table: ``v_q R . v_i + b(i)``.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        features: ItemFeatures,
+        tasks: int,
+        dim: int = 32,
+        hidden: int = 64,
+        heads: int = 4,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.shape, self.tasks = shape, tasks
+        self.items = ItemTower(shape, features, dim, hidden, tasks + 1, dropout)
+        self.requests = RequestTower(shape, tasks, dim, hidden, heads, dropout)
+        self.relation = nn.Linear(dim, dim, bias=False)
+        nn.init.eye_(self.relation.weight)
+
+    def encode_items(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
+        """Item vectors (N, dim) and priors (N, T + 1; the last column belongs to `related`)."""
+        table, prior = self.items(statistics)
+        return table, prior
+
+    def encode_requests(self, batch: RequestBatch, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Task vectors, repeat term and attention, see `RequestTower`."""
+        numbers = event_numbers(batch.count, batch.age_h, batch.interval_h)
+        vectors = nn.functional.embedding(batch.item, table)
+        encoded: tuple[Tensor, Tensor, Tensor] = self.requests(
+            vectors, batch.kind, numbers, batch.present, batch.categorical, batch.numeric
+        )
+        return encoded
+
+    def score_catalog(self, batch: RequestBatch, items: tuple[Tensor, Tensor]) -> Tensor:
+        """Logits of every task and item, (B, T, N)."""
+        table, prior = items
+        user, repeat, _ = self.encode_requests(batch, table)
+        return scatter_repeat(user @ table.T + prior[:, : self.tasks].T, repeat, batch)
+
+    def score_rows(self, batch: RequestBatch, candidate: Tensor, items: tuple[Tensor, Tensor]) -> Tensor:
+        """Logits of one candidate a request, (B, T); `candidate` int64 (B,)."""
+        table, prior = items
+        user, repeat, _ = self.encode_requests(batch, table)
+        dot = torch.einsum("btd,bd->bt", user, table[candidate])
+        return dot + prior[candidate, : self.tasks] + repeat_of(candidate, repeat, batch)
+
+    def score_related(self, query: Tensor, items: tuple[Tensor, Tensor]) -> Tensor:
+        """Logits of being in one session with `query` (Q,), (Q, N)."""
+        table, prior = items
+        return self.relation(table[query]) @ table.T + prior[:, self.tasks]

@@ -1,0 +1,115 @@
+"""The teacher: experts shared between tasks over text, ids, history, context and item statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from edgerec.models.blocks import (
+    HistoryPooling,
+    ItemTower,
+    RepeatTerm,
+    RequestContext,
+    event_numbers,
+    mlp,
+    repeat_of,
+    scatter_repeat,
+)
+from edgerec.models.inputs import ItemFeatures, RequestBatch, Shape
+
+
+class MixtureOfExperts(nn.Module):
+    """Multi-gate mixture of experts: each task weighs the same experts by its own gate.
+
+    Source: Ma et al., KDD 2018.
+    """
+
+    def __init__(self, n_in: int, hidden: int, experts: int, tasks: int, dropout: float) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList(mlp(n_in, hidden, hidden, dropout) for _ in range(experts))
+        self.gates = nn.Linear(n_in, tasks * experts)
+        self.tasks = tasks
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, n_in) -> (B, tasks, hidden)."""
+        outputs = torch.stack([torch.relu(expert(x)) for expert in self.experts], dim=1)
+        gates = self.gates(x).unflatten(1, (self.tasks, len(self.experts))).softmax(dim=2)
+        return torch.einsum("bte,beh->bth", gates, outputs)
+
+
+class Teacher(nn.Module):
+    """Scores the catalogue like the student, but with experts, and shown rows with crosses of user and item.
+
+    Args:
+        pointwise: for each scored task, whether it judges shown rows (binary, regression) or ranks the catalogue.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        features: ItemFeatures,
+        pointwise: Sequence[bool],
+        dim: int = 64,
+        hidden: int = 128,
+        heads: int = 8,
+        experts: int = 4,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        tasks = len(pointwise)
+        self.shape, self.tasks, self.dim = shape, tasks, dim
+        self.items = ItemTower(shape, features, dim, hidden, tasks + 1, dropout)
+        self.context = RequestContext(shape, hidden, dropout)
+        self.pooling = HistoryPooling(shape.kinds, dim, hidden, heads, hidden)
+        self.repeat = RepeatTerm(shape.kinds, dim, hidden, hidden, tasks)
+        state = hidden + heads * dim
+        self.request_experts = MixtureOfExperts(state, hidden, experts, tasks, dropout)
+        self.mix = nn.Linear(heads * dim, tasks * dim, bias=False)
+        self.to_user = nn.Linear(hidden, dim)
+        self.relation = nn.Linear(dim, dim, bias=False)
+        nn.init.eye_(self.relation.weight)
+        crossed = hidden + 3 * dim + shape.statistics + shape.item_numbers
+        self.row_experts = MixtureOfExperts(crossed, hidden, experts, tasks, dropout) if any(pointwise) else None
+        self.row_heads = nn.Parameter(torch.zeros(tasks, hidden))
+
+    def encode_items(self, statistics: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Item vectors (N, dim), priors (N, T + 1), and the statistics themselves for the crosses."""
+        table, prior = self.items(statistics)
+        return table, prior, statistics
+
+    def _encode_requests(self, batch: RequestBatch, table: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        numbers = event_numbers(batch.count, batch.age_h, batch.interval_h)
+        vectors = nn.functional.embedding(batch.item, table)
+        context = self.context(batch.categorical, batch.numeric)
+        attention = self.pooling(vectors, batch.kind, numbers, context, batch.present)
+        pooled = torch.einsum("blh,bld->bhd", attention, vectors).flatten(1)
+        user = self.to_user(self.request_experts(torch.cat([context, pooled], dim=1)))
+        user = user + self.mix(pooled).unflatten(1, (self.tasks, self.dim))
+        return user, self.repeat(vectors, batch.kind, numbers, context), context, pooled
+
+    def score_catalog(self, batch: RequestBatch, items: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Logits of every task and item, (B, T, N)."""
+        table, prior, _ = items
+        user, repeat, _, _ = self._encode_requests(batch, table)
+        return scatter_repeat(user @ table.T + prior[:, : self.tasks].T, repeat, batch)
+
+    def score_rows(self, batch: RequestBatch, candidate: Tensor, items: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Logits of one candidate a request, (B, T): the dot product plus the experts' view of the pair."""
+        table, prior, statistics = items
+        user, repeat, context, _ = self._encode_requests(batch, table)
+        item = table[candidate]
+        logits = torch.einsum("btd,bd->bt", user, item) + prior[candidate, : self.tasks]
+        logits = logits + repeat_of(candidate, repeat, batch)
+        if self.row_experts is None:
+            return logits
+        mean_user = user.mean(dim=1)
+        facts = torch.cat([statistics, self.items.numeric], dim=1)[candidate]
+        crossed = torch.cat([context, mean_user, item, mean_user * item, facts], dim=1)
+        return logits + torch.einsum("bth,th->bt", self.row_experts(crossed), self.row_heads)
+
+    def score_related(self, query: Tensor, items: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Logits of being in one session with `query` (Q,), (Q, N)."""
+        table, prior, _ = items
+        return self.relation(table[query]) @ table.T + prior[:, self.tasks]
