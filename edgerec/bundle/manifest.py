@@ -1,0 +1,228 @@
+"""manifest.json: what a bundle is, what its graphs take, and the hash of every other file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgerec.errors import BundleError
+from edgerec.tasks import Task
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig"
+REQUIRED = ("recommend.onnx", "score.onnx", "weights.bin", "catalog.sqlite", "policy.json")
+"""Files without which nothing can be recommended; similar.onnx exists only where a "related" task was trained."""
+MAX_MANIFEST_BYTES = 64 * 2**20
+"""A longer manifest is refused before it is parsed."""
+
+# Bundles are flat: a name without a separator cannot leave the folder on any platform.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_AGAIN = "copy the bundle again or build it again"
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """Size and hash of one file; `sha256` is 64 lower-case hex digits."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """Where a tensor lies in weights.bin: `offset` and `bytes` in bytes, `type` a numpy name such as "int8"."""
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    offset: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The typed form of manifest.json.
+
+    Attributes:
+        version: grows by one with every release of the same bundle.
+        created: ISO time of the build; the only field that may differ between two builds from one input.
+        tasks: the scored tasks (not "related"), in the order of the graphs' outputs.
+        n_items, dim: rows and columns of the item table.
+        inputs: JSON of `edgerec.tasks.RequestEncoder`.
+        settings, metrics, device: JSON for people and tools; the runtime reads ``device["threads"]`` only.
+    """
+
+    name: str
+    version: int
+    created: str
+    tasks: tuple[Task, ...]
+    n_items: int
+    dim: int
+    inputs: Mapping[str, Any]
+    files: Mapping[str, FileEntry]
+    tensors: tuple[TensorEntry, ...]
+    settings: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    device: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read and check ``folder/manifest.json``.
+
+        Raises:
+            BundleError: no bundle there, damaged or unsafe JSON, or another format version.
+        """
+        path = folder / MANIFEST
+        try:
+            if path.is_symlink():
+                raise BundleError(f"{path}: is a link; a bundle holds plain files only: {_AGAIN}")
+            if path.stat().st_size > MAX_MANIFEST_BYTES:
+                raise BundleError(f"{path}: more than {MAX_MANIFEST_BYTES} bytes; this is no manifest: {_AGAIN}")
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise BundleError(f"{folder}: no bundle here ({MANIFEST} is missing); check the path") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise BundleError(f"{path}: cannot be read ({error}): {_AGAIN}") from error
+        return cls.parse(text, str(path))
+
+    @classmethod
+    def parse(cls, text: str, source: str = MANIFEST) -> Manifest:
+        """Parse the JSON of a manifest; `source` names it in errors.
+
+        Raises:
+            BundleError: see `read`.
+        """
+        try:
+            fields = json.loads(text, object_pairs_hook=_unique)
+        except (ValueError, RecursionError) as error:
+            raise BundleError(f"{source}: not valid JSON ({error}): {_AGAIN}") from error
+        return _Reader(source).manifest(fields)
+
+
+def check_name(name: str, source: str = MANIFEST) -> None:
+    """Refuse a file name that could leave the bundle: "..", absolute, a separator, a drive, a control character.
+
+    Raises:
+        BundleError: `source` says where the name was found.
+
+    >>> check_name("weights.bin")
+    """
+    if not _NAME.fullmatch(name):
+        raise BundleError(
+            f"{source}: {name!r} is not a plain file name (letters, digits, '.', '_' and '-'); do not use this bundle"
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file as hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def dump_json(value: object) -> bytes:
+    """JSON as a bundle holds it: sorted keys and no NaN, so that equal values give equal bytes."""
+    return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Two readers may disagree on which of two equal keys counts, so a hash could be checked for the wrong file.
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return found
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Turns JSON into the dataclasses above; every failure names `source` and the key."""
+
+    source: str
+
+    def manifest(self, fields: object) -> Manifest:
+        top = self.typed(fields, dict, "the top level")
+        version = top.get("format")
+        if version != FORMAT or isinstance(version, bool):
+            raise BundleError(
+                f"{self.source}: format {version!r}, this edgerec reads {FORMAT}; build it again or update edgerec"
+            )
+        return Manifest(
+            name=self.get(top, "name", str),
+            version=self.natural(top, "version"),
+            created=self.get(top, "created", str),
+            tasks=tuple(self.task(i, t) for i, t in enumerate(self.get(top, "tasks", list))),
+            n_items=self.natural(top, "n_items"),
+            dim=self.natural(top, "dim"),
+            inputs=self.get(top, "inputs", dict),
+            files=self.files(self.get(top, "files", dict)),
+            tensors=tuple(self.tensor(t) for t in self.get(top, "tensors", list)),
+            settings=self.get(top, "settings", dict),
+            metrics=self.get(top, "metrics", dict),
+            device=self.get(top, "device", dict),
+        )
+
+    def task(self, index: int, value: object) -> Task:
+        fields = self.typed(value, dict, f"tasks[{index}]")
+        for key in ("name", "kind"):
+            self.get(fields, key, str)
+        try:
+            return Task.from_json(fields)
+        except (TypeError, ValueError) as error:
+            raise self.error(f"tasks[{index}]", str(error)) from error
+
+    def files(self, value: Mapping[str, Any]) -> dict[str, FileEntry]:
+        for name in value:
+            check_name(name, self.source)
+            if name in (MANIFEST, SIGNATURE):
+                raise self.error("files", f"must not list {name} itself")
+        # File systems of phones and shops often ignore case: two such names would be one file there.
+        if len({name.casefold() for name in value}) < len(value):
+            raise self.error("files", "holds two names that differ only in case")
+        for name in REQUIRED:
+            if name not in value:
+                raise self.error("files", f"must list {name}")
+        return {name: self.file(name, entry) for name, entry in value.items()}
+
+    def file(self, name: str, value: object) -> FileEntry:
+        fields = self.typed(value, dict, f"files[{name!r}]")
+        sha256 = self.get(fields, "sha256", str)
+        if not _SHA256.fullmatch(sha256):
+            raise self.error(f"files[{name!r}]", "must have a sha256 of 64 lower-case hex digits")
+        return FileEntry(sha256, self.natural(fields, "bytes"))
+
+    def tensor(self, value: object) -> TensorEntry:
+        fields = self.typed(value, dict, "tensors")
+        shape = tuple(self.typed(n, int, "shape") for n in self.get(fields, "shape", list))
+        return TensorEntry(
+            name=self.get(fields, "name", str),
+            type=self.get(fields, "type", str),
+            shape=shape,
+            offset=self.natural(fields, "offset"),
+            bytes=self.natural(fields, "bytes"),
+        )
+
+    def get(self, fields: Mapping[str, Any], key: str, kind: type) -> Any:
+        if key not in fields:
+            raise self.error(key, "is missing")
+        return self.typed(fields[key], kind, key)
+
+    def natural(self, fields: Mapping[str, Any], key: str) -> int:
+        value = int(self.get(fields, key, int))
+        if value < 0:
+            raise self.error(key, f"must not be negative, got {value}")
+        return value
+
+    def typed(self, value: object, kind: type, key: str) -> Any:
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            names = {dict: "an object", list: "a list", str: "a string", int: "a whole number"}
+            raise self.error(key, f"must be {names[kind]}, got {str(value)[:40]!r}")
+        return value
+
+    def error(self, key: str, problem: str) -> BundleError:
+        return BundleError(f"{self.source}: {key} {problem}: {_AGAIN}")

@@ -1,0 +1,149 @@
+"""A device profile: what a bundle may cost on its target.
+
+A profile is one TOML file; all keys are required::
+
+    about = "Mini PC behind a shop's touch screen, x86-64 of 2018 or later"
+    cores = 4                      # physical cores
+    threads = 1                    # threads of one recommend(); the app needs the others
+    instruction_set = "avx2"       # what the INT8 kernels may count on
+    body = "u8s8"                  # the scorer's graph body, see BODIES
+
+    [budget.bundle_mb]             # also peak_ram_mb, p95_ms, cold_start_ms
+    limit = 25.0                   # in the unit that the name says; MB = 10^6 bytes
+    basis = "estimated"            # or "measured"
+    source = "where the figure comes from"
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from edgerec.errors import ConfigError
+
+BODIES = ("u8s8",)
+"""Graph bodies of the scorer: "u8s8" multiplies uint8 activations with the int8 table (portable)."""
+BASES = ("measured", "estimated")
+
+_PACKAGE = Path(__file__).parent
+# In a wheel the profiles lie in the package, in a source tree beside it.
+_FOLDERS = (_PACKAGE / "profiles", _PACKAGE.parents[1] / "devices")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One limit, and how far it can be trusted: `basis` is "measured" or "estimated", `source` says by what."""
+
+    limit: float
+    basis: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Upper limits for one bundle on the device.
+
+    Attributes:
+        bundle_mb: size on disk, MB of 10^6 bytes, without catalog.sqlite (shops differ in what they put there).
+        peak_ram_mb: peak resident memory of a process that only recommends.
+        p95_ms: 95th percentile of one recommend() with a warm session.
+        cold_start_ms: from process start to the first result.
+    """
+
+    bundle_mb: Figure
+    peak_ram_mb: Figure
+    p95_ms: Figure
+    cold_start_ms: Figure
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A target device; the keys of its file are described at the top of this module."""
+
+    name: str
+    about: str
+    cores: int
+    threads: int
+    instruction_set: str
+    body: str
+    budget: Budget
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest's "device"."""
+        return asdict(self)
+
+
+def load_profile(name: str | Path) -> Profile:
+    """The profile of a known device, or of the TOML file at a path.
+
+    Raises:
+        ConfigError: no such profile (the nearest name is told), or a key is missing, unknown or of the wrong type.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        known = _known()
+        if str(name) not in known:
+            near = difflib.get_close_matches(str(name), known, 1)
+            guess = f", did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(
+                f"no device {str(name)!r}{guess} (known: {', '.join(known)}; or give the path of a .toml file)"
+            )
+        path = known[str(name)]
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid TOML ({error})") from error
+    return _profile(path, values)
+
+
+def list_profiles() -> list[Profile]:
+    """All known profiles by name."""
+    return [load_profile(name) for name in _known()]
+
+
+def _known() -> dict[str, Path]:
+    folder = next((f for f in _FOLDERS if f.is_dir()), None)
+    return {p.stem: p for p in sorted(folder.glob("*.toml"))} if folder else {}
+
+
+def _profile(path: Path, values: Mapping[str, Any]) -> Profile:
+    section = _section(path, Profile, {"name": path.stem, **values})
+    budget = _section(path, Budget, section["budget"], "budget")
+    figures = {k: _figure(path, k, v) for k, v in budget.items()}
+    profile = Profile(**{**section, "budget": Budget(**figures)})
+    if profile.body not in BODIES:
+        raise ConfigError(f"{path}: body must be one of {', '.join(BODIES)}, got {profile.body!r}")
+    if not 1 <= profile.threads <= profile.cores:
+        raise ConfigError(f"{path}: threads must be between 1 and cores = {profile.cores}, got {profile.threads}")
+    return profile
+
+
+def _figure(path: Path, name: str, values: Mapping[str, Any]) -> Figure:
+    figure = Figure(**_section(path, Figure, values, f"budget.{name}"))
+    if figure.basis not in BASES or not figure.limit > 0:
+        raise ConfigError(f"{path}: [budget.{name}] needs limit > 0 and basis = {' or '.join(BASES)}")
+    return figure
+
+
+def _section(path: Path, kind: type, values: Mapping[str, Any], section: str = "") -> dict[str, Any]:
+    """Check keys and types of one TOML table against the fields of a dataclass."""
+    where = f"{path}: [{section}]" if section else f"{path}:"
+    hints = get_type_hints(kind)
+    names = [f.name for f in fields(kind)]
+    for key in values:
+        if key not in names:
+            near = difflib.get_close_matches(key, names, 1)
+            raise ConfigError(f"{where} has no key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    for name in names:
+        if name not in values:
+            raise ConfigError(f"{where} needs the key {name!r}")
+        expected: tuple[type, ...] = {str: (str,), int: (int,), float: (int, float)}.get(hints[name], (dict,))
+        if not isinstance(values[name], expected) or isinstance(values[name], bool):
+            raise ConfigError(f"{where} {name} must be {expected[-1].__name__}, got {values[name]!r}")
+    return dict(values)

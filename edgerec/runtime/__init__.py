@@ -1,0 +1,17 @@
+"""Recommendations on the device: standard library, numpy and onnxruntime; nothing here opens a socket."""
+
+from edgerec.runtime.conformance import check_conformance
+from edgerec.runtime.engine import Ranked
+from edgerec.runtime.recommender import Recommender
+from edgerec.runtime.results import Reason, Recommendation, Recommendations
+from edgerec.runtime.store import Events
+
+__all__ = [
+    "Events",
+    "Ranked",
+    "Reason",
+    "Recommendation",
+    "Recommendations",
+    "Recommender",
+    "check_conformance",
+]

@@ -1,0 +1,53 @@
+"""conformance.json: does this machine compute what the build machine computed?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgerec.bundle import Bundle
+from edgerec.errors import BundleError
+from edgerec.runtime.engine import Engine
+
+TOLERANCE = 2e-3
+"""Absolute and relative; int8 kernels of different processors round differently."""
+
+
+def check_conformance(bundle: Bundle, engine: Engine) -> int:
+    """Run the bundle's own test requests and return how many there are.
+
+    A request is ``{"graph": "recommend.onnx" (the default), "inputs": {...}, "expect": {output: value}}``.
+    Two items whose utilities differ by less than `TOLERANCE` may change places.
+    Raises:
+        BundleError: the first output that differs.
+    """
+    requests = bundle.json("conformance.json")["requests"]
+    for number, request in enumerate(requests):
+        expect = {name: np.asarray(value) for name, value in request["expect"].items()}
+        got = engine.run(request.get("graph", "recommend.onnx"), request["inputs"])
+        for name, value in expect.items():
+            if not (_same_items(expect, got) if name == "item" else _close(value, got[name])):
+                raise BundleError(
+                    f"{bundle.folder}: conformance request {number} gives another {name!r} here than where the bundle "
+                    "was built; do not use it on this device and report the processor"
+                )
+    return len(requests)
+
+
+def _close(expect: npt.NDArray[Any], got: npt.NDArray[Any]) -> bool:
+    # An empty JSON list does not tell its shape.
+    return expect.size == got.size and np.allclose(expect.ravel(), got.ravel(), TOLERANCE, TOLERANCE)
+
+
+def _same_items(expect: dict[str, npt.NDArray[Any]], got: dict[str, npt.NDArray[Any]]) -> bool:
+    value = expect.get("utility", expect.get("score"))
+    wanted, found = expect["item"], got["item"]
+    if value is None or wanted.shape != found.shape:
+        return bool(np.array_equal(wanted, found))
+    moved = np.flatnonzero(wanted != found)
+    # An item that came in from below the last rank is compared with the last.
+    utility = dict(zip(wanted.tolist(), value.tolist(), strict=True))
+    there = np.array([utility.get(i, value[-1]) for i in found[moved].tolist()])
+    return bool(np.allclose(value[moved], there, TOLERANCE, TOLERANCE))

@@ -1,0 +1,393 @@
+"""The recommender that an app embeds."""
+
+from __future__ import annotations
+
+import difflib
+import time as clock
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from threading import RLock
+from types import TracebackType
+from typing import TypedDict, Unpack
+
+import numpy as np
+import numpy.typing as npt
+
+from edgerec.bundle import Bundle, Catalog
+from edgerec.errors import BundleError, ConfigError, DataError
+from edgerec.runtime.conformance import check_conformance
+from edgerec.runtime.engine import Engine, Float, Int, Ranked
+from edgerec.runtime.results import Reason, Recommendation, Recommendations
+from edgerec.runtime.store import NO_KIND, Events, EventStore, kind_mask
+from edgerec.tasks import Encoded, RequestEncoder
+from edgerec.tasks.history import History
+from edgerec.tasks.past import Past
+
+MAX_REASONS = 3
+"""Reasons told for one item."""
+MAX_CONDITIONS = 64
+"""Different `where` conditions whose result is remembered."""
+Time = int | datetime | None
+"""Milliseconds since 1970 UTC, or a datetime with a timezone; None is now."""
+
+
+class Request(TypedDict, total=False):
+    """What `Recommender.rank` and `rate` take like `recommend`: see there."""
+
+    weights: Mapping[str, float] | None
+    context: Mapping[str, object] | None
+    user: Mapping[str, object] | None
+    now: Time
+    history: Events | None
+
+
+_POPULAR = (Reason("popular", None, None, 0.0),)
+
+
+class Recommender:
+    """Recommends from a bundle and the events of one user, on this device. Thread-safe.
+
+    >>> with Recommender.open("bundle", store="state.sqlite") as rec:  # doctest: +SKIP
+    ...     rec.observe("22423", kind="click")
+    ...     for r in rec.recommend(k=5, where="UnitPrice < 20", explain=True):
+    ...         print(r.title, r.reasons)
+    """
+
+    def __init__(self, bundle: Bundle, store: str | Path | None = None) -> None:
+        """Use `open`, which verifies the bundle first."""
+        self._encoder = _encoder(bundle)
+        self._engine = Engine(bundle)
+        self._catalog = Catalog(bundle.path("catalog.sqlite"))
+        self._store = EventStore(Path(store) if store is not None else None)
+        self.bundle = bundle
+        self.tasks = tuple(task.name for task in bundle.manifest.tasks)
+        self._n_items = bundle.manifest.n_items
+        self._lock = RLock()
+        self._past: tuple[History, Past] | None = None
+        self._closed = False
+        self._failing: dict[str, Int] = {}
+        self._unavailable = self._catalog.unavailable()
+        policy = bundle.json("policy.json")
+        self._default_where: str | None = policy.get("where")
+        self._default_weights = self._weights(policy.get("weights", {}))
+
+    @classmethod
+    def open(cls, bundle: str | Path, store: str | Path | None = None) -> Recommender:
+        """Verify the bundle in a folder and load it.
+
+        Args:
+            store: SQLite file of the user's events, created if missing; None keeps them in memory.
+        Raises:
+            BundleError: the bundle is damaged, unsafe or of another format.
+            DataError: `store` is not an event log.
+        """
+        return cls(Bundle.open(bundle), store)
+
+    def recommend(
+        self,
+        k: int = 10,
+        *,
+        weights: Mapping[str, float] | None = None,
+        where: str | None = None,
+        exclude: Collection[str] = (),
+        explain: bool = False,
+        context: Mapping[str, object] | None = None,
+        user: Mapping[str, object] | None = None,
+        now: Time = None,
+        history: Events | None = None,
+    ) -> Recommendations:
+        """The best k items of the catalogue.
+
+        Args:
+            weights: what each task counts; tasks left out count nothing. None: the bundle's defaults.
+            where: SQL condition over the catalogue's columns, such as ``"price < 20 AND available"``.
+            exclude: item ids; unknown ones are ignored.
+            explain: also tell `Recommendation.reasons`.
+            context, user: values of the log's context and user columns; one that is missing, or that the bundle has
+                not seen, is treated as unknown.
+            now: the time of the request.
+            history: used in place of the store's events.
+        Returns:
+            Best first; all that are left where fewer than k are, see `Recommendations.why_fewer`.
+        Raises:
+            ConfigError: unknown task or column, invalid condition, or k < 1.
+        """
+        request = Request(weights=weights, context=context, user=user, now=now, history=history)
+        ranked = self.rank(k, where=where, exclude=exclude, **request)
+        why_fewer = {} if len(ranked.item) == k else self._why_fewer(len(ranked.item), where, exclude)
+        return Recommendations(self._named(ranked, explain), why_fewer)
+
+    def rank(
+        self, k: int, *, where: str | None = None, exclude: Collection[str] = (), **request: Unpack[Request]
+    ) -> Ranked:
+        """`recommend` as arrays over item indices, for batches and evaluation; at most k items.
+
+        Raises:
+            ConfigError: see `recommend`.
+        """
+        self._check_open()
+        if k < 1:
+            raise ConfigError(f"k must be at least 1, got {k}")
+        weights = self._weights(request.get("weights"))
+        left_out = self._left_out(where, exclude)
+        ranked = self._engine.recommend(self._arrays(request), weights, left_out, min(k, self._n_items))
+        if ranked.utility[-1] != -np.inf:
+            return ranked
+        keep = ranked.utility != -np.inf
+        item, utility, probability = ranked.item[keep], ranked.utility[keep], ranked.probability[keep]
+        return Ranked(item, utility, probability, ranked.reason[keep], ranked.history)
+
+    def score(
+        self,
+        items: Sequence[str],
+        *,
+        weights: Mapping[str, float] | None = None,
+        explain: bool = False,
+        context: Mapping[str, object] | None = None,
+        user: Mapping[str, object] | None = None,
+        now: Time = None,
+        history: Events | None = None,
+    ) -> list[Recommendation]:
+        """The given items with their utility and probabilities, in the given order; arguments as in `recommend`.
+
+        Raises:
+            ConfigError: an item that the catalogue does not hold; see also `recommend`.
+        """
+        candidates = np.array([self._known(item) for item in items], np.int64)
+        request = Request(weights=weights, context=context, user=user, now=now, history=history)
+        return self._named(self.rate(candidates, **request), explain)
+
+    def rate(self, candidates: Int, **request: Unpack[Request]) -> Ranked:
+        """`score` as arrays: `candidates` int64 (M,), each in [0, n_items).
+
+        Raises:
+            ConfigError: see `recommend`; or a candidate is out of range.
+        """
+        self._check_open()
+        if len(candidates) and not 0 <= candidates.min() <= candidates.max() < self._n_items:
+            raise ConfigError(f"candidates must be item indices from 0 to {self._n_items - 1}")
+        return self._engine.score(self._arrays(request), self._weights(request.get("weights")), candidates)
+
+    def similar(
+        self, item: str, k: int = 10, *, where: str | None = None, exclude: Collection[str] = ()
+    ) -> Recommendations:
+        """The k items that most often share a session with `item`; arguments as in `recommend`.
+
+        Raises:
+            ConfigError: the catalogue does not hold the item, an invalid condition, or k < 1.
+            BundleError: the bundle was built without a "related" task.
+        """
+        self._check_open()
+        if k < 1:
+            raise ConfigError(f"k must be at least 1, got {k}")
+        itself = self._known(item)
+        found, score = self._engine.similar(itself, self._left_out(where, exclude), min(k, self._n_items))
+        keep = (score != -np.inf) & (found != itself)
+        related = [
+            self._recommendation(i, s, {"related": s}, ())
+            for i, s in zip(found[keep].tolist(), score[keep].tolist(), strict=True)
+        ]
+        return Recommendations(
+            related, {} if len(related) == k else self._why_fewer(len(related), where, [*exclude, item])
+        )
+
+    def observe(
+        self, item: str, kind: str = NO_KIND, time: Time = None, context: Mapping[str, object] | None = None
+    ) -> None:
+        """Log what the user did; it is on the disk when this returns and counts from the next call on.
+
+        Args:
+            item: its id; one that the catalogue does not hold is kept for a later bundle and ignored in scoring.
+            kind: the binary tasks that were positive, such as "click" or "click+like"; "event" for none of them.
+        Raises:
+            DataError: unknown kind, or the event could not be stored.
+            ConfigError: unknown context column.
+        """
+        self._check_open()
+        if not isinstance(item, str) or not item:
+            raise DataError(f"an item is named by its id, a string that is not empty; got {item!r}")
+        kind_mask(kind, self._encoder.binary)
+        self._check_columns(context or {}, "context")
+        with self._lock:
+            self._store.append(item, kind, _milliseconds(time), context or {})
+            self._past = None
+
+    def forget(self) -> None:
+        """Erase the user's events from the device."""
+        self._check_open()
+        with self._lock:
+            self._store.forget()
+            self._past = None
+
+    def check(self) -> int:
+        """Run the bundle's conformance requests; returns how many passed.
+
+        Raises:
+            BundleError: this machine computes something else than the one that built the bundle.
+        """
+        return check_conformance(self.bundle, self._engine)
+
+    def index_of(self, item: str) -> int | None:
+        """The index of an item id, None if the catalogue does not hold it."""
+        return self._catalog.index_of(item)
+
+    def named(self, index: int) -> tuple[str, str]:
+        """Id and title of an item index."""
+        return self._catalog.named(index)
+
+    def close(self) -> None:
+        """Close the files; events stay in the store. Closing twice is harmless."""
+        with self._lock:
+            self._closed = True
+            self._catalog.close()
+            self._store.close()
+
+    def __enter__(self) -> Recommender:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigError("this recommender is closed; open it again")
+
+    # --- from the caller's words to arrays ---
+
+    def _arrays(self, request: Request) -> Encoded:
+        context, user = request.get("context") or {}, request.get("user") or {}
+        self._check_columns(context, "context")
+        self._check_columns(user, "user")
+        history, past = self._history(request.get("history"))
+        return self._encoder.encode(history, past, _milliseconds(request.get("now")), {**user, **context})
+
+    def _history(self, history: Events | None) -> tuple[History, Past]:
+        if history is not None:
+            return self._encode(history)
+        with self._lock:
+            if self._past is None:
+                self._past = self._encode(self._store.events(self._encoder.binary))
+            return self._past
+
+    def _encode(self, events: Events) -> tuple[History, Past]:
+        item = self._indices(events.item)
+        known = (item >= 0) & (item < self._n_items)
+        item, kind, time_ms = item[known], events.kind[known], events.time_ms[known]
+        return self._encoder.past(np.zeros(len(item), np.int64), item, kind, time_ms, 1)
+
+    def _indices(self, items: Sequence[str] | npt.NDArray[np.int64]) -> Int:
+        if isinstance(items, np.ndarray):
+            return items
+        found = (self._catalog.index_of(item) for item in items)
+        return np.array([-1 if index is None else index for index in found], np.int64)
+
+    def _weights(self, weights: Mapping[str, float] | None) -> Float:
+        if weights is None:
+            return self._default_weights
+        for name in weights:
+            if name not in self.tasks:
+                raise ConfigError(f"weights: no task {name!r}; this bundle has: {', '.join(self.tasks)}")
+        return np.array([weights.get(name, 0.0) for name in self.tasks], np.float32)
+
+    def _check_columns(self, values: Mapping[str, object], source: str) -> None:
+        if not values:
+            return
+        numeric = {c.name for c in self._encoder.numeric if c.source == source}
+        known = [c.name for c in self._encoder.categorical if c.source == source] + sorted(numeric)
+        for name, value in values.items():
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                guess = f", did you mean {near[0]!r}?" if near else ""
+                raise ConfigError(
+                    f"{source}: no column {name!r}{guess} (this bundle has: {', '.join(known) or 'none'})"
+                )
+            if name in numeric and not (value is None or isinstance(value, int | float)):
+                raise ConfigError(f"{source}: {name} must be a number, got {value!r}")
+
+    def _known(self, item: str) -> int:
+        index = self._catalog.index_of(item)
+        if index is None:
+            near = ", ".join(self._catalog.nearest(item))
+            raise ConfigError(f"no item {item!r} in the catalogue" + (f"; there are {near}" if near else ""))
+        return index
+
+    def _left_out(self, where: str | None, exclude: Iterable[str]) -> Int:
+        """Indices that are no candidates; one may occur twice."""
+        parts = [self._unavailable, *(self._failing_items(w) for w in (self._default_where, where) if w is not None)]
+        indices = [i for i in map(self._catalog.index_of, exclude) if i is not None]
+        if indices:
+            parts.append(np.array(indices, np.int64))
+        return np.concatenate(parts)
+
+    def _failing_items(self, where: str) -> Int:
+        found = self._failing.get(where)
+        if found is None:
+            found = self._catalog.failing(where)
+            with self._lock:
+                if len(self._failing) >= MAX_CONDITIONS:
+                    self._failing.clear()
+                self._failing[where] = found
+        return found
+
+    # --- from arrays to the caller's words ---
+
+    def _named(self, ranked: Ranked, explain: bool) -> list[Recommendation]:
+        probabilities = ranked.probability.tolist()
+        named = []
+        for rank, (index, utility) in enumerate(zip(ranked.item.tolist(), ranked.utility.tolist(), strict=True)):
+            reasons = self._reasons(index, ranked.reason[rank], ranked.history) if explain else ()
+            probability = dict(zip(self.tasks, probabilities[rank], strict=True))
+            named.append(self._recommendation(index, utility, probability, reasons))
+        return named
+
+    def _recommendation(
+        self, index: int, utility: float, probability: dict[str, float], reasons: tuple[Reason, ...]
+    ) -> Recommendation:
+        item, title = self._catalog.named(index)
+        return Recommendation(
+            item, title, utility, probability, reasons, _attributes=lambda: self._catalog.attributes(index)
+        )
+
+    def _reasons(self, index: int, added: Float, history: Int) -> tuple[Reason, ...]:
+        strongest = [i for i in np.argsort(-added, kind="stable")[:MAX_REASONS].tolist() if added[i] > 0]
+        return tuple(self._reason(index, int(history[i]), float(added[i])) for i in strongest) or _POPULAR
+
+    def _reason(self, index: int, cause: int, weight: float) -> Reason:
+        item, title = self._catalog.named(cause)
+        return Reason("again" if cause == index else "history", item, title, weight)
+
+    def _why_fewer(self, n_found: int, where: str | None, exclude: Iterable[str]) -> dict[str, int]:
+        gone = np.zeros(self._n_items, bool)
+        causes = {"unavailable": [self._unavailable]}
+        causes["excluded"] = [np.array([i for i in map(self._catalog.index_of, exclude) if i is not None], np.int64)]
+        causes["where"] = [self._failing_items(w) for w in (self._default_where, where) if w is not None]
+        lost = {}
+        for cause, parts in causes.items():
+            before = int(gone.sum())
+            for part in parts:
+                gone[part] = True
+            lost[cause] = int(gone.sum()) - before
+        lost["history"] = self._n_items - n_found - sum(lost.values())
+        return {"catalogue": self._n_items, **{cause: n for cause, n in lost.items() if n}}
+
+
+def _encoder(bundle: Bundle) -> RequestEncoder:
+    try:
+        return RequestEncoder.from_json(bundle.manifest.inputs)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"{bundle.folder}: manifest.json: inputs are not valid ({error!r}); build it again"
+        ) from error
+
+
+def _milliseconds(time: Time) -> int:
+    if time is None:
+        return clock.time_ns() // 1_000_000
+    if isinstance(time, datetime):
+        if time.tzinfo is None:
+            raise ConfigError(f"time {time.isoformat()} has no timezone; give one, or milliseconds since 1970 UTC")
+        return int(time.timestamp() * 1000)
+    return int(time)
