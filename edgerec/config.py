@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from edgerec.errors import ConfigError
@@ -252,21 +261,81 @@ class EvaluationConfig(Settings):
 class TeacherConfig(Settings):
     """The teacher."""
 
+    text_model: str | None = None
+    """Folder or hub name of a `transformers` model for item texts; None takes the packaged MiniLM if installed."""
+    text_components: int = Field(64, ge=1)
+    """Leading principal components of the text vectors that teacher and student see."""
+    dim: int = Field(64, ge=4)
+    """Width of item and user vectors."""
+    hidden: int = Field(128, ge=4)
+    """Hidden units of each part."""
+    heads: int = Field(8, ge=1)
+    """Attention heads over the history."""
+    experts: int = Field(4, ge=1)
+    """Experts that the tasks share."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    epochs: int = Field(12, ge=1)
+    """At most; fewer where the validation loss stops falling."""
+    patience: int = Field(3, ge=1)
+    """Epochs without a better validation loss before training stops."""
+    learning_rate: PositiveFloat = 2e-3
+    weight_decay: NonNegativeFloat = 0.1
+    """Of the item ids' own vectors; all else has 0.01."""
+    visits: int = Field(128, ge=1)
+    """Requests of a training step."""
+    rows: int = Field(1024, ge=1)
+    """Shown rows of a training step."""
+    visits_per_epoch: int = Field(20_000, ge=1)
+    """Of more visits an epoch sees a random part."""
+    folds: int = Field(2, ge=2)
+    """Cross-fitting: the rows of each of this many groups of users are labelled by a teacher that saw only others."""
+
 
 class StudentConfig(Settings):
     """The student."""
+
+    dim: int = Field(32, ge=4)
+    """Width of the item table."""
+    hidden: int = Field(64, ge=4)
+    """Hidden units of the request tower."""
+    heads: int = Field(4, ge=1)
+    """Attention heads over the history."""
+    max_history: int = Field(256, ge=1)
+    """Distinct past items that are looked at, the latest ones."""
 
 
 class DistillationConfig(Settings):
     """How the student learns from the teacher."""
 
+    soft_share: float = Field(0.7, ge=0, le=1)
+    """Part of the loss that comes from the teacher's labels; the rest comes from the log's."""
+    temperature: PositiveFloat = 1.0
+    """Softens teacher and student logits of the catalogue alike."""
+    epochs: int = Field(12, ge=1)
+    learning_rate: PositiveFloat = 3e-3
+    weight_decay: NonNegativeFloat = 0.1
+    """Of the item ids' own vectors; all else has 0.01."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    history_dropout: float = Field(0.1, ge=0, lt=1)
+    """Each past item is left out of a training history with this probability."""
+
 
 class PruningConfig(Settings):
     """What is cut out of the student."""
 
+    hidden: float = Field(0.25, ge=0, lt=1)
+    """Share of hidden units to cut, the least important ones."""
+    dim: float = Field(0.0, ge=0, lt=1)
+    """Share of the item table's width to cut."""
+    epochs: int = Field(3, ge=0)
+    """Recovery training after the cut."""
+
 
 class QuantizationConfig(Settings):
     """How the student becomes an INT8 bundle."""
+
+    conformance: int = Field(32, ge=1)
+    """Requests whose answers are kept in the bundle, so that every runtime can check itself."""
 
 
 # ---------------------------------------------------------------------------- the whole file
@@ -282,7 +351,8 @@ class Config(Settings):
     seed: int = Field(0, ge=0)
     """Of all randomness."""
     data: DataConfig
-    task: tuple[TaskConfig, ...] = Field(min_length=1)
+    task: tuple[TaskConfig, ...] = ()
+    """What to predict; at least one."""
     evaluation: EvaluationConfig = EvaluationConfig()
     teacher: TeacherConfig = TeacherConfig()
     student: StudentConfig = StudentConfig()
@@ -335,6 +405,8 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _tasks_fit_together(self) -> Self:
+        if not self.task:
+            raise _problem('there is no [[task]]; add at least one, such as name = "next", kind = "retrieval"')
         seen: dict[str, str] = {}
         for task in self.task:
             if task.name in seen:

@@ -57,7 +57,7 @@ class CategoricalEmbedding(nn.Module):
 class ItemTower(nn.Module):
     """Item vectors and priors from id, features, text and the statistics of one moment."""
 
-    def __init__(self, shape: Shape, features: ItemFeatures, dim: int, hidden: int, priors: int, dropout: float) -> None:
+    def __init__(self, shape: Shape, features: ItemFeatures, dim: int, hidden: int, priors: int) -> None:
         super().__init__()
         self.register_buffer("text", features.text, persistent=False)
         self.register_buffer("categorical", features.categorical, persistent=False)
@@ -68,8 +68,8 @@ class ItemTower(nn.Module):
         nn.init.zeros_(self.bias.weight)
         self.from_text = nn.Linear(shape.text, dim, bias=False) if shape.text else None
         self.from_category = CategoricalEmbedding(shape.item_categories, dim)
-        self.from_numbers = mlp(shape.statistics + shape.item_numbers, hidden, dim, dropout)
-        self.prior = mlp(shape.statistics + shape.item_numbers, hidden, priors, dropout)
+        self.from_numbers = mlp(shape.statistics + shape.item_numbers, hidden, dim)
+        self.prior = mlp(shape.statistics + shape.item_numbers, hidden, priors)
 
     def forward(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
         """Statistics (N, F) of one moment -> vectors (N, dim), priors (N, priors)."""
@@ -113,7 +113,7 @@ class RepeatTerm(nn.Module):
         super().__init__()
         self.kind = nn.Embedding(kinds, hidden)
         self.from_item = nn.Linear(dim, hidden)
-        self.from_numbers = mlp(EVENT_NUMBERS, hidden, hidden)
+        self.from_numbers = nn.Linear(EVENT_NUMBERS, hidden)
         self.from_context = nn.Linear(context, hidden, bias=False)
         self.out = nn.Linear(hidden, tasks)
         nn.init.zeros_(self.out.weight)

@@ -26,7 +26,7 @@ class RequestTower(nn.Module):
         self.tasks, self.dim, self.heads = tasks, dim, heads
         self.context = RequestContext(shape, hidden, dropout)
         self.pooling = HistoryPooling(shape.kinds, dim, hidden, heads, hidden)
-        self.repeat = RepeatTerm(shape.kinds, dim, hidden, hidden, tasks)
+        self.repeat = RepeatTerm(shape.kinds, dim, hidden // 2, hidden, tasks)
         self.mix = nn.Linear(heads * dim, tasks * dim, bias=False)
         self.head = mlp(hidden + heads * dim, hidden, tasks * dim, dropout)
 
@@ -59,7 +59,7 @@ class Student(nn.Module):
     ) -> None:
         super().__init__()
         self.shape, self.tasks = shape, tasks
-        self.items = ItemTower(shape, features, dim, hidden, tasks + 1, dropout)
+        self.items = ItemTower(shape, features, dim, hidden, tasks + 1)
         self.requests = RequestTower(shape, tasks, dim, hidden, heads, dropout)
         self.relation = nn.Linear(dim, dim, bias=False)
         nn.init.eye_(self.relation.weight)

@@ -60,10 +60,10 @@ class Teacher(nn.Module):
         super().__init__()
         tasks = len(pointwise)
         self.shape, self.tasks, self.dim = shape, tasks, dim
-        self.items = ItemTower(shape, features, dim, hidden, tasks + 1, dropout)
+        self.items = ItemTower(shape, features, dim, hidden, tasks + 1)
         self.context = RequestContext(shape, hidden, dropout)
         self.pooling = HistoryPooling(shape.kinds, dim, hidden, heads, hidden)
-        self.repeat = RepeatTerm(shape.kinds, dim, hidden, hidden, tasks)
+        self.repeat = RepeatTerm(shape.kinds, dim, hidden // 2, hidden, tasks)
         state = hidden + heads * dim
         self.request_experts = MixtureOfExperts(state, hidden, experts, tasks, dropout)
         self.mix = nn.Linear(heads * dim, tasks * dim, bias=False)

@@ -1,0 +1,1 @@
+"""Teacher, distillation, and what both learn from."""

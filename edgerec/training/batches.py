@@ -1,0 +1,236 @@
+"""Joint batches: a few visits and shown rows that one training step learns from together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from edgerec.models.inputs import RequestBatch
+from edgerec.tasks import Task
+from edgerec.tasks.history import Float, Int
+from edgerec.training.examples import RowExamples, VisitExamples
+from edgerec.training.statistics import ItemStatistics
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Q items, and the other items of a session of each as pairs `owner` (into Q), `item`: int64 (Q,), (P,), (P,).
+
+    `soft`: float32 (Q, N), a teacher's logits, or None.
+    """
+
+    query: Tensor
+    owner: Tensor
+    item: Tensor
+    soft: Tensor | None
+
+
+@dataclass(frozen=True)
+class VisitBatch:
+    """B requests and what they led to.
+
+    Attributes:
+        statistics: float32 (N, F), of the moment that all of them share.
+        owner, item: int64 (P,) a retrieval task: pairs of request and consumed item.
+        soft: float32 (B, retrieval tasks, N), a teacher's logits, or None.
+        related: one item of each visit of two and more against the others, or None without a related task.
+    """
+
+    requests: RequestBatch
+    statistics: Tensor
+    owner: tuple[Tensor, ...]
+    item: tuple[Tensor, ...]
+    soft: Tensor | None
+    related: PairBatch | None
+
+
+@dataclass(frozen=True)
+class RowBatch:
+    """B shown rows.
+
+    Attributes:
+        candidate: int64 (B,).
+        labels: float32 (B, T), columns as the scored tasks; regression labels as standardised logs.
+        soft: as `labels`, from a teacher, or None.
+    """
+
+    requests: RequestBatch
+    statistics: Tensor
+    candidate: Tensor
+    labels: Tensor
+    soft: Tensor | None
+
+
+@dataclass(frozen=True)
+class JointBatch:
+    """What one step learns from; a part may be missing."""
+
+    visits: VisitBatch | None
+    rows: RowBatch | None
+
+    def to(self, device: torch.device) -> JointBatch:
+        """The same batch on `device`."""
+        moved: JointBatch = _to(self, device)
+        return moved
+
+
+def _to(value, device):  # type: ignore[no-untyped-def]
+    if isinstance(value, (Tensor, RequestBatch)):
+        return value.to(device)
+    if isinstance(value, tuple):
+        return tuple(_to(v, device) for v in value)
+    if isinstance(value, (JointBatch, VisitBatch, RowBatch, PairBatch)):
+        return type(value)(*(_to(getattr(value, f.name), device) for f in fields(value)))
+    return value
+
+
+@dataclass(frozen=True)
+class SoftLabels:
+    """A teacher's view of the examples, by example.
+
+    Attributes:
+        visits: float16 (R, retrieval tasks, N); rows: float32 (R, T); related: float32 (N, N) or None.
+    """
+
+    visits: np.ndarray | None
+    rows: np.ndarray | None
+    related: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Examples:
+    """All that a model is trained on. Parts are None where no task needs them."""
+
+    tasks: tuple[Task, ...]
+    n_items: int
+    statistics: ItemStatistics
+    visits: VisitExamples | None
+    rows: RowExamples | None
+    soft: SoftLabels | None = None
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """Sizes of a joint batch, and how much of the examples one epoch sees."""
+
+    visits: int
+    rows: int
+    visits_per_epoch: int
+    history_dropout: float
+    lag: int
+    """Statistics of a visit may be up to this many moments old: a bundle's are, when it is used."""
+
+
+class JointBatches(IterableDataset[JointBatch]):
+    """One pass over the examples an iteration, in an order that depends on `seed` and the epoch only."""
+
+    def __init__(self, examples: Examples, settings: BatchSettings, seed: int, train: bool = True) -> None:
+        self.examples, self.settings, self.seed, self.train = examples, settings, seed, train
+        self.epoch = 0
+        self.related = any(t.kind == "related" for t in examples.tasks)
+
+    def steps(self) -> int:
+        """Steps of an epoch; the random draw of moments moves it by a few, so it is no `len`."""
+        return len(self._plan(np.random.default_rng(self.seed)))
+
+    def __iter__(self) -> Iterator[JointBatch]:
+        rng = np.random.default_rng((self.seed, self.epoch if self.train else 0))
+        for visits, rows in self._plan(rng):
+            yield JointBatch(
+                self._visits(*visits, rng) if visits else None,
+                self._rows(*rows, rng) if rows else None,
+            )
+
+    def _plan(self, rng: np.random.Generator) -> list[tuple[tuple[int, Int] | None, ...]]:
+        """Which examples stand in each step: the longest kind sets the number of steps, the others are spread."""
+        x, s = self.examples, self.settings
+        kinds: list[list[tuple[int, Int]]] = [[], []]
+        if x.visits is not None:
+            chosen = np.arange(len(x.visits.requests))
+            if self.train and len(chosen) > s.visits_per_epoch:
+                chosen = np.sort(rng.choice(chosen, s.visits_per_epoch, replace=False))
+            moment = x.visits.requests.moment[chosen]
+            if self.train:
+                moment = np.maximum(moment - rng.integers(0, s.lag + 1, len(moment)), 0)
+            kinds[0] = _grouped(chosen, moment, x.visits.requests.lengths()[chosen], s.visits, rng)
+        if x.rows is not None:
+            everything = np.arange(len(x.rows.item))
+            kinds[1] = _grouped(everything, x.rows.requests.moment, rng.random(len(everything)), s.rows, rng)
+        for batches in kinds:
+            rng.shuffle(batches)  # type: ignore[arg-type]
+        steps = max(map(len, kinds))
+        spread = [_spread(batches, steps) for batches in kinds]
+        return list(zip(*spread, strict=True))
+
+    def _statistics(self, moment: int) -> Tensor:
+        return torch.from_numpy(self.examples.statistics.values[moment])
+
+    def _visits(self, moment: int, chosen: Int, rng: np.random.Generator) -> VisitBatch:
+        visits, soft = self.examples.visits, self.examples.soft
+        assert visits is not None
+        truth = [visits.truth[t.name].take(chosen) for t in self.examples.tasks if t.kind == "retrieval"]
+        dropout = self.settings.history_dropout if self.train else 0.0
+        found = soft.visits[chosen] if soft is not None and soft.visits is not None else None
+        return VisitBatch(
+            requests=visits.requests.batch(chosen, dropout, rng),
+            statistics=self._statistics(moment),
+            owner=tuple(torch.from_numpy(t.owner()) for t in truth),
+            item=tuple(torch.from_numpy(t.values) for t in truth),
+            soft=None if found is None else torch.from_numpy(found.astype(np.float32)),
+            related=self._related(visits, chosen, rng) if self.related else None,
+        )
+
+    def _rows(self, moment: int, chosen: Int, rng: np.random.Generator) -> RowBatch:
+        rows, soft = self.examples.rows, self.examples.soft
+        assert rows is not None
+        dropout = self.settings.history_dropout if self.train else 0.0
+        scored = [t for t in self.examples.tasks if t.kind != "related"]
+        none = np.zeros(len(chosen), np.float32)
+        labels = np.stack([rows.labels[t.name][chosen] if t.name in rows.labels else none for t in scored], 1)
+        found = soft.rows[chosen] if soft is not None and soft.rows is not None else None
+        return RowBatch(
+            requests=rows.requests.batch(chosen, dropout, rng),
+            statistics=self._statistics(moment),
+            candidate=torch.from_numpy(rows.item[chosen]),
+            labels=torch.from_numpy(labels),
+            soft=None if found is None else torch.from_numpy(found),
+        )
+
+    def _related(self, visits: VisitExamples, chosen: Int, rng: np.random.Generator) -> PairBatch:
+        soft = self.examples.soft
+        lists = visits.items.take(chosen)
+        lists = lists.take(np.flatnonzero(lists.sizes() > 1))
+        query = lists.values[lists.offsets[:-1] + (rng.random(len(lists)) * lists.sizes()).astype(np.int64)]
+        others = lists.where(lists.values != query[lists.owner()])
+        found = soft.related[query] if soft is not None and soft.related is not None else None
+        return PairBatch(
+            query=torch.from_numpy(query),
+            owner=torch.from_numpy(others.owner()),
+            item=torch.from_numpy(others.values),
+            soft=None if found is None else torch.from_numpy(found.astype(np.float32)),
+        )
+
+
+def _grouped(chosen: Int, moment: Int, key: Int | Float, size: int, rng: np.random.Generator) -> list[tuple[int, Int]]:
+    """Batches of one moment each, of neighbours in `key`: histories of like length need little padding."""
+    order = np.lexsort((rng.random(len(chosen)), key, moment))
+    bounds = np.flatnonzero(np.diff(moment[order])) + 1
+    batches = []
+    for group in np.split(order, bounds):
+        if len(group):
+            pieces = np.array_split(group, -(-len(group) // size))
+            batches += [(int(moment[piece[0]]), chosen[piece]) for piece in pieces]
+    return batches
+
+
+def _spread(batches: Sequence[tuple[int, Int]], steps: int) -> list[tuple[int, Int] | None]:
+    """`batches` at even distances over `steps`."""
+    spread: list[tuple[int, Int] | None] = [None] * steps
+    for i, batch in enumerate(batches):
+        spread[i * steps // len(batches)] = batch
+    return spread

@@ -1,0 +1,176 @@
+"""What teacher and student learn from and are judged on: requests, shown rows and sessions, ready to be batched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from edgerec.models.inputs import RequestBatch
+from edgerec.tasks import History, Past, RequestEncoder
+from edgerec.tasks.history import Float, Int
+from edgerec.training.log import Log, earlier_events
+from edgerec.training.statistics import MS_PER_DAY, ItemStatistics
+
+FOREVER = np.iinfo(np.int64).max // 2
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """R lists of integers, flat; list r is ``values[offsets[r]:offsets[r + 1]]``."""
+
+    offsets: Int
+    values: Int
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def sizes(self) -> Int:
+        """Length of each list."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: Int) -> Ragged:
+        """The lists `rows`, in that order."""
+        sizes = self.sizes()[rows]
+        ends = np.cumsum(sizes)
+        flat = np.arange(sizes.sum()) + np.repeat(self.offsets[rows] - (ends - sizes), sizes)
+        return Ragged(np.concatenate(([0], ends)).astype(np.int64), self.values[flat])
+
+    def owner(self) -> Int:
+        """The list that each value stands in."""
+        return np.repeat(np.arange(len(self)), self.sizes())
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> Ragged:
+        """The values for which `keep`, in the lists they stood in."""
+        sizes = np.bincount(self.owner()[keep], minlength=len(self))
+        return Ragged(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), self.values[keep])
+
+    @classmethod
+    def of(cls, lists: Sequence[Int]) -> Ragged:
+        """From a list of arrays."""
+        sizes = np.array([len(x) for x in lists], np.int64)
+        flat = np.concatenate([*lists, np.zeros(0, np.int64)]).astype(np.int64)
+        return cls(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), flat)
+
+
+@dataclass(frozen=True)
+class Requests:
+    """R requests. Requests of one user at one cut share their past: `past_id` points into `history` and `past`.
+
+    Attributes:
+        user, time_ms, past_id, moment: int64 (R,); `moment` indexes the item statistics known at the request.
+        categorical: int64 (R, C); numeric: float32 (R, M), complete.
+    """
+
+    user: Int
+    time_ms: Int
+    past_id: Int
+    moment: Int
+    history: History
+    past: Past
+    categorical: Int
+    numeric: Float
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def lengths(self) -> Int:
+        """Distinct past items of each request."""
+        return np.diff(self.history.offsets)[self.past_id]
+
+    def batch(self, rows: Int, dropout: float = 0.0, rng: np.random.Generator | None = None) -> RequestBatch:
+        """Requests `rows`, padded; with `dropout`, each past item is left out with that probability."""
+        h, ids = self.history, self.past_id[rows]
+        start, size = h.offsets[ids], np.diff(h.offsets)[ids]
+        place = np.arange(max(int(size.max(initial=0)), 1))
+        present = place < size[:, None]
+        at = np.minimum(start[:, None] + place, max(len(h.item) - 1, 0))
+        if dropout and rng is not None:
+            present &= rng.random(present.shape) >= dropout
+
+        def pad(values: npt.NDArray[np.generic], empty: float) -> torch.Tensor:
+            found = values[at] if len(values) else np.zeros(at.shape, values.dtype)
+            return torch.from_numpy(np.where(present, found, np.array(empty, values.dtype)))
+
+        age_h = np.maximum(self.time_ms[rows][:, None] - (h.last_ms[at] if len(h.item) else 0), 0) / 3_600_000.0
+        return RequestBatch(
+            item=pad(h.item, 0),
+            kind=pad(h.kind, 0),
+            count=pad(h.count, 1),
+            age_h=torch.from_numpy(np.where(present, age_h, 0).astype(np.float32)),
+            interval_h=pad(h.interval_h, 0),
+            present=torch.from_numpy(present),
+            categorical=torch.from_numpy(self.categorical[rows]),
+            numeric=torch.from_numpy(self.numeric[rows]),
+        )
+
+
+def make_requests(
+    log: Log, encoder: RequestEncoder, statistics: ItemStatistics, rows: Log, at: Int, cut_ms: Int
+) -> Requests:
+    """Requests with user, time and context of the rows `at` of `rows`, and the past of `log` before `cut_ms`."""
+    user, time_ms = rows.user[at], rows.time_ms[at]
+    pairs, past_id = np.unique(np.stack([user, cut_ms], 1), axis=0, return_inverse=True)
+    history, past = earlier_events(log, encoder, pairs[:, 0], pairs[:, 1])
+    past_id = past_id.reshape(-1).astype(np.int64)
+    each = Past(past.events[past_id], past.visits[past_id], past.first_ms[past_id], past.last_ms[past_id],
+                past.positives[past_id])
+    return Requests(
+        user=user,
+        time_ms=time_ms,
+        past_id=past_id,
+        moment=statistics.moment_before(np.minimum(cut_ms, time_ms)),
+        history=history,
+        past=past,
+        categorical=rows.categorical[at],
+        numeric=encoder.numbers(each, time_ms, rows.numeric[at]),
+    )
+
+
+@dataclass(frozen=True)
+class VisitExamples:
+    """Requests at the start of visits, and the items that each visit turned out to hold.
+
+    Attributes:
+        items: all items of the visit.
+        truth: what was consumed, by retrieval task; a request may have none for a task.
+    """
+
+    requests: Requests
+    items: Ragged
+    truth: dict[str, Ragged]
+
+
+@dataclass(frozen=True)
+class RowExamples:
+    """Shown rows: request, candidate item (R,) and labels (R,) by task."""
+
+    requests: Requests
+    item: Int
+    labels: dict[str, Float]
+    row: Int
+
+
+def in_history(requests: Requests, items: Ragged) -> npt.NDArray[np.bool_]:
+    """For each value of `items` (one list a request), whether the request's history holds it."""
+    history, n = requests.history, 1 << 32
+    owned = np.repeat(np.arange(len(history.offsets) - 1), np.diff(history.offsets)) * n + history.item
+    wanted = requests.past_id[items.owner()] * n + items.values
+    return np.isin(wanted, owned)
+
+
+def day_before(time_ms: Int, end_ms: int) -> Int:
+    """The last moment, whole days before `end_ms`, that is not after each time: labels of the same day stay unseen."""
+    return end_ms - -(-(end_ms - time_ms) // MS_PER_DAY) * MS_PER_DAY
+
+
+def visit_rows(log: Log, first: Int) -> Ragged:
+    """The rows of the visits that start at the rows `first` (ascending, of `Log.starts_of_visits`)."""
+    starts = log.starts_of_visits()
+    ends = np.append(starts[1:], len(log))[np.searchsorted(starts, first)]
+    sizes = ends - first
+    flat = np.arange(sizes.sum()) + np.repeat(first - (np.cumsum(sizes) - sizes), sizes)
+    return Ragged(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), flat.astype(np.int64))

@@ -1,0 +1,271 @@
+"""From a prepared dataset to what a model learns from (`fit`) and is judged on (`held`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+
+from edgerec.config import Config
+from edgerec.data.dataset import Dataset
+from edgerec.errors import DataError
+from edgerec.models.inputs import ItemFeatures, Shape
+from edgerec.progress import Progress
+from edgerec.tasks import Numeric, RequestEncoder, Task, standardize
+from edgerec.tasks.history import Float, Int
+from edgerec.training.batches import Examples
+from edgerec.training.examples import (
+    FOREVER,
+    Ragged,
+    RowExamples,
+    VisitExamples,
+    day_before,
+    in_history,
+    make_requests,
+    visit_rows,
+)
+from edgerec.training.log import Log, load_log, request_encoder
+from edgerec.training.statistics import ItemStatistics, item_statistics
+from edgerec.training.text import default_model, principal_components, text_vectors
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Standardisation of a regression task: ``(log1p(label) - mean) / std``."""
+
+    mean: float
+    std: float
+
+    def apply(self, labels: Float) -> Float:
+        """Labels in their unit -> standardised logs."""
+        return ((np.log1p(np.maximum(labels, 0)) - self.mean) / self.std).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class LearningData:
+    """One part of a dataset, ready to learn from and to be judged on.
+
+    Attributes:
+        part: "valid" (fit on train) or "test" (fit on train and valid).
+        n_items: the catalogue: items of the fit rows, the first `n_items` of the dataset.
+        fit_log: rows to learn from. held_log: rows of the part.
+        fit, held: examples; held requests see nothing of the held part but their own time and context.
+        lag: moments that a bundle's statistics may be old by the end of the part.
+        scales: by regression task.
+    """
+
+    part: str
+    dataset: Dataset
+    encoder: RequestEncoder
+    n_items: int
+    features: ItemFeatures
+    fit_log: Log
+    held_log: Log
+    fit: Examples
+    held: Examples
+    lag: int
+    scales: dict[str, Scale]
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """All tasks."""
+        return self.fit.tasks
+
+    @property
+    def statistics(self) -> ItemStatistics:
+        """Of the fit rows."""
+        return self.fit.statistics
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of a model for this data."""
+        meta = self.dataset.meta
+        return Shape(
+            n_items=self.n_items,
+            kinds=2 ** len(self.encoder.binary),
+            categories=tuple(len(c.values) + 1 for c in self.encoder.categorical),
+            numbers=len(self.encoder.numeric_names),
+            item_categories=tuple(len(c.values) + 1 for c in meta.items.categorical),
+            item_numbers=self.features.numeric.shape[1],
+            text=self.features.text.shape[1],
+            statistics=len(self.statistics.names),
+        )
+
+
+def load_learning_data(config: Config, run_dir: Path, part: str, progress: Progress) -> LearningData:
+    """Read the dataset of a run.
+
+    Args:
+        part: "valid" or "test", see `LearningData`.
+    """
+    dataset = Dataset.open(run_dir / "dataset")
+    tasks = tuple(dataset.meta.tasks)
+    encoder = request_encoder(dataset, part, config.student.max_history)
+    fit_log = load_log(dataset, dataset.fit_frame(part), encoder)
+    held_log = load_log(dataset, dataset.part(part), encoder)
+    if not len(fit_log):
+        raise DataError(f"{run_dir / 'dataset'}: no rows to learn from before the {part} part; make the split smaller")
+    n_items = int(fit_log.item.max()) + 1
+    end_ms, lag_ms = _boundary(dataset, part, fit_log, held_log)
+    items = dataset.items().head(n_items)
+    groups = [(c.name, items[f"cat.{c.name}"].to_numpy().astype(np.int64)) for c in dataset.meta.items.categorical]
+    statistics = item_statistics(fit_log, tasks, n_items, groups, end_ms)
+    scales = {t.name: _scale(fit_log.labels[t.name]) for t in tasks if t.kind == "regression"}
+
+    fit_visits = _fit_visits(fit_log, config.teacher.visits_per_epoch * 3, tasks, config.seed)
+    held_visits = _held_visits(held_log, tasks)
+    pointwise = any(t.kind in ("binary", "regression") for t in tasks)
+    never = np.full(len(held_log), FOREVER)
+    daily = day_before(fit_log.time_ms, end_ms)
+
+    def visits(rows: Log, first: Int, cut: Int) -> VisitExamples:
+        return _visits(fit_log, rows, first, cut, encoder, statistics, tasks, n_items)
+
+    def shown(rows: Log, cut: Int) -> RowExamples:
+        return _rows(fit_log, rows, cut, encoder, statistics, scales, n_items)
+
+    retrieval = any(t.kind in ("retrieval", "related") for t in tasks)
+    return LearningData(
+        part=part,
+        dataset=dataset,
+        encoder=encoder,
+        n_items=n_items,
+        features=_item_features(config, dataset, items, run_dir, progress),
+        fit_log=fit_log,
+        held_log=held_log,
+        fit=Examples(
+            tasks,
+            n_items,
+            statistics,
+            visits(fit_log, fit_visits, fit_log.time_ms) if retrieval else None,
+            shown(fit_log, daily) if pointwise else None,
+        ),
+        held=Examples(
+            tasks,
+            n_items,
+            statistics,
+            visits(held_log, held_visits, never) if retrieval else None,
+            shown(held_log, never) if pointwise else None,
+        ),
+        lag=_moments_in(statistics, lag_ms),
+        scales=scales,
+    )
+
+
+def _boundary(dataset: Dataset, part: str, fit_log: Log, held_log: Log) -> tuple[int, int]:
+    """When the held part begins and how long it is, in ms; leave-last-out has no such moment, so the log's end."""
+    bounds = dataset.meta.boundaries_ms
+    if bounds is None:
+        return int(fit_log.time_ms.max()) + 1, 0
+    begin = bounds[part]
+    end = bounds["test"] if part == "valid" else bounds["end"]
+    return begin, end - begin
+
+
+def _moments_in(statistics: ItemStatistics, length_ms: int) -> int:
+    at = statistics.moments_ms
+    return max(int(length_ms // (at[1] - at[0])) - 1, 0) if len(at) > 1 else 0
+
+
+def _scale(labels: Float) -> Scale:
+    logs = np.log1p(np.maximum(labels.astype(np.float64), 0))
+    return Scale(float(logs.mean()), float(max(logs.std(), 1e-6)))
+
+
+def _fit_visits(log: Log, most: int, tasks: Sequence[Task], seed: int) -> Int:
+    """First rows of the visits to learn from: those that consumed something, at most `most`, drawn by `seed`."""
+    first = log.starts_of_visits()
+    rows = visit_rows(log, first)
+    useful = np.zeros(len(first), bool)
+    for task in tasks:
+        if task.kind in ("retrieval", "related"):
+            useful |= np.bincount(rows.owner(), _consumed(log, task)[rows.values], len(first)) > 0
+    first = first[useful]
+    if len(first) > most:
+        first = np.sort(np.random.default_rng(seed).choice(first, most, replace=False))
+    return first
+
+
+def _held_visits(log: Log, tasks: Sequence[Task]) -> Int:
+    """First rows of each user's first visit in the part."""
+    first = log.starts_of_visits()
+    order = np.lexsort((log.time_ms[first], log.user[first]))
+    first = first[order]
+    new = np.ones(len(first), bool)
+    new[1:] = log.user[first][1:] != log.user[first][:-1]
+    return np.sort(first[new])
+
+
+def _consumed(log: Log, task: Task) -> Float:
+    return log.labels[task.name] if task.label is not None else np.ones(len(log), np.float32)
+
+
+def _visits(
+    past: Log,
+    rows: Log,
+    first: Int,
+    cut_ms: Int,
+    encoder: RequestEncoder,
+    statistics: ItemStatistics,
+    tasks: Sequence[Task],
+    n_items: int,
+) -> VisitExamples:
+    requests = make_requests(past, encoder, statistics, rows, first, cut_ms[first])
+    held = visit_rows(rows, first)
+    held = held.where(rows.item[held.values] < n_items)
+    truth = {}
+    for task in tasks:
+        if task.kind != "retrieval":
+            continue
+        consumed = held.where(_consumed(rows, task)[held.values] > 0)
+        items = Ragged(consumed.offsets, rows.item[consumed.values])
+        truth[task.name] = items.where(~in_history(requests, items)) if task.repeats == "exclude" else items
+    return VisitExamples(requests, Ragged(held.offsets, rows.item[held.values]), truth)
+
+
+def _rows(
+    past: Log,
+    rows: Log,
+    cut_ms: Int,
+    encoder: RequestEncoder,
+    statistics: ItemStatistics,
+    scales: dict[str, Scale],
+    n_items: int,
+) -> RowExamples:
+    at = np.flatnonzero(rows.item < n_items)
+    labels = {
+        name: scales[name].apply(values[at]) if name in scales else values[at].astype(np.float32)
+        for name, values in rows.labels.items()
+    }
+    requests = make_requests(past, encoder, statistics, rows, at, cut_ms[at])
+    return RowExamples(requests, rows.item[at], labels, rows.row[at])
+
+
+def _item_features(
+    config: Config, dataset: Dataset, items: pl.DataFrame, run_dir: Path, progress: Progress
+) -> ItemFeatures:
+    meta = dataset.meta.items
+    categorical = [items[f"cat.{c.name}"].to_numpy() for c in meta.categorical]
+    numeric = [items[f"num.{n.name}"].to_numpy() for n in meta.numeric]
+    columns = [Numeric(n.name, "context", n.mean, n.std) for n in meta.numeric]
+    n = len(items)
+    text = np.zeros((n, 0), np.float32)
+    model = config.teacher.text_model or default_model()
+    if meta.text and model:
+        everything = text_vectors(items["text"].fill_null("").to_list(), model, run_dir / "text", progress)
+        text = principal_components(everything, config.teacher.text_components)
+    elif meta.text:
+        progress.say('item texts are left out: no [teacher] text_model is set and the extra "edgerec[text]" is missing')
+    return ItemFeatures(
+        text=torch.from_numpy(text),
+        categorical=torch.from_numpy(
+            np.stack(categorical, 1).astype(np.int64) if categorical else np.zeros((n, 0), np.int64)
+        ),
+        numeric=torch.from_numpy(
+            standardize(np.stack(numeric, 1).astype(np.float64), columns) if numeric else np.zeros((n, 0), np.float32)
+        ),
+    )

@@ -1,0 +1,243 @@
+"""The joint training loop of teacher and student: one multi-task loss, run by Lightning."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from edgerec.errors import EdgerecError
+from edgerec.models.inputs import RequestBatch
+from edgerec.progress import Progress
+from edgerec.tasks import Task, scored_tasks
+from edgerec.training import losses
+from edgerec.training.batches import JointBatch, JointBatches, PairBatch, RowBatch, VisitBatch
+
+Items = tuple[Tensor, ...]
+
+
+class Scorer(Protocol):
+    """What the loop trains and the evaluation asks: teacher and student alike. Shapes as in `Student`."""
+
+    def encode_items(self, statistics: Tensor) -> Items: ...
+    def score_catalog(self, batch: RequestBatch, items: Items) -> Tensor: ...
+    def score_rows(self, batch: RequestBatch, candidate: Tensor, items: Items) -> Tensor: ...
+    def score_related(self, query: Tensor, items: Items) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long and how fast to learn."""
+
+    epochs: int
+    learning_rate: float
+    weight_decay: float
+    patience: int | None
+    """Stop after this many epochs without a better validation loss; None runs all epochs."""
+    soft_share: float = 0.0
+    """Part of the loss that comes from a teacher's labels, where there are any."""
+    temperature: float = 1.0
+    stop_after: int | None = None
+    """Stop the schedule of `epochs` after this many of them: repeats a run that was stopped early."""
+
+
+class JointTraining(lightning.LightningModule):
+    """One loss over all tasks, each with its weight."""
+
+    def __init__(self, model: torch.nn.Module, tasks: Sequence[Task], settings: LoopSettings, steps: int) -> None:
+        super().__init__()
+        self.model, self.tasks, self.settings, self.steps = model, list(tasks), settings, steps
+        self.scored = scored_tasks(tasks)
+        self.retrieval = [i for i, t in enumerate(self.scored) if t.kind == "retrieval"]
+        self.related = [t for t in tasks if t.kind == "related"]
+
+    @property
+    def scorer(self) -> Scorer:
+        """The model, by what it can do."""
+        return cast(Scorer, self.model)
+
+    def losses(self, batch: JointBatch) -> dict[str, Tensor]:
+        """The loss of each task that the batch holds examples of."""
+        found: dict[str, Tensor] = {}
+        if batch.visits is not None:
+            found |= self._visits(batch.visits)
+        if batch.rows is not None:
+            found |= self._rows(batch.rows)
+        return found
+
+    def _visits(self, batch: VisitBatch) -> dict[str, Tensor]:
+        items = self.scorer.encode_items(batch.statistics)
+        logits = self.scorer.score_catalog(batch.requests, items)
+        found = {}
+        for r, i in enumerate(self.retrieval):
+            task = self.scored[i]
+            own = logits[:, i]
+            soft = batch.soft[:, r] if batch.soft is not None else None
+            if task.repeats == "exclude":
+                own = exclude_history(own, batch.requests)
+                soft = None if soft is None else exclude_history(soft, batch.requests)
+            loss = losses.listwise(own, batch.owner[r], batch.item[r])
+            if soft is not None:
+                distilled = losses.listwise_soft(own, soft, self.settings.temperature)
+                loss = self._blend(loss, distilled)
+            found[task.name] = loss
+        if batch.related is not None:
+            found |= {task.name: self._pairs(batch.related, items) for task in self.related}
+        return found
+
+    def _rows(self, batch: RowBatch) -> dict[str, Tensor]:
+        items = self.scorer.encode_items(batch.statistics)
+        logits = self.scorer.score_rows(batch.requests, batch.candidate, items)
+        log_p = losses.chain_log_probabilities(logits, self.scored)
+        found = {}
+        for i, task in enumerate(self.scored):
+            if task.kind == "retrieval":
+                continue
+            loss_of = losses.binary if task.kind == "binary" else losses.regression
+            loss = loss_of(log_p[:, i], batch.labels[:, i])
+            if batch.soft is not None:
+                loss = self._blend(loss, loss_of(log_p[:, i], batch.soft[:, i]))
+            found[task.name] = loss
+        return found
+
+    def _pairs(self, batch: PairBatch, items: Items) -> Tensor:
+        logits = self.scorer.score_related(batch.query, items)
+        logits = logits.scatter(1, batch.query.unsqueeze(1), losses.NEVER)
+        loss = losses.listwise(logits, batch.owner, batch.item)
+        if batch.soft is None:
+            return loss
+        soft = batch.soft.scatter(1, batch.query.unsqueeze(1), losses.NEVER)
+        return self._blend(loss, losses.listwise_soft(logits, soft, self.settings.temperature))
+
+    def _blend(self, hard: Tensor, soft: Tensor) -> Tensor:
+        share = self.settings.soft_share
+        return share * soft + (1 - share) * hard
+
+    def total(self, found: dict[str, Tensor]) -> Tensor:
+        """The weighted sum."""
+        weights = {t.name: t.weight for t in self.tasks}
+        return torch.stack([weights[name] * loss for name, loss in found.items()]).sum()
+
+    def training_step(self, batch: JointBatch, index: int) -> Tensor:
+        found = self.losses(batch)
+        loss = self.total(found)
+        if not torch.isfinite(loss):
+            bad = ", ".join(name for name, value in found.items() if not torch.isfinite(value))
+            raise EdgerecError(f"the loss of {bad} is not a number at step {self.global_step}; lower learning_rate")
+        self.log_dict({f"train/{name}": value.detach() for name, value in found.items()})
+        return loss
+
+    def validation_step(self, batch: JointBatch, index: int) -> None:
+        found = self.losses(batch)
+        for name, value in found.items():
+            self.log(f"valid/{name}", value, on_epoch=True, batch_size=1)
+
+    def on_validation_epoch_end(self) -> None:
+        weights = {t.name: t.weight for t in self.tasks}
+        values = self.trainer.callback_metrics
+        total = sum(w * float(values[f"valid/{n}"]) for n, w in weights.items() if f"valid/{n}" in values)
+        self.log("valid/loss", total)
+
+    def configure_optimizers(self):  # type: ignore[no-untyped-def]
+        embeddings = [p for n, p in self.named_parameters() if "identity" in n or "bias.weight" in n]
+        chosen = {id(p) for p in embeddings}
+        others = [p for p in self.parameters() if id(p) not in chosen]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": embeddings, "weight_decay": self.settings.weight_decay},
+                {"params": others, "weight_decay": 0.01},
+            ],
+            lr=self.settings.learning_rate,
+            fused=True,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_at)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+    def _learning_rate_at(self, step: int) -> float:
+        """Factor of the learning rate: a line up over the first fifth, then half a cosine down to nothing."""
+        done = min(step / (self.settings.epochs * self.steps), 1.0)
+        return done / 0.2 + 0.01 if done < 0.2 else 0.5 + 0.5 * math.cos(math.pi * (done - 0.2) / 0.8)
+
+
+def exclude_history(logits: Tensor, requests: RequestBatch) -> Tensor:
+    """`logits` (B, N) with the items of each request's history at `losses.NEVER`."""
+    never = torch.zeros_like(logits).scatter_add(1, requests.item, requests.present.to(logits.dtype))
+    return logits.masked_fill(never > 0, losses.NEVER)
+
+
+class _Epochs(Callback):
+    """Tells the batches which epoch it is, and the user how far training is."""
+
+    def __init__(self, batches: JointBatches, progress: Progress, title: str, settings: LoopSettings) -> None:
+        self.batches, self.progress, self.title, self.settings = batches, progress, title, settings
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.batches.epoch = trainer.current_epoch + 1
+        values = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("valid/")}
+        shown = "".join(f", {k} {v:.4f}" for k, v in sorted(values.items()))
+        epochs = self.settings.stop_after or self.settings.epochs
+        self.progress.say(f"{self.title}: epoch {trainer.current_epoch + 1} of {epochs}{shown}")
+
+
+def fit(
+    model: torch.nn.Module,
+    tasks: Sequence[Task],
+    train: JointBatches,
+    valid: JointBatches | None,
+    settings: LoopSettings,
+    folder: Path,
+    progress: Progress,
+    title: str,
+) -> int:
+    """Train `model` in place; with `valid`, leave it at its best epoch. Goes on from `folder`'s last checkpoint.
+
+    Returns:
+        The number of epochs that the weights were trained for.
+    """
+    module = JointTraining(model, tasks, settings, train.steps())
+    epochs = _Epochs(train, progress, title, settings)
+    keep = ModelCheckpoint(folder, filename="best", monitor="valid/loss" if valid else None, save_last=True,
+                           save_weights_only=False, enable_version_counter=False)
+    callbacks: list[Callback] = [epochs, keep]
+    if valid is not None and settings.patience is not None:
+        callbacks.append(EarlyStopping("valid/loss", patience=settings.patience))
+    logger: Logger = TensorBoardLogger(str(folder.parent), name="", version=folder.name + "-log")
+    last = folder / "last.ckpt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = lightning.Trainer(
+            accelerator="auto",
+            devices=1,
+            precision="16-mixed" if torch.cuda.is_available() else "32-true",
+            max_epochs=settings.stop_after or settings.epochs,
+            callbacks=callbacks,
+            logger=logger,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            gradient_clip_val=1.0,
+            num_sanity_val_steps=0,
+            log_every_n_steps=20,
+        )
+        trainer.fit(
+            module,
+            DataLoader(train, batch_size=None),
+            DataLoader(valid, batch_size=None) if valid is not None else None,
+            ckpt_path=str(last) if last.exists() else None,
+            weights_only=True,
+        )
+    if valid is not None and keep.best_model_path:
+        state = torch.load(keep.best_model_path, weights_only=True)
+        module.load_state_dict(state["state_dict"])
+        return int(state["epoch"]) + 1
+    return trainer.current_epoch

@@ -1,0 +1,68 @@
+"""Losses of each kind of task, from hard labels and from a teacher's soft ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from edgerec.tasks import Task
+
+NEVER = -1e4
+"""Logit of an item that may not be recommended; finite, so that a softmax over nothing else stays a number."""
+
+
+def listwise(logits: Tensor, owner: Tensor, item: Tensor) -> Tensor:
+    """Mean over requests of the cross-entropy between the consumed items, equally weighted, and a full softmax.
+
+    Args:
+        logits: (B, N). owner, item: int64 (P,), the request and item of each consumed item.
+    Returns:
+        A scalar; requests without a consumed item do not count; 0 where none has one.
+    """
+    if not len(owner):
+        return logits.sum() * 0.0
+    log_p = torch.log_softmax(logits, dim=1)[owner, item]
+    sizes = torch.bincount(owner, minlength=len(logits)).clamp(min=1)
+    return -(log_p / sizes[owner]).sum() / len(torch.unique(owner))
+
+
+def listwise_soft(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """Mean KL divergence from the teacher's softmax over the whole catalogue, times temperature squared.
+
+    Source: Hinton et al., 2015, over items. Both (B, N).
+    """
+    soft = torch.log_softmax(teacher_logits / temperature, dim=1)
+    own = torch.log_softmax(logits / temperature, dim=1)
+    return functional.kl_div(own, soft, reduction="batchmean", log_target=True) * temperature**2
+
+
+def chain_log_probabilities(logits: Tensor, tasks: Sequence[Task]) -> Tensor:
+    """Log-probability of every binary task: the sum of log-sigmoids along its `after` chain; other columns as given.
+
+    Source: ESMM, Ma et al., SIGIR 2018: trained on all impressions.
+    Args:
+        logits: (B, T), columns as `tasks`.
+    """
+    index = {t.name: i for i, t in enumerate(tasks)}
+    columns: list[Tensor] = []
+    for i, task in enumerate(tasks):
+        if task.kind != "binary":
+            columns.append(logits[:, i])
+            continue
+        own = functional.logsigmoid(logits[:, i])
+        columns.append(own if task.after is None else own + columns[index[task.after]])
+    return torch.stack(columns, dim=1)
+
+
+def binary(log_p: Tensor, target: Tensor) -> Tensor:
+    """Mean cross-entropy of probabilities ``exp(log_p)`` against targets in [0, 1], hard or soft; both (B,)."""
+    log_not = torch.log1p(-torch.exp(log_p.clamp(max=-1e-6)))
+    return -(target * log_p + (1 - target) * log_not).mean()
+
+
+def regression(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean Huber loss on standardised logs; both (B,)."""
+    return functional.huber_loss(prediction, target)
