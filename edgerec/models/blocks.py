@@ -37,21 +37,19 @@ def event_numbers(count: Tensor, age_h: Tensor, interval_h: Tensor) -> Tensor:
 
 
 class CategoricalEmbedding(nn.Module):
-    """Sum of one embedding a column; index 0, unknown, is learned too."""
+    """Sum of one embedding a column, in one table; index 0, unknown, is learned too."""
 
     def __init__(self, sizes: Sequence[int], dim: int) -> None:
         super().__init__()
-        self.tables = nn.ModuleList(nn.Embedding(size, dim) for size in sizes)
-        self.dim = dim
-        for table in self.tables:
-            nn.init.normal_(table.weight, std=0.02)
+        first = [sum(sizes[:column]) for column in range(len(sizes))]
+        self.register_buffer("first", torch.tensor(first, dtype=torch.int64), persistent=False)
+        self.table = nn.Embedding(max(sum(sizes), 1), dim)
+        nn.init.normal_(self.table.weight, std=0.02)
 
     def forward(self, index: Tensor) -> Tensor:
         """(..., C) int64 -> (..., dim)."""
-        total = torch.zeros(*index.shape[:-1], self.dim, dtype=torch.float32, device=index.device)
-        for column, table in enumerate(self.tables):
-            total = total + table(index[..., column])
-        return total
+        vectors: Tensor = self.table(index + self.first)
+        return vectors.sum(dim=-2)
 
 
 class ItemTower(nn.Module):

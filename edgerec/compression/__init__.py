@@ -1,0 +1,1 @@
+"""Pruning, export to ONNX, and the INT8 graphs."""

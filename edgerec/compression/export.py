@@ -1,0 +1,152 @@
+"""From a trained student to what the graphs are written from: the request tower as clean ONNX, all else as arrays."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from torch import Tensor, nn
+
+from edgerec.models.blocks import event_numbers
+from edgerec.models.student import Student
+from edgerec.tasks import Task, scored_tasks
+
+Float = npt.NDArray[np.float32]
+
+TOWER_INPUTS = (
+    "vectors",
+    "history_kind",
+    "history_count",
+    "history_age_h",
+    "history_interval_h",
+    "context_categorical",
+    "context_numeric",
+    "task_weights",
+)
+"""Inputs of the exported tower. `vectors` (L, dim) are the rows of the history's items."""
+TOWER_OUTPUTS = ("user", "repeat", "attention", "direction")
+
+
+@dataclass(frozen=True)
+class ExportedStudent:
+    """A student as plain parts.
+
+    Attributes:
+        tower: ONNX graph from `TOWER_INPUTS` to `TOWER_OUTPUTS`: task vectors (T, dim), repeat term (L, T), attention
+            (L, heads), and how a unit of each attended value moves the weighted logits of an item (dim, heads * dim).
+        table: float32 (N, dim). prior: float32 (T, N).
+        relation: float32 (dim, dim) and relation_prior (N,), of the related task, or None.
+        tasks: the scored tasks.
+        calibration: by regression task: mean and deviation of logs, then slope, offset and cap of its expectation.
+    """
+
+    tower: onnx.GraphProto
+    table: Float
+    prior: Float
+    relation: Float | None
+    relation_prior: Float | None
+    tasks: tuple[Task, ...]
+    heads: int
+    max_history: int
+
+
+class _Tower(nn.Module):
+    """`RequestTower` for one request without padding, with the linear map that explains it."""
+
+    def __init__(self, student: Student) -> None:
+        super().__init__()
+        self.tower = student.requests
+
+    def forward(
+        self,
+        vectors: Tensor,
+        kind: Tensor,
+        count: Tensor,
+        age_h: Tensor,
+        interval_h: Tensor,
+        categorical: Tensor,
+        numeric: Tensor,
+        weights: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        t = self.tower
+        numbers = event_numbers(count, age_h, interval_h)
+        present = torch.ones_like(kind, dtype=torch.bool).unsqueeze(0)
+        user, repeat, attention = t(
+            vectors.unsqueeze(0), kind.unsqueeze(0), numbers.unsqueeze(0), present,
+            categorical.unsqueeze(0), numeric.unsqueeze(0),
+        )  # fmt: skip
+        context = t.context(categorical.unsqueeze(0), numeric.unsqueeze(0))
+        pooled = (attention.squeeze(0).T @ vectors).flatten()
+        return user.squeeze(0), repeat.squeeze(0), attention.squeeze(0), self._direction(context, pooled, weights)
+
+    def _direction(self, context: Tensor, pooled: Tensor, weights: Tensor) -> Tensor:
+        """Derivative of the weighted task vector by the pooled values: exact where no unit of the head switches."""
+        t = self.tower
+        first, last = t.head[0], t.head[3]
+        width = context.shape[1]
+        active = (first(torch.cat([context.squeeze(0), pooled])) > 0).to(weights.dtype)
+        outer = (weights[:, None, None] * last.weight.unflatten(0, (t.tasks, t.dim))).sum(0)
+        linear = (weights[:, None, None] * t.mix.weight.unflatten(0, (t.tasks, t.dim))).sum(0)
+        direction: Tensor = linear + (outer * active) @ first.weight[:, width:]
+        return direction
+
+
+def export_student(student: Student, statistics: Float, tasks: Sequence[Task], max_history: int) -> ExportedStudent:
+    """Fold the item side at `statistics` (N, F) and export the request side."""
+    student = student.eval()
+    related = any(t.kind == "related" for t in tasks)
+    with torch.inference_mode():
+        table, prior = student.encode_items(torch.from_numpy(statistics))
+    return ExportedStudent(
+        tower=_export_tower(student),
+        table=table.numpy().astype(np.float32),
+        prior=prior[:, : student.tasks].T.numpy().astype(np.float32).copy(),
+        relation=student.relation.weight.detach().numpy() if related else None,
+        relation_prior=prior[:, student.tasks].numpy().copy() if related else None,
+        tasks=tuple(scored_tasks(tasks)),
+        heads=student.requests.heads,
+        max_history=max_history,
+    )
+
+
+def _export_tower(student: Student) -> onnx.GraphProto:
+    shape, length = student.shape, 5
+    example = (
+        torch.randn(length, student.requests.dim),
+        torch.zeros(length, dtype=torch.int64),
+        torch.ones(length),
+        torch.ones(length),
+        torch.ones(length),
+        torch.zeros(len(shape.categories), dtype=torch.int64),
+        torch.zeros(shape.numbers),
+        torch.ones(student.tasks),
+    )
+    dynamic = torch.export.Dim("L")
+    shapes = tuple({0: dynamic} if i < 5 else None for i in range(len(example)))
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
+            program = torch.onnx.export(
+                _Tower(student).eval(),
+                example,
+                input_names=list(TOWER_INPUTS),
+                output_names=list(TOWER_OUTPUTS),
+                dynamic_shapes=shapes,
+                opset_version=18,
+                dynamo=True,
+                verbose=False,
+            )
+        finally:
+            logger.setLevel(level)
+    assert program is not None
+    graph: onnx.GraphProto = program.model_proto.graph
+    return graph

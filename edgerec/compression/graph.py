@@ -1,0 +1,137 @@
+"""Writing ONNX graphs by hand: a small builder, and one file for the weights of several graphs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+Array = npt.NDArray[Any]
+
+OPSET = 18
+IR_VERSION = 10
+"""Loads in every onnxruntime since 1.18."""
+EXTERNAL_FROM = 64
+"""Bytes from which an initializer lies in weights.bin; shorter ones stay in the graph."""
+ALIGNMENT = 64
+"""Of tensors in weights.bin, so that mapped rows start on a cache line."""
+
+
+@dataclass
+class GraphBuilder:
+    """Collects nodes and constants; every method returns the name of what it added."""
+
+    name: str
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    inputs: list[onnx.ValueInfoProto] = field(default_factory=list)
+    outputs: list[onnx.ValueInfoProto] = field(default_factory=list)
+    constants: dict[str, Array] = field(default_factory=dict)
+
+    def input(self, name: str, dtype: int, shape: Sequence[int | str]) -> str:
+        """A graph input; a text in `shape` is a dynamic dimension."""
+        self.inputs.append(helper.make_tensor_value_info(name, dtype, shape))
+        return name
+
+    def output(self, value: str, name: str, dtype: int, shape: Sequence[int | str]) -> None:
+        """Make `value` the graph output `name`."""
+        self.nodes.append(helper.make_node("Identity", [value], [name]))
+        self.outputs.append(helper.make_tensor_value_info(name, dtype, shape))
+
+    def constant(self, name: str, value: Array) -> str:
+        """An initializer; the same name must always mean the same value."""
+        if name in self.constants and not np.array_equal(self.constants[name], value, equal_nan=True):
+            raise ValueError(f"{self.name}: constant {name} is given twice with different values")
+        self.constants[name] = np.array(value, order="C")  # ascontiguousarray would make a scalar a vector
+        return name
+
+    def ints(self, *values: int) -> str:
+        """A 1-D int64 constant."""
+        return self.constant("ints_" + "_".join(str(v).replace("-", "m") for v in values), np.array(values, np.int64))
+
+    def scalar(self, value: float) -> str:
+        """A float32 scalar constant."""
+        return self.constant(f"float_{value!r}", np.array(value, np.float32))
+
+    def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """A node with one output."""
+        return self.add_many(op, 1, *inputs, domain=domain, **attributes)[0]
+
+    def add_many(self, op: str, count: int, *inputs: str, domain: str = "", **attributes: Any) -> list[str]:
+        """A node with `count` outputs."""
+        number = len(self.nodes)
+        outputs = [f"{op}_{number}" + (f"_{i}" if count > 1 else "") for i in range(count)]
+        self.nodes.append(helper.make_node(op, inputs, outputs, f"{op}_{number}", domain=domain, **attributes))
+        return outputs
+
+    def inline(self, graph: onnx.GraphProto, prefix: str, feeds: dict[str, str]) -> list[str]:
+        """Copy another graph's nodes; `feeds` says which of our values its inputs are. Returns its outputs."""
+        rename = dict(feeds)
+        for tensor in graph.initializer:
+            rename[tensor.name] = self.constant(f"{prefix}{tensor.name}", numpy_helper.to_array(tensor))
+
+        def renamed(name: str) -> str:
+            return rename.get(name, f"{prefix}{name}") if name else name
+
+        for node in graph.node:
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            copy.name = f"{prefix}{node.name}"
+            copy.input[:] = [renamed(n) for n in node.input]
+            copy.output[:] = [f"{prefix}{n}" if n else n for n in node.output]
+            del copy.metadata_props[:]
+            copy.ClearField("doc_string")
+            self.nodes.append(copy)
+        return [renamed(o.name) for o in graph.output]
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """The content of weights.bin and where each tensor lies in it.
+
+    Attributes:
+        tensors: name, numpy type, shape, offset and bytes, as the manifest lists them.
+    """
+
+    content: bytes
+    tensors: list[dict[str, Any]]
+
+
+def pack(builders: Sequence[GraphBuilder], file_name: str) -> tuple[list[bytes], WeightFile]:
+    """Serialize graphs over one file of weights: a tensor that several of them use is written once."""
+    content, tensors = bytearray(), []
+    placed: dict[str, tuple[int, int]] = {}
+
+    def place(name: str, value: Array) -> tuple[int, int]:
+        data = value.tobytes()
+        key = hashlib.sha256(f"{value.dtype}{value.shape}".encode() + data).hexdigest()
+        if key not in placed:
+            content.extend(b"\0" * (-len(content) % ALIGNMENT))
+            placed[key] = (len(content), len(data))
+            content.extend(data)
+            entry = {"name": name, "type": str(value.dtype), "shape": list(value.shape)}
+            tensors.append({**entry, "offset": placed[key][0], "bytes": placed[key][1]})
+        return placed[key]
+
+    models = []
+    for builder in builders:
+        initializers = []
+        for name, value in builder.constants.items():
+            tensor = numpy_helper.from_array(value, name)
+            if value.nbytes >= EXTERNAL_FROM:
+                offset, length = place(name, value)
+                tensor.ClearField("raw_data")
+                tensor.data_location = TensorProto.EXTERNAL
+                for key, text in (("location", file_name), ("offset", str(offset)), ("length", str(length))):
+                    tensor.external_data.add(key=key, value=text)
+            initializers.append(tensor)
+        graph = helper.make_graph(builder.nodes, builder.name, builder.inputs, builder.outputs, initializers)
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="edgerec")
+        models.append(model.SerializeToString(deterministic=True))
+    return models, WeightFile(bytes(content), tensors)

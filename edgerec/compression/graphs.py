@@ -1,0 +1,244 @@
+"""The three INT8 graphs of a bundle, written by hand around the exported request tower.
+
+The catalogue is scored by one `MatMulIntegerToFloat`: the task vectors, split into two 7-bit digits each, against the
+s8 item table [dim, N]. Two digits make the rounding of the task vectors vanish (14 bits), and since a digit never
+exceeds 128, a pair of products stays below 2 ** 15: processors without VNNI, whose u8 x s8 kernel saturates at 16
+bits, compute the same as all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from onnx import TensorProto
+
+from edgerec.compression.export import TOWER_INPUTS, ExportedStudent
+from edgerec.compression.graph import GraphBuilder
+from edgerec.compression.rows import quantize_rows
+from edgerec.tasks import Task
+
+Float = npt.NDArray[np.float32]
+
+I64, F32 = TensorProto.INT64, TensorProto.FLOAT
+DIGIT = 128
+"""Base of the two digits of a task vector."""
+ZERO_POINT = 64
+LARGEST = 63 * DIGIT + 63
+"""Code of a task vector's largest entry: its digits are 63 and 63."""
+BLOCK = 256
+BLOCKS_FROM = 32_768
+"""Items from which the top k are found block by block."""
+NEVER = -1e4
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """From a regression task's logit z to its unit: ``min(exp(slope * z + offset), cap)``."""
+
+    slope: float
+    offset: float
+    cap: float
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What the body of every graph reads: table codes int8 (dim, N), scales (N,), prior (T, N)."""
+
+    codes: npt.NDArray[np.int8]
+    scales: Float
+    prior: Float
+
+    @classmethod
+    def of(cls, student: ExportedStudent) -> Catalogue:
+        """Quantize a student's table."""
+        codes, scales = quantize_rows(student.table)
+        return cls(np.ascontiguousarray(codes.T), scales, student.prior)
+
+    @property
+    def n_items(self) -> int:
+        """Rows of the table."""
+        return self.codes.shape[1]
+
+
+def recommend_graph(student: ExportedStudent, items: Catalogue, expectations: Mapping[str, Expectation]) -> GraphBuilder:
+    """history, context, weights, exclude -> the best k items with utility, probabilities and reasons."""
+    g = GraphBuilder("recommend")
+    request = _Request(g, student, items)
+    exclude = g.input("exclude", I64, ["E"])
+    k = g.input("k", I64, [])
+    probability = _probabilities(g, request.logits(), student.tasks, expectations)
+    utility = g.add("Squeeze", g.add("MatMul", request.weights_row, probability), g.ints(0))
+    utility = _mask(g, utility, exclude)
+    best, item = _top_k(g, utility, k, items.n_items)
+    g.output(item, "item", I64, ["k"])
+    g.output(best, "utility", F32, ["k"])
+    g.output(_of_items(g, probability, item), "probability", F32, ["k", len(student.tasks)])
+    g.output(request.reasons(item), "reason", F32, ["k", "L"])
+    return g
+
+
+def score_graph(student: ExportedStudent, items: Catalogue, expectations: Mapping[str, Expectation]) -> GraphBuilder:
+    """The same for given candidates; the whole catalogue is scored, since ranking probabilities are shares of it."""
+    g = GraphBuilder("score")
+    request = _Request(g, student, items)
+    candidates = g.input("candidates", I64, ["M"])
+    probability = _probabilities(g, request.logits(), student.tasks, expectations)
+    utility = g.add("Squeeze", g.add("MatMul", request.weights_row, probability), g.ints(0))
+    g.output(g.add("Gather", utility, candidates), "utility", F32, ["M"])
+    g.output(_of_items(g, probability, candidates), "probability", F32, ["M", len(student.tasks)])
+    g.output(request.reasons(candidates), "reason", F32, ["M", "L"])
+    return g
+
+
+def similar_graph(student: ExportedStudent, items: Catalogue) -> GraphBuilder:
+    """One item -> the k items that most likely share a session with it, and how likely."""
+    assert student.relation is not None and student.relation_prior is not None
+    g = GraphBuilder("similar")
+    item, exclude, k = g.input("item", I64, []), g.input("exclude", I64, ["E"]), g.input("k", I64, [])
+    query = g.add("Reshape", item, g.ints(1))
+    vector = _rows(g, items, query)
+    user = g.add("MatMul", vector, g.constant("relation", student.relation.T.copy()))
+    logits = _scan(g, user, 1, items)
+    logits = g.add("Add", logits, g.constant("relation_prior", student.relation_prior))
+    gone = g.add("Concat", query, exclude, axis=0)
+    logits = _mask(g, g.add("Squeeze", logits, g.ints(0)), gone)
+    score, found = _top_k(g, g.add("Softmax", logits, axis=0), k, items.n_items)
+    removed = g.add("Equal", g.add("Gather", logits, found), g.scalar(-np.inf))
+    g.output(found, "related", I64, ["k"])
+    g.output(g.add("Where", removed, g.scalar(-np.inf), score), "score", F32, ["k"])
+    return g
+
+
+class _Request:
+    """The inputs of a request, its tower, and what follows from both."""
+
+    def __init__(self, g: GraphBuilder, student: ExportedStudent, items: Catalogue) -> None:
+        self.g, self.student, self.items = g, student, items
+        used = {name for node in student.tower.node for name in node.input}
+        feeds = {}
+        for value in student.tower.input:
+            if value.name == "vectors":
+                continue
+            sizes = [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+            shape = ["L" if isinstance(s, str) else s for s in sizes]
+            if value.name in used or 0 not in shape:
+                feeds[value.name] = g.input(value.name, value.type.tensor_type.elem_type, shape)
+        self.history = g.input("history", I64, ["L"])
+        self.vectors = _rows(g, items, self.history)
+        feeds["vectors"] = self.vectors
+        assert set(feeds) <= set(TOWER_INPUTS)
+        self.user, self.repeat, self.attention, self.direction = g.inline(student.tower, "tower/", feeds)
+        self.weights_row = g.add("Unsqueeze", "task_weights", g.ints(0))
+
+    def logits(self) -> str:
+        """(T, N)."""
+        g, tasks = self.g, self.student.tasks
+        logits = _scan(g, self.user, len(tasks), self.items)
+        logits = g.add("Add", logits, g.constant("prior", self.items.prior))
+        never = np.array([[NEVER if t.repeats == "exclude" else 0.0] for t in tasks], np.float32)
+        update = g.add("Transpose", self.repeat, perm=[1, 0])
+        if never.any():
+            update = g.add("Add", update, g.constant("never", never))
+        index = g.add("Expand", g.add("Unsqueeze", self.history, g.ints(0)), g.add("Shape", update))
+        return g.add("ScatterElements", logits, index, update, axis=1, reduction="add")
+
+    def reasons(self, item: str) -> str:
+        """How much each past item added to the weighted logits of each `item`: (k, L).
+
+        A past item acts through the attention (exact but for units of the head that would switch) and, on itself,
+        through the repeat term.
+        """
+        g, heads, dim = self.g, self.student.heads, self.student.table.shape[1]
+        rows = _rows(g, self.items, item)
+        moved = g.add("Reshape", g.add("MatMul", rows, self.direction), g.ints(-1, heads, dim))
+        dots = g.add("MatMul", moved, g.add("Transpose", self.vectors, perm=[1, 0]))
+        attended = g.add("Mul", dots, g.add("Transpose", self.attention, perm=[1, 0]))
+        through_attention = g.add("ReduceSum", attended, g.ints(1), keepdims=0)
+        again = g.add("MatMul", self.repeat, g.add("Unsqueeze", "task_weights", g.ints(1)))
+        again = g.add("Transpose", again, perm=[1, 0])
+        same = g.add("Equal", g.add("Unsqueeze", item, g.ints(1)), g.add("Unsqueeze", self.history, g.ints(0)))
+        return g.add("Add", through_attention, g.add("Where", same, again, g.scalar(0.0)))
+
+
+def _rows(g: GraphBuilder, items: Catalogue, index: str) -> str:
+    """Item vectors (n, dim) of `index` (n,), from the one table there is."""
+    columns = g.add("Gather", g.constant("item_table", items.codes), index, axis=1)
+    rows = g.add("Transpose", g.add("Cast", columns, to=F32), perm=[1, 0])
+    scales = g.add("Gather", g.constant("item_scales", items.scales), index)
+    return g.add("Mul", rows, g.add("Unsqueeze", scales, g.ints(1)))
+
+
+def _scan(g: GraphBuilder, user: str, tasks: int, items: Catalogue) -> str:
+    """Dot products of task vectors (T, dim) with every row of the INT8 table: (T, N)."""
+    largest = g.add("ReduceMax", g.add("Abs", user), g.ints(1), keepdims=1)
+    scale = g.add("Div", g.add("Max", largest, g.scalar(1e-12)), g.scalar(float(LARGEST)))
+    code = g.add("Round", g.add("Div", user, scale))
+    high = g.add("Round", g.add("Div", code, g.scalar(float(DIGIT))))
+    low = g.add("Sub", code, g.add("Mul", high, g.scalar(float(DIGIT))))
+    digits = g.add("Add", g.add("Concat", high, low, axis=0), g.scalar(float(ZERO_POINT)))
+    raw = g.add(
+        "MatMulIntegerToFloat",
+        g.add("Cast", digits, to=TensorProto.UINT8),
+        g.constant("item_table", items.codes),
+        g.constant("one", np.array(1.0, np.float32)),
+        g.constant("one", np.array(1.0, np.float32)),
+        g.constant("zero_point", np.array(ZERO_POINT, np.uint8)),
+        g.constant("table_zero_point", np.array(0, np.int8)),
+        domain="com.microsoft",
+    )
+    # (T, 2T): puts the two digits of each task together and brings in its scale.
+    digit_values = np.concatenate([np.eye(tasks) * DIGIT, np.eye(tasks)], axis=1).astype(np.float32)
+    join = g.add("Mul", g.constant(f"digits_{tasks}", digit_values), scale)
+    return g.add("Mul", g.add("MatMul", join, raw), g.constant("item_scales", items.scales))
+
+
+def _probabilities(g: GraphBuilder, logits: str, tasks: tuple[Task, ...], expectations: Mapping[str, Expectation]) -> str:
+    """(T, N) logits -> shares of the catalogue, probabilities along the `after` chains, and expectations."""
+    rows = g.add_many("Split", len(tasks), logits, axis=0, num_outputs=len(tasks)) if len(tasks) > 1 else [logits]
+    found: dict[str, str] = {}
+    for task, row in zip(tasks, rows, strict=True):
+        if task.kind == "retrieval":
+            found[task.name] = g.add("Softmax", row, axis=1)
+        elif task.kind == "binary":
+            own = g.add("Sigmoid", row)
+            found[task.name] = own if task.after is None else g.add("Mul", own, found[task.after])
+        else:
+            e = expectations[task.name]
+            line = g.add("Add", g.add("Mul", row, g.scalar(e.slope)), g.scalar(e.offset))
+            found[task.name] = g.add("Min", g.add("Exp", line), g.scalar(e.cap))
+    return g.add("Concat", *found.values(), axis=0) if len(tasks) > 1 else found[tasks[0].name]
+
+
+def _mask(g: GraphBuilder, values: str, gone: str) -> str:
+    """`values` (N,) with -inf at the indices `gone`."""
+    lost = g.add("Expand", g.scalar(-np.inf), g.add("Shape", gone))
+    return g.add("ScatterElements", values, gone, lost, axis=0)
+
+
+def _of_items(g: GraphBuilder, values: str, item: str) -> str:
+    """Columns `item` (k,) of `values` (T, N), as (k, T)."""
+    return g.add("Transpose", g.add("Gather", values, item, axis=1), perm=[1, 0])
+
+
+def _top_k(g: GraphBuilder, values: str, k: str, n: int) -> tuple[str, str]:
+    """The k largest of `values` (n,) and their indices, best first.
+
+    In a large catalogue the k best items lie in the k blocks with the best maxima, so only those are sorted.
+    """
+    count = g.add("Reshape", k, g.ints(1))
+    if n < BLOCKS_FROM:
+        best, at = g.add_many("TopK", 2, values, count, axis=0)
+        return best, at
+    blocks = -(-n // BLOCK)
+    padding = np.full(blocks * BLOCK - n, -np.inf, np.float32)
+    padded = g.add("Concat", values, g.constant("padding", padding), axis=0) if len(padding) else values
+    table = g.add("Reshape", padded, g.ints(blocks, BLOCK))
+    maxima = g.add("ReduceMax", table, g.ints(1), keepdims=0)
+    _, chosen = g.add_many("TopK", 2, maxima, g.add("Min", count, g.ints(blocks)), axis=0)
+    candidates = g.add("Reshape", g.add("Gather", table, chosen, axis=0), g.ints(-1))
+    best, at = g.add_many("TopK", 2, candidates, count, axis=0)
+    block = g.add("Gather", chosen, g.add("Div", at, g.ints(BLOCK)))
+    return best, g.add("Add", g.add("Mul", block, g.ints(BLOCK)), g.add("Mod", at, g.ints(BLOCK)))
