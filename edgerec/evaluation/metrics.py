@@ -76,6 +76,13 @@ class Estimate:
         """`{"value", "se", "n"}`; what is not a number becomes null."""
         return {"value": _finite(self.value), "se": _finite(self.se), "n": self.n}
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Estimate:
+        """Value and error as `to_json` gave them; the cases are gone, so a paired difference is no longer right."""
+        value, se = values["value"], values["se"]
+        deviations = None if se is None else np.array([se])
+        return cls(math.nan if value is None else value, values["n"], deviations)
+
 
 def _finite(x: float) -> float | None:
     return float(x) if math.isfinite(x) else None

@@ -1,0 +1,20 @@
+"""`edgerec prune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgerec.cli.options import ConfigOption, JsonOption, RunDirOption, SeedOption
+from edgerec.cli.stages import run_and_print
+
+__all__ = ["prune"]
+
+
+def prune(
+    config: ConfigOption = Path("edgerec.toml"),
+    run_dir: RunDirOption = None,
+    seed: SeedOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Cut what matters least out of the student and let it recover."""
+    run_and_print("prune", config, run_dir, seed, as_json)

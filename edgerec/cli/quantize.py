@@ -1,0 +1,20 @@
+"""`edgerec quantize`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgerec.cli.options import ConfigOption, JsonOption, RunDirOption, SeedOption
+from edgerec.cli.stages import run_and_print
+
+__all__ = ["quantize"]
+
+
+def quantize(
+    config: ConfigOption = Path("edgerec.toml"),
+    run_dir: RunDirOption = None,
+    seed: SeedOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn the pruned student into an INT8 bundle for the device."""
+    run_and_print("quantize", config, run_dir, seed, as_json)

@@ -1,0 +1,37 @@
+"""`edgerec run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgerec.cli.options import ConfigOption, JsonOption, RunDirOption, SeedOption, load_run
+from edgerec.cli.output import print_json
+from edgerec.cli.stages import print_report
+from edgerec.errors import ConfigError
+
+__all__ = ["run"]
+
+
+def run(
+    config: ConfigOption = Path("edgerec.toml"),
+    run_dir: RunDirOption = None,
+    seed: SeedOption = None,
+    until: Annotated[str | None, typer.Option(help="The last stage to run; evaluate by default.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run every stale stage, from the log to the judged bundle; what is fresh is left alone."""
+    settings, folder = load_run(config, run_dir, seed)
+    from edgerec import pipeline
+    from edgerec.progress import progress_for
+
+    names = [stage.name for stage in pipeline.STAGES]
+    if until is not None and until not in names:
+        raise ConfigError(f"--until {until}: no such stage; one of {', '.join(names)}")
+    ran = pipeline.run(settings, folder, progress_for(), until)
+    if as_json:
+        print_json({"run_dir": str(folder), "ran": list(ran)})
+    elif until in (None, "evaluate"):
+        print_report(folder)

@@ -1,0 +1,36 @@
+"""What the commands of the stages share: run one, print what it found."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from edgerec.cli.options import load_run
+from edgerec.cli.output import print_json, print_table
+
+__all__ = ["print_report", "run_and_print"]
+
+
+def run_and_print(name: str, config: Path, run_dir: Path | None, seed: int | None, as_json: bool) -> None:
+    """Run the stage `name` and print its report: the lines go to standard error as it ends, JSON to standard output."""
+    settings, folder = load_run(config, run_dir, seed)
+    from edgerec.pipeline import run_stage, stage_named
+    from edgerec.progress import progress_for
+
+    stage = stage_named(name)
+    report = run_stage(stage, settings, folder, progress_for())
+    if as_json:
+        print_json(asdict(report))
+    else:
+        typer.echo(f"{name}: done, in {folder / stage.folder}")
+
+
+def print_report(run_folder: Path) -> None:
+    """The tables of the last `evaluate` of a run on standard output."""
+    from edgerec.evaluation.report import Report
+
+    for table in Report.read(run_folder / "report").tables():
+        print_table(table.columns, table.rows, table.title)
+    typer.echo(f"\nbundle: {run_folder / 'bundle'}   report: {run_folder / 'report' / 'report.html'}")

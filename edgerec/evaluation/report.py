@@ -1,0 +1,191 @@
+"""The evidence: every stage beside the baselines, as JSON, as tables for the screen and as one HTML page."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from edgerec.errors import DataError
+from edgerec.evaluation.metrics import Estimate
+
+__all__ = ["Metrics", "Report", "Table"]
+
+Metrics: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Estimate]]]
+"""By stage (or baseline), task and metric."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text, ready to be aligned; `numbers` counts the columns on the right that hold numbers."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `evaluate` found.
+
+    `metrics` is in the order of the rows: stages first, then baselines. `paired` holds differences on the same cases,
+    keyed by what is subtracted ("int8 - student"). `fidelity` says how alike two stages rank ("int8 ~ student": task:
+    overlap of the top 10). `sizes` are bytes or counts, keyed by what they are. `notes` say what was left out and why.
+    """
+
+    name: str
+    part: str
+    metrics: Metrics
+    paired: Metrics = field(default_factory=dict)
+    fidelity: Metrics = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of report.json."""
+        return {
+            "format": 1,
+            "name": self.name,
+            "part": self.part,
+            "metrics": _json(self.metrics),
+            "paired": _json(self.paired),
+            "fidelity": _json(self.fidelity),
+            "sizes": dict(self.sizes),
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def read(cls, folder: Path) -> Report:
+        """The report that `write` left in `folder`.
+
+        Raises:
+            DataError: there is none.
+        """
+        path = folder / "report.json"
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DataError(f"{path}: not there; run: edgerec evaluate") from None
+        metrics, paired, fidelity = (_from_json(values[key]) for key in ("metrics", "paired", "fidelity"))
+        return cls(values["name"], values["part"], metrics, paired, fidelity, values["sizes"], values["notes"])
+
+    def write(self, folder: Path) -> None:
+        """Write report.json and report.html."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.json").write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+        (folder / "report.html").write_text(self.to_html(), encoding="utf-8")
+
+    def tables(self) -> list[Table]:
+        """One table per group of tasks that share their metrics, then the differences, the fidelity and the sizes."""
+        tables = [
+            *_grouped(self.metrics, "", "model", signed=False),
+            *_grouped(self.paired, "Differences on the same cases: ", "difference", signed=True),
+            *_grouped(self.fidelity, "How alike two stages rank: ", "stages", signed=False),
+        ]
+        if self.sizes:
+            rows = tuple((name, f"{size:,}") for name, size in self.sizes.items())
+            tables.append(Table("Sizes", ("what", "value"), rows, numbers=1))
+        return tables
+
+    def lines(self) -> list[str]:
+        """What was left out and why; the figures are in `tables`."""
+        return list(self.notes)
+
+    def to_html(self) -> str:
+        """The tables as one page that needs nothing else: no script, no network."""
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        body = "".join(_html_table(table) for table in self.tables())
+        return _PAGE.format(
+            title=escape(f"{self.name}: {self.part}"), body=body, notes=f"<ul>{notes}</ul>" if notes else ""
+        )
+
+
+def _json(metrics: Metrics) -> dict[str, dict[str, dict[str, dict[str, float | int | None]]]]:
+    return {
+        stage: {task: {name: e.to_json() for name, e in found.items()} for task, found in tasks.items()}
+        for stage, tasks in metrics.items()
+    }
+
+
+def _from_json(values: Mapping[str, Any]) -> Metrics:
+    return {
+        stage: {task: {name: Estimate.from_json(e) for name, e in found.items()} for task, found in tasks.items()}
+        for stage, tasks in values.items()
+    }
+
+
+# ------------------------------------------------------------------------------------------------ tables
+
+
+def _grouped(metrics: Metrics, title: str, first: str, signed: bool) -> Iterator[Table]:
+    """A table for every set of metrics that some tasks share; a row is a task and a stage."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for task in dict.fromkeys(task for tasks in metrics.values() for task in tasks):
+        found_by_any = dict.fromkeys(name for tasks in metrics.values() for name in tasks.get(task, ()))
+        groups.setdefault(_shown(tuple(found_by_any)), []).append(task)
+    for names, group in groups.items():
+        rows = tuple(
+            (task, stage, *(_figure(found[task].get(name), signed) for name in names))
+            for task in group
+            for stage, found in metrics.items()
+            if task in found
+        )
+        yield Table(title + ", ".join(group), ("task", first, *names), rows, numbers=len(names))
+
+
+def _shown(names: tuple[str, ...]) -> tuple[str, ...]:
+    """What fits on a screen: recall at the longest list, other ranking metrics at the shortest, and all the rest."""
+    cuts = [int(name.partition("@")[2]) for name in names if "@" in name]
+    return tuple(
+        name
+        for name in names
+        if "@" not in name or int(name.partition("@")[2]) == (max(cuts) if name.startswith("recall@") else min(cuts))
+    )
+
+
+def _figure(estimate: Estimate | None, signed: bool) -> str:
+    """Value ± standard error with as many decimals as its size needs."""
+    if estimate is None or not math.isfinite(estimate.value):
+        return "-"
+    sign = "+" if signed else ""
+    decimals = 4 if abs(estimate.value) < 10 else 0
+    value = f"{estimate.value:{sign},.{decimals}f}"
+    return f"{value} ±{estimate.se:,.{decimals}f}" if math.isfinite(estimate.se) else value
+
+
+# ------------------------------------------------------------------------------------------------ page
+
+
+def _html_table(table: Table) -> str:
+    texts = len(table.columns) - table.numbers
+
+    def row(tag: str, cells: Sequence[str]) -> str:
+        kinds = ("" if i < texts else ' class="n"' for i in range(len(cells)))
+        return "<tr>" + "".join(f"<{tag}{k}>{escape(c)}</{tag}>" for c, k in zip(cells, kinds, strict=True)) + "</tr>"
+
+    head, rows = row("th", table.columns), "\n".join(row("td", cells) for cells in table.rows)
+    title = f"<h2>{escape(table.title)}</h2>\n"
+    return f"{title}<div><table>\n<thead>{head}</thead>\n<tbody>\n{rows}\n</tbody></table></div>\n"
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; --line: #8884; --soft: #8881; }}
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }}
+h1 {{ font-size: 1.5rem; }} h2 {{ font-size: 1.05rem; margin: 2rem 0 .5rem; }}
+div {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
+th, td {{ padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }}
+th {{ font-weight: 600; }} .n {{ text-align: right; }} tbody tr:hover {{ background: var(--soft); }}
+</style></head>
+<body><h1>{title}</h1>
+<p>Value ± standard error. Higher is better, except for logloss, ece and mae.</p>
+{body}{notes}</body></html>
+"""
