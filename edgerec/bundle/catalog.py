@@ -18,33 +18,10 @@ from edgerec.errors import BundleError, ConfigError
 
 OWN_COLUMNS: Final = ("idx", "id", "title", "available")
 # What a condition may call: pure functions, none of which can allocate much or reach outside.
-FUNCTIONS: Final = frozenset(
-    # fmt: off
-    [
-        "abs",
-        "coalesce",
-        "glob",
-        "ifnull",
-        "iif",
-        "instr",
-        "length",
-        "like",
-        "lower",
-        "ltrim",
-        "max",
-        "min",
-        "nullif",
-        "round",
-        "rtrim",
-        "sign",
-        "substr",
-        "substring",
-        "trim",
-        "typeof",
-        "upper",
-    ]
-    # fmt: on
-)
+_NULLS = ("coalesce", "ifnull", "iif", "nullif", "typeof")
+_NUMBERS = ("abs", "max", "min", "round", "sign")
+_TEXTS = ("glob", "instr", "length", "like", "lower", "ltrim", "rtrim", "substr", "substring", "trim", "upper")
+FUNCTIONS: Final = frozenset((*_NULLS, *_NUMBERS, *_TEXTS))
 
 
 def write_catalog(path: Path, items: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ Float = npt.NDArray[np.float32]
 OUTPUTS = {
     "recommend.onnx": ("item", "utility", "probability", "reason"),
     "score.onnx": ("utility", "probability", "reason"),
-    "similar.onnx": ("item", "score"),
+    "similar.onnx": ("related", "score"),
 }
 _TYPES: dict[str, type] = {"tensor(int64)": np.int64, "tensor(float)": np.float32}
 
@@ -71,14 +71,16 @@ class Engine:
     def recommend(self, request: Encoded, weights: Float, exclude: Int, k: int) -> Ranked:
         """The k items of highest utility; `weights` (T,), `exclude` item indices, 1 <= k <= n_items."""
         feed = {**vars(request), "task_weights": weights, "exclude": exclude, "k": np.array(k, np.int64)}
-        return Ranked(*self._recommend.run(feed), history=request.history)
+        item, utility, probability, reason = self._recommend.run(feed)
+        return Ranked(item, utility, probability, reason, request.history)
 
     def score(self, request: Encoded, weights: Float, candidates: Int) -> Ranked:
         """The given items, in their order."""
         with self._lock:
             graph = self._score
         feed = {**vars(request), "task_weights": weights, "candidates": candidates}
-        return Ranked(candidates, *graph.run(feed), history=request.history)
+        utility, probability, reason = graph.run(feed)
+        return Ranked(candidates, utility, probability, reason, request.history)
 
     def similar(self, item: int, exclude: Int, k: int) -> tuple[Int, Float]:
         """The k items that most often share a session with `item`: indices and probabilities.

@@ -1,0 +1,105 @@
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgerec.bundle import Catalog, write_catalog
+from edgerec.errors import BundleError, ConfigError
+from tests import toy
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    write_catalog(tmp_path / "c.sqlite", toy.items(6), ["price", "colour"])
+    found = Catalog(tmp_path / "c.sqlite")
+    yield found
+    found.close()
+
+
+def test_items_are_found_by_id_and_by_index(catalog):
+    assert catalog.index_of("i3") == 3
+    assert catalog.index_of("nowhere") is None
+    assert catalog.named(3) == ("i3", "Item 3")
+    assert catalog.attributes(3) == {"price": 3.0, "colour": "blue"}
+
+
+@pytest.mark.parametrize(
+    ("where", "failing"),
+    [
+        ("price < 2", [2, 3, 4, 5]),
+        ("colour = 'red'", [0, 1, 3, 5]),  # item 0 has no colour: NULL is not true
+        ("price < 4 AND lower(colour) LIKE 'r%'", [0, 1, 3, 4, 5]),
+        ("price < 2 -- cheap", [2, 3, 4, 5]),
+        ("price IN (SELECT max(price) FROM items)", [0, 1, 2, 3, 4]),
+    ],
+)
+def test_a_condition_names_the_items_that_fail_it(catalog, where, failing):
+    assert catalog.failing(where).tolist() == failing
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("prize < 2", "no such column: prize, did you mean 'price'"),
+        ("price <", "syntax error"),
+        ("1); DROP TABLE items; --", "where"),
+        ("load_extension('x')", "may be used"),
+        ("1 IN (SELECT 1 FROM sqlite_master)", "may be used"),
+        ("zeroblob(1000000000) = 1", "may be used"),
+        ("1 IN (WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n)", "may be used"),
+        ("price < ?", "where"),
+        ("", "where"),
+        ("a\0b", "where"),
+    ],
+)
+def test_a_bad_condition_is_one_clear_line(catalog, where, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        catalog.failing(where)
+    assert "\n" not in str(caught.value)
+
+
+@given(where=st.text(alphabet="price colour()<>=';-*/\"0\n\0\ud800%", max_size=20))
+def test_any_text_is_a_condition_or_a_config_error(tmp_path_factory, where):
+    path = tmp_path_factory.getbasetemp() / "any.sqlite"
+    if not path.exists():
+        write_catalog(path, toy.items(3), ["price", "colour"])
+    catalog = Catalog(path)
+    with suppress(ConfigError):
+        assert set(catalog.failing(where).tolist()) <= {0, 1, 2}
+    assert catalog.index_of("i1") == 1
+    catalog.close()
+
+
+def test_equal_items_give_equal_bytes(tmp_path):
+    for name in ("a", "b"):
+        write_catalog(tmp_path / name, toy.items(500), ["price", "colour"])
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_attributes_named_like_our_own_columns_get_an_underscore(tmp_path):
+    write_catalog(tmp_path / "c", [{"id": "x", "title": "X", "ID": 7}], ["ID", "title"])
+    assert Catalog(tmp_path / "c").attributes(0) == {"ID_": 7, "title_": "X"}
+
+
+def test_unavailable_items_are_told(tmp_path):
+    items = [{"id": str(i), "title": "", "available": i != 1} for i in range(3)]
+    write_catalog(tmp_path / "c", items, [])
+    assert np.array_equal(Catalog(tmp_path / "c").unavailable(), [1])
+
+
+def test_an_id_that_occurs_twice_is_refused(tmp_path):
+    with pytest.raises(BundleError, match=r"UNIQUE.*items\.id"):
+        write_catalog(tmp_path / "c", [{"id": "x", "title": ""}] * 2, [])
+
+
+def test_columns_that_differ_only_in_case_are_refused(tmp_path):
+    with pytest.raises(BundleError, match="one name"):
+        write_catalog(tmp_path / "c", [], ["Price", "price"])
+
+
+def test_another_file_is_no_catalogue(tmp_path):
+    (tmp_path / "c").write_bytes(b"x" * 5000)
+    with pytest.raises(BundleError, match="not a catalogue"):
+        Catalog(tmp_path / "c")
