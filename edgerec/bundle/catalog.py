@@ -82,6 +82,8 @@ class Catalog:
             self._db = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
             self._db.execute("PRAGMA trusted_schema = OFF")
             self.columns: tuple[str, ...] = tuple(r[1] for r in self._db.execute("PRAGMA table_info(items)"))
+            rows = self._db.execute("SELECT count(*) FROM items").fetchone() if self.columns else (0,)
+            self._size: int = rows[0]
         except sqlite3.Error as error:
             raise BundleError(f"{path}: not a catalogue ({error}); build the bundle again") from error
         if self.columns[: len(OWN_COLUMNS)] != OWN_COLUMNS:
@@ -90,6 +92,10 @@ class Catalog:
         self._lock = Lock()
         self._index: dict[str, int | None] = {}
         self._named: dict[int, tuple[str, str]] = {}
+
+    def __len__(self) -> int:
+        """Number of items: indices run from 0 to this less one."""
+        return self._size
 
     def index_of(self, item_id: str) -> int | None:
         """The index of an item, None if the catalogue does not hold it."""
@@ -112,8 +118,12 @@ class Catalog:
 
     def nearest(self, item_id: str) -> list[str]:
         """Up to three ids that begin like `item_id`, for an error message."""
-        like = item_id[:3].replace("%", "").replace("_", "") + "%"
-        return [row[0] for row in self._rows("SELECT id FROM items WHERE id LIKE ? ORDER BY id LIMIT 3", like)]
+        for length in (3, 2, 1):
+            start = item_id[:length]
+            sql = "SELECT id FROM items WHERE substr(id, 1, ?) = ? ORDER BY id LIMIT 3"
+            if found := self._rows(sql, len(start), start):
+                return [row[0] for row in found]
+        return []
 
     def unavailable(self) -> npt.NDArray[np.int64]:
         """Indices of the items that are not to be recommended."""

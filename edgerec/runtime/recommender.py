@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import math
 import time as clock
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from numbers import Real
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -67,6 +69,11 @@ class Recommender:
         self._past: tuple[History, Past] | None = None
         self._closed = False
         self._failing: dict[str, Int] = {}
+        if len(self._catalog) != self._n_items:
+            raise BundleError(
+                f"{bundle.folder}: catalog.sqlite has {len(self._catalog)} items, the graphs have {self._n_items}; "
+                "build the bundle again"
+            )
         self._unavailable = self._catalog.unavailable()
         policy = bundle.json("policy.json")
         self._default_where: str | None = policy.get("where")
@@ -273,6 +280,8 @@ class Recommender:
             return self._past
 
     def _encode(self, events: Events) -> tuple[History, Past]:
+        if not len(events.item) == len(events.kind) == len(events.time_ms):
+            raise ConfigError("history: item, kind and time_ms must have equal length")
         item = self._indices(events.item)
         known = (item >= 0) & (item < self._n_items)
         item, kind, time_ms = item[known], events.kind[known], events.time_ms[known]
@@ -290,6 +299,8 @@ class Recommender:
         for name in weights:
             if name not in self.tasks:
                 raise ConfigError(f"weights: no task {name!r}; this bundle has: {', '.join(self.tasks)}")
+            if not (isinstance(weights[name], Real) and math.isfinite(weights[name])):
+                raise ConfigError(f"weights: {name} must be a finite number, got {weights[name]!r}")
         return np.array([weights.get(name, 0.0) for name in self.tasks], np.float32)
 
     def _check_columns(self, values: Mapping[str, object], source: str) -> None:
@@ -304,7 +315,7 @@ class Recommender:
                 raise ConfigError(
                     f"{source}: no column {name!r}{guess} (this bundle has: {', '.join(known) or 'none'})"
                 )
-            if name in numeric and not (value is None or isinstance(value, int | float)):
+            if name in numeric and not (value is None or isinstance(value, Real)):
                 raise ConfigError(f"{source}: {name} must be a number, got {value!r}")
 
     def _known(self, item: str) -> int:

@@ -79,7 +79,7 @@ class EventStore:
             )
             self._db.execute("SELECT id, item, kind, time_ms, context FROM events LIMIT 1")
         except sqlite3.Error as error:
-            raise DataError(f"{self._name}: not an event log ({error}); move the file away or name another") from error
+            raise DataError(f"{self._name}: cannot be used as an event log ({error}); name another file") from error
 
     def append(self, item: str, kind: str, time_ms: int, context: Mapping[str, object]) -> None:
         """Write one event; it is on the disk when this returns.
