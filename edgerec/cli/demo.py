@@ -1,0 +1,101 @@
+"""`edgerec demo`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgerec.cli.options import RunDirOption, SeedOption, load_run
+from edgerec.cli.output import print_table
+from edgerec.cli.stages import print_report
+from edgerec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edgerec.runtime import Events, Recommendation
+
+__all__ = ["demo"]
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+"""One folder a demo: its settings and its log."""
+
+SHOPPER_ITEMS = (8, 30)
+"""The shopper shown has had at least and at most so many different items: enough to see why, few enough to read."""
+
+
+def demo(
+    sample: Annotated[str, typer.Argument(help="retail or video.")] = "retail",
+    run_dir: RunDirOption = None,
+    seed: SeedOption = None,
+) -> None:
+    """Go the whole way with packaged sample data, then recommend to one of its users, with reasons."""
+    known = sorted(path.name for path in SAMPLES.iterdir() if path.is_dir()) if SAMPLES.is_dir() else []
+    if sample not in known:
+        raise ConfigError(f"no demo is called {sample!r}; one of: {', '.join(known)}")
+    folder = run_dir or Path("runs") / sample
+    _copy_missing(SAMPLES / sample, folder)
+    settings, _ = load_run(folder / "edgerec.toml", folder, seed)
+    from edgerec import pipeline
+    from edgerec.progress import progress_for
+
+    pipeline.run(settings, folder, progress_for())
+    print_report(folder)
+    _recommend_to_someone(folder)
+
+
+def _copy_missing(source: Path, folder: Path) -> None:
+    """Settings and data of the sample; settings that the user changed are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in source.iterdir():
+        if path.is_file() and not (folder / path.name).exists():
+            shutil.copyfile(path, folder / path.name)
+
+
+def _recommend_to_someone(folder: Path) -> None:
+    from edgerec.runtime import Recommender
+
+    user, past, now_ms = _someone(folder / "dataset")
+    with Recommender.open(folder / "bundle") as recommender:
+        titles = [recommender.named(int(item))[1] for item in dict.fromkeys(past.item[::-1])][:5]
+        typer.echo(f"\nUser {user} came with {len(past.item)} events in the log, lately:")
+        for title in titles:
+            typer.echo(f"   {title}")
+        retrieval = [task.name for task in recommender.bundle.manifest.tasks if task.kind == "retrieval"]
+        for task in retrieval:
+            found = recommender.recommend(k=5, weights={task: 1.0}, history=past, now=now_ms, explain=True)
+            rows = [(place, r.title, _why(r)) for place, r in enumerate(found, 1)]
+            print_table(("", "item", "because of"), rows, title=f"Recommended for {task}, by the bundle:")
+
+
+def _why(recommendation: Recommendation) -> str:
+    said = {"again": "had before", "popular": "popular now"}
+    reasons = (said.get(reason.kind) or reason.title or reason.item or "" for reason in recommendation.reasons[:2])
+    return "; ".join(reasons)
+
+
+def _someone(dataset: Path) -> tuple[str, Events, int]:
+    """A user of the test part with a readable past: id, the events before, and the time of the first test row."""
+    import polars as pl
+
+    from edgerec.runtime import Events
+
+    before = pl.concat([pl.scan_parquet(dataset / f"{part}.parquet") for part in ("train", "valid")], how="diagonal")
+    test = pl.scan_parquet(dataset / "test.parquet")
+    least, most = SHOPPER_ITEMS
+    user = (
+        before.group_by("user")
+        .agg(pl.col("item").n_unique().alias("items"))
+        .filter(pl.col("items").is_between(least, most))
+        .join(test.group_by("user").agg(pl.col("time").min().alias("now")), on="user")
+        .sort("now", "user")
+        .collect()
+    )
+    if user.is_empty():
+        raise ConfigError(f"{dataset}: no user of the test part has {least} to {most} items in the past")
+    index, _, now_ms = user.row(0)
+    past = before.filter(pl.col("user") == index).select("item", "kind", "time").sort("time").collect()
+    name = pl.scan_parquet(dataset / "users.parquet").filter(pl.col("index") == index).select("id").collect().item()
+    events = Events(*(past[column].cast(pl.Int64).to_numpy() for column in ("item", "kind", "time")))
+    return str(name), events, int(now_ms)
