@@ -1,0 +1,145 @@
+"""A prepared dataset on disk, as later stages read it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from edgerec.data.splits import PARTS, Boundaries
+from edgerec.data.vocabularies import Columns
+from edgerec.errors import DataError
+from edgerec.tasks import Task
+
+__all__ = ["Counts", "Dataset", "Meta"]
+
+FORMAT = 1
+
+Part = Literal["train", "valid", "test"]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Rows of the log: ``rows_in == kept + sum(rejected.values())``."""
+
+    rows_in: int
+    kept: int
+    rejected: dict[str, int]
+
+    def __post_init__(self) -> None:
+        assert self.rows_in == self.kept + sum(self.rejected.values()), "a row was lost"
+
+    def to_json(self) -> dict[str, Any]:
+        """For dataset.json."""
+        return {"in": self.rows_in, "kept": self.kept, "rejected": self.rejected}
+
+
+@dataclass(frozen=True)
+class Meta:
+    """dataset.json.
+
+    Attributes:
+        rows: of each part.
+        catalog: items known at the end of each part; they are the first ones of the item table.
+        clips: for each clipped regression task, the value at which its labels are cut.
+        context: columns of the log; "hour" and "weekday" come from the time, in `timezone`.
+        text: whether items have text.
+    """
+
+    name: str
+    n_users: int
+    n_items: int
+    rows: dict[str, int]
+    catalog: dict[str, int]
+    boundaries_ms: Boundaries
+    tasks: tuple[Task, ...]
+    clips: dict[str, float]
+    context: Columns
+    users: Columns
+    items: Columns
+    text: bool
+    counts: Counts
+    timezone: str
+    inputs_hash: str
+    settings_hash: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of dataset.json."""
+        plain = {name: getattr(self, name) for name in ("name", "n_users", "n_items", "rows", "catalog", "clips")}
+        return {
+            "format": FORMAT,
+            **plain,
+            "boundaries_ms": asdict(self.boundaries_ms),
+            "tasks": [task.to_json() for task in self.tasks],
+            "context": self.context.to_json(),
+            "users": self.users.to_json(),
+            "items": self.items.to_json() | {"text": self.text},
+            "counts": self.counts.to_json(),
+            "timezone": self.timezone,
+            "inputs_hash": self.inputs_hash,
+            "settings_hash": self.settings_hash,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Meta:
+        """The inverse of `to_json`."""
+        plain = ("name", "n_users", "n_items", "rows", "catalog", "clips", "timezone", "inputs_hash", "settings_hash")
+        counts = value["counts"]
+        return cls(
+            **{name: value[name] for name in plain},
+            boundaries_ms=Boundaries(**value["boundaries_ms"]),
+            tasks=tuple(Task.from_json(task) for task in value["tasks"]),
+            context=Columns.from_json(value["context"]),
+            users=Columns.from_json(value["users"]),
+            items=Columns.from_json(value["items"]),
+            text=value["items"]["text"],
+            counts=Counts(counts["in"], counts["kept"], counts["rejected"]),
+        )
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The folder that `prepare` wrote."""
+
+    folder: Path
+    meta: Meta
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Dataset:
+        """Open a prepared dataset; rows are read when asked for.
+
+        Raises:
+            DataError: there is none, or another version wrote it.
+        """
+        folder = Path(folder)
+        try:
+            value = json.loads((folder / "dataset.json").read_text("utf-8"))
+        except FileNotFoundError:
+            raise DataError(f"{folder}: holds no dataset.json; run: edgerec prepare") from None
+        except (OSError, ValueError) as error:
+            raise DataError(f"{folder / 'dataset.json'}: cannot be read ({error}); run: edgerec prepare") from None
+        if not isinstance(value, dict) or value.get("format") != FORMAT:
+            raise DataError(f"{folder / 'dataset.json'}: expected format {FORMAT}; run: edgerec prepare")
+        return cls(folder, Meta.from_json(value))
+
+    def part(self, name: Part) -> pl.LazyFrame:
+        """Events of a part, sorted by time."""
+        return pl.scan_parquet(self.folder / f"{name}.parquet")
+
+    def fit_frame(self, part: Literal["valid", "test"]) -> pl.LazyFrame:
+        """What a model that is judged on `part` may be fitted on: train, or for test train and valid.
+
+        Without a time split (leave-last-out) the result is sorted by part, then time.
+        """
+        return pl.concat([self.part(name) for name in PARTS[: PARTS.index(part)]])  # type: ignore[arg-type]
+
+    def items(self) -> pl.DataFrame:
+        """The item table, by index."""
+        return pl.read_parquet(self.folder / "items.parquet")
+
+    def users(self) -> pl.DataFrame:
+        """The user table, by index."""
+        return pl.read_parquet(self.folder / "users.parquet")

@@ -1,0 +1,111 @@
+"""The tables of items and users: attributes from a file of their own or from the log."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from edgerec.config import ItemsConfig, UsersConfig
+from edgerec.data.ids import text_of
+from edgerec.data.readers import Source, reading
+from edgerec.data.vocabularies import Columns, learn
+from edgerec.errors import DataError
+
+__all__ = ["attributes_from_file", "attributes_from_log", "check_numbers", "encode_items", "encode_users"]
+
+
+def attributes_from_file(
+    path: str, shown: str, settings: ItemsConfig | UsersConfig, id_expression: str, section: str
+) -> tuple[pl.DataFrame, list[str]]:
+    """One row an id: column id (text) and the configured columns, in the order of the file.
+
+    Args:
+        shown: the path as the settings name it.
+
+    Returns:
+        The table, and notes on what was left out of it.
+
+    Raises:
+        DataError: the file or a column is missing.
+    """
+    table = Source.open(path, as_text=[id_expression])
+    id_column, dtype = table.expression(id_expression, f"[{section}] id")
+    columns = {name: table.expression(name, f"[{section}] column")[0] for name in settings.columns}
+    check_numbers(table, settings.numeric, section)
+    with reading(path):
+        raw = table.frame.select(
+            text_of(id_column, dtype, f"{path}: id").alias("id"), **{f"raw.{k}": v for k, v in columns.items()}
+        ).collect(engine="streaming")
+    rows = raw.drop_nulls("id").unique("id", keep="first", maintain_order=True)
+    notes = []
+    if missing := raw["id"].null_count():
+        notes.append(f"{shown}: {missing} rows without an id were left out")
+    if repeated := raw.height - missing - rows.height:
+        notes.append(f"{shown}: {repeated} rows repeat an id; the first of each was kept")
+    return rows, notes
+
+
+def attributes_from_log(
+    events: pl.DataFrame, kept: pl.LazyFrame, key: str, first: list[str], median: list[str]
+) -> pl.DataFrame:
+    """One row an item or user: its index as `key`, and raw.NAME for the columns of the log.
+
+    Args:
+        events: sorted by time; columns row, part and `key`.
+        kept: the log's rows: row and feature.NAME.
+        first: columns of which the first value counts.
+        median: columns of which the median over the train rows counts, or over all rows if none is in train.
+    """
+    values = [pl.col(f"feature.{name}").drop_nulls().first().alias(f"raw.{name}") for name in first]
+    for name in median:
+        number = pl.col(f"feature.{name}").cast(pl.Float64, strict=False)
+        in_train = number.filter(pl.col("part") == 0).median()
+        values.append(pl.coalesce(in_train, number.median()).alias(f"raw.{name}"))
+    rows = events.lazy().select("row", "part", key).join(kept, on="row", how="left", maintain_order="left")
+    return rows.group_by(key, maintain_order=True).agg(values).collect(engine="streaming")
+
+
+def encode_items(raw: pl.DataFrame, settings: ItemsConfig, n_train: int) -> tuple[pl.DataFrame, Columns]:
+    """The item table: index, id, title, text, cat.NAME, num.NAME, raw.NAME.
+
+    Args:
+        raw: id and raw.NAME, in the order of the index.
+        n_train: items of the train part, the first ones; vocabularies and scales come from these.
+    """
+    columns = learn(raw.head(n_train).lazy(), settings.categorical, settings.numeric, "raw.")
+    texts = [_clean_text(f"raw.{name}") for name in settings.text]
+    title = pl.coalesce(*texts, "id")
+    text = pl.concat_str(texts, separator=" ", ignore_nulls=True) if texts else pl.lit("")
+    return raw.select(
+        pl.int_range(pl.len(), dtype=pl.UInt32).alias("index"),
+        "id",
+        title.alias("title"),
+        text.alias("text"),
+        *columns.encode(raw.schema, "raw."),
+        pl.col("^raw\\..*$"),
+    ), columns
+
+
+def encode_users(raw: pl.DataFrame, settings: UsersConfig, in_train: pl.Series) -> tuple[pl.DataFrame, Columns]:
+    """The user table: index, id, cat.NAME, num.NAME; vocabularies and scales come from the users of the train part."""
+    columns = learn(raw.filter(in_train).lazy(), settings.categorical, settings.numeric, "raw.")
+    index = pl.int_range(pl.len(), dtype=pl.UInt32).alias("index")
+    return raw.select(index, "id", *columns.encode(raw.schema, "raw.")), columns
+
+
+def check_numbers(table: Source, columns: tuple[str, ...], section: str) -> None:
+    """Refuse text where numbers are configured.
+
+    Raises:
+        DataError: a column is missing or is not numeric.
+    """
+    for name in columns:
+        dtype = table.expression(name, f"[{section}] numeric")[1]
+        if not (dtype.is_numeric() or dtype == pl.Boolean):
+            raise DataError(
+                f"{table.path}: [{section}] numeric {name!r}: expected numbers, got {dtype}; move it to categorical"
+            )
+
+
+def _clean_text(column: str) -> pl.Expr:
+    text = pl.col(column).cast(pl.String).str.strip_chars()
+    return pl.when(text != "").then(text)
