@@ -250,7 +250,7 @@ class _Preparation:
     def _number(
         self, events: pl.DataFrame, kept: pl.LazyFrame, role: str
     ) -> tuple[pl.DataFrame, pl.Series, dict[str, int]]:
-        """Final indices of items or users by first appearance, ids in this order, and how many are known by each part."""
+        """Final indices of items or users by first appearance, ids in this order, how many are known by each part."""
         first = (
             events.select(role, "part")
             .with_row_index("order")
