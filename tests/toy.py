@@ -19,7 +19,24 @@ from onnx import TensorProto, helper, numpy_helper
 from edgerec.bundle import write_bundle, write_catalog
 from edgerec.tasks import Categorical, Numeric, RequestEncoder, Task
 
-TASKS = (Task("next", "retrieval"), Task("click", "binary"), Task("like", "binary"), Task("watch", "regression"))
+TASKS = (
+    Task("next", "retrieval"),
+    Task("click", "binary", "is_click"),
+    Task("like", "binary", "is_like"),
+    Task("watch", "regression", "watched"),
+)
+SETTINGS = {
+    "name": "toy",
+    "data": {
+        "interactions": "log.csv",
+        "user": "customer",
+        "item": "product",
+        "time": "when",
+        "context": {"categorical": ["tab"], "from_time": ["hour"]},
+        "users": {"categorical": ["country"], "numeric": ["age"]},
+    },
+    "task": [task.to_json() for task in TASKS],
+}
 BIAS = np.array([0.0, -1.0, -2.0, 1.0], np.float32)
 HOUR_MS = 3_600_000
 NOW_MS = 1_700_000_000_000
@@ -189,7 +206,7 @@ def manifest(n_items: int, dim: int, with_context: bool = True) -> dict[str, Any
             {"name": "prior", "type": "float32", "shape": [n_items], "offset": size, "bytes": 4 * n_items},
             {"name": "bias", "type": "float32", "shape": [4], "offset": size + 4 * n_items, "bytes": 16},
         ],
-        "settings": {"data": {"user": "customer", "item": "product", "time": "when"}},
+        "settings": SETTINGS,
         "metrics": {},
         "device": {"name": "kiosk-x86", "threads": 1},
     }

@@ -58,7 +58,7 @@ class Recommender:
 
     def __init__(self, bundle: Bundle, store: str | Path | None = None) -> None:
         """Use `open`, which verifies the bundle first."""
-        self._encoder = _encoder(bundle)
+        self.encoder = _read_encoder(bundle)
         self._engine = Engine(bundle)
         self._catalog = Catalog(bundle.path("catalog.sqlite"))
         self._store = EventStore(Path(store) if store is not None else None)
@@ -214,7 +214,7 @@ class Recommender:
         self._check_open()
         if not isinstance(item, str) or not item:
             raise DataError(f"an item is named by its id, a string that is not empty; got {item!r}")
-        kind_mask(kind, self._encoder.binary)
+        kind_mask(kind, self.encoder.binary)
         self._check_columns(context or {}, "context")
         with self._lock:
             self._store.append(item, kind, _milliseconds(time), context or {})
@@ -269,14 +269,14 @@ class Recommender:
         self._check_columns(context, "context")
         self._check_columns(user, "user")
         history, past = self._history(request.get("history"))
-        return self._encoder.encode(history, past, _milliseconds(request.get("now")), {**user, **context})
+        return self.encoder.encode(history, past, _milliseconds(request.get("now")), {**user, **context})
 
     def _history(self, history: Events | None) -> tuple[History, Past]:
         if history is not None:
             return self._encode(history)
         with self._lock:
             if self._past is None:
-                self._past = self._encode(self._store.events(self._encoder.binary))
+                self._past = self._encode(self._store.events(self.encoder.binary))
             return self._past
 
     def _encode(self, events: Events) -> tuple[History, Past]:
@@ -285,7 +285,7 @@ class Recommender:
         item = self._indices(events.item)
         known = (item >= 0) & (item < self._n_items)
         item, kind, time_ms = item[known], events.kind[known], events.time_ms[known]
-        return self._encoder.past(np.zeros(len(item), np.int64), item, kind, time_ms, 1)
+        return self.encoder.past(np.zeros(len(item), np.int64), item, kind, time_ms, 1)
 
     def _indices(self, items: Sequence[str] | npt.NDArray[np.int64]) -> Int:
         if isinstance(items, np.ndarray):
@@ -306,8 +306,8 @@ class Recommender:
     def _check_columns(self, values: Mapping[str, object], source: str) -> None:
         if not values:
             return
-        numeric = {c.name for c in self._encoder.numeric if c.source == source}
-        known = [c.name for c in self._encoder.categorical if c.source == source] + sorted(numeric)
+        numeric = {c.name for c in self.encoder.numeric if c.source == source}
+        known = [c.name for c in self.encoder.categorical if c.source == source] + sorted(numeric)
         for name, value in values.items():
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
@@ -385,7 +385,7 @@ class Recommender:
         return {"catalogue": self._n_items, **{cause: n for cause, n in lost.items() if n}}
 
 
-def _encoder(bundle: Bundle) -> RequestEncoder:
+def _read_encoder(bundle: Bundle) -> RequestEncoder:
     try:
         return RequestEncoder.from_json(bundle.manifest.inputs)
     except (KeyError, TypeError, ValueError) as error:

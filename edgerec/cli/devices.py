@@ -1,0 +1,38 @@
+"""`edgerec devices`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgerec.cli.options import JsonOption
+from edgerec.cli.output import print_json, print_table
+
+__all__ = ["devices"]
+
+
+def devices(
+    name: Annotated[str | None, typer.Argument(help="A device, or the path of a .toml file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the known devices, or show the budget of one."""
+    from edgerec.devices import list_profiles, load_profile
+
+    profiles = [load_profile(name)] if name is not None else list_profiles()
+    if as_json:
+        shown = [profile.to_json() for profile in profiles]
+        print_json(shown[0] if name is not None else shown)
+    elif name is None:
+        columns = ["device", "cores", "threads", "instructions", "bundle MB", "RAM MB", "p95 ms", "cold ms", "about"]
+        limits = [[figure["limit"] for figure in p.to_json()["budget"].values()] for p in profiles]
+        rows = [
+            [p.name, p.cores, p.threads, p.instruction_set, *limit, p.about]
+            for p, limit in zip(profiles, limits, strict=True)
+        ]
+        print_table(columns, rows)
+    else:
+        p = profiles[0]
+        typer.echo(f"{p.name}: {p.about}\n{p.cores} cores, {p.threads} threads, {p.instruction_set}, body {p.body}")
+        figures = [[key, f["limit"], f["basis"], f["source"]] for key, f in p.to_json()["budget"].items()]
+        print_table(["budget", "at most", "basis", "source"], figures)

@@ -1,0 +1,32 @@
+"""`edgerec similar`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgerec.cli.options import JsonOption
+from edgerec.cli.output import print_json, print_table
+from edgerec.cli.recommend import BundleArgument
+
+__all__ = ["similar"]
+
+
+def similar(
+    bundle: BundleArgument,
+    item: Annotated[str, typer.Argument(help="Id of an item.")],
+    k: Annotated[int, typer.Option("-k", "--k", help="How many items.")] = 10,
+    where: Annotated[str | None, typer.Option(help="SQL condition over the catalogue's columns.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Items that are most often in one session with an item."""
+    from edgerec.runtime import Recommender
+
+    with Recommender.open(bundle) as rec:
+        found = rec.similar(item, k, where=where)
+        if as_json:
+            print_json({"items": [{"item": r.item, "title": r.title, "score": r.utility} for r in found]})
+            return
+        rows = [[rank, r.item, r.title, r.utility] for rank, r in enumerate(found, 1)]
+        print_table(["", "item", "title", "score"], rows, title=rec.score([item])[0].title)
