@@ -81,6 +81,14 @@ class ContextConfig(Settings):
     from_time: tuple[Literal["hour", "weekday"], ...] = ()
     """Read off the row's time in the log's time zone; Monday is 0."""
 
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        names = [*self.categorical, *self.numeric, *self.from_time]
+        for name in names:
+            if names.count(name) > 1:
+                raise _problem(f"{name!r} is named twice; leave one out")
+        return self
+
 
 class SplitConfig(Settings):
     """How the log is cut into train, valid and test."""
@@ -103,16 +111,16 @@ class SplitConfig(Settings):
             return self
         if self.core:
             raise _problem('core is for by = "leave-last-out"; leave it out, or change by')
-        kinds = {isinstance(value, str) for value in self.parts}
-        if len(kinds) == 2:
-            raise _problem("expected valid and test both as durations or both as fractions")
-        if self.by == "rows" and kinds == {True}:
-            raise _problem('by = "rows" expects fractions such as valid = 0.1; durations need by = "time"')
         for value in self.parts:
             if isinstance(value, str):
                 duration_ms(value)
             elif not 0 < value < 1:
                 raise _problem(f'expected a fraction between 0 and 1 or a duration such as "28d", got {value}')
+        kinds = {isinstance(value, str) for value in self.parts}
+        if len(kinds) == 2:
+            raise _problem("expected valid and test both as durations or both as fractions")
+        if self.by == "rows" and kinds == {True}:
+            raise _problem('by = "rows" expects fractions such as valid = 0.1; durations need by = "time"')
         if kinds == {False} and sum(float(value) for value in self.parts) >= 1:
             raise _problem("valid and test leave nothing to train on; their sum must be below 1")
         return self
@@ -191,7 +199,7 @@ class DataConfig(Settings):
     def _known_timezone(self) -> Self:
         zones = available_timezones()
         if self.timezone not in zones:
-            raise _problem(f"timezone: no time zone is called {self.timezone!r}" + _hint(self.timezone, zones))
+            raise _problem(f"no time zone is called {self.timezone!r}" + _hint(self.timezone, zones))
         return self
 
     @property
@@ -265,18 +273,18 @@ class TeacherConfig(Settings):
     """Folder or hub name of a `transformers` model for item texts; None takes the packaged MiniLM if installed."""
     text_components: int = Field(64, ge=1)
     """Leading principal components of the text vectors that teacher and student see."""
-    dim: int = Field(64, ge=4)
+    dim: int = Field(48, ge=4)
     """Width of item and user vectors."""
-    hidden: int = Field(128, ge=4)
+    hidden: int = Field(96, ge=4)
     """Hidden units of each part."""
-    heads: int = Field(8, ge=1)
+    heads: int = Field(4, ge=1)
     """Attention heads over the history."""
     experts: int = Field(4, ge=1)
     """Experts that the tasks share."""
     dropout: float = Field(0.2, ge=0, lt=1)
-    epochs: int = Field(12, ge=1)
+    epochs: int = Field(8, ge=1)
     """At most; fewer where the validation loss stops falling."""
-    patience: int = Field(3, ge=1)
+    patience: int = Field(2, ge=1)
     """Epochs without a better validation loss before training stops."""
     learning_rate: PositiveFloat = 2e-3
     weight_decay: NonNegativeFloat = 0.1
@@ -288,7 +296,7 @@ class TeacherConfig(Settings):
     visits_per_epoch: int = Field(20_000, ge=1)
     """Of more visits an epoch sees a random part."""
     folds: int = Field(2, ge=2)
-    """Cross-fitting: the rows of each of this many groups of users are labelled by a teacher that saw only others."""
+    """Groups of users; one teacher is trained without each, and labels it for the student. Their mean is the teacher."""
 
 
 class StudentConfig(Settings):
@@ -311,6 +319,10 @@ class DistillationConfig(Settings):
     """Part of the loss that comes from the teacher's labels; the rest comes from the log's."""
     temperature: PositiveFloat = 1.0
     """Softens teacher and student logits of the catalogue alike."""
+    unlabelled: NonNegativeFloat = 1.0
+    """Requests of the same users at other times, labelled by the teacher alone: this many for each visit."""
+    visits_per_epoch: int = Field(16_000, ge=1)
+    """Visits and unlabelled requests that an epoch sees, a random part of them."""
     epochs: int = Field(12, ge=1)
     learning_rate: PositiveFloat = 3e-3
     weight_decay: NonNegativeFloat = 0.1
@@ -425,7 +437,7 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _no_feature_leaks_a_label(self) -> Self:
-        after = {column: "is listed in [data] after" for column in self.data.after}
+        after = dict.fromkeys(self.data.after, "is listed in [data] after")
         labels = {
             column: f"is part of the label of task {task.name!r}"
             for task in reversed(self.task)
@@ -504,7 +516,7 @@ def _explain_one(problem: ErrorDetails, values: dict[str, Any]) -> str:
         section = _section(loc[:-1], values)
         return f"{section + ' ' if section else ''}has no key {loc[-1]!r}{_hint(str(loc[-1]), keys)}"
     if problem["type"] == "edgerec":
-        return f"{_section(loc, values)} {message}".strip() if loc else problem["msg"]
+        return f"{_section(loc, values)}: {message}" if loc else problem["msg"]
     section, key = _section(loc[:-1], values), loc[-1] if loc else ""
     where = f"{section + ' ' if section else ''}{key}:"
     if problem["type"] == "missing":

@@ -27,10 +27,8 @@ _ITEM = ("item", "product", "stock", "sku", "article", "movie", "video", "track"
 _TIME = ("timestamp", "time", "datetime", "date", "ts", "created", "when")
 _SESSION = ("session", "basket", "invoice", "order", "visit", "transaction", "receipt", "cart")
 _CLICK = ("click", "clicked")
-_FLAGS = frozenset(
-    "click clicked view like liked follow buy bought purchase purchased conversion share comment forward favorite save "
-    "saved hate is label".split()
-)
+_FLAGS = {"view", "like", "liked", "follow", "buy", "bought", "purchase", "purchased", "conversion", "share", "comment"}
+_FLAGS |= {*_CLICK, "forward", "favorite", "save", "saved", "hate", "is", "label"}
 _RATING = ("rating", "stars", "rate", "score")
 _WATCH = ("play", "watch", "watched", "dwell", "stay", "listen", "read")
 _QUANTITY = ("quantity", "qty")
@@ -263,7 +261,7 @@ class _Guesser:
             .agg(pl.col(name).drop_nulls().n_unique(), rows=pl.len())
             .filter(pl.col("rows") > 1)
         )
-        return groups.height > 1 and (groups[name] <= 1).mean() > 0.75  # type: ignore[operator]
+        return groups.height > 1 and groups.filter(pl.col(name) <= 1).height > 0.75 * groups.height
 
     def _id_of(self, beside: _Table, key: str, words: tuple[str, ...]) -> str:
         if key in beside.sample.columns:

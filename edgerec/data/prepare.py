@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,16 @@ class PrepareReport:
     meta: Meta
     notes: tuple[str, ...]
 
+    def lines(self) -> Sequence[str]:
+        """Counts for the screen; the notes were said while it worked."""
+        counts, meta = self.meta.counts, self.meta
+        rejected = "".join(f"; {n:,} rejected: {reason}" for reason, n in counts.rejected.items())
+        parts = ", ".join(f"{n:,} {part}" for part, n in meta.rows.items())
+        return [
+            f"{counts.kept:,} of {counts.rows_in:,} rows kept{rejected}",
+            f"{parts} rows; {meta.n_users:,} users, {meta.n_items:,} items",
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """For ``edgerec prepare --json``."""
         meta = self.meta
@@ -73,7 +84,6 @@ def prepare(config: Config, run_dir: Path, progress: Progress | None = None) -> 
         DataError: the log or a table beside it is not what the settings say, or too little of it is left.
     """
     progress = progress or Silent()
-    progress.stage("prepare")
     target, work = run_dir / "dataset", run_dir / "dataset.new"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)

@@ -45,9 +45,9 @@ class Source:
         Raises:
             DataError: no such file, an unknown kind of file, or nothing in it.
         """
-        text = [name for expression in as_text for name in sql(expression, path).meta.root_names()]
+        text = [name for expression in as_text for name in _columns_in(expression)]
         with reading(path):
-            source = cls(path, _scan(files_of(path), dict.fromkeys([*text, *as_text], pl.String())))
+            source = cls(path, _scan(files_of(path), dict.fromkeys(text, pl.String())))
             if not source.schema:
                 raise DataError(f"{path}: is empty; expected a header and rows")
         return source
@@ -92,6 +92,14 @@ def sql(text: str, what: str) -> pl.Expr:
         return pl.sql_expr(text)
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{what}: {text!r} is neither a column nor SQL: {_first_line(error)}") from None
+
+
+def _columns_in(expression: str) -> list[str]:
+    """Columns that may be meant: the text itself too, since a column may be called like a word of SQL ("user")."""
+    try:
+        return [expression, *pl.sql_expr(expression).meta.root_names()]
+    except pl.exceptions.PolarsError:
+        return [expression]
 
 
 def files_of(path: str) -> list[Path]:

@@ -1,0 +1,111 @@
+"""`edgerec init` and `edgerec prepare`, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from edgerec.cli.main import app
+from edgerec.config import Config
+
+SAMPLES = Path(__file__).resolve().parents[2] / "edgerec" / "samples"
+VIDEO = SAMPLES / "video"
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def edgerec(*arguments: str | os.PathLike[str]):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_retail_log_gives_settings_that_work():
+    assert edgerec("init", SAMPLES / "retail" / "online_retail.parquet").exit_code == 0
+
+    data = Config.load("edgerec.toml").data
+    assert (data.user, data.item, data.time, data.session) == ("CustomerID", "StockCode", "InvoiceDate", "InvoiceNo")
+    assert data.where == "Quantity > 0"
+    assert (data.items.text, data.items.numeric, data.users.categorical) == (
+        ("Description",),
+        ("UnitPrice",),
+        ("Country",),
+    )
+    done = edgerec("prepare", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["counts"]["in"] == 541_909
+
+
+def test_the_video_log_gives_settings_that_work():
+    tables = ("--items", VIDEO / "videos.parquet", "--users", VIDEO / "users.parquet")
+    assert edgerec("init", VIDEO / "log.parquet", *tables).exit_code == 0
+
+    config = Config.load("edgerec.toml")
+    assert (config.data.user, config.data.item, config.data.time) == ("user_id", "video_id", "time_ms")
+    assert {"click", "long_view", "like", "next"} <= {task.name for task in config.task}
+    assert "play_time_ms" in config.data.after
+    assert edgerec("prepare").exit_code == 0
+
+
+def test_ratings_become_likes():
+    lines = [f"{u},{m},{(u * m) % 5 + 1},{1_100_000_000 + u * m * 9_000_000}" for u in range(1, 9) for m in range(1, 9)]
+    Path("ratings.csv").write_text("userId,movieId,rating,timestamp\n" + "\n".join(lines))
+
+    assert edgerec("init", "ratings.csv").exit_code == 0
+
+    data = Config.load("edgerec.toml").data
+    assert (data.user, data.item, data.time, data.after) == ("userId", "movieId", "timestamp", ("rating",))
+    assert [task.label for task in Config.load("edgerec.toml").task if task.name == "like"] == ["rating >= 4"]
+    assert edgerec("prepare").exit_code == 0
+
+
+def test_every_guess_says_why():
+    edgerec("init", SAMPLES / "retail" / "online_retail.parquet")
+
+    text = Path("edgerec.toml").read_text()
+    assert 'user = "CustomerID"  # by its name' in text
+
+
+def test_settings_are_not_overwritten_without_force():
+    Path("edgerec.toml").write_text("mine")
+    log = SAMPLES / "retail" / "online_retail.parquet"
+
+    refused = edgerec("init", log)
+    assert refused.exit_code == 2
+    assert refused.stderr == "edgerec.toml: exists already; name another file with -o, or overwrite it with --force\n"
+    assert Path("edgerec.toml").read_text() == "mine"
+    assert edgerec("init", log, "--force").exit_code == 0
+
+
+def test_a_log_without_a_time_is_told_so():
+    Path("log.csv").write_text("user,item\na,x\nb,y\n")
+
+    refused = edgerec("init", "log.csv")
+
+    assert refused.exit_code == 2
+    assert "no column looks like a time (columns: user, item)" in refused.stderr
+
+
+def test_prepare_tells_bad_settings_in_one_line():
+    Path("edgerec.toml").write_text("nmae = 'x'\n")
+
+    refused = edgerec("prepare")
+
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("edgerec.toml: has no key 'nmae'; did you mean 'name'?")
+
+
+def test_prepare_shows_what_was_rejected():
+    rows = "\n".join(f"u{i % 2},i{i % 3},2024-05-{i + 1:02}" for i in range(9))
+    Path("log.csv").write_text(f"user,item,time\n{rows}\n,i1,2024-05-02\n")
+    assert edgerec("init", "log.csv").exit_code == 0
+
+    shown = edgerec("prepare")
+
+    assert shown.exit_code == 0
+    assert "rejected: missing user      1" in shown.stdout
