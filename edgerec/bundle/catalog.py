@@ -106,9 +106,10 @@ class Catalog:
 
     def named(self, index: int) -> tuple[str, str]:
         """Id and title of an item by index."""
-        if index not in self._named:
-            self._named[index] = self._rows("SELECT id, title FROM items WHERE idx = ?", index)[0]
-        return self._named[index]
+        found = self._named.get(index)
+        if found is None:
+            found = self._named[index] = self._rows("SELECT id, title FROM items WHERE idx = ?", index)[0]
+        return found
 
     def attributes(self, index: int) -> dict[str, Any]:
         """All attributes of an item by their names in the log."""

@@ -125,7 +125,9 @@ class _Graph:
             raise BundleError(f"{path}: not a graph of this format (no {', '.join(missing)}); build the bundle again")
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-        return self._session.run(self._outputs, {n: inputs[n] for n in self._inputs})  # type: ignore[no-any-return]
+        if len(inputs) > len(self._inputs):
+            inputs = {name: inputs[name] for name in self._inputs}
+        return self._session.run(self._outputs, inputs)  # type: ignore[no-any-return]
 
     def cast(self, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
         """JSON values as the arrays that the graph takes."""

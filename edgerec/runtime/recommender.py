@@ -346,13 +346,12 @@ class Recommender:
     # --- from arrays to the caller's words ---
 
     def _named(self, ranked: Ranked, explain: bool) -> list[Recommendation]:
-        probabilities = ranked.probability.tolist()
-        named = []
-        for rank, (index, utility) in enumerate(zip(ranked.item.tolist(), ranked.utility.tolist(), strict=True)):
-            reasons = self._reasons(index, ranked.reason[rank], ranked.history) if explain else ()
-            probability = dict(zip(self.tasks, probabilities[rank], strict=True))
-            named.append(self._recommendation(index, utility, probability, reasons))
-        return named
+        reasons = self._reasons(ranked) if explain else [()] * len(ranked.item)
+        rows = zip(ranked.item.tolist(), ranked.utility.tolist(), ranked.probability.tolist(), reasons, strict=True)
+        return [
+            self._recommendation(index, utility, dict(zip(self.tasks, probability, strict=True)), why)
+            for index, utility, probability, why in rows
+        ]
 
     def _recommendation(
         self, index: int, utility: float, probability: dict[str, float], reasons: tuple[Reason, ...]
@@ -362,9 +361,15 @@ class Recommender:
             item, title, utility, probability, reasons, _attributes=lambda: self._catalog.attributes(index)
         )
 
-    def _reasons(self, index: int, added: Float, history: Int) -> tuple[Reason, ...]:
-        strongest = [i for i in np.argsort(-added, kind="stable")[:MAX_REASONS].tolist() if added[i] > 0]
-        return tuple(self._reason(index, int(history[i]), float(added[i])) for i in strongest) or _POPULAR
+    def _reasons(self, ranked: Ranked) -> list[tuple[Reason, ...]]:
+        """The strongest positive reasons of each item."""
+        order = np.argsort(-ranked.reason, axis=1, kind="stable")[:, :MAX_REASONS]
+        weight = np.take_along_axis(ranked.reason, order, axis=1).tolist()
+        cause = ranked.history[order].tolist()
+        return [
+            tuple(self._reason(index, c, w) for c, w in zip(causes, weights, strict=True) if w > 0) or _POPULAR
+            for index, causes, weights in zip(ranked.item.tolist(), cause, weight, strict=True)
+        ]
 
     def _reason(self, index: int, cause: int, weight: float) -> Reason:
         item, title = self._catalog.named(cause)
