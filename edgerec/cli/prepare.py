@@ -22,9 +22,12 @@ def prepare(
     from edgerec.progress import progress_for
 
     settings, folder = load_run(config, run_dir, seed)
-    from edgerec.data import prepare as prepare_dataset
+    from edgerec.pipeline import run_stage, stage_named
 
-    report = prepare_dataset(settings, folder, progress_for())
+    report = run_stage(stage_named("prepare"), settings, folder, progress_for())
+    from edgerec.data.prepare import PrepareReport
+
+    assert isinstance(report, PrepareReport)
     if as_json:
         print_json(report.to_json())
         return

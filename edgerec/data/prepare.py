@@ -54,14 +54,10 @@ class PrepareReport:
     notes: tuple[str, ...]
 
     def lines(self) -> Sequence[str]:
-        """Counts for the screen; the notes were said while it worked."""
-        counts, meta = self.meta.counts, self.meta
-        rejected = "".join(f"; {n:,} rejected: {reason}" for reason, n in counts.rejected.items())
-        parts = ", ".join(f"{n:,} {part}" for part, n in meta.rows.items())
-        return [
-            f"{counts.kept:,} of {counts.rows_in:,} rows kept{rejected}",
-            f"{parts} rows; {meta.n_users:,} users, {meta.n_items:,} items",
-        ]
+        """What was rejected and what is left, for the screen; the notes were said while it worked."""
+        meta = self.meta
+        rejected = [f"{n:,} rows rejected: {reason}" for reason, n in meta.counts.rejected.items()]
+        return [*rejected, f"{meta.n_users:,} users, {meta.n_items:,} items"]
 
     def to_json(self) -> dict[str, Any]:
         """For ``edgerec prepare --json``."""

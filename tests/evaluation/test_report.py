@@ -1,0 +1,74 @@
+import json
+import math
+
+import pytest
+
+from edgerec.cli.output import format_table
+from edgerec.errors import DataError
+from edgerec.evaluation.metrics import Estimate, binary, ranking, regression
+from edgerec.evaluation.report import Report
+
+
+def report() -> Report:
+    lists = ranking([[0, 1], [2, 1]], [[0], [1]], 3)
+    clicks = binary([0, 1, 1, 0], [0.2, 0.7, 0.4, 0.5])
+    watch = regression([1000, 20000, 30000], [900.0, 15000.0, 40000.0])
+    metrics = {
+        "int8": {"next": lists, "new": lists, "click": clicks, "watch": watch},
+        "own_frequency": {"next": lists},
+    }
+    paired = {"int8 - own_frequency": {"next": {"ndcg@10": lists["ndcg@10"].minus(lists["ndcg@10"])}}}
+    return Report("shop & co", "test", metrics, paired, sizes={"bundle bytes": 280_000}, notes=["EASE is skipped"])
+
+
+def test_tasks_that_share_metrics_share_a_table_and_recall_is_shown_at_the_longest_list():
+    first = report().tables()[0]
+
+    assert first.title == "next, new"
+    assert first.columns == (
+        "task",
+        "model",
+        "ndcg@10",
+        "capped_recall@10",
+        "hit@10",
+        "coverage@10",
+        "recall@20",
+        "mrr",
+    )
+    assert [row[:2] for row in first.rows] == [("next", "int8"), ("next", "own_frequency"), ("new", "int8")]
+    assert first.rows[0][7] == "0.7500 ±0.2500"
+    assert format_table(first.columns, first.rows)
+
+
+def test_amounts_have_no_decimals_and_differences_a_sign():
+    tables = {table.title: table for table in report().tables()}
+
+    assert tables["watch"].rows[0][2].startswith("5,033 ±")
+    assert tables["Differences on the same cases: next"].rows[0][2] == "+0.0000 ±0.0000"
+
+
+def test_a_written_report_reads_back_the_same(tmp_path):
+    report().write(tmp_path)
+    values = json.loads((tmp_path / "report.json").read_text())
+
+    assert values["metrics"]["int8"]["next"]["mrr"] == pytest.approx({"value": 0.75, "se": 0.25, "n": 2})
+    assert Report.read(tmp_path).tables() == report().tables()
+    assert Report.read(tmp_path).to_json() == values
+
+
+def test_a_missing_report_names_the_command(tmp_path):
+    with pytest.raises(DataError, match=r"report.json: not there; run: edgerec evaluate"):
+        Report.read(tmp_path)
+
+
+def test_the_page_is_self_contained_and_escapes_names():
+    page = report().to_html()
+
+    assert "shop &amp; co" in page and "EASE is skipped" in page
+    assert not any(word in page for word in ("<script", "http", "src=", "@import"))
+
+
+def test_a_metric_that_is_not_a_number_is_shown_as_a_dash():
+    found = {"int8": {"click": {"auc": Estimate(math.nan, 0)}}}
+
+    assert Report("x", "test", found).tables()[0].rows == (("click", "int8", "-"),)
