@@ -296,7 +296,7 @@ class TeacherConfig(Settings):
     visits_per_epoch: int = Field(20_000, ge=1)
     """Of more visits an epoch sees a random part."""
     folds: int = Field(2, ge=2)
-    """Groups of users; one teacher is trained without each, and labels it for the student. Their mean is the teacher."""
+    """Groups of users; one teacher is trained without each and labels it for the student. Their mean is the teacher."""
 
 
 class StudentConfig(Settings):

@@ -55,6 +55,8 @@ def attributes_from_log(
         first: columns of which the first value counts.
         median: columns of which the median over the train rows counts, or over all rows if none is in train.
     """
+    if not first and not median:
+        return events.select(key).unique()
     values = [pl.col(f"feature.{name}").drop_nulls().first().alias(f"raw.{name}") for name in first]
     for name in median:
         number = pl.col(f"feature.{name}").cast(pl.Float64, strict=False)
