@@ -126,11 +126,11 @@ class RepeatTerm(nn.Module):
 class RequestContext(nn.Module):
     """Context, user attributes and the user's own past as one vector."""
 
-    def __init__(self, shape: Shape, hidden: int, dropout: float) -> None:
+    def __init__(self, shape: Shape, inner: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.category = CategoricalEmbedding(shape.categories, hidden)
-        self.numbers = nn.Linear(shape.numbers, hidden)
-        self.hidden = nn.Sequential(nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, hidden), nn.ReLU())
+        self.category = CategoricalEmbedding(shape.categories, inner)
+        self.numbers = nn.Linear(shape.numbers, inner)
+        self.hidden = nn.Sequential(nn.ReLU(), nn.Dropout(dropout), nn.Linear(inner, hidden), nn.ReLU())
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """(B, C), (B, M) -> (B, hidden)."""

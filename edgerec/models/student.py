@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -18,17 +20,44 @@ from edgerec.models.blocks import (
 from edgerec.models.inputs import ItemFeatures, RequestBatch, Shape
 
 
+@dataclass(frozen=True)
+class StudentSizes:
+    """Widths of a student; pruning makes each of them smaller by itself.
+
+    Attributes:
+        dim: of the item table. heads: of the attention over the history.
+        inner, context: hidden units on the way to, and of, the context vector.
+        pooling, repeat, head: hidden units of the attention, the repeat term and the task vectors' head.
+        item: hidden units of the item tower, which is folded into the table.
+    """
+
+    dim: int
+    heads: int
+    inner: int
+    context: int
+    pooling: int
+    repeat: int
+    head: int
+    item: int
+
+    @classmethod
+    def of(cls, dim: int, hidden: int, heads: int) -> StudentSizes:
+        """All parts of one width but the repeat term, which needs half of it."""
+        return cls(dim, heads, hidden, hidden, hidden, max(hidden // 2, 1), hidden, hidden)
+
+
 class RequestTower(nn.Module):
     """From the past items' vectors and the context to one vector a task, and to the repeat term."""
 
-    def __init__(self, shape: Shape, tasks: int, dim: int, hidden: int, heads: int, dropout: float) -> None:
+    def __init__(self, shape: Shape, tasks: int, sizes: StudentSizes, dropout: float) -> None:
         super().__init__()
-        self.tasks, self.dim, self.heads = tasks, dim, heads
-        self.context = RequestContext(shape, hidden, dropout)
-        self.pooling = HistoryPooling(shape.kinds, dim, hidden, heads, hidden)
-        self.repeat = RepeatTerm(shape.kinds, dim, hidden // 2, hidden, tasks)
-        self.mix = nn.Linear(heads * dim, tasks * dim, bias=False)
-        self.head = mlp(hidden + heads * dim, hidden, tasks * dim, dropout)
+        self.tasks, self.dim, self.heads = tasks, sizes.dim, sizes.heads
+        pooled = sizes.heads * sizes.dim
+        self.context = RequestContext(shape, sizes.inner, sizes.context, dropout)
+        self.pooling = HistoryPooling(shape.kinds, sizes.dim, sizes.pooling, sizes.heads, sizes.context)
+        self.repeat = RepeatTerm(shape.kinds, sizes.dim, sizes.repeat, sizes.context, tasks)
+        self.mix = nn.Linear(pooled, tasks * sizes.dim, bias=False)
+        self.head = mlp(sizes.context + pooled, sizes.head, tasks * sizes.dim, dropout)
 
     def forward(
         self, vectors: Tensor, kind: Tensor, numbers: Tensor, present: Tensor, categorical: Tensor, numeric: Tensor
@@ -48,20 +77,13 @@ class Student(nn.Module):
     """
 
     def __init__(
-        self,
-        shape: Shape,
-        features: ItemFeatures,
-        tasks: int,
-        dim: int = 32,
-        hidden: int = 64,
-        heads: int = 4,
-        dropout: float = 0.1,
+        self, shape: Shape, features: ItemFeatures, tasks: int, sizes: StudentSizes, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.shape, self.tasks = shape, tasks
-        self.items = ItemTower(shape, features, dim, hidden, tasks + 1)
-        self.requests = RequestTower(shape, tasks, dim, hidden, heads, dropout)
-        self.relation = nn.Linear(dim, dim, bias=False)
+        self.shape, self.tasks, self.sizes = shape, tasks, sizes
+        self.items = ItemTower(shape, features, sizes.dim, sizes.item, tasks + 1)
+        self.requests = RequestTower(shape, tasks, sizes, dropout)
+        self.relation = nn.Linear(sizes.dim, sizes.dim, bias=False)
         nn.init.eye_(self.relation.weight)
 
     def encode_items(self, statistics: Tensor) -> tuple[Tensor, Tensor]:

@@ -61,7 +61,7 @@ class Teacher(nn.Module):
         tasks = len(pointwise)
         self.shape, self.tasks, self.dim = shape, tasks, dim
         self.items = ItemTower(shape, features, dim, hidden, tasks + 1)
-        self.context = RequestContext(shape, hidden, dropout)
+        self.context = RequestContext(shape, hidden, hidden, dropout)
         self.pooling = HistoryPooling(shape.kinds, dim, hidden, heads, hidden)
         self.repeat = RepeatTerm(shape.kinds, dim, hidden // 2, hidden, tasks)
         state = hidden + heads * dim

@@ -37,7 +37,8 @@ class History:
 
     def age_h(self, now_ms: Int) -> Float:
         """Hours from each item's last event to its request's time, never negative; `now_ms` int64 (R,)."""
-        now = np.repeat(now_ms, np.diff(self.offsets))
+        # One request, as on a device, needs no repetition; it is asked often.
+        now = now_ms if len(now_ms) == 1 else np.repeat(now_ms, np.diff(self.offsets))
         return (np.maximum(now - self.last_ms, 0) / MS_PER_HOUR).astype(np.float32)
 
 

@@ -23,6 +23,7 @@ class Past:
         events, visits: float64 (R,), number of events and of distinct event times.
         first_ms, last_ms: int64 (R,), 0 where there is no event.
         positives: float64 (R, B), events whose binary task b was positive.
+        fixed: what `fixed_numbers` gives, where it is kept for several calls of `past_numbers`.
     """
 
     events: npt.NDArray[np.float64]
@@ -30,6 +31,7 @@ class Past:
     first_ms: Int
     last_ms: Int
     positives: npt.NDArray[np.float64]
+    fixed: tuple[npt.NDArray[np.float64], Float] | None = None
 
 
 def summarize_past(request: Int, kind: Int, time_ms: Int, n_requests: int, n_binary: int) -> Past:
@@ -70,19 +72,20 @@ def past_numbers(past: Past, now_ms: Int, rates: npt.NDArray[np.float64]) -> Flo
         float32 (R, 6 + 2B): log counts, log days, the gap between visits and how far it is exceeded; then for
         each binary task the log-odds of its smoothed rate against the population's, and its log count.
     """
-    some = past.events > 0
-    since_last = np.where(some, np.maximum(now_ms - past.last_ms, 0), 0) / MS_PER_DAY
-    since_first = np.where(some, np.maximum(now_ms - past.first_ms, 0), 0) / MS_PER_DAY
+    gap, fixed = past.fixed or fixed_numbers(past, rates)
+    since = np.maximum(now_ms - np.array([past.last_ms, past.first_ms]), 0) * (past.events > 0) / MS_PER_DAY
+    numbers = fixed.copy()
+    numbers[:, 2:4] = np.log1p(since).T
+    numbers[:, 5] = np.log1p(since[0] / (gap + 1.0))
+    return numbers
+
+
+def fixed_numbers(past: Past, rates: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], Float]:
+    """What `past_numbers` needs and time does not change: the gap in days (R,), and its result with holes."""
     gap = (past.last_ms - past.first_ms) / MS_PER_DAY / np.maximum(past.visits - 1, 1)
-    columns = [
-        np.log1p(past.events),
-        np.log1p(past.visits),
-        np.log1p(since_last),
-        np.log1p(since_first),
-        np.log1p(gap),
-        np.log1p(since_last / (gap + 1.0)),
-    ]
     smoothed = (past.positives + SMOOTHING * rates) / (past.events + SMOOTHING)[:, None]
-    odds = np.log(smoothed / (1 - smoothed)) - np.log(rates / (1 - rates))
-    own = np.stack([odds, np.log1p(past.positives)], axis=2).reshape(len(some), -1)
-    return np.concatenate([np.stack(columns, axis=1), own], axis=1).astype(np.float32)
+    numbers = np.zeros((len(gap), 6 + 2 * len(rates)), np.float32)
+    numbers[:, 0], numbers[:, 1], numbers[:, 4] = np.log1p(past.events), np.log1p(past.visits), np.log1p(gap)
+    numbers[:, 6::2] = np.log(smoothed / (1 - smoothed)) - np.log(rates / (1 - rates))
+    numbers[:, 7::2] = np.log1p(past.positives)
+    return gap, numbers

@@ -7,7 +7,7 @@ cannot disagree about an index or a mean.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec.tasks.history import Float, History, Int, encode_history
-from edgerec.tasks.past import Past, past_names, past_numbers, summarize_past
+from edgerec.tasks.past import Past, fixed_numbers, past_names, past_numbers, summarize_past
 
 Source = Literal["context", "user", "time"]
 
@@ -110,7 +110,8 @@ class RequestEncoder:
     def past(self, request: Int, item: Int, kind: Int, time_ms: Int, n_requests: int) -> tuple[History, Past]:
         """History and sums of R requests from their flat events (shapes as in `encode_history`); time-free."""
         history = encode_history(request, item, kind, time_ms, n_requests, self.max_history)
-        return history, summarize_past(request, kind, time_ms, n_requests, len(self.binary))
+        past = summarize_past(request, kind, time_ms, n_requests, len(self.binary))
+        return history, replace(past, fixed=fixed_numbers(past, np.array(self.rates, np.float64)))
 
     def categories(self, values: Mapping[str, object], now_ms: int) -> Int:
         """Indices of one request's categorical inputs, int64 (C,); a missing or unknown value is 0."""
@@ -134,7 +135,7 @@ class RequestEncoder:
     def encode(self, history: History, past: Past, now_ms: int, values: Mapping[str, object]) -> Encoded:
         """The arrays of one request from its `past` and the values of its context and user columns, by name."""
         now = np.array([now_ms], np.int64)
-        raw = np.array([[_number(values.get(n.name)) for n in self.numeric]], np.float64)
+        raw = np.array([[_number(values.get(n.name)) for n in self.numeric]], np.float64) if self.numeric else None
         return Encoded(
             history=history.item,
             history_kind=history.kind,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
@@ -13,7 +14,7 @@ from torch.utils.data import IterableDataset
 from edgerec.models.inputs import RequestBatch
 from edgerec.tasks import Task
 from edgerec.tasks.history import Float, Int
-from edgerec.training.examples import RowExamples, VisitExamples
+from edgerec.training.examples import Requests, RowExamples, VisitExamples
 from edgerec.training.statistics import ItemStatistics
 
 
@@ -129,8 +130,16 @@ class BatchSettings:
 class JointBatches(IterableDataset[JointBatch]):
     """One pass over the examples an iteration, in an order that depends on `seed` and the epoch only."""
 
-    def __init__(self, examples: Examples, settings: BatchSettings, seed: int, train: bool = True) -> None:
-        self.examples, self.settings, self.seed, self.train = examples, settings, seed, train
+    def __init__(
+        self,
+        examples: Examples,
+        settings: BatchSettings,
+        seed: int,
+        train: bool = True,
+        users: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
+        """`users` (n_users,): only their examples; None takes all. Without `train` nothing is random or left out."""
+        self.examples, self.settings, self.seed, self.train, self.users = examples, settings, seed, train, users
         self.epoch = 0
         self.related = any(t.kind == "related" for t in examples.tasks)
 
@@ -151,7 +160,7 @@ class JointBatches(IterableDataset[JointBatch]):
         x, s = self.examples, self.settings
         kinds: list[list[tuple[int, Int]]] = [[], []]
         if x.visits is not None:
-            chosen = np.arange(len(x.visits.requests))
+            chosen = self._members(x.visits.requests)
             if self.train and len(chosen) > s.visits_per_epoch:
                 chosen = np.sort(rng.choice(chosen, s.visits_per_epoch, replace=False))
             moment = x.visits.requests.moment[chosen]
@@ -159,13 +168,18 @@ class JointBatches(IterableDataset[JointBatch]):
                 moment = np.maximum(moment - rng.integers(0, s.lag + 1, len(moment)), 0)
             kinds[0] = _grouped(chosen, moment, x.visits.requests.lengths()[chosen], s.visits, rng)
         if x.rows is not None:
-            everything = np.arange(len(x.rows.item))
-            kinds[1] = _grouped(everything, x.rows.requests.moment, rng.random(len(everything)), s.rows, rng)
+            everything = self._members(x.rows.requests)
+            kinds[1] = _grouped(everything, x.rows.requests.moment[everything], x.rows.requests.lengths()[everything], s.rows, rng)
         for batches in kinds:
             rng.shuffle(batches)  # type: ignore[arg-type]
         steps = max(map(len, kinds))
         spread = [_spread(batches, steps) for batches in kinds]
         return list(zip(*spread, strict=True))
+
+    def _members(self, requests: Requests) -> Int:
+        if self.users is None:
+            return np.arange(len(requests))
+        return np.flatnonzero(self.users[requests.user])
 
     def _statistics(self, moment: int) -> Tensor:
         return torch.from_numpy(self.examples.statistics.values[moment])

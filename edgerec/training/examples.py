@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from edgerec.models.inputs import RequestBatch
 from edgerec.tasks import History, Past, RequestEncoder
 from edgerec.tasks.history import Float, Int
-from edgerec.training.log import Log, earlier_events
+from edgerec.training.log import Log, earlier_events, join_histories
 from edgerec.training.statistics import MS_PER_DAY, ItemStatistics
 
 FOREVER = np.iinfo(np.int64).max // 2
@@ -48,17 +47,24 @@ class Ragged:
         sizes = np.bincount(self.owner()[keep], minlength=len(self))
         return Ragged(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), self.values[keep])
 
+    def then(self, other: Ragged) -> Ragged:
+        """These lists, then those of `other`."""
+        offsets = np.concatenate([self.offsets, other.offsets[1:] + self.offsets[-1]])
+        return Ragged(offsets, np.concatenate([self.values, other.values]))
+
+    def row(self, r: int) -> Int:
+        """One list."""
+        return self.values[self.offsets[r] : self.offsets[r + 1]]
+
     @classmethod
-    def of(cls, lists: Sequence[Int]) -> Ragged:
-        """From a list of arrays."""
-        sizes = np.array([len(x) for x in lists], np.int64)
-        flat = np.concatenate([*lists, np.zeros(0, np.int64)]).astype(np.int64)
-        return cls(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), flat)
+    def empty(cls, n: int) -> Ragged:
+        """`n` empty lists."""
+        return cls(np.zeros(n + 1, np.int64), np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
 class Requests:
-    """R requests. Requests of one user at one cut share their past: `past_id` points into `history` and `past`.
+    """R requests. Requests of one user at one cut share their past: `past_id` points into `history`.
 
     Attributes:
         user, time_ms, past_id, moment: int64 (R,); `moment` indexes the item statistics known at the request.
@@ -70,7 +76,6 @@ class Requests:
     past_id: Int
     moment: Int
     history: History
-    past: Past
     categorical: Int
     numeric: Float
 
@@ -109,10 +114,20 @@ class Requests:
 
 
 def make_requests(
-    log: Log, encoder: RequestEncoder, statistics: ItemStatistics, rows: Log, at: Int, cut_ms: Int
+    log: Log,
+    encoder: RequestEncoder,
+    statistics: ItemStatistics,
+    rows: Log,
+    at: Int,
+    cut_ms: Int,
+    time_ms: Int | None = None,
 ) -> Requests:
-    """Requests with user, time and context of the rows `at` of `rows`, and the past of `log` before `cut_ms`."""
-    user, time_ms = rows.user[at], rows.time_ms[at]
+    """Requests with user, time and context of the rows `at` of `rows`, and the past of `log` before `cut_ms`.
+
+    `time_ms` (R,) makes them requests of another time.
+    """
+    user = rows.user[at]
+    time_ms = rows.time_ms[at] if time_ms is None else time_ms
     pairs, past_id = np.unique(np.stack([user, cut_ms], 1), axis=0, return_inverse=True)
     history, past = earlier_events(log, encoder, pairs[:, 0], pairs[:, 1])
     past_id = past_id.reshape(-1).astype(np.int64)
@@ -124,7 +139,6 @@ def make_requests(
         past_id=past_id,
         moment=statistics.moment_before(np.minimum(cut_ms, time_ms)),
         history=history,
-        past=past,
         categorical=rows.categorical[at],
         numeric=encoder.numbers(each, time_ms, rows.numeric[at]),
     )
@@ -174,3 +188,19 @@ def visit_rows(log: Log, first: Int) -> Ragged:
     sizes = ends - first
     flat = np.arange(sizes.sum()) + np.repeat(first - (np.cumsum(sizes) - sizes), sizes)
     return Ragged(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), flat.astype(np.int64))
+
+
+def join_visits(first: VisitExamples, second: VisitExamples) -> VisitExamples:
+    """All visits of `first`, then all of `second`."""
+    a, b = first.requests, second.requests
+    requests = Requests(
+        user=np.concatenate([a.user, b.user]),
+        time_ms=np.concatenate([a.time_ms, b.time_ms]),
+        past_id=np.concatenate([a.past_id, b.past_id + len(a.history.offsets) - 1]),
+        moment=np.concatenate([a.moment, b.moment]),
+        history=join_histories([a.history, b.history]),
+        categorical=np.concatenate([a.categorical, b.categorical]),
+        numeric=np.concatenate([a.numeric, b.numeric]),
+    )
+    truth = {name: first.truth[name].then(second.truth[name]) for name in first.truth}
+    return VisitExamples(requests, first.items.then(second.items), truth)

@@ -110,13 +110,13 @@ def load_learning_data(config: Config, run_dir: Path, part: str, progress: Progr
     if not len(fit_log):
         raise DataError(f"{run_dir / 'dataset'}: no rows to learn from before the {part} part; make the split smaller")
     n_items = int(fit_log.item.max()) + 1
-    end_ms, lag_ms = _boundary(dataset, part, fit_log, held_log)
+    end_ms, lag_ms = _boundary(dataset, part, fit_log)
     items = dataset.items().head(n_items)
     groups = [(c.name, items[f"cat.{c.name}"].to_numpy().astype(np.int64)) for c in dataset.meta.items.categorical]
     statistics = item_statistics(fit_log, tasks, n_items, groups, end_ms)
     scales = {t.name: _scale(fit_log.labels[t.name]) for t in tasks if t.kind == "regression"}
 
-    fit_visits = _fit_visits(fit_log, config.teacher.visits_per_epoch * 3, tasks, config.seed)
+    fit_visits = _fit_visits(fit_log, config.teacher.visits_per_epoch, tasks, config.seed)
     held_visits = _held_visits(held_log, tasks)
     pointwise = any(t.kind in ("binary", "regression") for t in tasks)
     never = np.full(len(held_log), FOREVER)
@@ -156,13 +156,12 @@ def load_learning_data(config: Config, run_dir: Path, part: str, progress: Progr
     )
 
 
-def _boundary(dataset: Dataset, part: str, fit_log: Log, held_log: Log) -> tuple[int, int]:
+def _boundary(dataset: Dataset, part: str, fit_log: Log) -> tuple[int, int]:
     """When the held part begins and how long it is, in ms; leave-last-out has no such moment, so the log's end."""
     bounds = dataset.meta.boundaries_ms
-    if bounds is None:
+    if bounds.valid is None or bounds.test is None or bounds.end is None:
         return int(fit_log.time_ms.max()) + 1, 0
-    begin = bounds[part]
-    end = bounds["test"] if part == "valid" else bounds["end"]
+    begin, end = (bounds.valid, bounds.test) if part == "valid" else (bounds.test, bounds.end)
     return begin, end - begin
 
 
@@ -255,10 +254,10 @@ def _item_features(
     n = len(items)
     text = np.zeros((n, 0), np.float32)
     model = config.teacher.text_model or default_model()
-    if meta.text and model:
+    if dataset.meta.text and model:
         everything = text_vectors(items["text"].fill_null("").to_list(), model, run_dir / "text", progress)
         text = principal_components(everything, config.teacher.text_components)
-    elif meta.text:
+    elif dataset.meta.text:
         progress.say('item texts are left out: no [teacher] text_model is set and the extra "edgerec[text]" is missing')
     return ItemFeatures(
         text=torch.from_numpy(text),

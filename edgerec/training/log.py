@@ -124,7 +124,7 @@ def earlier_events(log: Log, encoder: RequestEncoder, user: Int, cut_ms: Int) ->
         item, kind, time_ms = log.item[rows], log.kind[rows], log.time_ms[rows]
         histories.append(encode_history(request, item, kind, time_ms, len(users), encoder.max_history))
         pasts.append(summarize_past(request, kind, time_ms, len(users), len(encoder.binary)))
-    return _join_histories(histories), _join_pasts(pasts)
+    return join_histories(histories), _join_pasts(pasts)
 
 
 def _chunks(log: Log, user: Int, cut_ms: Int) -> Iterator[tuple[Int, Int, Int, Int]]:
@@ -134,7 +134,8 @@ def _chunks(log: Log, user: Int, cut_ms: Int) -> Iterator[tuple[Int, Int, Int, I
         yield start[part], end[part], user[part], cut_ms[part]
 
 
-def _join_histories(parts: list[History]) -> History:
+def join_histories(parts: list[History]) -> History:
+    """The histories of several groups of requests, one after the other."""
     sizes = np.concatenate([np.diff(p.offsets) for p in parts])
     names = ("item", "kind", "count", "last_ms", "interval_h")
     joined = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import lightning
 import torch
@@ -54,12 +54,15 @@ class LoopSettings:
 class JointTraining(lightning.LightningModule):
     """One loss over all tasks, each with its weight."""
 
-    def __init__(self, model: torch.nn.Module, tasks: Sequence[Task], settings: LoopSettings, steps: int) -> None:
+    def __init__(self, model: torch.nn.Module, tasks: Sequence[Task], settings: LoopSettings, steps: int, n_items: int) -> None:
         super().__init__()
         self.model, self.tasks, self.settings, self.steps = model, list(tasks), settings, steps
         self.scored = scored_tasks(tasks)
         self.retrieval = [i for i, t in enumerate(self.scored) if t.kind == "retrieval"]
         self.related = [t for t in tasks if t.kind == "related"]
+        # A uniform guess over the catalogue loses log N: in its unit, ranking weighs about as much as a probability.
+        unit = 1 / math.log(max(n_items, 3))
+        self.weights = {t.name: t.weight * (unit if t.kind in ("retrieval", "related") else 1.0) for t in tasks}
 
     @property
     def scorer(self) -> Scorer:
@@ -125,8 +128,7 @@ class JointTraining(lightning.LightningModule):
 
     def total(self, found: dict[str, Tensor]) -> Tensor:
         """The weighted sum."""
-        weights = {t.name: t.weight for t in self.tasks}
-        return torch.stack([weights[name] * loss for name, loss in found.items()]).sum()
+        return torch.stack([self.weights[name] * loss for name, loss in found.items()]).sum()
 
     def training_step(self, batch: JointBatch, index: int) -> Tensor:
         found = self.losses(batch)
@@ -143,9 +145,8 @@ class JointTraining(lightning.LightningModule):
             self.log(f"valid/{name}", value, on_epoch=True, batch_size=1)
 
     def on_validation_epoch_end(self) -> None:
-        weights = {t.name: t.weight for t in self.tasks}
         values = self.trainer.callback_metrics
-        total = sum(w * float(values[f"valid/{n}"]) for n, w in weights.items() if f"valid/{n}" in values)
+        total = sum(w * float(values[f"valid/{n}"]) for n, w in self.weights.items() if f"valid/{n}" in values)
         self.log("valid/loss", total)
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
@@ -181,13 +182,33 @@ class _Epochs(Callback):
 
     def __init__(self, batches: JointBatches, progress: Progress, title: str, settings: LoopSettings) -> None:
         self.batches, self.progress, self.title, self.settings = batches, progress, title, settings
+        self.valid: dict[int, dict[str, float]] = {}
+
+    def state_dict(self) -> dict[str, object]:
+        return {"valid": self.valid}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.valid = state_dict["valid"]
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.batches.epoch = trainer.current_epoch
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.batches.epoch = trainer.current_epoch + 1
-        values = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("valid/")}
-        shown = "".join(f", {k} {v:.4f}" for k, v in sorted(values.items()))
+        prefix = "valid/"
+        found = trainer.callback_metrics.items()
+        values = {k.removeprefix(prefix): float(v) for k, v in found if k.startswith(prefix)}
+        self.valid[trainer.current_epoch] = values
+        shown = ", validation " + ", ".join(f"{k} {v:.4f}" for k, v in sorted(values.items())) if values else ""
         epochs = self.settings.stop_after or self.settings.epochs
         self.progress.say(f"{self.title}: epoch {trainer.current_epoch + 1} of {epochs}{shown}")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """How a model was trained: epochs, and the validation loss of each task at the last of them."""
+
+    epochs: int
+    valid: dict[str, float]
 
 
 def fit(
@@ -199,13 +220,13 @@ def fit(
     folder: Path,
     progress: Progress,
     title: str,
-) -> int:
+) -> Fitted:
     """Train `model` in place; with `valid`, leave it at its best epoch. Goes on from `folder`'s last checkpoint.
 
     Returns:
-        The number of epochs that the weights were trained for.
+        The epochs that the weights were trained for and the validation losses there.
     """
-    module = JointTraining(model, tasks, settings, train.steps())
+    module = JointTraining(model, tasks, settings, train.steps(), train.examples.n_items)
     epochs = _Epochs(train, progress, title, settings)
     keep = ModelCheckpoint(folder, filename="best", monitor="valid/loss" if valid else None, save_last=True,
                            save_weights_only=False, enable_version_counter=False)
@@ -239,5 +260,5 @@ def fit(
     if valid is not None and keep.best_model_path:
         state = torch.load(keep.best_model_path, weights_only=True)
         module.load_state_dict(state["state_dict"])
-        return int(state["epoch"]) + 1
-    return trainer.current_epoch
+        return Fitted(int(state["epoch"]) + 1, epochs.valid[int(state["epoch"])] if epochs.valid else {})
+    return Fitted(trainer.current_epoch, {})

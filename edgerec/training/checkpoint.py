@@ -1,0 +1,78 @@
+"""Trained weights on disk: safetensors beside the JSON that says how to build the model around them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from edgerec.errors import DataError
+from edgerec.models.inputs import ItemFeatures, Shape
+from edgerec.models.student import Student, StudentSizes
+
+STUDENT = "model.safetensors"
+
+
+def save_weights(model: torch.nn.Module, path: Path) -> None:
+    """Write a model's parameters, whole or not at all."""
+    part = path.with_suffix(".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.detach().contiguous().cpu() for name, value in model.state_dict().items()}, part)
+    part.replace(path)
+
+
+def load_weights(model: torch.nn.Module, path: Path) -> None:
+    """Read what `save_weights` wrote.
+
+    Raises:
+        DataError: the file is missing, damaged, or belongs to a model of another shape.
+    """
+    try:
+        model.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise DataError(f"{path}: cannot be loaded ({first}); run the stage that writes it again") from None
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """JSON with sorted keys: equal values give equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The inverse of `write_json`.
+
+    Raises:
+        DataError: the file is missing or no JSON object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); run the stage that writes it again") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: expected a JSON object; run the stage that writes it again")
+    return values
+
+
+def save_student(student: Student, folder: Path, facts: dict[str, Any]) -> None:
+    """Write a student and, in model.json, its sizes beside other `facts`."""
+    save_weights(student, folder / STUDENT)
+    write_json(folder / "model.json", {"sizes": asdict(student.sizes), "tasks": student.tasks, **facts})
+
+
+def load_student(folder: Path, shape: Shape, features: ItemFeatures, dropout: float = 0.0) -> Student:
+    """Read what `save_student` wrote, for data of this shape.
+
+    Raises:
+        DataError: see `load_weights`.
+    """
+    facts = read_json(folder / "model.json")
+    student = Student(shape, features, facts["tasks"], StudentSizes(**facts["sizes"]), dropout)
+    load_weights(student, folder / STUDENT)
+    return student

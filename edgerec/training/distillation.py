@@ -1,0 +1,236 @@
+"""The student stage: label with cross-fitted teachers, then train the student on their labels and the log's."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from edgerec.config import Config
+from edgerec.models.student import Student, StudentSizes
+from edgerec.models.teacher import Teacher
+from edgerec.progress import Progress, Track
+from edgerec.tasks import scored_tasks
+from edgerec.tasks.history import Float, Int
+from edgerec.training.batches import Examples, JointBatches, SoftLabels
+from edgerec.training.calibration import fit_expectation
+from edgerec.training.checkpoint import save_student
+from edgerec.training.examples import Ragged, Requests, VisitExamples, join_visits, make_requests
+from edgerec.training.load import LearningData, load_learning_data
+from edgerec.training.losses import chain_log_probabilities
+from edgerec.training.loop import LoopSettings, Scorer, fit
+from edgerec.training.statistics import MS_PER_DAY
+from edgerec.training.teacher import batch_settings, fold_of, load_teachers, work_folder
+
+AT_ONCE = 256
+"""Requests that are scored together."""
+WEEKS = 4
+"""An unlabelled request comes up to this many weeks after a visit, at the same hour and weekday."""
+
+
+@dataclass(frozen=True)
+class StudentReport:
+    """What distillation made: parameters of the student, and how much the teacher labelled."""
+
+    parameters: int
+    visits: int
+    unlabelled: int
+    rows: int
+
+    def lines(self) -> Sequence[str]:
+        """For the screen."""
+        return [
+            f"student: {self.parameters:,} parameters, learned from {self.visits:,} visits, {self.unlabelled:,} requests "
+            f"without an outcome and {self.rows:,} shown rows, all labelled by teachers that did not see their user"
+        ]
+
+
+def distill(config: Config, run_dir: Path, progress: Progress) -> StudentReport:
+    """Train the student of a run; goes on where an earlier call was stopped."""
+    work = work_folder(run_dir, "student", config)
+    data = load_learning_data(config, run_dir, config.evaluation.part, progress)
+    examples, unlabelled = soft_examples(config, run_dir, data, work, progress)
+    student = new_student(config, data)
+    train_student(config, data, examples, student, config.distillation.epochs, work / "student", progress, "student")
+    out = run_dir / "student"
+    shutil.rmtree(out, ignore_errors=True)
+    save_student(student, out, {"expectations": expectations(student, data)})
+    for log in work.glob("*-log"):
+        log.rename(out / log.name)
+    shutil.rmtree(work / "student", ignore_errors=True)
+    return StudentReport(
+        parameters=sum(p.numel() for p in student.parameters()),
+        visits=0 if data.fit.visits is None else len(data.fit.visits.requests),
+        unlabelled=unlabelled,
+        rows=0 if data.fit.rows is None else len(data.fit.rows.item),
+    )
+
+
+def new_student(config: Config, data: LearningData) -> Student:
+    """An untrained student, the same for the same seed."""
+    torch.manual_seed(config.seed)
+    s = config.student
+    sizes = StudentSizes.of(s.dim, s.hidden, s.heads)
+    return Student(data.shape, data.features, len(scored_tasks(data.tasks)), sizes, config.distillation.dropout)
+
+
+def train_student(
+    config: Config,
+    data: LearningData,
+    examples: Examples,
+    student: Student,
+    epochs: int,
+    folder: Path,
+    progress: Progress,
+    title: str,
+) -> None:
+    """Train `student` in place on hard and soft labels."""
+    d = config.distillation
+    settings = replace(batch_settings(config, data, d.history_dropout), visits_per_epoch=d.visits_per_epoch)
+    loop = LoopSettings(epochs, d.learning_rate, d.weight_decay, None, d.soft_share, d.temperature)
+    fit(student, data.tasks, JointBatches(examples, settings, config.seed), None, loop, folder, progress, title)
+
+
+def soft_examples(
+    config: Config, run_dir: Path, data: LearningData, work: Path, progress: Progress
+) -> tuple[Examples, int]:
+    """The fit examples with a teacher's labels and with unlabelled requests, and how many of the latter there are."""
+    if config.distillation.soft_share == 0:
+        return data.fit, 0
+    teachers = load_teachers(config, run_dir, data)
+    visits = data.fit.visits
+    extra = None
+    if visits is not None and config.distillation.unlabelled > 0:
+        extra = _unlabelled(data, config.distillation.unlabelled, config.seed)
+        visits = join_visits(visits, extra)
+    examples = replace(data.fit, visits=visits)
+    soft = _label(examples, data, teachers, work, progress)
+    return replace(examples, soft=soft), 0 if extra is None else len(extra.requests)
+
+
+def expectations(student: Student, data: LearningData) -> dict[str, dict[str, float]]:
+    """Calibration of every regression task on the last fifth of the fit rows: see `fit_expectation`; `cap` in its unit."""
+    rows = data.fit.rows
+    if rows is None:
+        return {}
+    latest = np.sort(np.argsort(rows.requests.time_ms, kind="stable")[-max(len(rows.item) // 5, 1) :])
+    logits = _row_logits(student.eval(), data, rows.requests, rows.item, latest, None)
+    found = {}
+    for i, task in enumerate(scored_tasks(data.tasks)):
+        if task.kind == "regression":
+            scale = data.scales[task.name]
+            labels = np.expm1(rows.labels[task.name][latest].astype(np.float64) * scale.std + scale.mean)
+            slope, offset = fit_expectation(logits[:, i].astype(np.float64), labels)
+            found[task.name] = {"slope": slope, "offset": offset, "cap": float(labels.max())}
+    return found
+
+
+def _unlabelled(data: LearningData, share: float, seed: int) -> VisitExamples:
+    """Requests of the same users whole weeks after a visit, whose outcome nobody knows."""
+    assert data.fit.visits is not None
+    log, end_ms = data.fit_log, int(data.statistics.moments_ms[-1])
+    rng = np.random.default_rng((seed, 1))
+    first = log.starts_of_visits()
+    chosen = np.sort(rng.choice(first, int(len(data.fit.visits.requests) * share)))
+    time_ms = log.time_ms[chosen] + 7 * MS_PER_DAY * rng.integers(1, WEEKS + 1, len(chosen))
+    chosen, time_ms = chosen[time_ms <= end_ms], time_ms[time_ms <= end_ms]
+    requests = make_requests(log, data.encoder, data.statistics, log, chosen, time_ms, time_ms)
+    none = Ragged.empty(len(chosen))
+    return VisitExamples(requests, none, {name: none for name in data.fit.visits.truth})
+
+
+def _label(
+    examples: Examples, data: LearningData, teachers: Sequence[Teacher], work: Path, progress: Progress
+) -> SoftLabels:
+    visits, rows = examples.visits, examples.rows
+    total = (0 if visits is None else len(visits.requests)) + (0 if rows is None else len(rows.item))
+    with progress.track(total, "labels") as done:
+        return SoftLabels(
+            visits=None if visits is None else _label_visits(visits, data, teachers, work / "visits.npy", done),
+            rows=None if rows is None else _label_rows(examples, data, teachers, done),
+            related=_label_related(data, teachers) if any(t.kind == "related" for t in data.tasks) else None,
+        )
+
+
+def _label_visits(
+    visits: VisitExamples, data: LearningData, teachers: Sequence[Teacher], path: Path, done: Track
+) -> npt.NDArray[np.float16] | None:
+    """Logits of every item for every retrieval task, (R, tasks, N), in a file that is mapped, not read."""
+    retrieval = [i for i, t in enumerate(scored_tasks(data.tasks)) if t.kind == "retrieval"]
+    if not retrieval:
+        return None
+    shape = (len(visits.requests), len(retrieval), data.n_items)
+    soft = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    with torch.inference_mode():
+        for teacher, members in _by_fold(teachers, visits.requests):
+            for items, chosen in _same_moment(teacher, data, visits.requests, members):
+                logits = teacher.score_catalog(visits.requests.batch(chosen), items)[:, retrieval]
+                soft[chosen] = (logits - logits.mean(dim=2, keepdim=True)).to(torch.float16).numpy()
+                done.advance(len(chosen))
+    soft.flush()
+    return soft
+
+
+def _label_rows(examples: Examples, data: LearningData, teachers: Sequence[Teacher], done: Track) -> Float:
+    """Probabilities of binary tasks and logits of regression tasks, (R, T)."""
+    rows, tasks = examples.rows, scored_tasks(data.tasks)
+    assert rows is not None
+    soft = np.zeros((len(rows.item), len(tasks)), np.float32)
+    binary = [i for i, t in enumerate(tasks) if t.kind == "binary"]
+    for teacher, members in _by_fold(teachers, rows.requests):
+        soft[members] = _row_logits(teacher, data, rows.requests, rows.item, members, done)
+    soft[:, binary] = np.exp(soft[:, binary])
+    return soft
+
+
+def _label_related(data: LearningData, teachers: Sequence[Teacher]) -> npt.NDArray[np.float16]:
+    """Logits of every pair of items at the last moment, mean of the teachers: sessions have no single owner."""
+    statistics = torch.from_numpy(data.statistics.values[-1])
+    total = np.zeros((data.n_items, data.n_items), np.float32)
+    with torch.inference_mode():
+        for teacher in teachers:
+            items = teacher.encode_items(statistics)
+            for query in torch.split(torch.arange(data.n_items), AT_ONCE):
+                total[query.numpy()] += teacher.score_related(query, items).numpy() / len(teachers)
+    return (total - total.mean(axis=1, keepdims=True)).astype(np.float16)
+
+
+def _by_fold(teachers: Sequence[Teacher], requests: Requests) -> Iterator[tuple[Teacher, Int]]:
+    """Each teacher with the requests whose user it did not see."""
+    fold = fold_of(requests.user, len(teachers))
+    for number, teacher in enumerate(teachers):
+        yield teacher, np.flatnonzero(fold == number)
+
+
+def _row_logits(
+    model: Scorer, data: LearningData, requests: Requests, candidate: Int, chosen: Int, done: Track | None
+) -> Float:
+    """Log-probabilities (binary) and logits (regression) of shown rows `chosen`, (len(chosen), T)."""
+    tasks = scored_tasks(data.tasks)
+    place = np.empty(len(requests), np.int64)
+    place[chosen] = np.arange(len(chosen))
+    found = np.zeros((len(chosen), len(tasks)), np.float32)
+    with torch.inference_mode():
+        for items, rows in _same_moment(model, data, requests, chosen):
+            logits = model.score_rows(requests.batch(rows), torch.from_numpy(candidate[rows]), items)
+            found[place[rows]] = chain_log_probabilities(logits, tasks).numpy()
+            if done is not None:
+                done.advance(len(rows))
+    return found
+
+
+def _same_moment(
+    model: Scorer, data: LearningData, requests: Requests, chosen: Int
+) -> Iterator[tuple[tuple[torch.Tensor, ...], Int]]:
+    """Batches of requests of one moment and of like length, with the items as they were then."""
+    order = chosen[np.lexsort((requests.lengths()[chosen], requests.moment[chosen]))]
+    for group in np.split(order, np.flatnonzero(np.diff(requests.moment[order])) + 1):
+        if len(group):
+            items = model.encode_items(torch.from_numpy(data.statistics.values[requests.moment[group[0]]]))
+            for start in range(0, len(group), AT_ONCE):
+                yield items, group[start : start + AT_ONCE]
