@@ -70,9 +70,10 @@ def call_ms(bundle: Path) -> tuple[list[float], list[float]]:
         for event in range(EVENTS):
             item, _ = recommender.named(event * n_items // EVENTS)
             recommender.observe(item, time=NOW_MS - (EVENTS - event) * DAY_MS)
+        k = min(10, n_items)
         whole, bare = [], []
         for _ in range(CALLS):
-            whole.append(timed_ms(lambda: recommender.recommend(k=10, now=NOW_MS)))
+            whole.append(timed_ms(lambda: recommender.recommend(k=k, now=NOW_MS)))
             bare.append(timed_ms(Recording.last))
     return whole[CALLS // 10 :], bare[CALLS // 10 :]
 
