@@ -37,6 +37,7 @@ def test_ease_equals_ridge_regression_with_the_own_column_left_out():
         weights = np.linalg.solve(x.T @ x + l2 * np.eye(5), x.T @ had[:, target])
         history = np.array([others[0], others[2]])
         assert model.scores([history])[0, target] == pytest.approx(weights[0] + weights[2], rel=1e-4)
+        assert model.scores([np.array([target, target])])[0, target] == 2  # its own count and nothing else
 
 
 def test_ease_refuses_a_catalogue_that_would_not_fit():
