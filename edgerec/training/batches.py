@@ -105,10 +105,16 @@ class SoftLabels:
 
 @dataclass(frozen=True)
 class Examples:
-    """All that a model is trained on. Parts are None where no task needs them."""
+    """All that a model is trained on. Parts are None where no task needs them.
+
+    Attributes:
+        n_seen: items that occur in the fit rows, the first ones of the `n_items`; only these compete in a softmax,
+            or the others would be learned to be bad.
+    """
 
     tasks: tuple[Task, ...]
     n_items: int
+    n_seen: int
     statistics: ItemStatistics
     visits: VisitExamples | None
     rows: RowExamples | None

@@ -52,9 +52,9 @@ class StudentReport:
 
 def distill(config: Config, run_dir: Path, progress: Progress) -> StudentReport:
     """Train the student of a run; goes on where an earlier call was stopped."""
-    work = work_folder(run_dir, "student", config)
+    work = work_folder(run_dir, "student", config, ("teacher", "student", "distillation"))
     data = load_learning_data(config, run_dir, config.evaluation.part, progress)
-    examples, unlabelled = soft_examples(config, run_dir, data, work, progress)
+    examples, unlabelled = soft_examples(config, run_dir, data, progress)
     student = new_student(config, data)
     train_student(config, data, examples, student, config.distillation.epochs, work / "student", progress, "student")
     out = run_dir / "student"
@@ -62,7 +62,7 @@ def distill(config: Config, run_dir: Path, progress: Progress) -> StudentReport:
     save_student(student, out, {"expectations": expectations(student, data)})
     for log in work.glob("*-log"):
         log.rename(out / log.name)
-    shutil.rmtree(work / "student", ignore_errors=True)
+    shutil.rmtree(work)
     return StudentReport(
         parameters=sum(p.numel() for p in student.parameters()),
         visits=0 if data.fit.visits is None else len(data.fit.visits.requests),
@@ -97,19 +97,22 @@ def train_student(
 
 
 def soft_examples(
-    config: Config, run_dir: Path, data: LearningData, work: Path, progress: Progress
+    config: Config, run_dir: Path, data: LearningData, progress: Progress
 ) -> tuple[Examples, int]:
-    """The fit examples with a teacher's labels and with unlabelled requests, and how many of the latter there are."""
+    """The fit examples with a teacher's labels and with unlabelled requests, and how many of the latter there are.
+
+    Labels are kept under ``work/soft-*`` and made again only for another teacher, dataset or number of requests.
+    """
     if config.distillation.soft_share == 0:
         return data.fit, 0
-    teachers = load_teachers(config, run_dir, data)
     visits = data.fit.visits
     extra = None
     if visits is not None and config.distillation.unlabelled > 0:
         extra = _unlabelled(data, config.distillation.unlabelled, config.seed)
         visits = join_visits(visits, extra)
     examples = replace(data.fit, visits=visits)
-    soft = _label(examples, data, teachers, work, progress)
+    work = work_folder(run_dir, "soft", config, ("teacher", "distillation"))
+    soft = _label(config, run_dir, examples, data, work, progress)
     return replace(examples, soft=soft), 0 if extra is None else len(extra.requests)
 
 
@@ -145,25 +148,33 @@ def _unlabelled(data: LearningData, share: float, seed: int) -> VisitExamples:
 
 
 def _label(
-    examples: Examples, data: LearningData, teachers: Sequence[Teacher], work: Path, progress: Progress
+    config: Config, run_dir: Path, examples: Examples, data: LearningData, work: Path, progress: Progress
 ) -> SoftLabels:
     visits, rows = examples.visits, examples.rows
     total = (0 if visits is None else len(visits.requests)) + (0 if rows is None else len(rows.item))
-    with progress.track(total, "labels") as done:
-        return SoftLabels(
-            visits=None if visits is None else _label_visits(visits, data, teachers, work / "visits.npy", done),
-            rows=None if rows is None else _label_rows(examples, data, teachers, done),
-            related=_label_related(data, teachers) if any(t.kind == "related" for t in data.tasks) else None,
-        )
+    complete = work / "complete"
+    if not complete.exists():
+        teachers = load_teachers(config, run_dir, data)
+        with progress.track(total, "labels") as done:
+            if visits is not None:
+                _label_visits(visits, data, teachers, work / "visits.npy", done)
+            if rows is not None:
+                np.save(work / "rows.npy", _label_rows(examples, data, teachers, done))
+            if any(t.kind == "related" for t in data.tasks):
+                np.save(work / "related.npy", _label_related(data, teachers))
+        complete.touch()
+    # Mapped, not read: an epoch touches a random part of them.
+    kept = {p.stem: np.load(p, mmap_mode="r", allow_pickle=False) for p in work.glob("*.npy")}
+    return SoftLabels(kept.get("visits"), kept.get("rows"), kept.get("related"))
 
 
 def _label_visits(
     visits: VisitExamples, data: LearningData, teachers: Sequence[Teacher], path: Path, done: Track
-) -> npt.NDArray[np.float16] | None:
-    """Logits of every item for every retrieval task, (R, tasks, N), in a file that is mapped, not read."""
+) -> None:
+    """Write the logits of every item for every retrieval task, float16 (R, tasks, N)."""
     retrieval = [i for i, t in enumerate(scored_tasks(data.tasks)) if t.kind == "retrieval"]
     if not retrieval:
-        return None
+        return
     shape = (len(visits.requests), len(retrieval), data.n_items)
     soft = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
     with torch.inference_mode():
@@ -173,7 +184,6 @@ def _label_visits(
                 soft[chosen] = (logits - logits.mean(dim=2, keepdim=True)).to(torch.float16).numpy()
                 done.advance(len(chosen))
     soft.flush()
-    return soft
 
 
 def _label_rows(examples: Examples, data: LearningData, teachers: Sequence[Teacher], done: Track) -> Float:

@@ -51,7 +51,7 @@ class LearningData:
 
     Attributes:
         part: "valid" (fit on train) or "test" (fit on train and valid).
-        n_items: the catalogue: items of the fit rows, the first `n_items` of the dataset.
+        n_items: the catalogue: items of the fit rows, and all items of an items file, which come last.
         fit_log: rows to learn from. held_log: rows of the part.
         fit, held: examples; held requests see nothing of the held part but their own time and context.
         lag: moments that a bundle's statistics may be old by the end of the part.
@@ -109,7 +109,8 @@ def load_learning_data(config: Config, run_dir: Path, part: str, progress: Progr
     held_log = load_log(dataset, dataset.part(part), encoder)
     if not len(fit_log):
         raise DataError(f"{run_dir / 'dataset'}: no rows to learn from before the {part} part; make the split smaller")
-    n_items = int(fit_log.item.max()) + 1
+    n_seen = dataset.meta.catalog["train" if part == "valid" else "valid"]
+    n_items = dataset.meta.n_items if config.data.items.path is not None else n_seen
     end_ms, lag_ms = _boundary(dataset, part, fit_log)
     items = dataset.items().head(n_items)
     groups = [(c.name, items[f"cat.{c.name}"].to_numpy().astype(np.int64)) for c in dataset.meta.items.categorical]
@@ -140,6 +141,7 @@ def load_learning_data(config: Config, run_dir: Path, part: str, progress: Progr
         fit=Examples(
             tasks,
             n_items,
+            n_seen,
             statistics,
             visits(fit_log, fit_visits, fit_log.time_ms) if retrieval else None,
             shown(fit_log, daily) if pointwise else None,
@@ -147,6 +149,7 @@ def load_learning_data(config: Config, run_dir: Path, part: str, progress: Progr
         held=Examples(
             tasks,
             n_items,
+            n_seen,
             statistics,
             visits(held_log, held_visits, never) if retrieval else None,
             shown(held_log, never) if pointwise else None,

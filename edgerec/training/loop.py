@@ -54,14 +54,14 @@ class LoopSettings:
 class JointTraining(lightning.LightningModule):
     """One loss over all tasks, each with its weight."""
 
-    def __init__(self, model: torch.nn.Module, tasks: Sequence[Task], settings: LoopSettings, steps: int, n_items: int) -> None:
+    def __init__(self, model: torch.nn.Module, tasks: Sequence[Task], settings: LoopSettings, steps: int, n_seen: int) -> None:
         super().__init__()
         self.model, self.tasks, self.settings, self.steps = model, list(tasks), settings, steps
-        self.scored = scored_tasks(tasks)
+        self.scored, self.n_seen = scored_tasks(tasks), n_seen
         self.retrieval = [i for i, t in enumerate(self.scored) if t.kind == "retrieval"]
         self.related = [t for t in tasks if t.kind == "related"]
         # A uniform guess over the catalogue loses log N: in its unit, ranking weighs about as much as a probability.
-        unit = 1 / math.log(max(n_items, 3))
+        unit = 1 / math.log(max(n_seen, 3))
         self.weights = {t.name: t.weight * (unit if t.kind in ("retrieval", "related") else 1.0) for t in tasks}
 
     @property
@@ -89,6 +89,7 @@ class JointTraining(lightning.LightningModule):
             if task.repeats == "exclude":
                 own = exclude_history(own, batch.requests)
                 soft = None if soft is None else exclude_history(soft, batch.requests)
+            own, soft = own[:, : self.n_seen], None if soft is None else soft[:, : self.n_seen]
             loss = losses.listwise(own, batch.owner[r], batch.item[r])
             if soft is not None:
                 distilled = losses.listwise_soft(own, soft, self.settings.temperature)
@@ -115,11 +116,11 @@ class JointTraining(lightning.LightningModule):
 
     def _pairs(self, batch: PairBatch, items: Items) -> Tensor:
         logits = self.scorer.score_related(batch.query, items)
-        logits = logits.scatter(1, batch.query.unsqueeze(1), losses.NEVER)
+        logits = logits.scatter(1, batch.query.unsqueeze(1), losses.NEVER)[:, : self.n_seen]
         loss = losses.listwise(logits, batch.owner, batch.item)
         if batch.soft is None:
             return loss
-        soft = batch.soft.scatter(1, batch.query.unsqueeze(1), losses.NEVER)
+        soft = batch.soft.scatter(1, batch.query.unsqueeze(1), losses.NEVER)[:, : self.n_seen]
         return self._blend(loss, losses.listwise_soft(logits, soft, self.settings.temperature))
 
     def _blend(self, hard: Tensor, soft: Tensor) -> Tensor:
@@ -226,7 +227,7 @@ def fit(
     Returns:
         The epochs that the weights were trained for and the validation losses there.
     """
-    module = JointTraining(model, tasks, settings, train.steps(), train.examples.n_items)
+    module = JointTraining(model, tasks, settings, train.steps(), train.examples.n_seen)
     epochs = _Epochs(train, progress, title, settings)
     keep = ModelCheckpoint(folder, filename="best", monitor="valid/loss" if valid else None, save_last=True,
                            save_weights_only=False, enable_version_counter=False)

@@ -45,7 +45,7 @@ class TeacherReport:
 def train(config: Config, run_dir: Path, progress: Progress) -> TeacherReport:
     """Train the teacher of a run; goes on where an earlier call was stopped."""
     settings = config.teacher
-    work = work_folder(run_dir, "teacher", config)
+    work = work_folder(run_dir, "teacher", config, ("teacher",))
     part = config.evaluation.part
     data = load_learning_data(config, run_dir, "valid", progress)
     chosen = work / "chosen.json"
@@ -115,13 +115,18 @@ def batch_settings(config: Config, data: LearningData, history_dropout: float = 
     return BatchSettings(t.visits, t.rows, t.visits_per_epoch, history_dropout, data.lag)
 
 
-def work_folder(run_dir: Path, stage: str, config: Config) -> Path:
-    """Where a stage keeps what it has done so far; other settings or another dataset have another folder."""
-    sections = config.model_dump(mode="json", include={"seed", "task", "evaluation", "teacher", "student",
-                                                       "distillation", "pruning"})
-    data = (run_dir / "dataset" / "dataset.json").read_bytes()
-    key = hashlib.sha256(json.dumps(sections, sort_keys=True).encode() + data).hexdigest()[:12]
-    work = run_dir / "work" / f"{stage}-{key}"
+def work_folder(run_dir: Path, stage: str, config: Config, sections: Sequence[str]) -> Path:
+    """Where a stage keeps what it has done so far, so that it can go on after a stop.
+
+    Other settings in `sections`, another dataset or another teacher have another folder; older folders are removed.
+    """
+    settings = config.model_dump(mode="json", include={"seed", "task", "evaluation", *sections})
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    key.update((run_dir / "dataset" / "dataset.json").read_bytes())
+    if stage != "teacher":
+        for path in sorted((run_dir / "teacher").glob("*.safetensors")):
+            key.update(path.read_bytes())
+    work = run_dir / "work" / f"{stage}-{key.hexdigest()[:12]}"
     for old in (run_dir / "work").glob(f"{stage}-*"):
         if old != work:
             shutil.rmtree(old)
