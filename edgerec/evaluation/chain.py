@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgerec.bundle import Bundle, dump_json, write_bundle
+from edgerec.bundle import MANIFEST, Bundle, dump_json, write_bundle
 from edgerec.config import Config
 from edgerec.evaluation import baselines, metrics
 from edgerec.evaluation.metrics import Estimate
@@ -225,7 +226,7 @@ class RuntimeModel:
         n = self.data.n_items
         tops = np.full((n, RELATED_K), -1, np.int64)
         for item, row in enumerate(tops):
-            found = self.recommender.related_to(item, min(RELATED_K, n - 1))
+            found, _ = self.recommender.relate(item, min(RELATED_K, n - 1))
             row[: len(found)] = found
         return tops
 
@@ -422,6 +423,6 @@ def _notes(data: LearningData, cases: Cases) -> list[str]:
 def _seal(folder: Path, report: Report) -> None:
     """Put the report into the bundle; its manifest is written anew around it."""
     bundle = Bundle.open(folder)
-    manifest = replace(bundle.manifest, metrics=report.to_json()["metrics"].get("int8", {})).to_json()
+    manifest = json.loads((folder / MANIFEST).read_bytes()) | {"metrics": report.to_json()["metrics"]["int8"]}
     files: dict[str, bytes | Path] = {name: bundle.path(name) for name in bundle.manifest.files}
     write_bundle(folder, {**files, "report.json": dump_json(report.to_json())}, manifest)

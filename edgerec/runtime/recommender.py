@@ -11,7 +11,7 @@ from numbers import Real
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import TypedDict, Unpack
+from typing import NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,14 @@ class Request(TypedDict, total=False):
     history: Events | None
 
 
+class _UserPast(NamedTuple):
+    """What was done before: history and sums for the graph, and all distinct items, also those beyond its history."""
+
+    history: History
+    past: Past
+    items: Int
+
+
 _POPULAR = (Reason("popular", None, None, 0.0),)
 
 
@@ -65,8 +73,9 @@ class Recommender:
         self.bundle = bundle
         self.tasks = tuple(task.name for task in bundle.manifest.tasks)
         self._n_items = bundle.manifest.n_items
+        self._may_repeat = np.array([task.repeats == "allow" for task in bundle.manifest.tasks], bool)
         self._lock = RLock()
-        self._past: tuple[History, Past] | None = None
+        self._past: _UserPast | None = None
         self._closed = False
         self._failing: dict[str, Int] = {}
         if len(self._catalog) != self._n_items:
@@ -138,7 +147,10 @@ class Recommender:
             raise ConfigError(f"k must be at least 1, got {k}")
         weights = self._weights(request.get("weights"))
         left_out = self._left_out(where, exclude)
-        ranked = self._engine.recommend(self._arrays(request), weights, left_out, min(k, self._n_items))
+        past = self._user_past(request.get("history"))
+        if not weights[self._may_repeat].any():
+            left_out = np.concatenate([left_out, past.items])
+        ranked = self._engine.recommend(self._arrays(past, request), weights, left_out, min(k, self._n_items))
         if ranked.utility[-1] != -np.inf:
             return ranked
         keep = ranked.utility != -np.inf
@@ -174,7 +186,8 @@ class Recommender:
         self._check_open()
         if len(candidates) and not 0 <= candidates.min() <= candidates.max() < self._n_items:
             raise ConfigError(f"candidates must be item indices from 0 to {self._n_items - 1}")
-        return self._engine.score(self._arrays(request), self._weights(request.get("weights")), candidates)
+        past = self._user_past(request.get("history"))
+        return self._engine.score(self._arrays(past, request), self._weights(request.get("weights")), candidates)
 
     def similar(
         self, item: str, k: int = 10, *, where: str | None = None, exclude: Collection[str] = ()
@@ -188,16 +201,25 @@ class Recommender:
         self._check_open()
         if k < 1:
             raise ConfigError(f"k must be at least 1, got {k}")
-        itself = self._known(item)
-        found, score = self._engine.similar(itself, self._left_out(where, exclude), min(k, self._n_items))
-        keep = (score != -np.inf) & (found != itself)
+        found, score = self.relate(self._known(item), k, where=where, exclude=exclude)
         related = [
-            self._recommendation(i, s, {"related": s}, ())
-            for i, s in zip(found[keep].tolist(), score[keep].tolist(), strict=True)
+            self._recommendation(i, s, {"related": s}, ()) for i, s in zip(found.tolist(), score.tolist(), strict=True)
         ]
         return Recommendations(
             related, {} if len(related) == k else self._why_fewer(len(related), where, [*exclude, item])
         )
+
+    def relate(
+        self, item: int, k: int, *, where: str | None = None, exclude: Collection[str] = ()
+    ) -> tuple[Int, Float]:
+        """`similar` as arrays: indices of at most k items, best first, and their probabilities.
+
+        Raises:
+            ConfigError: see `similar`.
+        """
+        found, score = self._engine.similar(item, self._left_out(where, exclude), min(k, self._n_items))
+        keep = (score != -np.inf) & (found != item)
+        return found[keep], score[keep]
 
     def observe(
         self, item: str, kind: str = NO_KIND, time: Time = None, context: Mapping[str, object] | None = None
@@ -264,14 +286,13 @@ class Recommender:
 
     # --- from the caller's words to arrays ---
 
-    def _arrays(self, request: Request) -> Encoded:
+    def _arrays(self, past: _UserPast, request: Request) -> Encoded:
         context, user = request.get("context") or {}, request.get("user") or {}
         self._check_columns(context, "context")
         self._check_columns(user, "user")
-        history, past = self._history(request.get("history"))
-        return self.encoder.encode(history, past, _milliseconds(request.get("now")), {**user, **context})
+        return self.encoder.encode(past.history, past.past, _milliseconds(request.get("now")), {**user, **context})
 
-    def _history(self, history: Events | None) -> tuple[History, Past]:
+    def _user_past(self, history: Events | None) -> _UserPast:
         if history is not None:
             return self._encode(history)
         with self._lock:
@@ -279,13 +300,14 @@ class Recommender:
                 self._past = self._encode(self._store.events(self.encoder.binary))
             return self._past
 
-    def _encode(self, events: Events) -> tuple[History, Past]:
+    def _encode(self, events: Events) -> _UserPast:
         if not len(events.item) == len(events.kind) == len(events.time_ms):
             raise ConfigError("history: item, kind and time_ms must have equal length")
         item = self._indices(events.item)
         known = (item >= 0) & (item < self._n_items)
         item, kind, time_ms = item[known], events.kind[known], events.time_ms[known]
-        return self.encoder.past(np.zeros(len(item), np.int64), item, kind, time_ms, 1)
+        history, past = self.encoder.past(np.zeros(len(item), np.int64), item, kind, time_ms, 1)
+        return _UserPast(history, past, np.unique(item))
 
     def _indices(self, items: Sequence[str] | npt.NDArray[np.int64]) -> Int:
         if isinstance(items, np.ndarray):

@@ -122,7 +122,7 @@ class RequestEncoder:
                 found.append(clock[column.name] + 1)
             else:
                 value = values.get(column.name)
-                found.append(0 if value is None else self._index[column.name].get(str(value), 0))
+                found.append(0 if value is None else self._index[column.name].get(_text(value), 0))
         return np.array(found, np.int64)
 
     def numbers(self, past: Past, now_ms: Int, values: npt.NDArray[np.float64] | None = None) -> Float:
@@ -157,6 +157,13 @@ def standardize(values: npt.NDArray[np.float64], columns: Sequence[Numeric]) -> 
     std = np.array([c.std for c in columns])
     scaled = np.clip((values - mean) / std, -CLIP, CLIP)
     return np.where(np.isfinite(scaled), scaled, 0.0).astype(np.float32)
+
+
+def _text(value: object) -> str:
+    """A value as vocabularies hold it: a whole number without its point, a truth value in lower case."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _number(value: object) -> float:
