@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -50,7 +51,6 @@ class LearningData:
     """One part of a dataset, ready to learn from and to be judged on.
 
     Attributes:
-        part: "valid" (fit on train) or "test" (fit on train and valid).
         n_items: the catalogue: items of the fit rows, and all items of an items file, which come last.
         fit_log: rows to learn from. held_log: rows of the part.
         fit, held: examples; held requests see nothing of the held part but their own time and context.
@@ -58,7 +58,6 @@ class LearningData:
         scales: by regression task.
     """
 
-    part: str
     dataset: Dataset
     encoder: RequestEncoder
     n_items: int
@@ -96,11 +95,13 @@ class LearningData:
         )
 
 
-def load_learning_data(config: Config, run_dir: Path, part: str, progress: Progress) -> LearningData:
+def load_learning_data(
+    config: Config, run_dir: Path, part: Literal["valid", "test"], progress: Progress
+) -> LearningData:
     """Read the dataset of a run.
 
     Args:
-        part: "valid" or "test", see `LearningData`.
+        part: what is judged: "valid" (fit on train) or "test" (fit on train and valid).
     """
     dataset = Dataset.open(run_dir / "dataset")
     tasks = tuple(dataset.meta.tasks)
@@ -124,14 +125,13 @@ def load_learning_data(config: Config, run_dir: Path, part: str, progress: Progr
     daily = day_before(fit_log.time_ms, end_ms)
 
     def visits(rows: Log, first: Int, cut: Int) -> VisitExamples:
-        return _visits(fit_log, rows, first, cut, encoder, statistics, tasks, n_items)
+        return _visits(fit_log, rows, first, cut, encoder, statistics, tasks, n_seen)
 
     def shown(rows: Log, cut: Int) -> RowExamples:
         return _rows(fit_log, rows, cut, encoder, statistics, scales, n_items)
 
     retrieval = any(t.kind in ("retrieval", "related") for t in tasks)
     return LearningData(
-        part=part,
         dataset=dataset,
         encoder=encoder,
         n_items=n_items,
@@ -214,11 +214,11 @@ def _visits(
     encoder: RequestEncoder,
     statistics: ItemStatistics,
     tasks: Sequence[Task],
-    n_items: int,
+    n_seen: int,
 ) -> VisitExamples:
     requests = make_requests(past, encoder, statistics, rows, first, cut_ms[first])
     held = visit_rows(rows, first)
-    held = held.where(rows.item[held.values] < n_items)
+    held = held.where(rows.item[held.values] < n_seen)
     truth = {}
     for task in tasks:
         if task.kind != "retrieval":
