@@ -30,10 +30,12 @@ def listwise(logits: Tensor, owner: Tensor, item: Tensor) -> Tensor:
 
 
 def listwise_soft(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """Mean KL divergence from the teacher's softmax over the whole catalogue, times temperature squared.
+    """Mean KL divergence from the teacher's softmax over the whole catalogue, times temperature squared; 0 if B is 0.
 
     Source: Hinton et al., 2015, over items. Both (B, N).
     """
+    if not len(logits):
+        return logits.sum() * 0.0
     soft = torch.log_softmax(teacher_logits / temperature, dim=1)
     own = torch.log_softmax(logits / temperature, dim=1)
     return functional.kl_div(own, soft, reduction="batchmean", log_target=True) * temperature**2

@@ -1,0 +1,102 @@
+"""Losses against plain arithmetic."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from edgerec.tasks import Task
+from edgerec.training import losses
+
+
+def tensor(*values):
+    return torch.tensor(values)
+
+
+# ---------------------------------------------------------------------------- ranking
+
+
+def test_listwise_is_the_mean_over_requests_of_the_mean_over_their_items():
+    logits = torch.log(tensor([0.5, 0.25, 0.25], [0.1, 0.2, 0.7]))  # a softmax gives these back
+    owner, item = tensor(0, 0, 1), tensor(0, 1, 2)
+
+    first, second = (math.log(2) + math.log(4)) / 2, -math.log(0.7)
+    assert losses.listwise(logits, owner, item).item() == pytest.approx((first + second) / 2)
+
+
+def test_a_request_without_a_consumed_item_does_not_count():
+    logits = tensor([0.0, 0.0], [5.0, -5.0])
+
+    assert losses.listwise(logits, tensor(0), tensor(1)).item() == pytest.approx(math.log(2))
+
+
+def test_no_consumed_item_at_all_is_a_loss_of_zero_with_a_gradient():
+    logits = torch.ones(2, 3, requires_grad=True)
+    none = torch.zeros(0, dtype=torch.int64)
+    loss = losses.listwise(logits, none, none)
+    loss.backward()
+
+    assert loss.item() == 0.0
+    assert logits.grad.abs().sum() == 0.0
+
+
+def test_soft_labels_equal_to_the_own_logits_cost_nothing():
+    logits = tensor([1.0, -2.0, 0.5], [0.0, 3.0, 1.0])
+
+    assert losses.listwise_soft(logits, logits + 7.0, 2.0).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_soft_labels_cost_their_kl_divergence_times_the_squared_temperature():
+    own, teacher = torch.log(tensor([0.5, 0.5])), torch.log(tensor([0.8, 0.2]))
+    kl = 0.8 * math.log(0.8 / 0.5) + 0.2 * math.log(0.2 / 0.5)
+
+    assert losses.listwise_soft(own[None], teacher[None], 1.0).item() == pytest.approx(kl)
+    assert losses.listwise_soft(3 * own[None], 3 * teacher[None], 3.0).item() == pytest.approx(9 * kl)
+
+
+def test_soft_labels_of_no_request_cost_nothing():
+    assert losses.listwise_soft(torch.zeros(0, 3), torch.zeros(0, 3), 1.0).item() == 0.0
+
+
+# ---------------------------------------------------------------------------- shown rows
+
+CHAIN = [
+    Task("next", "retrieval"),
+    Task("click", "binary", "click"),
+    Task("cart", "binary", "cart", after="click"),
+    Task("buy", "binary", "buy", after="cart"),
+    Task("watch", "regression", "ms"),
+]
+
+
+def test_probabilities_along_a_chain_are_products():
+    p = tensor(0.9, 0.5, 0.4)
+    logits = torch.cat([tensor(3.0), torch.logit(p), tensor(-1.5)])[None]
+
+    found = losses.chain_log_probabilities(logits, CHAIN)[0]
+
+    assert found[[0, 4]].tolist() == [3.0, -1.5]  # not binary: as given
+    assert torch.exp(found[1:4]).tolist() == pytest.approx([0.9, 0.9 * 0.5, 0.9 * 0.5 * 0.4])
+
+
+def test_binary_is_the_cross_entropy_for_hard_and_soft_targets():
+    log_p, target = torch.log(tensor(0.8, 0.3)), tensor(1.0, 0.25)
+    second = -(0.25 * math.log(0.3) + 0.75 * math.log(0.7))
+
+    assert losses.binary(log_p, target).item() == pytest.approx((-math.log(0.8) + second) / 2)
+
+
+def test_a_certain_probability_costs_a_finite_amount_with_a_finite_gradient():
+    log_p = tensor(0.0, -100.0).requires_grad_()
+    loss = losses.binary(log_p, tensor(0.0, 1.0))
+    loss.backward()
+
+    assert torch.isfinite(loss)
+    assert torch.isfinite(log_p.grad).all()
+
+
+def test_regression_is_squared_near_the_target_and_straight_far_from_it():
+    assert losses.regression(tensor(0.5), tensor(0.0)).item() == pytest.approx(0.5**2 / 2)
+    assert losses.regression(tensor(3.0), tensor(0.0)).item() == pytest.approx(3.0 - 0.5)
