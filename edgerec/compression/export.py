@@ -42,8 +42,8 @@ class ExportedStudent:
             (L, heads), and how a unit of each attended value moves the weighted logits of an item (dim, heads * dim).
         table: float32 (N, dim). prior: float32 (T, N).
         relation: float32 (dim, dim) and relation_prior (N,), of the related task, or None.
-        tasks: the scored tasks.
-        calibration: by regression task: mean and deviation of logs, then slope, offset and cap of its expectation.
+        tasks: the scored tasks. heads: of the attention.
+        max_history: distinct past items that a request may hold.
     """
 
     tower: onnx.GraphProto
@@ -88,11 +88,11 @@ class _Tower(nn.Module):
     def _direction(self, context: Tensor, pooled: Tensor, weights: Tensor) -> Tensor:
         """Derivative of the weighted task vector by the pooled values: exact where no unit of the head switches."""
         t = self.tower
-        first, last = t.head[0], t.head[3]
+        first, last = t.head.first, t.head.last
         width = context.shape[1]
         active = (first(torch.cat([context.squeeze(0), pooled])) > 0).to(weights.dtype)
-        outer = (weights[:, None, None] * last.weight.unflatten(0, (t.tasks, t.dim))).sum(0)
-        linear = (weights[:, None, None] * t.mix.weight.unflatten(0, (t.tasks, t.dim))).sum(0)
+        outer = (weights[:, None, None] * last.weight.view(t.tasks, t.dim, -1)).sum(0)
+        linear = (weights[:, None, None] * t.mix.weight.view(t.tasks, t.dim, -1)).sum(0)
         direction: Tensor = linear + (outer * active) @ first.weight[:, width:]
         return direction
 

@@ -126,18 +126,18 @@ def _effects(student: Student) -> dict[str, Tensor]:
         columns = slice(first, first + count)
         return (parameter[:, columns] * parameter.grad[:, columns]).sum(0).detach()
 
-    context = (tower.pooling.from_context, tower.repeat.from_context, tower.head[0])
+    context = (tower.pooling.from_context, tower.repeat.from_context, tower.head.first)
     found = {
-        "inner": out(tower.context.hidden[2].weight, 0, s.inner),
+        "inner": out(tower.context.out.weight, 0, s.inner),
         "context": torch.stack([out(layer.weight, 0, s.context) for layer in context]).sum(0),
         "pooling": out(tower.pooling.attention.weight, 0, s.pooling),
         "repeat": out(tower.repeat.out.weight, 0, s.repeat),
-        "head": out(tower.head[3].weight, 0, s.head),
+        "head": out(tower.head.last.weight, 0, s.head),
     }
     items = student.items
     incoming = [items.identity.weight, items.from_category.table.weight]
-    rows = [items.from_numbers[3].weight] + ([items.from_text.weight] if items.from_text is not None else [])
-    total = items.from_numbers[3].bias * _grad(items.from_numbers[3].bias)
+    rows = [items.from_numbers.last.weight] + ([items.from_text.weight] if items.from_text is not None else [])
+    total = items.from_numbers.last.bias * _grad(items.from_numbers.last.bias)
     total = total + torch.stack([(p * _grad(p)).sum(0) for p in incoming]).sum(0)
     found["dim"] = (total + torch.stack([(p * _grad(p)).sum(1) for p in rows]).sum(0)).detach()
     return found
@@ -172,14 +172,14 @@ _WIDTHS = {
     "items.identity.weight": ("", "dim"),
     "items.from_category.table.weight": ("", "dim"),
     "items.from_text.weight": ("dim", ""),
-    "items.from_numbers.3.weight": ("dim", ""),
-    "items.from_numbers.3.bias": ("dim", ""),
+    "items.from_numbers.last.weight": ("dim", ""),
+    "items.from_numbers.last.bias": ("dim", ""),
     "relation.weight": ("dim", "dim"),
     "requests.context.category.table.weight": ("", "inner"),
     "requests.context.numbers.weight": ("inner", ""),
     "requests.context.numbers.bias": ("inner", ""),
-    "requests.context.hidden.2.weight": ("context", "inner"),
-    "requests.context.hidden.2.bias": ("context", ""),
+    "requests.context.out.weight": ("context", "inner"),
+    "requests.context.out.bias": ("context", ""),
     "requests.pooling.kind.weight": ("", "pooling"),
     "requests.pooling.from_item.weight": ("pooling", "dim"),
     "requests.pooling.from_item.bias": ("pooling", ""),
@@ -195,10 +195,10 @@ _WIDTHS = {
     "requests.repeat.from_context.weight": ("repeat", "context"),
     "requests.repeat.out.weight": ("", "repeat"),
     "requests.mix.weight": ("tasks*dim", "heads*dim"),
-    "requests.head.0.weight": ("head", "context+heads*dim"),
-    "requests.head.0.bias": ("head", ""),
-    "requests.head.3.weight": ("tasks*dim", "head"),
-    "requests.head.3.bias": ("tasks*dim", ""),
+    "requests.head.first.weight": ("head", "context+heads*dim"),
+    "requests.head.first.bias": ("head", ""),
+    "requests.head.last.weight": ("tasks*dim", "head"),
+    "requests.head.last.bias": ("tasks*dim", ""),
 }
 """The widths of each parameter's rows and columns; "" never shrinks."""
 

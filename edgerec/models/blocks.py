@@ -13,11 +13,6 @@ EVENT_NUMBERS = 6
 """Columns of `event_numbers`."""
 
 
-def mlp(n_in: int, hidden: int, n_out: int, dropout: float = 0.0) -> nn.Sequential:
-    """One hidden layer: enough for every use here, and cheap on a phone."""
-    return nn.Sequential(nn.Linear(n_in, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, n_out))
-
-
 def event_numbers(count: Tensor, age_h: Tensor, interval_h: Tensor) -> Tensor:
     """Inputs of order one from an item's events, (..., 6): logs of count, age, interval, and how overdue it is."""
     age, interval = age_h / 24.0, interval_h / 24.0
@@ -36,8 +31,25 @@ def event_numbers(count: Tensor, age_h: Tensor, interval_h: Tensor) -> Tensor:
     )
 
 
+class Mlp(nn.Module):
+    """One hidden layer: enough for every use here, and cheap on a phone."""
+
+    def __init__(self, n_in: int, hidden: int, n_out: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.first = nn.Linear(n_in, hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.last = nn.Linear(hidden, n_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., n_in) -> (..., n_out)."""
+        out: Tensor = self.last(self.dropout(torch.relu(self.first(x))))
+        return out
+
+
 class CategoricalEmbedding(nn.Module):
     """Sum of one embedding a column, in one table; index 0, unknown, is learned too."""
+
+    first: Tensor
 
     def __init__(self, sizes: Sequence[int], dim: int) -> None:
         super().__init__()
@@ -55,6 +67,10 @@ class CategoricalEmbedding(nn.Module):
 class ItemTower(nn.Module):
     """Item vectors and priors from id, features, text and the statistics of one moment."""
 
+    text: Tensor
+    categorical: Tensor
+    numeric: Tensor
+
     def __init__(self, shape: Shape, features: ItemFeatures, dim: int, hidden: int, priors: int) -> None:
         super().__init__()
         self.register_buffer("text", features.text, persistent=False)
@@ -66,8 +82,8 @@ class ItemTower(nn.Module):
         nn.init.zeros_(self.bias.weight)
         self.from_text = nn.Linear(shape.text, dim, bias=False) if shape.text else None
         self.from_category = CategoricalEmbedding(shape.item_categories, dim)
-        self.from_numbers = mlp(shape.statistics + shape.item_numbers, hidden, dim)
-        self.prior = mlp(shape.statistics + shape.item_numbers, hidden, priors)
+        self.from_numbers = Mlp(shape.statistics + shape.item_numbers, hidden, dim)
+        self.prior = Mlp(shape.statistics + shape.item_numbers, hidden, priors)
 
     def forward(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
         """Statistics (N, F) of one moment -> vectors (N, dim), priors (N, priors)."""
@@ -79,7 +95,7 @@ class ItemTower(nn.Module):
 
 
 class HistoryPooling(nn.Module):
-    """Attention over the past items, each seen with its numbers; one learned "nothing" event stands in every history."""
+    """Attention over the past items, each seen with its numbers; a learned "nothing" event stands in every history."""
 
     def __init__(self, kinds: int, dim: int, hidden: int, heads: int, context: int) -> None:
         super().__init__()
@@ -120,7 +136,8 @@ class RepeatTerm(nn.Module):
     def forward(self, vectors: Tensor, kind: Tensor, numbers: Tensor, context: Tensor) -> Tensor:
         """Shapes as in `HistoryPooling.forward`; returns (B, L, tasks)."""
         event = self.from_item(vectors) + self.from_numbers(numbers) + self.kind(kind)
-        return self.out(torch.relu(event + self.from_context(context).unsqueeze(1)))
+        added: Tensor = self.out(torch.relu(event + self.from_context(context).unsqueeze(1)))
+        return added
 
 
 class RequestContext(nn.Module):
@@ -130,11 +147,13 @@ class RequestContext(nn.Module):
         super().__init__()
         self.category = CategoricalEmbedding(shape.categories, inner)
         self.numbers = nn.Linear(shape.numbers, inner)
-        self.hidden = nn.Sequential(nn.ReLU(), nn.Dropout(dropout), nn.Linear(inner, hidden), nn.ReLU())
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(inner, hidden)
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """(B, C), (B, M) -> (B, hidden)."""
-        return self.hidden(self.category(categorical) + self.numbers(numeric))
+        inner = torch.relu(self.category(categorical) + self.numbers(numeric))
+        return torch.relu(self.out(self.dropout(inner)))
 
 
 def scatter_repeat(logits: Tensor, repeat: Tensor, batch: RequestBatch) -> Tensor:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+Items = tuple[Tensor, ...]
+"""What a model's `encode_items` gives and its scoring functions take: item vectors (N, dim), priors (N, T + 1), ..."""
+
 
 @dataclass(frozen=True)
 class RequestBatch:

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from edgerec.models.blocks import (
     HistoryPooling,
     ItemTower,
+    Mlp,
     RepeatTerm,
     RequestContext,
     event_numbers,
-    mlp,
     repeat_of,
     scatter_repeat,
 )
-from edgerec.models.inputs import ItemFeatures, RequestBatch, Shape
+from edgerec.models.inputs import ItemFeatures, Items, RequestBatch, Shape
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class RequestTower(nn.Module):
         self.pooling = HistoryPooling(shape.kinds, sizes.dim, sizes.pooling, sizes.heads, sizes.context)
         self.repeat = RepeatTerm(shape.kinds, sizes.dim, sizes.repeat, sizes.context, tasks)
         self.mix = nn.Linear(pooled, tasks * sizes.dim, bias=False)
-        self.head = mlp(sizes.context + pooled, sizes.head, tasks * sizes.dim, dropout)
+        self.head = Mlp(sizes.context + pooled, sizes.head, tasks * sizes.dim, dropout)
 
     def forward(
         self, vectors: Tensor, kind: Tensor, numbers: Tensor, present: Tensor, categorical: Tensor, numeric: Tensor
@@ -86,10 +86,10 @@ class Student(nn.Module):
         self.relation = nn.Linear(sizes.dim, sizes.dim, bias=False)
         nn.init.eye_(self.relation.weight)
 
-    def encode_items(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
+    def encode_items(self, statistics: Tensor) -> Items:
         """Item vectors (N, dim) and priors (N, T + 1; the last column belongs to `related`)."""
-        table, prior = self.items(statistics)
-        return table, prior
+        encoded: Items = self.items(statistics)
+        return encoded
 
     def encode_requests(self, batch: RequestBatch, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Task vectors, repeat term and attention, see `RequestTower`."""
@@ -100,20 +100,21 @@ class Student(nn.Module):
         )
         return encoded
 
-    def score_catalog(self, batch: RequestBatch, items: tuple[Tensor, Tensor]) -> Tensor:
+    def score_catalog(self, batch: RequestBatch, items: Items) -> Tensor:
         """Logits of every task and item, (B, T, N)."""
         table, prior = items
         user, repeat, _ = self.encode_requests(batch, table)
         return scatter_repeat(user @ table.T + prior[:, : self.tasks].T, repeat, batch)
 
-    def score_rows(self, batch: RequestBatch, candidate: Tensor, items: tuple[Tensor, Tensor]) -> Tensor:
+    def score_rows(self, batch: RequestBatch, candidate: Tensor, items: Items) -> Tensor:
         """Logits of one candidate a request, (B, T); `candidate` int64 (B,)."""
         table, prior = items
         user, repeat, _ = self.encode_requests(batch, table)
         dot = torch.einsum("btd,bd->bt", user, table[candidate])
         return dot + prior[candidate, : self.tasks] + repeat_of(candidate, repeat, batch)
 
-    def score_related(self, query: Tensor, items: tuple[Tensor, Tensor]) -> Tensor:
+    def score_related(self, query: Tensor, items: Items) -> Tensor:
         """Logits of being in one session with `query` (Q,), (Q, N)."""
         table, prior = items
-        return self.relation(table[query]) @ table.T + prior[:, self.tasks]
+        logits: Tensor = self.relation(table[query]) @ table.T + prior[:, self.tasks]
+        return logits

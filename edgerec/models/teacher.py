@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from edgerec.models.blocks import (
     HistoryPooling,
     ItemTower,
+    Mlp,
     RepeatTerm,
     RequestContext,
     event_numbers,
-    mlp,
     repeat_of,
     scatter_repeat,
 )
-from edgerec.models.inputs import ItemFeatures, RequestBatch, Shape
+from edgerec.models.inputs import ItemFeatures, Items, RequestBatch, Shape
 
 
 class MixtureOfExperts(nn.Module):
@@ -28,7 +28,7 @@ class MixtureOfExperts(nn.Module):
 
     def __init__(self, n_in: int, hidden: int, experts: int, tasks: int, dropout: float) -> None:
         super().__init__()
-        self.experts = nn.ModuleList(mlp(n_in, hidden, hidden, dropout) for _ in range(experts))
+        self.experts = nn.ModuleList(Mlp(n_in, hidden, hidden, dropout) for _ in range(experts))
         self.gates = nn.Linear(n_in, tasks * experts)
         self.tasks = tasks
 
@@ -59,7 +59,7 @@ class Teacher(nn.Module):
     ) -> None:
         super().__init__()
         tasks = len(pointwise)
-        self.shape, self.tasks, self.dim = shape, tasks, dim
+        self.tasks, self.dim = tasks, dim
         self.items = ItemTower(shape, features, dim, hidden, tasks + 1)
         self.context = RequestContext(shape, hidden, hidden, dropout)
         self.pooling = HistoryPooling(shape.kinds, dim, hidden, heads, hidden)
@@ -74,12 +74,13 @@ class Teacher(nn.Module):
         self.row_experts = MixtureOfExperts(crossed, hidden, experts, tasks, dropout) if any(pointwise) else None
         self.row_heads = nn.Parameter(torch.zeros(tasks, hidden))
 
-    def encode_items(self, statistics: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def encode_items(self, statistics: Tensor) -> Items:
         """Item vectors (N, dim), priors (N, T + 1), and the statistics themselves for the crosses."""
         table, prior = self.items(statistics)
         return table, prior, statistics
 
-    def _encode_requests(self, batch: RequestBatch, table: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _encode_requests(self, batch: RequestBatch, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Task vectors (B, T, dim), repeat term (B, L, T), context (B, hidden)."""
         numbers = event_numbers(batch.count, batch.age_h, batch.interval_h)
         vectors = nn.functional.embedding(batch.item, table)
         context = self.context(batch.categorical, batch.numeric)
@@ -87,18 +88,18 @@ class Teacher(nn.Module):
         pooled = torch.einsum("blh,bld->bhd", attention, vectors).flatten(1)
         user = self.to_user(self.request_experts(torch.cat([context, pooled], dim=1)))
         user = user + self.mix(pooled).unflatten(1, (self.tasks, self.dim))
-        return user, self.repeat(vectors, batch.kind, numbers, context), context, pooled
+        return user, self.repeat(vectors, batch.kind, numbers, context), context
 
-    def score_catalog(self, batch: RequestBatch, items: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def score_catalog(self, batch: RequestBatch, items: Items) -> Tensor:
         """Logits of every task and item, (B, T, N)."""
         table, prior, _ = items
-        user, repeat, _, _ = self._encode_requests(batch, table)
+        user, repeat, _ = self._encode_requests(batch, table)
         return scatter_repeat(user @ table.T + prior[:, : self.tasks].T, repeat, batch)
 
-    def score_rows(self, batch: RequestBatch, candidate: Tensor, items: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def score_rows(self, batch: RequestBatch, candidate: Tensor, items: Items) -> Tensor:
         """Logits of one candidate a request, (B, T): the dot product plus the experts' view of the pair."""
         table, prior, statistics = items
-        user, repeat, context, _ = self._encode_requests(batch, table)
+        user, repeat, context = self._encode_requests(batch, table)
         item = table[candidate]
         logits = torch.einsum("btd,bd->bt", user, item) + prior[candidate, : self.tasks]
         logits = logits + repeat_of(candidate, repeat, batch)
@@ -109,7 +110,8 @@ class Teacher(nn.Module):
         crossed = torch.cat([context, mean_user, item, mean_user * item, facts], dim=1)
         return logits + torch.einsum("bth,th->bt", self.row_experts(crossed), self.row_heads)
 
-    def score_related(self, query: Tensor, items: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def score_related(self, query: Tensor, items: Items) -> Tensor:
         """Logits of being in one session with `query` (Q,), (Q, N)."""
         table, prior, _ = items
-        return self.relation(table[query]) @ table.T + prior[:, self.tasks]
+        logits: Tensor = self.relation(table[query]) @ table.T + prior[:, self.tasks]
+        return logits
