@@ -60,10 +60,12 @@ class Catalogue:
     @property
     def n_items(self) -> int:
         """Rows of the table."""
-        return self.codes.shape[1]
+        return int(self.codes.shape[1])
 
 
-def recommend_graph(student: ExportedStudent, items: Catalogue, expectations: Mapping[str, Expectation]) -> GraphBuilder:
+def recommend_graph(
+    student: ExportedStudent, items: Catalogue, expectations: Mapping[str, Expectation]
+) -> GraphBuilder:
     """history, context, weights, exclude -> the best k items with utility, probabilities and reasons."""
     g = GraphBuilder("recommend")
     request = _Request(g, student, items)
@@ -195,7 +197,9 @@ def _scan(g: GraphBuilder, user: str, tasks: int, items: Catalogue) -> str:
     return g.add("Mul", g.add("MatMul", join, raw), g.constant("item_scales", items.scales))
 
 
-def _probabilities(g: GraphBuilder, logits: str, tasks: tuple[Task, ...], expectations: Mapping[str, Expectation]) -> str:
+def _probabilities(
+    g: GraphBuilder, logits: str, tasks: tuple[Task, ...], expectations: Mapping[str, Expectation]
+) -> str:
     """(T, N) logits -> shares of the catalogue, probabilities along the `after` chains, and expectations."""
     rows = g.add_many("Split", len(tasks), logits, axis=0, num_outputs=len(tasks)) if len(tasks) > 1 else [logits]
     found: dict[str, str] = {}

@@ -122,7 +122,7 @@ def _catalog_rows(data: LearningData) -> Iterator[Mapping[str, Any]]:
 
 def _conformance(data: LearningData, folder: Path, count: int, related: bool) -> dict[str, Any]:
     """Real requests of the fit rows, cold ones among them, with this machine's answers."""
-    requests = []
+    requests: list[dict[str, Any]] = []
     recommend = ort.InferenceSession(str(folder / "recommend.onnx"), providers=["CPUExecutionProvider"])
     known = {i.name for i in recommend.get_inputs()}
     tasks = len([t for t in data.tasks if t.kind != "related"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,10 @@ class PairBatch:
     item: Tensor
     soft: Tensor | None
 
+    def to(self, device: torch.device) -> PairBatch:
+        """The same batch on `device`."""
+        return PairBatch(self.query.to(device), self.owner.to(device), self.item.to(device), _to(self.soft, device))
+
 
 @dataclass(frozen=True)
 class VisitBatch:
@@ -49,6 +53,17 @@ class VisitBatch:
     soft: Tensor | None
     related: PairBatch | None
 
+    def to(self, device: torch.device) -> VisitBatch:
+        """The same batch on `device`."""
+        return VisitBatch(
+            requests=self.requests.to(device),
+            statistics=self.statistics.to(device),
+            owner=tuple(t.to(device) for t in self.owner),
+            item=tuple(t.to(device) for t in self.item),
+            soft=_to(self.soft, device),
+            related=None if self.related is None else self.related.to(device),
+        )
+
 
 @dataclass(frozen=True)
 class RowBatch:
@@ -66,6 +81,16 @@ class RowBatch:
     labels: Tensor
     soft: Tensor | None
 
+    def to(self, device: torch.device) -> RowBatch:
+        """The same batch on `device`."""
+        return RowBatch(
+            requests=self.requests.to(device),
+            statistics=self.statistics.to(device),
+            candidate=self.candidate.to(device),
+            labels=self.labels.to(device),
+            soft=_to(self.soft, device),
+        )
+
 
 @dataclass(frozen=True)
 class JointBatch:
@@ -76,18 +101,14 @@ class JointBatch:
 
     def to(self, device: torch.device) -> JointBatch:
         """The same batch on `device`."""
-        moved: JointBatch = _to(self, device)
-        return moved
+        return JointBatch(
+            visits=None if self.visits is None else self.visits.to(device),
+            rows=None if self.rows is None else self.rows.to(device),
+        )
 
 
-def _to(value, device):  # type: ignore[no-untyped-def]
-    if isinstance(value, (Tensor, RequestBatch)):
-        return value.to(device)
-    if isinstance(value, tuple):
-        return tuple(_to(v, device) for v in value)
-    if isinstance(value, (JointBatch, VisitBatch, RowBatch, PairBatch)):
-        return type(value)(*(_to(getattr(value, f.name), device) for f in fields(value)))
-    return value
+def _to(tensor: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if tensor is None else tensor.to(device)
 
 
 @dataclass(frozen=True)
@@ -95,12 +116,12 @@ class SoftLabels:
     """A teacher's view of the examples, by example.
 
     Attributes:
-        visits: float16 (R, retrieval tasks, N); rows: float32 (R, T); related: float32 (N, N) or None.
+        visits: float16 (R, retrieval tasks, N); rows: float32 (R, T); related: float16 (N, N); each may be None.
     """
 
-    visits: np.ndarray | None
-    rows: np.ndarray | None
-    related: np.ndarray | None
+    visits: npt.NDArray[np.float16] | None
+    rows: Float | None
+    related: npt.NDArray[np.float16] | None
 
 
 @dataclass(frozen=True)
@@ -174,10 +195,10 @@ class JointBatches(IterableDataset[JointBatch]):
                 moment = np.maximum(moment - rng.integers(0, s.lag + 1, len(moment)), 0)
             kinds[0] = _grouped(chosen, moment, x.visits.requests.lengths()[chosen], s.visits, rng)
         if x.rows is not None:
-            everything = self._members(x.rows.requests)
-            kinds[1] = _grouped(everything, x.rows.requests.moment[everything], x.rows.requests.lengths()[everything], s.rows, rng)
+            chosen, shown = self._members(x.rows.requests), x.rows.requests
+            kinds[1] = _grouped(chosen, shown.moment[chosen], shown.lengths()[chosen], s.rows, rng)
         for batches in kinds:
-            rng.shuffle(batches)  # type: ignore[arg-type]
+            rng.shuffle(batches)
         steps = max(map(len, kinds))
         spread = [_spread(batches, steps) for batches in kinds]
         return list(zip(*spread, strict=True))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from edgerec.config import Config
+from edgerec.models.inputs import Items
 from edgerec.models.student import Student, StudentSizes
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Progress, Track
@@ -22,8 +23,8 @@ from edgerec.training.calibration import fit_expectation
 from edgerec.training.checkpoint import save_student
 from edgerec.training.examples import Ragged, Requests, VisitExamples, join_visits, make_requests
 from edgerec.training.load import LearningData, load_learning_data
-from edgerec.training.losses import chain_log_probabilities
 from edgerec.training.loop import LoopSettings, Scorer, fit
+from edgerec.training.losses import chain_log_probabilities
 from edgerec.training.statistics import MS_PER_DAY
 from edgerec.training.teacher import batch_settings, fold_of, load_teachers, work_folder
 
@@ -45,8 +46,9 @@ class StudentReport:
     def lines(self) -> Sequence[str]:
         """For the screen."""
         return [
-            f"student: {self.parameters:,} parameters, learned from {self.visits:,} visits, {self.unlabelled:,} requests "
-            f"without an outcome and {self.rows:,} shown rows, all labelled by teachers that did not see their user"
+            f"student: {self.parameters:,} parameters, learned from {self.visits:,} visits, {self.unlabelled:,} "
+            f"requests without an outcome and {self.rows:,} shown rows, all labelled by teachers that did not see "
+            "their user"
         ]
 
 
@@ -96,9 +98,7 @@ def train_student(
     fit(student, data.tasks, JointBatches(examples, settings, config.seed), None, loop, folder, progress, title)
 
 
-def soft_examples(
-    config: Config, run_dir: Path, data: LearningData, progress: Progress
-) -> tuple[Examples, int]:
+def soft_examples(config: Config, run_dir: Path, data: LearningData, progress: Progress) -> tuple[Examples, int]:
     """The fit examples with a teacher's labels and with unlabelled requests, and how many of the latter there are.
 
     Labels are kept under ``work/soft-*`` and made again only for another teacher, dataset or number of requests.
@@ -117,7 +117,11 @@ def soft_examples(
 
 
 def expectations(student: Student, data: LearningData) -> dict[str, dict[str, float]]:
-    """Calibration of every regression task on the last fifth of the fit rows: see `fit_expectation`; `cap` in its unit."""
+    """Calibration of every regression task on the last fifth of the fit rows.
+
+    Returns:
+        By task: "slope" and "offset", see `fit_expectation`, and "cap", the largest label, in the label's unit.
+    """
     rows = data.fit.rows
     if rows is None:
         return {}
@@ -144,7 +148,7 @@ def _unlabelled(data: LearningData, share: float, seed: int) -> VisitExamples:
     chosen, time_ms = chosen[time_ms <= end_ms], time_ms[time_ms <= end_ms]
     requests = make_requests(log, data.encoder, data.statistics, log, chosen, time_ms, time_ms)
     none = Ragged.empty(len(chosen))
-    return VisitExamples(requests, none, {name: none for name in data.fit.visits.truth})
+    return VisitExamples(requests, none, dict.fromkeys(data.fit.visits.truth, none))
 
 
 def _label(
@@ -207,7 +211,8 @@ def _label_related(data: LearningData, teachers: Sequence[Teacher]) -> npt.NDArr
             items = teacher.encode_items(statistics)
             for query in torch.split(torch.arange(data.n_items), AT_ONCE):
                 total[query.numpy()] += teacher.score_related(query, items).numpy() / len(teachers)
-    return (total - total.mean(axis=1, keepdims=True)).astype(np.float16)
+    centred: npt.NDArray[np.float16] = (total - total.mean(axis=1, keepdims=True)).astype(np.float16)
+    return centred
 
 
 def _by_fold(teachers: Sequence[Teacher], requests: Requests) -> Iterator[tuple[Teacher, Int]]:
@@ -234,9 +239,7 @@ def _row_logits(
     return found
 
 
-def _same_moment(
-    model: Scorer, data: LearningData, requests: Requests, chosen: Int
-) -> Iterator[tuple[tuple[torch.Tensor, ...], Int]]:
+def _same_moment(model: Scorer, data: LearningData, requests: Requests, chosen: Int) -> Iterator[tuple[Items, Int]]:
     """Batches of requests of one moment and of like length, with the items as they were then."""
     order = chosen[np.lexsort((requests.lengths()[chosen], requests.moment[chosen]))]
     for group in np.split(order, np.flatnonzero(np.diff(requests.moment[order])) + 1):

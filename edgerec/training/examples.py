@@ -131,8 +131,13 @@ def make_requests(
     pairs, past_id = np.unique(np.stack([user, cut_ms], 1), axis=0, return_inverse=True)
     history, past = earlier_events(log, encoder, pairs[:, 0], pairs[:, 1])
     past_id = past_id.reshape(-1).astype(np.int64)
-    each = Past(past.events[past_id], past.visits[past_id], past.first_ms[past_id], past.last_ms[past_id],
-                past.positives[past_id])
+    each = Past(
+        past.events[past_id],
+        past.visits[past_id],
+        past.first_ms[past_id],
+        past.last_ms[past_id],
+        past.positives[past_id],
+    )
     return Requests(
         user=user,
         time_ms=time_ms,

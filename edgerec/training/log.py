@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from edgerec.data.dataset import Dataset
-from edgerec.tasks import Categorical, History, Numeric, Past, RequestEncoder, Task, binary_tasks, encode_history
+from edgerec.tasks import Categorical, History, Numeric, Past, RequestEncoder, binary_tasks, encode_history
 from edgerec.tasks.history import Float, Int
 from edgerec.tasks.past import summarize_past
 
@@ -64,12 +63,15 @@ class Log:
         return self.offsets[user], np.searchsorted(key, cut, side="left").astype(np.int64)
 
 
-def request_encoder(dataset: Dataset, part: str, max_history: int) -> RequestEncoder:
+def request_encoder(dataset: Dataset, part: Literal["valid", "test"], max_history: int) -> RequestEncoder:
     """The encoder of a dataset's requests; rates come from the rows that `part` may learn from."""
     meta = dataset.meta
     rows = dataset.fit_frame(part)
     binary = [t.name for t in binary_tasks(meta.tasks)]
-    means = rows.select(pl.col(f"label.{name}").mean() for name in binary).collect() if binary else None
+    rates: tuple[float, ...] = ()
+    if binary:
+        means = rows.select(pl.col(f"label.{name}").mean() for name in binary).collect()
+        rates = tuple(float(np.clip(means[f"label.{name}"][0], 1e-4, 1 - 1e-4)) for name in binary)
     timed = {"hour", "weekday"}
     categorical = [
         Categorical(c.name, "time" if c.name in timed else "context", tuple(c.values)) for c in meta.context.categorical
@@ -78,7 +80,7 @@ def request_encoder(dataset: Dataset, part: str, max_history: int) -> RequestEnc
     numeric += [Numeric(n.name, "user", n.mean, n.std) for n in meta.users.numeric]
     return RequestEncoder(
         binary=tuple(binary),
-        rates=tuple(float(np.clip(means[f"label.{name}"][0], 1e-4, 1 - 1e-4)) for name in binary) if means is not None else (),
+        rates=rates,
         max_history=max_history,
         timezone=meta.timezone,
         categorical=tuple(categorical),
@@ -117,7 +119,7 @@ def load_log(dataset: Dataset, rows: pl.LazyFrame, encoder: RequestEncoder) -> L
 def earlier_events(log: Log, encoder: RequestEncoder, user: Int, cut_ms: Int) -> tuple[History, Past]:
     """History and sums of what each of H users did before `cut_ms` (H,), by the function the device uses."""
     histories, pasts = [], []
-    for start, end, users, cuts in _chunks(log, user, cut_ms):
+    for start, end, users in _chunks(log, user, cut_ms):
         sizes = end - start
         request = np.repeat(np.arange(len(users)), sizes)
         rows = np.arange(len(request)) + np.repeat(start - (np.cumsum(sizes) - sizes), sizes)
@@ -127,11 +129,12 @@ def earlier_events(log: Log, encoder: RequestEncoder, user: Int, cut_ms: Int) ->
     return join_histories(histories), _join_pasts(pasts)
 
 
-def _chunks(log: Log, user: Int, cut_ms: Int) -> Iterator[tuple[Int, Int, Int, Int]]:
+def _chunks(log: Log, user: Int, cut_ms: Int) -> Iterator[tuple[Int, Int, Int]]:
+    """First row, end and user of each request, in groups of about `EVENTS_AT_ONCE` rows."""
     start, end = log.range_before(user, cut_ms)
     chunk = np.cumsum(end - start) // EVENTS_AT_ONCE
     for part in np.split(np.arange(len(user)), np.flatnonzero(np.diff(chunk)) + 1):
-        yield start[part], end[part], user[part], cut_ms[part]
+        yield start[part], end[part], user[part]
 
 
 def join_histories(parts: list[History]) -> History:
@@ -143,5 +146,10 @@ def join_histories(parts: list[History]) -> History:
 
 
 def _join_pasts(parts: list[Past]) -> Past:
-    names = ("events", "visits", "first_ms", "last_ms", "positives")
-    return Past(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
+    return Past(
+        events=np.concatenate([p.events for p in parts]),
+        visits=np.concatenate([p.visits for p in parts]),
+        first_ms=np.concatenate([p.first_ms for p in parts]),
+        last_ms=np.concatenate([p.last_ms for p in parts]),
+        positives=np.concatenate([p.positives for p in parts]),
+    )

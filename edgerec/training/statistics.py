@@ -64,7 +64,7 @@ def item_statistics(
     order = np.argsort(slot, kind="stable")
     bounds = np.searchsorted(slot[order], np.arange(len(at) + 1))
     known = log.item < n_items
-    keys = [("item", np.arange(n_items))] + list(groups)
+    keys = [("item", np.arange(n_items)), *groups]
     sums = _Sums(log, tasks, n_items, keys)
     values = []
     for s in range(len(at)):
@@ -90,8 +90,11 @@ class _Sums:
 
     def names(self) -> list[str]:
         popularity = [f"popularity.{h:g}d" for h in POPULARITY_HALF_LIVES]
-        rates = [f"rate.{task}.{key}" for key, _ in self.keys for task in self.targets]
-        return popularity + ["age", "events", "repeats"] + (rates + [f"rows.{k}" for k, _ in self.keys] if rates else [])
+        names = [*popularity, "age", "events", "repeats"]
+        if self.targets:
+            names += [f"rate.{task}.{key}" for key, _ in self.keys for task in self.targets]
+            names += [f"rows.{key}" for key, _ in self.keys]
+        return names
 
     def add(self, rows: Int, days: float) -> None:
         item = self.log.item[rows]

@@ -74,8 +74,16 @@ def train(config: Config, run_dir: Path, progress: Progress) -> TeacherReport:
         (work / fold_name(fold)).rename(out / fold_name(fold))
     _keep_logs(work, out)
     report = TeacherReport(epochs, parameters, found["valid"])
-    write_json(out / "metrics.json", {"epochs": epochs, "valid": found["valid"], "parameters": parameters,
-                                      "seed": config.seed, "settings": settings.model_dump(mode="json")})
+    write_json(
+        out / "metrics.json",
+        {
+            "epochs": epochs,
+            "valid": found["valid"],
+            "parameters": parameters,
+            "seed": config.seed,
+            "settings": settings.model_dump(mode="json"),
+        },
+    )
     shutil.rmtree(work)
     return report
 

@@ -55,11 +55,12 @@ def _encode(texts: Sequence[str], model: str, progress: Progress) -> Float:
     from transformers import AutoModel, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
+        tokenizer = AutoTokenizer.from_pretrained(model)  # type: ignore[no-untyped-call]
         encoder = AutoModel.from_pretrained(model, use_safetensors=True).eval()
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
-        raise ConfigError(f"[teacher] text_model: cannot load {model!r}: {first}; give a folder or a hub name") from None
+        said = f"[teacher] text_model: cannot load {model!r}: {first}; give a folder or a hub name"
+        raise ConfigError(said) from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # GPT-like tokenizers have none
     vectors = np.zeros((len(texts), encoder.config.hidden_size), np.float32)
@@ -68,7 +69,8 @@ def _encode(texts: Sequence[str], model: str, progress: Progress) -> Float:
     with torch.inference_mode(), progress.track(len(order), "item texts") as done:
         for start in range(0, len(order), TEXTS_AT_ONCE):
             rows = order[start : start + TEXTS_AT_ONCE]
-            tokens = tokenizer([texts[i] for i in rows], padding=True, truncation=True, max_length=64, return_tensors="pt")
+            batch = [texts[i] for i in rows]
+            tokens = tokenizer(batch, padding=True, truncation=True, max_length=64, return_tensors="pt")
             states = encoder(**tokens).last_hidden_state
             mask = tokens["attention_mask"].unsqueeze(2)
             mean = (states * mask).sum(1) / mask.sum(1)
