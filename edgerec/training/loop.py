@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -12,18 +14,17 @@ from typing import Any, Protocol, cast
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from edgerec.errors import EdgerecError
-from edgerec.models.inputs import RequestBatch
+from edgerec.models.inputs import Items, RequestBatch
 from edgerec.progress import Progress
 from edgerec.tasks import Task, scored_tasks
 from edgerec.training import losses
 from edgerec.training.batches import JointBatch, JointBatches, PairBatch, RowBatch, VisitBatch
-
-Items = tuple[Tensor, ...]
 
 
 class Scorer(Protocol):
@@ -54,7 +55,9 @@ class LoopSettings:
 class JointTraining(lightning.LightningModule):
     """One loss over all tasks, each with its weight."""
 
-    def __init__(self, model: torch.nn.Module, tasks: Sequence[Task], settings: LoopSettings, steps: int, n_seen: int) -> None:
+    def __init__(
+        self, model: torch.nn.Module, tasks: Sequence[Task], settings: LoopSettings, steps: int, n_seen: int
+    ) -> None:
         super().__init__()
         self.model, self.tasks, self.settings, self.steps = model, list(tasks), settings, steps
         self.scored, self.n_seen = scored_tasks(tasks), n_seen
@@ -150,7 +153,7 @@ class JointTraining(lightning.LightningModule):
         total = sum(w * float(values[f"valid/{n}"]) for n, w in self.weights.items() if f"valid/{n}" in values)
         self.log("valid/loss", total)
 
-    def configure_optimizers(self):  # type: ignore[no-untyped-def]
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         embeddings = [p for n, p in self.named_parameters() if "identity" in n or "bias.weight" in n]
         chosen = {id(p) for p in embeddings}
         others = [p for p in self.parameters() if id(p) not in chosen]
@@ -164,7 +167,6 @@ class JointTraining(lightning.LightningModule):
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_at)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
 
     def _learning_rate_at(self, step: int) -> float:
         """Factor of the learning rate: a line up over the first fifth, then half a cosine down to nothing."""
@@ -229,15 +231,20 @@ def fit(
     """
     module = JointTraining(model, tasks, settings, train.steps(), train.examples.n_seen)
     epochs = _Epochs(train, progress, title, settings)
-    keep = ModelCheckpoint(folder, filename="best", monitor="valid/loss" if valid else None, save_last=True,
-                           save_weights_only=False, enable_version_counter=False)
+    keep = ModelCheckpoint(
+        folder,
+        filename="best",
+        monitor=None if valid is None else "valid/loss",
+        save_last=True,
+        save_weights_only=False,
+        enable_version_counter=False,
+    )
     callbacks: list[Callback] = [epochs, keep]
     if valid is not None and settings.patience is not None:
         callbacks.append(EarlyStopping("valid/loss", patience=settings.patience))
-    logger: Logger = TensorBoardLogger(str(folder.parent), name="", version=folder.name + "-log")
+    logger = TensorBoardLogger(str(folder.parent), name="", version=folder.name + "-log")
     last = folder / "last.ckpt"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         trainer = lightning.Trainer(
             accelerator="auto",
             devices=1,
@@ -263,3 +270,19 @@ def fit(
         module.load_state_dict(state["state_dict"])
         return Fitted(int(state["epoch"]) + 1, epochs.valid[int(state["epoch"])] if epochs.valid else {})
     return Fitted(trainer.current_epoch, {})
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning says nothing of devices, other products or how the fit ended; warnings that it logs are still told."""
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
