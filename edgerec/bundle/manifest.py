@@ -127,8 +127,9 @@ def sha256_of(path: Path) -> str:
 
 
 def dump_json(value: object) -> bytes:
-    """JSON as a bundle holds it: sorted keys and no NaN, so that equal values give equal bytes."""
-    return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    """JSON as a bundle holds it: sorted keys and no NaN, so that equal values give equal bytes; no blanks, for size."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

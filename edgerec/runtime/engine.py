@@ -28,7 +28,7 @@ OUTPUTS = {
 _TYPES: dict[str, type] = {"tensor(int64)": np.int64, "tensor(float)": np.float32}
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: made for every request, and freezing costs as much as a numpy call
 class Ranked:
     """Scored items of one request; R items, T tasks, L history events.
 

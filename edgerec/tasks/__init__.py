@@ -2,7 +2,7 @@
 
 from edgerec.tasks.history import History, encode_history
 from edgerec.tasks.past import Past, past_names, past_numbers, summarize_past
-from edgerec.tasks.request import Categorical, Encoded, Numeric, RequestEncoder, standardize
+from edgerec.tasks.request import Categorical, Encoded, Numeric, RequestEncoder, UserPast, standardize
 from edgerec.tasks.spec import Task, binary_tasks, scored_tasks
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Past",
     "RequestEncoder",
     "Task",
+    "UserPast",
     "binary_tasks",
     "encode_history",
     "past_names",

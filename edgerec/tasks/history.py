@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float32]
+Double = npt.NDArray[np.float64]
 
 MS_PER_HOUR = 3_600_000.0
 
@@ -37,9 +38,13 @@ class History:
 
     def age_h(self, now_ms: Int) -> Float:
         """Hours from each item's last event to its request's time, never negative; `now_ms` int64 (R,)."""
-        # One request, as on a device, needs no repetition; it is asked often.
-        now = now_ms if len(now_ms) == 1 else np.repeat(now_ms, np.diff(self.offsets))
-        return (np.maximum(now - self.last_ms, 0) / MS_PER_HOUR).astype(np.float32)
+        return elapsed(np.repeat(now_ms, np.diff(self.offsets)), self.last_ms, MS_PER_HOUR).astype(np.float32)
+
+
+def elapsed(now_ms: Int | int, from_ms: Int, unit_ms: Double | float) -> Double:
+    """Time since `from_ms` in units of `unit_ms`, never negative."""
+    since: Double = np.maximum(now_ms - from_ms, 0) / unit_ms
+    return since
 
 
 def encode_history(request: Int, item: Int, kind: Int, time_ms: Int, n_requests: int, max_items: int) -> History:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgerec.tasks.history import Float, Int
+from edgerec.tasks.history import Float, Int, elapsed
 
 MS_PER_DAY = 86_400_000.0
 SMOOTHING = 20.0
@@ -23,7 +23,6 @@ class Past:
         events, visits: float64 (R,), number of events and of distinct event times.
         first_ms, last_ms: int64 (R,), 0 where there is no event.
         positives: float64 (R, B), events whose binary task b was positive.
-        fixed: what `fixed_numbers` gives, where it is kept for several calls of `past_numbers`.
     """
 
     events: npt.NDArray[np.float64]
@@ -31,7 +30,21 @@ class Past:
     first_ms: Int
     last_ms: Int
     positives: npt.NDArray[np.float64]
-    fixed: tuple[npt.NDArray[np.float64], Float] | None = None
+
+
+@dataclass(frozen=True)
+class Timeless:
+    """`past_numbers` before the time of the request is known.
+
+    Attributes:
+        numbers: float32 (R, 6 + 2B), the result with holes that `with_times` fills.
+        from_ms: int64 (3, R), since when time counts: the last, first and last event.
+        unit_ms: float64 (3, R), in what it is measured: days, days, mean gaps between visits; infinite without events.
+    """
+
+    numbers: Float
+    from_ms: Int
+    unit_ms: npt.NDArray[np.float64]
 
 
 def summarize_past(request: Int, kind: Int, time_ms: Int, n_requests: int, n_binary: int) -> Past:
@@ -49,7 +62,7 @@ def summarize_past(request: Int, kind: Int, time_ms: Int, n_requests: int, n_bin
     positives = [np.bincount(request, (kind >> b) & 1, n_requests) for b in range(n_binary)]
     return Past(
         events=events,
-        visits=np.bincount(request, new_visit, n_requests),
+        visits=np.bincount(request, new_visit, n_requests).astype(np.float64),
         first_ms=first_ms,
         last_ms=last_ms,
         positives=np.array(positives, np.float64).reshape(n_binary, n_requests).T,
@@ -72,20 +85,28 @@ def past_numbers(past: Past, now_ms: Int, rates: npt.NDArray[np.float64]) -> Flo
         float32 (R, 6 + 2B): log counts, log days, the gap between visits and how far it is exceeded; then for
         each binary task the log-odds of its smoothed rate against the population's, and its log count.
     """
-    gap, fixed = past.fixed or fixed_numbers(past, rates)
-    since = np.maximum(now_ms - np.array([past.last_ms, past.first_ms]), 0) * (past.events > 0) / MS_PER_DAY
-    numbers = fixed.copy()
-    numbers[:, 2:4] = np.log1p(since).T
-    numbers[:, 5] = np.log1p(since[0] / (gap + 1.0))
-    return numbers
+    found = timeless(past, rates)
+    return with_times(found.numbers, elapsed(now_ms, found.from_ms, found.unit_ms))
 
 
-def fixed_numbers(past: Past, rates: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], Float]:
-    """What `past_numbers` needs and time does not change: the gap in days (R,), and its result with holes."""
+def with_times(numbers: Float, since: npt.NDArray[np.float64]) -> Float:
+    """Fill the holes of `Timeless.numbers`; `since` (3, R) is what `elapsed` says of its times."""
+    filled = numbers.copy()
+    filled[:, 2], filled[:, 3], filled[:, 5] = np.log1p(since)
+    return filled
+
+
+def timeless(past: Past, rates: npt.NDArray[np.float64]) -> Timeless:
+    """All of `past_numbers` that can be computed before the time of the request is known."""
     gap = (past.last_ms - past.first_ms) / MS_PER_DAY / np.maximum(past.visits - 1, 1)
     smoothed = (past.positives + SMOOTHING * rates) / (past.events + SMOOTHING)[:, None]
     numbers = np.zeros((len(gap), 6 + 2 * len(rates)), np.float32)
     numbers[:, 0], numbers[:, 1], numbers[:, 4] = np.log1p(past.events), np.log1p(past.visits), np.log1p(gap)
     numbers[:, 6::2] = np.log(smoothed / (1 - smoothed)) - np.log(rates / (1 - rates))
     numbers[:, 7::2] = np.log1p(past.positives)
-    return gap, numbers
+    unit_ms = MS_PER_DAY * np.array([np.ones_like(gap), np.ones_like(gap), gap + 1.0])
+    return Timeless(
+        numbers,
+        from_ms=np.array([past.last_ms, past.first_ms, past.last_ms]),
+        unit_ms=np.where(past.events > 0, unit_ms, np.inf),
+    )

@@ -7,16 +7,16 @@ cannot disagree about an index or a mean.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
-from edgerec.tasks.history import Float, History, Int, encode_history
-from edgerec.tasks.past import Past, fixed_numbers, past_names, past_numbers, summarize_past
+from edgerec.tasks.history import MS_PER_HOUR, Double, Float, History, Int, elapsed, encode_history
+from edgerec.tasks.past import Past, past_names, past_numbers, summarize_past, timeless, with_times
 
 Source = Literal["context", "user", "time"]
 
@@ -43,7 +43,7 @@ class Numeric:
     std: float
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: made for every request, and freezing costs as much as a numpy call
 class Encoded:
     """The arrays of one request, named as the graph's inputs; L = len(history), C and M as in the manifest."""
 
@@ -54,6 +54,23 @@ class Encoded:
     history_interval_h: Float
     context_categorical: Int
     context_numeric: Float
+
+
+@dataclass(frozen=True)
+class UserPast:
+    """One user's past, encoded as far as it can be before the time of the request is known: a device asks often.
+
+    Attributes:
+        history: of one request.
+        numbers: float32 (1, 6 + 2B), see `edgerec.tasks.past.Timeless`.
+        from_ms: int64 (L + 3,) and unit_ms: float64 (L + 3,): since when time counts and in what, for the L items of
+            the history and the three times of the numbers; together, since numpy's cost here is by the call.
+    """
+
+    history: History
+    numbers: Float
+    from_ms: Int
+    unit_ms: Double
 
 
 @dataclass(frozen=True)
@@ -73,11 +90,20 @@ class RequestEncoder:
     timezone: str = "UTC"
     categorical: tuple[Categorical, ...] = ()
     numeric: tuple[Numeric, ...] = ()
+    # Derived once, since a device asks often: index by name, rates as an array, timezone, is there a clock column.
     _index: dict[str, dict[str, int]] = field(init=False, repr=False, compare=False)
+    _rates: npt.NDArray[np.float64] = field(init=False, repr=False, compare=False)
+    _zone: tzinfo = field(init=False, repr=False, compare=False)
+    _timed: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         index = {c.name: {v: i + 1 for i, v in enumerate(c.values)} for c in self.categorical}
-        object.__setattr__(self, "_index", index)
+        timed = any(c.source == "time" for c in self.categorical)
+        # A device may lack the timezone database, so it is read only where it is needed.
+        zone = ZoneInfo(self.timezone) if timed and self.timezone != "UTC" else UTC
+        derived = {"_index": index, "_rates": np.array(self.rates, np.float64), "_zone": zone, "_timed": timed}
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
     @property
     def numeric_names(self) -> list[str]:
@@ -107,15 +133,21 @@ class RequestEncoder:
             numeric=tuple(Numeric(n["name"], n["source"], n["mean"], n["std"]) for n in inputs["numeric"]),
         )
 
-    def past(self, request: Int, item: Int, kind: Int, time_ms: Int, n_requests: int) -> tuple[History, Past]:
-        """History and sums of R requests from their flat events (shapes as in `encode_history`); time-free."""
-        history = encode_history(request, item, kind, time_ms, n_requests, self.max_history)
-        past = summarize_past(request, kind, time_ms, n_requests, len(self.binary))
-        return history, replace(past, fixed=fixed_numbers(past, np.array(self.rates, np.float64)))
+    def past(self, item: Int, kind: Int, time_ms: Int) -> UserPast:
+        """The past of one user from raw events, each int64 (E,): see `encode_history`."""
+        request = np.zeros(len(item), np.int64)
+        history = encode_history(request, item, kind, time_ms, 1, self.max_history)
+        own = timeless(summarize_past(request, kind, time_ms, 1, len(self.binary)), self._rates)
+        return UserPast(
+            history,
+            own.numbers,
+            from_ms=np.concatenate([history.last_ms, own.from_ms[:, 0]]),
+            unit_ms=np.concatenate([np.full(len(history.item), MS_PER_HOUR), own.unit_ms[:, 0]]),
+        )
 
     def categories(self, values: Mapping[str, object], now_ms: int) -> Int:
         """Indices of one request's categorical inputs, int64 (C,); a missing or unknown value is 0."""
-        clock = self._clock(now_ms) if any(c.source == "time" for c in self.categorical) else {}
+        clock = self._clock(now_ms) if self._timed else {}
         found = []
         for column in self.categorical:
             if column.source == "time":
@@ -127,27 +159,30 @@ class RequestEncoder:
 
     def numbers(self, past: Past, now_ms: Int, values: npt.NDArray[np.float64] | None = None) -> Float:
         """``context_numeric`` of R requests, float32 (R, M); `values` raw (R, len(numeric)), NaN where missing."""
-        own = past_numbers(past, now_ms, np.array(self.rates, np.float64))
+        return self._beside(past_numbers(past, now_ms, self._rates), values)
+
+    def _beside(self, own: Float, values: npt.NDArray[np.float64] | None) -> Float:
         if not self.numeric or values is None:
             return own
         return np.concatenate([own, standardize(values, self.numeric)], axis=1)
 
-    def encode(self, history: History, past: Past, now_ms: int, values: Mapping[str, object]) -> Encoded:
+    def encode(self, past: UserPast, now_ms: int, values: Mapping[str, object]) -> Encoded:
         """The arrays of one request from its `past` and the values of its context and user columns, by name."""
-        now = np.array([now_ms], np.int64)
         raw = np.array([[_number(values.get(n.name)) for n in self.numeric]], np.float64) if self.numeric else None
+        history, since = past.history, elapsed(now_ms, past.from_ms, past.unit_ms)
+        own = with_times(past.numbers, since[-3:, None])
         return Encoded(
             history=history.item,
             history_kind=history.kind,
             history_count=history.count,
-            history_age_h=history.age_h(now),
+            history_age_h=since[:-3].astype(np.float32),
             history_interval_h=history.interval_h,
             context_categorical=self.categories(values, now_ms),
-            context_numeric=self.numbers(past, now, raw)[0],
+            context_numeric=self._beside(own, raw)[0],
         )
 
     def _clock(self, now_ms: int) -> dict[str, int]:
-        local = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(ZoneInfo(self.timezone))
+        local = datetime.fromtimestamp(now_ms / 1000, self._zone)
         return {"hour": local.hour, "weekday": local.weekday()}
 
 
