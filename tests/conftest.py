@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import toy
+
+if TYPE_CHECKING:
+    from edgerec.config import Config
+    from edgerec.training.load import LearningData
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: tiny models only lose by more threads
 
 
 @pytest.fixture
 def toy_bundle(tmp_path: Path) -> Path:
     """A fresh toy bundle of 8 items, which the test may damage; see tests/toy.py."""
     return toy.write(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """Settings of the tiny log, prepared under `tiny_run`; see tests/tiny.py."""
+    from tests import tiny
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny.write(folder)
+    return tiny.config(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder that holds the dataset of the tiny log; tests must leave it as it is."""
+    from edgerec.data import prepare
+
+    return prepare(tiny_config, tmp_path_factory.mktemp("tiny-run")).folder.parent
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny_config: Config, tiny_run: Path) -> LearningData:
+    """What a model of the tiny log learns from and is judged on."""
+    from edgerec.progress import Silent
+    from edgerec.training.load import load_learning_data
+
+    return load_learning_data(tiny_config, tiny_run, "test", Silent())

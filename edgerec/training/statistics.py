@@ -80,6 +80,7 @@ class _Sums:
     def __init__(self, log: Log, tasks: Sequence[Task], n_items: int, keys: Sequence[tuple[str, Int]]) -> None:
         self.log, self.n_items, self.keys = log, n_items, keys
         self.targets = _targets(log, tasks)
+        self.binary = {t.name for t in binary_tasks(tasks)}
         self.popularity = np.zeros((len(POPULARITY_HALF_LIVES), n_items))
         self.first_ms = np.full(n_items, np.iinfo(np.int64).max)
         self.events, self.repeats = np.zeros(n_items), np.zeros(n_items)
@@ -126,10 +127,10 @@ class _Sums:
     def _rates(self, key: int) -> list[Double]:
         """Each target's smoothed mean of `key`'s groups against the population's, looked up for every item."""
         value, found = self.keys[key][1], []
-        for t, target in enumerate(self.targets.values()):
+        for t, name in enumerate(self.targets):
             mean = _mean(self.sums[key][t], self.rows[key])
             smoothed = (self.sums[key][t] + SMOOTHING * mean) / (self.rows[key] + SMOOTHING)
-            if _is_rate(target):
+            if name in self.binary:
                 mean = float(np.clip(mean, 1e-4, 1 - 1e-4))
                 smoothed = np.clip(smoothed, 1e-5, 1 - 1e-5)
                 found.append((np.log(smoothed / (1 - smoothed)) - np.log(mean / (1 - mean)))[value])
@@ -143,10 +144,6 @@ def _targets(log: Log, tasks: Sequence[Task]) -> dict[str, Double]:
     found = {t.name: log.labels[t.name].astype(np.float64) for t in binary_tasks(tasks)}
     found |= {t.name: np.log1p(np.maximum(log.labels[t.name], 0)) for t in tasks if t.kind == "regression"}
     return found
-
-
-def _is_rate(target: Double) -> bool:
-    return bool(target.max(initial=0) <= 1)
 
 
 def _mean(total: Double, rows: Double) -> float:
