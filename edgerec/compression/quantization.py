@@ -34,7 +34,6 @@ K = 10
 class QuantizeReport:
     """Size of the bundle by file, in bytes."""
 
-    folder: Path
     sizes: dict[str, int]
 
     @property
@@ -73,8 +72,7 @@ def quantize(config: Config, run_dir: Path, progress: Progress) -> QuantizeRepor
         write_catalog(scratch / "catalog.sqlite", _catalog_rows(data), _attributes(data))
         files["catalog.sqlite"] = scratch / "catalog.sqlite"
         write_bundle(run_dir / "bundle", files, _manifest(config, data, weights.tensors, student.sizes.dim))
-    bundle = run_dir / "bundle"
-    return QuantizeReport(bundle, {p.name: p.stat().st_size for p in sorted(bundle.iterdir())})
+    return QuantizeReport({p.name: p.stat().st_size for p in sorted((run_dir / "bundle").iterdir())})
 
 
 def _check_graphs(builders: Sequence[GraphBuilder], models: Sequence[bytes], weights: bytes, folder: Path) -> None:

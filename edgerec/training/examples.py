@@ -165,7 +165,7 @@ class VisitExamples:
 
 @dataclass(frozen=True)
 class RowExamples:
-    """Shown rows: request, candidate item (R,) and labels (R,) by task."""
+    """Shown rows: request, candidate item (R,), labels (R,) by task, and the row's number in the source (R,)."""
 
     requests: Requests
     item: Int
