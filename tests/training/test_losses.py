@@ -49,11 +49,11 @@ def test_soft_labels_equal_to_the_own_logits_cost_nothing():
 
 
 def test_soft_labels_cost_their_kl_divergence_times_the_squared_temperature():
-    own, teacher = torch.log(tensor([0.5, 0.5])), torch.log(tensor([0.8, 0.2]))
+    own, teacher = torch.log(tensor([0.5, 0.5])), torch.log(tensor([0.8, 0.2]))  # (1, 2)
     kl = 0.8 * math.log(0.8 / 0.5) + 0.2 * math.log(0.2 / 0.5)
 
-    assert losses.listwise_soft(own[None], teacher[None], 1.0).item() == pytest.approx(kl)
-    assert losses.listwise_soft(3 * own[None], 3 * teacher[None], 3.0).item() == pytest.approx(9 * kl)
+    assert losses.listwise_soft(own, teacher, 1.0).item() == pytest.approx(kl)
+    assert losses.listwise_soft(3 * own, 3 * teacher, 3.0).item() == pytest.approx(9 * kl)
 
 
 def test_soft_labels_of_no_request_cost_nothing():
