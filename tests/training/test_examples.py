@@ -1,0 +1,118 @@
+"""Requests, rows and sessions as arrays, and their batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgerec.training.examples import Ragged, day_before, in_history, join_visits, visit_rows
+
+DAY_MS = 86_400_000
+
+
+def ragged(lists):
+    values = [v for one in lists for v in one]
+    offsets = np.concatenate(([0], np.cumsum([len(one) for one in lists])))
+    return Ragged(offsets.astype(np.int64), np.array(values, np.int64))
+
+
+def plain(lists):
+    return [lists.row(r).tolist() for r in range(len(lists))]
+
+
+lists = st.lists(st.lists(st.integers(0, 9), max_size=4), max_size=6)
+
+
+@given(lists, st.data())
+def test_ragged_lists_are_lists(found, data):
+    rows = data.draw(st.lists(st.integers(0, len(found) - 1), max_size=8) if found else st.just([]))
+    taken = ragged(found).take(np.array(rows, np.int64))
+
+    assert plain(taken) == [found[r] for r in rows]
+    assert taken.sizes().tolist() == [len(found[r]) for r in rows]
+    assert taken.owner().tolist() == [at for at, r in enumerate(rows) for _ in found[r]]
+    assert plain(taken.where(taken.values > 4)) == [[v for v in found[r] if v > 4] for r in rows]
+
+
+@given(lists, lists)
+def test_lists_then_lists_are_all_of_them(first, second):
+    assert plain(ragged(first).then(ragged(second))) == first + second
+
+
+def test_empty_lists_hold_nothing():
+    assert plain(Ragged.empty(2)) == [[], []]
+
+
+def test_a_row_sees_nothing_of_its_own_day():
+    end = 10 * DAY_MS + 7  # days count back from the end
+
+    assert day_before(np.array([9 * DAY_MS + 7, 9 * DAY_MS + 8, end - 1]), end).tolist() == [9 * DAY_MS + 7] * 3
+    assert day_before(np.array([9 * DAY_MS + 6]), end).tolist() == [8 * DAY_MS + 7]
+
+
+def test_in_history_says_which_items_the_request_has_had(tiny_data):
+    requests = tiny_data.fit.visits.requests
+    chosen = requests.history
+    wanted = ragged([[0, 1, 2, 3, 39] for _ in range(len(requests))])
+
+    found = in_history(requests, wanted).reshape(-1, 5)
+
+    for r, past in enumerate(requests.past_id):
+        had = chosen.item[chosen.offsets[past] : chosen.offsets[past + 1]]
+        assert found[r].tolist() == [item in had for item in (0, 1, 2, 3, 39)]
+
+
+def test_the_rows_of_a_visit_are_those_of_its_session(tiny_data):
+    log = tiny_data.fit_log
+    first = log.starts_of_visits()[3:9]
+
+    found = visit_rows(log, first)
+
+    assert found.sizes().tolist() == [5] * 6
+    for r, start in enumerate(first):
+        assert (log.visit[found.row(r)] == log.visit[start]).all()
+
+
+def test_a_batch_holds_the_history_of_each_request_padded_on_the_right(tiny_data):
+    requests = tiny_data.fit.visits.requests
+    rows = np.argsort(requests.lengths())[[0, 60, -1]]
+    batch = requests.batch(rows)
+
+    assert batch.present.sum(1).tolist() == requests.lengths()[rows].tolist()
+    assert batch.present.shape[1] == requests.lengths()[rows].max()
+    for b, r in enumerate(rows):
+        past = requests.past_id[r]
+        part = slice(requests.history.offsets[past], requests.history.offsets[past + 1])
+        length = part.stop - part.start
+        assert batch.item[b, :length].tolist() == requests.history.item[part].tolist()
+        assert batch.present[b, :length].all()
+        age = (requests.time_ms[r] - requests.history.last_ms[part]) / 3_600_000
+        assert batch.age_h[b, :length].tolist() == pytest.approx(age)
+        assert batch.item[b, length:].tolist() == [0] * (batch.item.shape[1] - length)
+        assert batch.count[b, length:].tolist() == [1.0] * (batch.item.shape[1] - length)  # log(count) stays finite
+
+
+def test_dropout_leaves_out_past_items_but_never_adds_any(tiny_data):
+    requests, rows = tiny_data.fit.visits.requests, np.arange(100)
+    whole = requests.batch(rows)
+    some = requests.batch(rows, 0.5, np.random.default_rng(0))
+
+    assert (some.present <= whole.present).all()
+    assert 0.4 < some.present.sum() / whole.present.sum() < 0.6
+    assert torch.equal(some.item, whole.item * some.present)
+
+
+def test_joined_visits_keep_their_own_pasts(tiny_data):
+    visits = tiny_data.fit.visits
+    joined = join_visits(visits, visits)
+    n = len(visits.requests)
+
+    assert len(joined.requests) == 2 * n
+    both, one = joined.requests.batch(np.array([5, n + 5])), visits.requests.batch(np.array([5]))
+    for name in ("item", "count", "age_h", "numeric"):
+        assert torch.equal(getattr(both, name)[:1], getattr(one, name))
+        assert torch.equal(getattr(both, name)[1:], getattr(one, name))
+    assert joined.truth["next"].row(n + 5).tolist() == visits.truth["next"].row(5).tolist()
