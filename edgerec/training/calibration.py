@@ -12,7 +12,7 @@ def fit_expectation(logit: Double, label: Double) -> tuple[float, float]:
     """Slope and offset of ``exp(slope * logit + offset)``, the expectation of `label` >= 0; both (n,).
 
     Poisson regression: the mean of the expectations equals the mean of the labels, whatever their distribution.
-    Newton's method on a convex loss; a constant label gives slope 0.
+    Newton's method on a convex loss; a constant label, or one that falls with the logit, gives slope 0.
     Source: McCullagh and Nelder, Generalized Linear Models, 1989, chapter 6.
     """
     mean = float(label.mean())
@@ -28,4 +28,4 @@ def fit_expectation(logit: Double, label: Double) -> tuple[float, float]:
         beta = beta - np.clip(step, -1, 1)
         if np.abs(step).max() < 1e-10:
             break
-    return max(float(beta[0]), 0.0), float(beta[1])
+    return (float(beta[0]), float(beta[1])) if beta[0] > 0 else (0.0, float(np.log(mean)))

@@ -70,9 +70,13 @@ def load_student(folder: Path, shape: Shape, features: ItemFeatures, dropout: fl
     """Read what `save_student` wrote, for data of this shape.
 
     Raises:
-        DataError: see `load_weights`.
+        DataError: see `load_weights` and `read_json`; or the description lacks something.
     """
     facts = read_json(folder / "model.json")
-    student = Student(shape, features, facts["tasks"], StudentSizes(**facts["sizes"]), dropout)
+    try:
+        student = Student(shape, features, facts["tasks"], StudentSizes(**facts["sizes"]), dropout)
+    except (KeyError, TypeError) as error:
+        path = folder / "model.json"
+        raise DataError(f"{path}: describes no student ({error!r}); run the stage that writes it again") from None
     load_weights(student, folder / STUDENT)
     return student
