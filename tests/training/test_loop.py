@@ -1,0 +1,120 @@
+"""The training loop: it learns, stops, goes on, and refuses what is not a number."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from edgerec.errors import EdgerecError
+from edgerec.models.student import Student, StudentSizes
+from edgerec.progress import Silent
+from edgerec.training import losses
+from edgerec.training.batches import BatchSettings, JointBatches
+from edgerec.training.loop import JointTraining, LoopSettings, exclude_history, fit
+
+BATCHES = BatchSettings(visits=64, rows=256, visits_per_epoch=1_000, history_dropout=0.1, lag=0)
+LOOP = LoopSettings(epochs=3, learning_rate=3e-3, weight_decay=0.1, patience=None)
+
+
+def student(data):
+    torch.manual_seed(0)
+    return Student(data.shape, data.features, 5, StudentSizes.of(8, 16, 2))
+
+
+def train(data, folder, progress=None, model=None, loop=LOOP, held=None):
+    model = model or student(data)
+    batches = JointBatches(data.fit, BATCHES, seed=0)
+    valid = JointBatches(held, BATCHES, 0, train=False) if held is not None else None
+    return model, fit(model, data.tasks, batches, valid, loop, folder / "work", progress or Silent(), "model")
+
+
+class Stops(Silent):
+    """Ctrl-C at the end of an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch, self.said = epoch, []
+
+    def say(self, line):
+        self.said.append(line)
+        if len(self.said) == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def stopped(tiny_data, tmp_path):
+    """A folder in which training of three epochs was stopped in the middle."""
+    progress = Stops(2)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train(tiny_data, tmp_path, progress)
+    return tmp_path
+
+
+def test_training_that_was_stopped_goes_on_and_counts_each_epoch_once(tiny_data, stopped):
+    progress = Stops(None)
+    model, fitted = train(tiny_data, stopped, progress)
+
+    assert fitted.epochs == 3
+    assert progress.said == ["model: epoch 2 of 3", "model: epoch 3 of 3"]  # the first was whole, the second was not
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_training_is_the_same_for_the_same_seed(tiny_data, tmp_path):
+    loop = replace(LOOP, stop_after=1)
+    first, _ = train(tiny_data, tmp_path / "a", loop=loop)
+    second, _ = train(tiny_data, tmp_path / "b", loop=loop)
+
+    assert all(torch.equal(v, second.state_dict()[n]) for n, v in first.state_dict().items())
+
+
+def test_the_best_epoch_on_valid_is_kept(tiny_data, tmp_path):
+    progress = Stops(None)
+    model, fitted = train(tiny_data, tmp_path, progress, held=tiny_data.held)
+
+    module = JointTraining(model.eval(), tiny_data.tasks, LOOP, 1, tiny_data.fit.n_seen)
+    found = {}
+    with torch.no_grad():
+        for batch in JointBatches(tiny_data.held, BATCHES, 0, train=False):
+            for name, value in module.losses(batch).items():
+                found.setdefault(name, []).append(value.item())
+    for name, values in found.items():
+        assert sum(values) / len(values) == pytest.approx(fitted.valid[name], rel=1e-4)
+    assert len(progress.said) == 3
+
+
+def test_a_loss_that_is_not_a_number_is_refused_in_one_line(tiny_data, tmp_path):
+    model = student(tiny_data)
+    with torch.no_grad():
+        model.relation.weight.fill_(math.nan)
+
+    with pytest.raises(EdgerecError, match="loss of related is not a number at step 0; lower learning_rate") as caught:
+        train(tiny_data, tmp_path, model=model)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_total_weighs_each_task_and_ranking_by_the_log_of_the_catalogue(tiny_data):
+    tasks = [replace(t, weight=2.0) if t.name == "click" else t for t in tiny_data.tasks]
+    module = JointTraining(student(tiny_data), tasks, LOOP, 1, n_seen=40)
+
+    total = module.total({"next": torch.tensor(5.0), "click": torch.tensor(0.3)})
+
+    assert total.item() == pytest.approx(5.0 / math.log(40) + 2.0 * 0.3)
+
+
+def test_hard_and_soft_losses_are_blended_by_the_soft_share(tiny_data):
+    module = JointTraining(student(tiny_data), tiny_data.tasks, replace(LOOP, soft_share=0.75), 1, 40)
+
+    assert module._blend(torch.tensor(2.0), torch.tensor(4.0)).item() == 0.75 * 4 + 0.25 * 2
+
+
+def test_items_of_the_history_are_no_candidates_and_padding_excludes_nothing(tiny_data):
+    requests = tiny_data.fit.visits.requests
+    short, long = requests.lengths().argsort()[[0, -1]]
+    batch = requests.batch(requests.lengths().argsort()[[0, -1]])
+    logits = exclude_history(torch.zeros(2, 40), batch)
+
+    assert requests.lengths()[short] == 0
+    assert (logits[0] == 0).all()
+    assert (logits[1] == losses.NEVER).sum() == requests.lengths()[long]
