@@ -282,12 +282,12 @@ class TeacherConfig(Settings):
     experts: int = Field(4, ge=1)
     """Experts that the tasks share."""
     dropout: float = Field(0.2, ge=0, lt=1)
-    epochs: int = Field(8, ge=1)
+    epochs: int = Field(7, ge=1)
     """At most; fewer where the validation loss stops falling."""
     patience: int = Field(2, ge=1)
     """Epochs without a better validation loss before training stops."""
     learning_rate: PositiveFloat = 2e-3
-    weight_decay: NonNegativeFloat = 0.1
+    weight_decay: NonNegativeFloat = 1.0
     """Of the item ids' own vectors; all else has 0.01."""
     visits: int = Field(128, ge=1)
     """Requests of a training step."""
@@ -295,7 +295,7 @@ class TeacherConfig(Settings):
     """Shown rows of a training step."""
     visits_per_epoch: int = Field(20_000, ge=1)
     """Of more visits an epoch sees a random part."""
-    folds: int = Field(2, ge=2)
+    folds: int = Field(3, ge=2)
     """Groups of users; one teacher is trained without each and labels it for the student. Their mean is the teacher."""
 
 
@@ -315,7 +315,7 @@ class StudentConfig(Settings):
 class DistillationConfig(Settings):
     """How the student learns from the teacher."""
 
-    soft_share: float = Field(0.7, ge=0, le=1)
+    soft_share: float = Field(0.5, ge=0, le=1)
     """Part of the loss that comes from the teacher's labels; the rest comes from the log's."""
     temperature: PositiveFloat = 1.0
     """Softens teacher and student logits of the catalogue alike."""
@@ -323,9 +323,9 @@ class DistillationConfig(Settings):
     """Requests of the same users at other times, labelled by the teacher alone: this many for each visit."""
     visits_per_epoch: int = Field(16_000, ge=1)
     """Visits and unlabelled requests that an epoch sees, a random part of them."""
-    epochs: int = Field(12, ge=1)
+    epochs: int = Field(8, ge=1)
     learning_rate: PositiveFloat = 3e-3
-    weight_decay: NonNegativeFloat = 0.1
+    weight_decay: NonNegativeFloat = 1.0
     """Of the item ids' own vectors; all else has 0.01."""
     dropout: float = Field(0.1, ge=0, lt=1)
     history_dropout: float = Field(0.1, ge=0, lt=1)
@@ -339,7 +339,7 @@ class PruningConfig(Settings):
     """Share of hidden units to cut, the least important ones."""
     dim: float = Field(0.0, ge=0, lt=1)
     """Share of the item table's width to cut."""
-    epochs: int = Field(3, ge=0)
+    epochs: int = Field(2, ge=0)
     """Recovery training after the cut."""
 
 
