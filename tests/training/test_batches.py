@@ -110,7 +110,9 @@ def test_soft_labels_stay_with_their_examples(tiny_data):
             assert batch.rows.soft[:, 0].tolist() == batch.rows.candidate.tolist()
         if batch.visits is not None:
             assert batch.visits.related.soft[:, 0].tolist() == batch.visits.related.query.tolist()
-            for user, x in zip(batch.visits.soft[:, 0, 0].tolist(), batch.visits.requests.numeric.tolist(), strict=True):
+            for user, x in zip(
+                batch.visits.soft[:, 0, 0].tolist(), batch.visits.requests.numeric.tolist(), strict=True
+            ):
                 assert camp[tuple(x)] == user % 2
 
 
