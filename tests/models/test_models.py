@@ -1,0 +1,159 @@
+"""One suite for every model: it learns a checkerboard, padding counts nothing, a row's score is the catalogue's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from edgerec.models.inputs import RequestBatch
+from edgerec.models.student import Student, StudentSizes
+from edgerec.models.teacher import Teacher
+from edgerec.progress import Silent
+from edgerec.training.batches import BatchSettings, JointBatches
+from edgerec.training.loop import LoopSettings, fit
+from tests import tiny
+
+TASKS = 5  # scored: next, new, click, liked, watch
+
+
+def student(data, dropout=0.0):
+    return Student(data.shape, data.features, TASKS, StudentSizes.of(8, 16, 2), dropout)
+
+
+def teacher(data, dropout=0.0):
+    return Teacher(data.shape, data.features, [False, False, True, True, True], 8, 16, 2, 2, dropout)
+
+
+def ranker(data, dropout=0.0):
+    """A teacher that judges no shown rows."""
+    return Teacher(data.shape, data.features, [False] * TASKS, 8, 16, 2, 2, dropout)
+
+
+@pytest.fixture(params=[student, teacher, ranker], ids=lambda build: build.__name__)
+def build(request):
+    return request.param
+
+
+def random(build, data):
+    """A model whose every weight is drawn, so that no part of it is silent."""
+    torch.manual_seed(0)
+    model = build(data).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.3)
+    return model
+
+
+def last_items(model, data):
+    return model.encode_items(torch.from_numpy(data.statistics.values[-1]))
+
+
+@pytest.mark.parametrize("build", [student, teacher], ids=lambda build: build.__name__)
+def test_it_learns_the_checkerboard(build, tiny_data, tmp_path):
+    torch.manual_seed(0)
+    model = build(tiny_data)
+    batches = JointBatches(tiny_data.fit, BatchSettings(32, 256, 1_000, 0.0, 0), seed=0)
+    tasks = [replace(t, weight=4.0) if t.kind == "related" else t for t in tiny_data.tasks]
+    fit(model, tasks, batches, None, LoopSettings(6, 2e-2, 0.01, None), tmp_path / "work", Silent(), "model")
+    model.eval()
+    with torch.inference_mode():
+        items = last_items(model, tiny_data)
+        visits, rows = tiny_data.held.visits.requests, tiny_data.held.rows
+        scores = model.score_catalog(visits.batch(np.arange(len(visits))), items)
+        related = model.score_related(torch.arange(tiny.ITEMS), items).numpy()
+        shown = model.score_rows(rows.requests.batch(np.arange(len(rows.item))), torch.from_numpy(rows.item), items)
+    camp_of_item = _camps(tiny_data, "items")
+    own = _camps(tiny_data, "users")[visits.user][:, None]
+
+    assert (camp_of_item[scores[:, 0].topk(10).indices] == own).mean() > 0.95
+    by_camp = np.stack([related[:, camp_of_item == camp].mean(1) for camp in (0, 1)], 1)
+    assert (by_camp.argmax(1) == camp_of_item).mean() > 0.95
+    click, clicked = shown[:, 2].numpy(), rows.labels["click"] > 0
+    assert (click[clicked][:, None] > click[~clicked][None]).mean() > 0.95  # AUC
+
+
+def _camps(data, table):
+    names = getattr(data.dataset, table)()["id"].to_list()
+    return tiny.camp([int(name[1:]) for name in names])
+
+
+def test_padding_changes_no_score(build, tiny_data):
+    model, requests = random(build, tiny_data), tiny_data.held.visits.requests
+    longest, shortest = np.argsort(requests.lengths())[[-1, 0]]
+    assert requests.lengths()[shortest] < requests.lengths()[longest]
+    with torch.inference_mode():
+        items = last_items(model, tiny_data)
+        alone = model.score_catalog(requests.batch(np.array([shortest])), items)
+        beside = model.score_catalog(_wider(requests.batch(np.array([shortest, longest]))), items)
+
+    assert torch.allclose(alone[0], beside[0], atol=1e-5)
+
+
+def _wider(batch):
+    """The same requests with three more columns of padding, full of nonsense."""
+    n = len(batch.item)
+    nonsense = {
+        "item": torch.full((n, 3), 7),
+        "kind": torch.full((n, 3), 1),
+        "count": torch.full((n, 3), 9.0),
+        "age_h": torch.full((n, 3), 1e4),
+        "interval_h": torch.full((n, 3), 1e4),
+        "present": torch.zeros(n, 3, dtype=torch.bool),
+    }
+    wider = {name: torch.cat([getattr(batch, name), more], 1) for name, more in nonsense.items()}
+    return RequestBatch(**wider, categorical=batch.categorical, numeric=batch.numeric)
+
+
+@pytest.mark.parametrize("build", [student, ranker], ids=lambda build: build.__name__)
+def test_the_score_of_a_row_is_its_column_of_the_catalogues(build, tiny_data):
+    model, rows = random(build, tiny_data), tiny_data.held.rows
+    chosen = np.arange(len(rows.item))
+    candidate = torch.from_numpy(rows.item)
+    with torch.inference_mode():
+        items = last_items(model, tiny_data)
+        whole = model.score_catalog(rows.requests.batch(chosen), items)
+        single = model.score_rows(rows.requests.batch(chosen), candidate, items)
+
+    assert torch.allclose(single, whole[torch.arange(len(chosen)), :, candidate], atol=1e-4)
+
+
+def test_a_teachers_row_experts_judge_shown_rows_besides(tiny_data):
+    model, rows = random(teacher, tiny_data), tiny_data.held.rows
+    batch, candidate = rows.requests.batch(np.arange(20)), torch.from_numpy(rows.item[:20])
+    with torch.inference_mode():
+        items = last_items(model, tiny_data)
+        crossed = model.score_rows(batch, candidate, items)
+        model.row_heads.zero_()
+        plain = model.score_rows(batch, candidate, items)
+        whole = model.score_catalog(batch, items)
+
+    assert not torch.allclose(crossed, plain, atol=0.1)
+    assert torch.allclose(plain, whole[torch.arange(20), :, candidate], atol=1e-4)
+
+
+def test_the_order_of_the_history_changes_no_score(build, tiny_data):
+    model, requests = random(build, tiny_data), tiny_data.held.visits.requests
+    batch = requests.batch(np.arange(4))
+    names = ("item", "kind", "count", "age_h", "interval_h", "present")
+    turned = {name: getattr(batch, name).flip(1) for name in names}
+    with torch.inference_mode():
+        items = last_items(model, tiny_data)
+        first = model.score_catalog(batch, items)
+        second = model.score_catalog(
+            RequestBatch(**turned, categorical=batch.categorical, numeric=batch.numeric), items
+        )
+
+    assert torch.allclose(first, second, atol=1e-5)
+
+
+def test_an_empty_history_is_scored(build, tiny_data):
+    model, requests = random(build, tiny_data), tiny_data.fit.visits.requests
+    cold = np.flatnonzero(requests.lengths() == 0)[:3]
+    with torch.inference_mode():
+        scores = model.score_catalog(requests.batch(cold), last_items(model, tiny_data))
+
+    assert scores.shape == (3, TASKS, tiny.ITEMS)
+    assert torch.isfinite(scores).all()
