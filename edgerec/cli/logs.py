@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import typer
 
 from edgerec.errors import BundleError, ConfigError, DataError, need
 
@@ -17,7 +19,17 @@ if TYPE_CHECKING:
     from edgerec.config import Config
     from edgerec.runtime import Events, Recommender
 
-__all__ = ["PastLog", "Requests", "beside", "check_out", "key_values", "settings_of", "write_table"]
+__all__ = [
+    "PastLog",
+    "Requests",
+    "attributes_of",
+    "beside",
+    "check_out",
+    "key_values",
+    "open_stage",
+    "settings_of",
+    "write_table",
+]
 
 
 @dataclass(frozen=True)
@@ -145,20 +157,75 @@ class Requests:
             attributes=_values(frame, rec, "user"),
         )
 
-    def each(self, past: PastLog | None) -> Iterator[dict[str, Any]]:
-        """The arguments of `Recommender.rank` or `rate` by row; the past ends before the row's time."""
+    def each(self, past: PastLog | None, users: Mapping[str, Mapping[str, object]]) -> Iterator[dict[str, Any]]:
+        """The arguments of `Recommender.rank` or `rate` by row; the past ends before the row's time.
+
+        `users`: see `attributes_of`; a row's own columns go before.
+        """
         from edgerec.runtime import Events
 
         none = Events(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
         rows = zip(self.user, self.time_ms, self.context, self.attributes, strict=True)
         for user, time_ms, context, own in rows:
-            known = past.attributes.get(user or "", {}) if past else {}
             history = past.of(user, time_ms) if past else none
-            yield {"now": time_ms, "context": context, "user": {**known, **own}, "history": history}
+            yield {"now": time_ms, "context": context, "user": {**users.get(user or "", {}), **own}, "history": history}
 
 
-def settings_of(rec: Recommender) -> Config:
-    """The settings that the bundle was built with.
+def open_stage(bundle: Path, stage: str | None, run_dir: Path | None) -> Recommender:
+    """Open a bundle; with `stage` its lists and scores are those of the models of an earlier stage of its run.
+
+    Args:
+        run_dir: of the run; the folder that holds the bundle by default.
+    Raises:
+        BundleError, ConfigError, DataError: the bundle, the stage or the run cannot be used.
+    """
+    from edgerec.progress import progress_for
+    from edgerec.runtime import Recommender
+
+    if stage is None and run_dir is not None:
+        raise ConfigError("--run-dir is where --stage finds its models; give both or none")
+    rec = Recommender.open(bundle)
+    if stage is not None:
+        need("torch", "train", "--stage")
+        from edgerec.evaluation.torch_engine import TorchEngine
+
+        run = run_dir or rec.bundle.folder.parent
+        rec.score_by(TorchEngine.open(stage, settings_of(rec, whole=True), run, rec, progress_for()))
+    return rec
+
+
+def attributes_of(rec: Recommender, past: PastLog | None, log: Path) -> Mapping[str, Mapping[str, object]]:
+    """The bundle's user columns by user: from the settings' own table of users, or from the log where there is none.
+
+    Args:
+        log: what was read; the table is looked for beside it, as the settings place it, and then beside the bundle.
+    """
+    config = settings_of(rec)
+    users = config.data.users
+    if users.path is None or not _columns(rec, "user"):
+        return past.attributes if past else {}
+    from edgerec.data.tables import attributes_from_file
+
+    table = _placed_beside(users.path, log, config.data.interactions, rec.bundle.folder.parent)
+    if table is None:
+        typer.echo(f"{users.path} is not beside {log}: users have no attributes but those in its columns", err=True)
+        return {}
+    frame, _ = attributes_from_file(table, users.path, users, users.id or config.data.user, "data.users")
+    frame = frame.rename({name: name.removeprefix("raw.") for name in frame.columns})
+    return dict(zip(frame["id"], _values(frame, rec, "user"), strict=True))
+
+
+def _placed_beside(path: str, log: Path, interactions: str, run: Path) -> str | None:
+    """Where `path` of the settings is, if `log` is a file beside or in place of their `interactions`."""
+    depth = len(Path(interactions).parts)
+    log = log.absolute()
+    folders = [log.parents[min(depth, len(log.parents)) - 1], log.parent, run]
+    found = (str(folder / path) for folder in folders)
+    return next((place for place in found if glob.glob(place)), None)
+
+
+def settings_of(rec: Recommender, whole: bool = False) -> Config:
+    """The settings that the bundle was built with; without `whole` only those of its data and tasks.
 
     Raises:
         BundleError: the bundle does not hold them, so no log can be read.
@@ -170,7 +237,8 @@ def settings_of(rec: Recommender) -> Config:
 
     settings = rec.bundle.manifest.settings
     try:
-        return Config.of({key: settings[key] for key in ("name", "data", "task")}, source="manifest.json: settings")
+        keys = tuple(settings) if whole else ("name", "data", "task")
+        return Config.of({key: settings[key] for key in keys}, source="manifest.json: settings")
     except (KeyError, ConfigError) as error:
         raise BundleError(f"{rec.bundle.folder}: cannot read logs, its settings are not usable ({error})") from error
 

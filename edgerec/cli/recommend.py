@@ -16,13 +16,29 @@ if TYPE_CHECKING:
 
     from edgerec.runtime import Events, Ranked, Recommendation, Recommendations, Recommender
 
-__all__ = ["BundleArgument", "ForceOption", "WeightsOption", "print_items", "recommend", "weights_of"]
+__all__ = [
+    "BundleArgument",
+    "ForceOption",
+    "StageOption",
+    "StageRunDirOption",
+    "WeightsOption",
+    "print_items",
+    "recommend",
+    "weights_of",
+]
 
 BundleArgument = Annotated[Path, typer.Argument(help="Folder of the bundle.")]
 WeightsOption = Annotated[
     str | None, typer.Option(help="What each task counts, such as next=1,new=0.5; the bundle's defaults if left out.")
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing OUT.")]
+StageOption = Annotated[
+    str | None,
+    typer.Option(help="teacher, student or pruned: ask the models that the bundle was made from, in place of it."),
+]
+StageRunDirOption = Annotated[
+    Path | None, typer.Option("--run-dir", help="The run of --stage; the folder that holds the bundle by default.")
+]
 _SAID = {"again": "had before", "popular": "popular now"}
 
 
@@ -43,12 +59,13 @@ def recommend(
         Path | None, typer.Option(help="Many requests: a file with the log's user and time columns.")
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Parquet file for --users.")] = None,
+    stage: StageOption = None,
+    run_dir: StageRunDirOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Recommend items from a bundle: to one user as a table, or to many into a file."""
-    from edgerec.cli.logs import check_out, key_values
-    from edgerec.runtime import Recommender
+    from edgerec.cli.logs import check_out, key_values, open_stage
 
     if (users is None) != (out is None):
         raise ConfigError("--users FILE and --out OUT.parquet go together")
@@ -58,10 +75,12 @@ def recommend(
         raise ConfigError("--history-items is for one unnamed user; leave out --user and --users")
     if users is not None and (context or explain or as_json):
         raise ConfigError("--users takes the context from its file and writes Parquet: no --context, --explain, --json")
+    if stage is not None and (explain or users is None):
+        raise ConfigError("--stage is for many requests: it needs --users FILE")
     if out is not None:
         check_out(out, force)
     request: dict[str, Any] = {"weights": weights_of(weights), "where": where, "exclude": _split(exclude)}
-    with Recommender.open(bundle) as rec:
+    with open_stage(bundle, stage, run_dir) as rec:
         if users is not None and out is not None:
             _recommend_many(rec, k, users, history, out, request)
             return
@@ -144,13 +163,13 @@ def _typed(rec: Recommender, context: dict[str, str]) -> dict[str, object]:
 
 def _user_of(rec: Recommender, user: str, history: Path) -> dict[str, Any]:
     """A user's past and attributes, asked as of the log's last event."""
-    from edgerec.cli.logs import PastLog
+    from edgerec.cli.logs import PastLog, attributes_of
 
     past = PastLog.read(history, rec)
     if user not in past.slices:
         example = ", ".join(list(past.slices)[:3])
         raise ConfigError(f"--user {user!r}: not in {history}; its users are such as {example}")
-    return {"history": past.of(user), "user": past.attributes.get(user, {}), "now": past.end_ms}
+    return {"history": past.of(user), "user": attributes_of(rec, past, history).get(user, {}), "now": past.end_ms}
 
 
 def _just_now(rec: Recommender, items: list[str]) -> Events:
@@ -169,14 +188,15 @@ def _just_now(rec: Recommender, items: list[str]) -> Events:
 def _recommend_many(
     rec: Recommender, k: int, users: Path, history: Path | None, out: Path, request: dict[str, Any]
 ) -> None:
-    from edgerec.cli.logs import PastLog, Requests, write_table
+    from edgerec.cli.logs import PastLog, Requests, attributes_of, write_table
     from edgerec.progress import progress_for
 
     requests = Requests.read(users, rec)
     past = PastLog.read(history, rec) if history is not None else None
+    known = attributes_of(rec, past, history or users)
     ranked = []
     with progress_for().track(len(requests.user), "recommend") as track:
-        for row in requests.each(past):
+        for row in requests.each(past, known):
             ranked.append(rec.rank(k, **request, **row))
             track.advance()
     write_table(_long(requests.frame, ranked, rec), out)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgerec.cli.recommend import BundleArgument, ForceOption, WeightsOption, weights_of
+from edgerec.cli.recommend import BundleArgument, ForceOption, StageOption, StageRunDirOption, WeightsOption, weights_of
 
 __all__ = ["score"]
 
@@ -18,17 +18,19 @@ def score(
     out: Annotated[Path, typer.Option("-o", "--out", help="Parquet file: the rows with a probability per task.")],
     history: Annotated[Path | None, typer.Option(help="Log with the past; cut before each row's time.")] = None,
     weights: WeightsOption = None,
+    stage: StageOption = None,
+    run_dir: StageRunDirOption = None,
     force: ForceOption = False,
 ) -> None:
     """Give each row of a file a probability per task, so that anyone can judge a bundle with their own metric."""
-    from edgerec.cli.logs import PastLog, Requests, beside, check_out, write_table
+    from edgerec.cli.logs import PastLog, Requests, attributes_of, beside, check_out, open_stage, write_table
     from edgerec.progress import progress_for
-    from edgerec.runtime import Recommender
 
     check_out(out, force)
-    with Recommender.open(bundle) as rec:
+    with open_stage(bundle, stage, run_dir) as rec:
         requests = Requests.read(rows, rec, with_item=True)
         past = PastLog.read(history, rec) if history is not None else None
+        users = attributes_of(rec, past, history or rows)
         import numpy as np
         import polars as pl
 
@@ -36,7 +38,7 @@ def score(
         items = [None if item is None else rec.index_of(item) for item in requests.item or []]
         scored: dict[str, list[Any]] = {name: [] for name in ("utility", *(f"p.{task}" for task in rec.tasks))}
         with progress_for().track(len(items), "score") as track:
-            for index, request in zip(items, requests.each(past), strict=True):
+            for index, request in zip(items, requests.each(past, users), strict=True):
                 values: list[float] | list[None] = [None] * len(scored)
                 if index is not None:
                     found = rec.rate(np.array([index], np.int64), weights=wanted, **request)

@@ -19,11 +19,9 @@ from edgerec.progress import Progress
 from edgerec.runtime import Events, Recommender
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Float, Int
-from edgerec.training.checkpoint import load_student
 from edgerec.training.examples import Ragged, visit_rows
 from edgerec.training.load import LearningData, load_learning_data
-from edgerec.training.scoring import RELATED_K, Scores, TorchModel
-from edgerec.training.teacher import load_teachers
+from edgerec.training.scoring import RELATED_K, STAGES, Scores, TorchModel, TorchScorer
 
 
 @dataclass(frozen=True)
@@ -96,9 +94,8 @@ def _cases(data: LearningData) -> Cases:
 def _stages(
     config: Config, run_dir: Path, data: LearningData, cases: Cases, recommender: Recommender, progress: Progress
 ) -> Iterator[tuple[str, Judged]]:
-    yield "teacher", TorchModel(load_teachers(config, run_dir, data), data, cases)
-    for name in ("student", "pruned"):
-        yield name, TorchModel([load_student(run_dir / name, data.shape, data.features).eval()], data, cases)
+    for name in STAGES:
+        yield name, TorchModel(TorchScorer.load(name, config, run_dir, data), data, cases)
     yield "int8", RuntimeModel(recommender, data, cases, progress)
 
 

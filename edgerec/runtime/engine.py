@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,19 @@ class Ranked:
     history: Int
 
 
+class Scoring(Protocol):
+    """What scores the requests of a `Recommender`: the bundle's `Engine`, or a stand-in for it."""
+
+    def recommend(self, request: Encoded, weights: Float, exclude: Int, k: int) -> Ranked:
+        """The k items of highest utility; `weights` (T,), `exclude` item indices, 1 <= k <= n_items."""
+
+    def score(self, request: Encoded, weights: Float, candidates: Int) -> Ranked:
+        """The given items, in their order."""
+
+    def similar(self, item: int, exclude: Int, k: int) -> tuple[Int, Float]:
+        """The k items that most often share a session with `item`: indices and probabilities."""
+
+
 class Engine:
     """Runs recommend.onnx, score.onnx and similar.onnx; thread-safe."""
 
@@ -69,13 +82,13 @@ class Engine:
         return self._load("similar.onnx")
 
     def recommend(self, request: Encoded, weights: Float, exclude: Int, k: int) -> Ranked:
-        """The k items of highest utility; `weights` (T,), `exclude` item indices, 1 <= k <= n_items."""
+        """See `Scoring`."""
         feed = {**vars(request), "task_weights": weights, "exclude": exclude, "k": np.array(k, np.int64)}
         item, utility, probability, reason = self._recommend.run(feed)
         return Ranked(item, utility, probability, reason, request.history)
 
     def score(self, request: Encoded, weights: Float, candidates: Int) -> Ranked:
-        """The given items, in their order."""
+        """See `Scoring`."""
         with self._lock:
             graph = self._score
         feed = {**vars(request), "task_weights": weights, "candidates": candidates}
@@ -83,7 +96,7 @@ class Engine:
         return Ranked(candidates, utility, probability, reason, request.history)
 
     def similar(self, item: int, exclude: Int, k: int) -> tuple[Int, Float]:
-        """The k items that most often share a session with `item`: indices and probabilities.
+        """See `Scoring`.
 
         Raises:
             BundleError: the bundle was built without a "related" task.

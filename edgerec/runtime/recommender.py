@@ -21,7 +21,7 @@ import numpy.typing as npt
 from edgerec.bundle import Bundle, Catalog
 from edgerec.errors import BundleError, ConfigError, DataError
 from edgerec.runtime.conformance import check_conformance
-from edgerec.runtime.engine import Engine, Float, Int, Ranked
+from edgerec.runtime.engine import Engine, Float, Int, Ranked, Scoring
 from edgerec.runtime.results import Reason, Recommendation, Recommendations
 from edgerec.runtime.store import NO_KIND, Events, EventStore, kind_mask
 from edgerec.tasks import Encoded, RequestEncoder, UserPast
@@ -67,6 +67,7 @@ class Recommender:
         """Use `open`, which verifies the bundle first."""
         self.encoder = _read_encoder(bundle)
         self._engine = Engine(bundle)
+        self._scoring: Scoring = self._engine
         self._catalog = Catalog(bundle.path("catalog.sqlite"))
         self._store = EventStore(Path(store) if store is not None else None)
         self.bundle = bundle
@@ -150,7 +151,7 @@ class Recommender:
         past = self._user_past(request.get("history"))
         if not may_repeat:
             left_out = np.concatenate([left_out, past.items])
-        ranked = self._engine.recommend(self._arrays(past, request), weights, left_out, min(k, self._n_items))
+        ranked = self._scoring.recommend(self._arrays(past, request), weights, left_out, min(k, self._n_items))
         if ranked.utility[-1] != -np.inf:
             return ranked
         keep = ranked.utility != -np.inf
@@ -188,7 +189,7 @@ class Recommender:
             raise ConfigError(f"candidates must be item indices from 0 to {self._n_items - 1}")
         past = self._user_past(request.get("history"))
         weights, _ = self._weights(request.get("weights"))
-        return self._engine.score(self._arrays(past, request), weights, candidates)
+        return self._scoring.score(self._arrays(past, request), weights, candidates)
 
     def similar(
         self, item: str, k: int = 10, *, where: str | None = None, exclude: Collection[str] = ()
@@ -217,7 +218,7 @@ class Recommender:
         Raises:
             ConfigError: see `similar`.
         """
-        found, score = self._engine.similar(item, self._left_out(where, exclude), min(k, self._n_items))
+        found, score = self._scoring.similar(item, self._left_out(where, exclude), min(k, self._n_items))
         keep = (score != -np.inf) & (found != item)
         return found[keep], score[keep]
 
@@ -256,6 +257,10 @@ class Recommender:
             BundleError: this machine computes something else than the one that built the bundle.
         """
         return check_conformance(self.bundle, self._engine)
+
+    def score_by(self, scoring: Scoring) -> None:
+        """Let something else than the bundle's graphs score: the models that the bundle was made from, to compare."""
+        self._scoring = scoring
 
     def index_of(self, item: str) -> int | None:
         """The index of an item id, None if the catalogue does not hold it."""

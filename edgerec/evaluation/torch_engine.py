@@ -1,0 +1,117 @@
+"""The stages before the bundle, asked like the bundle: the engine of a `Recommender` that runs torch models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgerec.config import Config
+from edgerec.errors import ConfigError
+from edgerec.models.inputs import RequestBatch
+from edgerec.progress import Progress
+from edgerec.runtime import Ranked, Recommender
+from edgerec.tasks import Encoded
+from edgerec.tasks.history import Float, Int
+from edgerec.training.load import load_learning_data
+from edgerec.training.scoring import STAGES, Scores, TorchScorer
+
+
+class TorchEngine:
+    """Scores requests of the runtime by the models of a stage. It gives no reasons: `Ranked.reason` is zero."""
+
+    def __init__(self, scorer: TorchScorer) -> None:
+        self.scorer = scorer
+        kinds = np.array([t.kind for t in scorer.tasks])
+        self._ranks = kinds == "retrieval"
+        self._new = [i for i, t in enumerate(scorer.tasks) if t.kind == "retrieval" and t.repeats == "exclude"]
+
+    @classmethod
+    def open(
+        cls, stage: str, config: Config, run_dir: Path, recommender: Recommender, progress: Progress
+    ) -> TorchEngine:
+        """The engine of a stage, for the bundle that was built from it.
+
+        Raises:
+            ConfigError: no such stage, or the bundle is not of this run.
+            DataError: the stage has not been run.
+        """
+        if stage not in STAGES:
+            raise ConfigError(f"--stage {stage}: no such stage; one of {', '.join(STAGES)}")
+        data = load_learning_data(config, run_dir, config.evaluation.part, progress)
+        if data.encoder != recommender.encoder or data.n_items != recommender.bundle.manifest.n_items:
+            raise ConfigError(
+                f"{recommender.bundle.folder}: was not built from the run in {run_dir}; name it by --run-dir"
+            )
+        return cls(TorchScorer.load(stage, config, run_dir, data))
+
+    def recommend(self, request: Encoded, weights: Float, exclude: Int, k: int) -> Ranked:
+        """See `edgerec.runtime.engine.Engine`."""
+        shares = self._shares(request)
+        utility = weights[self._ranks] @ shares
+        counts = ~self._ranks & (weights != 0)
+        if counts.any():
+            utility = utility + self._rows(request, np.arange(self.scorer.n_items))[:, counts] @ weights[counts]
+        utility[exclude] = -np.inf
+        best = np.argsort(-utility, kind="stable")[:k]
+        return self._ranked(request, best, utility[best], self._probability(request, shares, best))
+
+    def score(self, request: Encoded, weights: Float, candidates: Int) -> Ranked:
+        """See `edgerec.runtime.engine.Engine`."""
+        probability = self._probability(request, self._shares(request), candidates)
+        return self._ranked(request, candidates, probability @ weights, probability)
+
+    def similar(self, item: int, exclude: Int, k: int) -> tuple[Int, Float]:
+        """See `edgerec.runtime.engine.Engine`."""
+        scores = self.scorer.related(torch.tensor([item]))[0]
+        share = np.exp(scores - np.logaddexp.reduce(scores)).astype(np.float32)
+        share[[item, *exclude]] = -np.inf
+        best = np.argsort(-share, kind="stable")[:k]
+        return best, share[best]
+
+    def _ranked(self, request: Encoded, item: Int, utility: Scores, probability: Scores) -> Ranked:
+        reason = np.zeros((len(item), len(request.history)), np.float32)
+        return Ranked(item, utility.astype(np.float32), probability.astype(np.float32), reason, request.history)
+
+    def _shares(self, request: Encoded) -> Scores:
+        """Probability to be the next item, (retrieval tasks, N); a task without repeats leaves the past out."""
+        if not self._ranks.any():
+            return np.zeros((0, self.scorer.n_items), np.float32)
+        log = self.scorer.log_shares(_batch(request, 1))[0]
+        for task in self._new:
+            log[task, request.history] = -np.inf
+        log = log[self._ranks]
+        shares: Scores = np.exp(log - np.logaddexp.reduce(log, axis=1, keepdims=True))
+        return shares
+
+    def _rows(self, request: Encoded, items: Int) -> Scores:
+        return self.scorer.rows(_batch(request, len(items)), torch.from_numpy(items))
+
+    def _probability(self, request: Encoded, shares: Scores, items: Int) -> Scores:
+        """All tasks of some items, (n, T)."""
+        found = np.zeros((len(items), len(self._ranks)), np.float32)
+        found[:, self._ranks] = shares[:, items].T
+        if not self._ranks.all() and len(items):
+            found[:, ~self._ranks] = self._rows(request, items)[:, ~self._ranks]
+        return found
+
+
+def _batch(request: Encoded, n: int) -> RequestBatch:
+    """The same request n times; one absent item stands for an empty history."""
+    empty = not len(request.history)
+
+    def rows(values: np.ndarray, padded: bool = True) -> torch.Tensor:
+        values = np.zeros(1, values.dtype) if empty and padded else values
+        return torch.from_numpy(values).expand(n, -1)
+
+    return RequestBatch(
+        item=rows(request.history),
+        kind=rows(request.history_kind),
+        count=rows(request.history_count),
+        age_h=rows(request.history_age_h),
+        interval_h=rows(request.history_interval_h),
+        present=torch.full((n, max(len(request.history), 1)), not empty),
+        categorical=rows(request.context_categorical, False),
+        numeric=rows(request.context_numeric, False),
+    )
