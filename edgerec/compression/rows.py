@@ -11,8 +11,8 @@ LEVELS = 127
 def quantize_rows(table: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Quantize an embedding table to INT8, symmetric, one scale per row.
 
-    ``codes * scales[:, None]`` gives the table back to within ``scales / 2`` per entry; an all-zero row gets scale 1,
-    so it stays exactly zero.
+    ``codes * scales[:, None]`` gives the table back to within ``scales / 2`` per entry; an all-zero row, or one too
+    small for a scale, gets scale 1 and is exactly zero.
     Args:
         table: float32, shape (n_items, dim).
     Returns:
@@ -29,6 +29,7 @@ def quantize_rows(table: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8],
     if table.ndim != 2 or not np.isfinite(table).all():
         raise ValueError(f"an embedding table must be 2-D and finite, got shape {table.shape}")
     largest = np.abs(table).max(axis=1, initial=0)
-    scales = np.where(largest > 0, largest / LEVELS, 1).astype(np.float32)
+    scales = (largest / LEVELS).astype(np.float32)
+    scales[scales == 0] = 1
     codes = np.clip(np.rint(table / scales[:, None]), -LEVELS, LEVELS).astype(np.int8)
     return codes, scales
