@@ -1,0 +1,116 @@
+"""Structured pruning: dead units go without a trace, sizes shrink as asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from edgerec.compression import pruning
+from edgerec.compression.pruning import choose, importances, shrink
+from edgerec.models.student import Student, StudentSizes
+from edgerec.training.batches import BatchSettings, JointBatches
+from edgerec.training.loop import JointTraining, LoopSettings
+
+HIDDEN = ("inner", "context", "pooling", "repeat", "head")
+
+
+def student(data):
+    torch.manual_seed(0)
+    model = Student(data.shape, data.features, 5, StudentSizes.of(8, 16, 2)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.3)
+    return model
+
+
+def outputs(model, data):
+    requests = data.held.visits.requests
+    with torch.no_grad():
+        items = model.encode_items(torch.from_numpy(data.statistics.values[-1]))
+        catalog = model.score_catalog(requests.batch(np.arange(10)), items)
+        return torch.cat([catalog.flatten(), model.score_related(torch.arange(40), items).flatten()])
+
+
+def kill(model, width, units):
+    """Zero every weight into or out of these units, as the axes of a cut to the other units show them."""
+    size = getattr(model.sizes, width)
+    stay = torch.tensor([u for u in range(size) if u not in units])
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            for axis, kept in pruning._axes(name, model, {width: stay}):
+                gone = torch.ones(parameter.shape[axis], dtype=torch.bool)
+                gone[kept] = False
+                parameter.index_fill_(axis, gone.nonzero().flatten(), 0.0)
+
+
+def measured(model, data):
+    module = JointTraining(model, data.tasks, LoopSettings(1, 1e-3, 0.1, None), 1, data.fit.n_seen)
+    batches = JointBatches(data.fit, BatchSettings(64, 256, 1_000, 0.0, 0), seed=0)
+    return importances(module, batches)
+
+
+@pytest.mark.parametrize("width", [*HIDDEN, "dim"])
+def test_units_that_do_nothing_have_no_importance_and_are_cut_without_a_trace(tiny_data, width):
+    model = student(tiny_data)
+    kill(model, width, {1, 5})
+    before = outputs(model, tiny_data)
+
+    importance = measured(model, tiny_data)[width]
+    assert (importance[[1, 5]] == 0).all()
+    assert (importance > 0).sum() > len(importance) / 2
+
+    size = len(importance)
+    importance[[u for u in range(size) if u not in (1, 5)]] += 1e-6  # a ReLU of another may be silent by chance
+    cut = choose(model, {width: importance}, hidden=2.5 / size, dim=2.5 / size)
+    assert cut[width].tolist() == [u for u in range(size) if u not in (1, 5)]
+    small = shrink(model, cut, tiny_data, 0.0).eval()
+    assert getattr(small.sizes, width) == size - 2
+    assert torch.allclose(outputs(small, tiny_data), before, atol=1e-4)
+
+
+def test_living_units_leave_a_trace(tiny_data):
+    model = student(tiny_data)
+    small = shrink(model, {"head": torch.arange(15)}, tiny_data, 0.0).eval()
+
+    assert not torch.allclose(outputs(small, tiny_data), outputs(model, tiny_data), atol=1e-2)
+
+
+def test_all_widths_shrink_by_the_shares_that_were_asked_for(tiny_data):
+    model = student(tiny_data)
+    cut = choose(model, measured(model, tiny_data), hidden=0.25, dim=0.5)
+    small = shrink(model, cut, tiny_data, 0.0).eval()
+
+    s = small.sizes
+    assert (s.inner, s.context, s.pooling, s.head, s.repeat, s.dim) == (12, 12, 12, 12, 6, 4)
+    assert (s.heads, s.item) == (2, 16)
+    assert torch.isfinite(outputs(small, tiny_data)).all()
+    assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in model.parameters())
+
+
+def test_a_share_of_nothing_cuts_nothing(tiny_data):
+    model = student(tiny_data)
+    cut = choose(model, measured(model, tiny_data), hidden=0.0, dim=0.0)
+
+    assert cut == {}
+    assert torch.equal(outputs(shrink(model, cut, tiny_data, 0.0).eval(), tiny_data), outputs(model, tiny_data))
+
+
+def test_the_least_important_units_go_and_the_others_keep_their_order(tiny_data):
+    cut = choose(student(tiny_data), {"head": torch.tensor([5.0, 0.1, 4.0, 0.2])}, hidden=0.5, dim=0.0)
+
+    assert cut["head"].tolist() == [0, 2]
+
+
+def test_every_parameter_that_grows_with_a_width_is_listed(tiny_data):
+    """Or a new layer would be left at its old size."""
+    sizes = StudentSizes(dim=8, heads=2, inner=16, context=16, pooling=16, repeat=8, head=16, item=16)
+    small = StudentSizes(dim=6, heads=2, inner=11, context=13, pooling=9, repeat=5, head=7, item=16)
+    shapes = [
+        {n: p.shape for n, p in Student(tiny_data.shape, tiny_data.features, 5, s).named_parameters()}
+        for s in (sizes, small)
+    ]
+
+    changed = {n for n, shape in shapes[0].items() if shapes[1][n] != shape}
+    with_text = {"items.from_text.weight"}
+    assert changed == set(pruning._WIDTHS) - with_text
