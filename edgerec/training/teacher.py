@@ -145,7 +145,9 @@ def work_folder(run_dir: Path, stage: str, config: Config, sections: Sequence[st
 def _choose_epochs(config: Config, data: LearningData, work: Path, progress: Progress) -> None:
     batches = batch_settings(config, data)
     model = build_teacher(config, data)
-    train_batches = JointBatches(data.fit, batches, config.seed)
+    # As many users as a fold model will learn from: more data would choose another number of epochs.
+    users = fold_of(np.arange(len(data.fit_log.offsets) - 1), config.teacher.folds) != 0
+    train_batches = JointBatches(data.fit, batches, config.seed, users=users)
     held = JointBatches(data.held, batches, config.seed, train=False)
     result = fit(model, data.tasks, train_batches, held, _loop(config), work / "choose", progress, "teacher on valid")
     write_json(work / "chosen.json", {"epochs": result.epochs, "valid": result.valid})
