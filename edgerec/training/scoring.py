@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from edgerec.evaluation.metrics import MAX_RANK
 from edgerec.models.inputs import RequestBatch
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
-from edgerec.training.checkpoint import load_student
+from edgerec.training.checkpoint import load_student, read_json
 from edgerec.training.load import LearningData
 from edgerec.training.loop import Scorer
 from edgerec.training.losses import chain_log_probabilities
@@ -39,8 +39,15 @@ Scores = npt.NDArray[np.floating[Any]]
 class TorchScorer:
     """One model, or the mean of several models' log-probabilities, over the catalogue as it is after the fit rows."""
 
-    def __init__(self, models: Sequence[Scorer], data: LearningData) -> None:
+    def __init__(
+        self,
+        models: Sequence[Scorer],
+        data: LearningData,
+        expectations: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
+        """`expectations`: of regression tasks, as in a student's model.json; None takes the median instead."""
         self.models, self.scales, self.n_items = models, data.scales, data.n_items
+        self.expectations = expectations or {}
         self.tasks = scored_tasks(data.tasks)
         statistics = torch.from_numpy(data.statistics.values[-1])
         with torch.inference_mode():
@@ -55,7 +62,8 @@ class TorchScorer:
         """
         if stage == "teacher":
             return cls(load_teachers(config, run_dir, data), data)
-        return cls([load_student(run_dir / stage, data.shape, data.features).eval()], data)
+        student = load_student(run_dir / stage, data.shape, data.features).eval()
+        return cls([student], data, read_json(run_dir / stage / "model.json")["expectations"])
 
     def log_shares(self, batch: RequestBatch) -> Scores:
         """Log-probability of every item to be the next one, (B, T, N); of retrieval tasks, others mean nothing."""
@@ -72,6 +80,9 @@ class TorchScorer:
         for i, task in enumerate(self.tasks):
             if task.kind == "binary":
                 scores[:, i] = np.exp(np.minimum(scores[:, i], 0))
+            elif task.name in self.expectations:
+                e = self.expectations[task.name]
+                scores[:, i] = np.minimum(np.exp(scores[:, i] * e["slope"] + e["offset"]), e["cap"])
             elif task.kind == "regression":
                 scale = self.scales[task.name]
                 scores[:, i] = np.expm1(np.clip(scores[:, i] * scale.std + scale.mean, -20, 40))
