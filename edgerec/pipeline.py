@@ -201,7 +201,8 @@ def _key(stage: Stage, config: Config, run_dir: Path) -> str:
         "inputs": {name: (_read_stamp(stage_named(name), run_dir) or {}).get("output") for name in stage.after},
     }
     if stage.name == "prepare":
-        depends["files"] = {path: _hash_file(Path(path)) for path in _source_files(config)}
+        home = config.resolve(".")  # the same log is the same, from wherever the command is given
+        depends["files"] = {os.path.relpath(path, home): _hash_file(Path(path)) for path in _source_files(config)}
     if "device" in stage.settings:
         depends["device"] = load_profile(config.device).to_json()
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()

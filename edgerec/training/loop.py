@@ -19,7 +19,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from edgerec.errors import EdgerecError
+from edgerec.errors import DataError, EdgerecError
 from edgerec.models.inputs import Items, RequestBatch
 from edgerec.progress import Progress
 from edgerec.tasks import Task, scored_tasks
@@ -228,8 +228,17 @@ def fit(
 
     Returns:
         The epochs that the weights were trained for and the validation losses there.
+    Raises:
+        DataError: `train` is empty.
+        EdgerecError: a loss is not a number.
     """
-    module = JointTraining(model, tasks, settings, train.steps(), train.examples.n_seen)
+    steps = train.steps()
+    if not steps:
+        raise DataError(
+            f"{title}: no visit and no row to learn from; the log has too few users for the [teacher] folds, or no row "
+            "that counts for a task"
+        )
+    module = JointTraining(model, tasks, settings, steps, train.examples.n_seen)
     epochs = _Epochs(train, progress, title, settings)
     keep = ModelCheckpoint(
         folder,
