@@ -48,3 +48,24 @@ def tiny_data(tiny_config: Config, tiny_run: Path) -> LearningData:
     from edgerec.training.load import load_learning_data
 
     return load_learning_data(tiny_config, tiny_run, "test", Silent())
+
+
+@pytest.fixture(scope="session")
+def tiny_chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tiny log, its edgerec.toml, and the whole chain run by `edgerec run` in ``run/``.
+
+    Tests must leave it as it is, or copy it.
+    """
+    from typer.testing import CliRunner
+
+    from edgerec.cli.main import app
+    from tests import tiny
+
+    folder = tmp_path_factory.mktemp("tiny-chain")
+    tiny.write(folder)
+    (folder / "edgerec.toml").write_text(tiny.toml(tiny.settings()))
+    arguments = ["run", "-c", str(folder / "edgerec.toml"), "--run-dir", str(folder / "run")]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    (folder / "screen.txt").write_text(result.stdout)
+    return folder

@@ -7,6 +7,7 @@ camp first, and the favourite repeats. User and item i are of camp "ab"[i % 2].
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ TASKS: list[dict[str, Any]] = [
     {"name": "related", "kind": "related"},
 ]
 SMALL: dict[str, Any] = {
-    "teacher": {"dim": 8, "hidden": 16, "heads": 2, "experts": 2, "epochs": 1, "visits": 32, "rows": 256},
+    "teacher": {"dim": 8, "hidden": 16, "heads": 2, "experts": 2, "epochs": 1, "visits": 32, "rows": 256, "folds": 2},
     "student": {"dim": 8, "hidden": 16, "heads": 2, "max_history": 16},
     "distillation": {"epochs": 1},
     "pruning": {"epochs": 1},
@@ -94,6 +95,23 @@ def write(folder: Path, log: dict[str, list[Any]] | None = None) -> None:
     """Write log.csv."""
     folder.mkdir(parents=True, exist_ok=True)
     pl.DataFrame(log or rows()).write_csv(folder / "log.csv")
+
+
+def toml(values: dict[str, Any]) -> str:
+    """`settings` as a file."""
+
+    def inline(value: Any) -> str:
+        if isinstance(value, dict):
+            return "{ " + ", ".join(f"{k} = {inline(v)}" for k, v in value.items()) + " }"
+        return json.dumps(value)
+
+    lines = [f"{k} = {inline(v)}" for k, v in values.items() if not isinstance(v, (dict, list))]
+    for name, value in values.items():
+        if isinstance(value, (dict, list)):
+            for section in value if isinstance(value, list) else [value]:
+                lines += ["", f"[[{name}]]" if isinstance(value, list) else f"[{name}]"]
+                lines += [f"{k} = {inline(v)}" for k, v in section.items()]
+    return "\n".join(lines) + "\n"
 
 
 def config(folder: Path, tasks: list[dict[str, Any]] | None = None, **sections: Any) -> Config:
