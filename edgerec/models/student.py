@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -100,11 +101,13 @@ class Student(nn.Module):
         )
         return encoded
 
-    def score_catalog(self, batch: RequestBatch, items: Items) -> Tensor:
-        """Logits of every task and item, (B, T, N)."""
+    def score_catalog(self, batch: RequestBatch, items: Items, tasks: Sequence[int] | None = None) -> Tensor:
+        """Logits of every item for all tasks, or for the `tasks` that are asked for: (B, T, N)."""
         table, prior = items
         user, repeat, _ = self.encode_requests(batch, table)
-        return scatter_repeat(user @ table.T + prior[:, : self.tasks].T, repeat, batch)
+        wanted = list(range(self.tasks) if tasks is None else tasks)
+        logits = user[:, wanted] @ table.T + prior[:, wanted].T
+        return scatter_repeat(logits, repeat[:, :, wanted], batch)
 
     def score_rows(self, batch: RequestBatch, candidate: Tensor, items: Items) -> Tensor:
         """Logits of one candidate a request, (B, T); `candidate` int64 (B,)."""

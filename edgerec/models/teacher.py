@@ -90,11 +90,13 @@ class Teacher(nn.Module):
         user = user + self.mix(pooled).unflatten(1, (self.tasks, self.dim))
         return user, self.repeat(vectors, batch.kind, numbers, context), context
 
-    def score_catalog(self, batch: RequestBatch, items: Items) -> Tensor:
-        """Logits of every task and item, (B, T, N)."""
+    def score_catalog(self, batch: RequestBatch, items: Items, tasks: Sequence[int] | None = None) -> Tensor:
+        """Logits of every item for all tasks, or for the `tasks` that are asked for: (B, T, N)."""
         table, prior, _ = items
         user, repeat, _ = self._encode_requests(batch, table)
-        return scatter_repeat(user @ table.T + prior[:, : self.tasks].T, repeat, batch)
+        wanted = list(range(self.tasks) if tasks is None else tasks)
+        logits = user[:, wanted] @ table.T + prior[:, wanted].T
+        return scatter_repeat(logits, repeat[:, :, wanted], batch)
 
     def score_rows(self, batch: RequestBatch, candidate: Tensor, items: Items) -> Tensor:
         """Logits of one candidate a request, (B, T): the dot product plus the experts' view of the pair."""

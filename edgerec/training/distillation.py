@@ -184,7 +184,7 @@ def _label_visits(
     with torch.inference_mode():
         for teacher, members in _by_fold(teachers, visits.requests):
             for items, chosen in _same_moment(teacher, data, visits.requests, members):
-                logits = teacher.score_catalog(visits.requests.batch(chosen), items)[:, retrieval]
+                logits = teacher.score_catalog(visits.requests.batch(chosen), items, retrieval)
                 soft[chosen] = (logits - logits.mean(dim=2, keepdim=True)).to(torch.float16).numpy()
                 done.advance(len(chosen))
     soft.flush()

@@ -31,7 +31,7 @@ class Scorer(Protocol):
     """What the loop trains and the evaluation asks: teacher and student alike. Shapes as in `Student`."""
 
     def encode_items(self, statistics: Tensor) -> Items: ...
-    def score_catalog(self, batch: RequestBatch, items: Items) -> Tensor: ...
+    def score_catalog(self, batch: RequestBatch, items: Items, tasks: Sequence[int] | None = None) -> Tensor: ...
     def score_rows(self, batch: RequestBatch, candidate: Tensor, items: Items) -> Tensor: ...
     def score_related(self, query: Tensor, items: Items) -> Tensor: ...
 
@@ -83,11 +83,11 @@ class JointTraining(lightning.LightningModule):
 
     def _visits(self, batch: VisitBatch) -> dict[str, Tensor]:
         items = self.scorer.encode_items(batch.statistics)
-        logits = self.scorer.score_catalog(batch.requests, items)
+        logits = self.scorer.score_catalog(batch.requests, items, self.retrieval)
         found = {}
         for r, i in enumerate(self.retrieval):
             task = self.scored[i]
-            own = logits[:, i]
+            own = logits[:, r]
             soft = batch.soft[:, r] if batch.soft is not None else None
             if task.repeats == "exclude":
                 own = exclude_history(own, batch.requests)
