@@ -431,6 +431,11 @@ class Config(Settings):
             if task.kind == "related" and self.data.session is None:
                 raise _problem(f"[[task]] {task.name}: a related task needs sessions; set session in [data]")
             seen[task.name] = task.kind
+        if set(seen.values()) == {"related"}:
+            raise _problem(
+                "[[task]]: related tasks alone recommend nothing to a user; add one that does, such as "
+                'name = "next", kind = "retrieval"'
+            )
         if sum(kind == "binary" for kind in seen.values()) > MAX_BINARY_TASKS:
             raise _problem(f"[[task]]: expected at most {MAX_BINARY_TASKS} binary tasks, got more; leave some out")
         return self

@@ -51,6 +51,13 @@ def test_a_small_file_is_enough_and_defaults_fill_the_rest(tmp_path):
     assert config.resolve("log.csv") == str(tmp_path / "log.csv")
 
 
+def test_related_tasks_alone_are_refused_since_they_recommend_nothing_to_a_user():
+    settings = changed("data.session", "visit") | {"task": [{"name": "related", "kind": "related"}]}
+
+    with pytest.raises(ConfigError, match=r"\[\[task\]\]: related tasks alone recommend nothing to a user; add one"):
+        Config.of(settings)
+
+
 def test_tasks_keep_their_order_and_values():
     watch = Config.of(GOOD).tasks[3]
 

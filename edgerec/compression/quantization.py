@@ -21,7 +21,7 @@ from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph, 
 from edgerec.config import Config
 from edgerec.devices import load_profile
 from edgerec.progress import Progress
-from edgerec.tasks import Encoded
+from edgerec.tasks import Encoded, scored_tasks
 from edgerec.training.checkpoint import load_student, read_json
 from edgerec.training.load import LearningData, load_learning_data
 
@@ -102,8 +102,10 @@ def _manifest(config: Config, data: LearningData, tensors: list[dict[str, Any]],
 
 
 def _policy(config: Config) -> dict[str, Any]:
-    """Every task counts by its weight in the settings; amounts have their own unit, so they start at zero."""
-    weights = {t.name: 0.0 if t.kind == "regression" else t.weight for t in config.tasks if t.kind != "related"}
+    """Every task counts by its weight in the settings; amounts have their own unit, so beside others they count 0."""
+    scored = scored_tasks(config.tasks)
+    alone = all(t.kind == "regression" for t in scored)
+    weights = {t.name: t.weight if alone or t.kind != "regression" else 0.0 for t in scored}
     return {"weights": weights, "where": None}
 
 
