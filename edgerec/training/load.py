@@ -258,8 +258,10 @@ def _item_features(
     text = np.zeros((n, 0), np.float32)
     model = config.teacher.text_model or default_model()
     if dataset.meta.text and model:
-        everything = text_vectors(items["text"].fill_null("").to_list(), model, run_dir / "text", progress)
-        text = principal_components(everything, config.teacher.text_components)
+        # Texts of all items, whatever the part, so that they are encoded once.
+        texts = dataset.items()["text"].fill_null("").to_list()
+        everything = text_vectors(texts, model, run_dir / "text", progress)
+        text = principal_components(everything[:n], config.teacher.text_components)
     elif dataset.meta.text:
         progress.say('item texts are left out: no [teacher] text_model is set and the extra "edgerec[text]" is missing')
     return ItemFeatures(

@@ -35,8 +35,7 @@ def text_vectors(texts: Sequence[str], model: str, cache: Path, progress: Progre
     Raises:
         ConfigError: the model cannot be loaded.
     """
-    named = [Path(model).name, *texts]
-    key = hashlib.sha256(json.dumps(named).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([model, *texts]).encode()).hexdigest()[:16]
     kept = cache / f"{key}.npy"
     if kept.exists():
         found: Float = np.load(kept, allow_pickle=False)
