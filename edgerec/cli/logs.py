@@ -292,10 +292,12 @@ def check_out(out: Path, force: bool) -> None:
     """Refuse to overwrite a result, before any work.
 
     Raises:
-        ConfigError: `out` exists, or is not a Parquet file's name.
+        ConfigError: `out` exists, its folder does not, or it is not a Parquet file's name.
     """
     if out.suffix != ".parquet":
         raise ConfigError(f"--out {out}: expected a name that ends in .parquet")
+    if not out.absolute().parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.parent}; make it or name another")
     if out.exists() and not force:
         raise ConfigError(f"--out {out}: exists; add --force to replace it")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Annotated, Any
@@ -43,6 +44,13 @@ class _OneLineErrors(TyperGroup):
         except EdgerecError as error:
             typer.echo(" ".join(str(error).split("\n")), err=True)
             raise typer.Exit(1 if isinstance(error, QualityError) else 2) from error
+        except OSError as error:
+            # A full disk, a file where a folder should be, a folder that may not be written to. A closed pipe
+            # (`edgerec ... | head`) is no error.
+            if error.errno == errno.EPIPE or error.strerror is None:
+                raise
+            typer.echo(f"{error.filename or 'file system'}: {error.strerror}; name another place or free it", err=True)
+            raise typer.Exit(2) from error
         except KeyboardInterrupt as stop:
             typer.echo("\nstopped: the same command goes on from the last checkpoint", err=True)
             raise typer.Exit(130) from stop

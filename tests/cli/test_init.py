@@ -109,3 +109,10 @@ def test_prepare_shows_what_was_rejected():
 
     assert shown.exit_code == 0
     assert "rejected: missing user      1" in shown.stdout
+
+
+def test_an_amount_with_two_different_values_is_not_taken_for_a_label():
+    Path("log.csv").write_text("user,item,time,is_click,watched\nann,a,2024-05-01,1,3.5\nbob,b,2024-05-02,0,0\n")
+
+    assert edgerec("init", "log.csv").exit_code == 0
+    assert [task.name for task in Config.load("edgerec.toml").task if task.kind == "binary"] == ["click"]

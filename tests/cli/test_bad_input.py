@@ -1,0 +1,146 @@
+"""Wrong input to any command: one clear line, exit code 2, and no file is written or replaced."""
+
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from edgerec.cli.main import COMMANDS, app
+
+HEADER = "customer,product,when,is_click,is_like,watched,tab,country,age\n"
+LOG = HEADER + "ann,i5,2023-11-14 10:00:00,1,0,3.5,home,DE,31\nbob,i2,2023-11-14 11:00:00,0,0,0,search,FR,\n"
+SETTINGS = """name = "toy"
+[data]
+interactions = "FILE"
+user = "customer"
+item = "product"
+time = "when"
+[[task]]
+name = "next"
+kind = "retrieval"
+"""
+TIMES_NAN = LOG.replace("2023-11-14 10:00:00", "NaN")
+
+
+@pytest.fixture
+def folder(tmp_path, toy_bundle, monkeypatch):
+    """A working folder with a good bundle and log, and many bad ones."""
+    monkeypatch.chdir(tmp_path)
+    files = {
+        "log.csv": LOG,
+        "empty.csv": "",
+        "header.csv": HEADER,
+        "nan.csv": TIMES_NAN,
+        "nolabel.csv": "customer,product,when\nann,i1,2023-11-14 10:00:00\n",
+        "broken.parquet": "PAR1",
+        "file.txt": "mine",
+        "mine.toml": "mine",
+        "mine.parquet": "mine",
+        "broken.toml": "name = \n",
+        "good.toml": SETTINGS.replace("FILE", "log.csv"),
+        "gone.toml": SETTINGS.replace("FILE", "gone.csv"),
+        "empty.toml": SETTINGS.replace("FILE", "empty.csv"),
+        "column.toml": SETTINGS.replace("FILE", "log.csv").replace('"customer"', '"custmer"'),
+        "key.toml": SETTINGS.replace("FILE", "log.csv").replace("time =", "tme ="),
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    for name in ("flipped", "truncated", "beheaded", "escaping"):
+        shutil.copytree(toy_bundle, tmp_path / name)
+    weights = toy_bundle.joinpath("weights.bin").read_bytes()
+    (tmp_path / "flipped/weights.bin").write_bytes(bytes([weights[0] ^ 1]) + weights[1:])
+    (tmp_path / "truncated/weights.bin").write_bytes(weights[:-10])
+    (tmp_path / "beheaded/manifest.json").write_text("")
+    manifest = (toy_bundle / "manifest.json").read_text()
+    (tmp_path / "escaping/manifest.json").write_text(manifest.replace('"weights.bin":', '"../weights.bin":'))
+    return tmp_path
+
+
+BUNDLE_COMMANDS = ("recommend B", "similar B i1", "score B --rows log.csv -o out.parquet", "verify B", "inspect B")
+BUNDLES = {
+    "gone": "no bundle here",
+    "file.txt": "cannot be read",
+    "flipped": "weights.bin: damaged",
+    "truncated": "weights.bin: 166 bytes, expected 176",
+    "beheaded": "not valid JSON",
+    "escaping": "'../weights.bin' is not a plain file name",
+}
+SETTINGS_FILES = {
+    "none.toml": "no such file; write one with: edgerec init LOG",
+    "broken.toml": "is not valid TOML",
+    "key.toml": "did you mean 'time'",
+}
+OTHERS = {
+    "init gone.csv": "gone.csv: no such file",
+    "init empty.csv": "is empty; expected a header and rows",
+    "init header.csv": "has no rows; expected at least one",
+    "init file.txt": "expected a .csv",
+    "init broken.parquet": "cannot be read",
+    "init log.csv -o mine.toml": "overwrite it with --force",
+    "init log.csv --items gone.csv": "gone.csv: no such file",
+    "prepare -c gone.toml": "gone.csv: no such file",
+    "prepare -c empty.toml": "is empty; expected a header and rows",
+    "prepare -c column.toml": "no column 'custmer'; did you mean 'customer'?",
+    "prepare -c good.toml --run-dir file.txt": "file.txt",
+    "run -c gone.toml": "gone.csv: no such file",
+    "run -c good.toml --until shipping": "no such stage",
+    "demo music": "one of: retail, video",
+    "demo retail --run-dir file.txt": "file.txt: File exists",
+    "devices phone": "no device 'phone' (known: ",
+    "recommend bundle -k 0": "k must be at least 1, got 0",
+    "recommend bundle --weights next=nan": "next must be a finite number",
+    "recommend bundle --weights nxt=1": "no task 'nxt'",
+    "recommend bundle --where price<": "syntax error",
+    "recommend bundle --context age=old": "must be a number",
+    "recommend bundle --user ann": "--user needs --history",
+    "recommend bundle --user zoe --history log.csv": "its users are such as ann, bob",
+    "recommend bundle --user ann --history gone.csv": "gone.csv: no such file",
+    "recommend bundle --user ann --history empty.csv": "is empty",
+    "recommend bundle --user ann --history header.csv": "has no rows",
+    "recommend bundle --user ann --history nolabel.csv": "no column 'is_click'",
+    "recommend bundle --stage student": "it needs --users FILE",
+    "recommend bundle --users header.csv -o out.parquet": "has no row with a time",
+    "recommend bundle --users nan.csv -o out.parquet": "1 rows have no readable 'when', the first is row 0",
+    "recommend bundle --users log.csv -o out.csv": "ends in .parquet",
+    "recommend bundle --users log.csv -o mine.parquet": "add --force to replace it",
+    "recommend bundle --users log.csv -o none/out.parquet": "there is no folder none",
+    "score bundle --rows gone.csv -o out.parquet": "gone.csv: no such file",
+    "score bundle --rows empty.csv -o out.parquet": "is empty",
+    "score bundle --rows nan.csv -o out.parquet": "the first is row 0",
+    "score bundle --rows broken.parquet -o out.parquet": "cannot be read",
+    "score bundle --rows log.csv -o mine.parquet": "add --force to replace it",
+    "score bundle --rows log.csv -o out.parquet --stage student": "run: edgerec prepare",
+    "similar bundle i99": "no item 'i99' in the catalogue",
+    "similar bundle i1 -k 0": "k must be at least 1, got 0",
+}
+CASES = {
+    **{c.replace("B", b, 1): said for c in BUNDLE_COMMANDS for b, said in BUNDLES.items()},
+    **{
+        f"{c} -c {f}": said
+        for c in ("prepare", "train", "distill", "prune", "quantize", "evaluate", "run")
+        for f, said in SETTINGS_FILES.items()
+    },
+    **{
+        f"{c} -c good.toml": "not there or not finished; run: edgerec prepare"
+        for c in ("train", "distill", "prune", "quantize", "evaluate")
+    },
+    **OTHERS,
+}
+
+
+@pytest.mark.parametrize(("command", "said"), CASES.items(), ids=list(CASES))
+def test_wrong_input_is_one_line_and_changes_nothing(folder, command, said):
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    result = CliRunner().invoke(app, command.split(" "))
+    # Lines before the error tell how far a stage came.
+    lines = [line for line in result.stderr.splitlines() if not line.startswith(("== ", "   "))]
+
+    assert (result.exit_code, len(lines)) == (2, 1), result.output
+    assert said in lines[0]
+    assert "Traceback" not in result.output
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and "runs" not in path.parts}
+    assert after == before
+
+
+def test_every_command_is_refused_something_here():
+    assert {case.split(" ")[0] for case in CASES} == set(COMMANDS)
