@@ -316,7 +316,9 @@ class _Guesser:
         column = self.sample[name].drop_nulls()
         if column.dtype == pl.Boolean:
             return column.n_unique() == 2
-        return bool(column.dtype.is_numeric() and column.n_unique() == 2 and column.cast(pl.Float64).is_in([0.0, 1.0]).all())
+        return bool(
+            column.dtype.is_numeric() and column.n_unique() == 2 and column.cast(pl.Float64).is_in([0.0, 1.0]).all()
+        )
 
     def _is_number(self, name: str) -> bool:
         return self.sample[name].dtype.is_numeric() and self.sample[name].n_unique() > 2

@@ -1,0 +1,69 @@
+"""What README tells a stranger to type works."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from edgerec.cli.main import COMMANDS, app
+from tests import tiny
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+
+
+def lines(language):
+    code = "".join(code for found, code in BLOCKS if found == language)
+    return [line.split("  #")[0].strip() for line in code.splitlines() if line.strip()]
+
+
+def test_every_command_and_tool_that_is_named_exists():
+    assert set(re.findall(r"edgerec (\w+)", "\n".join(lines("sh")))) <= set(COMMANDS)
+    for tool in re.findall(r"tools/\w+", README):
+        assert (ROOT / tool).stat().st_mode & 0o100, tool
+    for link in re.findall(r"\]\((\S+?)\)", README):
+        assert (ROOT / link).exists(), link
+
+
+def test_every_file_that_is_installed_from_is_there():
+    installs = [line for line in lines("sh") if line.startswith("pip install")]
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+    assert installs == ["pip install .", 'pip install -c constraints.txt ".[train,text]"']
+    assert (ROOT / "constraints.txt").exists() and "\ntrain = [" in pyproject and "\ntext = [" in pyproject
+
+
+def test_the_lines_for_an_app_run(toy_bundle, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (code,) = (code for language, code in BLOCKS if language == "python")
+    exec(code.replace("runs/retail/bundle", str(toy_bundle)).replace("22423", "i3"), {})
+
+    assert len(capsys.readouterr().out.splitlines()) == 8
+    assert (tmp_path / "state.sqlite").exists()
+
+
+def test_the_way_of_a_log_of_ones_own_starts_as_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pl.DataFrame(tiny.rows()).write_csv("orders.csv")
+    init, run, *_ = (line.split()[1:] for line in lines("sh") if line.startswith("edgerec"))
+    assert (init, run) == (["init", "orders.csv"], ["run"])
+
+    for command in (init, [*run, "--until", "prepare"]):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.output
+    assert Path("runs/orders/dataset/rejected.parquet").exists()
+
+
+@pytest.mark.slow
+def test_bench_prints_the_figures_by_the_names_in_readme(toy_bundle):
+    done = subprocess.run([ROOT / "tools" / "bench", toy_bundle, "--json"], capture_output=True, text=True, check=True)
+    figures = json.loads(done.stdout)
+
+    named = {name for line in README.splitlines() if "`tools/bench" in line for name in re.findall(r"\w+_\w+", line)}
+    assert named and named <= set(figures) | {"tools/bench"}
+    assert all(value > 0 for value in figures.values())
