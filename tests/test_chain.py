@@ -265,3 +265,21 @@ def test_a_log_of_one_user_is_refused(tmp_path):
     settle(tmp_path)
 
     assert "no visit and no row to learn from; the log has too few users" in one_line(edgerec("run", tmp_path))
+
+
+# ---------------------------------------------------------------------------- as little as there can be
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [{"name": "next", "kind": "retrieval"}, *tiny.TASKS[2:5:2]], ids=lambda t: t["kind"])
+def test_one_task_without_context_attributes_and_sessions_is_enough(task, tmp_path):
+    tiny.write(tmp_path)
+    settings = tiny.settings([task])
+    for key in ("context", "users", "items", "session"):
+        del settings["data"][key]
+    (tmp_path / "edgerec.toml").write_text(tiny.toml(settings))
+
+    assert edgerec("run", tmp_path).exit_code == 0
+    with Recommender.open(tmp_path / "run" / "bundle") as rec:
+        assert rec.check() == tiny.SMALL["quantization"]["conformance"]
+        assert len({r.utility for r in rec.recommend(5)}) == 5
