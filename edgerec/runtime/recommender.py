@@ -45,7 +45,7 @@ class Request(TypedDict, total=False):
 
 
 class _UserPast(NamedTuple):
-    """What was done before, for the graph, and all distinct items, also those beyond its history."""
+    """What was done before, for the graph, and the items of all events, also those beyond its history."""
 
     encoded: UserPast
     items: Int
@@ -311,7 +311,7 @@ class Recommender:
         item = self._indices(events.item)
         known = (item >= 0) & (item < self._n_items)
         item, kind, time_ms = item[known], events.kind[known], events.time_ms[known]
-        return _UserPast(self.encoder.past(item, kind, time_ms), np.unique(item))
+        return _UserPast(self.encoder.past(item, kind, time_ms), item)
 
     def _indices(self, items: Sequence[str] | npt.NDArray[np.int64]) -> Int:
         if isinstance(items, np.ndarray):

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -99,8 +98,11 @@ class RequestEncoder:
     def __post_init__(self) -> None:
         index = {c.name: {v: i + 1 for i, v in enumerate(c.values)} for c in self.categorical}
         timed = any(c.source == "time" for c in self.categorical)
-        # A device may lack the timezone database, so it is read only where it is needed.
-        zone = ZoneInfo(self.timezone) if timed and self.timezone != "UTC" else UTC
+        zone: tzinfo = UTC
+        if timed and self.timezone != "UTC":  # a device may lack the timezone database, and loading it takes time
+            from zoneinfo import ZoneInfo
+
+            zone = ZoneInfo(self.timezone)
         derived = {"_index": index, "_rates": np.array(self.rates, np.float64), "_zone": zone, "_timed": timed}
         for name, value in derived.items():
             object.__setattr__(self, name, value)
