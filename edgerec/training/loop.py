@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import pickle
+import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -253,7 +255,7 @@ def fit(
         callbacks.append(EarlyStopping("valid/loss", patience=settings.patience))
     logger = TensorBoardLogger(str(folder.parent), name="", version=folder.name + "-log")
     last = folder / "last.ckpt"
-    with _quiet():
+    with _quiet(), _interruptible():
         trainer = lightning.Trainer(
             accelerator="auto",
             devices=1,
@@ -271,7 +273,7 @@ def fit(
             module,
             DataLoader(train, batch_size=None),
             DataLoader(valid, batch_size=None) if valid is not None else None,
-            ckpt_path=str(last) if last.exists() else None,
+            ckpt_path=str(last) if _is_whole(last, progress) else None,
             weights_only=True,
         )
     if valid is not None and keep.best_model_path:
@@ -279,6 +281,18 @@ def fit(
         module.load_state_dict(state["state_dict"])
         return Fitted(int(state["epoch"]) + 1, epochs.valid[int(state["epoch"])] if epochs.valid else {})
     return Fitted(trainer.current_epoch, {})
+
+
+def _is_whole(checkpoint: Path, progress: Progress) -> bool:
+    """Is there a checkpoint to go on from? A damaged one is told, and training starts anew."""
+    if not checkpoint.exists():
+        return False
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+        progress.say(f"{checkpoint}: damaged, so training starts anew")
+        return False
+    return True
 
 
 @contextmanager
@@ -295,3 +309,16 @@ def _quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C is passed on. Lightning would end the process with the exit code of a failure, and ignore Ctrl-C since."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as end:
+        if not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from dataclasses import replace
 
 import pytest
@@ -46,9 +47,10 @@ class Stops(Silent):
 @pytest.fixture
 def stopped(tiny_data, tmp_path):
     """A folder in which training of three epochs was stopped in the middle."""
-    progress = Stops(2)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        train(tiny_data, tmp_path, progress)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):  # and not Lightning's exit
+        train(tiny_data, tmp_path, Stops(2))
+    assert signal.getsignal(signal.SIGINT) is handler  # the next Ctrl-C counts too
     return tmp_path
 
 
@@ -59,6 +61,17 @@ def test_training_that_was_stopped_goes_on_and_counts_each_epoch_once(tiny_data,
     assert fitted.epochs == 3
     assert progress.said == ["model: epoch 2 of 3", "model: epoch 3 of 3"]  # the first was whole, the second was not
     assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("size", [0, 1_000])
+def test_a_damaged_checkpoint_is_told_and_training_starts_anew(tiny_data, stopped, size):
+    last = stopped / "work" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:size])
+    progress = Stops(None)
+    _, fitted = train(tiny_data, stopped, progress)
+
+    assert progress.said[:2] == [f"{last}: damaged, so training starts anew", "model: epoch 1 of 3"]
+    assert fitted.epochs == 3
 
 
 def test_training_is_the_same_for_the_same_seed(tiny_data, tmp_path):
