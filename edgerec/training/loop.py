@@ -242,15 +242,10 @@ def fit(
         )
     module = JointTraining(model, tasks, settings, steps, train.examples.n_seen)
     epochs = _Epochs(train, progress, title, settings)
-    keep = ModelCheckpoint(
-        folder,
-        filename="best",
-        monitor=None if valid is None else "valid/loss",
-        save_last=True,
-        save_weights_only=False,
-        enable_version_counter=False,
-    )
-    callbacks: list[Callback] = [epochs, keep]
+    # Two of them: Lightning's own `save_last` leaves out the epochs that are no better.
+    keep = ModelCheckpoint(folder, filename="best", monitor="valid/loss", enable_version_counter=False)
+    newest = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
+    callbacks: list[Callback] = [epochs, newest] if valid is None else [epochs, newest, keep]
     if valid is not None and settings.patience is not None:
         callbacks.append(EarlyStopping("valid/loss", patience=settings.patience))
     logger = TensorBoardLogger(str(folder.parent), name="", version=folder.name + "-log")
