@@ -63,6 +63,18 @@ def test_training_that_was_stopped_goes_on_and_counts_each_epoch_once(tiny_data,
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
+def test_an_epoch_that_is_no_better_on_valid_is_kept_for_a_resume_too(tiny_data, tmp_path, monkeypatch):
+    def worse_each_epoch(self):
+        self.log("valid/loss", float(self.current_epoch))
+
+    monkeypatch.setattr(JointTraining, "on_validation_epoch_end", worse_each_epoch)
+    _, fitted = train(tiny_data, tmp_path, held=tiny_data.held)
+    last = torch.load(tmp_path / "work" / "last.ckpt", weights_only=True)
+
+    assert fitted.epochs == 1
+    assert last["epoch"] == 2
+
+
 @pytest.mark.parametrize("size", [0, 1_000])
 def test_a_damaged_checkpoint_is_told_and_training_starts_anew(tiny_data, stopped, size):
     last = stopped / "work" / "last.ckpt"
