@@ -43,7 +43,6 @@ class ExportedStudent:
         table: float32 (N, dim). prior: float32 (T, N).
         relation: float32 (dim, dim) and relation_prior (N,), of the related task, or None.
         tasks: the scored tasks. heads: of the attention.
-        max_history: distinct past items that a request may hold.
     """
 
     tower: onnx.GraphProto
@@ -53,7 +52,6 @@ class ExportedStudent:
     relation_prior: Float | None
     tasks: tuple[Task, ...]
     heads: int
-    max_history: int
 
 
 class _Tower(nn.Module):
@@ -97,7 +95,7 @@ class _Tower(nn.Module):
         return direction
 
 
-def export_student(student: Student, statistics: Float, tasks: Sequence[Task], max_history: int) -> ExportedStudent:
+def export_student(student: Student, statistics: Float, tasks: Sequence[Task]) -> ExportedStudent:
     """Fold the item side at `statistics` (N, F) and export the request side."""
     student = student.eval()
     related = any(t.kind == "related" for t in tasks)
@@ -111,7 +109,6 @@ def export_student(student: Student, statistics: Float, tasks: Sequence[Task], m
         relation_prior=prior[:, student.tasks].numpy().copy() if related else None,
         tasks=tuple(scored_tasks(tasks)),
         heads=student.requests.heads,
-        max_history=max_history,
     )
 
 

@@ -52,7 +52,7 @@ def quantize(config: Config, run_dir: Path, progress: Progress) -> QuantizeRepor
     data = load_learning_data(config, run_dir, config.evaluation.part, progress)
     pruned = run_dir / "pruned"
     student = load_student(pruned, data.shape, data.features)
-    exported = export_student(student, data.statistics.values[-1], data.tasks, data.encoder.max_history)
+    exported = export_student(student, data.statistics.values[-1], data.tasks)
     items = Catalogue.of(exported)
     facts = read_json(pruned / "model.json")["expectations"]
     expectations = {name: Expectation(**values) for name, values in facts.items()}

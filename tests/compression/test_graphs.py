@@ -61,7 +61,7 @@ def exported(tiny_data, tmp_path_factory) -> Exported:
         for parameter in student.parameters():
             parameter.normal_(std=0.3)  # every part speaks
         student.requests.repeat.out.bias.fill_(2.0)  # and the repeat term loudest
-    parts = export_student(student, tiny_data.statistics.values[-1], tiny_data.tasks, 16)
+    parts = export_student(student, tiny_data.statistics.values[-1], tiny_data.tasks)
     items = Catalogue.of(parts)
     folder = tmp_path_factory.mktemp("graphs")
     builders = [recommend_graph(parts, items, EXPECTATIONS), score_graph(parts, items, EXPECTATIONS)]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from edgerec.bundle import write_bundle
 from edgerec.errors import BundleError, ConfigError, DataError
 from edgerec.runtime import Events, Recommender
 from tests import toy
@@ -126,6 +127,22 @@ def test_nothing_left_is_an_empty_list_that_says_why(rec):
     result = rec.recommend(where="price > 100")
     assert result == []
     assert result.why_fewer == {"catalogue": 8, "where": 8}
+
+
+def test_a_task_without_repeats_leaves_out_the_whole_past_also_what_the_graph_does_not_see(tmp_path):
+    n_items, past = 24, [f"i{i}" for i in range(20)]
+    manifest = toy.manifest(n_items, 4)
+    assert manifest["inputs"]["history"]["max_items"] == 16
+    manifest["tasks"][0]["repeats"] = "exclude"  # "next"
+    write_bundle(tmp_path / "bundle", toy.files(tmp_path, n_items, 4), manifest)
+
+    with Recommender.open(tmp_path / "bundle") as rec:
+        new = rec.recommend(k=n_items, weights={"next": 1.0}, history=events(*past), now=NOW)
+        mixed = rec.recommend(k=n_items, weights={"next": 1.0, "click": 1.0}, history=events(*past), now=NOW)
+
+    assert sorted(ids(new)) == ["i20", "i21", "i22", "i23"]
+    assert new.why_fewer == {"catalogue": 24, "history": 20}
+    assert len(mixed) == n_items
 
 
 def test_an_unknown_item_in_the_history_is_ignored_in_scoring(rec):
