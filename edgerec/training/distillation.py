@@ -36,8 +36,9 @@ WEEKS = 4
 
 @dataclass(frozen=True)
 class StudentReport:
-    """What distillation made: parameters of the student, and how much the teacher labelled."""
+    """What distillation made: parameters of the student, what it learned from, and whether a teacher labelled that."""
 
+    labelled: bool
     parameters: int
     visits: int
     unlabelled: int
@@ -45,10 +46,10 @@ class StudentReport:
 
     def lines(self) -> Sequence[str]:
         """For the screen."""
+        by = "all labelled by teachers that did not see their user" if self.labelled else "by the log's labels alone"
         return [
             f"student: {self.parameters:,} parameters, learned from {self.visits:,} visits, {self.unlabelled:,} "
-            f"requests without an outcome and {self.rows:,} shown rows, all labelled by teachers that did not see "
-            "their user"
+            f"requests without an outcome and {self.rows:,} shown rows, {by}"
         ]
 
 
@@ -66,6 +67,7 @@ def distill(config: Config, run_dir: Path, progress: Progress) -> StudentReport:
         log.rename(out / log.name)
     shutil.rmtree(work)
     return StudentReport(
+        labelled=examples.soft is not None,
         parameters=sum(p.numel() for p in student.parameters()),
         visits=0 if data.fit.visits is None else len(data.fit.visits.requests),
         unlabelled=unlabelled,
