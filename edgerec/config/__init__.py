@@ -1,0 +1,42 @@
+"""`edgerec.toml` as frozen, checked settings: read whole and validated before any work.
+
+Each section is one class here; its fields are the section's keys, documented with unit and default.
+"""
+
+from edgerec.config.base import Settings, duration_ms, nearest
+from edgerec.config.data import ContextConfig, DataConfig, GraphConfig, ItemsConfig, SplitConfig, UsersConfig
+from edgerec.config.stages import (
+    CommitteeConfig,
+    DistillationConfig,
+    EvaluationConfig,
+    PruningConfig,
+    QuantizationConfig,
+    StudentConfig,
+    TeacherConfig,
+    TrainingConfig,
+)
+from edgerec.config.tasks import MAX_BINARY_TASKS, TaskConfig
+from edgerec.config.whole import Config
+
+__all__ = [
+    "MAX_BINARY_TASKS",
+    "CommitteeConfig",
+    "Config",
+    "ContextConfig",
+    "DataConfig",
+    "DistillationConfig",
+    "EvaluationConfig",
+    "GraphConfig",
+    "ItemsConfig",
+    "PruningConfig",
+    "QuantizationConfig",
+    "Settings",
+    "SplitConfig",
+    "StudentConfig",
+    "TaskConfig",
+    "TeacherConfig",
+    "TrainingConfig",
+    "UsersConfig",
+    "duration_ms",
+    "nearest",
+]

@@ -1,0 +1,54 @@
+"""What every section is built from: a frozen model, names, durations, and messages that reach the user."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Columns = tuple[Annotated[str, Field(min_length=1)], ...]
+Expression = Annotated[str, Field(min_length=1)]
+"""A column of the log, or an SQL expression over its row (Polars SQL)."""
+
+_DURATION = re.compile(r"([1-9]\d*)(w|d|h|min)")
+_UNIT_MS = {"w": 7 * 86_400_000, "d": 86_400_000, "h": 3_600_000, "min": 60_000}
+
+
+class Settings(BaseModel):
+    """A frozen section that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def duration_ms(text: str) -> int:
+    """Length of "4w", "28d", "12h" or "30min" in milliseconds, days taken as 24 hours.
+
+    >>> duration_ms("12h")
+    43200000
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise problem(f'expected a duration such as "28d", "12h" or "4w", or a fraction such as 0.1, got {text!r}')
+    return int(match[1]) * _UNIT_MS[match[2]]
+
+
+def nearest(word: str, words: Any) -> str | None:
+    """The one of `words` that `word` was probably meant to be, or None."""
+    by_lower = {str(other).lower(): str(other) for other in words}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[close[0]] if close else None
+
+
+def hint(word: str, words: Any) -> str:
+    close = nearest(word, words)
+    return f"; did you mean {close!r}?" if close else ""
+
+
+def problem(message: str) -> PydanticCustomError:
+    """A message that reaches the user as it is (pydantic puts "Value error, " before a ValueError's)."""
+    return PydanticCustomError("edgerec", "{message}", {"message": message})

@@ -1,0 +1,174 @@
+"""One section for each stage after the data."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+
+from edgerec.config.base import Settings
+
+
+class EvaluationConfig(Settings):
+    """What the report is computed on."""
+
+    part: Literal["test", "valid"] = "test"
+    """valid: fitted on train, to choose settings; test: fitted on train and valid, once."""
+    k: tuple[Annotated[int, Field(ge=1)], ...] = (10, 20)
+    """Lengths of the lists that ranking metrics look at."""
+
+
+class TeacherConfig(Settings):
+    """The teacher's network."""
+
+    text_model: str | None = None
+    """Folder or hub name of a `transformers` model for item texts; None takes the packaged MiniLM if installed."""
+    text_components: int = Field(64, ge=1)
+    """Leading principal components of the text vectors that teacher and student see."""
+    text_tuning: Literal["frozen", "lora", "full"] = "frozen"
+    """frozen: vectors as they come; lora, full: first tuned on pairs of items that are consumed together."""
+    text_epochs: int = Field(1, ge=1)
+    """Passes over the pairs when the text model is tuned."""
+    dim: int = Field(48, ge=4)
+    """Width of item and user vectors."""
+    hidden: int = Field(96, ge=4)
+    """Hidden units of each part."""
+    heads: int = Field(4, ge=1)
+    """Attention heads over the history."""
+    sharing: Literal["shared-bottom", "mmoe", "ple"] = "mmoe"
+    """What the tasks share: one network, experts weighed by each task, or experts of all and of each task."""
+    experts: int = Field(4, ge=1)
+    """Experts that the tasks share."""
+    graph_layers: int = Field(0, ge=0)
+    """Layers of the graph network over users, items, sessions and the knowledge graph; 0 leaves it out."""
+    graph_neighbours: int = Field(0, ge=0)
+    """Neighbours that a layer draws for each node; 0 takes all, which needs the whole graph in memory at each step."""
+    sequence: int = Field(0, ge=0)
+    """Latest raw events that the causal transformer reads; 0 leaves it out."""
+    sequence_layers: int = Field(2, ge=1)
+    """Layers of the causal transformer."""
+    loss_weights: Literal["fixed", "uncertainty", "gradnorm", "pcgrad"] = "fixed"
+    """How the tasks' losses are joined; each is first multiplied by its task's weight."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    item_dropout: float = Field(0.0, ge=0, lt=1)
+    """Each past item is left out of a training history with this probability."""
+    adversarial: NonNegativeFloat = 0.0
+    """Length of a step against the item vectors that training must withstand, in standard deviations; 0: none."""
+    epochs: int = Field(7, ge=1)
+    """At most; fewer where the validation loss stops falling."""
+    patience: int = Field(2, ge=1)
+    """Epochs without a better validation loss before training stops."""
+    learning_rate: PositiveFloat = 2e-3
+    weight_decay: NonNegativeFloat = 1.0
+    """Of the item ids' own vectors; all else has 0.01."""
+    visits: int = Field(128, ge=1)
+    """Requests of a training step."""
+    rows: int = Field(1024, ge=1)
+    """Shown rows of a training step."""
+    visits_per_epoch: int = Field(20_000, ge=1)
+    """Of more visits an epoch sees a random part."""
+    folds: int = Field(3, ge=2)
+    """Groups of users; one teacher is trained without each and labels it for the student. Their mean is the teacher."""
+
+
+class CommitteeConfig(Settings):
+    """Closed-form and tree models that judge beside the teacher's network, blended into one score a task."""
+
+    members: tuple[
+        Literal["network", "ease", "als", "popularity", "own", "transitions", "reranker", "boosting"], ...
+    ] = (
+        "network",
+        "ease",
+        "als",
+        "popularity",
+        "own",
+        "transitions",
+        "reranker",
+        "boosting",
+    )
+    """Who may join; weights chosen on valid can still be 0."""
+    windows: int = Field(6, ge=1)
+    """Moments, rolled back from the end of the rows, whose requests the re-ranker learns from."""
+    window: str = "14d"
+    """Time between these moments."""
+    candidates: int = Field(300, ge=10)
+    """Items of each request that the re-ranker learns from, its hardest ones and a random tail."""
+    trees: int = Field(400, ge=1)
+    """At most; fewer where the held-out windows no longer gain."""
+    leaves: int = Field(31, ge=2)
+    learning_rate: PositiveFloat = 0.05
+
+
+class TrainingConfig(Settings):
+    """How networks are trained, whatever they are."""
+
+    precision: Literal["auto", "32", "bf16", "fp16"] = "auto"
+    """auto: bf16 where a GPU has it, fp16 on other GPUs, 32 bits on a CPU."""
+    accumulate: int = Field(1, ge=1)
+    """Batches whose gradients are added up before a step."""
+    compile: bool = False
+    """Compile the model with torch.compile."""
+    accelerator: str = "auto"
+    devices: int = Field(1, ge=1)
+    """GPUs, or processes on a CPU, of each machine."""
+    num_nodes: int = Field(1, ge=1)
+    """Machines."""
+    strategy: str = "auto"
+    """Of Lightning, such as "ddp"."""
+    checkpoint_minutes: PositiveFloat = 5.0
+    """A checkpoint is written after each epoch, and this often within one."""
+    wandb: str | None = None
+    """Project of Weights & Biases; needs the package wandb."""
+    mlflow: str | None = None
+    """Tracking address or folder of MLflow; needs the package mlflow."""
+
+
+class StudentConfig(Settings):
+    """The student."""
+
+    dim: int = Field(32, ge=4)
+    """Width of the item table."""
+    hidden: int = Field(64, ge=4)
+    """Hidden units of the request tower."""
+    heads: int = Field(4, ge=1)
+    """Attention heads over the history."""
+    max_history: int = Field(256, ge=1)
+    """Distinct past items that are looked at, the latest ones."""
+
+
+class DistillationConfig(Settings):
+    """How the student learns from the teacher."""
+
+    soft_share: float = Field(0.5, ge=0, le=1)
+    """Part of the loss that comes from the teacher's labels; the rest comes from the log's."""
+    temperature: PositiveFloat = 1.0
+    """Softens teacher and student logits of the catalogue alike."""
+    unlabelled: NonNegativeFloat = 1.0
+    """Requests of the same users at other times, labelled by the teacher alone: this many for each visit."""
+    visits_per_epoch: int = Field(16_000, ge=1)
+    """Visits and unlabelled requests that an epoch sees, a random part of them."""
+    epochs: int = Field(8, ge=1)
+    learning_rate: PositiveFloat = 3e-3
+    weight_decay: NonNegativeFloat = 1.0
+    """Of the item ids' own vectors; all else has 0.01."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    history_dropout: float = Field(0.1, ge=0, lt=1)
+    """Each past item is left out of a training history with this probability."""
+
+
+class PruningConfig(Settings):
+    """What is cut out of the student."""
+
+    hidden: float = Field(0.25, ge=0, lt=1)
+    """Share of hidden units to cut, the least important ones."""
+    dim: float = Field(0.0, ge=0, lt=1)
+    """Share of the item table's width to cut."""
+    epochs: int = Field(2, ge=0)
+    """Recovery training after the cut."""
+
+
+class QuantizationConfig(Settings):
+    """How the student becomes an INT8 bundle."""
+
+    conformance: int = Field(32, ge=1)
+    """Requests whose answers are kept in the bundle, so that every runtime can check itself."""
