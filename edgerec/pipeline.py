@@ -82,7 +82,7 @@ STAGES = (
         "edgerec.training.teacher:train",
         "teacher",
         ("prepare",),
-        (*_LEARNING, "teacher"),
+        (*_LEARNING, "teacher", "committee", "training"),
     ),
     Stage(
         "distill",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from edgerec.config.base import Settings
+
+Member = Literal["network", "ease", "als", "popularity", "own", "transitions", "reranker", "boosting"]
+"""A model of the committee."""
 
 
 class EvaluationConfig(Settings):
@@ -74,18 +77,7 @@ class TeacherConfig(Settings):
 class CommitteeConfig(Settings):
     """Closed-form and tree models that judge beside the teacher's network, blended into one score a task."""
 
-    members: tuple[
-        Literal["network", "ease", "als", "popularity", "own", "transitions", "reranker", "boosting"], ...
-    ] = (
-        "network",
-        "ease",
-        "als",
-        "popularity",
-        "own",
-        "transitions",
-        "reranker",
-        "boosting",
-    )
+    members: tuple[Member, ...] = get_args(Member)
     """Who may join; weights chosen on valid can still be 0."""
     windows: int = Field(6, ge=1)
     """Moments, rolled back from the end of the rows, whose requests the re-ranker learns from."""
