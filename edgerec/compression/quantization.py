@@ -95,7 +95,7 @@ def _manifest(config: Config, data: LearningData, tensors: list[dict[str, Any]],
         "dim": dim,
         "inputs": data.encoder.to_json(),
         "tensors": tensors,
-        "settings": config.model_dump(mode="json", exclude_unset=True),
+        "settings": config.model_dump(mode="json", exclude_unset=True, exclude={"tuning"}),
         "metrics": {},
         "device": load_profile(config.device).to_json(),
     }

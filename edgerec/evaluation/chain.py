@@ -80,6 +80,12 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
     return report
 
 
+def judge_scorer(scorer: TorchScorer, data: LearningData, k: Sequence[int]) -> dict[str, dict[str, Estimate]]:
+    """Metrics by task of a model that belongs to no stage, on the held part of `data`."""
+    cases = _cases(data)
+    return _judge(TorchModel(scorer, data, cases), data, cases, k)[0]
+
+
 def _cases(data: LearningData) -> Cases:
     visits = data.held.visits
     if visits is None:

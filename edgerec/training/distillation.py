@@ -23,7 +23,7 @@ from edgerec.training.calibration import fit_expectation
 from edgerec.training.checkpoint import save_student
 from edgerec.training.examples import Ragged, Requests, VisitExamples, join_visits, make_requests
 from edgerec.training.load import LearningData, load_learning_data
-from edgerec.training.loop import LoopSettings, Scorer, fit
+from edgerec.training.loop import LoopSettings, OnEpoch, Scorer, fit
 from edgerec.training.losses import chain_log_probabilities
 from edgerec.training.statistics import MS_PER_DAY
 from edgerec.training.teacher import batch_settings, fold_of, load_teachers, work_folder
@@ -92,18 +92,24 @@ def train_student(
     folder: Path,
     progress: Progress,
     title: str,
+    on_epoch: OnEpoch | None = None,
 ) -> None:
-    """Train `student` in place on hard and soft labels."""
+    """Train `student` in place on hard and soft labels; for `on_epoch`, the held part is judged after each epoch."""
     d = config.distillation
     settings = replace(batch_settings(config, data, d.history_dropout), visits_per_epoch=d.visits_per_epoch)
-    loop = LoopSettings(epochs, d.learning_rate, d.weight_decay, None, d.soft_share, d.temperature)
-    fit(student, data.tasks, JointBatches(examples, settings, config.seed), None, loop, folder, progress, title)
+    loop = LoopSettings(epochs, d.learning_rate, d.weight_decay, None, d.soft_share, d.temperature, keep_last=True)
+    train_batches = JointBatches(examples, settings, config.seed)
+    held = None if on_epoch is None else JointBatches(data.held, settings, config.seed, train=False)
+    fit(student, data.tasks, train_batches, held, loop, folder, progress, title, on_epoch)
 
 
-def soft_examples(config: Config, run_dir: Path, data: LearningData, progress: Progress) -> tuple[Examples, int]:
+def soft_examples(
+    config: Config, run_dir: Path, data: LearningData, progress: Progress, work: Path | None = None
+) -> tuple[Examples, int]:
     """The fit examples with a teacher's labels and with unlabelled requests, and how many of the latter there are.
 
-    Labels are kept under ``work/soft-*`` and made again only for another teacher, dataset or number of requests.
+    Labels are kept in `work`, or else under ``work/soft-*`` of the run, and made again only for another teacher,
+    dataset or number of requests.
     """
     if config.distillation.soft_share == 0:
         return data.fit, 0
@@ -113,7 +119,7 @@ def soft_examples(config: Config, run_dir: Path, data: LearningData, progress: P
         extra = _unlabelled(data, config.distillation.unlabelled, config.seed)
         visits = join_visits(visits, extra)
     examples = replace(data.fit, visits=visits)
-    work = work_folder(run_dir, "soft", config, ("teacher", "distillation"))
+    work = work or work_folder(run_dir, "soft", config, ("teacher", "distillation"))
     soft = _label(config, run_dir, examples, data, work, progress)
     return replace(examples, soft=soft), 0 if extra is None else len(extra.requests)
 

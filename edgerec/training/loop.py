@@ -7,11 +7,11 @@ import math
 import pickle
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import lightning
 import torch
@@ -52,6 +52,12 @@ class LoopSettings:
     temperature: float = 1.0
     stop_after: int | None = None
     """Stop the schedule of `epochs` after this many of them: repeats a run that was stopped early."""
+    keep_last: bool = False
+    """Leave the model at its last epoch, even where another was better on valid."""
+
+
+OnEpoch: TypeAlias = "Callable[[int, dict[str, float]], None]"
+"""Called after each epoch (1, 2, ...) with the validation losses, of each task and "loss"; its error ends `fit`."""
 
 
 class JointTraining(lightning.LightningModule):
@@ -185,8 +191,11 @@ def exclude_history(logits: Tensor, requests: RequestBatch) -> Tensor:
 class _Epochs(Callback):
     """Tells the batches which epoch it is, and the user how far training is."""
 
-    def __init__(self, batches: JointBatches, progress: Progress, title: str, settings: LoopSettings) -> None:
+    def __init__(
+        self, batches: JointBatches, progress: Progress, title: str, settings: LoopSettings, on_epoch: OnEpoch | None
+    ) -> None:
         self.batches, self.progress, self.title, self.settings = batches, progress, title, settings
+        self.on_epoch = on_epoch
         self.valid: dict[int, dict[str, float]] = {}
 
     def state_dict(self) -> dict[str, object]:
@@ -206,6 +215,8 @@ class _Epochs(Callback):
         shown = ", validation " + ", ".join(f"{k} {v:.4f}" for k, v in sorted(values.items())) if values else ""
         epochs = self.settings.stop_after or self.settings.epochs
         self.progress.say(f"{self.title}: epoch {trainer.current_epoch + 1} of {epochs}{shown}")
+        if self.on_epoch is not None:
+            self.on_epoch(trainer.current_epoch + 1, values)
 
 
 @dataclass(frozen=True)
@@ -225,6 +236,7 @@ def fit(
     folder: Path,
     progress: Progress,
     title: str,
+    on_epoch: OnEpoch | None = None,
 ) -> Fitted:
     """Train `model` in place; with `valid`, leave it at its best epoch. Goes on from `folder`'s last checkpoint.
 
@@ -241,7 +253,7 @@ def fit(
             "that counts for a task"
         )
     module = JointTraining(model, tasks, settings, steps, train.examples.n_seen)
-    epochs = _Epochs(train, progress, title, settings)
+    epochs = _Epochs(train, progress, title, settings, on_epoch)
     # Two of them: Lightning's own `save_last` leaves out the epochs that are no better.
     keep = ModelCheckpoint(folder, filename="best", monitor="valid/loss", enable_version_counter=False)
     newest = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
@@ -271,11 +283,11 @@ def fit(
             ckpt_path=str(last) if _is_whole(last, progress) else None,
             weights_only=True,
         )
-    if valid is not None and keep.best_model_path:
+    if valid is not None and keep.best_model_path and not settings.keep_last:
         state = torch.load(keep.best_model_path, weights_only=True)
         module.load_state_dict(state["state_dict"])
         return Fitted(int(state["epoch"]) + 1, epochs.valid[int(state["epoch"])] if epochs.valid else {})
-    return Fitted(trainer.current_epoch, {})
+    return Fitted(trainer.current_epoch, epochs.valid.get(trainer.current_epoch - 1, {}))
 
 
 def _is_whole(checkpoint: Path, progress: Progress) -> bool:

@@ -25,7 +25,7 @@ from edgerec.tasks.history import Int
 from edgerec.training.batches import BatchSettings, JointBatches
 from edgerec.training.checkpoint import load_weights, read_json, save_weights, write_json
 from edgerec.training.load import LearningData, load_learning_data
-from edgerec.training.loop import LoopSettings, fit
+from edgerec.training.loop import Fitted, LoopSettings, OnEpoch, fit
 
 
 @dataclass(frozen=True)
@@ -143,14 +143,26 @@ def work_folder(run_dir: Path, stage: str, config: Config, sections: Sequence[st
 
 
 def _choose_epochs(config: Config, data: LearningData, work: Path, progress: Progress) -> None:
+    _, result = fit_on_valid(config, data, work / "choose", progress, "teacher on valid")
+    write_json(work / "chosen.json", {"epochs": result.epochs, "valid": result.valid})
+
+
+def fit_on_valid(
+    config: Config,
+    data: LearningData,
+    folder: Path,
+    progress: Progress,
+    title: str,
+    on_epoch: OnEpoch | None = None,
+) -> tuple[Teacher, Fitted]:
+    """One network as a fold model learns, left at its best epoch on the held part of `data`."""
     batches = batch_settings(config, data)
     model = build_teacher(config, data)
     # As many users as a fold model will learn from: more data would choose another number of epochs.
     users = fold_of(np.arange(len(data.fit_log.offsets) - 1), config.teacher.folds) != 0
     train_batches = JointBatches(data.fit, batches, config.seed, users=users)
     held = JointBatches(data.held, batches, config.seed, train=False)
-    result = fit(model, data.tasks, train_batches, held, _loop(config), work / "choose", progress, "teacher on valid")
-    write_json(work / "chosen.json", {"epochs": result.epochs, "valid": result.valid})
+    return model, fit(model, data.tasks, train_batches, held, _loop(config), folder, progress, title, on_epoch)
 
 
 def _loop(config: Config, stop_after: int | None = None) -> LoopSettings:
