@@ -16,6 +16,7 @@ from edgerec.config.stages import (
     TrainingConfig,
 )
 from edgerec.config.tasks import MAX_BINARY_TASKS, TaskConfig
+from edgerec.config.tuning import Range, Scalar, TuningConfig, coerced, grid_values, lower_is_better
 from edgerec.config.whole import Config
 
 __all__ = [
@@ -30,13 +31,19 @@ __all__ = [
     "ItemsConfig",
     "PruningConfig",
     "QuantizationConfig",
+    "Range",
+    "Scalar",
     "Settings",
     "SplitConfig",
     "StudentConfig",
     "TaskConfig",
     "TeacherConfig",
     "TrainingConfig",
+    "TuningConfig",
     "UsersConfig",
+    "coerced",
     "duration_ms",
+    "grid_values",
+    "lower_is_better",
     "nearest",
 ]

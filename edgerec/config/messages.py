@@ -23,19 +23,27 @@ def explain(error: ValidationError, values: dict[str, Any], whole: type[BaseMode
 
 def _explain_one(problem: ErrorDetails, values: dict[str, Any], whole: type[BaseModel]) -> str:
     loc = tuple(part for part in problem["loc"] if part not in ("float", "str", "constrained-str"))
-    message = problem["msg"][:1].lower() + problem["msg"][1:]
     if problem["type"] == "extra_forbidden":
         keys = _model_at(loc[:-1], whole).model_fields
         section = _section(loc[:-1], values)
         return f"{section + ' ' if section else ''}has no key {loc[-1]!r}{hint(str(loc[-1]), keys)}"
     if problem["type"] == "edgerec":
-        return f"{_section(loc, values)}: {message}" if loc else problem["msg"]
+        return f"{_section(loc, values)}: {_lower(problem['msg'])}" if loc else problem["msg"]
     section, key = _section(loc[:-1], values), loc[-1] if loc else ""
     where = f"{section + ' ' if section else ''}{key}:"
     if problem["type"] == "missing":
         return f"{where} expected a value, found none; add it"
-    message = re.sub(r"^(input|value) should", "expected it to", message)
-    return f"{where} {message}, got {problem['input']!r}"
+    return f"{where} {expectation(problem)}"
+
+
+def expectation(problem: ErrorDetails) -> str:
+    """What a value was expected to be, and what it is."""
+    message = re.sub(r"^(input|value) should", "expected it to", _lower(problem["msg"]))
+    return f"{message}, got {problem['input']!r}"
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
 
 
 def _section(loc: tuple[int | str, ...], values: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from edgerec.config.stages import (
     TrainingConfig,
 )
 from edgerec.config.tasks import MAX_BINARY_TASKS, TaskConfig
+from edgerec.config.tuning import TuningConfig, check_tuning
 from edgerec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Config(Settings):
     distillation: DistillationConfig = DistillationConfig()
     pruning: PruningConfig = PruningConfig()
     quantization: QuantizationConfig = QuantizationConfig()
+    tuning: TuningConfig = TuningConfig()
 
     _folder: Path = PrivateAttr(default_factory=Path)
 
@@ -89,6 +91,12 @@ class Config(Settings):
         """All tasks, in the order of the file."""
         return tuple(task.to_task() for task in self.task)
 
+    @property
+    def sections(self) -> dict[str, Settings]:
+        """Every section by its name."""
+        found = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: section for name, section in found.items() if isinstance(section, Settings)}
+
     def resolve(self, path: str) -> str:
         """A path of the settings, seen from the current folder; a glob stays a glob."""
         return str(self._folder / path)
@@ -116,6 +124,11 @@ class Config(Settings):
             )
         if sum(kind == "binary" for kind in seen.values()) > MAX_BINARY_TASKS:
             raise problem(f"[[task]]: expected at most {MAX_BINARY_TASKS} binary tasks, got more; leave some out")
+        return self
+
+    @model_validator(mode="after")
+    def _search_fits(self) -> Self:
+        check_tuning(self.tuning, self.sections, self.task, self.evaluation.k)
         return self
 
     @model_validator(mode="after")

@@ -1,0 +1,224 @@
+"""`[tuning]` and `[tuning.space]`: which settings are searched, how, and what decides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, Self, TypeAlias
+
+from pydantic import Field, PositiveFloat, ValidationError, field_validator, model_validator
+
+from edgerec.config.base import Settings, hint, problem
+from edgerec.config.messages import expectation
+from edgerec.config.tasks import TaskConfig
+
+Scalar: TypeAlias = bool | int | float | str
+MAX_GRID = 10_000
+"""Points of a grid; more is a mistake, or a case for another sampler."""
+_SEARCHED = {
+    "teacher": ("teacher.", "training.", "student.max_history"),
+    "student": ("student.", "distillation.", "training."),
+}
+"""By stage, what its keys begin with: the other settings change nothing there."""
+_LOWER_IS_BETTER = ("mae", "logloss", "ece")
+
+
+class Range(Settings):
+    """All numbers between two; whole ones for a setting that counts."""
+
+    low: int | float
+    high: int | float
+    """Included."""
+    log: bool = False
+    """Search evenly in the logarithm."""
+    step: int | float | None = None
+    """Only low, low + step, ...; None: every number, or every whole one."""
+
+
+class TuningConfig(Settings):
+    """The search of `edgerec tune`. It is judged on the valid part, never on test."""
+
+    stage: Literal["teacher", "student"] = "teacher"
+    """What a trial trains: one network of the teacher, without its committee, or a student of a finished teacher."""
+    metric: dict[str, PositiveFloat] = Field(default_factory=dict)
+    """What decides, "task.metric" such as "next.ndcg@10", or several with weights, added up, such as
+    { "next.ndcg@10" = 1.0, "new.ndcg@10" = 0.5 }. Left out: the first task's ndcg, auc, xauc or capped_recall."""
+    sampler: Literal["tpe", "random", "grid"] = "tpe"
+    trials: int | None = Field(None, ge=1)
+    """Settings that are tried; 20 if left out. A grid tries all its points."""
+    pruner: Literal["median", "none"] = "median"
+    """median: a trial ends early when its validation loss is worse than that of half of the trials at that epoch."""
+    workers: int = Field(1, ge=1)
+    """Trials at a time, each in a process with its share of the cores."""
+    minutes: PositiveFloat | None = None
+    """No trial begins later than this, in minutes of wall-clock time; those that run go on to their end."""
+    space: dict[str, tuple[Scalar, ...] | Range] = Field(default_factory=dict)
+    """By "section.key": a list of values, or { low, high, log, step }."""
+
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _one_is_enough(cls, value: Any) -> Any:
+        return {value: 1.0} if isinstance(value, str) else value
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _read_space(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise problem('expected a table such as "teacher.dropout" = [0.1, 0.2]')
+        return {key: _read_axis(key, given) for key, given in _flat(value)}
+
+    @model_validator(mode="after")
+    def _grid_has_its_own_number(self) -> Self:
+        if self.sampler == "grid" and self.trials is not None:
+            raise problem("a grid tries all its points; leave trials out, or change the sampler")
+        return self
+
+    def judged_by(self, tasks: Sequence[TaskConfig], k: Sequence[int]) -> dict[str, float]:
+        """The weight of each metric that decides, its default filled in; `k` as in `[evaluation]`."""
+        kind = {"retrieval": f"ndcg@{k[0]}", "binary": "auc", "regression": "xauc", "related": "capped_recall@10"}
+        return dict(self.metric) or {f"{tasks[0].name}.{kind[tasks[0].kind]}": 1.0}
+
+
+def lower_is_better(metric: str) -> bool:
+    """Is a smaller value of "task.metric" the better one?"""
+    return metric.rpartition(".")[2] in _LOWER_IS_BETTER
+
+
+def judged_metrics(tasks: Sequence[TaskConfig], k: Sequence[int]) -> list[str]:
+    """Every "task.metric" that the evaluation gives for these tasks."""
+    ranking = [f"{name}@{cut}" for cut in k for name in ("ndcg", "recall", "capped_recall", "hit", "coverage")]
+    found: list[str] = []
+    for task in tasks:
+        match task.kind:
+            case "retrieval":
+                found += [f"{task.name}.{name}" for name in [*ranking, "mrr"]]
+                if task.repeats == "allow":
+                    found += [f"{task.name}_again.{name}" for name in ("auc", "gauc")]
+            case "binary":
+                found += [f"{task.name}.{name}" for name in ("auc", "gauc", "logloss", "ece")]
+            case "regression":
+                found += [f"{task.name}.{name}" for name in ("mae", "xauc")]
+            case "related":
+                found += [f"{task.name}.{name}@10" for name in ("recall", "capped_recall", "hit")]
+    return found
+
+
+def check_tuning(
+    tuning: TuningConfig, sections: Mapping[str, Settings], tasks: Sequence[TaskConfig], k: Sequence[int]
+) -> None:
+    """Refuse a search that these settings cannot have, before any of it starts.
+
+    Args:
+        sections: the settings by name, with their values of now. k: as in `[evaluation]`.
+    Raises:
+        PydanticCustomError: a key is unknown or changes nothing, a value is not what its key takes, or a metric is not
+            one of the tasks'.
+    """
+    _check_metrics(tuning, judged_metrics(tasks, k))
+    for key, axis in tuning.space.items():
+        section = _section_of(key, tuning.stage, sections)
+        _check_axis(key, axis, section)
+    if tuning.sampler == "grid":
+        points = math.prod(len(grid_values(key, axis, sections)) for key, axis in tuning.space.items())
+        if points > MAX_GRID:
+            raise problem(f'[tuning.space] the grid has {points:,} points; name fewer values, or set sampler = "tpe"')
+
+
+def coerced(section: Settings, key: str, value: Scalar) -> Any:
+    """`value` as the setting `key` of `section` takes it: 1 is 1.0 for a setting that measures.
+
+    Raises:
+        ValidationError: it does not.
+    """
+    return getattr(type(section).model_validate({**section.model_dump(), key: value}), key)
+
+
+def grid_values(key: str, axis: tuple[Scalar, ...] | Range, sections: Mapping[str, Settings]) -> list[Scalar]:
+    """Every value of an axis, as its setting takes it.
+
+    Raises:
+        PydanticCustomError: there are infinitely many.
+    """
+    section, _, name = key.partition(".")
+    if isinstance(axis, tuple):
+        return [coerced(sections[section], name, value) for value in axis]
+    low, high = (coerced(sections[section], name, value) for value in (axis.low, axis.high))
+    step = axis.step if axis.step is not None or isinstance(low, float) else 1
+    if step is None:
+        raise problem(f"[tuning.space] {key}: a grid needs a list of values, or a step")
+    n = math.floor((high - low) / step + 1e-9) + 1
+    return [int(low + i * step) if isinstance(low, int) else float(f"{low + i * step:.12g}") for i in range(n)]
+
+
+def _flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys with their dots, whether "teacher.dropout" was quoted in the file or not (then TOML nests it)."""
+    for key, given in table.items():
+        if isinstance(given, dict) and any(isinstance(inner, dict | list) for inner in given.values()):
+            yield from _flat(given, f"{before}{key}.")
+        else:
+            yield before + key, given
+
+
+def _read_axis(key: str, given: Any) -> tuple[Scalar, ...] | Range:
+    if isinstance(given, Range):
+        return given
+    if isinstance(given, dict):
+        for name in given:
+            if name not in Range.model_fields:
+                raise problem(f"{key} has no key {name!r}{hint(name, Range.model_fields)}")
+        try:
+            return Range.model_validate(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise problem(f"{key} {first['loc'][0]}: {expectation(first)}") from None
+    values = list(given) if isinstance(given, list | tuple) else []
+    if not values or not all(isinstance(value, bool | int | float | str) for value in values):
+        raise problem(f"{key}: expected a list of values, or {{ low = ..., high = ... }}, got {given!r}")
+    if any(value in values[:place] for place, value in enumerate(values)):
+        raise problem(f"{key}: a value is listed twice, got {given!r}")
+    return tuple(values)
+
+
+def _section_of(key: str, stage: str, sections: Mapping[str, Settings]) -> Settings:
+    known = {f"{name}.{field}": section for name, section in sections.items() for field in type(section).model_fields}
+    searched = [name for name in known if name.startswith(_SEARCHED[stage])]
+    if key in searched:
+        return known[key]
+    if key in known:
+        raise problem(
+            f"[tuning.space] {key} changes nothing in a trial of stage = {stage!r}; "
+            f"its keys are {', '.join(f'{name}*' if name.endswith('.') else name for name in _SEARCHED[stage])}"
+        )
+    raise problem(f"[tuning.space] no setting is called {key!r}{hint(key, searched)}")
+
+
+def _check_axis(key: str, axis: tuple[Scalar, ...] | Range, section: Settings) -> None:
+    name = key.partition(".")[2]
+    ends = [axis.low, axis.high] if isinstance(axis, Range) else list(axis)
+    try:
+        taken = [coerced(section, name, value) for value in ends]
+    except ValidationError as error:
+        raise problem(f"[tuning.space] {key}: {expectation(error.errors()[0])}") from None
+    if not isinstance(axis, Range):
+        return
+    low, high = taken
+    if isinstance(low, bool) or not isinstance(low, int | float):
+        raise problem(f"[tuning.space] {key} is no number; list its values")
+    if low >= high:
+        raise problem(f"[tuning.space] {key}: expected low below high, got {low} and {high}")
+    if axis.log and axis.step is not None:
+        raise problem(f"[tuning.space] {key}: log and step exclude each other; leave one out")
+    if axis.log and low <= 0:
+        raise problem(f"[tuning.space] {key}: log needs low above 0, got {low}")
+    if axis.step is not None and not 0 < axis.step <= high - low:
+        raise problem(f"[tuning.space] {key}: expected a step above 0 and within the range, got {axis.step}")
+    if axis.step is not None and isinstance(low, int) and not float(axis.step).is_integer():
+        raise problem(f"[tuning.space] {key} counts: expected a whole step, got {axis.step}")
+
+
+def _check_metrics(tuning: TuningConfig, known: Sequence[str]) -> None:
+    for name in tuning.metric:
+        if name not in known:
+            raise problem(f"[tuning] metric: the tasks have no {name!r}{hint(name, known)}")
+    if len({lower_is_better(name) for name in tuning.metric}) > 1:
+        raise problem("[tuning] metric: some of them are better when higher, some when lower; weigh one sort only")

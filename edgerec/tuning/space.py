@@ -1,0 +1,91 @@
+"""What may be drawn, as Optuna's distributions, and drawn values as settings."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from edgerec.config import Config, Range, Scalar, coerced, grid_values
+
+Values: TypeAlias = dict[str, Scalar]
+"""Settings by "section.key"."""
+
+
+def distributions(config: Config) -> dict[str, BaseDistribution]:
+    """What each key of the space is drawn from."""
+    return {key: _distribution(config, key) for key in config.tuning.space}
+
+
+def _distribution(config: Config, key: str) -> BaseDistribution:
+    axis = config.tuning.space[key]
+    section, _, name = key.partition(".")
+    if isinstance(axis, tuple):
+        return CategoricalDistribution([coerced(config.sections[section], name, value) for value in axis])
+    low, high = (coerced(config.sections[section], name, value) for value in (axis.low, axis.high))
+    if isinstance(low, int):
+        return IntDistribution(low, high, log=axis.log, step=1 if axis.step is None else int(axis.step))
+    return FloatDistribution(low, high, log=axis.log, step=axis.step)
+
+
+def grid(config: Config) -> list[Values]:
+    """Every point of the space; the last key changes fastest."""
+    space = config.tuning.space
+    axes = [grid_values(key, axis, config.sections) for key, axis in space.items()]
+    return [dict(zip(space, point, strict=True)) for point in itertools.product(*axes)]
+
+
+def present(config: Config) -> Values | None:
+    """The searched settings as they are now, or None when they lie outside the space."""
+    found: Values = {}
+    for key, axis in config.tuning.space.items():
+        section, _, name = key.partition(".")
+        value = getattr(config.sections[section], name)
+        if not (_within(value, axis) if isinstance(axis, Range) else value in axis):
+            return None
+        found[key] = value
+    return found
+
+
+def _within(value: float, axis: Range) -> bool:
+    steps = 0.0 if axis.step is None else (value - axis.low) / axis.step
+    return axis.low <= value <= axis.high and abs(steps - round(steps)) < 1e-8
+
+
+def draw(trial: optuna.Trial, space: Mapping[str, BaseDistribution]) -> Values:
+    """The settings of a trial, amounts rounded to four digits: what is tried is what can be read and typed."""
+    return {key: _drawn(trial, key, distribution) for key, distribution in space.items()}
+
+
+def _drawn(trial: optuna.Trial, key: str, distribution: BaseDistribution) -> Scalar:
+    match distribution:
+        case CategoricalDistribution():
+            chosen: Any = trial.suggest_categorical(key, distribution.choices)
+            return chosen
+        case IntDistribution():
+            low, high = distribution.low, distribution.high
+            return int(trial.suggest_int(key, low, high, step=distribution.step, log=distribution.log))
+        case FloatDistribution():
+            low, high = distribution.low, distribution.high
+            value = trial.suggest_float(key, low, high, step=distribution.step, log=distribution.log)
+            return min(max(float(f"{value:.4g}"), low), high)
+    raise AssertionError(distribution)
+
+
+def applied(config: Config, values: Values) -> Config:
+    """The settings with `values` in place of their own."""
+    sections: dict[str, dict[str, Scalar]] = {}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        sections.setdefault(section, {})[name] = value
+    return config.model_copy(
+        update={name: config.sections[name].model_copy(update=update) for name, update in sections.items()}
+    )
