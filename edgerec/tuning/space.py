@@ -65,19 +65,17 @@ def draw(trial: optuna.Trial, space: Mapping[str, BaseDistribution]) -> Values:
     return {key: _drawn(trial, key, distribution) for key, distribution in space.items()}
 
 
-def _drawn(trial: optuna.Trial, key: str, distribution: BaseDistribution) -> Scalar:
-    match distribution:
+def _drawn(trial: optuna.Trial, key: str, d: BaseDistribution) -> Scalar:
+    match d:
         case CategoricalDistribution():
-            chosen: Any = trial.suggest_categorical(key, distribution.choices)
-            return chosen
+            chosen: Any = trial.suggest_categorical(key, d.choices)
+            return chosen  # type: ignore[no-any-return]
         case IntDistribution():
-            low, high = distribution.low, distribution.high
-            return int(trial.suggest_int(key, low, high, step=distribution.step, log=distribution.log))
+            return int(trial.suggest_int(key, d.low, d.high, step=d.step, log=d.log))
         case FloatDistribution():
-            low, high = distribution.low, distribution.high
-            value = trial.suggest_float(key, low, high, step=distribution.step, log=distribution.log)
-            return min(max(float(f"{value:.4g}"), low), high)
-    raise AssertionError(distribution)
+            value = trial.suggest_float(key, d.low, d.high, step=d.step, log=d.log)
+            return min(max(float(f"{value:.4g}"), d.low), d.high)
+    raise AssertionError(d)
 
 
 def applied(config: Config, values: Values) -> Config:
