@@ -25,6 +25,7 @@ COMMANDS = (
     "quantize",
     "evaluate",
     "run",
+    "tune",
     "recommend",
     "similar",
     "score",

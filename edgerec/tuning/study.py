@@ -123,7 +123,7 @@ class Study:
                 storage = optuna.storages.RDBStorage(
                     f"sqlite:///{self.path}", engine_kwargs={"connect_args": {"timeout": 60}}
                 )
-                self.names = [study.study_name for study in optuna.get_all_study_summaries(storage)]
+                self.others = [name for name in optuna.get_all_study_names(storage) if name != search.name]
                 self.optuna = optuna.create_study(
                     storage=storage,
                     study_name=search.name,
@@ -149,8 +149,8 @@ class Study:
         """Slots that a worker could take now, and slots whose trial another worker is at."""
         latest = self.latest()
         slots = range(len(self.search.wanted()))
-        free = sum(slot not in latest or _is_open(latest[slot]) for slot in slots)
-        return free, sum(_is_alive(trial) for slot, trial in latest.items() if slot in slots)
+        free = sum(slot not in latest or is_open(latest[slot]) for slot in slots)
+        return free, sum(is_alive(trial) for slot, trial in latest.items() if slot in slots)
 
     def claim(self) -> tuple[optuna.Trial, Values] | None:
         """A trial of the first free slot and its settings, now this process's own; None when there is none.
@@ -184,7 +184,7 @@ class Study:
             if trial is None:
                 self.optuna.enqueue_trial(values, user_attrs={"slot": slot})
                 return True
-            if _is_open(trial):
+            if is_open(trial):
                 died = "stopped" not in trial.user_attrs
                 self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
                 attributes = {"slot": slot, "deaths": _deaths(trial) + died, "repeats": trial.number}
@@ -246,14 +246,14 @@ def _deaths(trial: FrozenTrial) -> int:
     return int(trial.user_attrs.get("deaths", 0))
 
 
-def _is_open(trial: FrozenTrial) -> bool:
+def is_open(trial: FrozenTrial) -> bool:
     """Was the last trial of its slot cut off, and not too often?"""
-    cut = trial.state == TrialState.FAIL or (trial.state == TrialState.RUNNING and not _is_alive(trial))
+    cut = trial.state == TrialState.FAIL or (trial.state == TrialState.RUNNING and not is_alive(trial))
     often = _deaths(trial) + ("stopped" not in trial.user_attrs) >= TRIES
     return cut and "why" not in trial.user_attrs and not often
 
 
-def _is_alive(trial: FrozenTrial) -> bool:
+def is_alive(trial: FrozenTrial) -> bool:
     """Is a process at this trial?"""
     worker = trial.user_attrs.get("worker")
     if trial.state != TrialState.RUNNING or worker is None or time.time() - worker["at"] > GRACE_S:
