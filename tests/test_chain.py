@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from edgerec.cli.main import app
 from edgerec.config import Config
-from edgerec.evaluation.chain import RuntimeModel, _cases
+from edgerec.evaluation.chain import RuntimeModel, find_cases
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
 from edgerec.training.load import load_learning_data
@@ -129,7 +129,7 @@ def judged(tiny_chain):
     """The pruned student in torch, and the bundle through the runtime."""
     config = Config.load(tiny_chain / "edgerec.toml")
     data = load_learning_data(config, tiny_chain / "run", "test", Silent())
-    cases = _cases(data)
+    cases = find_cases(data)
     with Recommender.open(tiny_chain / "run" / "bundle") as rec:
         scorer = TorchScorer.load("pruned", config, tiny_chain / "run", data)
         yield TorchModel(scorer, data, cases), RuntimeModel(rec, data, cases, Silent()), data, cases

@@ -58,14 +58,14 @@ class Judged(Protocol):
 def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
     """Judge every stage of a run on ``[evaluation] part``; writes report/ and the bundle's report.json."""
     data = load_learning_data(config, run_dir, config.evaluation.part, progress)
-    cases = _cases(data)
+    cases = find_cases(data)
     found: dict[str, dict[str, dict[str, Estimate]]] = {}
     lists: dict[str, dict[str, Int]] = {}
     with Recommender.open(run_dir / "bundle") as recommender:
         for name, model in _stages(config, run_dir, data, cases, recommender, progress):
             progress.say(f"evaluate: {name}")
             found[name], lists[name] = _judge(model, data, cases, config.evaluation.k)
-    found |= _baselines(data, cases, config.evaluation.k)
+    found |= judge_baselines(data, cases, config.evaluation.k)
     report = Report(
         name=config.name,
         part=config.evaluation.part,
@@ -80,13 +80,20 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
     return report
 
 
+def judge_stage(config: Config, run_dir: Path, stage: str, progress: Progress) -> dict[str, dict[str, Estimate]]:
+    """Metrics by task of one trained stage ("teacher", "student" or "pruned") alone, on ``[evaluation] part``."""
+    data = load_learning_data(config, run_dir, config.evaluation.part, progress)
+    return judge_scorer(TorchScorer.load(stage, config, run_dir, data), data, config.evaluation.k)
+
+
 def judge_scorer(scorer: TorchScorer, data: LearningData, k: Sequence[int]) -> dict[str, dict[str, Estimate]]:
     """Metrics by task of a model that belongs to no stage, on the held part of `data`."""
-    cases = _cases(data)
+    cases = find_cases(data)
     return _judge(TorchModel(scorer, data, cases), data, cases, k)[0]
 
 
-def _cases(data: LearningData) -> Cases:
+def find_cases(data: LearningData) -> Cases:
+    """The users of the held part that have a past, in the order of the held visits; none without retrieval tasks."""
     visits = data.held.visits
     if visits is None:
         return Cases(np.zeros(0, np.int64), [], [])
@@ -195,20 +202,20 @@ def _judge(
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind == "retrieval":
             lists[task.name] = model.lists(task)
-            found[task.name] = _ranking(lists[task.name], task, data, cases, k)
+            found[task.name] = judge_lists(lists[task.name], task, data, cases, k)
             if task.repeats == "allow" and any(len(p) for p in cases.pasts):
                 found[f"{task.name}_again"] = _again(model.own_items(task), task, data, cases)
         elif rows is not None and scores is not None:
-            label, score, user = _labels(data, task), scores[:, i], rows.requests.user
+            label, score, user = held_labels(data, task), scores[:, i], rows.requests.user
             judge = metrics.binary if task.kind == "binary" else metrics.regression
             found[task.name] = judge(label, score, user)
     if any(t.kind == "related" for t in data.tasks):
         name = next(t.name for t in data.tasks if t.kind == "related")
-        found[name] = metrics.related(_sessions(data), model.related())
+        found[name] = metrics.related(held_sessions(data), model.related())
     return found, lists
 
 
-def _labels(data: LearningData, task: Task) -> Float:
+def held_labels(data: LearningData, task: Task) -> Float:
     """Labels of the held rows in their unit."""
     rows = data.held.rows
     assert rows is not None
@@ -219,7 +226,8 @@ def _labels(data: LearningData, task: Task) -> Float:
     return np.expm1(labels.astype(np.float64) * scale.std + scale.mean).astype(np.float32)
 
 
-def _ranking(top: Int, task: Task, data: LearningData, cases: Cases, k: Sequence[int]) -> dict[str, Estimate]:
+def judge_lists(top: Int, task: Task, data: LearningData, cases: Cases, k: Sequence[int]) -> dict[str, Estimate]:
+    """Metrics of a retrieval task from a list for every case, `top` (cases, K); a case without a truth is left out."""
     visits = data.held.visits
     assert visits is not None
     truths = [np.unique(visits.truth[task.name].row(r)) for r in cases.rows]
@@ -242,7 +250,7 @@ def _again(own: Sequence[Scores], task: Task, data: LearningData, cases: Cases) 
     return metrics.ordering(label, score, user)
 
 
-def _sessions(data: LearningData) -> list[Int]:
+def held_sessions(data: LearningData) -> list[Int]:
     """Known items of each session of the held part, two and more."""
     log = data.held_log
     rows = visit_rows(log, log.starts_of_visits())
@@ -251,7 +259,8 @@ def _sessions(data: LearningData) -> list[Int]:
     return [items.row(s) for s in np.flatnonzero(items.sizes() > 1).tolist()]
 
 
-def _baselines(data: LearningData, cases: Cases, k: Sequence[int]) -> dict[str, dict[str, dict[str, Estimate]]]:
+def judge_baselines(data: LearningData, cases: Cases, k: Sequence[int]) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """Metrics by baseline and task."""
     log, n = data.fit_log, data.n_items
     found: dict[str, dict[str, dict[str, Estimate]]] = {}
     retrieval = [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
@@ -268,11 +277,11 @@ def _baselines(data: LearningData, cases: Cases, k: Sequence[int]) -> dict[str, 
             for task in retrieval:
                 exclude = cases.pasts if task.repeats == "exclude" else None
                 top = baselines.top_items(model, histories, MAX_RANK, exclude)
-                found.setdefault(name, {})[task.name] = _ranking(top, task, data, cases, k)
+                found.setdefault(name, {})[task.name] = judge_lists(top, task, data, cases, k)
     related = [t.name for t in data.tasks if t.kind == "related"]
     if related and n <= baselines.MAX_DENSE_ITEMS:
         top = baselines.related_by_sessions(log.visit, log.item, n, RELATED_K)
-        found["co_occurrence"] = {related[0]: metrics.related(_sessions(data), top)}
+        found["co_occurrence"] = {related[0]: metrics.related(held_sessions(data), top)}
     return found | _rate_baselines(data)
 
 

@@ -9,7 +9,7 @@ from edgerec import pipeline
 from edgerec.cli.main import app
 from edgerec.config import Config
 from edgerec.data.dataset import Dataset
-from edgerec.evaluation.chain import RuntimeModel, _cases
+from edgerec.evaluation.chain import RuntimeModel, find_cases
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
 from edgerec.training.load import load_learning_data
@@ -71,7 +71,7 @@ def by_row(data, scores):
 def test_score_gives_the_rows_that_evaluate_judges(run, data):
     _, folder = run
     with Recommender.open(folder / "bundle") as rec:
-        expected, rows = by_row(data, RuntimeModel(rec, data, _cases(data), Silent()).rows())
+        expected, rows = by_row(data, RuntimeModel(rec, data, find_cases(data), Silent()).rows())
         at = [rec.tasks.index(task) for task in POINTWISE]
     found = table(run, "score", "--rows", "valid.csv").filter(pl.col("row").is_in(rows)).sort("row")
 
@@ -82,7 +82,7 @@ def test_score_gives_the_rows_that_evaluate_judges(run, data):
 @pytest.mark.parametrize("stage", STAGES)
 def test_score_by_a_stage_gives_the_rows_that_evaluate_judges(run, data, stage):
     config, folder = run
-    model = TorchModel(TorchScorer.load(stage, config, folder, data), data, _cases(data))
+    model = TorchModel(TorchScorer.load(stage, config, folder, data), data, find_cases(data))
     expected, rows = by_row(data, model.rows())
     found = table(run, "score", "--rows", "valid.csv", "--stage", stage).filter(pl.col("row").is_in(rows)).sort("row")
     at = [model.scorer.tasks.index(next(t for t in model.scorer.tasks if t.name == name)) for name in POINTWISE]
@@ -94,7 +94,7 @@ def test_score_by_a_stage_gives_the_rows_that_evaluate_judges(run, data, stage):
 @pytest.mark.parametrize("task", ["next", "new"])
 def test_recommend_by_a_stage_lists_what_evaluate_judges(run, data, stage, task):
     config, folder = run
-    cases = _cases(data)
+    cases = find_cases(data)
     model = TorchModel(TorchScorer.load(stage, config, folder, data), data, cases)
     lists = model.lists(next(t for t in model.scorer.tasks if t.name == task))[:, :3]
     found = table(run, "recommend", "--users", "requests.csv", "--stage", stage, "-k", 3, "--weights", f"{task}=1")
