@@ -20,8 +20,8 @@ from edgerec.progress import Progress
 from edgerec.training.batches import JointBatches
 from edgerec.training.checkpoint import load_student, save_student
 from edgerec.training.distillation import expectations, soft_examples, train_student
+from edgerec.training.joint import JointTraining
 from edgerec.training.load import LearningData, load_learning_data
-from edgerec.training.loop import JointTraining, LoopSettings
 from edgerec.training.teacher import batch_settings, work_folder
 
 STEPS = 40
@@ -57,7 +57,8 @@ def prune(config: Config, run_dir: Path, progress: Progress) -> PruneReport:
     before = _in_bundle(student)
     examples, _ = soft_examples(config, run_dir, data, progress)
     batches = JointBatches(examples, batch_settings(config, data), config.seed)
-    module = JointTraining(student, data.tasks, _loop(config), 1, data.fit.n_seen)
+    d = config.distillation
+    module = JointTraining(student, data.tasks, data.fit.n_seen, d.soft_share, d.temperature)
     cut = choose(student, importances(module, batches), config.pruning.hidden, config.pruning.dim)
     torch.manual_seed(config.seed)
     pruned = shrink(student, cut, data, config.distillation.dropout)
@@ -201,11 +202,6 @@ _WIDTHS = {
     "requests.head.last.bias": ("tasks*dim", ""),
 }
 """The widths of each parameter's rows and columns; "" never shrinks."""
-
-
-def _loop(config: Config) -> LoopSettings:
-    d = config.distillation
-    return LoopSettings(1, d.learning_rate, d.weight_decay, None, d.soft_share, d.temperature)
 
 
 def _in_bundle(student: Student) -> int:

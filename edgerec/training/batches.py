@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset
 
-from edgerec.models.inputs import RequestBatch
+from edgerec.models.inputs import Moment, RequestBatch
 from edgerec.tasks import Task
 from edgerec.tasks.history import Float, Int
 from edgerec.training.examples import Requests, RowExamples, VisitExamples
@@ -30,9 +30,10 @@ class PairBatch:
     item: Tensor
     soft: Tensor | None
 
-    def to(self, device: torch.device) -> PairBatch:
-        """The same batch on `device`."""
-        return PairBatch(self.query.to(device), self.owner.to(device), self.item.to(device), _to(self.soft, device))
+    def part(self, rows: slice) -> PairBatch:
+        """The queries `rows` and their pairs."""
+        owner, item = _of_owners(self.owner, self.item, rows)
+        return PairBatch(self.query[rows], owner, item, None if self.soft is None else self.soft[rows])
 
 
 @dataclass(frozen=True)
@@ -40,28 +41,33 @@ class VisitBatch:
     """B requests and what they led to.
 
     Attributes:
-        statistics: float32 (N, F), of the moment that all of them share.
+        moment: what was known of the items, shared by all of them.
         owner, item: int64 (P,) a retrieval task: pairs of request and consumed item.
         soft: float32 (B, retrieval tasks, N), a teacher's logits, or None.
         related: one item of each visit of two and more against the others, or None without a related task.
     """
 
     requests: RequestBatch
-    statistics: Tensor
+    moment: Moment
     owner: tuple[Tensor, ...]
     item: tuple[Tensor, ...]
     soft: Tensor | None
     related: PairBatch | None
 
-    def to(self, device: torch.device) -> VisitBatch:
-        """The same batch on `device`."""
+    def part(self, number: int, parts: int) -> VisitBatch | None:
+        """One of `parts` parts of the requests, and of the related pairs; None where it is empty."""
+        rows = _share(len(self.requests.item), number, parts)
+        queries = _share(0 if self.related is None else len(self.related.query), number, parts)
+        if rows.start == rows.stop and queries.start == queries.stop:
+            return None
+        pairs = [_of_owners(owner, item, rows) for owner, item in zip(self.owner, self.item, strict=True)]
         return VisitBatch(
-            requests=self.requests.to(device),
-            statistics=self.statistics.to(device),
-            owner=tuple(t.to(device) for t in self.owner),
-            item=tuple(t.to(device) for t in self.item),
-            soft=_to(self.soft, device),
-            related=None if self.related is None else self.related.to(device),
+            requests=part_of_requests(self.requests, rows),
+            moment=self.moment,
+            owner=tuple(owner for owner, _ in pairs),
+            item=tuple(item for _, item in pairs),
+            soft=None if self.soft is None else self.soft[rows],
+            related=None if self.related is None else self.related.part(queries),
         )
 
 
@@ -76,19 +82,22 @@ class RowBatch:
     """
 
     requests: RequestBatch
-    statistics: Tensor
+    moment: Moment
     candidate: Tensor
     labels: Tensor
     soft: Tensor | None
 
-    def to(self, device: torch.device) -> RowBatch:
-        """The same batch on `device`."""
+    def part(self, number: int, parts: int) -> RowBatch | None:
+        """One of `parts` parts of the rows; None where it is empty."""
+        rows = _share(len(self.candidate), number, parts)
+        if rows.start == rows.stop:
+            return None
         return RowBatch(
-            requests=self.requests.to(device),
-            statistics=self.statistics.to(device),
-            candidate=self.candidate.to(device),
-            labels=self.labels.to(device),
-            soft=_to(self.soft, device),
+            requests=part_of_requests(self.requests, rows),
+            moment=self.moment,
+            candidate=self.candidate[rows],
+            labels=self.labels[rows],
+            soft=None if self.soft is None else self.soft[rows],
         )
 
 
@@ -101,14 +110,64 @@ class JointBatch:
 
     def to(self, device: torch.device) -> JointBatch:
         """The same batch on `device`."""
+        return self if device.type == "cpu" else _mapped(self, lambda t: t.to(device, non_blocking=True))
+
+    def pinned(self) -> JointBatch:
+        """The same batch in memory that a GPU reads without waiting."""
+        return _mapped(self, Tensor.pin_memory)
+
+    def part(self, number: int, parts: int) -> JointBatch:
+        """What one of `parts` processes learns from; together they hold every example once."""
+        if parts == 1:
+            return self
         return JointBatch(
-            visits=None if self.visits is None else self.visits.to(device),
-            rows=None if self.rows is None else self.rows.to(device),
+            None if self.visits is None else self.visits.part(number, parts),
+            None if self.rows is None else self.rows.part(number, parts),
         )
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by a dotted name, such as "rows.requests.item"."""
+        return dict(_named(self, ""))
 
-def _to(tensor: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if tensor is None else tensor.to(device)
+
+T = TypeVar("T")
+
+
+def _mapped(value: T, change: Callable[[Tensor], Tensor]) -> T:
+    """`value`, a tree of batches and tuples, with each tensor changed."""
+    if isinstance(value, Tensor):
+        return cast(T, change(value))
+    if isinstance(value, tuple):
+        return cast(T, tuple(_mapped(v, change) for v in value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return cast(T, replace(value, **{f.name: _mapped(getattr(value, f.name), change) for f in fields(value)}))
+    return value
+
+
+def _named(value: object, name: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, tuple):
+        for i, v in enumerate(value):
+            yield from _named(v, f"{name}.{i}")
+    elif is_dataclass(value):
+        for f in fields(value):
+            yield from _named(getattr(value, f.name), f"{name}.{f.name}".removeprefix("."))
+
+
+def _share(n: int, number: int, parts: int) -> slice:
+    return slice(n * number // parts, n * (number + 1) // parts)
+
+
+def _of_owners(owner: Tensor, item: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+    """The pairs whose owner is in `rows`, counted from its start."""
+    kept = (owner >= rows.start) & (owner < rows.stop)
+    return owner[kept] - rows.start, item[kept]
+
+
+def part_of_requests(requests: RequestBatch, rows: slice) -> RequestBatch:
+    """The requests `rows`."""
+    return _mapped(requests, lambda t: t[rows])
 
 
 @dataclass(frozen=True)
@@ -141,6 +200,10 @@ class Examples:
     rows: RowExamples | None
     soft: SoftLabels | None = None
 
+    def moment(self, index: int) -> Moment:
+        """What a model is told of the items at a moment, by its index in the statistics."""
+        return Moment(torch.from_numpy(self.statistics.values[index]))
+
 
 @dataclass(frozen=True)
 class BatchSettings:
@@ -154,8 +217,12 @@ class BatchSettings:
     """Statistics of a visit may be up to this many moments old: a bundle's are, when it is used."""
 
 
-class JointBatches(IterableDataset[JointBatch]):
-    """One pass over the examples an iteration, in an order that depends on `seed` and the epoch only."""
+class JointBatches:
+    """One pass over the examples an iteration.
+
+    A batch depends on `seed`, the epoch and its number only, so that a pass can begin anywhere: nothing random has a
+    state that the batches before it would have to make.
+    """
 
     def __init__(
         self,
@@ -175,8 +242,15 @@ class JointBatches(IterableDataset[JointBatch]):
         return len(self._plan(np.random.default_rng(self.seed)))
 
     def __iter__(self) -> Iterator[JointBatch]:
-        rng = np.random.default_rng((self.seed, self.epoch if self.train else 0))
-        for visits, rows in self._plan(rng):
+        return self.pass_from(0)
+
+    def pass_from(self, start: int) -> Iterator[JointBatch]:
+        """The batches of the epoch from number `start` on."""
+        epoch = self.epoch if self.train else 0
+        plan = self._plan(np.random.default_rng((self.seed, epoch)))
+        for number in range(start, len(plan)):
+            visits, rows = plan[number]
+            rng = np.random.default_rng((self.seed, epoch, number + 1))  # a 0 would give the plan's numbers again
             yield JointBatch(
                 self._visits(*visits, rng) if visits else None,
                 self._rows(*rows, rng) if rows else None,
@@ -208,9 +282,6 @@ class JointBatches(IterableDataset[JointBatch]):
             return np.arange(len(requests))
         return np.flatnonzero(self.users[requests.user])
 
-    def _statistics(self, moment: int) -> Tensor:
-        return torch.from_numpy(self.examples.statistics.values[moment])
-
     def _visits(self, moment: int, chosen: Int, rng: np.random.Generator) -> VisitBatch:
         visits, soft = self.examples.visits, self.examples.soft
         assert visits is not None
@@ -219,7 +290,7 @@ class JointBatches(IterableDataset[JointBatch]):
         found = soft.visits[chosen] if soft is not None and soft.visits is not None else None
         return VisitBatch(
             requests=visits.requests.batch(chosen, dropout, rng),
-            statistics=self._statistics(moment),
+            moment=self.examples.moment(moment),
             owner=tuple(torch.from_numpy(t.owner()) for t in truth),
             item=tuple(torch.from_numpy(t.values) for t in truth),
             soft=None if found is None else torch.from_numpy(found.astype(np.float32)),
@@ -236,7 +307,7 @@ class JointBatches(IterableDataset[JointBatch]):
         found = soft.rows[chosen] if soft is not None and soft.rows is not None else None
         return RowBatch(
             requests=rows.requests.batch(chosen, dropout, rng),
-            statistics=self._statistics(moment),
+            moment=self.examples.moment(moment),
             candidate=torch.from_numpy(rows.item[chosen]),
             labels=torch.from_numpy(labels),
             soft=None if found is None else torch.from_numpy(found),

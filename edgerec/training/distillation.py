@@ -22,8 +22,9 @@ from edgerec.training.batches import Examples, JointBatches, SoftLabels
 from edgerec.training.calibration import fit_expectation
 from edgerec.training.checkpoint import save_student
 from edgerec.training.examples import Ragged, Requests, VisitExamples, join_visits, make_requests
+from edgerec.training.joint import Scorer
 from edgerec.training.load import LearningData, load_learning_data
-from edgerec.training.loop import LoopSettings, OnEpoch, Scorer, fit
+from edgerec.training.loop import LoopSettings, OnEpoch, fit
 from edgerec.training.losses import chain_log_probabilities
 from edgerec.training.statistics import MS_PER_DAY
 from edgerec.training.teacher import batch_settings, fold_of, load_teachers, work_folder
@@ -97,7 +98,16 @@ def train_student(
     """Train `student` in place on hard and soft labels; for `on_epoch`, the held part is judged after each epoch."""
     d = config.distillation
     settings = replace(batch_settings(config, data, d.history_dropout), visits_per_epoch=d.visits_per_epoch)
-    loop = LoopSettings(epochs, d.learning_rate, d.weight_decay, None, d.soft_share, d.temperature, keep_last=True)
+    loop = LoopSettings(
+        epochs,
+        d.learning_rate,
+        d.weight_decay,
+        None,
+        d.soft_share,
+        d.temperature,
+        keep_last=True,
+        training=config.training,
+    )
     train_batches = JointBatches(examples, settings, config.seed)
     held = None if on_epoch is None else JointBatches(data.held, settings, config.seed, train=False)
     fit(student, data.tasks, train_batches, held, loop, folder, progress, title, on_epoch)
@@ -212,11 +222,11 @@ def _label_rows(examples: Examples, data: LearningData, teachers: Sequence[Teach
 
 def _label_related(data: LearningData, teachers: Sequence[Teacher]) -> npt.NDArray[np.float16]:
     """Logits of every pair of items at the last moment, mean of the teachers: sessions have no single owner."""
-    statistics = torch.from_numpy(data.statistics.values[-1])
+    moment = data.moment(-1)
     total = np.zeros((data.n_items, data.n_items), np.float32)
     with torch.inference_mode():
         for teacher in teachers:
-            items = teacher.encode_items(statistics)
+            items = teacher.encode_items(moment)
             for query in torch.split(torch.arange(data.n_items), AT_ONCE):
                 total[query.numpy()] += teacher.score_related(query, items).numpy() / len(teachers)
     centred: npt.NDArray[np.float16] = (total - total.mean(axis=1, keepdims=True)).astype(np.float16)
@@ -252,6 +262,6 @@ def _same_moment(model: Scorer, data: LearningData, requests: Requests, chosen: 
     order = chosen[np.lexsort((requests.lengths()[chosen], requests.moment[chosen]))]
     for group in np.split(order, np.flatnonzero(np.diff(requests.moment[order])) + 1):
         if len(group):
-            items = model.encode_items(torch.from_numpy(data.statistics.values[requests.moment[group[0]]]))
+            items = model.encode_items(data.moment(int(requests.moment[group[0]])))
             for start in range(0, len(group), AT_ONCE):
                 yield items, group[start : start + AT_ONCE]

@@ -1,41 +1,43 @@
-"""The joint training loop of teacher and student: one multi-task loss, run by Lightning."""
+"""The training loop of teacher and student: one multi-task loss, on one device or several, stopped and resumed exactly.
+
+Nothing random has a state here: the batch of a step and the random numbers inside it depend on the seed, the epoch and
+the step's number. So a checkpoint is the weights, the optimizer and a position, and training that goes on from any of
+them makes the same weights as training that was never stopped.
+"""
 
 from __future__ import annotations
 
-import logging
 import math
-import pickle
-import signal
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, TypeAlias, get_args
 
-import lightning
+import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
-from torch.utils.data import DataLoader
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
-from edgerec.errors import DataError, EdgerecError
-from edgerec.models.inputs import Items, RequestBatch
-from edgerec.progress import Progress
-from edgerec.tasks import Task, scored_tasks
-from edgerec.training import losses
-from edgerec.training.batches import JointBatch, JointBatches, PairBatch, RowBatch, VisitBatch
+from edgerec.config.stages import TrainingConfig
+from edgerec.errors import ConfigError, DataError, EdgerecError
+from edgerec.progress import Progress, Silent, progress_for
+from edgerec.tasks import Task
+from edgerec.training.batches import JointBatch, JointBatches
+from edgerec.training.checkpoint import load_weights, save_weights
+from edgerec.training.group import Group, in_group
+from edgerec.training.joint import JointTraining, Labels, Part, joined
+from edgerec.training.resume import load_checkpoint, save_checkpoint
+from edgerec.training.trackers import Tracker, open_trackers, require_trackers
+from edgerec.training.weighting import WEIGHTINGS
 
-
-class Scorer(Protocol):
-    """What the loop trains and the evaluation asks: teacher and student alike. Shapes as in `Student`."""
-
-    def encode_items(self, statistics: Tensor) -> Items: ...
-    def score_catalog(self, batch: RequestBatch, items: Items, tasks: Sequence[int] | None = None) -> Tensor: ...
-    def score_rows(self, batch: RequestBatch, candidate: Tensor, items: Items) -> Tensor: ...
-    def score_related(self, query: Tensor, items: Items) -> Tensor: ...
+LOG_EVERY = 20
+"""Steps between two rows of the trackers."""
+LARGEST_GRADIENT = 1.0
+"""Norm to which longer gradients are cut."""
+BEST = "best.safetensors"
+LAST = "last.ckpt"
 
 
 @dataclass(frozen=True)
@@ -54,169 +56,13 @@ class LoopSettings:
     """Stop the schedule of `epochs` after this many of them: repeats a run that was stopped early."""
     keep_last: bool = False
     """Leave the model at its last epoch, even where another was better on valid."""
+    loss_weights: str = "fixed"
+    """Of `WEIGHTINGS`."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
 
 
 OnEpoch: TypeAlias = "Callable[[int, dict[str, float]], None]"
 """Called after each epoch (1, 2, ...) with the validation losses, of each task and "loss"; its error ends `fit`."""
-
-
-class JointTraining(lightning.LightningModule):
-    """One loss over all tasks, each with its weight."""
-
-    def __init__(
-        self, model: torch.nn.Module, tasks: Sequence[Task], settings: LoopSettings, steps: int, n_seen: int
-    ) -> None:
-        super().__init__()
-        self.model, self.tasks, self.settings, self.steps = model, list(tasks), settings, steps
-        self.scored, self.n_seen = scored_tasks(tasks), n_seen
-        self.retrieval = [i for i, t in enumerate(self.scored) if t.kind == "retrieval"]
-        self.related = [t for t in tasks if t.kind == "related"]
-        # A uniform guess over the catalogue loses log N: in its unit, ranking weighs about as much as a probability.
-        unit = 1 / math.log(max(n_seen, 3))
-        self.weights = {t.name: t.weight * (unit if t.kind in ("retrieval", "related") else 1.0) for t in tasks}
-
-    @property
-    def scorer(self) -> Scorer:
-        """The model, by what it can do."""
-        return cast(Scorer, self.model)
-
-    def losses(self, batch: JointBatch) -> dict[str, Tensor]:
-        """The loss of each task that the batch holds examples of."""
-        found: dict[str, Tensor] = {}
-        if batch.visits is not None:
-            found |= self._visits(batch.visits)
-        if batch.rows is not None:
-            found |= self._rows(batch.rows)
-        return found
-
-    def _visits(self, batch: VisitBatch) -> dict[str, Tensor]:
-        items = self.scorer.encode_items(batch.statistics)
-        logits = self.scorer.score_catalog(batch.requests, items, self.retrieval)
-        found = {}
-        for r, i in enumerate(self.retrieval):
-            task = self.scored[i]
-            own = logits[:, r]
-            soft = batch.soft[:, r] if batch.soft is not None else None
-            if task.repeats == "exclude":
-                own = exclude_history(own, batch.requests)
-                soft = None if soft is None else exclude_history(soft, batch.requests)
-            own, soft = own[:, : self.n_seen], None if soft is None else soft[:, : self.n_seen]
-            loss = losses.listwise(own, batch.owner[r], batch.item[r])
-            if soft is not None:
-                distilled = losses.listwise_soft(own, soft, self.settings.temperature)
-                loss = self._blend(loss, distilled)
-            found[task.name] = loss
-        if batch.related is not None:
-            found |= {task.name: self._pairs(batch.related, items) for task in self.related}
-        return found
-
-    def _rows(self, batch: RowBatch) -> dict[str, Tensor]:
-        items = self.scorer.encode_items(batch.statistics)
-        logits = self.scorer.score_rows(batch.requests, batch.candidate, items)
-        log_p = losses.chain_log_probabilities(logits, self.scored)
-        found = {}
-        for i, task in enumerate(self.scored):
-            if task.kind == "retrieval":
-                continue
-            loss_of = losses.binary if task.kind == "binary" else losses.regression
-            loss = loss_of(log_p[:, i], batch.labels[:, i])
-            if batch.soft is not None:
-                loss = self._blend(loss, loss_of(log_p[:, i], batch.soft[:, i]))
-            found[task.name] = loss
-        return found
-
-    def _pairs(self, batch: PairBatch, items: Items) -> Tensor:
-        logits = self.scorer.score_related(batch.query, items)
-        logits = logits.scatter(1, batch.query.unsqueeze(1), losses.NEVER)[:, : self.n_seen]
-        loss = losses.listwise(logits, batch.owner, batch.item)
-        if batch.soft is None:
-            return loss
-        soft = batch.soft.scatter(1, batch.query.unsqueeze(1), losses.NEVER)[:, : self.n_seen]
-        return self._blend(loss, losses.listwise_soft(logits, soft, self.settings.temperature))
-
-    def _blend(self, hard: Tensor, soft: Tensor) -> Tensor:
-        share = self.settings.soft_share
-        return share * soft + (1 - share) * hard
-
-    def total(self, found: dict[str, Tensor]) -> Tensor:
-        """The weighted sum."""
-        return torch.stack([self.weights[name] * loss for name, loss in found.items()]).sum()
-
-    def training_step(self, batch: JointBatch, index: int) -> Tensor:
-        found = self.losses(batch)
-        loss = self.total(found)
-        if not torch.isfinite(loss):
-            bad = ", ".join(name for name, value in found.items() if not torch.isfinite(value))
-            raise EdgerecError(f"the loss of {bad} is not a number at step {self.global_step}; lower learning_rate")
-        self.log_dict({f"train/{name}": value.detach() for name, value in found.items()})
-        return loss
-
-    def validation_step(self, batch: JointBatch, index: int) -> None:
-        found = self.losses(batch)
-        for name, value in found.items():
-            self.log(f"valid/{name}", value, on_epoch=True, batch_size=1)
-
-    def on_validation_epoch_end(self) -> None:
-        values = self.trainer.callback_metrics
-        total = sum(w * float(values[f"valid/{n}"]) for n, w in self.weights.items() if f"valid/{n}" in values)
-        self.log("valid/loss", total)
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        embeddings = [p for n, p in self.named_parameters() if "identity" in n or "bias.weight" in n]
-        chosen = {id(p) for p in embeddings}
-        others = [p for p in self.parameters() if id(p) not in chosen]
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": embeddings, "weight_decay": self.settings.weight_decay},
-                {"params": others, "weight_decay": 0.01},
-            ],
-            lr=self.settings.learning_rate,
-            fused=True,
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_at)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _learning_rate_at(self, step: int) -> float:
-        """Factor of the learning rate: a line up over the first fifth, then half a cosine down to nothing."""
-        done = min(step / (self.settings.epochs * self.steps), 1.0)
-        return done / 0.2 + 0.01 if done < 0.2 else 0.5 + 0.5 * math.cos(math.pi * (done - 0.2) / 0.8)
-
-
-def exclude_history(logits: Tensor, requests: RequestBatch) -> Tensor:
-    """`logits` (B, N) with the items of each request's history at `losses.NEVER`."""
-    never = torch.zeros_like(logits).scatter_add(1, requests.item, requests.present.to(logits.dtype))
-    return logits.masked_fill(never > 0, losses.NEVER)
-
-
-class _Epochs(Callback):
-    """Tells the batches which epoch it is, and the user how far training is."""
-
-    def __init__(
-        self, batches: JointBatches, progress: Progress, title: str, settings: LoopSettings, on_epoch: OnEpoch | None
-    ) -> None:
-        self.batches, self.progress, self.title, self.settings = batches, progress, title, settings
-        self.on_epoch = on_epoch
-        self.valid: dict[int, dict[str, float]] = {}
-
-    def state_dict(self) -> dict[str, object]:
-        return {"valid": self.valid}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.valid = state_dict["valid"]
-
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.batches.epoch = trainer.current_epoch
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        prefix = "valid/"
-        found = trainer.callback_metrics.items()
-        values = {k.removeprefix(prefix): float(v) for k, v in found if k.startswith(prefix)}
-        self.valid[trainer.current_epoch] = values
-        shown = ", validation " + ", ".join(f"{k} {v:.4f}" for k, v in sorted(values.items())) if values else ""
-        epochs = self.settings.stop_after or self.settings.epochs
-        self.progress.say(f"{self.title}: epoch {trainer.current_epoch + 1} of {epochs}{shown}")
-        if self.on_epoch is not None:
-            self.on_epoch(trainer.current_epoch + 1, values)
 
 
 @dataclass(frozen=True)
@@ -228,7 +74,7 @@ class Fitted:
 
 
 def fit(
-    model: torch.nn.Module,
+    model: nn.Module,
     tasks: Sequence[Task],
     train: JointBatches,
     valid: JointBatches | None,
@@ -244,7 +90,9 @@ def fit(
         The epochs that the weights were trained for and the validation losses there.
     Raises:
         DataError: `train` is empty.
-        EdgerecError: a loss is not a number.
+        ConfigError: settings that this machine cannot follow, or that do not go together.
+        MissingExtraError: a tracker's package is not installed.
+        EdgerecError: a loss is not a number, or memory is short.
     """
     steps = train.steps()
     if not steps:
@@ -252,80 +100,390 @@ def fit(
             f"{title}: no visit and no row to learn from; the log has too few users for the [teacher] folds, or no row "
             "that counts for a task"
         )
-    module = JointTraining(model, tasks, settings, steps, train.examples.n_seen)
-    epochs = _Epochs(train, progress, title, settings, on_epoch)
-    # Two of them: Lightning's own `save_last` leaves out the epochs that are no better.
-    keep = ModelCheckpoint(folder, filename="best", monitor="valid/loss", enable_version_counter=False)
-    newest = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
-    callbacks: list[Callback] = [epochs, newest] if valid is None else [epochs, newest, keep]
-    if valid is not None and settings.patience is not None:
-        callbacks.append(EarlyStopping("valid/loss", patience=settings.patience))
-    logger = TensorBoardLogger(str(folder.parent), name="", version=folder.name + "-log")
-    last = folder / "last.ckpt"
-    with _quiet(), _interruptible():
-        trainer = lightning.Trainer(
-            accelerator="auto",
-            devices=1,
-            precision="16-mixed" if torch.cuda.is_available() else "32-true",
-            max_epochs=settings.stop_after or settings.epochs,
-            callbacks=callbacks,
-            logger=logger,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            gradient_clip_val=1.0,
-            num_sanity_val_steps=0,
-            log_every_n_steps=20,
-        )
-        trainer.fit(
-            module,
-            DataLoader(train, batch_size=None),
-            DataLoader(valid, batch_size=None) if valid is not None else None,
-            ckpt_path=str(last) if _is_whole(last, progress) else None,
-            weights_only=True,
-        )
-    if valid is not None and keep.best_model_path and not settings.keep_last:
-        state = torch.load(keep.best_model_path, weights_only=True)
-        module.load_state_dict(state["state_dict"])
-        return Fitted(int(state["epoch"]) + 1, epochs.valid[int(state["epoch"])] if epochs.valid else {})
-    return Fitted(trainer.current_epoch, epochs.valid.get(trainer.current_epoch - 1, {}))
+    require_trackers(settings.training)
+    processes = settings.training.devices * settings.training.num_nodes
+    if processes > 1 and WEIGHTINGS[settings.loss_weights](dict.fromkeys([t.name for t in tasks], 1.0)).one_process:
+        raise ConfigError(f'[teacher] loss_weights = "{settings.loss_weights}" needs [training] devices = 1')
+    if processes > 1 and on_epoch is not None:
+        raise ConfigError("a search tries out networks in one process each; set [training] devices = 1")
+    if processes > 1 and not isinstance(progress, Silent):
+        progress = _OwnProgress()
+    module = JointTraining(model, tasks, train.examples.n_seen, settings.soft_share, settings.temperature)
+    fitted = in_group(settings.training, _fit, module, train, valid, settings, steps, folder, progress, title, on_epoch)
+    if valid is not None and not settings.keep_last:
+        load_weights(model, folder / BEST)
+    elif processes > 1:
+        state = load_checkpoint(folder / LAST)
+        assert state is not None
+        model.load_state_dict(state["model"])
+    return fitted
 
 
-def _is_whole(checkpoint: Path, progress: Progress) -> bool:
-    """Is there a checkpoint to go on from? A damaged one is told, and training starts anew."""
-    if not checkpoint.exists():
-        return False
+def _fit(
+    group: Group,
+    module: JointTraining,
+    train: JointBatches,
+    valid: JointBatches | None,
+    settings: LoopSettings,
+    steps: int,
+    folder: Path,
+    progress: Progress,
+    title: str,
+    on_epoch: OnEpoch | None,
+) -> Fitted:
+    """`fit` in one of its processes."""
+    if group.rank:
+        progress = Silent()
     try:
-        torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
-        progress.say(f"{checkpoint}: damaged, so training starts anew")
-        return False
-    return True
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Lightning says nothing of devices, other products or how the fit ended; warnings that it logs are still told."""
-    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C is passed on. Lightning would end the process with the exit code of a failure, and ignore Ctrl-C since."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as end:
-        if not isinstance(end.__context__, KeyboardInterrupt):
+        with torch.random.fork_rng([group.device] if group.device.type == "cuda" else []):
+            return _Run(group, module, train, valid, settings, steps, folder, progress, title, on_epoch).whole()
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
             raise
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
+        size = train.settings
+        raise EdgerecError(
+            f"{title}: out of memory on {group.device} with {size.visits} visits and {size.rows} rows a step; lower "
+            "[teacher] visits and rows, and raise [training] accumulate to keep the sum, or set [training] precision = "
+            '"bf16"'
+        ) from error
+    finally:
+        module.cpu()
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    said = str(error)
+    return (
+        isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        or "can't allocate memory" in said
+        or "not enough memory" in said
+    )
+
+
+class _OwnProgress(Silent):
+    """Lines of a spawned process, which cannot be handed the terminal of another one."""
+
+    def say(self, line: str) -> None:
+        progress_for().say(line)
+
+
+@dataclass
+class _Position:
+    """How far training is: whole epochs, batches of the epoch after them, and steps of the optimizer in all."""
+
+    epoch: int = 0
+    batch: int = 0
+    updates: int = 0
+
+
+@dataclass
+class _Unchecked:
+    """A batch whose losses, and the norm of the gradient of its step, may still turn out to be no numbers."""
+
+    step: int
+    batch: JointBatch
+    losses: dict[str, Tensor]
+    norm: Tensor | None = None
+
+
+class _Run:
+    """A model on its way through the epochs."""
+
+    def __init__(
+        self,
+        group: Group,
+        module: JointTraining,
+        train: JointBatches,
+        valid: JointBatches | None,
+        settings: LoopSettings,
+        steps: int,
+        folder: Path,
+        progress: Progress,
+        title: str,
+        on_epoch: OnEpoch | None,
+    ) -> None:
+        self.group, self.train, self.valid, self.settings = group, train, valid, settings
+        self.folder, self.progress, self.title, self.on_epoch = folder, progress, title, on_epoch
+        self.module = module.to(group.device)
+        self.weighting = WEIGHTINGS[settings.loss_weights](module.weights).to(group.device)
+        self.shared = module.shared()
+        self.parts = torch.compile(module, dynamic=True) if settings.training.compile else module
+        self.precision = precision_of(settings.training.precision, group.device)
+        self.scaler = torch.amp.GradScaler(group.device.type, enabled=self.precision == torch.float16)
+        self.optimizer = _optimizer(module, self.weighting, settings)
+        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        self.updates = settings.epochs * -(-steps // settings.training.accumulate)
+        self.at, self.history = _Position(), list[dict[str, float]]()
+        self.trackers: list[Tracker] = []
+        self.unchecked: _Unchecked | None = None
+        self.saved_s = time.monotonic()
+
+    # ---------------------------------------------------------------------------------------- epochs
+
+    def whole(self) -> Fitted:
+        """All epochs that are left."""
+        self._resume()
+        last = self.settings.stop_after or self.settings.epochs
+        if self.group.rank == 0:
+            log = self.folder.parent / f"{self.folder.name}-log"
+            self.trackers = open_trackers(
+                self.settings.training, log, self.title, _facts(self.settings, self.train.seed), self.at.updates
+            )
+        try:
+            while self.at.epoch < last and not self._is_over():
+                self._epoch()
+                self._end_epoch(last)
+        finally:
+            for tracker in self.trackers:
+                tracker.close()
+        if self.valid is None or self.settings.keep_last:
+            return Fitted(self.at.epoch, self.history[-1] if self.history else {})
+        best = self._best()
+        return Fitted(best + 1, self.history[best])
+
+    def _is_over(self) -> bool:
+        """Have the last `patience` epochs been no better?"""
+        patience = self.settings.patience
+        return self.valid is not None and patience is not None and len(self.history) - 1 - self._best() >= patience
+
+    def _best(self) -> int:
+        losses = [values["loss"] for values in self.history]
+        return losses.index(min(losses)) if losses else -1
+
+    def _epoch(self) -> None:
+        """The rest of an epoch."""
+        self.module.train()
+        self.train.epoch = self.at.epoch
+        added = 0
+        for batch in self._batches(self.train.pass_from(self.at.batch)):
+            self._learn(batch, self.at.batch + added)
+            added += 1
+            if added == self.settings.training.accumulate:
+                self._update(added)
+                added = 0
+        if added:
+            self._update(added)
+
+    def _end_epoch(self, last: int) -> None:
+        self._check()
+        values = {} if self.valid is None else self._validate(self.valid)
+        self.history.append(values)
+        if self.valid is not None and self._best() == self.at.epoch and self.group.local_rank == 0:
+            save_weights(self.module.model, self.folder / BEST)
+        self.at = _Position(self.at.epoch + 1, 0, self.at.updates)
+        self._save()
+        self._track({f"valid/{name}": value for name, value in values.items()})
+        shown = ", validation " + ", ".join(f"{k} {v:.4f}" for k, v in sorted(values.items())) if values else ""
+        self.progress.say(f"{self.title}: epoch {self.at.epoch} of {last}{shown}")
+        if self.on_epoch is not None:
+            self.on_epoch(self.at.epoch, values)
+
+    def _batches(self, batches: Iterator[JointBatch]) -> Iterator[JointBatch]:
+        """This process's part of each batch, on its device."""
+        for batch in batches:
+            yield batch.part(self.group.rank, self.group.size).to(self.group.device)
+
+    # ---------------------------------------------------------------------------------------- a step
+
+    def _learn(self, batch: JointBatch, number: int) -> None:
+        """Add the gradients of one batch."""
+        numbers = (self.train.seed, self.at.epoch, number, self.group.rank + 1)
+        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
+        found = self._losses(batch)
+        self.weighting.backward(found, self.shared, self._backward)
+        self._check()
+        self.unchecked = _Unchecked(self.at.updates, batch, {name: loss.detach() for name, loss in found.items()})
+
+    def _backward(self, loss: Tensor, retain: bool = False) -> None:
+        self.scaler.scale(loss).backward(retain_graph=retain)  # type: ignore[no-untyped-call]
+
+    def _losses(self, batch: JointBatch) -> dict[str, Tensor]:
+        """The loss of each task over the parts of all processes, with the gradient of this process's part."""
+        with self._autocast():
+            parts: list[Part] = self.parts(batch)
+        return joined(parts) if self.group.size == 1 else joined(self._over_all(parts))
+
+    def _over_all(self, parts: Sequence[Part]) -> list[Part]:
+        """The parts with means over the examples of all processes.
+
+        The gradients of these means are this process's share: their sum over the processes is that of one process that
+        had the whole batch.
+        """
+        places, device = self._places(), self.group.device
+        none = torch.zeros((), device=device)
+        own = {(p.task, p.labels): p for p in parts}
+        counts = torch.stack([own[k].count.to(device) if k in own else none for k in places])
+        whole = self.group.sum(counts.clone())
+        means = [
+            own[k].share * own[k].mean * (counts[i] / whole[i].clamp(min=1)) if k in own else none
+            for i, k in enumerate(places)
+        ]
+        values = self.group.sum(torch.stack([m.detach() for m in means]))
+        # A process whose part lacks a task still goes backward: by a gradient of 0.
+        nothing = self.parameters[0].sum() * 0.0
+        return [
+            Part(task, labels, 1.0, nothing + means[i] + (values[i] - means[i].detach()), whole[i])
+            for i, (task, labels) in enumerate(places)
+            if whole[i] > 0
+        ]
+
+    def _places(self) -> list[tuple[str, Labels]]:
+        """All parts that a loss may have, in an order that all processes share."""
+        return [(task.name, labels) for task in self.module.tasks for labels in get_args(Labels)]
+
+    def _update(self, added: int) -> None:
+        """One step of the optimizer along the mean gradient of `added` batches."""
+        rate = self.settings.learning_rate * learning_rate_factor(self.at.updates / self.updates)
+        for part in self.optimizer.param_groups:
+            part["lr"] = rate
+        self._sum_gradients()
+        self.scaler.unscale_(self.optimizer)
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        if added > 1:
+            torch._foreach_mul_(gradients, 1 / added)
+        norm = nn.utils.clip_grad_norm_(self.parameters, LARGEST_GRADIENT)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        assert self.unchecked is not None
+        self.unchecked.norm = norm
+        if self.at.updates % LOG_EVERY == 0 and self.trackers:
+            values = {f"train/{name}": float(loss) for name, loss in self.unchecked.losses.items()}
+            self._track({**values, "train/gradient_norm": float(norm), "train/learning_rate": rate})
+        self.at = _Position(self.at.epoch, self.at.batch + added, self.at.updates + 1)
+        if time.monotonic() - self.saved_s >= 60 * self.settings.training.checkpoint_minutes:
+            self._check()
+            self._save()
+
+    def _sum_gradients(self) -> None:
+        """Each gradient added up over the processes; the weighting's own ones are whole in each of them."""
+        if self.group.size == 1:
+            return
+        there = torch.tensor([float(p.grad is not None) for p in self.parameters], device=self.group.device)
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        flat = self.group.sum(torch.cat([there, *(g.flatten() for g in gradients)]))
+        offset = len(there)
+        for number, p in enumerate(self.parameters):
+            if flat[number] > 0:
+                p.grad = flat[offset : offset + p.numel()].view_as(p)
+            offset += p.numel()
+
+    # ---------------------------------------------------------------------------------------- valid
+
+    def _validate(self, valid: JointBatches) -> dict[str, float]:
+        """The mean loss of each task over the examples, and "loss", their sum by the tasks' own weights."""
+        places = self._places()
+        sums = torch.zeros(len(places), 2, dtype=torch.float64)
+        self.module.eval()
+        with torch.no_grad(), self._autocast():
+            for batch in self._batches(iter(valid)):
+                for part in self.parts(batch):
+                    count = float(part.count)
+                    total = part.share * float(part.mean) * count
+                    sums[places.index((part.task, part.labels))] += torch.tensor([total, count], dtype=torch.float64)
+        if self.group.size > 1:
+            sums = self.group.sum(sums.to(self.group.device)).cpu()
+        found: dict[str, float] = {}
+        for (task, _), (total, count) in zip(places, sums.tolist(), strict=True):
+            if count:
+                found[task] = found.get(task, 0.0) + total / count
+        loss = sum(self.module.weights[name] * value for name, value in found.items())
+        if not math.isfinite(loss):
+            raise EdgerecError(f"{self.title}: the validation loss is not a number; lower learning_rate")
+        return {**found, "loss": loss}
+
+    # ---------------------------------------------------------------------------------------- what is kept
+
+    def _check(self) -> None:
+        """Stop where the last batch led to what is no number.
+
+        It is looked at one step late, so that a GPU need not wait for it, and always before weights are kept.
+        """
+        last, self.unchecked = self.unchecked, None
+        if last is None:
+            return
+        bad = ""
+        if not math.isfinite(float(sum(last.losses.values()))):
+            bad = "loss of " + ", ".join(name for name, value in last.losses.items() if not torch.isfinite(value))
+        elif last.norm is not None and not self.scaler.is_enabled() and not math.isfinite(float(last.norm)):
+            bad = "gradient"
+        if not bad:
+            return
+        number = "" if self.group.size == 1 else f"-{self.group.rank}"
+        path = self.folder / f"bad-batch{number}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: value.contiguous().cpu() for name, value in last.batch.tensors().items()}, path)
+        raise EdgerecError(
+            f"{self.title}: the {bad} is not a number at step {last.step}; lower learning_rate, or look for wrong "
+            f"values in the batch, which is kept in {path}"
+        )
+
+    def _save(self) -> None:
+        self.saved_s = time.monotonic()
+        if self.group.local_rank:
+            return
+        state = {
+            "model": self.module.model.state_dict(),
+            "weighting": self.weighting.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "at": asdict(self.at),
+            "history": self.history,
+        }
+        save_checkpoint(self.folder / LAST, state)
+
+    def _resume(self) -> None:
+        """Go on from the first process's last checkpoint; a damaged one is told, and training starts anew."""
+        state = None
+        if self.group.rank == 0:
+            try:
+                state = load_checkpoint(self.folder / LAST)
+            except ValueError as error:
+                self.progress.say(f"{error}, so training starts anew")
+        state = self.group.of_first(state)
+        if state is None:
+            return
+        self.module.model.load_state_dict(state["model"])
+        self.weighting.load_state_dict(state["weighting"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.at, self.history = _Position(**state["at"]), state["history"]
+
+    def _track(self, values: Mapping[str, float]) -> None:
+        for tracker in self.trackers:
+            tracker.log(values, self.at.updates)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.group.device.type, self.precision, enabled=self.precision is not None)
+
+
+def precision_of(setting: str, device: torch.device) -> torch.dtype | None:
+    """The type of activations under [training] precision; None is 32 bits."""
+    if setting == "auto":
+        if device.type != "cuda":
+            return None
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return {"32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[setting]
+
+
+def learning_rate_factor(done: float) -> float:
+    """Factor of the learning rate: a line up over the first fifth, then half a cosine down to nothing."""
+    done = min(done, 1.0)
+    return done / 0.2 + 0.01 if done < 0.2 else 0.5 + 0.5 * math.cos(math.pi * (done - 0.2) / 0.8)
+
+
+def _optimizer(module: JointTraining, weighting: nn.Module, settings: LoopSettings) -> torch.optim.Optimizer:
+    named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
+    embeddings = [p for n, p in named if "identity" in n or "bias.weight" in n]
+    chosen = {id(p) for p in embeddings}
+    groups = [
+        {"params": embeddings, "weight_decay": settings.weight_decay},
+        {"params": [p for _, p in named if id(p) not in chosen], "weight_decay": 0.01},
+        {"params": list(weighting.parameters()), "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, fused=True)
+
+
+def _facts(settings: LoopSettings, seed: int) -> dict[str, Any]:
+    """Settings beside the figures of a tracker, flat."""
+    facts = {name: value for name, value in vars(settings).items() if name != "training"}
+    return {"seed": seed, **facts, **settings.training.model_dump(exclude={"wandb", "mlflow"})}

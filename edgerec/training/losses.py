@@ -24,9 +24,16 @@ def listwise(logits: Tensor, owner: Tensor, item: Tensor) -> Tensor:
     """
     if not len(owner):
         return logits.sum() * 0.0
+    sizes = torch.zeros(len(logits), device=logits.device).index_add(
+        0, owner, torch.ones(len(owner), device=owner.device)
+    )
     log_p = torch.log_softmax(logits, dim=1)[owner, item]
-    sizes = torch.bincount(owner, minlength=len(logits)).clamp(min=1)
-    return -(log_p / sizes[owner]).sum() / len(torch.unique(owner))
+    return -(log_p / sizes[owner]).sum() / (sizes > 0).sum()
+
+
+def owners(owner: Tensor, n: int) -> Tensor:
+    """How many of `n` requests own something, as a float scalar; `owner` as in `listwise`."""
+    return torch.zeros(n, device=owner.device).index_fill(0, owner, 1.0).sum()
 
 
 def listwise_soft(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:

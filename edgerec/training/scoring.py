@@ -19,7 +19,7 @@ from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
 from edgerec.training.checkpoint import load_student, read_json
 from edgerec.training.load import LearningData
-from edgerec.training.loop import Scorer
+from edgerec.training.joint import Scorer
 from edgerec.training.losses import chain_log_probabilities
 from edgerec.training.teacher import load_teachers
 
@@ -49,9 +49,9 @@ class TorchScorer:
         self.models, self.scales, self.n_items = models, data.scales, data.n_items
         self.expectations = expectations or {}
         self.tasks = scored_tasks(data.tasks)
-        statistics = torch.from_numpy(data.statistics.values[-1])
+        moment = data.moment(-1)
         with torch.inference_mode():
-            self.items = [m.encode_items(statistics) for m in models]
+            self.items = [m.encode_items(moment) for m in models]
 
     @classmethod
     def load(cls, stage: str, config: Config, run_dir: Path, data: LearningData) -> TorchScorer:

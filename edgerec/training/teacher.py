@@ -167,7 +167,15 @@ def fit_on_valid(
 
 def _loop(config: Config, stop_after: int | None = None) -> LoopSettings:
     t = config.teacher
-    return LoopSettings(t.epochs, t.learning_rate, t.weight_decay, t.patience, stop_after=stop_after)
+    return LoopSettings(
+        t.epochs,
+        t.learning_rate,
+        t.weight_decay,
+        t.patience,
+        stop_after=stop_after,
+        loss_weights=t.loss_weights,
+        training=config.training,
+    )
 
 
 def _keep_logs(work: Path, out: Path) -> None:

@@ -10,7 +10,7 @@ from edgerec.compression import pruning
 from edgerec.compression.pruning import choose, importances, shrink
 from edgerec.models.student import Student, StudentSizes
 from edgerec.training.batches import BatchSettings, JointBatches
-from edgerec.training.loop import JointTraining, LoopSettings
+from edgerec.training.joint import JointTraining
 
 HIDDEN = ("inner", "context", "pooling", "repeat", "head")
 
@@ -27,7 +27,7 @@ def student(data):
 def outputs(model, data):
     requests = data.held.visits.requests
     with torch.no_grad():
-        items = model.encode_items(torch.from_numpy(data.statistics.values[-1]))
+        items = model.encode_items(data.moment(-1))
         catalog = model.score_catalog(requests.batch(np.arange(10)), items)
         return torch.cat([catalog.flatten(), model.score_related(torch.arange(40), items).flatten()])
 
@@ -45,7 +45,7 @@ def kill(model, width, units):
 
 
 def measured(model, data):
-    module = JointTraining(model, data.tasks, LoopSettings(1, 1e-3, 0.1, None), 1, data.fit.n_seen)
+    module = JointTraining(model, data.tasks, data.fit.n_seen)
     batches = JointBatches(data.fit, BatchSettings(64, 256, 1_000, 0.0, 0), seed=0)
     return importances(module, batches)
 

@@ -14,7 +14,8 @@ from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
 from edgerec.training import losses
 from edgerec.training.batches import BatchSettings, JointBatches
-from edgerec.training.loop import JointTraining, LoopSettings, exclude_history, fit
+from edgerec.training.joint import JointTraining, exclude_history, joined
+from edgerec.training.loop import LoopSettings, _Run, fit
 
 BATCHES = BatchSettings(visits=64, rows=256, visits_per_epoch=1_000, history_dropout=0.1, lag=0)
 LOOP = LoopSettings(epochs=3, learning_rate=3e-3, weight_decay=0.1, patience=None)
@@ -59,20 +60,17 @@ def test_training_that_was_stopped_goes_on_and_counts_each_epoch_once(tiny_data,
     model, fitted = train(tiny_data, stopped, progress)
 
     assert fitted.epochs == 3
-    assert progress.said == ["model: epoch 2 of 3", "model: epoch 3 of 3"]  # the first was whole, the second was not
+    assert progress.said == ["model: epoch 3 of 3"]
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
 def test_an_epoch_that_is_no_better_on_valid_is_kept_for_a_resume_too(tiny_data, tmp_path, monkeypatch):
-    def worse_each_epoch(self):
-        self.log("valid/loss", float(self.current_epoch))
-
-    monkeypatch.setattr(JointTraining, "on_validation_epoch_end", worse_each_epoch)
+    monkeypatch.setattr(_Run, "_validate", lambda self, valid: {"loss": float(self.at.epoch)})
     _, fitted = train(tiny_data, tmp_path, held=tiny_data.held)
     last = torch.load(tmp_path / "work" / "last.ckpt", weights_only=True)
 
     assert fitted.epochs == 1
-    assert last["epoch"] == 2
+    assert last["at"]["epoch"] == 3
 
 
 @pytest.mark.parametrize("size", [0, 1_000])
@@ -98,7 +96,7 @@ def test_the_best_epoch_on_valid_is_kept(tiny_data, tmp_path):
     progress = Stops(None)
     model, fitted = train(tiny_data, tmp_path, progress, held=tiny_data.held)
 
-    module = JointTraining(model.eval(), tiny_data.tasks, LOOP, 1, tiny_data.fit.n_seen)
+    module = JointTraining(model.eval(), tiny_data.tasks, tiny_data.fit.n_seen)
     found = {}
     with torch.no_grad():
         for batch in JointBatches(tiny_data.held, BATCHES, 0, train=False):
@@ -121,7 +119,7 @@ def test_a_loss_that_is_not_a_number_is_refused_in_one_line(tiny_data, tmp_path)
 
 def test_the_total_weighs_each_task_and_ranking_by_the_log_of_the_catalogue(tiny_data):
     tasks = [replace(t, weight=2.0) if t.name == "click" else t for t in tiny_data.tasks]
-    module = JointTraining(student(tiny_data), tasks, LOOP, 1, n_seen=40)
+    module = JointTraining(student(tiny_data), tasks, n_seen=40)
 
     total = module.total({"next": torch.tensor(5.0), "click": torch.tensor(0.3)})
 
@@ -129,9 +127,11 @@ def test_the_total_weighs_each_task_and_ranking_by_the_log_of_the_catalogue(tiny
 
 
 def test_hard_and_soft_losses_are_blended_by_the_soft_share(tiny_data):
-    module = JointTraining(student(tiny_data), tiny_data.tasks, replace(LOOP, soft_share=0.75), 1, 40)
+    module = JointTraining(student(tiny_data), tiny_data.tasks, 40, soft_share=0.75)
 
-    assert module._blend(torch.tensor(2.0), torch.tensor(4.0)).item() == 0.75 * 4 + 0.25 * 2
+    parts = module._parts(tiny_data.tasks[0], torch.tensor(2.0), torch.tensor(1.0), torch.tensor(4.0), torch.tensor(1.0))
+
+    assert joined(parts)["next"].item() == 0.75 * 4 + 0.25 * 2
 
 
 def test_items_of_the_history_are_no_candidates_and_padding_excludes_nothing(tiny_data):

@@ -1,0 +1,170 @@
+"""The joint loss of teacher and student: one term for each task, from hard labels and a teacher's soft ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from edgerec.models.inputs import Items, Moment, RequestBatch
+from edgerec.tasks import Task, scored_tasks
+from edgerec.training import losses
+from edgerec.training.batches import JointBatch, PairBatch, RowBatch, VisitBatch
+
+
+class Scorer(Protocol):
+    """What is trained and the evaluation asks: teacher and student alike. Shapes as in `Student`."""
+
+    def encode_items(self, moment: Moment) -> Items: ...
+    def score_catalog(self, batch: RequestBatch, items: Items, tasks: Sequence[int] | None = None) -> Tensor: ...
+    def score_rows(self, batch: RequestBatch, candidate: Tensor, items: Items) -> Tensor: ...
+    def score_related(self, query: Tensor, items: Items) -> Tensor: ...
+
+
+Labels = Literal["hard", "soft"]
+"""Of the log, or of a teacher."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a task's loss: `share` times a `mean` over `count` examples."""
+
+    task: str
+    labels: Labels
+    share: float
+    mean: Tensor
+    count: Tensor
+
+
+class JointTraining(nn.Module):
+    """A model with the losses of all its tasks.
+
+    Args:
+        n_seen: see `Examples`.
+        soft_share: part of the loss that comes from a teacher's labels, where there are any.
+        temperature: of the softmax over a teacher's logits.
+
+    Attributes:
+        alter: applied to the encoded items before anything is scored; adversarial training sets it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tasks: Sequence[Task],
+        n_seen: int,
+        soft_share: float = 0.0,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.model, self.tasks, self.n_seen = model, list(tasks), n_seen
+        self.soft_share, self.temperature = soft_share, temperature
+        self.scored = scored_tasks(tasks)
+        self.retrieval = [i for i, t in enumerate(self.scored) if t.kind == "retrieval"]
+        self.related = [t for t in tasks if t.kind == "related"]
+        self.alter: Callable[[Items], Items] | None = None
+        # A uniform guess over the catalogue loses log N: in its unit, ranking weighs about as much as a probability.
+        unit = 1 / math.log(max(n_seen, 3))
+        self.weights = {t.name: t.weight * (unit if t.kind in ("retrieval", "related") else 1.0) for t in tasks}
+
+    @property
+    def scorer(self) -> Scorer:
+        """The model, by what it can do."""
+        return cast(Scorer, self.model)
+
+    def shared(self) -> list[nn.Parameter]:
+        """The parameters at which the tasks' gradients are compared: the model's choice, or all."""
+        choice = getattr(self.model, "shared_parameters", self.model.parameters)
+        return list(choice())
+
+    def forward(self, batch: JointBatch) -> list[Part]:
+        """The parts of the loss of each task that the batch holds examples of."""
+        found: list[Part] = []
+        if batch.visits is not None:
+            found += self._visits(batch.visits)
+        if batch.rows is not None:
+            found += self._rows(batch.rows)
+        return found
+
+    def losses(self, batch: JointBatch) -> dict[str, Tensor]:
+        """The loss of each task that the batch holds examples of."""
+        return joined(self(batch))
+
+    def total(self, found: dict[str, Tensor]) -> Tensor:
+        """The sum by the tasks' own weights."""
+        return torch.stack([self.weights[name] * loss for name, loss in found.items()]).sum()
+
+    def _items(self, moment: Moment) -> Items:
+        items = self.scorer.encode_items(moment)
+        return items if self.alter is None else self.alter(items)
+
+    def _visits(self, batch: VisitBatch) -> list[Part]:
+        items = self._items(batch.moment)
+        logits = self.scorer.score_catalog(batch.requests, items, self.retrieval)
+        found = []
+        for r, i in enumerate(self.retrieval):
+            task = self.scored[i]
+            own = logits[:, r]
+            soft = batch.soft[:, r] if batch.soft is not None else None
+            if task.repeats == "exclude":
+                own = exclude_history(own, batch.requests)
+                soft = None if soft is None else exclude_history(soft, batch.requests)
+            found += self._listwise(task, own, batch.owner[r], batch.item[r], soft)
+        if batch.related is not None:
+            for task in self.related:
+                found += self._pairs(task, batch.related, items)
+        return found
+
+    def _rows(self, batch: RowBatch) -> list[Part]:
+        items = self._items(batch.moment)
+        logits = self.scorer.score_rows(batch.requests, batch.candidate, items)
+        log_p = losses.chain_log_probabilities(logits, self.scored)
+        count = torch.tensor(float(len(batch.candidate)))
+        found = []
+        for i, task in enumerate(self.scored):
+            if task.kind == "retrieval":
+                continue
+            loss_of = losses.binary if task.kind == "binary" else losses.regression
+            soft = None if batch.soft is None else loss_of(log_p[:, i], batch.soft[:, i])
+            found += self._parts(task, loss_of(log_p[:, i], batch.labels[:, i]), count, soft, count)
+        return found
+
+    def _pairs(self, task: Task, batch: PairBatch, items: Items) -> list[Part]:
+        logits = self.scorer.score_related(batch.query, items).scatter(1, batch.query.unsqueeze(1), losses.NEVER)
+        soft = None if batch.soft is None else batch.soft.scatter(1, batch.query.unsqueeze(1), losses.NEVER)
+        return self._listwise(task, logits, batch.owner, batch.item, soft)
+
+    def _listwise(self, task: Task, logits: Tensor, owner: Tensor, item: Tensor, soft: Tensor | None) -> list[Part]:
+        own = logits[:, : self.n_seen]
+        hard, count = losses.listwise(own, owner, item), losses.owners(owner, len(own))
+        if soft is None:
+            return self._parts(task, hard, count, None, count)
+        distilled = losses.listwise_soft(own, soft[:, : self.n_seen], self.temperature)
+        return self._parts(task, hard, count, distilled, torch.tensor(float(len(own))))
+
+    def _parts(self, task: Task, hard: Tensor, n_hard: Tensor, soft: Tensor | None, n_soft: Tensor) -> list[Part]:
+        if soft is None:
+            return [Part(task.name, "hard", 1.0, hard, n_hard)]
+        return [
+            Part(task.name, "hard", 1 - self.soft_share, hard, n_hard),
+            Part(task.name, "soft", self.soft_share, soft, n_soft),
+        ]
+
+
+def joined(parts: Sequence[Part]) -> dict[str, Tensor]:
+    """The loss of each task, from its parts."""
+    found: dict[str, Tensor] = {}
+    for part in parts:
+        value = part.share * part.mean
+        found[part.task] = found[part.task] + value if part.task in found else value
+    return found
+
+
+def exclude_history(logits: Tensor, requests: RequestBatch) -> Tensor:
+    """`logits` (B, N) with the items of each request's history at `losses.NEVER`."""
+    never = torch.zeros_like(logits).scatter_add(1, requests.item, requests.present.to(logits.dtype))
+    return logits.masked_fill(never > 0, losses.NEVER)
