@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from edgerec.models.blocks import event_numbers
+from edgerec.models.inputs import Moment
 from edgerec.models.student import Student
 from edgerec.tasks import Task, scored_tasks
 
@@ -100,7 +101,7 @@ def export_student(student: Student, statistics: Float, tasks: Sequence[Task]) -
     student = student.eval()
     related = any(t.kind == "related" for t in tasks)
     with torch.inference_mode():
-        table, prior = student.encode_items(torch.from_numpy(statistics))
+        table, prior = student.encode_items(Moment(torch.from_numpy(statistics)))
     return ExportedStudent(
         tower=_export_tower(student),
         table=table.numpy().astype(np.float32),

@@ -37,6 +37,17 @@ class RequestBatch:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """What is known of N items at one moment: `statistics`, float32 (N, F)."""
+
+    statistics: Tensor
+
+    def to(self, device: torch.device) -> Moment:
+        """The same on `device`."""
+        return Moment(self.statistics.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True)
 class ItemFeatures:
     """What is known of N items apart from their id; constant over time.
 

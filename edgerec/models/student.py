@@ -18,7 +18,7 @@ from edgerec.models.blocks import (
     repeat_of,
     scatter_repeat,
 )
-from edgerec.models.inputs import ItemFeatures, Items, RequestBatch, Shape
+from edgerec.models.inputs import ItemFeatures, Items, Moment, RequestBatch, Shape
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ class Student(nn.Module):
         self.relation = nn.Linear(sizes.dim, sizes.dim, bias=False)
         nn.init.eye_(self.relation.weight)
 
-    def encode_items(self, statistics: Tensor) -> Items:
+    def encode_items(self, moment: Moment) -> Items:
         """Item vectors (N, dim) and priors (N, T + 1; the last column belongs to `related`)."""
-        encoded: Items = self.items(statistics)
+        encoded: Items = self.items(moment.statistics)
         return encoded
 
     def encode_requests(self, batch: RequestBatch, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,7 +17,7 @@ from edgerec.models.blocks import (
     repeat_of,
     scatter_repeat,
 )
-from edgerec.models.inputs import ItemFeatures, Items, RequestBatch, Shape
+from edgerec.models.inputs import ItemFeatures, Items, Moment, RequestBatch, Shape
 
 
 class MixtureOfExperts(nn.Module):
@@ -74,10 +74,10 @@ class Teacher(nn.Module):
         self.row_experts = MixtureOfExperts(crossed, hidden, experts, tasks, dropout) if any(pointwise) else None
         self.row_heads = nn.Parameter(torch.zeros(tasks, hidden))
 
-    def encode_items(self, statistics: Tensor) -> Items:
+    def encode_items(self, moment: Moment) -> Items:
         """Item vectors (N, dim), priors (N, T + 1), and the statistics themselves for the crosses."""
-        table, prior = self.items(statistics)
-        return table, prior, statistics
+        table, prior = self.items(moment.statistics)
+        return table, prior, moment.statistics
 
     def _encode_requests(self, batch: RequestBatch, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Task vectors (B, T, dim), repeat term (B, L, T), context (B, hidden)."""

@@ -109,7 +109,7 @@ def ask(requests, r, weights=WEIGHTS, exclude=NONE, k=40):
 def probabilities(exported, tiny_data, batch):
     """(T, N) in torch, float32, by the definition of each task."""
     with torch.no_grad():
-        items = exported.student.encode_items(torch.from_numpy(tiny_data.statistics.values[-1]))
+        items = exported.student.encode_items(tiny_data.moment(-1))
         next_, new, click, liked, watch = exported.student.score_catalog(batch, items)[0].double()
     had = batch.item[0][batch.present[0]]
     new[had] = -1e4
@@ -172,7 +172,7 @@ def test_a_task_after_another_has_the_product_of_their_probabilities(exported, a
     for a in asked[:5]:
         probability, _ = by_item(exported.run("recommend", **a.feed))
         with torch.inference_mode():
-            items = exported.student.encode_items(torch.from_numpy(tiny_data.statistics.values[-1]))
+            items = exported.student.encode_items(tiny_data.moment(-1))
             own = torch.sigmoid(exported.student.score_catalog(a.batch, items)[0, 3]).numpy()
 
         assert (probability[:, 3] <= probability[:, 2]).all()
@@ -227,7 +227,7 @@ def test_score_takes_candidates_in_any_order_and_more_than_once(exported, asked)
 
 def test_similar_gives_the_related_items_of_torch_and_never_the_item_itself(exported, tiny_data):
     with torch.inference_mode():
-        items = exported.student.encode_items(torch.from_numpy(tiny_data.statistics.values[-1]))
+        items = exported.student.encode_items(tiny_data.moment(-1))
         wanted = exported.student.score_related(torch.arange(40), items).fill_diagonal_(-torch.inf).softmax(1).numpy()
     overlaps = []
     for item in range(40):

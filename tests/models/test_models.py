@@ -48,7 +48,7 @@ def random(build, data):
 
 
 def last_items(model, data):
-    return model.encode_items(torch.from_numpy(data.statistics.values[-1]))
+    return model.encode_items(data.moment(-1))
 
 
 @pytest.mark.parametrize("build", [student, teacher], ids=lambda build: build.__name__)

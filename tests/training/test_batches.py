@@ -23,7 +23,7 @@ def fingerprint(batches):
     for batch in batches:
         for part in (batch.visits, batch.rows):
             if part is not None:
-                found += [part.requests.item, part.requests.age_h, part.requests.numeric, part.statistics]
+                found += [part.requests.item, part.requests.age_h, part.requests.numeric, part.moment.statistics]
         if batch.visits is not None and batch.visits.related is not None:
             found += [batch.visits.related.query, batch.visits.related.item]
     return torch.cat([x.double().flatten() for x in found])
@@ -77,7 +77,7 @@ def test_rows_are_shown_the_statistics_of_their_own_moment_and_visits_older_ones
     values, rows = torch.from_numpy(tiny_data.statistics.values), tiny_data.fit.rows
     for batch in JointBatches(tiny_data.fit, SETTINGS, 0):
         if batch.rows is not None:
-            moment = [m for m in range(len(values)) if torch.equal(values[m], batch.rows.statistics)]
+            moment = [m for m in range(len(values)) if torch.equal(values[m], batch.rows.moment.statistics)]
             assert len(moment) >= 1
             numeric = {tuple(n) for n in batch.rows.requests.numeric.tolist()}
             owners = [r for r, n in enumerate(rows.requests.numeric.tolist()) if tuple(n) in numeric]
