@@ -14,7 +14,7 @@ import torch
 from edgerec.config import Config
 from edgerec.data.dataset import Dataset
 from edgerec.errors import DataError
-from edgerec.models.inputs import ItemFeatures, Shape
+from edgerec.models.inputs import ItemFeatures, Moment, Shape
 from edgerec.progress import Progress
 from edgerec.tasks import Numeric, RequestEncoder, Task, standardize
 from edgerec.tasks.history import Float, Int
@@ -78,6 +78,10 @@ class LearningData:
     def statistics(self) -> ItemStatistics:
         """Of the fit rows."""
         return self.fit.statistics
+
+    def moment(self, index: int) -> Moment:
+        """What a model is told of the items at a moment, by its index in `statistics`; -1 is the end of the fit rows."""
+        return self.fit.moment(index)
 
     @property
     def shape(self) -> Shape:
