@@ -24,6 +24,7 @@ __all__ = [
     "hits",
     "logloss",
     "mae",
+    "mean",
     "ordering",
     "overlap",
     "ranking",
@@ -88,7 +89,7 @@ def _finite(x: float) -> float | None:
     return float(x) if math.isfinite(x) else None
 
 
-def _mean(values: Floats) -> Estimate:
+def mean(values: Floats) -> Estimate:
     """The mean over cases, with the usual standard error (n - 1 in the denominator)."""
     n = len(values)
     if n == 0:
@@ -169,12 +170,12 @@ def ranking(
         found = hit[:, :cut].sum(axis=1)
         gain = 1.0 / np.log2(np.arange(2, cut + 2))
         best = np.cumsum(gain)[np.minimum(cut, n_true) - 1]
-        out[f"ndcg@{cut}"] = _mean(hit[:, :cut] @ gain[: hit.shape[1]] / best)
-        out[f"recall@{cut}"] = _mean(found / n_true)
-        out[f"capped_recall@{cut}"] = _mean(found / np.minimum(cut, n_true))
-        out[f"hit@{cut}"] = _mean((found > 0).astype(np.float64))
+        out[f"ndcg@{cut}"] = mean(hit[:, :cut] @ gain[: hit.shape[1]] / best)
+        out[f"recall@{cut}"] = mean(found / n_true)
+        out[f"capped_recall@{cut}"] = mean(found / np.minimum(cut, n_true))
+        out[f"hit@{cut}"] = mean((found > 0).astype(np.float64))
         out[f"coverage@{cut}"] = coverage(top, n_items, cut)
-    out["mrr"] = _mean((hit / ranks).max(axis=1, initial=0.0))
+    out["mrr"] = mean((hit / ranks).max(axis=1, initial=0.0))
     return out
 
 
@@ -209,9 +210,9 @@ def related(baskets: Sequence[Array], top: Array, k: Sequence[int] = (10,)) -> d
     for cut in k:
         found = hit[:, :cut].sum(axis=1)
         mean_found = np.bincount(basket, found, len(baskets)) / (others + 1)
-        out[f"recall@{cut}"] = _mean(mean_found / others)
-        out[f"capped_recall@{cut}"] = _mean(mean_found / np.minimum(cut, others))
-        out[f"hit@{cut}"] = _mean(np.bincount(basket, found > 0, len(baskets)) / (others + 1))
+        out[f"recall@{cut}"] = mean(mean_found / others)
+        out[f"capped_recall@{cut}"] = mean(mean_found / np.minimum(cut, others))
+        out[f"hit@{cut}"] = mean(np.bincount(basket, found > 0, len(baskets)) / (others + 1))
     return out
 
 
@@ -220,7 +221,7 @@ def overlap(top: Array, other: Array, k: int = 10) -> Estimate:
     a, b = np.asarray(top, np.int64)[:, :k], np.asarray(other, np.int64)[:, :k]
     common = hits(a, [row[row >= 0] for row in b]).sum(axis=1)
     longest = np.maximum((a >= 0).sum(axis=1), (b >= 0).sum(axis=1))
-    return _mean(np.where(longest > 0, common / np.maximum(longest, 1), 1.0))
+    return mean(np.where(longest > 0, common / np.maximum(longest, 1), 1.0))
 
 
 # ------------------------------------------------------------------------------------------------ pointwise

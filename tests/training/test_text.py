@@ -16,7 +16,7 @@ from edgerec.training.text import OFFLINE_PACKAGE, default_model, principal_comp
 def test_texts_of_like_meaning_have_like_vectors_and_no_text_has_none(tmp_path, monkeypatch):
     texts = ["red tea cup", "", "crimson mug for tea", "diesel engine oil"]
     vectors = text_vectors(texts, default_model(), tmp_path, Silent())
-    monkeypatch.setattr("edgerec.training.text._encode", lambda *_: pytest.fail("computed twice"))
+    monkeypatch.setattr("edgerec.training.text.vectors.encode", lambda *_: pytest.fail("computed twice"))
 
     assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 0, 1, 1], abs=1e-5)
     assert vectors[0] @ vectors[2] > 0.3 + vectors[0] @ vectors[3]

@@ -1,0 +1,157 @@
+"""New arrivals: items that no fit row holds, known by text and attributes alone. Do they reach the right users?
+
+Only the arrivals are ranked, against each other, for each user who consumed one of them in the held part. Among them
+popularity is no help, since all have none: it ranks as chance does, which is computed and not drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from edgerec.evaluation.metrics import Estimate, mean
+from edgerec.tasks import Task
+from edgerec.tasks.history import Int
+
+if TYPE_CHECKING:
+    from edgerec.training.load import LearningData
+
+__all__ = ["ColdCases", "Score", "attribute_popularity", "cold_cases", "cold_report", "judge", "text_likeness"]
+
+Scores: TypeAlias = npt.NDArray[np.floating[Any]]
+Score: TypeAlias = Callable[[Int], Scores]
+"""From places in the held visits, (B,), to scores of the catalogue, (B, n_items)."""
+
+AT_ONCE = 256
+TOP = 10
+GROUPS = 10
+"""Equally large groups that a number cuts the seen items into."""
+
+
+@dataclass(frozen=True)
+class ColdCases:
+    """Users with a past who consumed an arrival in the held part, asked at their first visit of it.
+
+    Attributes:
+        rows: places in the held visits, (n,).
+        items: the arrivals, (M,).
+        truth: bool (n, M), what each user consumed of them, at least one.
+    """
+
+    rows: Int
+    items: Int
+    truth: npt.NDArray[np.bool_]
+
+
+def cold_cases(data: LearningData, task: Task) -> ColdCases:
+    """All cases of a retrieval task; none unless an items file tells the attributes of items before they are seen.
+
+    An arrival is an item of the held rows that is in the catalogue and in no fit row.
+    """
+    visits, held = data.held.visits, data.held_log
+    assert visits is not None, "a retrieval task has visits"
+    consumed = held.labels[task.name] > 0 if task.label is not None else np.ones(len(held), bool)
+    at = np.flatnonzero(consumed & (held.item >= data.held.n_seen) & (held.item < data.n_items))
+    items, place = np.unique(held.item[at], return_inverse=True)
+    users = visits.requests.user
+    truth = np.zeros((len(data.fit_log.offsets) - 1, len(items)), bool)
+    truth[held.user[at], place] = True
+    known = np.diff(data.fit_log.offsets)[users] > 0
+    rows = np.flatnonzero(known & truth[users].any(axis=1))
+    return ColdCases(rows, items.astype(np.int64), truth[users[rows]])
+
+
+def judge(score: Score, cases: ColdCases) -> dict[str, Estimate]:
+    """How the arrivals are ordered for each user; means and errors over users, given these arrivals.
+
+    Equal scores stand in random order, and what is reported is the expectation over it, exactly.
+    Returns:
+        "mrr": reciprocal rank of the first true arrival. "hit@10": is one among the first ten? "auc": share of the
+        pairs of a true and another arrival that are in order, of users who did not consume all of them.
+    """
+    parts = [cases.rows[start : start + AT_ONCE] for start in range(0, len(cases.rows), AT_ONCE)]
+    scores = np.concatenate([score(rows)[:, cases.items] for rows in parts]) if parts else np.zeros((0, 0))
+    each = [_one(row, truth) for row, truth in zip(scores, cases.truth, strict=True)]
+    mrr, hit, auc = np.array(each, np.float64).reshape(-1, 3).T
+    return {"mrr": mean(mrr), f"hit@{TOP}": mean(hit), "auc": mean(auc[np.isfinite(auc)])}
+
+
+def _one(score: Scores, truth: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
+    """MRR, hit rate and AUC of one user."""
+    true, other = score[truth], score[~truth]
+    best = true.max()
+    above, tied, tied_true = int((other > best).sum()), int((score == best).sum()), int((true == best).sum())
+    first = _first_of(tied, tied_true)
+    ranks = above + 1 + np.arange(len(first))
+    won = (true[:, None] > other).mean() + (true[:, None] == other).mean() / 2 if len(other) else math.nan
+    return float(first @ (1 / ranks)), float(first[ranks <= TOP].sum()), float(won)
+
+
+def _first_of(n: int, true: int) -> npt.NDArray[np.float64]:
+    """Probabilities that the first of `true` items stands at place 1, 2, ... of `n` in random order.
+
+    >>> _first_of(3, 1).round(3).tolist(), _first_of(3, 2).round(3).tolist()
+    ([0.333, 0.333, 0.333], [0.667, 0.333])
+    """
+    ways = [math.comb(n - place, true - 1) for place in range(1, n - true + 2)]
+    total = math.comb(n, true)
+    return np.array([way / total for way in ways])
+
+
+def cold_report(data: LearningData, task: Task, scores: Mapping[str, Score]) -> dict[str, dict[str, Estimate]]:
+    """Judge `scores` by name, beside "chance" (and popularity), "attribute_popularity" and "text_likeness".
+
+    All of them on the same users, so that `Estimate.minus` gives paired differences. Empty without a case.
+    """
+    cases = cold_cases(data, task)
+    if not len(cases.rows):
+        return {}
+    popular = attribute_popularity(data)
+    references: dict[str, Score] = {
+        "chance": lambda rows: np.zeros((len(rows), data.n_items)),
+        "attribute_popularity": lambda rows: np.tile(popular, (len(rows), 1)),
+    }
+    if data.features.text.shape[1]:
+        references["text_likeness"] = text_likeness(data)
+    return {name: judge(score, cases) for name, score in {**scores, **references}.items()}
+
+
+def attribute_popularity(data: LearningData) -> npt.NDArray[np.float64]:
+    """How often the fit rows hold an item of like attributes, (n_items,): the mean over the item's attributes.
+
+    Items of the same category are alike, and of numbers those in the same tenth; zero where there are no attributes.
+    """
+    n_seen = data.held.n_seen
+    counts = np.bincount(data.fit_log.item, minlength=data.n_items)[:n_seen].astype(np.float64)
+    groups: list[Int] = list(data.features.categorical.numpy().T)
+    for number in data.features.numeric.numpy().T:
+        edges = np.quantile(number[:n_seen], np.arange(1, GROUPS) / GROUPS)
+        groups.append(np.searchsorted(edges, number, side="right").astype(np.int64))
+    found = np.zeros(data.n_items)
+    for group in groups:
+        size = int(group.max(initial=0)) + 1
+        total, items = np.bincount(group[:n_seen], counts, size), np.bincount(group[:n_seen], minlength=size)
+        of_group = np.where(items > 0, total / np.maximum(items, 1), counts.mean())
+        found += of_group[group] / len(groups)
+    return found
+
+
+def text_likeness(data: LearningData) -> Score:
+    """Cosine of an item's text with the mean text of the user's past items; no learning at all."""
+    text = data.features.text.numpy()
+    unit = text / np.maximum(np.linalg.norm(text, axis=1, keepdims=True), 1e-9)
+
+    def score(rows: Int) -> Scores:
+        visits, log = data.held.visits, data.fit_log
+        assert visits is not None
+        users: Sequence[int] = visits.requests.user[rows].tolist()
+        pasts = [np.unique(log.item[log.offsets[u] : log.offsets[u + 1]]) for u in users]
+        found: Scores = np.stack([unit[past].mean(axis=0) for past in pasts]) @ unit.T
+        return found
+
+    return score

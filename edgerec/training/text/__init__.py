@@ -1,0 +1,17 @@
+"""Vectors of item texts from a pretrained language model: frozen, or first tuned on what is consumed together."""
+
+from edgerec.training.text.model import OFFLINE_PACKAGE, default_model
+from edgerec.training.text.pairs import Pairs, co_consumed
+from edgerec.training.text.tuning import Tuning, tuned_vectors
+from edgerec.training.text.vectors import principal_components, text_vectors
+
+__all__ = [
+    "OFFLINE_PACKAGE",
+    "Pairs",
+    "Tuning",
+    "co_consumed",
+    "default_model",
+    "principal_components",
+    "text_vectors",
+    "tuned_vectors",
+]
