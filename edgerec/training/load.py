@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import torch
 
@@ -31,7 +32,7 @@ from edgerec.training.examples import (
 )
 from edgerec.training.log import Log, load_log, request_encoder
 from edgerec.training.statistics import ItemStatistics, item_statistics
-from edgerec.training.text import default_model, principal_components, text_vectors
+from edgerec.training.text import Tuning, co_consumed, default_model, principal_components, text_vectors, tuned_vectors
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def load_learning_data(
         dataset=dataset,
         encoder=encoder,
         n_items=n_items,
-        features=_item_features(config, dataset, items, run_dir, progress),
+        features=_item_features(config, dataset, items, fit_log, run_dir, progress),
         fit_log=fit_log,
         held_log=held_log,
         fit=Examples(
@@ -252,22 +253,14 @@ def _rows(
 
 
 def _item_features(
-    config: Config, dataset: Dataset, items: pl.DataFrame, run_dir: Path, progress: Progress
+    config: Config, dataset: Dataset, items: pl.DataFrame, fit_log: Log, run_dir: Path, progress: Progress
 ) -> ItemFeatures:
     meta = dataset.meta.items
     categorical = [items[f"cat.{c.name}"].to_numpy() for c in meta.categorical]
     numeric = [items[f"num.{n.name}"].to_numpy() for n in meta.numeric]
     columns = [Numeric(n.name, "context", n.mean, n.std) for n in meta.numeric]
     n = len(items)
-    text = np.zeros((n, 0), np.float32)
-    model = config.teacher.text_model or default_model()
-    if dataset.meta.text and model:
-        # Texts of all items, whatever the part, so that they are encoded once.
-        texts = dataset.items()["text"].fill_null("").to_list()
-        everything = text_vectors(texts, model, run_dir / "text", progress)
-        text = principal_components(everything[:n], config.teacher.text_components)
-    elif dataset.meta.text:
-        progress.say('item texts are left out: no [teacher] text_model is set and the extra "edgerec[text]" is missing')
+    text = principal_components(_texts(config, dataset, fit_log, run_dir, progress)[:n], config.teacher.text_components)
     return ItemFeatures(
         text=torch.from_numpy(text),
         categorical=torch.from_numpy(
@@ -277,3 +270,30 @@ def _item_features(
             standardize(np.stack(numeric, 1).astype(np.float64), columns) if numeric else np.zeros((n, 0), np.float32)
         ),
     )
+
+
+def _texts(config: Config, dataset: Dataset, fit_log: Log, run_dir: Path, progress: Progress) -> Float:
+    """Vectors of all items' texts, whatever the part, so that a frozen model reads them once; (n, 0) without."""
+    texts = dataset.items()["text"].fill_null("").to_list() if dataset.meta.text else []
+    model = config.teacher.text_model or default_model()
+    if not dataset.meta.text or model is None:
+        if dataset.meta.text:
+            progress.say(
+                'item texts are left out: no [teacher] text_model is set and the extra "edgerec[text]" is missing'
+            )
+        return np.zeros((dataset.meta.n_items, 0), np.float32)
+    if config.teacher.text_tuning == "frozen":
+        return text_vectors(texts, model, run_dir / "text", progress)
+    consumed = _is_consumed(fit_log, dataset.meta.tasks)
+    pairs = co_consumed(fit_log, consumed, texts, sessions=config.data.session is not None)
+    tuning = Tuning(config.teacher.text_tuning, config.teacher.text_epochs, config.seed, config.training.accelerator)
+    return tuned_vectors(texts, model, pairs, tuning, run_dir / "text", progress)
+
+
+def _is_consumed(log: Log, tasks: Sequence[Task]) -> npt.NDArray[np.bool_]:
+    """Rows that any ranking task counts; without one those of the related task, then of any binary one; else all."""
+    for kind in ("retrieval", "related", "binary"):
+        found = [_consumed(log, task) > 0 for task in tasks if task.kind == kind]
+        if found:
+            return np.logical_or.reduce(found)
+    return np.ones(len(log), bool)
