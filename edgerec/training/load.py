@@ -295,5 +295,5 @@ def _is_consumed(log: Log, tasks: Sequence[Task]) -> npt.NDArray[np.bool_]:
     for kind in ("retrieval", "related", "binary"):
         found = [_consumed(log, task) > 0 for task in tasks if task.kind == kind]
         if found:
-            return np.logical_or.reduce(found)
+            return np.stack(found).any(axis=0)
     return np.ones(len(log), bool)
