@@ -293,7 +293,10 @@ def _texts(config: Config, dataset: Dataset, fit_log: Log, run_dir: Path, progre
 def _is_consumed(log: Log, tasks: Sequence[Task]) -> npt.NDArray[np.bool_]:
     """Rows that any ranking task counts; without one those of the related task, then of any binary one; else all."""
     for kind in ("retrieval", "related", "binary"):
-        found = [_consumed(log, task) > 0 for task in tasks if task.kind == kind]
-        if found:
-            return np.stack(found).any(axis=0)
+        found = np.zeros(len(log), bool)
+        counting = [task for task in tasks if task.kind == kind]
+        for task in counting:
+            found |= _consumed(log, task) > 0
+        if counting:
+            return found
     return np.ones(len(log), bool)
