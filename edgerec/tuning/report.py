@@ -166,17 +166,17 @@ def _figure(row: TrialRow) -> str:
 
 
 def _row(slot: int, trial: FrozenTrial) -> TrialRow:
-    known: Mapping[str, Any] = trial.user_attrs
+    found: Mapping[str, Any] = trial.user_attrs.get("found", {})
     return TrialRow(
         trial=slot + 1,
         state=_state(trial),
         value=trial.value if trial.state == TrialState.COMPLETE else None,
-        se=known.get("se"),
-        seconds=known.get("seconds"),
-        settings=known.get("settings", {}),
-        why=known.get("why"),
-        losses=known.get("losses", {}),
-        metrics=known.get("metrics", {}),
+        se=found.get("se"),
+        seconds=found.get("seconds"),
+        settings=trial.user_attrs.get("settings", {}),
+        why=trial.user_attrs.get("why"),
+        losses=found.get("losses", {}),
+        metrics=found.get("metrics", {}),
     )
 
 

@@ -59,9 +59,8 @@ def _make(
         if trial.should_prune():
             raise optuna.TrialPruned
 
-    def end(line: str, **attributes: object) -> None:
-        for key, value in {"seconds": time.monotonic() - start, "losses": losses, **attributes}.items():
-            trial.set_user_attr(key, value)
+    def end(line: str, **more: object) -> None:
+        trial.set_user_attr("found", {"seconds": time.monotonic() - start, "losses": losses, **more})
         progress.say(f"{title}: {line}, {time.monotonic() - start:.0f} s")
 
     try:
@@ -71,7 +70,8 @@ def _make(
         study.optuna.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
     except (EdgerecError, ValueError) as error:  # these settings are no good; others may be
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        end(f"failed: {why}", why=why)
+        trial.set_user_attr("why", why)
+        end(f"failed: {why}")
         study.optuna.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
     except BaseException as error:  # Ctrl-C, or a mistake of ours: the next worker repeats it
         if isinstance(error, KeyboardInterrupt):
