@@ -1,0 +1,132 @@
+"""How new arrivals are ranked."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from edgerec.data import prepare
+from edgerec.evaluation.cold import ColdCases, attribute_popularity, cold_cases, cold_report, judge
+from edgerec.progress import Silent
+from edgerec.training.load import LearningData, load_learning_data
+from tests import tiny
+
+LATE = 5
+"""Items of each camp that first appear in the test part."""
+
+
+def cases_of(truth: list[list[int]], items: int) -> ColdCases:
+    held = np.zeros((len(truth), items), bool)
+    for row, true in zip(held, truth, strict=True):
+        row[true] = True
+    return ColdCases(np.arange(len(truth)), np.arange(items), held)
+
+
+def by_table(scores: list[list[float]]) -> Callable[[Any], np.ndarray]:
+    return lambda rows: np.array(scores)[rows]
+
+
+def test_metrics_by_hand():
+    # User 0: the true items stand second and fourth of four; user 1: first of four.
+    found = judge(by_table([[4, 3, 2, 1], [4, 3, 2, 1]]), cases_of([[1, 3], [0]], 4))
+
+    assert found["mrr"].value == pytest.approx((1 / 2 + 1) / 2)
+    assert found["auc"].value == pytest.approx((1 / 4 + 1) / 2)  # of 2 x 2 pairs one is in order
+    assert found["mrr"].se == pytest.approx(1 / 4)
+    assert found["hit@10"].value == 1
+
+
+def test_equal_scores_are_judged_by_the_mean_over_all_their_orders():
+    truth, tied = [1, 4], [3.0, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1]
+    orders = [[2 + noise / 10 for noise in p] for p in itertools.permutations(range(4))]
+    each = [judge(by_table([[3.0, *order, *tied[5:]]]), cases_of([truth], 12)) for order in orders]
+
+    found = judge(by_table([tied]), cases_of([truth], 12))
+
+    for name in ("mrr", "hit@10", "auc"):
+        assert found[name].value == pytest.approx(np.mean([e[name].value for e in each]))
+
+
+def test_chance_by_hand():
+    found = judge(by_table([[0.0] * 20]), cases_of([[3]], 20))
+
+    assert found["mrr"].value == pytest.approx(np.mean(1 / np.arange(1, 21)))
+    assert (found["hit@10"].value, found["auc"].value) == (0.5, 0.5)
+
+
+def test_a_user_who_consumed_all_arrivals_has_no_order():
+    found = judge(by_table([[1.0, 2.0], [2.0, 1.0]]), cases_of([[0, 1], [0]], 2))
+
+    assert (found["auc"].n, found["auc"].value, found["mrr"].value) == (1, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def arrivals(tmp_path_factory: pytest.TempPathFactory) -> LearningData:
+    """The tiny log, in which items 30 to 39 appear only in the last days; an items file knows all, and one more."""
+    folder: Path = tmp_path_factory.mktemp("arrivals")
+    log = pl.DataFrame(tiny.rows())
+    late = pl.col("item").str.slice(1).cast(pl.Int64) >= tiny.ITEMS - 2 * LATE
+    end = pl.col("time").max() - 5 * tiny.DAY_MS
+    tiny.write(folder, log.filter(~late | (pl.col("time") > end)).to_dict(as_series=False))
+    items = [f"i{i}" for i in range(tiny.ITEMS + 1)]
+    camps = ["even", "odd"]
+    table = pl.DataFrame({"item": items, "camp": [camps[i % 2] for i in range(len(items))], "price": range(len(items))})
+    table.write_csv(folder / "items.csv")
+    data = tiny.settings()["data"] | {"items": {"path": "items.csv", "categorical": ["camp"], "numeric": ["price"]}}
+    config = tiny.config(folder, data=data)
+    prepare(config, folder / "run")
+    return load_learning_data(config, folder / "run", "test", Silent())
+
+
+def test_cases_are_users_who_consumed_what_the_fit_rows_never_held(arrivals):
+    cases = cold_cases(arrivals, arrivals.tasks[0])
+    ids = arrivals.dataset.items()["id"].to_list()
+    held = arrivals.held_log
+
+    assert {int(ids[i][1:]) for i in cases.items} <= set(range(tiny.ITEMS - 2 * LATE, tiny.ITEMS))
+    assert not np.isin(cases.items, arrivals.fit_log.item).any()
+    for row, true in zip(cases.rows, cases.truth, strict=True):
+        user = arrivals.held.visits.requests.user[row]
+        clicked = (held.user == user) & (held.labels["click"] > 0)
+        assert set(cases.items[true]) == set(held.item[clicked]) & set(cases.items)
+        assert true.any()
+
+
+def test_a_scorer_that_knows_the_camps_is_above_chance_by_more_than_its_error(arrivals):
+    n = arrivals.n_items
+    camp_of = np.array([int(i[1:]) % 2 for i in arrivals.dataset.items()["id"].to_list()])
+    user_ids = arrivals.dataset.users()["id"].to_list()
+
+    def by_camp(rows: np.ndarray) -> np.ndarray:
+        users = arrivals.held.visits.requests.user[rows]
+        return np.array([int(user_ids[u][1:]) % 2 == camp_of for u in users], float)
+
+    report = cold_report(arrivals, arrivals.tasks[0], {"camps": by_camp})
+    margin = report["camps"]["auc"].minus(report["chance"]["auc"])
+
+    assert n == tiny.ITEMS + 1
+    assert margin.value > 4 * margin.se > 0
+    assert report["chance"]["auc"].value == 0.5
+    assert "text_likeness" not in report  # there is no text
+
+
+def test_attribute_popularity_is_the_mean_of_like_items(arrivals):
+    counts = np.bincount(arrivals.fit_log.item, minlength=arrivals.n_items)
+    camp = arrivals.features.categorical[:, 0].numpy()
+    seen = np.arange(arrivals.n_items) < arrivals.held.n_seen
+    item = int(cold_cases(arrivals, arrivals.tasks[0]).items[0])
+    price = arrivals.features.numeric[:, 0].numpy()
+    dearest = seen & (price > np.quantile(price[seen], 0.9))  # the arrivals are dearer than all that was seen
+
+    expected = (counts[seen & (camp == camp[item])].mean() + counts[dearest].mean()) / 2
+    assert attribute_popularity(arrivals)[item] == pytest.approx(expected)
+
+
+def test_without_an_items_file_there_are_no_arrivals_to_judge(tiny_data):
+    assert cold_report(tiny_data, tiny_data.tasks[0], {}) == {}
