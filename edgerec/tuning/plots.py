@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -21,7 +22,9 @@ def plot_history(report: TuningReport, path: Path) -> Path:
     numbers, values = [row.trial for row in done], [_value(row) for row in done]
     errors = [row.se or 0.0 for row in done]
     axes.errorbar(numbers, values, errors, fmt="none", ecolor=LIGHT, elinewidth=2, zorder=1, label="± standard error")
-    axes.step(numbers, _best_so_far(values, report.higher_is_better), where="post", color=BLUE, label="best so far")
+    so_far = _best_so_far(values, report.higher_is_better)
+    end = max(row.trial for row in report.trials)
+    axes.step([*numbers, end], [*so_far, so_far[-1]], where="post", color=BLUE, label="best so far")
     axes.scatter(numbers, values, s=28, color=BLUE, zorder=3, label="trial")
     best, baseline = report.best, report.baseline
     if best is not None:
@@ -58,7 +61,7 @@ def plot_importance(report: TuningReport, path: Path) -> Path:
     axes.set(xlabel=f"share of the variance of {report.metric} over the space (%, fANOVA)", xlim=(0, 112))
     axes.set_xticks(range(0, 101, 20))
     done = sum(row.state == "done" for row in report.trials)
-    _finish(figure, f"What mattered, by {done} finished trials")
+    _finish(figure, f"What mattered, by {done} finished trials", "x")
     figure.savefig(path)
     return path
 
@@ -72,9 +75,9 @@ def _best_so_far(values: list[float], higher: bool) -> list[float]:
     return [(max if higher else min)(values[: place + 1]) for place in range(len(values))]
 
 
-def _finish(figure: Figure, title: str) -> None:
+def _finish(figure: Figure, title: str, lines: Literal["both", "x"] = "both") -> None:
     (axes,) = figure.axes
     axes.set_title(title, loc="left", fontsize=11, color=INK)
-    axes.grid(axis="both", color="#e6e6e6", linewidth=0.8)
+    axes.grid(axis=lines, color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
