@@ -17,6 +17,7 @@ __all__ = [
     "Ease",
     "OwnFrequency",
     "RecentPopularity",
+    "co_counts",
     "related_by_sessions",
     "top_items",
     "top_k",
@@ -111,7 +112,7 @@ class Ease:
     """
 
     def __init__(self, user: Array, item: Array, n_items: int, l2: float = 800.0) -> None:
-        gram = _co_counts(user, item, n_items, "EASE")
+        gram = co_counts(user, item, n_items, "EASE")
         gram[np.diag_indices(n_items)] += l2
         weights = np.linalg.inv(gram)
         weights /= -np.diag(weights)
@@ -124,7 +125,7 @@ class Ease:
         return counts + (counts > 0).astype(np.float32) @ self._weights
 
 
-def _co_counts(group: Array, item: Array, n_items: int, what: str, size_power: float = 0.0) -> Floats:
+def co_counts(group: Array, item: Array, n_items: int, what: str, size_power: float = 0.0) -> Floats:
     """In how many groups (users, sessions) two items meet; a group of n items counts n ** -size_power."""
     if n_items > MAX_DENSE_ITEMS:
         raise ValueError(f"{what} is skipped: {n_items} items, and its dense matrix is kept to {MAX_DENSE_ITEMS}")
@@ -144,7 +145,7 @@ def related_by_sessions(session: Array, item: Array, n_items: int, k: int = 100,
     Raises:
         ValueError: more than `MAX_DENSE_ITEMS` items.
     """
-    together = _co_counts(session, item, n_items, "co-occurrence", size_power)
+    together = co_counts(session, item, n_items, "co-occurrence", size_power)
     np.fill_diagonal(together, 0.0)
     return top_k(np.where(together > 0, together, -np.inf), k)
 

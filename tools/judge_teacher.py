@@ -1,0 +1,370 @@
+"""Train the teacher on public data sets with several seeds and judge it beside public baselines of the same run.
+
+What is finished is kept under --out and not done again, so that a stopped command goes on when it is given again.
+MovieLens is not shipped: --data names ml-latest-small.zip, its folder, or a folder that holds either.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import statistics
+import sys
+import time
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from edgerec import pipeline
+from edgerec.cli.output import format_table
+from edgerec.config import Config
+from edgerec.data.dataset import Dataset
+from edgerec.errors import ConfigError, EdgerecError
+from edgerec.evaluation import chain
+from edgerec.evaluation.metrics import Estimate
+from edgerec.progress import Progress, progress_for
+from edgerec.training.load import load_learning_data
+from tools.peers import sets
+from tools.peers.judging import Found, Parts, judge_peers, names_of
+from tools.peers.sets import Values
+
+FULL = "teacher"
+"""The variant that is not an ablation."""
+PAIRED = ("ndcg@10", "capped_recall@10", "auc", "gauc", "xauc", "mae")
+"""Metrics whose deviations are kept."""
+Figure: TypeAlias = tuple[str, str]
+"""A task and a metric."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One data set: its settings and where its results are kept.
+
+    Attributes:
+        values: settings as in a file, with what the command line changed; paths are relative to `home`.
+        folder: of runs and results.
+    """
+
+    name: str
+    values: Values
+    home: Path
+    folder: Path
+    seeds: tuple[int, ...]
+    quick: bool
+
+    def config(self, values: Values, seed: int = 0) -> Config:
+        """Checked settings of a run."""
+        return Config.of(values | {"seed": seed}, self.home, self.name)
+
+    @property
+    def part(self) -> str:
+        """What is judged."""
+        return str(self.values["evaluation"]["part"])
+
+    def trained(self, variant: str, seed: int) -> Path:
+        """Where the metrics of one teacher are kept."""
+        return self.folder / "results" / f"{_slug(variant)}-{seed}.json"
+
+    @property
+    def figures(self) -> list[Figure]:
+        """What is shown."""
+        asked = [*sets.ASKED[self.name], *sets.SHOWN.get(self.name, ())]
+        tasks = {task["name"] for task in self.values["task"]}
+        return [figure for figure in asked if figure[0] in tasks]
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name.lower())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line asks; 130 after Ctrl-C, 2 after a mistake of the user."""
+    asked = _parser().parse_args(arguments)
+    progress = progress_for()
+    try:
+        for name in asked.sets or list(sets.ASKED):
+            work = _work(name, asked)
+            if not asked.show:
+                _do(work, asked.ablations, progress)
+            for title, columns, rows in tables(work):
+                print(f"\n{title}\n{format_table(columns, rows)}", flush=True)
+    except EdgerecError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tools/judge_teacher", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sets", nargs="*", choices=[*sets.ASKED], help="data sets; all by default")
+    parser.add_argument("--data", type=Path, help="where MovieLens lies")
+    parser.add_argument("--seeds", default="0,1,2", help="seeds of the teacher; the ablations take the first")
+    parser.add_argument("--out", type=Path, default=Path("runs/judge_teacher"), help="runs and results")
+    parser.add_argument("--ablations", action="store_true", help="also train the teacher without its parts")
+    parser.add_argument("--part", choices=("test", "valid"), default="test", help="what is judged")
+    parser.add_argument("--show", action="store_true", help="print what is finished, train nothing")
+    parser.add_argument("--quick", action="store_true", help="baselines untuned, to try the command")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as --set teacher.epochs=1"
+    )
+    return parser
+
+
+def _work(name: str, asked: argparse.Namespace) -> Work:
+    folder = asked.out / name
+    values, home = sets.settings_of(name, asked.data, folder)
+    values.setdefault("evaluation", {})["part"] = asked.part
+    for change in asked.set:
+        try:
+            _merge(values, tomllib.loads(change))
+        except tomllib.TOMLDecodeError:
+            raise ConfigError(f'--set {change}: expected KEY=VALUE as in a settings file, such as name="x"') from None
+    try:
+        seeds = tuple(dict.fromkeys(int(seed) for seed in asked.seeds.split(",")))
+    except ValueError:
+        raise ConfigError(f"--seeds {asked.seeds}: expected whole numbers, such as 0,1,2") from None
+    return Work(name, values, home, folder, seeds, asked.quick)
+
+
+def _merge(values: Values, change: Values) -> None:
+    for key, value in change.items():
+        if isinstance(value, dict):
+            _merge(values.setdefault(key, {}), value)
+        else:
+            values[key] = value
+
+
+# ------------------------------------------------------------------------------------------------ doing
+
+
+def _do(work: Work, ablations: bool, progress: Progress) -> None:
+    """All that is not finished: the baselines first, then the teachers, then the ablations."""
+    _baselines(work, progress)
+    for seed in work.seeds:
+        _teacher(work, FULL, work.values, seed, progress)
+    for variant, values in sets.variants(work.values) if ablations else ():
+        _teacher(work, variant, values, work.seeds[0], progress)
+
+
+def _teacher(work: Work, variant: str, values: Values, seed: int, progress: Progress) -> None:
+    """Train and judge one teacher, unless that is done with these settings."""
+    path, config = work.trained(variant, seed), work.config(values, seed)
+    if _finished(path, config):
+        return
+    run_dir = work.folder / "runs" / path.stem
+    progress.stage(f"{work.name}: {variant}, seed {seed}")
+    start = time.monotonic()
+    pipeline.run(config, run_dir, progress, until="train")
+    seconds = round(time.monotonic() - start)
+    sets.check_rows(work.name, Dataset.open(run_dir / "dataset").meta.rows)
+    found = chain.judge_stage(config, run_dir, "teacher", progress)
+    training = json.loads((run_dir / "teacher" / "metrics.json").read_text("utf-8"))
+    _keep(path, variant, config, found, {"seconds": seconds, "training": training})
+
+
+def _baselines(work: Work, progress: Progress) -> None:
+    """Fit and judge the baselines that are not finished for these rows and tasks."""
+    config, folder = _baseline_config(work), work.folder / "baselines"
+    neural = work.name != "video"  # the catalogue of shown videos is judged row by row
+    done = {_read(path)["name"] for path in sorted(folder.glob("*.json")) if _finished(path, config)}
+    expected = names_of(work.config(work.values).tasks, neural)
+    if done >= expected:
+        return
+    run_dir = work.folder / "runs" / "baselines"
+    progress.stage(f"{work.name}: baselines")
+    pipeline.run(config, run_dir, progress, until="prepare")
+    sets.check_rows(work.name, Dataset.open(run_dir / "dataset").meta.rows)
+    judged = load_learning_data(config, run_dir, config.evaluation.part, progress)
+    valid = judged if work.part == "valid" else load_learning_data(config, run_dir, "valid", progress)
+    by_days = config.data.split.by != "leave-last-out"
+    parts = Parts(valid, judged, by_days, neural=neural, quick=work.quick)
+    start = time.monotonic()
+    for name, found in judge_peers(parts, done, progress):
+        _keep(folder / f"{_slug(name)}.json", name, config, found, {"seconds": round(time.monotonic() - start)})
+        start = time.monotonic()
+
+
+def _baseline_config(work: Work) -> Config:
+    """What baselines depend on: no texts, and nothing of the teacher; untuned ones are other ones."""
+    values = {key: copy.deepcopy(work.values[key]) for key in ("name", "data", "task", "evaluation")}
+    values["data"].get("items", {}).pop("text", None)
+    return work.config(values, seed=int(work.quick))
+
+
+# ------------------------------------------------------------------------------------------------ results on disk
+
+
+def _keep(path: Path, name: str, config: Config, found: Found, more: Mapping[str, Any]) -> None:
+    """Write a result whole or not at all."""
+    metrics = {task: {m: _to_json(m, e) for m, e in estimates.items()} for task, estimates in found.items()}
+    record = {"name": name, "settings": config.model_dump(mode="json"), **more, "metrics": metrics}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(record), encoding="utf-8")
+    part.replace(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return record
+
+
+def _finished(path: Path, config: Config) -> bool:
+    """Is there a result, of these very settings?"""
+    return path.exists() and _read(path)["settings"] == config.model_dump(mode="json")
+
+
+def _to_json(metric: str, estimate: Estimate) -> dict[str, Any]:
+    """With the deviations of what is compared, so that differences stay paired."""
+    deviations = estimate.deviations if metric in PAIRED else None
+    return estimate.to_json() | {"deviations": None if deviations is None else deviations.tolist()}
+
+
+def _from_json(value: Mapping[str, Any]) -> Estimate:
+    if value["deviations"] is None:
+        return Estimate.from_json(value)
+    return Estimate(math.nan if value["value"] is None else value["value"], value["n"], np.array(value["deviations"]))
+
+
+def _metrics(path: Path) -> Found:
+    return {
+        task: {metric: _from_json(value) for metric, value in found.items()}
+        for task, found in _read(path)["metrics"].items()
+    }
+
+
+# ------------------------------------------------------------------------------------------------ tables
+
+Table: TypeAlias = tuple[str, tuple[str, ...], list[list[str]]]
+"""Title, columns and rows."""
+
+
+def tables(work: Work) -> Iterator[Table]:
+    """What is finished of a data set: teacher and baselines, what was asked, and the ablations."""
+    seeds = [s for s in work.seeds if _finished(work.trained(FULL, s), work.config(work.values, s))]
+    teachers = [_metrics(work.trained(FULL, seed)) for seed in seeds]
+    config = _baseline_config(work)
+    paths = [path for path in sorted((work.folder / "baselines").glob("*.json")) if _finished(path, config)]
+    baselines = {_read(path)["name"]: _metrics(path) for path in paths}
+    yield _everyone(work, seeds, teachers, baselines)
+    if teachers:
+        yield _asked(work, teachers, baselines)
+    ablations = list(_ablations(work))
+    if ablations and work.seeds[0] in seeds:
+        yield _against(work, teachers[0], ablations)
+
+
+def _everyone(work: Work, seeds: Sequence[int], teachers: Sequence[Found], baselines: Mapping[str, Found]) -> Table:
+    figures = work.figures
+    rows = []
+    if teachers:
+        rows.append(["teacher", *(_cell(mean_of_seeds(teachers, f)) for f in figures)])
+        rows.append(["  spread over seeds", *(_number(spread(teachers, f)) for f in figures)])
+    rows += [[name, *(_cell(_at(found, f)) for f in figures)] for name, found in baselines.items()]
+    if teachers and baselines:
+        best = [best_baseline(baselines, f) for f in figures]
+        gaps = [difference(teachers, baselines[b], f) if b else None for b, f in zip(best, figures, strict=True)]
+        rows.append(["teacher - best baseline", *(_cell(gap, signed=True) for gap in gaps)])
+    shown = f"seeds {', '.join(map(str, seeds))}" if seeds else "no teacher finished"
+    return f"{work.name}, {work.part} part: value ±standard error; {shown}", ("", *map(_title, figures)), rows
+
+
+def _asked(work: Work, teachers: Sequence[Found], baselines: Mapping[str, Found]) -> Table:
+    rows = []
+    for figure, asked in sets.ASKED[work.name].items():
+        if figure not in work.figures:
+            continue
+        measured, best = mean_of_seeds(teachers, figure), best_baseline(baselines, figure)
+        gap = difference(teachers, baselines[best], figure) if best else None
+        met = "" if measured is None else "met" if measured.value >= asked else "below"
+        rows.append([_title(figure), f"{asked:.3f}", _cell(measured), met, best or "", _cell(gap, signed=True)])
+    columns = ("figure", "asked", "measured", "", "best baseline", "teacher - best baseline")
+    return f"{work.name}: what was asked", columns, rows
+
+
+def _ablations(work: Work) -> Iterator[tuple[str, Found]]:
+    """Finished ones; the tasks alone become one row."""
+    alone: Found = {}
+    for name, values in sets.variants(work.values):
+        path = work.trained(name, work.seeds[0])
+        if not _finished(path, work.config(values, work.seeds[0])):
+            continue
+        if name.endswith(sets.ALONE):
+            alone |= _metrics(path)
+        else:
+            yield name, _metrics(path)
+    if alone:
+        yield "each task alone", alone
+
+
+def _against(work: Work, full: Found, ablations: Sequence[tuple[str, Found]]) -> Table:
+    rows = [[FULL, *(_cell(_at(full, f)) for f in work.figures)]]
+    for name, found in ablations:
+        gaps = [difference([found], full, figure) for figure in work.figures]
+        rows.append([name, *(_cell(gap, signed=True) for gap in gaps)])
+    title = f"{work.name}: ablations, seed {work.seeds[0]}; differences to the teacher on the same cases"
+    return title, ("", *map(_title, work.figures)), rows
+
+
+def _at(found: Found, figure: Figure) -> Estimate | None:
+    return found.get(figure[0], {}).get(figure[1])
+
+
+def mean_of_seeds(teachers: Sequence[Found], figure: Figure) -> Estimate | None:
+    """The mean of the seeds' values; its error is over cases, which all seeds share."""
+    each = [e for e in (_at(found, figure) for found in teachers) if e is not None]
+    if not each:
+        return None
+    deviations = [e.deviations for e in each if e.deviations is not None]
+    whole = np.mean(deviations, axis=0) if len(deviations) == len(each) else None
+    return Estimate(float(np.mean([e.value for e in each])), each[0].n, whole)
+
+
+def spread(teachers: Sequence[Found], figure: Figure) -> float:
+    """Standard deviation of the seeds' values; not a number of one seed."""
+    values = [e.value for e in (_at(found, figure) for found in teachers) if e is not None]
+    return statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def best_baseline(baselines: Mapping[str, Found], figure: Figure) -> str | None:
+    """The one with the best value; of an error (mae) the lowest."""
+    values = {name: e.value for name, found in baselines.items() if (e := _at(found, figure)) is not None}
+    if not values:
+        return None
+    return (min if figure[1] == "mae" else max)(values, key=lambda name: values[name])
+
+
+def difference(teachers: Sequence[Found], other: Found, figure: Figure) -> Estimate | None:
+    """Mean of the seeds minus another model, on the same cases."""
+    ours, theirs = mean_of_seeds(teachers, figure), _at(other, figure)
+    return ours.minus(theirs) if ours is not None and theirs is not None else None
+
+
+def _title(figure: Figure) -> str:
+    return " ".join(figure)
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4f}" if abs(value) < 10 else f"{value:,.0f}"
+
+
+def _cell(estimate: Estimate | None, signed: bool = False) -> str:
+    if estimate is None:
+        return ""
+    sign = "+" if signed and estimate.value >= 0 else ""
+    return f"{sign}{_number(estimate.value)} ±{_number(estimate.se)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

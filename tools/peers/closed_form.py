@@ -1,0 +1,159 @@
+"""Ranking baselines that are solved, counted or alternated, without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from edgerec.training.committee.closed_form import Als, best_of_rows, transitions
+from tools.peers.seen import Floats, Int, Matrix, Ranker, Seen
+
+HALF_LIVES_DAYS = (7.0, 14.0, 28.0, 56.0, 1e6)
+L2 = (100.0, 200.0, 400.0, 800.0, 1600.0)
+OWN = (0.0, 0.1, 0.3, 1.0)
+"""Weights of the user's own counts, since an item-to-item model says little about having an item again."""
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A baseline and the settings among which valid chooses, for each task on its own.
+
+    `prepare` does what all settings share; `score` makes a ranker of it. Where `grid` has several values of a key named
+    in `costly`, they belong to `prepare`.
+    """
+
+    prepare: Callable[[Seen, Settings], Any]
+    score: Callable[[Seen, Any, Settings], Ranker]
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    costly: tuple[str, ...] = ()
+
+
+def dense(rows: Any) -> Floats:
+    """As an array, float32."""
+    found: Floats = np.asarray(rows.toarray() if sparse.issparse(rows) else rows, np.float32)
+    return found
+
+
+def with_own(seen: Seen, scores: Ranker, own: float) -> Ranker:
+    """Scores + `own` times how often the user had the item."""
+    return lambda users: scores(users) + own * dense(seen.counts[users])
+
+
+def _popularity(seen: Seen, _: Any, settings: Settings) -> Ranker:
+    popular = seen.decayed(settings["half_life_days"])
+    return lambda users: np.tile(popular, (len(users), 1))
+
+
+def _own_frequency(seen: Seen, _: Any, settings: Settings) -> Ranker:
+    popular = seen.decayed(settings["half_life_days"])
+    return with_own(seen, lambda users: np.tile(popular / (2 * popular.max()), (len(users), 1)), 1.0)
+
+
+def _ease(seen: Seen, settings: Settings) -> Floats:
+    """Weights between items. Source: Steck, WWW 2019; `counts` = "log": of log(1 + count) in place of 0 and 1."""
+    rows = _damped(seen, settings["counts"])
+    gram = dense(rows.T @ rows)
+    gram[np.diag_indices_from(gram)] += settings["l2"]
+    inverse = np.linalg.inv(gram)
+    weights = np.asarray(inverse / -np.diag(inverse), np.float32)
+    np.fill_diagonal(weights, 0)
+    return weights
+
+
+def _damped(seen: Seen, counts: str) -> Matrix:
+    rows = seen.held.copy()
+    if counts == "log":
+        rows = seen.counts.copy()
+        rows.data = np.log1p(rows.data)
+    return rows
+
+
+def _ease_scores(seen: Seen, weights: Floats, settings: Settings) -> Ranker:
+    rows = _damped(seen, settings["counts"])
+    popular = seen.decayed(settings.get("half_life_days", 28.0))
+    lift = settings.get("popularity", 0.0) * popular / popular.max()
+    return with_own(seen, lambda users: dense(rows[users] @ weights) + lift, settings["own"])
+
+
+def _cosine(seen: Seen, settings: Settings) -> Matrix:
+    """Items by items: users in common over the geometric mean of both numbers of users; a diagonal of ones."""
+    users = np.asarray(seen.held.sum(axis=0)).ravel()
+    scale = sparse.diags((1 / np.sqrt(np.maximum(users, 1))).astype(np.float32))
+    return best_of_rows((scale @ (seen.held.T @ seen.held) @ scale).tocsr(), settings["neighbours"])
+
+
+def _knn_scores(seen: Seen, like: Matrix, settings: Settings) -> Ranker:
+    rows = seen.counts if settings["counts"] == "count" else _damped(seen, settings["counts"])
+    return lambda users: dense(rows[users] @ like)
+
+
+def _als(seen: Seen, settings: Settings) -> Als:
+    return Als.fit(seen.counts, seed=0, factors=settings["factors"])
+
+
+def _als_scores(seen: Seen, model: Als, settings: Settings) -> Ranker:
+    return with_own(seen, lambda users: model.scores(seen.counts[users]), settings["own"])
+
+
+def _follows(seen: Seen, settings: Settings) -> Matrix:
+    user, visits = seen.visits
+    return transitions(visits, user, power=settings["power"])
+
+
+def _follow_scores(seen: Seen, follows: Matrix, settings: Settings) -> Ranker:
+    """From the user's last visits, the latest one with weight 1, the one before with 1/2, ..."""
+    user, visits = seen.visits
+    ends = np.cumsum(np.bincount(user, minlength=seen.n_users))
+    back = ends[user] - 1 - np.arange(len(user))
+    weight = np.where(back < settings["visits"], 1 / (1.0 + back), 0).astype(np.float32)
+    shape = (seen.n_users, len(user))
+    latest = sparse.csr_matrix((weight, (user, np.arange(len(user)))), shape=shape) @ visits
+
+    def scores(users: Int) -> Floats:
+        found = dense(latest[users] @ follows)
+        found /= np.maximum(found.max(axis=1, keepdims=True), 1e-9)
+        return found
+
+    return with_own(seen, scores, settings["own"])
+
+
+def _nothing(seen: Seen, settings: Settings) -> None:
+    return None
+
+
+_EASE_GRID = {"l2": L2, "counts": ("binary", "log"), "own": OWN}
+CLOSED_FORM: dict[str, Peer] = {
+    "recent popularity": Peer(_nothing, _popularity, {"half_life_days": HALF_LIVES_DAYS}),
+    "own frequency": Peer(_nothing, _own_frequency, {"half_life_days": HALF_LIVES_DAYS}),
+    "EASE": Peer(_ease, _ease_scores, _EASE_GRID, costly=("l2", "counts")),
+    "EASE + recent popularity": Peer(
+        _ease,
+        _ease_scores,
+        {
+            "l2": (800.0,),
+            "counts": ("binary", "log"),
+            "own": (0.0, 0.3),
+            "popularity": (0.05, 0.2, 1.0),
+            "half_life_days": (7.0, 28.0),
+        },
+        costly=("l2", "counts"),
+    ),
+    "item-kNN, cosine": Peer(
+        _cosine,
+        _knn_scores,
+        {"neighbours": (50, 200, 100_000), "counts": ("binary", "log", "count")},
+        costly=("neighbours",),
+    ),
+    "iALS": Peer(_als, _als_scores, {"factors": (64,), "own": OWN}, costly=("factors",)),
+    "directed co-occurrence": Peer(
+        _follows,
+        _follow_scores,
+        {"power": (0.0, 0.25, 0.5), "visits": (1, 3, 10), "own": OWN},
+        costly=("power",),
+    ),
+}

@@ -1,0 +1,157 @@
+"""Ranking baselines trained by gradients: LightGCN and SASRec, small enough for one core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tools.peers.seen import Floats, Int, Ranker, Seen
+
+OnEpoch = Callable[[int, Ranker], bool]
+"""Called after an epoch (from 1) with the model so far; False stops."""
+
+
+@dataclass(frozen=True)
+class LightGCN:
+    """Source: He et al., SIGIR 2020: BPR on vectors averaged over the layers of the user-item graph."""
+
+    dim: int = 64
+    layers: int = 2
+    batch: int = 8192
+    learning_rate: float = 5e-3
+    l2: float = 1e-4
+    epochs: int = 40
+    every: int = 4
+    """Epochs between two looks at valid."""
+
+    def fit(self, seen: Seen, seed: int, on_epoch: OnEpoch) -> None:
+        """Train until `on_epoch` says no."""
+        torch.manual_seed(seed)
+        rng = np.random.default_rng(seed)
+        graph = _graph(seen)
+        vectors = nn.Parameter(torch.randn(seen.n_users + seen.n_items, self.dim) * 0.1)
+        optimizer = torch.optim.Adam([vectors], self.learning_rate)
+        user, item = seen.held.nonzero()
+
+        def layered() -> Tensor:
+            found: list[Tensor] = [vectors]
+            for _ in range(self.layers):
+                found.append(torch.sparse.mm(graph, found[-1]))
+            return torch.stack(found).mean(0)
+
+        for epoch in range(1, self.epochs + 1):
+            for rows in np.array_split(rng.permutation(len(user)), max(len(user) // self.batch, 1)):
+                u = torch.from_numpy(user[rows].astype(np.int64))
+                i = torch.from_numpy(item[rows].astype(np.int64)) + seen.n_users
+                j = torch.from_numpy(rng.integers(0, seen.n_items, len(rows))) + seen.n_users
+                at = layered()
+                gap = (at[u] * (at[i] - at[j])).sum(1)
+                size = (vectors[u].square() + vectors[i].square() + vectors[j].square()).sum() / len(rows)
+                loss = -F.logsigmoid(gap).mean() + self.l2 * size
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            if epoch % self.every == 0:
+                with torch.no_grad():
+                    whole: Floats = layered().numpy()
+                users, items = whole[: seen.n_users], whole[seen.n_users :]
+                if not on_epoch(epoch, lambda asked, u=users, i=items: u[asked] @ i.T):  # type: ignore[misc]
+                    return
+
+
+def _graph(seen: Seen) -> Tensor:
+    """Users and items as one graph, each edge over the root of both degrees."""
+    edges = sparse.bmat([[None, seen.held], [seen.held.T, None]]).tocsr()
+    degree = np.maximum(np.asarray(edges.sum(axis=0)).ravel(), 1) ** -0.5
+    edges = (sparse.diags(degree) @ edges @ sparse.diags(degree)).tocsr().astype(np.float32)
+    rows, columns = torch.from_numpy(edges.indptr.astype(np.int64)), torch.from_numpy(edges.indices.astype(np.int64))
+    return torch.sparse_csr_tensor(rows, columns, torch.from_numpy(edges.data), edges.shape)
+
+
+class _Causal(nn.Module):
+    """Vectors of the next item, at every place of a sequence."""
+
+    def __init__(self, n_items: int, dim: int, heads: int, layers: int, longest: int, dropout: float) -> None:
+        super().__init__()
+        self.item = nn.Embedding(n_items + 1, dim, padding_idx=n_items)
+        self.place = nn.Parameter(torch.zeros(longest, dim))
+        layer = nn.TransformerEncoderLayer(dim, heads, dim, dropout, "gelu", batch_first=True, norm_first=True)
+        self.layers = nn.TransformerEncoder(layer, layers, nn.LayerNorm(dim), enable_nested_tensor=False)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.normal_(self.item.weight, std=0.02)
+        self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(longest), persistent=False)
+
+    def forward(self, items: Tensor) -> Tensor:
+        n = self.item.num_embeddings - 1
+        found: Tensor = self.layers(
+            self.dropout(self.item(torch.where(items < 0, n, items)) + self.place), mask=self.mask, is_causal=True
+        )
+        return found
+
+
+@dataclass(frozen=True)
+class SASRec:
+    """Source: Kang and McAuley, ICDM 2018, with cross-entropy over the whole catalogue in place of sampled negatives.
+
+    Items of a long past are cut into pieces of `longest`, so that all are learned from.
+    """
+
+    dim: int = 64
+    heads: int = 2
+    layers: int = 2
+    longest: int = 50
+    dropout: float = 0.2
+    batch: int = 64
+    learning_rate: float = 1e-3
+    epochs: int = 40
+    every: int = 4
+
+    def fit(self, seen: Seen, seed: int, on_epoch: OnEpoch) -> None:
+        """Train until `on_epoch` says no."""
+        torch.manual_seed(seed)
+        rng = np.random.default_rng(seed)
+        model = _Causal(seen.n_items, self.dim, self.heads, self.layers, self.longest, self.dropout)
+        optimizer = torch.optim.Adam(model.parameters(), self.learning_rate)
+        pieces = torch.from_numpy(_pieces(seen, self.longest + 1))
+        asked, _ = seen.sequences(self.longest)
+        for epoch in range(1, self.epochs + 1):
+            model.train()
+            for rows in np.array_split(rng.permutation(len(pieces)), max(len(pieces) // self.batch, 1)):
+                before, after = pieces[rows, :-1], pieces[rows, 1:]
+                learned = (after >= 0) & (before >= 0)
+                logits = model(before)[learned] @ model.item.weight[:-1].T
+                loss = F.cross_entropy(logits, after[learned])
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            if epoch % self.every == 0 and not on_epoch(epoch, _ranker(model.eval(), asked)):
+                return
+
+
+def _ranker(model: _Causal, asked: Int) -> Ranker:
+    def scores(users: Int) -> Floats:
+        with torch.inference_mode():
+            last = model(torch.from_numpy(asked[users]))[:, -1]
+            found: Floats = (last @ model.item.weight[:-1].T).numpy()
+        return found
+
+    return scores
+
+
+def _pieces(seen: Seen, longest: int) -> Int:
+    """The rows of each user in pieces of `longest` that share their ends, each padded on the left with -1."""
+    found = []
+    for items in np.split(seen.item, np.cumsum(np.bincount(seen.user, minlength=seen.n_users))[:-1]):
+        for end in range(len(items), 1, 1 - longest):
+            piece = items[max(end - longest, 0) : end]
+            found.append(np.pad(piece, (longest - len(piece), 0), constant_values=-1))
+    return np.array(found, np.int64).reshape(-1, longest)
+
+
+NEURAL: dict[str, LightGCN | SASRec] = {"LightGCN": LightGCN(), "SASRec": SASRec()}
