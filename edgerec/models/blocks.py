@@ -11,6 +11,8 @@ from edgerec.models.inputs import ItemFeatures, RequestBatch, Shape
 
 EVENT_NUMBERS = 6
 """Columns of `event_numbers`."""
+ABSENT = -1e4
+"""Logit of what is padding; no attention is left of it, and 16 bits can hold it."""
 
 
 def event_numbers(count: Tensor, age_h: Tensor, interval_h: Tensor) -> Tensor:
@@ -115,7 +117,7 @@ class HistoryPooling(nn.Module):
         """
         event = self.from_item(vectors) + self.from_numbers(numbers) + self.kind(kind)
         event = torch.relu(event + self.from_context(context).unsqueeze(1))
-        logits = self.attention(event).masked_fill(~present.unsqueeze(2), -1e9)
+        logits = self.attention(event).masked_fill(~present.unsqueeze(2), ABSENT)
         nothing = self.nothing.expand(logits.shape[0], 1, -1)
         return torch.softmax(torch.cat([nothing, logits], dim=1), dim=1)[:, 1:]
 
@@ -159,7 +161,8 @@ class RequestContext(nn.Module):
 def scatter_repeat(logits: Tensor, repeat: Tensor, batch: RequestBatch) -> Tensor:
     """Add each past item's `repeat` (B, L, T) to its place in `logits` (B, T, N)."""
     index = batch.item.unsqueeze(1).expand(-1, logits.shape[1], -1)
-    return logits.scatter_add(2, index, (repeat * batch.present.unsqueeze(2)).transpose(1, 2))
+    added = (repeat * batch.present.unsqueeze(2)).transpose(1, 2).to(logits.dtype)  # another one under mixed precision
+    return logits.scatter_add(2, index, added)
 
 
 def repeat_of(candidate: Tensor, repeat: Tensor, batch: RequestBatch) -> Tensor:

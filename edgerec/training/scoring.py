@@ -18,8 +18,8 @@ from edgerec.models.inputs import RequestBatch
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
 from edgerec.training.checkpoint import load_student, read_json
-from edgerec.training.load import LearningData
 from edgerec.training.joint import Scorer
+from edgerec.training.load import LearningData
 from edgerec.training.losses import chain_log_probabilities
 from edgerec.training.teacher import load_teachers
 

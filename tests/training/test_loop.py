@@ -129,7 +129,8 @@ def test_the_total_weighs_each_task_and_ranking_by_the_log_of_the_catalogue(tiny
 def test_hard_and_soft_losses_are_blended_by_the_soft_share(tiny_data):
     module = JointTraining(student(tiny_data), tiny_data.tasks, 40, soft_share=0.75)
 
-    parts = module._parts(tiny_data.tasks[0], torch.tensor(2.0), torch.tensor(1.0), torch.tensor(4.0), torch.tensor(1.0))
+    one = torch.tensor(1.0)
+    parts = module._parts(tiny_data.tasks[0], torch.tensor(2.0), one, torch.tensor(4.0), one)
 
     assert joined(parts)["next"].item() == 0.75 * 4 + 0.25 * 2
 
