@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,3 +111,11 @@ def test_the_metrics_that_may_be_named_are_those_that_the_evaluation_gives(tiny_
     assert {f"{task}.{metric}" for task, of in found.items() for metric in of} == set(
         judged_metrics(tiny_config.task, tiny_config.evaluation.k)
     )
+
+
+def test_the_search_in_readme_is_one_that_can_be_made():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (example,) = (code for code in re.findall(r"```toml\n(.*?)```", readme, re.DOTALL) if "[tuning]" in code)
+
+    config = Config.of(tiny.settings() | tomllib.loads(example))
+    assert set(config.tuning.space) == {"teacher.dropout", "teacher.learning_rate"}
