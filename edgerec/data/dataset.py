@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import polars as pl
 
+from edgerec.data.counts import Counts
+from edgerec.data.graph import GraphMeta
 from edgerec.data.splits import PARTS, Boundaries
 from edgerec.data.vocabularies import Columns
 from edgerec.errors import DataError
@@ -22,22 +24,6 @@ Part = Literal["train", "valid", "test"]
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Rows of the log: ``rows_in == kept + sum(rejected.values())``."""
-
-    rows_in: int
-    kept: int
-    rejected: dict[str, int]
-
-    def __post_init__(self) -> None:
-        assert self.rows_in == self.kept + sum(self.rejected.values()), "a row was lost"
-
-    def to_json(self) -> dict[str, Any]:
-        """For dataset.json."""
-        return {"in": self.rows_in, "kept": self.kept, "rejected": self.rejected}
-
-
-@dataclass(frozen=True)
 class Meta:
     """dataset.json.
 
@@ -47,6 +33,7 @@ class Meta:
         clips: for each clipped regression task, the value at which its labels are cut.
         context: columns of the log; "hour" and "weekday" come from the time, in `timezone`.
         text: whether items have text.
+        graph: the knowledge graph, if there is one.
     """
 
     name: str
@@ -65,6 +52,7 @@ class Meta:
     timezone: str
     inputs_hash: str
     settings_hash: str
+    graph: GraphMeta | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The content of dataset.json."""
@@ -81,13 +69,14 @@ class Meta:
             "timezone": self.timezone,
             "inputs_hash": self.inputs_hash,
             "settings_hash": self.settings_hash,
+            "graph": None if self.graph is None else self.graph.to_json(),
         }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Meta:
         """The inverse of `to_json`."""
         plain = ("name", "n_users", "n_items", "rows", "catalog", "clips", "timezone", "inputs_hash", "settings_hash")
-        counts = value["counts"]
+        graph = value.get("graph")
         return cls(
             **{name: value[name] for name in plain},
             boundaries_ms=Boundaries(**value["boundaries_ms"]),
@@ -96,7 +85,8 @@ class Meta:
             users=Columns.from_json(value["users"]),
             items=Columns.from_json(value["items"]),
             text=value["items"]["text"],
-            counts=Counts(counts["in"], counts["kept"], counts["rejected"]),
+            counts=Counts.from_json(value["counts"]),
+            graph=None if graph is None else GraphMeta.from_json(graph),
         )
 
 
@@ -143,3 +133,9 @@ class Dataset:
     def users(self) -> pl.DataFrame:
         """The user table, by index."""
         return pl.read_parquet(self.folder / "users.parquet")
+
+    def graph(self) -> pl.DataFrame:
+        """Edges of the knowledge graph, head, relation and tail as `GraphMeta` numbers them; none without a graph."""
+        if self.meta.graph is None:
+            return pl.DataFrame(schema=dict.fromkeys(("head", "relation", "tail"), pl.UInt32))
+        return pl.read_parquet(self.folder / "graph.parquet")

@@ -19,7 +19,9 @@ import polars as pl
 
 from edgerec.config import Config
 from edgerec.data.cleaning import DUPLICATE, Cleaned, clean, duplicates, label_columns
-from edgerec.data.dataset import Counts, Meta
+from edgerec.data.counts import Counts
+from edgerec.data.dataset import Meta
+from edgerec.data.graph import GraphMeta, read_graph
 from edgerec.data.ids import mix, tie_keys
 from edgerec.data.readers import Source, hash_files, reading
 from edgerec.data.splits import PARTS, k_core, split
@@ -131,6 +133,7 @@ class _Preparation:
         users, user_columns = self._users(events, kept, user_ids)
         items.write_parquet(self.folder / "items.parquet")
         users.write_parquet(self.folder / "users.parquet")
+        graph = self._graph(items["id"])
         events, clips = self._clip(events)
         context = self._write_parts(events, kept)
         self._write_rejected(rejected)
@@ -152,6 +155,7 @@ class _Preparation:
             timezone=data.timezone,
             inputs_hash=hash_files(self._inputs()),
             settings_hash=_hash_settings(config),
+            graph=graph,
         )
         (self.folder / "dataset.json").write_text(
             json.dumps(meta.to_json(), indent=1, ensure_ascii=False) + "\n", "utf-8"
@@ -167,7 +171,7 @@ class _Preparation:
 
     def _inputs(self) -> list[str]:
         data = self.config.data
-        paths = [data.interactions, data.items.path, data.users.path]
+        paths = [data.interactions, data.items.path, data.users.path, data.graph.edges if data.graph else None]
         return [self.config.resolve(path) for path in paths if path is not None]
 
     # ------------------------------------------------------------------ cleaning
@@ -316,6 +320,23 @@ class _Preparation:
         if absent == len(ids):
             raise DataError(f"{path}: knows none of the log's {name} (such as {ids[0]!r}); check id in [data.{name}]")
         return raw
+
+    def _graph(self, item_ids: pl.Series) -> GraphMeta | None:
+        """Write graph.parquet and what of it was rejected, if there is a graph."""
+        if self.config.data.graph is None:
+            return None
+        shown = self.config.data.graph.edges
+        edges, meta, rejected = read_graph(self.config.resolve(shown), item_ids)
+        edges.write_parquet(self.folder / "graph.parquet")
+        rejected.write_parquet(self.folder / "graph_rejected.parquet")
+        counts = meta.counts
+        self._note(
+            f"{shown}: {counts.kept} of {counts.rows_in} edges kept, of {len(meta.relations)} relations; "
+            f"{len(meta.entities)} heads and tails are no items but entities"
+        )
+        for reason, n in counts.rejected.items():
+            self._note(f"{shown}: {n} edges rejected: {reason}")
+        return meta
 
     # ------------------------------------------------------------------ parts
 

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 Items = tuple[Tensor, ...]
 """What a model's `encode_items` gives and its scoring functions take: item vectors (N, dim), priors (N, T + 1), ..."""
+
+
+@dataclass(frozen=True)
+class Latest:
+    """The latest raw events of B requests, oldest first, padded on the left to the longest, S >= 1.
+
+    Attributes:
+        item, kind: int64 (B, S).
+        gap_h: float32 (B, S), hours until the next event; of the latest one, until the first request it is read for.
+        present: bool (B, S), False on padding.
+        past: int64 (B,); requests of one number have the same events, so that they need to be read only once.
+    """
+
+    item: Tensor
+    kind: Tensor
+    gap_h: Tensor
+    present: Tensor
+    past: Tensor
 
 
 @dataclass(frozen=True)
@@ -20,6 +37,7 @@ class RequestBatch:
         count, age_h, interval_h: float32 (B, L), see `edgerec.tasks.History`.
         present: bool (B, L), False on padding.
         categorical: int64 (B, C); numeric: float32 (B, M), see `edgerec.tasks.RequestEncoder`.
+        latest: for a teacher with a sequence model; None without.
     """
 
     item: Tensor
@@ -30,21 +48,44 @@ class RequestBatch:
     present: Tensor
     categorical: Tensor
     numeric: Tensor
+    latest: Latest | None = None
 
-    def to(self, device: torch.device) -> RequestBatch:
-        """The same batch on `device`."""
-        return RequestBatch(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
+
+@dataclass(frozen=True)
+class Adjacency:
+    """Weighted edges between M nodes as sparse rows, and turned round, which is what their derivative needs.
+
+    Attributes:
+        offsets: int32 (M + 1,); node i hears from ``source[offsets[i]:offsets[i + 1]]``, int32 (E,).
+        weight: float32 (E,).
+        back_offsets, back_source, back_weight: the same edges, rows by their source.
+    """
+
+    offsets: Tensor
+    source: Tensor
+    weight: Tensor
+    back_offsets: Tensor
+    back_source: Tensor
+    back_weight: Tensor
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Items, entities and users, in this order, as nodes, and the edges along which each layer passes messages.
+
+    Attributes:
+        layers: one `Adjacency` a relation for each layer, or once for all of them.
+    """
+
+    layers: tuple[tuple[Adjacency, ...], ...]
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What is known of N items at one moment: `statistics`, float32 (N, F)."""
+    """What is known of N items at one moment: `statistics`, float32 (N, F); for graph layers, the `graph`."""
 
     statistics: Tensor
-
-    def to(self, device: torch.device) -> Moment:
-        """The same on `device`."""
-        return Moment(self.statistics.to(device, non_blocking=True))
+    graph: Graph | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +114,7 @@ class Shape:
         item_categories: sizes of the items' categorical features, index 0 included.
         item_numbers, text: columns of the items' numeric features and text vectors.
         statistics: columns of the items' statistics.
+        relations, entities: of the graph, if there is one.
     """
 
     n_items: int
@@ -83,3 +125,5 @@ class Shape:
     item_numbers: int
     text: int
     statistics: int
+    relations: int = 0
+    entities: int = 0

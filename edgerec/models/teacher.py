@@ -18,6 +18,7 @@ from edgerec.models.blocks import (
     scatter_repeat,
 )
 from edgerec.models.inputs import ItemFeatures, Items, Moment, RequestBatch, Shape
+from edgerec.models.sequence import Read, SequenceModel
 
 
 class MixtureOfExperts(nn.Module):
@@ -56,6 +57,9 @@ class Teacher(nn.Module):
         heads: int = 8,
         experts: int = 4,
         dropout: float = 0.2,
+        graph_layers: int = 0,
+        sequence: int = 0,
+        sequence_layers: int = 2,
     ) -> None:
         super().__init__()
         tasks = len(pointwise)
@@ -64,44 +68,62 @@ class Teacher(nn.Module):
         self.context = RequestContext(shape, hidden, hidden, dropout)
         self.pooling = HistoryPooling(shape.kinds, dim, hidden, heads, hidden)
         self.repeat = RepeatTerm(shape.kinds, dim, hidden // 2, hidden, tasks)
-        state = hidden + heads * dim
+        self.graph = _graph_layers(dim, shape, graph_layers) if graph_layers else None
+        self.sequence = SequenceModel(shape.kinds, dim, heads, sequence_layers, sequence, dropout) if sequence else None
+        read = dim if sequence else 0
+        state = hidden + heads * dim + read
         self.request_experts = MixtureOfExperts(state, hidden, experts, tasks, dropout)
         self.mix = nn.Linear(heads * dim, tasks * dim, bias=False)
         self.to_user = nn.Linear(hidden, dim)
         self.relation = nn.Linear(dim, dim, bias=False)
         nn.init.eye_(self.relation.weight)
-        crossed = hidden + 3 * dim + shape.statistics + shape.item_numbers
+        crossed = hidden + read + 3 * dim + shape.statistics + shape.item_numbers
         self.row_experts = MixtureOfExperts(crossed, hidden, experts, tasks, dropout) if any(pointwise) else None
         self.row_heads = nn.Parameter(torch.zeros(tasks, hidden))
 
     def encode_items(self, moment: Moment) -> Items:
         """Item vectors (N, dim), priors (N, T + 1), and the statistics themselves for the crosses."""
         table, prior = self.items(moment.statistics)
+        if self.graph is not None:
+            assert moment.graph is not None, "a teacher with graph layers is told the edges of the moment"
+            table = self.graph(table, moment.graph)
         return table, prior, moment.statistics
 
-    def _encode_requests(self, batch: RequestBatch, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Task vectors (B, T, dim), repeat term (B, L, T), context (B, hidden)."""
+    def _encode_requests(self, batch: RequestBatch, table: Tensor) -> tuple[Tensor, Tensor, Tensor, Read | None]:
+        """Task vectors (B, T, dim), repeat term (B, L, T), context (B, hidden + what the sequence says), and that."""
         numbers = event_numbers(batch.count, batch.age_h, batch.interval_h)
         vectors = nn.functional.embedding(batch.item, table)
         context = self.context(batch.categorical, batch.numeric)
         attention = self.pooling(vectors, batch.kind, numbers, context, batch.present)
         pooled = torch.einsum("blh,bld->bhd", attention, vectors).flatten(1)
+        repeat = self.repeat(vectors, batch.kind, numbers, context)
+        read = None
+        if self.sequence is not None:
+            assert batch.latest is not None, "a teacher with a sequence model is told the latest events"
+            read = self.sequence(batch.latest, table)
+            context = torch.cat([context, read.last()], dim=1)
         user = self.to_user(self.request_experts(torch.cat([context, pooled], dim=1)))
         user = user + self.mix(pooled).unflatten(1, (self.tasks, self.dim))
-        return user, self.repeat(vectors, batch.kind, numbers, context), context
+        return user, repeat, context, read
 
     def score_catalog(self, batch: RequestBatch, items: Items, tasks: Sequence[int] | None = None) -> Tensor:
         """Logits of every item for all tasks, or for the `tasks` that are asked for: (B, T, N)."""
+        return self.score_visits(batch, items, tasks)[0]
+
+    def score_visits(
+        self, batch: RequestBatch, items: Items, tasks: Sequence[int] | None = None
+    ) -> tuple[Tensor, Read | None]:
+        """As `score_catalog`, and what the sequence model read on the way, which has a loss of its own."""
         table, prior, _ = items
-        user, repeat, _ = self._encode_requests(batch, table)
+        user, repeat, _, read = self._encode_requests(batch, table)
         wanted = list(range(self.tasks) if tasks is None else tasks)
         logits = user[:, wanted] @ table.T + prior[:, wanted].T
-        return scatter_repeat(logits, repeat[:, :, wanted], batch)
+        return scatter_repeat(logits, repeat[:, :, wanted], batch), read
 
     def score_rows(self, batch: RequestBatch, candidate: Tensor, items: Items) -> Tensor:
         """Logits of one candidate a request, (B, T): the dot product plus the experts' view of the pair."""
         table, prior, statistics = items
-        user, repeat, context = self._encode_requests(batch, table)
+        user, repeat, context, _ = self._encode_requests(batch, table)
         item = table[candidate]
         logits = torch.einsum("btd,bd->bt", user, item) + prior[candidate, : self.tasks]
         logits = logits + repeat_of(candidate, repeat, batch)
@@ -117,3 +139,9 @@ class Teacher(nn.Module):
         table, prior, _ = items
         logits: Tensor = self.relation(table[query]) @ table.T + prior[:, self.tasks]
         return logits
+
+
+def _graph_layers(dim: int, shape: Shape, layers: int) -> nn.Module:
+    from edgerec.models.graph import GraphLayers  # PyTorch Geometric takes seconds to load: only on use
+
+    return GraphLayers(dim, shape.relations, shape.entities, layers)

@@ -15,6 +15,7 @@ from edgerec.models.inputs import Moment, RequestBatch
 from edgerec.tasks import Task
 from edgerec.tasks.history import Float, Int
 from edgerec.training.examples import Requests, RowExamples, VisitExamples
+from edgerec.training.graph import GraphEdges
 from edgerec.training.statistics import ItemStatistics
 
 
@@ -190,6 +191,7 @@ class Examples:
     Attributes:
         n_seen: items that occur in the fit rows, the first ones of the `n_items`; only these compete in a softmax,
             or the others would be learned to be bad.
+        graph: for a teacher with graph layers.
     """
 
     tasks: tuple[Task, ...]
@@ -199,10 +201,14 @@ class Examples:
     visits: VisitExamples | None
     rows: RowExamples | None
     soft: SoftLabels | None = None
+    graph: GraphEdges | None = None
 
-    def moment(self, index: int) -> Moment:
-        """What a model is told of the items at a moment, by its index in the statistics."""
-        return Moment(torch.from_numpy(self.statistics.values[index]))
+    def moment(self, index: int, rng: np.random.Generator | None = None) -> Moment:
+        """What a model is told of the items at a moment, by its index in the statistics; `rng` draws neighbours."""
+        graph = None
+        if self.graph is not None:
+            graph = self.graph.until(index) if rng is None else self.graph.draw(index, rng)
+        return Moment(torch.from_numpy(self.statistics.values[index]), graph)
 
 
 @dataclass(frozen=True)
@@ -290,7 +296,7 @@ class JointBatches:
         found = soft.visits[chosen] if soft is not None and soft.visits is not None else None
         return VisitBatch(
             requests=visits.requests.batch(chosen, dropout, rng),
-            moment=self.examples.moment(moment),
+            moment=self.examples.moment(moment, rng if self.train else None),
             owner=tuple(torch.from_numpy(t.owner()) for t in truth),
             item=tuple(torch.from_numpy(t.values) for t in truth),
             soft=None if found is None else torch.from_numpy(found.astype(np.float32)),
@@ -307,7 +313,7 @@ class JointBatches:
         found = soft.rows[chosen] if soft is not None and soft.rows is not None else None
         return RowBatch(
             requests=rows.requests.batch(chosen, dropout, rng),
-            moment=self.examples.moment(moment),
+            moment=self.examples.moment(moment, rng if self.train else None),
             candidate=torch.from_numpy(rows.item[chosen]),
             labels=torch.from_numpy(labels),
             soft=None if found is None else torch.from_numpy(found),

@@ -121,14 +121,15 @@ def soft_examples(
     Labels are kept in `work`, or else under ``work/soft-*`` of the run, and made again only for another teacher,
     dataset or number of requests.
     """
+    fit_examples = replace(data.fit, graph=None)  # a student reads none
     if config.distillation.soft_share == 0:
-        return data.fit, 0
+        return fit_examples, 0
     visits = data.fit.visits
     extra = None
     if visits is not None and config.distillation.unlabelled > 0:
         extra = _unlabelled(data, config.distillation.unlabelled, config.seed)
         visits = join_visits(visits, extra)
-    examples = replace(data.fit, visits=visits)
+    examples = replace(fit_examples, visits=visits)
     work = work or work_folder(run_dir, "soft", config, ("teacher", "distillation"))
     soft = _label(config, run_dir, examples, data, work, progress)
     return replace(examples, soft=soft), 0 if extra is None else len(extra.requests)
@@ -164,7 +165,7 @@ def _unlabelled(data: LearningData, share: float, seed: int) -> VisitExamples:
     chosen = np.sort(rng.choice(first, int(len(data.fit.visits.requests) * share)))
     time_ms = log.time_ms[chosen] + 7 * MS_PER_DAY * rng.integers(1, WEEKS + 1, len(chosen))
     chosen, time_ms = chosen[time_ms <= end_ms], time_ms[time_ms <= end_ms]
-    requests = make_requests(log, data.encoder, data.statistics, log, chosen, time_ms, time_ms)
+    requests = make_requests(log, data.encoder, data.statistics, log, chosen, time_ms, time_ms, data.sequence)
     none = Ragged.empty(len(chosen))
     return VisitExamples(requests, none, dict.fromkeys(data.fit.visits.truth, none))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgerec.models.inputs import RequestBatch
+from edgerec.models.inputs import Latest, RequestBatch
 from edgerec.tasks import History, Past, RequestEncoder
 from edgerec.tasks.history import Float, Int
 from edgerec.training.log import Log, earlier_events, join_histories
@@ -63,12 +63,59 @@ class Ragged:
 
 
 @dataclass(frozen=True)
+class RawEvents:
+    """The latest raw events of P pasts, as slices of a log.
+
+    Attributes:
+        item, kind, time_ms: int64 (E,), columns of the log.
+        start, end: int64 (P,), rows of each past.
+        until_ms: int64 (P,), time of the first request that each is the past of.
+    """
+
+    item: Int
+    kind: Int
+    time_ms: Int
+    start: Int
+    end: Int
+    until_ms: Int
+
+    def batch(self, past: Int, dropout: float, rng: np.random.Generator | None) -> Latest:
+        """Of the pasts `past` (B,), padded; with `dropout`, each event is left out with that probability."""
+        start, end = self.start[past], self.end[past]
+        widest = max(int((end - start).max(initial=0)), 1)
+        at = end[:, None] - widest + np.arange(widest)
+        present = at >= start[:, None]
+        if dropout and rng is not None:
+            present &= rng.random(present.shape) >= dropout
+        if not len(self.item):
+            nothing = torch.zeros(at.shape, dtype=torch.int64)
+            return Latest(nothing, nothing, nothing.float(), nothing > 0, torch.from_numpy(past))
+        at = np.clip(at, 0, len(self.item) - 1)
+        following = np.concatenate([self.time_ms[at[:, 1:]], self.until_ms[past][:, None]], axis=1)
+        gap_h = np.maximum(following - self.time_ms[at], 0) / 3_600_000.0
+        return Latest(
+            item=torch.from_numpy(np.where(present, self.item[at], 0)),
+            kind=torch.from_numpy(np.where(present, self.kind[at], 0)),
+            gap_h=torch.from_numpy(np.where(present, gap_h, 0).astype(np.float32)),
+            present=torch.from_numpy(present),
+            past=torch.from_numpy(past),
+        )
+
+    def then(self, other: RawEvents) -> RawEvents:
+        """These pasts, then those of `other`, which are of the same log."""
+        assert self.item is other.item or np.array_equal(self.item, other.item)
+        joined = {n: np.concatenate([getattr(self, n), getattr(other, n)]) for n in ("start", "end", "until_ms")}
+        return replace(self, **joined)
+
+
+@dataclass(frozen=True)
 class Requests:
     """R requests. Requests of one user at one cut share their past: `past_id` points into `history`.
 
     Attributes:
         user, time_ms, past_id, moment: int64 (R,); `moment` indexes the item statistics known at the request.
         categorical: int64 (R, C); numeric: float32 (R, M), complete.
+        latest: by `past_id` too; None where no model reads raw events.
     """
 
     user: Int
@@ -78,6 +125,7 @@ class Requests:
     history: History
     categorical: Int
     numeric: Float
+    latest: RawEvents | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -110,6 +158,7 @@ class Requests:
             present=torch.from_numpy(present),
             categorical=torch.from_numpy(self.categorical[rows]),
             numeric=torch.from_numpy(self.numeric[rows]),
+            latest=None if self.latest is None else self.latest.batch(ids, dropout, rng),
         )
 
 
@@ -121,10 +170,11 @@ def make_requests(
     at: Int,
     cut_ms: Int,
     time_ms: Int | None = None,
+    sequence: int = 0,
 ) -> Requests:
     """Requests with user, time and context of the rows `at` of `rows`, and the past of `log` before `cut_ms`.
 
-    `time_ms` (R,) makes them requests of another time.
+    `time_ms` (R,) makes them requests of another time. `sequence` latest raw events come along, if a model reads them.
     """
     user = rows.user[at]
     time_ms = rows.time_ms[at] if time_ms is None else time_ms
@@ -146,7 +196,16 @@ def make_requests(
         history=history,
         categorical=rows.categorical[at],
         numeric=encoder.numbers(each, time_ms, rows.numeric[at]),
+        latest=_raw_events(log, pairs, past_id, time_ms, sequence) if sequence else None,
     )
+
+
+def _raw_events(log: Log, pairs: Int, past_id: Int, time_ms: Int, most: int) -> RawEvents:
+    """The `most` latest events of each pair of user and cut."""
+    start, end = log.range_before(pairs[:, 0], pairs[:, 1])
+    until = np.full(len(pairs), FOREVER)
+    np.minimum.at(until, past_id, time_ms)
+    return RawEvents(log.item, log.kind, log.time_ms, np.maximum(start, end - most), end, until)
 
 
 @dataclass(frozen=True)
@@ -206,6 +265,7 @@ def join_visits(first: VisitExamples, second: VisitExamples) -> VisitExamples:
         history=join_histories([a.history, b.history]),
         categorical=np.concatenate([a.categorical, b.categorical]),
         numeric=np.concatenate([a.numeric, b.numeric]),
+        latest=None if a.latest is None or b.latest is None else a.latest.then(b.latest),
     )
     truth = {name: first.truth[name].then(second.truth[name]) for name in first.truth}
     return VisitExamples(requests, first.items.then(second.items), truth)

@@ -11,9 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from edgerec.models.inputs import Items, Moment, RequestBatch
+from edgerec.models.sequence import Read
+from edgerec.models.teacher import Teacher
 from edgerec.tasks import Task, scored_tasks
 from edgerec.training import losses
 from edgerec.training.batches import JointBatch, PairBatch, RowBatch, VisitBatch
+
+SEQUENCE = "(sequence)"
+"""Name of the loss of the next event after each event, beside those of the tasks; no task can be called so."""
+SEQUENCE_SHARE = 0.5
+"""Its weight against a retrieval task's."""
 
 
 class Scorer(Protocol):
@@ -70,6 +77,9 @@ class JointTraining(nn.Module):
         # A uniform guess over the catalogue loses log N: in its unit, ranking weighs about as much as a probability.
         unit = 1 / math.log(max(n_seen, 3))
         self.weights = {t.name: t.weight * (unit if t.kind in ("retrieval", "related") else 1.0) for t in tasks}
+        self.sequence = isinstance(model, Teacher) and model.sequence is not None and bool(self.retrieval)
+        if self.sequence:
+            self.weights[SEQUENCE] = unit * SEQUENCE_SHARE
 
     @property
     def scorer(self) -> Scorer:
@@ -104,8 +114,13 @@ class JointTraining(nn.Module):
 
     def _visits(self, batch: VisitBatch) -> list[Part]:
         items = self._items(batch.moment)
-        logits = self.scorer.score_catalog(batch.requests, items, self.retrieval)
         found = []
+        if self.sequence and self.training:
+            logits, read = cast(Teacher, self.model).score_visits(batch.requests, items, self.retrieval)
+            assert read is not None
+            found.append(self._next_items(read, items))
+        else:
+            logits = self.scorer.score_catalog(batch.requests, items, self.retrieval)
         for r, i in enumerate(self.retrieval):
             task = self.scored[i]
             own = logits[:, r]
@@ -132,6 +147,11 @@ class JointTraining(nn.Module):
             soft = None if batch.soft is None else loss_of(log_p[:, i], batch.soft[:, i])
             found += self._parts(task, loss_of(log_p[:, i], batch.labels[:, i]), count, soft, count)
         return found
+
+    def _next_items(self, read: Read, items: Items) -> Part:
+        states, target = read.next_items()
+        loss = losses.next_items(states, target, items[0][: self.n_seen])
+        return Part(SEQUENCE, "hard", 1.0, loss, torch.tensor(float(min(len(target), losses.POSITIONS))))
 
     def _pairs(self, task: Task, batch: PairBatch, items: Items) -> list[Part]:
         logits = self.scorer.score_related(batch.query, items).scatter(1, batch.query.unsqueeze(1), losses.NEVER)

@@ -30,6 +30,7 @@ from edgerec.training.examples import (
     make_requests,
     visit_rows,
 )
+from edgerec.training.graph import GraphEdges, Knowledge, consumed_rows
 from edgerec.training.log import Log, load_log, request_encoder
 from edgerec.training.statistics import ItemStatistics, item_statistics
 from edgerec.training.text import Tuning, co_consumed, default_model, principal_components, text_vectors, tuned_vectors
@@ -57,6 +58,7 @@ class LearningData:
         fit, held: examples; held requests see nothing of the held part but their own time and context.
         lag: moments that a bundle's statistics may be old by the end of the part.
         scales: by regression task.
+        sequence: latest raw events that come with a request.
     """
 
     dataset: Dataset
@@ -69,6 +71,7 @@ class LearningData:
     held: Examples
     lag: int
     scales: dict[str, Scale]
+    sequence: int = 0
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -81,7 +84,7 @@ class LearningData:
         return self.fit.statistics
 
     def moment(self, index: int) -> Moment:
-        """What a model is told of the items at a moment, by its index in `statistics`; -1 is the end of the fit rows."""
+        """What a model is told of the items at a moment, by its index in `statistics`; -1: the end of the fit rows."""
         return self.fit.moment(index)
 
     @property
@@ -97,6 +100,8 @@ class LearningData:
             item_numbers=self.features.numeric.shape[1],
             text=self.features.text.shape[1],
             statistics=len(self.statistics.names),
+            relations=0 if self.fit.graph is None else self.fit.graph.relations,
+            entities=0 if self.fit.graph is None else self.fit.graph.entities,
         )
 
 
@@ -129,11 +134,14 @@ def load_learning_data(
     never = np.full(len(held_log), FOREVER)
     daily = day_before(fit_log.time_ms, end_ms)
 
+    sequence = config.teacher.sequence
+    graph = _graph(config, dataset, fit_log, groups, n_items, statistics) if config.teacher.graph_layers else None
+
     def visits(rows: Log, first: Int, cut: Int) -> VisitExamples:
-        return _visits(fit_log, rows, first, cut, encoder, statistics, tasks, n_seen)
+        return _visits(fit_log, rows, first, cut, encoder, statistics, tasks, n_seen, sequence)
 
     def shown(rows: Log, cut: Int) -> RowExamples:
-        return _rows(fit_log, rows, cut, encoder, statistics, scales, n_items)
+        return _rows(fit_log, rows, cut, encoder, statistics, scales, n_items, sequence)
 
     retrieval = any(t.kind in ("retrieval", "related") for t in tasks)
     return LearningData(
@@ -150,6 +158,7 @@ def load_learning_data(
             statistics,
             visits(fit_log, fit_visits, fit_log.time_ms) if retrieval else None,
             shown(fit_log, daily) if pointwise else None,
+            graph=graph,
         ),
         held=Examples(
             tasks,
@@ -158,9 +167,11 @@ def load_learning_data(
             statistics,
             visits(held_log, held_visits, never) if retrieval else None,
             shown(held_log, never) if pointwise else None,
+            graph=graph,
         ),
         lag=_moments_in(statistics, lag_ms),
         scales=scales,
+        sequence=sequence,
     )
 
 
@@ -220,8 +231,9 @@ def _visits(
     statistics: ItemStatistics,
     tasks: Sequence[Task],
     n_seen: int,
+    sequence: int,
 ) -> VisitExamples:
-    requests = make_requests(past, encoder, statistics, rows, first, cut_ms[first])
+    requests = make_requests(past, encoder, statistics, rows, first, cut_ms[first], sequence=sequence)
     held = visit_rows(rows, first)
     held = held.where(rows.item[held.values] < n_seen)
     truth = {}
@@ -242,14 +254,49 @@ def _rows(
     statistics: ItemStatistics,
     scales: dict[str, Scale],
     n_items: int,
+    sequence: int,
 ) -> RowExamples:
     at = np.flatnonzero(rows.item < n_items)
     labels = {
         name: scales[name].apply(values[at]) if name in scales else values[at].astype(np.float32)
         for name, values in rows.labels.items()
     }
-    requests = make_requests(past, encoder, statistics, rows, at, cut_ms[at])
+    requests = make_requests(past, encoder, statistics, rows, at, cut_ms[at], sequence=sequence)
     return RowExamples(requests, rows.item[at], labels, rows.row[at])
+
+
+def _graph(
+    config: Config,
+    dataset: Dataset,
+    log: Log,
+    groups: Sequence[tuple[str, Int]],
+    n_items: int,
+    statistics: ItemStatistics,
+) -> GraphEdges:
+    """Edges of the log, of the knowledge graph, and of the items' categorical features, whose values are entities."""
+    meta, edges = dataset.meta, dataset.graph()
+    named = meta.graph
+    # Items that this part does not know yet are no nodes, and entities stand right behind those that it knows.
+    shift, entities = meta.n_items - n_items, 0 if named is None else len(named.entities)
+    relation = edges["relation"].to_numpy()
+    ends = edges.select("head", "tail").to_numpy().astype(np.int64)
+    known = ~((ends >= n_items) & (ends < meta.n_items)).any(axis=1)
+    ends = np.where(ends >= meta.n_items, ends - shift, ends)
+    pairs = [ends[known & (relation == r)].T for r in range(0 if named is None else len(named.relations))]
+    for (_, value), column in zip(groups, meta.items.categorical, strict=True):
+        holder = np.flatnonzero(value)
+        pairs.append(np.stack([holder, n_items + entities + value[holder] - 1]))
+        entities += len(column.values)
+    return GraphEdges(
+        log,
+        consumed_rows(log, meta.tasks),
+        n_items,
+        statistics.moments_ms,
+        Knowledge(entities, tuple((np.concatenate([a, b]), np.concatenate([b, a])) for a, b in pairs)),
+        sessions=config.data.session is not None,
+        layers=config.teacher.graph_layers,
+        neighbours=config.teacher.graph_neighbours,
+    )
 
 
 def _item_features(

@@ -328,7 +328,7 @@ class _Run:
 
     def _places(self) -> list[tuple[str, Labels]]:
         """All parts that a loss may have, in an order that all processes share."""
-        return [(task.name, labels) for task in self.module.tasks for labels in get_args(Labels)]
+        return [(name, labels) for name in self.module.weights for labels in get_args(Labels)]
 
     def _update(self, added: int) -> None:
         """One step of the optimizer along the mean gradient of `added` batches."""

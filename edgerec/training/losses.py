@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -46,6 +47,53 @@ def listwise_soft(logits: Tensor, teacher_logits: Tensor, temperature: float) ->
     soft = torch.log_softmax(teacher_logits / temperature, dim=1)
     own = torch.log_softmax(logits / temperature, dim=1)
     return functional.kl_div(own, soft, reduction="batchmean", log_target=True) * temperature**2
+
+
+FULL_SOFTMAX = 100_000
+"""Items up to which a state of a sequence is held against the whole catalogue."""
+NEGATIVES = 8192
+"""Items that are drawn where there are more."""
+POSITIONS = 2048
+"""Events of a step's sequences that are predicted; of more, a random part of them."""
+
+
+def next_items(states: Tensor, target: Tensor, table: Tensor) -> Tensor:
+    """Mean cross-entropy of the item after each state; 0 without states.
+
+    Args:
+        states: (P, dim). target: int64 (P,). table: (N, dim), item vectors.
+    """
+    if not len(target):
+        return states.sum() * 0.0
+    if len(target) > POSITIONS:
+        chosen = torch.randperm(len(target), device=target.device)[:POSITIONS]
+        states, target = states[chosen], target[chosen]
+    if len(table) <= FULL_SOFTMAX:
+        return functional.cross_entropy(states @ table.T, target)
+    drawn, log_q = draw_items(target, len(table), NEGATIVES)
+    return sampled_softmax(states, target, table, drawn, log_q)
+
+
+def draw_items(target: Tensor, n_items: int, n: int) -> tuple[Tensor, Tensor]:
+    """`n` items, half by share of `target` and half by chance, and the log-probability of all items to be drawn."""
+    shares = torch.bincount(target, minlength=n_items) / len(target)
+    popular = target[torch.randint(len(target), (n,), device=target.device)]
+    by_chance = torch.randint(n_items, (n,), device=target.device)
+    half = torch.rand(n, device=target.device) < 0.5
+    return torch.where(half, popular, by_chance), torch.log(0.5 * shares + 0.5 / n_items)
+
+
+def sampled_softmax(states: Tensor, target: Tensor, table: Tensor, drawn: Tensor, log_q: Tensor) -> Tensor:
+    """Mean cross-entropy against a softmax whose sum over the items is estimated, without bias, from `drawn` ones.
+
+    Source: Bengio and Senecal, 2008: each drawn item stands for 1 / (n q) of them; the target stands for itself.
+    Args:
+        drawn: int64 (n,), items drawn with replacement. log_q: (N,), of each item to be drawn.
+    """
+    own = (states * table[target]).sum(dim=1)
+    others = states @ table[drawn].T - log_q[drawn] - math.log(len(drawn))
+    others = others.masked_fill(drawn == target.unsqueeze(1), NEVER)
+    return (torch.logsumexp(torch.cat([own.unsqueeze(1), others], dim=1), dim=1) - own).mean()
 
 
 def chain_log_probabilities(logits: Tensor, tasks: Sequence[Task]) -> Tensor:

@@ -103,7 +103,19 @@ def build_teacher(config: Config, data: LearningData) -> Teacher:
     t = config.teacher
     torch.manual_seed(config.seed)
     pointwise = [task.kind != "retrieval" for task in scored_tasks(data.tasks)]
-    return Teacher(data.shape, data.features, pointwise, t.dim, t.hidden, t.heads, t.experts, t.dropout)
+    return Teacher(
+        data.shape,
+        data.features,
+        pointwise,
+        t.dim,
+        t.hidden,
+        t.heads,
+        t.experts,
+        t.dropout,
+        t.graph_layers,
+        t.sequence,
+        t.sequence_layers,
+    )
 
 
 def fold_of(user: Int, folds: int) -> npt.NDArray[np.int64]:
