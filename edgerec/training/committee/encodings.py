@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
 from math import prod
 from typing import Any, Literal
 
@@ -226,14 +226,13 @@ def _keys(data: LearningData) -> list[tuple[Column, ...]]:
     """Every column, then at most `MAX_CROSSES` crosses, the ones that serve most data sets first."""
     columns = _columns(data)
     user, item = columns[:2]
-    sources = [c.source for c in data.encoder.categorical]
-    given = [c for c in columns if c.kind == "request" and sources[c.number] == "context"]
-    timed = [c for c in columns if c.kind == "request" and sources[c.number] == "time"]
+    given = [c for c in columns if c.kind == "request" and data.encoder.categorical[c.number].source == "context"]
     buckets = [c for c in columns if c.kind == "bucket"]
-    about = [*buckets, *(c for c in columns if c.kind == "category")]
+    categories = [c for c in columns if c.kind == "category"]
+    about = [*buckets, *categories]
     crosses: list[tuple[Column, ...]] = [*product([user], [*given, *about]), *product(given, [item, *about])]
-    crosses += [*product(buckets, [c for c in about if c.kind == "category"]), *product([user], given, buckets)]
-    crosses += [*product(given, given), (user, item), *product(timed, [user, item, *about])]
+    crosses += [*product(buckets, categories), *product([user], given, buckets), *combinations(given, 2)]
+    crosses += [(user, item), *product(given, buckets, categories), *product([user], given, categories)]
     return [*((c,) for c in columns), *crosses[:MAX_CROSSES]]
 
 
