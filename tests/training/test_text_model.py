@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -173,3 +177,24 @@ def test_other_weights_under_the_same_name_are_read_anew(tmp_path):
     encoder.save_pretrained(model)
 
     assert np.abs(text_vectors(["tea cup"], model, tmp_path / "cache", Silent()) - before).max() > 0.01
+
+
+@pytest.mark.slow
+def test_a_hub_name_is_answered_from_the_local_cache_without_a_network(tmp_path):
+    folder = Path(make_model(tmp_path / "model"))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_lasttoken": true}')
+    cached = tmp_path / "hub" / "models--team--tiny"
+    shutil.copytree(folder, cached / "snapshots" / "abc")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("abc")
+    code = """
+from edgerec.training.text.model import TextEncoder
+encoder = TextEncoder.load("team/tiny")
+print(encoder.pooling, encoder.max_tokens)
+"""
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+
+    assert (run.stdout, run.stderr) == ("('lasttoken',) 12\n", "")

@@ -77,7 +77,7 @@ def tuned_vectors(texts: list[str], model: str, pairs: Pairs, tuning: Tuning, ca
 
 
 def tune(encoder: TextEncoder, pairs: Pairs, tuning: Tuning, folder: Path, progress: Progress) -> None:
-    """Tune `encoder` in place; with "lora", its backbone is wrapped first.
+    """Tune `encoder` in place, without dropout; with "lora", its backbone is wrapped first.
 
     Raises:
         EdgerecError: the loss is not a number.
@@ -92,6 +92,7 @@ def tune(encoder: TextEncoder, pairs: Pairs, tuning: Tuning, folder: Path, progr
         encoder.backbone = _with_lora(encoder.backbone, tuning.rank)
     for parameter in encoder.parameters():
         parameter.requires_grad_(parameter.requires_grad or tuning.mode == "full")
+    encoder.eval()  # so little is learned in so few steps that dropout would only be noise; Lightning leaves it so
     batches = _Batches(pairs, tuning)
     last = folder / "last.ckpt"
     title = f"text model, {tuning.mode}"
@@ -203,8 +204,6 @@ class _Told(Callback):
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.batches.epoch = trainer.current_epoch
-        # Dropout too depends on seed and epoch alone, so that a tuning that goes on ends as an unbroken one.
-        torch.manual_seed(self.batches.tuning.seed * 1_000_003 + trainer.current_epoch)
 
     def on_train_batch_end(self, *_: Any) -> None:
         self.done.advance()
