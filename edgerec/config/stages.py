@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
-from edgerec.config.base import Settings
+from edgerec.config.base import Settings, problem
 
 Member = Literal["network", "ease", "als", "popularity", "own", "transitions", "reranker", "boosting"]
 """A model of the committee."""
@@ -25,13 +25,13 @@ class TeacherConfig(Settings):
     """The teacher's network."""
 
     text_model: str | None = None
-    """Folder or hub name of a `transformers` model for item texts; None takes the packaged MiniLM if installed."""
+    """Folder or hub name of a `transformers` encoder or decoder with safetensors; None: the packaged MiniLM, if any."""
     text_components: int = Field(64, ge=1)
     """Leading principal components of the text vectors that teacher and student see."""
     text_tuning: Literal["frozen", "lora", "full"] = "frozen"
     """frozen: vectors as they come; lora, full: first tuned on pairs of items that are consumed together."""
     text_epochs: int = Field(1, ge=1)
-    """Passes over the pairs when the text model is tuned."""
+    """Passes over the sessions, of many a random part each time, when the text model is tuned."""
     dim: int = Field(48, ge=4)
     """Width of item and user vectors."""
     hidden: int = Field(96, ge=4)
@@ -72,6 +72,12 @@ class TeacherConfig(Settings):
     """Of more visits an epoch sees a random part."""
     folds: int = Field(3, ge=2)
     """Groups of users; one teacher is trained without each and labels it for the student. Their mean is the teacher."""
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.sequence and self.dim % self.heads:
+            raise problem(f"with a sequence, dim must be a multiple of heads, got dim = {self.dim}, heads = {self.heads}")
+        return self
 
 
 class CommitteeConfig(Settings):

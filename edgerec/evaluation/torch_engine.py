@@ -9,7 +9,7 @@ import torch
 
 from edgerec.config import Config
 from edgerec.errors import ConfigError
-from edgerec.models.inputs import RequestBatch
+from edgerec.models.inputs import Latest, RequestBatch
 from edgerec.progress import Progress
 from edgerec.runtime import Ranked, Recommender
 from edgerec.tasks import Encoded
@@ -19,10 +19,15 @@ from edgerec.training.scoring import STAGES, Scores, TorchScorer
 
 
 class TorchEngine:
-    """Scores requests of the runtime by the models of a stage. It gives no reasons: `Ranked.reason` is zero."""
+    """Scores requests of the runtime by the models of a stage. It gives no reasons: `Ranked.reason` is zero.
 
-    def __init__(self, scorer: TorchScorer) -> None:
-        self.scorer = scorer
+    The runtime keeps a past as distinct items. A teacher's sequence model reads the last event of each of them here,
+    not, as in the report, all raw events.
+    """
+
+    def __init__(self, scorer: TorchScorer, sequence: int = 0) -> None:
+        """`sequence`: latest events that the models read."""
+        self.scorer, self.sequence = scorer, sequence
         kinds = np.array([t.kind for t in scorer.tasks])
         self._ranks = kinds == "retrieval"
         self._new = [i for i, t in enumerate(scorer.tasks) if t.kind == "retrieval" and t.repeats == "exclude"]
@@ -44,7 +49,7 @@ class TorchEngine:
             raise ConfigError(
                 f"{recommender.bundle.folder}: was not built from the run in {run_dir}; name it by --run-dir"
             )
-        return cls(TorchScorer.load(stage, config, run_dir, data))
+        return cls(TorchScorer.load(stage, config, run_dir, data), data.sequence)
 
     def recommend(self, request: Encoded, weights: Float, exclude: Int, k: int) -> Ranked:
         """See `edgerec.runtime.engine.Engine`."""
@@ -78,7 +83,7 @@ class TorchEngine:
         """Probability to be the next item, (retrieval tasks, N); a task without repeats leaves the past out."""
         if not self._ranks.any():
             return np.zeros((0, self.scorer.n_items), np.float32)
-        log = self.scorer.log_shares(_batch(request, 1))[0]
+        log = self.scorer.log_shares(_batch(request, 1, self.sequence))[0]
         for task in self._new:
             log[task, request.history] = -np.inf
         log = log[self._ranks]
@@ -86,7 +91,7 @@ class TorchEngine:
         return shares
 
     def _rows(self, request: Encoded, items: Int) -> Scores:
-        return self.scorer.rows(_batch(request, len(items)), torch.from_numpy(items))
+        return self.scorer.rows(_batch(request, len(items), self.sequence), torch.from_numpy(items))
 
     def _probability(self, request: Encoded, shares: Scores, items: Int) -> Scores:
         """All tasks of some items, (n, T)."""
@@ -97,7 +102,7 @@ class TorchEngine:
         return found
 
 
-def _batch(request: Encoded, n: int) -> RequestBatch:
+def _batch(request: Encoded, n: int, sequence: int) -> RequestBatch:
     """The same request n times; one absent item stands for an empty history."""
     empty = not len(request.history)
 
@@ -114,4 +119,14 @@ def _batch(request: Encoded, n: int) -> RequestBatch:
         present=torch.full((n, max(len(request.history), 1)), not empty),
         categorical=rows(request.context_categorical, False),
         numeric=rows(request.context_numeric, False),
+        latest=_latest(request, n, sequence) if sequence else None,
     )
+
+
+def _latest(request: Encoded, n: int, most: int) -> Latest:
+    """The last event of each of the `most` latest items, n times."""
+    age_h = request.history_age_h[-most:]
+    columns = (request.history[-most:], request.history_kind[-most:], age_h - np.append(age_h[1:], age_h.dtype.type(0)))
+    empty = not len(age_h)
+    item, kind, gap_h = (torch.from_numpy(np.zeros(1, c.dtype) if empty else c).expand(n, -1) for c in columns)
+    return Latest(item, kind, gap_h, torch.full(item.shape, not empty), torch.zeros(n, dtype=torch.int64))

@@ -13,6 +13,7 @@ from edgerec.models.student import Student, StudentSizes
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Silent
 from edgerec.training.batches import BatchSettings, JointBatches
+from edgerec.training.load import load_learning_data
 from edgerec.training.loop import LoopSettings, fit
 from tests import tiny
 
@@ -27,12 +28,31 @@ def teacher(data, dropout=0.0):
     return Teacher(data.shape, data.features, [False, False, True, True, True], 8, 16, 2, 2, dropout)
 
 
+def graph_teacher(data, dropout=0.0):
+    return Teacher(data.shape, data.features, [False, False, True, True, True], 8, 16, 2, 2, dropout, graph_layers=2)
+
+
+def sequence_teacher(data, dropout=0.0):
+    return Teacher(data.shape, data.features, [False, False, True, True, True], 8, 16, 2, 2, dropout, sequence=8)
+
+
+TEACHERS = [teacher, graph_teacher, sequence_teacher]
+
+
+@pytest.fixture(scope="module")
+def tiny_data(tiny_config, tiny_run):
+    """With the graph and the latest events, which only some of the models read."""
+    keys = {"graph_layers": 2, "sequence": 8}
+    config = tiny_config.model_copy(update={"teacher": tiny_config.teacher.model_copy(update=keys)})
+    return load_learning_data(config, tiny_run, "test", Silent())
+
+
 def ranker(data, dropout=0.0):
     """A teacher that judges no shown rows."""
     return Teacher(data.shape, data.features, [False] * TASKS, 8, 16, 2, 2, dropout)
 
 
-@pytest.fixture(params=[student, teacher, ranker], ids=lambda build: build.__name__)
+@pytest.fixture(params=[student, *TEACHERS, ranker], ids=lambda build: build.__name__)
 def build(request):
     return request.param
 
@@ -51,7 +71,7 @@ def last_items(model, data):
     return model.encode_items(data.moment(-1))
 
 
-@pytest.mark.parametrize("build", [student, teacher], ids=lambda build: build.__name__)
+@pytest.mark.parametrize("build", [student, *TEACHERS], ids=lambda build: build.__name__)
 def test_it_learns_the_checkerboard(build, tiny_data, tmp_path):
     torch.manual_seed(0)
     model = build(tiny_data)
@@ -104,7 +124,7 @@ def _wider(batch):
         "present": torch.zeros(n, 3, dtype=torch.bool),
     }
     wider = {name: torch.cat([getattr(batch, name), more], 1) for name, more in nonsense.items()}
-    return RequestBatch(**wider, categorical=batch.categorical, numeric=batch.numeric)
+    return RequestBatch(**wider, categorical=batch.categorical, numeric=batch.numeric, latest=batch.latest)
 
 
 @pytest.mark.parametrize("build", [student, ranker], ids=lambda build: build.__name__)
@@ -142,9 +162,7 @@ def test_the_order_of_the_history_changes_no_score(build, tiny_data):
     with torch.inference_mode():
         items = last_items(model, tiny_data)
         first = model.score_catalog(batch, items)
-        second = model.score_catalog(
-            RequestBatch(**turned, categorical=batch.categorical, numeric=batch.numeric), items
-        )
+        second = model.score_catalog(replace(batch, **turned), items)
 
     assert torch.allclose(first, second, atol=1e-5)
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional
 
 from edgerec.tasks import Task
 from edgerec.training import losses
@@ -100,3 +101,33 @@ def test_a_certain_probability_costs_a_finite_amount_with_a_finite_gradient():
 def test_regression_is_squared_near_the_target_and_straight_far_from_it():
     assert losses.regression(tensor(0.5), tensor(0.0)).item() == pytest.approx(0.5**2 / 2)
     assert losses.regression(tensor(3.0), tensor(0.0)).item() == pytest.approx(3.0 - 0.5)
+
+
+def test_a_sampled_softmax_has_the_sum_of_the_full_one_in_the_mean():
+    torch.manual_seed(0)
+    table, state, target = torch.randn(30, 4), torch.randn(1, 4), torch.tensor([3])
+    whole = functional.cross_entropy(state @ table.T, target)
+    sums = []
+    for _ in range(3000):
+        drawn, log_q = losses.draw_items(torch.tensor([3, 3, 7, 9]), 30, 16)
+        sums.append(losses.sampled_softmax(state, target, table, drawn, log_q).exp())
+
+    assert log_q.exp().sum() == pytest.approx(1)
+    assert log_q[7].exp() == pytest.approx(0.5 / 4 + 0.5 / 30)
+    assert float(torch.stack(sums).mean()) == pytest.approx(float(whole.exp()), rel=0.02)
+
+
+def test_the_items_that_follow_are_sampled_only_in_a_large_catalogue(monkeypatch):
+    torch.manual_seed(0)
+    table, states, target = torch.randn(30, 4), torch.randn(6, 4), torch.randint(30, (6,))
+    full = losses.next_items(states, target, table)
+    monkeypatch.setattr(losses, "FULL_SOFTMAX", 29)
+    sampled = losses.next_items(states, target, table)
+
+    assert full == pytest.approx(float(functional.cross_entropy(states @ table.T, target)))
+    assert sampled != full
+    assert sampled == pytest.approx(float(full), abs=0.1)
+
+
+def test_no_event_that_follows_loses_nothing():
+    assert losses.next_items(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(5, 4)) == 0
