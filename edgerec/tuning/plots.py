@@ -33,6 +33,7 @@ def plot_history(report: TuningReport, path: Path) -> Path:
         axes.annotate(
             f"{_value(best):.4f}", (best.trial, _value(best)), place, textcoords="offset points",
             ha="center", va=away, color=ORANGE,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
         )  # fmt: skip
     if baseline is not None:
         axes.axhline(_value(baseline), color=INK, linestyle=":", linewidth=1, zorder=0, label="settings of now")
