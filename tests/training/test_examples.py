@@ -8,7 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgerec.progress import Silent
 from edgerec.training.examples import Ragged, day_before, in_history, join_visits, visit_rows
+from edgerec.training.load import load_learning_data
 
 DAY_MS = 86_400_000
 
@@ -116,3 +118,57 @@ def test_joined_visits_keep_their_own_pasts(tiny_data):
         assert torch.equal(getattr(both, name)[:1], getattr(one, name))
         assert torch.equal(getattr(both, name)[1:], getattr(one, name))
     assert joined.truth["next"].row(n + 5).tolist() == visits.truth["next"].row(5).tolist()
+
+
+@pytest.fixture(scope="module")
+def read_data(tiny_config, tiny_run):
+    """Requests with their three latest raw events."""
+    teacher = tiny_config.teacher.model_copy(update={"sequence": 3})
+    return load_learning_data(tiny_config.model_copy(update={"teacher": teacher}), tiny_run, "test", Silent())
+
+
+def test_the_latest_events_are_the_users_last_ones_before_the_request(read_data):
+    log, requests = read_data.fit_log, read_data.fit.visits.requests
+    latest = requests.batch(np.arange(len(requests))).latest
+    for r in range(len(requests)):
+        rows = np.flatnonzero((log.user == requests.user[r]) & (log.time_ms < requests.time_ms[r]))[-3:]
+        own = latest.present[r]
+        assert own.tolist() == [False] * (3 - len(rows)) + [True] * len(rows)
+        assert latest.item[r, own].tolist() == log.item[rows].tolist()
+        assert latest.kind[r, own].tolist() == log.kind[rows].tolist()
+        hours = np.diff([*log.time_ms[rows], requests.time_ms[r]]) / 3_600_000
+        assert latest.gap_h[r, own].tolist() == pytest.approx(hours)
+
+
+def test_what_is_held_is_read_with_the_whole_past(read_data):
+    log, requests = read_data.fit_log, read_data.held.rows.requests
+    latest = requests.batch(np.arange(len(requests))).latest
+    for r in range(0, len(requests), 7):
+        rows = np.flatnonzero(log.user == requests.user[r])[-3:]
+        assert latest.item[r].tolist() == log.item[rows].tolist()
+    same = latest.past.numpy()[:, None] == latest.past.numpy()
+    assert np.array_equal(same, requests.user[:, None] == requests.user)
+
+
+def test_without_a_sequence_no_events_come_along(tiny_data):
+    assert tiny_data.fit.visits.requests.batch(np.arange(3)).latest is None
+
+
+def test_dropout_leaves_out_events_too(read_data):
+    requests, rows = read_data.fit.visits.requests, np.arange(100)
+    whole = requests.batch(rows).latest
+    some = requests.batch(rows, 0.5, np.random.default_rng(0)).latest
+
+    assert (some.present <= whole.present).all()
+    assert 0.4 < some.present.sum() / whole.present.sum() < 0.6
+
+
+def test_joined_visits_keep_their_own_events(read_data):
+    visits = read_data.fit.visits
+    joined, n = join_visits(visits, visits), len(visits.requests)
+    both, one = (v.requests.batch(np.array(r)).latest for v, r in ((joined, [70, n + 70]), (visits, [70])))
+
+    assert one.present.any()
+    for name in ("item", "kind", "gap_h", "present"):
+        assert torch.equal(getattr(both, name), getattr(one, name).expand(2, -1))
+    assert both.past[0] != both.past[1]
