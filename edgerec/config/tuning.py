@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, PositiveFloat, ValidationError, field_validator, model_validator
+from pydantic import Field, PositiveFloat, TypeAdapter, ValidationError, field_validator, model_validator
 
 from edgerec.config.base import Settings, hint, problem
 from edgerec.config.messages import expectation
@@ -130,7 +130,10 @@ def coerced(section: Settings, key: str, value: Scalar) -> Any:
     Raises:
         ValidationError: it does not.
     """
-    return getattr(type(section).model_validate({**section.model_dump(), key: value}), key)
+    # The field alone: what a value must be beside other settings is known when a trial has drawn them too.
+    field = type(section).model_fields[key]
+    wanted: Any = Annotated[field.annotation, field]
+    return TypeAdapter(wanted).validate_python(value)
 
 
 def grid_values(key: str, axis: tuple[Scalar, ...] | Range, sections: Mapping[str, Settings]) -> list[Scalar]:

@@ -13,8 +13,10 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from pydantic import ValidationError
 
-from edgerec.config import Config, Range, Scalar, coerced, grid_values
+from edgerec.config import Config, Range, Scalar, Settings, coerced, grid_values
+from edgerec.errors import ConfigError
 
 Values: TypeAlias = dict[str, Scalar]
 """Settings by "section.key"."""
@@ -79,11 +81,22 @@ def _drawn(trial: optuna.Trial, key: str, d: BaseDistribution) -> Scalar:
 
 
 def applied(config: Config, values: Values) -> Config:
-    """The settings with `values` in place of their own."""
-    sections: dict[str, dict[str, Scalar]] = {}
+    """The settings with `values` in place of their own.
+
+    Raises:
+        ConfigError: they do not go together.
+    """
+    sections: dict[str, Values] = {}
     for key, value in values.items():
         section, _, name = key.partition(".")
         sections.setdefault(section, {})[name] = value
-    return config.model_copy(
-        update={name: config.sections[name].model_copy(update=update) for name, update in sections.items()}
-    )
+    return config.model_copy(update={name: _updated(config, name, update) for name, update in sections.items()})
+
+
+def _updated(config: Config, name: str, update: Values) -> Settings:
+    section = config.sections[name]
+    try:
+        type(section).model_validate(section.model_dump() | update)
+    except ValidationError as error:
+        raise ConfigError(f"[{name}]: {error.errors()[0]['msg']}") from None
+    return section.model_copy(update=update)

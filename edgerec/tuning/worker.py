@@ -64,7 +64,8 @@ def _make(
         progress.say(f"{title}: {line}, {time.monotonic() - start:.0f} s")
 
     try:
-        found = objective(search, applied(search.config, values), study.work(trial.number), progress, title, on_loss)
+        config = applied(search.config, values)
+        found = objective(search, config, study.work(trial.number), progress, title, on_loss)
     except optuna.TrialPruned:
         end(f"ended early, after epoch {max(losses)}: its validation loss is worse than half of the others'")
         study.optuna.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)

@@ -294,6 +294,16 @@ def test_settings_that_cannot_be_trained_are_told_and_not_tried_again(tmp_path):
     assert study.left() == (0, 0)
 
 
+def test_settings_that_do_not_go_together_fail_as_a_trial_and_are_refused_by_no_other(tmp_path):
+    axes = {"teacher.dim": [8, 9], "teacher.heads": [2, 3], "teacher.sequence": [4]}
+    study = Study(search(tmp_path, space=axes, sampler="grid", trials=None))
+    make_trials(study, Silent(), objective=by_dropout)
+    failed = [trial.user_attrs for trial in study.trials(TrialState.FAIL)]
+
+    assert [(f["settings"]["teacher.dim"], f["settings"]["teacher.heads"]) for f in failed] == [(8, 3), (9, 2)]
+    assert failed[0]["why"] == "[teacher]: with a sequence, dim must be a multiple of heads, got dim = 8, heads = 3"
+
+
 # ---------------------------------------------------------------------------- what decides
 
 
