@@ -10,34 +10,15 @@ from torch import Tensor, nn
 from edgerec.models.blocks import (
     HistoryPooling,
     ItemTower,
-    Mlp,
     RepeatTerm,
     RequestContext,
     event_numbers,
     repeat_of,
     scatter_repeat,
 )
+from edgerec.models.experts import sharing_network
 from edgerec.models.inputs import ItemFeatures, Items, Moment, RequestBatch, Shape
 from edgerec.models.sequence import Read, SequenceModel
-
-
-class MixtureOfExperts(nn.Module):
-    """Multi-gate mixture of experts: each task weighs the same experts by its own gate.
-
-    Source: Ma et al., KDD 2018.
-    """
-
-    def __init__(self, n_in: int, hidden: int, experts: int, tasks: int, dropout: float) -> None:
-        super().__init__()
-        self.experts = nn.ModuleList(Mlp(n_in, hidden, hidden, dropout) for _ in range(experts))
-        self.gates = nn.Linear(n_in, tasks * experts)
-        self.tasks = tasks
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, n_in) -> (B, tasks, hidden)."""
-        outputs = torch.stack([torch.relu(expert(x)) for expert in self.experts], dim=1)
-        gates = self.gates(x).unflatten(1, (self.tasks, len(self.experts))).softmax(dim=2)
-        return torch.einsum("bte,beh->bth", gates, outputs)
 
 
 class Teacher(nn.Module):
@@ -60,6 +41,7 @@ class Teacher(nn.Module):
         graph_layers: int = 0,
         sequence: int = 0,
         sequence_layers: int = 2,
+        sharing: str = "mmoe",
     ) -> None:
         super().__init__()
         tasks = len(pointwise)
@@ -72,13 +54,15 @@ class Teacher(nn.Module):
         self.sequence = SequenceModel(shape.kinds, dim, heads, sequence_layers, sequence, dropout) if sequence else None
         read = dim if sequence else 0
         state = hidden + heads * dim + read
-        self.request_experts = MixtureOfExperts(state, hidden, experts, tasks, dropout)
+        self.request_experts = sharing_network(sharing, state, hidden, experts, tasks, dropout)
         self.mix = nn.Linear(heads * dim, tasks * dim, bias=False)
         self.to_user = nn.Linear(hidden, dim)
         self.relation = nn.Linear(dim, dim, bias=False)
         nn.init.eye_(self.relation.weight)
         crossed = hidden + read + 3 * dim + shape.statistics + shape.item_numbers
-        self.row_experts = MixtureOfExperts(crossed, hidden, experts, tasks, dropout) if any(pointwise) else None
+        self.row_experts = (
+            sharing_network(sharing, crossed, hidden, experts, tasks, dropout) if any(pointwise) else None
+        )
         self.row_heads = nn.Parameter(torch.zeros(tasks, hidden))
 
     def encode_items(self, moment: Moment) -> Items:

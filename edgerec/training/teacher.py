@@ -62,7 +62,8 @@ def train(config: Config, run_dir: Path, progress: Progress) -> TeacherReport:
         weights = work / fold_name(fold)
         if not weights.exists():
             users = fold_of(np.arange(len(data.fit_log.offsets) - 1), settings.folds) != fold
-            train_batches = JointBatches(data.fit, batch_settings(config, data), config.seed + fold + 1, users=users)
+            batches = batch_settings(config, data, settings.item_dropout)
+            train_batches = JointBatches(data.fit, batches, config.seed + fold + 1, users=users)
             loop = _loop(config, stop_after=epochs)
             title = f"teacher, fold {fold + 1} of {settings.folds}"
             fit(model, data.tasks, train_batches, None, loop, work / f"fold-{fold}", progress, title)
@@ -115,6 +116,7 @@ def build_teacher(config: Config, data: LearningData) -> Teacher:
         t.graph_layers,
         t.sequence,
         t.sequence_layers,
+        t.sharing,
     )
 
 
@@ -168,7 +170,7 @@ def fit_on_valid(
     on_epoch: OnEpoch | None = None,
 ) -> tuple[Teacher, Fitted]:
     """One network as a fold model learns, left at its best epoch on the held part of `data`."""
-    batches = batch_settings(config, data)
+    batches = batch_settings(config, data, config.teacher.item_dropout)
     model = build_teacher(config, data)
     # As many users as a fold model will learn from: more data would choose another number of epochs.
     users = fold_of(np.arange(len(data.fit_log.offsets) - 1), config.teacher.folds) != 0

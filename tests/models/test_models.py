@@ -36,7 +36,16 @@ def sequence_teacher(data, dropout=0.0):
     return Teacher(data.shape, data.features, [False, False, True, True, True], 8, 16, 2, 2, dropout, sequence=8)
 
 
-TEACHERS = [teacher, graph_teacher, sequence_teacher]
+def bottom_teacher(data, dropout=0.0):
+    return Teacher(data.shape, data.features, [False, False, True, True, True], 8, 16, 2, 2, dropout,
+                   sharing="shared-bottom")  # fmt: skip
+
+
+def ple_teacher(data, dropout=0.0):
+    return Teacher(data.shape, data.features, [False, False, True, True, True], 8, 16, 2, 2, dropout, sharing="ple")
+
+
+TEACHERS = [teacher, graph_teacher, sequence_teacher, bottom_teacher, ple_teacher]
 
 
 @pytest.fixture(scope="module")
