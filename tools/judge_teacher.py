@@ -38,6 +38,10 @@ FULL = "teacher"
 """The variant that is not an ablation."""
 PAIRED = ("ndcg@10", "capped_recall@10", "auc", "gauc", "xauc", "mae")
 """Metrics whose deviations are kept."""
+ROWS = ("seed", "data", "task", "evaluation")
+"""Sections of the settings that a baseline depends on."""
+LEARNED = (*ROWS, "teacher", "committee")
+"""Sections that a teacher depends on."""
 Figure: TypeAlias = tuple[str, str]
 """A task and a metric."""
 
@@ -91,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in asked.sets or list(sets.ASKED):
             work = _work(name, asked)
             if not asked.show:
-                _do(work, asked.ablations, progress)
+                _do(work, asked, progress)
             for title, columns, rows in tables(work):
                 print(f"\n{title}\n{format_table(columns, rows)}", flush=True)
     except EdgerecError as error:
@@ -114,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ablations", action="store_true", help="also train the teacher without its parts")
     parser.add_argument("--part", choices=("test", "valid"), default="test", help="what is judged")
     parser.add_argument("--show", action="store_true", help="print what is finished, train nothing")
+    parser.add_argument("--baselines", action="store_true", help="fit the baselines only")
     parser.add_argument("--quick", action="store_true", help="baselines untuned, to try the command")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as --set teacher.epochs=1"
@@ -148,12 +153,12 @@ def _merge(values: Values, change: Values) -> None:
 # ------------------------------------------------------------------------------------------------ doing
 
 
-def _do(work: Work, ablations: bool, progress: Progress) -> None:
+def _do(work: Work, asked: argparse.Namespace, progress: Progress) -> None:
     """All that is not finished: the baselines first, then the teachers, then the ablations."""
     _baselines(work, progress)
-    for seed in work.seeds:
+    for seed in () if asked.baselines else work.seeds:
         _teacher(work, FULL, work.values, seed, progress)
-    for variant, values in sets.variants(work.values) if ablations else ():
+    for variant, values in sets.variants(work.values) if asked.ablations else ():
         _teacher(work, variant, values, work.seeds[0], progress)
 
 
@@ -170,7 +175,7 @@ def _teacher(work: Work, variant: str, values: Values, seed: int, progress: Prog
     sets.check_rows(work.name, Dataset.open(run_dir / "dataset").meta.rows)
     found = chain.judge_stage(config, run_dir, "teacher", progress)
     training = json.loads((run_dir / "teacher" / "metrics.json").read_text("utf-8"))
-    _keep(path, variant, config, found, {"seconds": seconds, "training": training})
+    _keep(path, variant, config, LEARNED, found, {"seconds": seconds, "training": training})
 
 
 def _baselines(work: Work, progress: Progress) -> None:
@@ -191,7 +196,8 @@ def _baselines(work: Work, progress: Progress) -> None:
     parts = Parts(valid, judged, by_days, neural=neural, quick=work.quick)
     start = time.monotonic()
     for name, found in judge_peers(parts, done, progress):
-        _keep(folder / f"{_slug(name)}.json", name, config, found, {"seconds": round(time.monotonic() - start)})
+        more = {"seconds": round(time.monotonic() - start)}
+        _keep(folder / f"{_slug(name)}.json", name, config, ROWS, found, more)
         start = time.monotonic()
 
 
@@ -199,16 +205,19 @@ def _baseline_config(work: Work) -> Config:
     """What baselines depend on: no texts, and nothing of the teacher; untuned ones are other ones."""
     values = {key: copy.deepcopy(work.values[key]) for key in ("name", "data", "task", "evaluation")}
     values["data"].get("items", {}).pop("text", None)
+    values["data"].pop("graph", None)
     return work.config(values, seed=int(work.quick))
 
 
 # ------------------------------------------------------------------------------------------------ results on disk
 
 
-def _keep(path: Path, name: str, config: Config, found: Found, more: Mapping[str, Any]) -> None:
-    """Write a result whole or not at all."""
+def _keep(
+    path: Path, name: str, config: Config, sections: Sequence[str], found: Found, more: Mapping[str, Any]
+) -> None:
+    """Write a result, which depends on some sections of its settings, whole or not at all."""
     metrics = {task: {m: _to_json(m, e) for m, e in estimates.items()} for task, estimates in found.items()}
-    record = {"name": name, "settings": config.model_dump(mode="json"), **more, "metrics": metrics}
+    record = {"name": name, "settings": config.model_dump(mode="json", include={*sections}), **more, "metrics": metrics}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(json.dumps(record), encoding="utf-8")
@@ -221,8 +230,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _finished(path: Path, config: Config) -> bool:
-    """Is there a result, of these very settings?"""
-    return path.exists() and _read(path)["settings"] == config.model_dump(mode="json")
+    """Is there a result, of these very settings as far as it depends on them?"""
+    if not path.exists():
+        return False
+    kept = _read(path)["settings"]
+    return bool(kept == config.model_dump(mode="json", include={*kept}))
 
 
 def _to_json(metric: str, estimate: Estimate) -> dict[str, Any]:

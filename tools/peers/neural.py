@@ -11,7 +11,7 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tools.peers.seen import Floats, Int, Ranker, Seen
+from tools.peers.seen import Floats, Int, Ranker, Seen, pieces
 
 OnEpoch = Callable[[int, Ranker], bool]
 """Called after an epoch (from 1) with the model so far; False stops."""
@@ -69,9 +69,9 @@ def _graph(seen: Seen) -> Tensor:
     """Users and items as one graph, each edge over the root of both degrees."""
     edges = sparse.bmat([[None, seen.held], [seen.held.T, None]]).tocsr()
     degree = np.maximum(np.asarray(edges.sum(axis=0)).ravel(), 1) ** -0.5
-    edges = (sparse.diags(degree) @ edges @ sparse.diags(degree)).tocsr().astype(np.float32)
-    rows, columns = torch.from_numpy(edges.indptr.astype(np.int64)), torch.from_numpy(edges.indices.astype(np.int64))
-    return torch.sparse_csr_tensor(rows, columns, torch.from_numpy(edges.data), edges.shape)
+    edges = (sparse.diags(degree) @ edges @ sparse.diags(degree)).tocoo().astype(np.float32)
+    place = torch.from_numpy(np.stack([edges.row, edges.col]).astype(np.int64))
+    return torch.sparse_coo_tensor(place, torch.from_numpy(edges.data), edges.shape, check_invariants=False).coalesce()
 
 
 class _Causal(nn.Module):
@@ -118,12 +118,13 @@ class SASRec:
         rng = np.random.default_rng(seed)
         model = _Causal(seen.n_items, self.dim, self.heads, self.layers, self.longest, self.dropout)
         optimizer = torch.optim.Adam(model.parameters(), self.learning_rate)
-        pieces = torch.from_numpy(_pieces(seen, self.longest + 1))
+        rows = pieces(seen, self.longest + 1)
+        cut = torch.from_numpy(np.where(rows >= 0, seen.item[rows], -1))
         asked, _ = seen.sequences(self.longest)
         for epoch in range(1, self.epochs + 1):
             model.train()
-            for rows in np.array_split(rng.permutation(len(pieces)), max(len(pieces) // self.batch, 1)):
-                before, after = pieces[rows, :-1], pieces[rows, 1:]
+            for rows in np.array_split(rng.permutation(len(cut)), max(len(cut) // self.batch, 1)):
+                before, after = cut[rows, :-1], cut[rows, 1:]
                 learned = (after >= 0) & (before >= 0)
                 logits = model(before)[learned] @ model.item.weight[:-1].T
                 loss = F.cross_entropy(logits, after[learned])
@@ -142,16 +143,6 @@ def _ranker(model: _Causal, asked: Int) -> Ranker:
         return found
 
     return scores
-
-
-def _pieces(seen: Seen, longest: int) -> Int:
-    """The rows of each user in pieces of `longest` that share their ends, each padded on the left with -1."""
-    found = []
-    for items in np.split(seen.item, np.cumsum(np.bincount(seen.user, minlength=seen.n_users))[:-1]):
-        for end in range(len(items), 1, 1 - longest):
-            piece = items[max(end - longest, 0) : end]
-            found.append(np.pad(piece, (longest - len(piece), 0), constant_values=-1))
-    return np.array(found, np.int64).reshape(-1, longest)
 
 
 NEURAL: dict[str, LightGCN | SASRec] = {"LightGCN": LightGCN(), "SASRec": SASRec()}

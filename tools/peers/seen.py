@@ -84,3 +84,18 @@ class Seen:
         items = np.full((self.n_users, longest), -1, np.int64)
         items[self.user[keep], place[keep]] = self.item[keep]
         return items, (items >= 0).sum(axis=1)
+
+
+def pieces(seen: Seen, longest: int) -> Int:
+    """The rows of each user in pieces of `longest` that share their ends, padded on the left with -1.
+
+    >>> three = np.zeros(3, np.int64)
+    >>> pieces(Seen(three, three, three, three, n_users=1, n_items=1), 2).tolist()
+    [[1, 2], [0, 1]]
+    """
+    found = []
+    for rows in np.split(np.arange(len(seen.user)), np.cumsum(np.bincount(seen.user, minlength=seen.n_users))[:-1]):
+        for end in range(len(rows), 1, 1 - longest):
+            piece = rows[max(end - longest, 0) : end]
+            found.append(np.pad(piece, (longest - len(piece), 0), constant_values=-1))
+    return np.array(found, np.int64).reshape(-1, longest)

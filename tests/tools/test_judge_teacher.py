@@ -1,0 +1,148 @@
+"""What tools/judge_teacher keeps, compares and says."""
+
+from __future__ import annotations
+
+import tomllib
+import zipfile
+
+import numpy as np
+import pytest
+
+from edgerec.config import Config
+from edgerec.errors import DataError
+from edgerec.evaluation.metrics import mean
+from tools import judge_teacher as tool
+from tools.peers import sets
+
+RATINGS = "userId,movieId,rating,timestamp\n1,7,4.0,100\n1,8,3.5,200\n"
+FILMS = 'movieId,title,genres\n7,"Heat (1995)",Action|Crime\n8,No year,(no genres listed)\n'
+NDCG = ("next", "ndcg@10")
+
+
+def found(*values: float, metric: str = "ndcg@10") -> tool.Found:
+    return {"next": {metric: mean(np.array(values))}}
+
+
+def retail() -> dict:
+    return tomllib.loads((sets.SAMPLES / "retail" / "edgerec.toml").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("place", ["folder", "folder above", "zip", "folder of the zip"])
+def test_movielens_is_found_unpacked_or_zipped(tmp_path, place):
+    inside = tmp_path / "ml-latest-small"
+    if "zip" in place:
+        with zipfile.ZipFile(tmp_path / "ml-latest-small.zip", "w") as archive:
+            archive.writestr("ml-latest-small/ratings.csv", RATINGS)
+            archive.writestr("ml-latest-small/movies.csv", FILMS)
+    else:
+        inside.mkdir()
+        (inside / "ratings.csv").write_text(RATINGS)
+        (inside / "movies.csv").write_text(FILMS)
+    given = {"folder": inside, "zip": tmp_path / "ml-latest-small.zip"}.get(place, tmp_path)
+    log = sets.movielens_log(given)
+
+    assert log["title"].to_list() == ["Heat (1995)", "No year"]
+    assert log["words"].to_list() == ["Action Crime", "(no genres listed)"]
+    assert log["year"].to_list() == [1995, None]
+
+
+def test_without_movielens_one_line_says_what_to_give(tmp_path, capsys):
+    assert tool.main(["movielens", "--out", str(tmp_path)]) == 2
+    assert tool.main(["movielens", "--out", str(tmp_path), "--data", str(tmp_path)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+
+    assert lines[0].startswith("movielens: is not shipped; give --data")
+    assert "holds no ratings.csv and movies.csv" in lines[1]
+
+
+@pytest.mark.parametrize(("option", "line"), [("--set=teacher.dim", "--set"), ("--seeds=0,one", "--seeds")])
+def test_a_mistake_on_the_command_line_is_one_line(tmp_path, capsys, option, line):
+    assert tool.main(["retail", "--out", str(tmp_path), option]) == 2
+    assert capsys.readouterr().err.startswith(line)
+
+
+def test_other_rows_than_the_published_ones_are_refused():
+    sets.check_rows("movielens", {"train": 89_054, "valid": 610, "test": 610})
+    with pytest.raises(DataError, match="movielens: its parts hold"):
+        sets.check_rows("movielens", {"train": 89_053, "valid": 610, "test": 610})
+
+
+def test_movielens_settings_are_valid():
+    assert [task.name for task in Config.of(tomllib.loads(sets.MOVIELENS)).tasks] == ["next", "like"]
+
+
+def test_ablations_leave_out_what_is_on_and_add_what_is_off():
+    values = retail()
+    values.setdefault("teacher", {}).update(graph_layers=0, sequence=20)
+    made = dict(sets.variants(values))
+
+    assert {"without text", "with graph", "without sequence", "without committee"} <= made.keys()
+    assert made["without committee"]["committee"]["members"] == ["network"]
+    assert "text" not in made["without text"]["data"]["items"] and "text" in values["data"]["items"]
+    assert [task["name"] for task in made["new alone"]["task"]] == ["new"]
+    assert "related alone" not in made  # recommends nothing to a user
+    for changed in made.values():
+        Config.of(changed)
+
+
+def test_a_task_alone_needs_no_other():
+    values = tomllib.loads((sets.SAMPLES / "video" / "edgerec.toml").read_text("utf-8"))
+    alone = dict(sets.variants(values))["ctcvr alone"]
+
+    assert Config.of(alone).tasks[0].after is None
+
+
+def test_a_result_is_finished_for_its_own_settings_only(tmp_path):
+    values = retail()
+    path = tmp_path / "teacher-0.json"
+    tool._keep(path, "teacher", Config.of(values), tool.LEARNED, found(0, 1), {})
+
+    assert tool._finished(path, Config.of(values | {"student": {"dim": 8}}))
+    assert not tool._finished(path, Config.of(values | {"teacher": {"dim": 8}}))
+    assert not tool._finished(path, Config.of(values | {"seed": 1}))
+    assert not tool._finished(tmp_path / "teacher-1.json", Config.of(values))
+
+
+def test_differences_stay_paired_on_disk(tmp_path):
+    path = tmp_path / "a.json"
+    tool._keep(path, "a", Config.of(retail()), tool.ROWS, found(0, 1, 0, 1), {})
+    again = tool._metrics(path)
+
+    gap = again["next"]["ndcg@10"].minus(found(0.5, 1.5, 0.5, 1.5)["next"]["ndcg@10"])
+    assert (gap.value, gap.se) == (-0.5, 0)
+
+
+def test_the_mean_over_seeds_has_the_error_over_cases_and_the_spread_is_of_the_seeds():
+    teachers = [found(0, 2), found(1, 3)]
+
+    assert tool.mean_of_seeds(teachers, NDCG).value == 1.5
+    assert tool.mean_of_seeds(teachers, NDCG).se == pytest.approx(1)  # not smaller for more seeds of the same cases
+    assert tool.spread(teachers, NDCG) == pytest.approx(np.sqrt(0.5))
+    assert np.isnan(tool.spread(teachers[:1], NDCG))
+    assert tool.difference(teachers, found(0, 2), NDCG).se == pytest.approx(0)
+
+
+def test_the_best_baseline_has_the_highest_figure_or_the_lowest_error():
+    both = {"a": found(0, 1), "b": found(1, 1)}
+    errors = {"a": found(0, 1, metric="mae"), "b": found(1, 1, metric="mae")}
+
+    assert tool.best_baseline(both, NDCG) == "b"
+    assert tool.best_baseline(errors, ("next", "mae")) == "a"
+    assert tool.best_baseline(both, ("like", "auc")) is None
+
+
+def test_what_is_asked_is_told_met_or_below(tmp_path):
+    work = tool.Work("retail", retail() | {"evaluation": {"part": "test"}}, sets.SAMPLES, tmp_path, (0, 1), quick=False)
+    for seed in work.seeds:
+        config = work.config(work.values, seed)
+        metrics = found(0.3, 0.4) | {"new": {"ndcg@10": mean(np.array([0.1, 0.2]))}}
+        tool._keep(work.trained("teacher", seed), "teacher", config, tool.LEARNED, metrics, {})
+    tool._keep(tmp_path / "baselines" / "x.json", "x", tool._baseline_config(work), tool.ROWS, found(0.2, 0.3), {})
+    everyone, asked = tool.tables(work)
+
+    assert everyone[2][0][:3] == ["teacher", "0.3500 ±0.0500", "0.1500 ±0.0500"]
+    assert everyone[2][-1][:2] == ["teacher - best baseline", "+0.1000 ±0.0000"]
+    assert [row[:4] for row in asked[2][:2]] == [
+        ["next ndcg@10", "0.345", "0.3500 ±0.0500", "met"],
+        ["new ndcg@10", "0.155", "0.1500 ±0.0500", "below"],
+    ]

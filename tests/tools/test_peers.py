@@ -1,0 +1,124 @@
+"""The baselines of tools/judge_teacher."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgerec.evaluation import baselines
+from tools.peers import pointwise
+from tools.peers.closed_form import CLOSED_FORM
+from tools.peers.neural import LightGCN, SASRec
+from tools.peers.seen import DAY_MS, Seen
+
+CYCLE = 8
+
+
+def seen_of(rows: list[tuple[int, int, int]], n_items: int) -> Seen:
+    """Rows of (user, item, day), each a visit of its own."""
+    user, item, day = np.array(sorted(rows, key=lambda r: (r[0], r[2])), np.int64).T
+    return Seen(user, item, day * DAY_MS, np.arange(len(user)), int(user.max()) + 1, n_items)
+
+
+@pytest.fixture
+def cycle() -> Seen:
+    """Each user has item i + 1 the day after item i, round and round, from another start."""
+    return seen_of([(u, (u + day) % CYCLE, day) for u in range(40) for day in range(12)], CYCLE)
+
+
+def scores(name: str, seen: Seen, **settings: object) -> np.ndarray:
+    peer = CLOSED_FORM[name]
+    return peer.score(seen, peer.prepare(seen, settings), settings)(np.arange(seen.n_users))
+
+
+def test_visits_join_the_rows_of_one_session():
+    seen = Seen(*np.array([[0, 0, 0, 1], [5, 6, 5, 6], [0, 0, 9, 0], [3, 3, 4, 3]]), n_users=2, n_items=7)
+    user, items = seen.visits
+
+    assert user.tolist() == [0, 0, 1]
+    assert [np.flatnonzero(row).tolist() for row in items.toarray()] == [[5, 6], [5], [6]]
+
+
+def test_sequences_hold_the_latest_items_last():
+    items, lengths = seen_of([(0, 3, 0), (0, 4, 1), (0, 5, 2), (1, 6, 0)], 7).sequences(2)
+
+    assert items.tolist() == [[4, 5], [-1, 6]]
+    assert lengths.tolist() == [2, 1]
+
+
+def test_popularity_halves_and_own_counts_come_first():
+    seen = seen_of([(0, 0, 0), (0, 0, 7), (1, 1, 7), (1, 2, 7)], 4)
+
+    assert scores("recent popularity", seen, half_life_days=7.0)[0].tolist() == [1.5, 1, 1, 0]
+    assert scores("own frequency", seen, half_life_days=7.0)[1].tolist() == pytest.approx([0.5, 4 / 3, 4 / 3, 0])
+
+
+def test_ease_is_that_of_the_report():
+    rng = np.random.default_rng(0)
+    seen = seen_of([(int(u), int(i), d) for d, (u, i) in enumerate(rng.integers(0, 9, (60, 2)))], 9)
+    ours = scores("EASE", seen, l2=5.0, counts="binary", own=1.0)
+    report = baselines.Ease(seen.user, seen.item, 9, l2=5.0)
+
+    assert ours == pytest.approx(report.scores([seen.item[seen.user == u] for u in range(seen.n_users)]), abs=1e-5)
+
+
+def test_cosine_neighbours_are_users_in_common_over_both_sizes():
+    seen = seen_of([(0, 0, 0), (0, 1, 0), (1, 0, 0), (2, 1, 0), (2, 2, 0)], 3)
+
+    found = scores("item-kNN, cosine", seen, neighbours=10, counts="binary")
+    assert found[1].tolist() == pytest.approx([1, 1 / 2, 0])
+
+
+def test_directed_co_occurrence_knows_what_follows(cycle):
+    found = scores("directed co-occurrence", cycle, power=0.5, visits=1, own=0.0)
+    last = cycle.sequences(1)[0][:, 0]
+
+    assert found.argmax(axis=1).tolist() == ((last + 1) % CYCLE).tolist()
+
+
+def test_sasrec_learns_what_follows(cycle):
+    last = cycle.sequences(1)[0][:, 0]
+    right = []
+
+    def look(epoch, ranker):
+        right.append((ranker(np.arange(cycle.n_users)).argmax(axis=1) == (last + 1) % CYCLE).mean())
+        return right[-1] < 1
+
+    SASRec(dim=16, longest=6, batch=16, learning_rate=1e-2, epochs=30, every=1).fit(cycle, 0, look)
+    assert right[-1] == 1
+
+
+def test_lightgcn_tells_two_groups_apart():
+    groups = seen_of([(u, i, 0) for u in range(20) for i in range(10) if u % 2 == i % 2 and (u + i) % 6], 10)
+    found = []
+
+    LightGCN(dim=8, batch=32, learning_rate=0.05, epochs=20, every=20).fit(
+        groups, 0, lambda epoch, ranker: bool(found.append(ranker(np.arange(20)))) or True
+    )
+    own = found[0][np.arange(20)[:, None], np.arange(10)[None, :]]
+    same = (np.arange(20)[:, None] % 2) == (np.arange(10)[None, :] % 2)
+    assert own[same].min() > own[~same].max()
+
+
+def test_a_rate_comes_from_earlier_days_and_never_from_judged_rows():
+    code = np.array([0, 0, 0, 1, 0])
+    day = np.array([0, 0, 1, 1, 9])
+    known = np.array([True, True, True, True, False])
+    label = np.array([1, 0, 1, 1, 1], np.float32)
+    rate, number = pointwise._earlier_rates(code, day, known, {"click": label})
+    mean, s = 3 / 4, pointwise.SMOOTHING
+
+    expected = np.array([mean, mean, (1 + s * mean) / (2 + s), mean, (2 + s * mean) / (3 + s)])
+    assert 1 / (1 + np.exp(-rate)) == pytest.approx(expected)
+    assert np.expm1(number) == pytest.approx([0, 0, 2, 0, 3])
+
+
+def test_a_rate_of_other_folds_leaves_out_the_row_itself():
+    code, fold = np.zeros(4, int), np.array([0, 1, 1, 5])
+    known = np.array([True, True, True, False])
+    rate, number = pointwise._other_rates(code, fold, known, {"click": np.array([1, 0, 1, 0], np.float32)})
+    mean, s = 2 / 3, pointwise.SMOOTHING
+
+    expected = np.array([(1 + s * mean) / (2 + s), (1 + s * mean) / (1 + s), (1 + s * mean) / (1 + s)])
+    assert 1 / (1 + np.exp(-rate[:3])) == pytest.approx(expected)
+    assert np.expm1(number) == pytest.approx([2, 1, 1, 3])
