@@ -58,6 +58,7 @@ class Propagation(LGConv):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(normalize=False)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, x: Tensor, edges: Adjacency) -> Tensor:
         """(M, dim) -> (M, dim): for each node the weighted sum of the nodes that it hears from."""
         shape = (len(x), len(x))
@@ -79,11 +80,16 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, there: Tensor, back: Tensor, x: Tensor) -> Tensor:
         ctx.back = back
-        return (there @ x.float()).to(x.dtype)
+        return _product(there, x)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, (ctx.back @ gradient.float()).to(gradient.dtype)
+        return None, None, _product(ctx.back, gradient)
+
+
+def _product(edges: Tensor, x: Tensor) -> Tensor:
+    with torch.autocast(x.device.type, enabled=False):
+        return (edges @ x.float()).to(x.dtype)
 
 
 def _sparse(offsets: Tensor, source: Tensor, weight: Tensor, shape: tuple[int, int]) -> Tensor:

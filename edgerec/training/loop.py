@@ -411,7 +411,8 @@ class _Run:
         number = "" if self.group.size == 1 else f"-{self.group.rank}"
         path = self.folder / f"bad-batch{number}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: value.contiguous().cpu() for name, value in last.batch.tensors().items()}, path)
+        tensors = last.batch.tensors()  # cloned: both parts may share those of their moment
+        save_file({name: value.contiguous().cpu().clone() for name, value in tensors.items()}, path)
         raise EdgerecError(
             f"{self.title}: the {bad} is not a number at step {last.step}; lower learning_rate, or look for wrong "
             f"values in the batch, which is kept in {path}"

@@ -68,3 +68,16 @@ def test_a_cold_item_is_drawn_to_the_items_of_its_entity():
 
     assert torch.nn.functional.cosine_similarity(cold, items[1], dim=0) == pytest.approx(1)
     assert cold @ items[2] == 0
+
+
+def test_sparse_products_stay_in_32_bits_under_mixed_precision():
+    layers = GraphLayers(4, relations=1, entities=0, layers=1)
+    items = torch.randn(3, 4, requires_grad=True)
+    graph = Graph(((adjacency(EDGES, 3),),))
+    plain = layers(items, graph)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = layers(items, graph)
+        mixed.sum().backward()
+
+    assert torch.allclose(mixed, plain)
+    assert torch.isfinite(items.grad).all()
