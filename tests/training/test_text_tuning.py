@@ -64,6 +64,18 @@ def test_tuned_weights_are_kept_as_safetensors(tmp_path, model, mode, file, tens
     assert not [p for p in tmp_path.rglob("*") if p.suffix in (".ckpt", ".bin")]
 
 
+@pytest.mark.parametrize("family", ["roberta", "gpt2", "t5"])
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_other_families_are_tuned_too(tmp_path, family, mode):
+    name = make_model(tmp_path / "model", family)
+
+    vectors = tuned(name, tmp_path, Tuning(mode, 1, seed=0))
+
+    frozen = text_vectors(TEXTS, name, tmp_path, Silent())
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1, 1, 1, 0], abs=1e-5)
+    assert np.abs(vectors - frozen).max() > 1e-5
+
+
 def test_the_same_seed_gives_the_same_vectors_and_they_are_computed_once(tmp_path, model, monkeypatch):
     first = tuned(model, tmp_path / "a", Tuning("lora", 2, seed=1))
 

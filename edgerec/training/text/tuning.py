@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -125,7 +126,9 @@ def _with_lora(backbone: nn.Module, rank: int) -> nn.Module:
     """
     peft: Any = need("peft", "train", 'text_tuning = "lora"')
     config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
-    wrapped: nn.Module = peft.get_peft_model(backbone, config)
+    with warnings.catch_warnings():  # of GPT-2's layers, which are stored transposed: it is handled
+        warnings.simplefilter("ignore")
+        wrapped: nn.Module = peft.get_peft_model(backbone, config)
     return wrapped
 
 
