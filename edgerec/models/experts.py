@@ -26,11 +26,11 @@ class SharedBottom(nn.Module):
             nn.Linear(n_in, experts * hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(experts * hidden, hidden)
         )
         self.towers = nn.Linear(hidden, tasks * hidden)
-        self.tasks = tasks
+        self.tasks, self.hidden = tasks, hidden
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, n_in) -> (B, tasks, hidden)."""
-        return torch.relu(self.towers(torch.relu(self.bottom(x)))).unflatten(1, (self.tasks, -1))
+        return torch.relu(self.towers(torch.relu(self.bottom(x)))).view(-1, self.tasks, self.hidden)
 
 
 class MixtureOfExperts(nn.Module):
