@@ -26,7 +26,7 @@ from edgerec.evaluation.metrics import Estimate
 from edgerec.progress import progress_for
 from edgerec.tasks.history import Int
 from edgerec.training.load import LearningData, load_learning_data
-from edgerec.training.scoring import STAGES, TorchScorer
+from edgerec.training.scoring import STAGES, load_scorer
 
 SAMPLE = Path(__file__).resolve().parents[1] / "edgerec" / "samples" / "retail"
 MADE_BY = {"train": "teacher", "distill": "student", "prune": "pruned"}
@@ -52,13 +52,13 @@ def settings(folder: Path, part: str, seed: int, teacher: Mapping[str, Any]) -> 
 
 def scores_of(stage: str, task: str, config: Config, run_dir: Path, data: LearningData) -> Score:
     """A trained model as `edgerec.evaluation.cold` asks it."""
-    scorer = TorchScorer.load(stage, config, run_dir, data)
+    scorer = load_scorer(stage, config, run_dir, data)
     at = [t.name for t in scorer.tasks].index(task)
     visits = data.held.visits
     assert visits is not None
 
     def score(rows: Int) -> Any:
-        return scorer.log_shares(visits.requests.batch(rows))[:, at]
+        return scorer.log_shares(visits.requests, rows)[:, at]
 
     return score
 

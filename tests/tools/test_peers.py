@@ -8,6 +8,7 @@ import pytest
 from edgerec.evaluation import baselines
 from tools.peers import pointwise
 from tools.peers.closed_form import CLOSED_FORM
+from tools.peers.judging import Ranking
 from tools.peers.neural import LightGCN, SASRec
 from tools.peers.seen import DAY_MS, Seen
 
@@ -122,3 +123,16 @@ def test_a_rate_of_other_folds_leaves_out_the_row_itself():
     expected = np.array([(1 + s * mean) / (2 + s), (1 + s * mean) / (1 + s), (1 + s * mean) / (1 + s)])
     assert 1 / (1 + np.exp(-rate[:3])) == pytest.approx(expected)
     assert np.expm1(number) == pytest.approx([2, 1, 1, 3])
+
+
+@pytest.mark.parametrize("name", ["next", "new"])
+def test_settings_are_chosen_by_the_figure_that_is_reported(tiny_data, name):
+    tasks = {task.name: task for task in tiny_data.tasks if task.kind == "retrieval"}
+    if name not in tasks:
+        pytest.skip("the toy data has no such task")
+    ranking = Ranking(tiny_data, tasks[name])
+    noise = np.random.default_rng(0).random((len(tiny_data.fit_log.offsets), tiny_data.n_items)).astype(np.float32)
+
+    assert ranking.ndcg(lambda users: noise[users]) == pytest.approx(
+        ranking.judge(lambda users: noise[users])["ndcg@10"].value
+    )

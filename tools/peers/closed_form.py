@@ -13,7 +13,7 @@ from edgerec.training.committee.closed_form import Als, best_of_rows, transition
 from tools.peers.seen import Floats, Int, Matrix, Ranker, Seen
 
 HALF_LIVES_DAYS = (7.0, 14.0, 28.0, 56.0, 1e6)
-L2 = (100.0, 200.0, 400.0, 800.0, 1600.0)
+L2 = (200.0, 400.0, 800.0, 1600.0)
 OWN = (0.0, 0.1, 0.3, 1.0)
 """Weights of the user's own counts, since an item-to-item model says little about having an item again."""
 Settings = Mapping[str, Any]
@@ -55,9 +55,8 @@ def _own_frequency(seen: Seen, _: Any, settings: Settings) -> Ranker:
 
 
 def _ease(seen: Seen, settings: Settings) -> Floats:
-    """Weights between items. Source: Steck, WWW 2019; `counts` = "log": of log(1 + count) in place of 0 and 1."""
-    rows = _damped(seen, settings["counts"])
-    gram = dense(rows.T @ rows)
+    """Weights between items with a diagonal of zeros. Source: Steck, WWW 2019, on `_damped` counts."""
+    gram = _gram(seen, settings)
     gram[np.diag_indices_from(gram)] += settings["l2"]
     inverse = np.linalg.inv(gram)
     weights = np.asarray(inverse / -np.diag(inverse), np.float32)
@@ -65,19 +64,37 @@ def _ease(seen: Seen, settings: Settings) -> Floats:
     return weights
 
 
+def _ridge(seen: Seen, settings: Settings) -> Floats:
+    """Weights between items with their diagonal, so that what a user had speaks for itself: for data with repeats."""
+    gram = _gram(seen, settings)
+    with_ridge = gram.copy()
+    with_ridge[np.diag_indices_from(gram)] += settings["l2"]
+    return np.linalg.solve(with_ridge, gram)
+
+
+def _linear(seen: Seen, settings: Settings) -> Floats:
+    return (_ridge if settings["diagonal"] == "kept" else _ease)(seen, settings)
+
+
+def _gram(seen: Seen, settings: Settings) -> Floats:
+    rows = _damped(seen, settings["counts"])
+    return dense(rows.T @ rows)
+
+
 def _damped(seen: Seen, counts: str) -> Matrix:
-    rows = seen.held.copy()
+    """Users by items: 1 ("binary"), log(1 + count) ("log") or "count" for what the user had."""
     if counts == "log":
         rows = seen.counts.copy()
         rows.data = np.log1p(rows.data)
-    return rows
+        return rows
+    return seen.counts if counts == "count" else seen.held
 
 
 def _ease_scores(seen: Seen, weights: Floats, settings: Settings) -> Ranker:
     rows = _damped(seen, settings["counts"])
     popular = seen.decayed(settings.get("half_life_days", 28.0))
     lift = settings.get("popularity", 0.0) * popular / popular.max()
-    return with_own(seen, lambda users: dense(rows[users] @ weights) + lift, settings["own"])
+    return with_own(seen, lambda users: dense(rows[users] @ weights) + lift, settings.get("own", 0.0))
 
 
 def _cosine(seen: Seen, settings: Settings) -> Matrix:
@@ -88,7 +105,7 @@ def _cosine(seen: Seen, settings: Settings) -> Matrix:
 
 
 def _knn_scores(seen: Seen, like: Matrix, settings: Settings) -> Ranker:
-    rows = seen.counts if settings["counts"] == "count" else _damped(seen, settings["counts"])
+    rows = _damped(seen, settings["counts"])
     return lambda users: dense(rows[users] @ like)
 
 
@@ -126,22 +143,27 @@ def _nothing(seen: Seen, settings: Settings) -> None:
     return None
 
 
-_EASE_GRID = {"l2": L2, "counts": ("binary", "log"), "own": OWN}
 CLOSED_FORM: dict[str, Peer] = {
     "recent popularity": Peer(_nothing, _popularity, {"half_life_days": HALF_LIVES_DAYS}),
     "own frequency": Peer(_nothing, _own_frequency, {"half_life_days": HALF_LIVES_DAYS}),
-    "EASE": Peer(_ease, _ease_scores, _EASE_GRID, costly=("l2", "counts")),
+    "EASE": Peer(
+        _ease, _ease_scores, {"l2": L2, "counts": ("binary", "log", "count"), "own": OWN}, costly=("l2", "counts")
+    ),
+    "EASE, diagonal kept": Peer(
+        _ridge, _ease_scores, {"l2": (200.0, 800.0, 3200.0), "counts": ("log", "count")}, costly=("l2", "counts")
+    ),
     "EASE + recent popularity": Peer(
-        _ease,
+        _linear,
         _ease_scores,
         {
             "l2": (800.0,),
-            "counts": ("binary", "log"),
+            "counts": ("binary", "count"),
+            "diagonal": ("zero", "kept"),
             "own": (0.0, 0.3),
             "popularity": (0.05, 0.2, 1.0),
-            "half_life_days": (7.0, 28.0),
+            "half_life_days": (14.0, 28.0),
         },
-        costly=("l2", "counts"),
+        costly=("l2", "counts", "diagonal"),
     ),
     "item-kNN, cosine": Peer(
         _cosine,

@@ -77,9 +77,14 @@ class Ranking:
         assert visits is not None
         self.users = visits.requests.user[self.cases.rows]
         self.unknown = np.bincount(data.fit_log.item, minlength=data.n_items) == 0
+        self.truth = np.zeros((len(self.users), data.n_items), bool)
+        for row, at, past in zip(self.truth, self.cases.rows, self.cases.pasts, strict=True):
+            row[visits.truth[task.name].row(at)] = True
+            if task.repeats == "exclude":
+                row[past] = False
 
-    def judge(self, ranker: Ranker) -> dict[str, Estimate]:
-        """Metrics of the lists that `ranker` makes; items that nobody has had are not listed."""
+    def lists(self, ranker: Ranker, k: int) -> Int:
+        """The best `k` items of each case; items that nobody has had are not listed."""
         exclude = self.cases.pasts if self.task.repeats == "exclude" else None
         tops = []
         for start in range(0, len(self.users), AT_ONCE):
@@ -88,12 +93,21 @@ class Ranking:
             if exclude is not None:
                 for row, items in zip(scores, exclude[start : start + AT_ONCE], strict=True):
                     row[items] = -np.inf
-            tops.append(baselines.top_k(scores, MAX_RANK))
-        return chain.judge_lists(np.concatenate(tops), self.task, self.data, self.cases, (10, 20))
+            tops.append(baselines.top_k(scores, k))
+        return np.concatenate(tops)
+
+    def judge(self, ranker: Ranker) -> dict[str, Estimate]:
+        """Metrics of the lists that `ranker` makes."""
+        return chain.judge_lists(self.lists(ranker, MAX_RANK), self.task, self.data, self.cases, (10, 20))
 
     def ndcg(self, ranker: Ranker) -> float:
-        """What settings are chosen by."""
-        return self.judge(ranker)["ndcg@10"].value
+        """NDCG@10, what settings are chosen by: the figure of `judge`, found sooner."""
+        top, true = self.lists(ranker, 10), self.truth.sum(axis=1)
+        some = true > 0
+        gain = 1 / np.log2(np.arange(2, 12))
+        hit = np.take_along_axis(self.truth, np.maximum(top, 0), axis=1) & (top >= 0)
+        best = np.cumsum(gain)[np.minimum(true[some], 10) - 1]
+        return float((hit[some] @ gain[: top.shape[1]] / best).mean())
 
 
 def _rankers(parts: Parts, tasks: list[Task], wanted: Sequence[str], progress: Progress) -> Iterator[tuple[str, Found]]:
