@@ -24,6 +24,7 @@ from edgerec.config.stages import TrainingConfig
 from edgerec.errors import ConfigError, DataError, EdgerecError
 from edgerec.progress import Progress, Silent, progress_for
 from edgerec.tasks import Task
+from edgerec.training.adversarial import Adversary
 from edgerec.training.batches import JointBatch, JointBatches
 from edgerec.training.checkpoint import load_weights, save_weights
 from edgerec.training.group import Group, in_group
@@ -58,6 +59,8 @@ class LoopSettings:
     """Leave the model at its last epoch, even where another was better on valid."""
     loss_weights: str = "fixed"
     """Of `WEIGHTINGS`."""
+    adversarial: float = 0.0
+    """Size of an `Adversary`; 0: none."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
 
@@ -102,8 +105,7 @@ def fit(
         )
     require_trackers(settings.training)
     processes = settings.training.devices * settings.training.num_nodes
-    if processes > 1 and WEIGHTINGS[settings.loss_weights](dict.fromkeys([t.name for t in tasks], 1.0)).one_process:
-        raise ConfigError(f'[teacher] loss_weights = "{settings.loss_weights}" needs [training] devices = 1')
+    _refuse_what_needs_whole_gradients(settings, processes)
     if processes > 1 and on_epoch is not None:
         raise ConfigError("a search tries out networks in one process each; set [training] devices = 1")
     if processes > 1 and not isinstance(progress, Silent):
@@ -117,6 +119,15 @@ def fit(
         assert state is not None
         model.load_state_dict(state["model"])
     return fitted
+
+
+def _refuse_what_needs_whole_gradients(settings: LoopSettings, processes: int) -> None:
+    """Some settings go backward more than once a step, through one graph or with items altered in between."""
+    needed = [f'loss_weights = "{settings.loss_weights}"'] if WEIGHTINGS[settings.loss_weights].one_process else []
+    needed += ["adversarial"] if settings.adversarial else []
+    if needed and (processes > 1 or settings.training.compile):
+        other = "devices and num_nodes = 1" if processes > 1 else "compile = false"
+        raise ConfigError(f"[teacher] {needed[0]} needs [training] {other}")
 
 
 def _fit(
@@ -206,6 +217,7 @@ class _Run:
         self.module = module.to(group.device)
         self.weighting = WEIGHTINGS[settings.loss_weights](module.weights).to(group.device)
         self.shared = module.shared()
+        self.adversary = Adversary(settings.adversarial) if settings.adversarial else None
         self.parts = torch.compile(module, dynamic=True) if settings.training.compile else module
         self.precision = precision_of(settings.training.precision, group.device)
         self.scaler = torch.amp.GradScaler(group.device.type, enabled=self.precision == torch.float16)
@@ -288,10 +300,20 @@ class _Run:
         """Add the gradients of one batch."""
         numbers = (self.train.seed, self.at.epoch, number, self.group.rank + 1)
         torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
-        found = self._losses(batch)
-        self.weighting.backward(found, self.shared, self._backward)
+        if self.adversary is None:
+            found = self._add_gradients(batch)
+        else:
+            with self.adversary.watched(self.module):
+                found = self._add_gradients(batch)
+            with self.adversary.attacked(self.module):
+                self._add_gradients(batch)
         self._check()
         self.unchecked = _Unchecked(self.at.updates, batch, {name: loss.detach() for name, loss in found.items()})
+
+    def _add_gradients(self, batch: JointBatch) -> dict[str, Tensor]:
+        found = self._losses(batch)
+        self.weighting.backward(found, self.shared, self._backward)
+        return found
 
     def _backward(self, loss: Tensor, retain: bool = False) -> None:
         self.scaler.scale(loss).backward(retain_graph=retain)  # type: ignore[no-untyped-call]

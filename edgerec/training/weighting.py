@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol
 
 import torch
@@ -24,7 +24,7 @@ class TaskWeighting(nn.Module):
     """
 
     one_process: ClassVar[bool] = False
-    """Needs whole gradients of each task, which no process has when several share a batch."""
+    """Needs whole gradients of each task, which no process has when several share a batch, and a graph to keep."""
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         super().__init__()
@@ -197,7 +197,7 @@ def _add(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None])
             p.grad = gradient if p.grad is None else p.grad + gradient
 
 
-WEIGHTINGS: dict[str, Callable[[Mapping[str, float]], TaskWeighting]] = {
+WEIGHTINGS: dict[str, type[TaskWeighting]] = {
     "fixed": FixedWeights,
     "uncertainty": UncertaintyWeights,
     "gradnorm": GradNorm,
