@@ -17,7 +17,7 @@ from edgerec.evaluation.chain import RuntimeModel, find_cases
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
 from edgerec.training.load import load_learning_data
-from edgerec.training.scoring import TorchModel, TorchScorer
+from edgerec.training.scoring import TorchModel, load_scorer
 from tests import tiny
 
 
@@ -131,7 +131,7 @@ def judged(tiny_chain):
     data = load_learning_data(config, tiny_chain / "run", "test", Silent())
     cases = find_cases(data)
     with Recommender.open(tiny_chain / "run" / "bundle") as rec:
-        scorer = TorchScorer.load("pruned", config, tiny_chain / "run", data)
+        scorer = load_scorer("pruned", config, tiny_chain / "run", data)
         yield TorchModel(scorer, data, cases), RuntimeModel(rec, data, cases, Silent()), data, cases
 
 

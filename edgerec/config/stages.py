@@ -8,8 +8,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from edgerec.config.base import Settings, problem
 
-Member = Literal["network", "ease", "als", "popularity", "own", "transitions", "reranker", "boosting"]
-"""A model of the committee."""
+Member = Literal["ease", "als", "popularity", "own", "transitions", "reranker", "boosting"]
+"""A model that judges beside the network."""
 
 
 class EvaluationConfig(Settings):
@@ -76,7 +76,9 @@ class TeacherConfig(Settings):
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
         if self.sequence and self.dim % self.heads:
-            raise problem(f"with a sequence, dim must be a multiple of heads, got dim = {self.dim}, heads = {self.heads}")
+            raise problem(
+                f"with a sequence, dim must be a multiple of heads, got dim = {self.dim}, heads = {self.heads}"
+            )
         return self
 
 
@@ -84,15 +86,17 @@ class CommitteeConfig(Settings):
     """Closed-form and tree models that judge beside the teacher's network, blended into one score a task."""
 
     members: tuple[Member, ...] = get_args(Member)
-    """Who may join; weights chosen on valid can still be 0."""
+    """Who judges beside the network; weights chosen on valid can still be 0, and [] leaves the network alone."""
     windows: int = Field(6, ge=1)
     """Moments, rolled back from the end of the rows, whose requests the re-ranker learns from."""
     window: str = "14d"
     """Time between these moments."""
     candidates: int = Field(300, ge=10)
-    """Items of each request that the re-ranker learns from, its hardest ones and a random tail."""
-    trees: int = Field(400, ge=1)
-    """At most; fewer where the held-out windows no longer gain."""
+    """Items of each request that the re-ranker looks at, those that some other member ranks highest."""
+    requests: int = Field(6_000, ge=1)
+    """The re-ranker learns from the latest ones within the windows."""
+    trees: int = Field(200, ge=1)
+    """Of the re-ranker, a task."""
     leaves: int = Field(31, ge=2)
     learning_rate: PositiveFloat = 0.05
 

@@ -21,7 +21,7 @@ from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Float, Int
 from edgerec.training.examples import Ragged, visit_rows
 from edgerec.training.load import LearningData, load_learning_data
-from edgerec.training.scoring import RELATED_K, STAGES, Scores, TorchModel, TorchScorer
+from edgerec.training.scoring import RELATED_K, STAGES, AnyScorer, Scores, TorchModel, load_scorer
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
 def judge_stage(config: Config, run_dir: Path, stage: str, progress: Progress) -> dict[str, dict[str, Estimate]]:
     """Metrics by task of one trained stage ("teacher", "student" or "pruned") alone, on ``[evaluation] part``."""
     data = load_learning_data(config, run_dir, config.evaluation.part, progress)
-    return judge_scorer(TorchScorer.load(stage, config, run_dir, data), data, config.evaluation.k)
+    return judge_scorer(load_scorer(stage, config, run_dir, data), data, config.evaluation.k)
 
 
-def judge_scorer(scorer: TorchScorer, data: LearningData, k: Sequence[int]) -> dict[str, dict[str, Estimate]]:
+def judge_scorer(scorer: AnyScorer, data: LearningData, k: Sequence[int]) -> dict[str, dict[str, Estimate]]:
     """Metrics by task of a model that belongs to no stage, on the held part of `data`."""
     cases = find_cases(data)
     return _judge(TorchModel(scorer, data, cases), data, cases, k)[0]
@@ -108,7 +108,7 @@ def _stages(
     config: Config, run_dir: Path, data: LearningData, cases: Cases, recommender: Recommender, progress: Progress
 ) -> Iterator[tuple[str, Judged]]:
     for name in STAGES:
-        yield name, TorchModel(TorchScorer.load(name, config, run_dir, data), data, cases)
+        yield name, TorchModel(load_scorer(name, config, run_dir, data), data, cases)
     yield "int8", RuntimeModel(recommender, data, cases, progress)
 
 

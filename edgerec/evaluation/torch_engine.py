@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from edgerec.config import Config
 from edgerec.errors import ConfigError
-from edgerec.models.inputs import Latest, RequestBatch
 from edgerec.progress import Progress
 from edgerec.runtime import Ranked, Recommender
 from edgerec.tasks import Encoded
-from edgerec.tasks.history import Float, Int
+from edgerec.tasks.history import MS_PER_HOUR, Float, History, Int
+from edgerec.training.examples import RawEvents, Requests
 from edgerec.training.load import load_learning_data
-from edgerec.training.scoring import STAGES, Scores, TorchScorer
+from edgerec.training.scoring import STAGES, AnyScorer, Scores, load_scorer
 
 
 class TorchEngine:
@@ -25,7 +24,7 @@ class TorchEngine:
     not, as in the report, all raw events.
     """
 
-    def __init__(self, scorer: TorchScorer, sequence: int = 0) -> None:
+    def __init__(self, scorer: AnyScorer, sequence: int = 0) -> None:
         """`sequence`: latest events that the models read."""
         self.scorer, self.sequence = scorer, sequence
         kinds = np.array([t.kind for t in scorer.tasks])
@@ -49,7 +48,7 @@ class TorchEngine:
             raise ConfigError(
                 f"{recommender.bundle.folder}: was not built from the run in {run_dir}; name it by --run-dir"
             )
-        return cls(TorchScorer.load(stage, config, run_dir, data), data.sequence)
+        return cls(load_scorer(stage, config, run_dir, data), data.sequence)
 
     def recommend(self, request: Encoded, weights: Float, exclude: Int, k: int) -> Ranked:
         """See `edgerec.runtime.engine.Engine`."""
@@ -69,7 +68,7 @@ class TorchEngine:
 
     def similar(self, item: int, exclude: Int, k: int) -> tuple[Int, Float]:
         """See `edgerec.runtime.engine.Engine`."""
-        scores = self.scorer.related(torch.tensor([item]))[0]
+        scores = self.scorer.related(np.array([item]))[0]
         share = np.exp(scores - np.logaddexp.reduce(scores)).astype(np.float32)
         share[[item, *exclude]] = -np.inf
         best = np.argsort(-share, kind="stable")[:k]
@@ -83,7 +82,7 @@ class TorchEngine:
         """Probability to be the next item, (retrieval tasks, N); a task without repeats leaves the past out."""
         if not self._ranks.any():
             return np.zeros((0, self.scorer.n_items), np.float32)
-        log = self.scorer.log_shares(_batch(request, 1, self.sequence))[0]
+        log = self.scorer.log_shares(self._requests(request), np.zeros(1, np.int64))[0]
         for task in self._new:
             log[task, request.history] = -np.inf
         log = log[self._ranks]
@@ -91,7 +90,34 @@ class TorchEngine:
         return shares
 
     def _rows(self, request: Encoded, items: Int) -> Scores:
-        return self.scorer.rows(_batch(request, len(items), self.sequence), torch.from_numpy(items))
+        return self.scorer.rows(self._requests(request, len(items)), items, np.arange(len(items)))
+
+    def _requests(self, request: Encoded, n: int = 1) -> Requests:
+        """The request n times, at time 0; its past lies before that."""
+        size = len(request.history)
+        last_ms = -np.round(request.history_age_h.astype(np.float64) * MS_PER_HOUR).astype(np.int64)
+        history = History(
+            offsets=np.array([0, size]),
+            item=request.history,
+            kind=request.history_kind,
+            count=request.history_count,
+            last_ms=last_ms,
+            interval_h=request.history_interval_h,
+        )
+        none = np.zeros(1, np.int64)
+        latest = RawEvents(
+            request.history, request.history_kind, last_ms, none + max(size - self.sequence, 0), none + size, none
+        )
+        return Requests(
+            user=np.full(n, -1),
+            time_ms=np.zeros(n, np.int64),
+            past_id=np.zeros(n, np.int64),
+            moment=np.zeros(n, np.int64),
+            history=history,
+            categorical=np.repeat(request.context_categorical[None], n, axis=0),
+            numeric=np.repeat(request.context_numeric[None], n, axis=0),
+            latest=latest if self.sequence else None,
+        )
 
     def _probability(self, request: Encoded, shares: Scores, items: Int) -> Scores:
         """All tasks of some items, (n, T)."""
@@ -100,33 +126,3 @@ class TorchEngine:
         if not self._ranks.all() and len(items):
             found[:, ~self._ranks] = self._rows(request, items)[:, ~self._ranks]
         return found
-
-
-def _batch(request: Encoded, n: int, sequence: int) -> RequestBatch:
-    """The same request n times; one absent item stands for an empty history."""
-    empty = not len(request.history)
-
-    def rows(values: np.ndarray, padded: bool = True) -> torch.Tensor:
-        values = np.zeros(1, values.dtype) if empty and padded else values
-        return torch.from_numpy(values).expand(n, -1)
-
-    return RequestBatch(
-        item=rows(request.history),
-        kind=rows(request.history_kind),
-        count=rows(request.history_count),
-        age_h=rows(request.history_age_h),
-        interval_h=rows(request.history_interval_h),
-        present=torch.full((n, max(len(request.history), 1)), not empty),
-        categorical=rows(request.context_categorical, False),
-        numeric=rows(request.context_numeric, False),
-        latest=_latest(request, n, sequence) if sequence else None,
-    )
-
-
-def _latest(request: Encoded, n: int, most: int) -> Latest:
-    """The last event of each of the `most` latest items, n times."""
-    age_h = request.history_age_h[-most:]
-    columns = (request.history[-most:], request.history_kind[-most:], age_h - np.append(age_h[1:], age_h.dtype.type(0)))
-    empty = not len(age_h)
-    item, kind, gap_h = (torch.from_numpy(np.zeros(1, c.dtype) if empty else c).expand(n, -1) for c in columns)
-    return Latest(item, kind, gap_h, torch.full(item.shape, not empty), torch.zeros(n, dtype=torch.int64))

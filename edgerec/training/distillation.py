@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,25 +12,23 @@ import numpy.typing as npt
 import torch
 
 from edgerec.config import Config
-from edgerec.models.inputs import Items
 from edgerec.models.student import Student, StudentSizes
-from edgerec.models.teacher import Teacher
 from edgerec.progress import Progress, Track
 from edgerec.tasks import scored_tasks
-from edgerec.tasks.history import Float, Int
+from edgerec.tasks.history import Float
 from edgerec.training.batches import Examples, JointBatches, SoftLabels
 from edgerec.training.calibration import fit_expectation
 from edgerec.training.checkpoint import save_student
-from edgerec.training.examples import Ragged, Requests, VisitExamples, join_visits, make_requests
-from edgerec.training.joint import Scorer
+from edgerec.training.committee.committee import Committee
+from edgerec.training.committee.views import Views
+from edgerec.training.examples import Ragged, VisitExamples, join_visits, make_requests
+from edgerec.training.folds import fold_of
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.loop import LoopSettings, OnEpoch, fit
-from edgerec.training.losses import chain_log_probabilities
+from edgerec.training.network import AT_ONCE, network_rows
 from edgerec.training.statistics import MS_PER_DAY
-from edgerec.training.teacher import batch_settings, fold_of, load_teachers, work_folder
+from edgerec.training.teacher import batch_settings, committee_views, load_committee, work_folder
 
-AT_ONCE = 256
-"""Requests that are scored together."""
 WEEKS = 4
 """An unlabelled request comes up to this many weeks after a visit, at the same hour and weekday."""
 
@@ -126,11 +124,14 @@ def soft_examples(
         return fit_examples, 0
     visits = data.fit.visits
     extra = None
+    views = committee_views(config, data)
+    if visits is not None:
+        visits = _served(visits, views)
     if visits is not None and config.distillation.unlabelled > 0:
-        extra = _unlabelled(data, config.distillation.unlabelled, config.seed)
+        extra = _served(_unlabelled(data, config.distillation.unlabelled, config.seed), views)
         visits = join_visits(visits, extra)
     examples = replace(fit_examples, visits=visits)
-    work = work or work_folder(run_dir, "soft", config, ("teacher", "distillation"))
+    work = work or work_folder(run_dir, "soft", config, ("teacher", "committee", "distillation"))
     soft = _label(config, run_dir, examples, data, work, progress)
     return replace(examples, soft=soft), 0 if extra is None else len(extra.requests)
 
@@ -145,7 +146,7 @@ def expectations(student: Student, data: LearningData) -> dict[str, dict[str, fl
     if rows is None:
         return {}
     latest = np.sort(np.argsort(rows.requests.time_ms, kind="stable")[-max(len(rows.item) // 5, 1) :])
-    logits = _row_logits(student.eval(), data, rows.requests, rows.item, latest, None)
+    logits = network_rows(student.eval(), data, rows.requests, rows.item, latest)
     found = {}
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind == "regression":
@@ -177,92 +178,65 @@ def _label(
     total = (0 if visits is None else len(visits.requests)) + (0 if rows is None else len(rows.item))
     complete = work / "complete"
     if not complete.exists():
-        teachers = load_teachers(config, run_dir, data)
+        committee = load_committee(config, run_dir, data)
         with progress.track(total, "labels") as done:
-            if visits is not None:
-                _label_visits(visits, data, teachers, work / "visits.npy", done)
+            if visits is not None and committee.retrieval:
+                _label_visits(visits, committee, work / "visits.npy", done)
             if rows is not None:
-                np.save(work / "rows.npy", _label_rows(examples, data, teachers, done))
+                np.save(work / "rows.npy", _label_rows(examples, committee, done))
             if any(t.kind == "related" for t in data.tasks):
-                np.save(work / "related.npy", _label_related(data, teachers))
+                np.save(work / "related.npy", _label_related(committee))
         complete.touch()
     # Mapped, not read: an epoch touches a random part of them.
     kept = {p.stem: np.load(p, mmap_mode="r", allow_pickle=False) for p in work.glob("*.npy")}
     return SoftLabels(kept.get("visits"), kept.get("rows"), kept.get("related"))
 
 
-def _label_visits(
-    visits: VisitExamples, data: LearningData, teachers: Sequence[Teacher], path: Path, done: Track
-) -> None:
-    """Write the logits of every item for every retrieval task, float16 (R, tasks, N)."""
-    retrieval = [i for i, t in enumerate(scored_tasks(data.tasks)) if t.kind == "retrieval"]
-    if not retrieval:
-        return
-    shape = (len(visits.requests), len(retrieval), data.n_items)
+def _label_visits(visits: VisitExamples, committee: Committee, path: Path, done: Track) -> None:
+    """Write the log-shares of every item for every retrieval task, centred, float16 (R, tasks, N)."""
+    requests = visits.requests
+    shape = (len(requests), len(committee.retrieval), committee.data.n_items)
     soft = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
-    with torch.inference_mode():
-        for teacher, members in _by_fold(teachers, visits.requests):
-            for items, chosen in _same_moment(teacher, data, visits.requests, members):
-                logits = teacher.score_catalog(visits.requests.batch(chosen), items, retrieval)
-                soft[chosen] = (logits - logits.mean(dim=2, keepdim=True)).to(torch.float16).numpy()
+    serving = np.full(len(requests), -1) if committee.views is None else committee.views.serving(requests)
+    fold = fold_of(requests.user, len(committee.networks))
+    for view in np.unique(serving).tolist():
+        for f in range(len(committee.networks)):
+            mine = np.flatnonzero((serving == view) & (fold == f))
+            for chosen in np.array_split(mine, -(-len(mine) // AT_ONCE)) if len(mine) else ():
+                shares = committee.log_shares(requests, chosen, view, f)
+                soft[chosen] = (shares - shares.mean(axis=2, keepdims=True)).astype(np.float16)
                 done.advance(len(chosen))
     soft.flush()
 
 
-def _label_rows(examples: Examples, data: LearningData, teachers: Sequence[Teacher], done: Track) -> Float:
+def _label_rows(examples: Examples, committee: Committee, done: Track) -> Float:
     """Probabilities of binary tasks and logits of regression tasks, (R, T)."""
-    rows, tasks = examples.rows, scored_tasks(data.tasks)
+    rows, trees = examples.rows, committee.members.boosting
     assert rows is not None
-    soft = np.zeros((len(rows.item), len(tasks)), np.float32)
-    binary = [i for i, t in enumerate(tasks) if t.kind == "binary"]
-    for teacher, members in _by_fold(teachers, rows.requests):
-        soft[members] = _row_logits(teacher, data, rows.requests, rows.item, members, done)
+    network = np.zeros((len(rows.item), len(committee.tasks)), np.float32)
+    fold = fold_of(rows.requests.user, len(committee.networks))
+    for f, model in enumerate(committee.networks):
+        mine = np.flatnonzero(fold == f)
+        network[mine] = network_rows(model, committee.data, rows.requests, rows.item, mine, done)
+    soft = committee.blend_rows(network, None if trees is None else trees.fit_rows())
+    binary = [i for i, t in enumerate(committee.tasks) if t.kind == "binary"]
     soft[:, binary] = np.exp(soft[:, binary])
     return soft
 
 
-def _label_related(data: LearningData, teachers: Sequence[Teacher]) -> npt.NDArray[np.float16]:
-    """Logits of every pair of items at the last moment, mean of the teachers: sessions have no single owner."""
-    moment = data.moment(-1)
-    total = np.zeros((data.n_items, data.n_items), np.float32)
-    with torch.inference_mode():
-        for teacher in teachers:
-            items = teacher.encode_items(moment)
-            for query in torch.split(torch.arange(data.n_items), AT_ONCE):
-                total[query.numpy()] += teacher.score_related(query, items).numpy() / len(teachers)
-    centred: npt.NDArray[np.float16] = (total - total.mean(axis=1, keepdims=True)).astype(np.float16)
+def _label_related(committee: Committee) -> npt.NDArray[np.float16]:
+    """Scores of every pair of items at the last moment by all models: sessions have no single owner."""
+    n = committee.data.n_items
+    parts = np.array_split(np.arange(n), -(-n // AT_ONCE))
+    scores = np.concatenate([committee.related(query) for query in parts])
+    centred: npt.NDArray[np.float16] = (scores - scores.mean(axis=1, keepdims=True)).astype(np.float16)
     return centred
 
 
-def _by_fold(teachers: Sequence[Teacher], requests: Requests) -> Iterator[tuple[Teacher, Int]]:
-    """Each teacher with the requests whose user it did not see."""
-    fold = fold_of(requests.user, len(teachers))
-    for number, teacher in enumerate(teachers):
-        yield teacher, np.flatnonzero(fold == number)
-
-
-def _row_logits(
-    model: Scorer, data: LearningData, requests: Requests, candidate: Int, chosen: Int, done: Track | None
-) -> Float:
-    """Log-probabilities (binary) and logits (regression) of shown rows `chosen`, (len(chosen), T)."""
-    tasks = scored_tasks(data.tasks)
-    place = np.empty(len(requests), np.int64)
-    place[chosen] = np.arange(len(chosen))
-    found = np.zeros((len(chosen), len(tasks)), np.float32)
-    with torch.inference_mode():
-        for items, rows in _same_moment(model, data, requests, chosen):
-            logits = model.score_rows(requests.batch(rows), torch.from_numpy(candidate[rows]), items)
-            found[place[rows]] = chain_log_probabilities(logits, tasks).numpy()
-            if done is not None:
-                done.advance(len(rows))
-    return found
-
-
-def _same_moment(model: Scorer, data: LearningData, requests: Requests, chosen: Int) -> Iterator[tuple[Items, Int]]:
-    """Batches of requests of one moment and of like length, with the items as they were then."""
-    order = chosen[np.lexsort((requests.lengths()[chosen], requests.moment[chosen]))]
-    for group in np.split(order, np.flatnonzero(np.diff(requests.moment[order])) + 1):
-        if len(group):
-            items = model.encode_items(data.moment(int(requests.moment[group[0]])))
-            for start in range(0, len(group), AT_ONCE):
-                yield items, group[start : start + AT_ONCE]
+def _served(visits: VisitExamples, views: Views | None) -> VisitExamples:
+    """The visits whose outcome the committee can judge without having seen it."""
+    if views is None:
+        return visits
+    chosen = np.flatnonzero(views.serving(visits.requests) >= 0)
+    truth = {name: lists.take(chosen) for name, lists in visits.truth.items()}
+    return VisitExamples(visits.requests.take(chosen), visits.items.take(chosen), truth)

@@ -130,6 +130,11 @@ class Requests:
     def __len__(self) -> int:
         return len(self.user)
 
+    def take(self, rows: Int) -> Requests:
+        """The requests `rows`; their pasts stay where they are."""
+        names = ("user", "time_ms", "past_id", "moment", "categorical", "numeric")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+
     def lengths(self) -> Int:
         """Distinct past items of each request."""
         return np.diff(self.history.offsets)[self.past_id]

@@ -1,7 +1,8 @@
 """The teacher stage: choose the number of epochs on valid, then train one teacher for each fold of users.
 
-The teacher of a run is the mean of its fold models. A row that was learned from is labelled for the student by the
-models that did not see its user, all others by all of them.
+Beside the networks stands a committee of closed-form models and trees (`edgerec.training.committee`); weights chosen on
+valid make one score of them. A row that was learned from is labelled for the student by the models that did not see
+its user, all others by the mean of all.
 """
 
 from __future__ import annotations
@@ -10,52 +11,102 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from edgerec.config import Config
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Progress
 from edgerec.tasks import scored_tasks
-from edgerec.tasks.history import Int
 from edgerec.training.batches import BatchSettings, JointBatches
 from edgerec.training.checkpoint import load_weights, read_json, save_weights, write_json
+from edgerec.training.committee.committee import CLOSED_FORM, Blend, Committee, Members, choose_weights
+from edgerec.training.committee.views import Views
+from edgerec.training.folds import fold_of
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.loop import Fitted, LoopSettings, OnEpoch, fit
+
+COMMITTEE, WEIGHTS = "committee", "weights.json"
+"""Folder of the members beside the networks, under the teacher's, and their weights."""
 
 
 @dataclass(frozen=True)
 class TeacherReport:
-    """What training found: the epochs that valid chose, and the validation loss of each task there."""
+    """What training found: the epochs that valid chose, the network's losses there, and what each member is worth."""
 
     epochs: int
     parameters: int
     valid: dict[str, float]
+    committee: Sequence[str]
 
     def lines(self) -> Sequence[str]:
         """For the screen."""
         losses = ", ".join(f"{name} {value:.4f}" for name, value in self.valid.items())
-        return [f"teacher: {self.parameters:,} parameters, {self.epochs} epochs; validation losses: {losses}"]
+        network = f"teacher: {self.parameters:,} parameters, {self.epochs} epochs; validation losses: {losses}"
+        return [network, *self.committee]
 
 
 def train(config: Config, run_dir: Path, progress: Progress) -> TeacherReport:
     """Train the teacher of a run; goes on where an earlier call was stopped."""
-    settings = config.teacher
-    work = work_folder(run_dir, "teacher", config, ("teacher",))
-    part = config.evaluation.part
+    work = work_folder(run_dir, "teacher", config, ("teacher", "committee"))
     data = load_learning_data(config, run_dir, "valid", progress)
-    chosen = work / "chosen.json"
-    if not chosen.exists():
-        _choose_epochs(config, data, work, progress)
-    found = read_json(chosen)
-    epochs = int(found["epochs"])
+    found = _learn_from_valid(config, data, work, progress)
+    part = config.evaluation.part
     if part == "test":
         data = load_learning_data(config, run_dir, "test", progress)
-    parameters = 0
+    epochs = int(found["epochs"])
+    parameters = _train_folds(config, data, work, epochs, progress)
+    members = Members.fit(config, data, work / part, range(config.teacher.folds), found["trees"], progress)
+    out = run_dir / "teacher"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    for fold in range(config.teacher.folds):
+        (work / fold_name(fold)).rename(out / fold_name(fold))
+    (work / part).rename(out / COMMITTEE)
+    shutil.copy(work / WEIGHTS, out / COMMITTEE / WEIGHTS)
+    _keep_logs(work, out)
+    weights = Blend(**read_json(out / COMMITTEE / WEIGHTS))
+    absent = _absent(config, members)
+    report = TeacherReport(epochs, parameters, found["valid"], [*weights.lines(), *absent])
+    write_json(
+        out / "metrics.json",
+        {
+            "epochs": epochs,
+            "valid": found["valid"],
+            "committee": asdict(weights),
+            "absent": absent,
+            "parameters": parameters,
+            "seed": config.seed,
+            "settings": config.model_dump(mode="json"),
+        },
+    )
+    shutil.rmtree(work)
+    return report
+
+
+def _learn_from_valid(config: Config, data: LearningData, work: Path, progress: Progress) -> dict[str, Any]:
+    """Epochs of the networks, trees of the boosters, and the weights of the members: all that valid decides."""
+    chosen, weights = work / "chosen.json", work / "valid-network.safetensors"
+    if not chosen.exists():
+        model, result = fit_on_valid(config, data, work / "choose", progress, "teacher on valid")
+        save_weights(model, weights)
+        write_json(chosen, {"epochs": result.epochs, "valid": result.valid})
+    found = read_json(chosen)
+    model = build_teacher(config, data)
+    load_weights(model, weights)
+    # One fold of the re-ranker is enough to see what it is worth: the network beside it is one as well.
+    members = Members.fit(config, data, work / "valid", [0], None, progress)
+    choose_weights(config, data, [model.eval()], members, work / WEIGHTS, progress)
+    return found | {"trees": None if members.boosting is None else members.boosting.trees}
+
+
+def _train_folds(config: Config, data: LearningData, work: Path, epochs: int, progress: Progress) -> int:
+    """Train the network of each fold; the number of its parameters."""
+    settings, parameters = config.teacher, 0
     for fold in range(settings.folds):
         model = build_teacher(config, data)
         parameters = sum(p.numel() for p in model.parameters())
@@ -68,25 +119,37 @@ def train(config: Config, run_dir: Path, progress: Progress) -> TeacherReport:
             title = f"teacher, fold {fold + 1} of {settings.folds}"
             fit(model, data.tasks, train_batches, None, loop, work / f"fold-{fold}", progress, title)
             save_weights(model, weights)
-    out = run_dir / "teacher"
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    for fold in range(settings.folds):
-        (work / fold_name(fold)).rename(out / fold_name(fold))
-    _keep_logs(work, out)
-    report = TeacherReport(epochs, parameters, found["valid"])
-    write_json(
-        out / "metrics.json",
-        {
-            "epochs": epochs,
-            "valid": found["valid"],
-            "parameters": parameters,
-            "seed": config.seed,
-            "settings": settings.model_dump(mode="json"),
-        },
-    )
-    shutil.rmtree(work)
-    return report
+    return parameters
+
+
+def _absent(config: Config, members: Members) -> list[str]:
+    """A sentence for each member that the settings name and that is not there."""
+    there = {
+        "reranker": members.reranker is not None,
+        "boosting": members.boosting is not None,
+        "ease": members.snapshots is not None and members.snapshots.last.ease is not None,
+        "als": members.snapshots is not None and members.snapshots.last.als is not None,
+    }
+    return [
+        f"committee: {name} is absent: no task asks for it, or the catalogue is too large"
+        for name in config.committee.members
+        if not there.get(name, members.snapshots is not None)
+    ]
+
+
+def committee_views(config: Config, data: LearningData) -> Views | None:
+    """Which requests of the fit rows the committee can label without having seen their outcome; None: all."""
+    rolled = {*CLOSED_FORM, "reranker"} & set(config.committee.members)
+    if not rolled or all(t.kind != "retrieval" for t in data.tasks):
+        return None
+    return Views.of(config.committee, data, config.teacher.folds)
+
+
+def load_committee(config: Config, run_dir: Path, data: LearningData) -> Committee:
+    """The teacher of a run, ready to score."""
+    folder = run_dir / "teacher" / COMMITTEE
+    weights = Blend(**read_json(folder / WEIGHTS))
+    return Committee(config, data, load_teachers(config, run_dir, data), Members.load(config, data, folder), weights)
 
 
 def load_teachers(config: Config, run_dir: Path, data: LearningData) -> list[Teacher]:
@@ -120,12 +183,6 @@ def build_teacher(config: Config, data: LearningData) -> Teacher:
     )
 
 
-def fold_of(user: Int, folds: int) -> npt.NDArray[np.int64]:
-    """The fold of each user: a fixed hash, so that neighbouring numbers fall apart."""
-    mixed = (user.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(33)
-    return (mixed % np.uint64(folds)).astype(np.int64)
-
-
 def fold_name(fold: int) -> str:
     """File of a fold's weights."""
     return f"fold-{fold}.safetensors"
@@ -146,7 +203,8 @@ def work_folder(run_dir: Path, stage: str, config: Config, sections: Sequence[st
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     key.update((run_dir / "dataset" / "dataset.json").read_bytes())
     if stage != "teacher":
-        for path in sorted((run_dir / "teacher").glob("*.safetensors")):
+        teacher = run_dir / "teacher"
+        for path in (*sorted(teacher.glob("*.safetensors")), *teacher.glob(f"{COMMITTEE}/{WEIGHTS}")):
             key.update(path.read_bytes())
     work = run_dir / "work" / f"{stage}-{key.hexdigest()[:12]}"
     for old in (run_dir / "work").glob(f"{stage}-*"):
@@ -154,11 +212,6 @@ def work_folder(run_dir: Path, stage: str, config: Config, sections: Sequence[st
             shutil.rmtree(old)
     work.mkdir(parents=True, exist_ok=True)
     return work
-
-
-def _choose_epochs(config: Config, data: LearningData, work: Path, progress: Progress) -> None:
-    _, result = fit_on_valid(config, data, work / "choose", progress, "teacher on valid")
-    write_json(work / "chosen.json", {"epochs": result.epochs, "valid": result.valid})
 
 
 def fit_on_valid(
@@ -188,6 +241,7 @@ def _loop(config: Config, stop_after: int | None = None) -> LoopSettings:
         t.patience,
         stop_after=stop_after,
         loss_weights=t.loss_weights,
+        adversarial=t.adversarial,
         training=config.training,
     )
 

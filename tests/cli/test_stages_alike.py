@@ -13,7 +13,7 @@ from edgerec.evaluation.chain import RuntimeModel, find_cases
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
 from edgerec.training.load import load_learning_data
-from edgerec.training.scoring import STAGES, TorchModel, TorchScorer
+from edgerec.training.scoring import STAGES, TorchModel, load_scorer
 from tests import tiny
 
 pytestmark = pytest.mark.slow
@@ -82,7 +82,7 @@ def test_score_gives_the_rows_that_evaluate_judges(run, data):
 @pytest.mark.parametrize("stage", STAGES)
 def test_score_by_a_stage_gives_the_rows_that_evaluate_judges(run, data, stage):
     config, folder = run
-    model = TorchModel(TorchScorer.load(stage, config, folder, data), data, find_cases(data))
+    model = TorchModel(load_scorer(stage, config, folder, data), data, find_cases(data))
     expected, rows = by_row(data, model.rows())
     found = table(run, "score", "--rows", "valid.csv", "--stage", stage).filter(pl.col("row").is_in(rows)).sort("row")
     at = [model.scorer.tasks.index(next(t for t in model.scorer.tasks if t.name == name)) for name in POINTWISE]
@@ -95,7 +95,7 @@ def test_score_by_a_stage_gives_the_rows_that_evaluate_judges(run, data, stage):
 def test_recommend_by_a_stage_lists_what_evaluate_judges(run, data, stage, task):
     config, folder = run
     cases = find_cases(data)
-    model = TorchModel(TorchScorer.load(stage, config, folder, data), data, cases)
+    model = TorchModel(load_scorer(stage, config, folder, data), data, cases)
     lists = model.lists(next(t for t in model.scorer.tasks if t.name == task))[:, :3]
     found = table(run, "recommend", "--users", "requests.csv", "--stage", stage, "-k", 3, "--weights", f"{task}=1")
     ids, users = data.dataset.items()["id"], data.dataset.users()["id"]

@@ -7,7 +7,8 @@ import pytest
 
 from edgerec.training.batches import BatchSettings, JointBatches
 from edgerec.training.distillation import _by_fold
-from edgerec.training.teacher import fold_of, work_folder
+from edgerec.training.folds import fold_of
+from edgerec.training.teacher import work_folder
 from tests import tiny
 
 FOLDS = 3

@@ -17,8 +17,8 @@ from edgerec.tasks.history import Float, Int
 from edgerec.training.checkpoint import read_json, write_json
 from edgerec.training.committee.encodings import RARE, Encoder
 from edgerec.training.examples import Requests
+from edgerec.training.folds import fold_of
 from edgerec.training.load import LearningData
-from edgerec.training.teacher import fold_of
 
 if TYPE_CHECKING:
     import lightgbm

@@ -10,7 +10,7 @@ from edgerec.evaluation.metrics import auc, xauc
 from edgerec.progress import Silent
 from edgerec.tasks import scored_tasks
 from edgerec.training.committee.boosting import Boosting
-from edgerec.training.teacher import fold_of
+from edgerec.training.folds import fold_of
 
 TREES = {"click": 30, "liked": 20, "watch": 25}
 
@@ -106,5 +106,5 @@ def test_a_damaged_file_is_named(tiny_config, tiny_data, tmp_path):
     Boosting.fit(tiny_config, tiny_data, tmp_path, Silent(), dict.fromkeys(TREES, 1))
     (tmp_path / "fold-1-task-2.txt").write_text("no trees")
 
-    with pytest.raises(DataError, match="fold-1-task-2.txt"):
+    with pytest.raises(DataError, match=r"fold-1-task-2\.txt"):
         Boosting.load(tiny_config, tiny_data, tmp_path)

@@ -1,0 +1,83 @@
+"""Members become one score: non-negative weights chosen on valid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize, minimize_scalar, nnls
+from scipy.special import logsumexp
+
+from edgerec.tasks.history import Float
+
+ROUNDS = 20
+HEAD = 100
+"""A member's scale is the distance from its best score to its 100th."""
+
+
+def spread(scores: Float) -> float:
+    """Mean distance from the best to the `HEAD`-th best score of each row, (R, N); 0 where all are alike."""
+    head = min(HEAD, scores.shape[1]) - 1
+    best = -np.partition(-scores, head, axis=1)[:, : head + 1]
+    distance = best.max(axis=1) - best.min(axis=1)
+    return float(distance.mean()) if len(distance) else 0.0
+
+
+def greedy(members: Mapping[str, Float], judge: Callable[[Float], float]) -> dict[str, float]:
+    """Weights of the members, each at its own scale, that `judge` of the weighted sum likes best.
+
+    Picks, with repetition, the member that helps most, until none does.
+    Source: Caruana et al., ICML 2004.
+    Args:
+        members: scores of one shape, (R, N).
+    """
+    scale = {name: 1 / s for name, scores in members.items() if (s := spread(scores)) > 0}
+    picks = dict.fromkeys(members, 0)
+    total: Float = np.zeros_like(next(iter(members.values())))
+    best = -np.inf
+    for _ in range(ROUNDS):
+        found = {name: judge(total + scale[name] * members[name]) for name in scale}
+        if not found:
+            break
+        name = max(found, key=lambda n: found[n])
+        if found[name] <= best:
+            break
+        best = found[name]
+        picks[name] += 1
+        total = total + scale[name] * members[name]
+    return {name: picks[name] * scale.get(name, 0.0) for name in members}
+
+
+def temperature(scores: Float, share: Float) -> float:
+    """The factor of `scores` (R, N) whose softmax explains `share` (R, N), rows summing to 1, best."""
+
+    def loss(log_factor: float) -> float:
+        scaled = np.exp(log_factor) * scores
+        finite = np.where(share > 0, scaled, 0)
+        return float((logsumexp(scaled, axis=1) - (share * finite).sum(axis=1)).mean())
+
+    found = minimize_scalar(loss, bounds=(-5, 5), method="bounded", options={"xatol": 0.02})
+    return float(np.exp(found.x))
+
+
+def logistic(members: npt.NDArray[np.float64], label: Float) -> tuple[npt.NDArray[np.float64], float]:
+    """Non-negative weights and an offset of logits (M, R) that explain labels (R,) best, by log-loss."""
+
+    def loss(w: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        z = w[:-1] @ members + w[-1]
+        error = 1 / (1 + np.exp(-z)) - label
+        gradient = np.append(members @ error, error.sum()) / len(label)
+        return float((np.logaddexp(0, z) - label * z).mean()), gradient
+
+    m = len(members)
+    start = np.append(np.full(m, 1 / m), 0.0)
+    found = minimize(loss, start, jac=True, bounds=[(0, None)] * m + [(None, None)], method="L-BFGS-B")
+    return found.x[:-1], float(found.x[-1])
+
+
+def linear(members: npt.NDArray[np.float64], label: Float) -> tuple[npt.NDArray[np.float64], float]:
+    """The same by squared error, for predictions (M, R) of amounts (R,)."""
+    mean, centre = label.mean(), members.mean(axis=1, keepdims=True)
+    weights, _ = nnls((members - centre).T, (label - mean).astype(np.float64))
+    return weights, float(mean - (weights @ centre).item())

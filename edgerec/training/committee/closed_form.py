@@ -1,0 +1,137 @@
+"""Closed-form members: what the users of a log did, as matrices between items. numpy and scipy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from edgerec.tasks.history import Float, Int
+
+Matrix: TypeAlias = Any
+"""A scipy.sparse.csr_matrix, float32; scipy has no types. Rows that hold items: users, visits or requests by items."""
+
+ALS_FACTORS = 64
+ALS_ROUNDS = 6
+TRANSITION_LAGS = (1.0, 0.5, 0.33, 0.25, 0.2)
+"""Weights of the next visit, the one after it, ..."""
+TRANSITION_POWER = 0.5
+"""Transitions are divided by the popularity of where they lead, to this power."""
+
+
+def counts(row: Int, item: Int, n_rows: int, n_items: int, weight: Float | None = None) -> Matrix:
+    """Rows by items: how often, or with which total weight, a row holds an item."""
+    values = np.ones(len(row), np.float32) if weight is None else weight
+    return sparse.csr_matrix((values, (row, item)), shape=(n_rows, n_items), dtype=np.float32)
+
+
+def ease(held: Matrix, l2: float = 800.0) -> Float:
+    """Weights (N, N) that predict an item of a user from the user's other items.
+
+    Source: Steck, WWW 2019. `held`: users by items, 1 where the user had the item. Needs N x N numbers in memory.
+    """
+    gram = (held.T @ held).toarray().astype(np.float32)
+    gram[np.diag_indices_from(gram)] += l2
+    inverse = np.linalg.inv(gram)
+    weights: Float = inverse / -np.diag(inverse)
+    np.fill_diagonal(weights, 0.0)
+    return weights
+
+
+class Als:
+    """Factors of items from who had what how often; a user's factors are computed from the history when asked.
+
+    Source: Hu, Koren and Volinsky, ICDM 2008: confidence ``1 + alpha log(1 + count)`` in what is held.
+    """
+
+    def __init__(self, items: Float, alpha: float = 10.0, l2: float = 10.0) -> None:
+        self.items, self.alpha, self.l2 = items, alpha, l2
+        self.gram = items.T @ items + l2 * np.eye(items.shape[1], dtype=np.float32)
+
+    @classmethod
+    def fit(cls, held: Matrix, seed: int, factors: int = ALS_FACTORS, rounds: int = ALS_ROUNDS) -> Als:
+        """`held`: users by items, counts."""
+        rng = np.random.default_rng(seed)
+        model = cls(rng.normal(0, 0.1, (held.shape[1], factors)).astype(np.float32))
+        by_item = held.T.tocsr()
+        for _ in range(rounds):
+            users = cls(model.users(held))
+            model = cls(users.users(by_item))
+        return model
+
+    def users(self, held: Matrix, at_once: int = 1024) -> Float:
+        """Factors (R, f) of whoever holds the items of each row."""
+        confidence = held.copy()
+        confidence.data = self.alpha * np.log1p(confidence.data)
+        found = np.zeros((held.shape[0], self.items.shape[1]), np.float32)
+        for start in range(0, held.shape[0], at_once):
+            rows = confidence[start : start + at_once]
+            outer = rows @ self._outer()
+            left = self.gram + outer.reshape(-1, *self.gram.shape)
+            ones = rows.copy()
+            ones.data = 1 + ones.data
+            right = ones @ self.items
+            found[start : start + at_once] = np.linalg.solve(left, right[:, :, None])[:, :, 0]
+        return found
+
+    def _outer(self) -> Float:
+        """Outer product of each item's factors, (N, f * f)."""
+        outer: Float = (self.items[:, :, None] * self.items[:, None, :]).reshape(len(self.items), -1)
+        return outer
+
+    def scores(self, held: Matrix) -> Float:
+        """(R, N)."""
+        found: Float = self.users(held) @ self.items.T
+        return found
+
+
+def transitions(
+    visits: Matrix, user: Int, lags: Sequence[float] = TRANSITION_LAGS, power: float = TRANSITION_POWER
+) -> Matrix:
+    """Which item follows which: items by items, from a visit's items to those of the user's next visits.
+
+    Args:
+        visits: visits by items, sorted by user, then time. user: int64 (visits,).
+    """
+    n = visits.shape[1]
+    found = sparse.csr_matrix((n, n), dtype=np.float32)
+    for lag, weight in enumerate(lags, start=1):
+        same = np.flatnonzero(user[lag:] == user[:-lag])
+        found = found + weight * (visits[same].T @ visits[same + lag])
+    popularity = np.asarray(visits.sum(axis=0)).ravel() + 1
+    return (found @ sparse.diags((popularity**-power).astype(np.float32))).tocsr()
+
+
+def cosine(visits: Matrix, most: int) -> Matrix:
+    """Items by items: co-occurrence in visits over the geometric mean of both popularities, the `most` best a row."""
+    popularity = np.asarray(visits.sum(axis=0)).ravel() + 1
+    scale = sparse.diags((popularity**-0.5).astype(np.float32))
+    found = (scale @ (visits.T @ visits) @ scale).tocsr()
+    found.setdiag(0)
+    return best_of_rows(found, most)
+
+
+def best_of_rows(matrix: Matrix, most: int) -> Matrix:
+    """The `most` largest values of each row."""
+    matrix = matrix.tocsr()
+    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    order = np.lexsort((-matrix.data, row))
+    rank = np.arange(len(order)) - matrix.indptr[row[order]]
+    keep = order[rank < most]
+    return sparse.csr_matrix((matrix.data[keep], (row[keep], matrix.indices[keep])), shape=matrix.shape)
+
+
+def normalized(rows: Matrix) -> Matrix:
+    """Each row divided by its sum."""
+    total = np.asarray(rows.sum(axis=1)).ravel()
+    return sparse.diags((1 / np.maximum(total, 1e-9)).astype(np.float32)) @ rows
+
+
+def dense(rows: Matrix, matrix: Matrix | Float) -> Float:
+    """``rows @ matrix`` as an array."""
+    found = rows @ matrix
+    result: npt.NDArray[np.float32] = found.toarray() if sparse.issparse(found) else np.asarray(found)
+    return result.astype(np.float32)

@@ -1,0 +1,323 @@
+"""A re-ranker over candidates: LambdaMART on what the closed-form members, the own past and the statistics say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from edgerec.config import Config
+from edgerec.errors import DataError
+from edgerec.models.inputs import ItemFeatures
+from edgerec.progress import Progress
+from edgerec.tasks import Task, scored_tasks
+from edgerec.tasks.history import Float, Int
+from edgerec.training.committee.signals import Flat, Snapshot, pools, visit_rank
+from edgerec.training.committee.snapshots import Snapshots
+from edgerec.training.examples import Ragged, Requests
+from edgerec.training.folds import fold_of
+from edgerec.training.load import LearningData
+from edgerec.training.statistics import ItemStatistics
+
+AT_ONCE = 64
+"""Requests whose catalogue is looked at together."""
+HARD_SHARE, RANDOM_SHARE = 4, 0.25
+"""The re-ranker learns from the first quarter of a pool, all that is held or right, and a quarter of the rest."""
+OWN = ("count", "age_days", "interval_days", "overdue", "share_of_visits", "visits_ago", "kind")
+"""What is known of an item of the history; all else has nothing there."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Candidates of B requests: items (B, P) and their features (B, P, F)."""
+
+    item: Int
+    features: Float
+
+
+class Candidates:
+    """Makes candidates and their features."""
+
+    def __init__(self, statistics: ItemStatistics, features: ItemFeatures, n_items: int) -> None:
+        self.statistics, self.n_items = statistics, n_items
+        self.numeric = features.numeric.numpy().astype(np.float32)
+
+    def names(self, snapshot: Snapshot, requests: Requests) -> list[str]:
+        """Of the features."""
+        popularity = [n for n in self.statistics.names if n.startswith("popularity")]
+        return [
+            *(f"own.{name}" for name in OWN),
+            *snapshot.names(),
+            *(f"{name}.rank" for name in snapshot.names()),
+            *self.statistics.names,
+            *(f"trend.{name}" for name in popularity[:-1]),
+            *(f"item.{i}" for i in range(self.numeric.shape[1])),
+            *(f"user.{i}" for i in range(requests.numeric.shape[1])),
+            *(f"context.{i}" for i in range(requests.categorical.shape[1])),
+        ]
+
+    def of(self, snapshot: Snapshot, requests: Requests, chosen: Int, size: int) -> Iterator[tuple[Int, Pool]]:
+        """The `size` best candidates of the requests `chosen`, in parts of about `AT_ONCE` with their requests."""
+        for part in np.array_split(chosen, max(-(-len(chosen) // AT_ONCE), 1)):
+            if len(part):
+                yield part, self._pool(snapshot, requests, part, size)
+
+    def _pool(self, snapshot: Snapshot, requests: Requests, part: Int, size: int) -> Pool:
+        signals = snapshot.signals(requests, part)
+        own = self._own(requests, part)
+        statistics = self.statistics.values[requests.moment[part]]
+        popular = [i for i, n in enumerate(self.statistics.names) if n.startswith("popularity")]
+        leads = [*signals.values(), *(statistics[:, :, i] for i in popular[:3])]
+        item = pools(leads, own[:, :, 0], size)
+        return Pool(item, self._features(signals, own, statistics, popular, requests, part, item))
+
+    def _features(
+        self,
+        signals: dict[str, Float],
+        own: Float,
+        statistics: Float,
+        popular: Sequence[int],
+        requests: Requests,
+        part: Int,
+        item: Int,
+    ) -> Float:
+        def at(values: Float) -> Float:
+            return np.take_along_axis(values, item, axis=1)
+
+        shape = item.shape
+        facts = np.take_along_axis(statistics, item[:, :, None], axis=1)
+        trends = facts[:, :, popular[:-1]] - facts[:, :, popular[1:]]
+        columns = [
+            np.take_along_axis(own, item[:, :, None], axis=1),
+            np.stack([at(s) for s in signals.values()], 2),
+            np.stack([_rank(at(s)) for s in signals.values()], 2),
+            facts,
+            trends,
+            self.numeric[item],
+            np.broadcast_to(requests.numeric[part][:, None], (*shape, requests.numeric.shape[1])),
+            np.broadcast_to(requests.categorical[part][:, None], (*shape, requests.categorical.shape[1])),
+        ]
+        return np.concatenate(columns, axis=2, dtype=np.float32)
+
+    def _own(self, requests: Requests, part: Int) -> Float:
+        """(B, N, len(OWN)), not a number where the history does not hold the item, but 0 in the first column."""
+        flat = Flat.of(requests, part)
+        rank = visit_rank(flat.row, flat.last_ms)
+        visits = np.ones(len(part))
+        np.maximum.at(visits, flat.row, rank + 1.0)
+        values = np.stack(
+            [
+                flat.count,
+                flat.age_days,
+                np.where(flat.count > 1, flat.interval_days, np.nan),
+                np.where(flat.count > 1, flat.age_days / np.maximum(flat.interval_days, 0.5), np.nan),
+                flat.count / visits[flat.row],
+                rank,
+                flat.kind,
+            ],
+            axis=1,
+        )
+        own = np.full((len(part), self.n_items, len(OWN)), np.nan, np.float32)
+        own[:, :, 0] = 0
+        known = flat.item < self.n_items
+        own[flat.row[known], flat.item[known]] = values[known]
+        return own
+
+
+def _rank(values: Float) -> Float:
+    """Place of each candidate among those of its request, log scaled."""
+    order = np.argsort(-values, axis=1, kind="stable")
+    rank = np.empty(order.shape, np.float32)
+    np.put_along_axis(rank, order, np.log1p(np.arange(values.shape[1], dtype=np.float32))[None], axis=1)
+    return rank
+
+
+class Reranker:
+    """One LambdaMART booster for each retrieval task and fold of users; a fold's boosters did not see its users.
+
+    Source: Burges, MSR-TR-2010-82. A fold that is not there, as in a first look at valid, leaves out its boosters.
+    """
+
+    def __init__(
+        self, candidates: Candidates, tasks: Sequence[Task], boosters: dict[int, list[lightgbm.Booster]]
+    ) -> None:
+        self.candidates, self.tasks, self.boosters = candidates, list(tasks), boosters
+
+    @classmethod
+    def fit(
+        cls,
+        config: Config,
+        data: LearningData,
+        snapshots: Snapshots,
+        folds: Sequence[int],
+        folder: Path,
+        progress: Progress,
+    ) -> Reranker:
+        """Train on the requests that a view serves; boosters that are in `folder` are not trained again."""
+        candidates = Candidates(data.statistics, data.features, data.n_items)
+        tasks = [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
+        missing = [(f, t) for f in folds for t in tasks if not (folder / _file(f, t)).exists()]
+        if missing:
+            lists = _training_lists(config, data, snapshots, candidates, progress)
+            assert data.fit.visits is not None
+            names = candidates.names(snapshots.last, data.fit.visits.requests)
+            with progress.track(len(missing), "re-ranker") as done:
+                for fold, task in missing:
+                    booster = _train(lists, names, fold, task, config)
+                    _write_whole(folder / _file(fold, task), booster.model_to_string())
+                    done.advance()
+        return cls(candidates, tasks, {f: [_read(folder / _file(f, t)) for t in tasks] for f in folds})
+
+    @classmethod
+    def load(cls, data: LearningData, folds: Sequence[int], folder: Path) -> Reranker:
+        """What `fit` left in `folder`."""
+        tasks = [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
+        boosters = {f: [_read(folder / _file(f, t)) for t in tasks] for f in folds}
+        return cls(Candidates(data.statistics, data.features, data.n_items), tasks, boosters)
+
+    def scores(self, snapshot: Snapshot, requests: Requests, chosen: Int, size: int, fold: int | None) -> Float:
+        """Scores of the catalogue by retrieval task, (B, tasks, N); items outside the pool have its lowest.
+
+        Args:
+            size: of the pool. fold: whose boosters speak; None: the mean of all.
+        """
+        speaking = list(self.boosters.values()) if fold is None else [self.boosters[fold]]
+        found = np.empty((len(chosen), len(self.tasks), self.candidates.n_items), np.float32)
+        start = 0
+        for part, pool in self.candidates.of(snapshot, requests, chosen, size):
+            flat = pool.features.reshape(-1, pool.features.shape[2])
+            for t in range(len(self.tasks)):
+                total = sum(_predict(boosters[t], flat) for boosters in speaking) / len(speaking)
+                scores = np.asarray(total, np.float32).reshape(pool.item.shape)
+                target = found[start : start + len(part), t]
+                target[:] = scores.min(axis=1, keepdims=True)
+                np.put_along_axis(target, pool.item, scores, axis=1)
+            start += len(part)
+        return found
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """What the re-ranker learns from, flat: one list of candidates a request.
+
+    Attributes:
+        user: int64 (R,). sizes: int64 (R,), candidates of each. features: float32 (S, F).
+        own: bool (S,), in the history. labels: bool (tasks, S).
+    """
+
+    user: Int
+    sizes: Int
+    features: Float
+    own: npt.NDArray[np.bool_]
+    labels: npt.NDArray[np.bool_]
+
+
+def _training_lists(
+    config: Config, data: LearningData, snapshots: Snapshots, candidates: Candidates, progress: Progress
+) -> _Lists:
+    visits, size = data.fit.visits, config.committee.candidates
+    assert visits is not None
+    tasks = [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
+    serving = snapshots.views.serving(visits.requests)
+    chosen = _latest(visits.requests, serving, config.committee.requests)
+    rng = np.random.default_rng((config.seed, 2))
+    users, sizes, features, own, labels = [], [], [], [], []
+    with progress.track(len(chosen), "candidates") as done:
+        for view in range(len(snapshots.views)):
+            mine = chosen[serving[chosen] == view]
+            snapshot = snapshots.of(view) if len(mine) else None
+            requests = snapshots.views.known(visits.requests, view, len(data.statistics.moments_ms) - 1)
+            for part, pool in candidates.of(snapshot, requests, mine, size) if snapshot else ():
+                truth = np.stack([_holds(visits.truth[t.name].take(part), pool.item) for t in tasks])
+                held = pool.features[:, :, 0] > 0
+                keep = held | truth.any(axis=0) | (rng.random(held.shape) < RANDOM_SHARE)
+                keep[:, : size // HARD_SHARE] = True
+                users.append(visits.requests.user[part])
+                sizes.append(keep.sum(axis=1))
+                features.append(pool.features[keep])
+                own.append(held[keep])
+                labels.append(truth[:, keep])
+                done.advance(len(part))
+    if not users:
+        raise DataError("the re-ranker has no request to learn from; lower [committee] window or leave the member out")
+    return _Lists(
+        np.concatenate(users),
+        np.concatenate(sizes),
+        np.concatenate(features),
+        np.concatenate(own),
+        np.concatenate(labels, axis=1),
+    )
+
+
+def _latest(requests: Requests, serving: Int, most: int) -> Int:
+    """The latest `most` requests that a view serves, in the order of the log."""
+    served = np.flatnonzero(serving >= 0)
+    latest = served[np.argsort(requests.time_ms[served], kind="stable")[-most:]]
+    return np.sort(latest)
+
+
+def _train(lists: _Lists, names: Sequence[str], fold: int, task: Task, config: Config) -> lightgbm.Booster:
+    """On the requests of users outside `fold` that led to something."""
+    t = [x.name for x in _retrieval(config)].index(task.name)
+    request = np.repeat(np.arange(len(lists.user)), lists.sizes)
+    keep = ~lists.own if task.repeats == "exclude" else np.ones(len(request), bool)
+    led = np.bincount(request[keep & lists.labels[t]], minlength=len(lists.user)) > 0
+    keep &= (led & (fold_of(lists.user, config.teacher.folds) != fold))[request]
+    sizes = np.bincount(request[keep], minlength=len(lists.user))
+    settings = config.committee
+    dataset = lightgbm.Dataset(
+        lists.features[keep],
+        label=lists.labels[t][keep].astype(np.int8),
+        group=sizes[sizes > 0],
+        feature_name=list(names),
+    )
+    parameters = {
+        "objective": "lambdarank",
+        "lambdarank_truncation_level": 20,
+        "learning_rate": settings.learning_rate,
+        "num_leaves": settings.leaves,
+        "min_data_in_leaf": int(np.clip(keep.sum() // 1000, 5, 200)),
+        "feature_fraction": 0.4,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "lambda_l2": 5.0,
+        "seed": config.seed + fold,
+        "deterministic": True,
+        "num_threads": torch.get_num_threads(),
+        "verbose": -1,
+    }
+    return lightgbm.train(parameters, dataset, settings.trees)
+
+
+def _retrieval(config: Config) -> list[Task]:
+    """The retrieval tasks, in the order of all arrays."""
+    return [t for t in scored_tasks(config.tasks) if t.kind == "retrieval"]
+
+
+def _holds(lists: Ragged, item: Int) -> npt.NDArray[np.bool_]:
+    """For each candidate (B, P), whether its request's list holds it."""
+    n = 1 << 32
+    return np.isin(np.arange(len(item))[:, None] * n + item, lists.owner() * n + lists.values)
+
+
+def _predict(booster: lightgbm.Booster, features: Float) -> npt.NDArray[np.float64]:
+    return np.asarray(booster.predict(features, num_threads=torch.get_num_threads()))
+
+
+def _file(fold: int, task: Task) -> str:
+    return f"reranker-{fold}-{task.name}.txt"
+
+
+def _read(path: Path) -> lightgbm.Booster:
+    return lightgbm.Booster(model_str=path.read_text(encoding="utf-8"))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,63 @@
+"""Which rows the closed-form members of a request may have been fitted on: a request never meets its own outcome.
+
+A log that is split by time is rolled back: members are fitted on the rows before a moment and serve the requests of
+the window after it. A log that leaves each user's last event out has no such moment, so its members are fitted on the
+other users.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgerec.config import CommitteeConfig, duration_ms
+from edgerec.tasks.history import Int
+from edgerec.training.examples import Requests
+from edgerec.training.folds import fold_of
+from edgerec.training.load import LearningData
+from edgerec.training.log import Log
+
+
+@dataclass(frozen=True)
+class Views:
+    """V views of a log.
+
+    Attributes:
+        cuts_ms: ascending moments, view v serves the requests from ``cuts_ms[v]`` on; None where users are left out.
+        folds: groups of users, view v serves the users of fold v; 0 where the log is rolled back.
+    """
+
+    cuts_ms: Int | None
+    folds: int
+
+    @classmethod
+    def of(cls, settings: CommitteeConfig, data: LearningData, folds: int) -> Views:
+        """The views of `data`."""
+        if data.dataset.meta.boundaries_ms.valid is None:
+            return cls(None, folds)
+        end_ms, first_ms = int(data.statistics.moments_ms[-1]), int(data.fit_log.time_ms.min())
+        # A short log has shorter windows, so that the earliest members still see an equal part of it.
+        step = min(duration_ms(settings.window), (end_ms - first_ms) // (settings.windows + 1))
+        return cls(end_ms - step * np.arange(settings.windows, 0, -1, dtype=np.int64), 0)
+
+    def __len__(self) -> int:
+        return self.folds if self.cuts_ms is None else len(self.cuts_ms)
+
+    def rows(self, log: Log, view: int) -> Int:
+        """The rows of `log` that the members of a view are fitted on."""
+        if self.cuts_ms is None:
+            return np.flatnonzero(fold_of(log.user, self.folds) != view)
+        return np.flatnonzero(log.time_ms < self.cuts_ms[view])
+
+    def serving(self, requests: Requests) -> Int:
+        """The view that serves each request, -1 where none does."""
+        if self.cuts_ms is None:
+            return fold_of(requests.user, self.folds)
+        return (np.searchsorted(self.cuts_ms, requests.time_ms, side="right") - 1).astype(np.int64)
+
+    def known(self, requests: Requests, view: int, last: int) -> Requests:
+        """The requests with the item statistics that go with a view: of their own moments, or else of the `last`."""
+        if self.cuts_ms is not None and view >= 0:
+            return requests
+        return replace(requests, moment=np.full(len(requests), last, np.int64))

@@ -1,0 +1,79 @@
+"""What trained networks say of requests, shown rows and items, in batches of one moment and of like length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from edgerec.models.inputs import Items
+from edgerec.progress import Track
+from edgerec.tasks import scored_tasks
+from edgerec.tasks.history import Float, Int
+from edgerec.training.examples import Requests
+from edgerec.training.joint import Scorer
+from edgerec.training.load import LearningData
+from edgerec.training.losses import chain_log_probabilities
+
+AT_ONCE = 256
+"""Requests, rows or items that are scored together."""
+
+
+def network_shares(models: Sequence[Scorer], data: LearningData, requests: Requests, chosen: Int) -> Float:
+    """Mean log-probability of every item to be the next one, (len(chosen), retrieval tasks, N)."""
+    retrieval = [i for i, t in enumerate(scored_tasks(data.tasks)) if t.kind == "retrieval"]
+    found = np.zeros((len(chosen), len(retrieval), data.n_items), np.float32)
+    place = _places(len(requests), chosen)
+    with torch.inference_mode():
+        for model in models:
+            for items, rows in same_moment(model, data, requests, chosen):
+                logits = model.score_catalog(requests.batch(rows), items, retrieval)
+                found[place[rows]] += torch.log_softmax(logits, dim=2).numpy() / len(models)
+    return found
+
+
+def network_rows(
+    model: Scorer, data: LearningData, requests: Requests, candidate: Int, chosen: Int, done: Track | None = None
+) -> Float:
+    """Log-probabilities (binary) and logits (regression) of shown rows `chosen`, (len(chosen), T).
+
+    `candidate`: int64, an item for every request.
+    """
+    tasks = scored_tasks(data.tasks)
+    place = _places(len(requests), chosen)
+    found = np.zeros((len(chosen), len(tasks)), np.float32)
+    with torch.inference_mode():
+        for items, rows in same_moment(model, data, requests, chosen):
+            logits = model.score_rows(requests.batch(rows), torch.from_numpy(candidate[rows]), items)
+            found[place[rows]] = chain_log_probabilities(logits, tasks).numpy()
+            if done is not None:
+                done.advance(len(rows))
+    return found
+
+
+def network_related(models: Sequence[Scorer], data: LearningData, query: Int) -> Float:
+    """Mean logits of being in one session with each item of `query`, (Q, N), at the last moment."""
+    total = np.zeros((len(query), data.n_items), np.float32)
+    with torch.inference_mode():
+        for model in models:
+            items = model.encode_items(data.moment(-1))
+            for at in np.array_split(np.arange(len(query)), -(-len(query) // AT_ONCE)):
+                total[at] += model.score_related(torch.from_numpy(query[at]), items).numpy() / len(models)
+    return total
+
+
+def same_moment(model: Scorer, data: LearningData, requests: Requests, chosen: Int) -> Iterator[tuple[Items, Int]]:
+    """Batches of requests of one moment and of like length, with the items as they were then."""
+    order = chosen[np.lexsort((requests.lengths()[chosen], requests.moment[chosen]))]
+    for group in np.split(order, np.flatnonzero(np.diff(requests.moment[order])) + 1):
+        if len(group):
+            items = model.encode_items(data.moment(int(requests.moment[group[0]])))
+            for start in range(0, len(group), AT_ONCE):
+                yield items, group[start : start + AT_ONCE]
+
+
+def _places(n: int, chosen: Int) -> Int:
+    place = np.empty(n, np.int64)
+    place[chosen] = np.arange(len(chosen))
+    return place
