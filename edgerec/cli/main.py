@@ -26,6 +26,7 @@ COMMANDS = (
     "evaluate",
     "run",
     "tune",
+    "transfer",
     "recommend",
     "similar",
     "score",
