@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,11 @@ import pytest
 
 from edgerec.config import Config
 from edgerec.data import Dataset, prepare
+from edgerec.evaluation import chain, metrics
+from edgerec.progress import Silent
+from edgerec.training.load import LearningData, load_learning_data
+from tools.peers.judging import Ranking, cosine_lists
+from tools.peers.seen import Seen
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
@@ -133,3 +139,71 @@ def test_movielens_is_split_as_the_protocol_does_in_the_same_order(protocol, tmp
         assert ours["item_id"].cast(pl.Int64).to_list() == theirs["item"].to_list()
         assert ours["time"].to_list() == (theirs["ts"] * 1000).to_list()
         assert ours["label.like"].cast(pl.Int8).to_list() == theirs["like"].to_list()
+
+
+@pytest.fixture(scope="module")
+def retail_data(tmp_path_factory) -> LearningData:
+    folder = tmp_path_factory.mktemp("retail")
+    values = tomllib.loads((SAMPLES / "retail" / "edgerec.toml").read_text("utf-8"))
+    del values["data"]["items"]["text"]  # texts change no case
+    config = Config.of(values, SAMPLES / "retail")
+    prepare(config, folder)
+    return load_learning_data(config, folder, "test", Silent())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["next", "new"])
+def test_a_ranking_has_the_figures_of_the_protocol(protocol, retail_data, name):
+    """Of any lists, so of the teacher's too, since chain.judge_lists judges all.
+
+    Where a user's first two baskets are of the same minute, the two take another one as the first.
+    """
+    theirs = protocol.online_retail(SHARED / "data" / "online-retail")
+    cases = protocol.ranking_cases(theirs, "test", name)
+    first = theirs.test[theirs.test["ts"] == theirs.test.groupby("user")["ts"].transform("min")]
+    twice = first.groupby("user")["basket"].nunique().loc[lambda n: n > 1].index.to_numpy()
+    some = np.flatnonzero(~np.isin(cases.case, twice))
+    cases = protocol.Cases(
+        cases.case[some],
+        [cases.history[i] for i in some],
+        [cases.truth[i] for i in some],
+        cases.catalog,
+        [cases.exclude[i] for i in some],
+        cases.dropped,
+    )
+    items, users = (t.sort("index")["id"] for t in (retail_data.dataset.items(), retail_data.dataset.users()))
+    number = {str(code): i for i, code in enumerate(theirs.meta["items"]["code"])}
+    ids = np.array([number[code] for code in items.to_list()])
+    task = next(t for t in retail_data.tasks if t.name == name)
+    ranking, seen = Ranking(retail_data, task), Seen.of(retail_data, task)
+    asked = np.array([int(users[int(u)]) for u in ranking.users])
+    kept = np.flatnonzero(np.isin(asked, cases.case))
+    top = ranking.lists(lambda u: seen.counts[u].toarray() + seen.decayed(14.0) / 1e6, 100)[kept]
+    ours_on = chain.Cases(
+        ranking.cases.rows[kept],
+        [ranking.cases.pasts[i] for i in kept],
+        [ranking.cases.events[i] for i in kept],
+    )
+
+    ours = chain.judge_lists(top, task, retail_data, ours_on, (10, 20))
+    expected = protocol.score_ranking(cases, {"case": asked[kept], "items": np.where(top < 0, -1, ids[top])})
+    assert len(kept) == expected["n"] == ours["ndcg@10"].n
+    assert len(twice) < 10
+    for metric in ("ndcg@10", "recall@20", "hit@10", "mrr"):
+        assert (ours[metric].value, ours[metric].se) == pytest.approx((expected[metric], expected[f"{metric}_se"]))
+    assert ours["coverage@10"].value == pytest.approx(expected["coverage@10"])
+
+
+@pytest.mark.slow
+def test_related_lists_have_the_figures_of_the_protocol(protocol, retail_data):
+    theirs = protocol.online_retail(SHARED / "data" / "online-retail")
+    number = {str(code): i for i, code in enumerate(theirs.meta["items"]["code"])}
+    ids = np.array([number[code] for code in retail_data.dataset.items().sort("index")["id"].to_list()])
+    top = cosine_lists(retail_data, "visit", 0.5)
+
+    ours = metrics.related(chain.held_sessions(retail_data), top)
+    asked = {"case": ids[: len(top)], "items": np.where(top < 0, -1, ids[top])}
+    expected = protocol.score_related(protocol.related_baskets(theirs, "test"), asked)
+    assert ours["capped_recall@10"].n == expected["n"]
+    for metric in ("recall@10", "capped_recall@10", "hit@10"):
+        assert (ours[metric].value, ours[metric].se) == pytest.approx((expected[metric], expected[f"{metric}_se"]))

@@ -46,6 +46,15 @@ def test_movielens_is_found_unpacked_or_zipped(tmp_path, place):
     assert log["year"].to_list() == [1995, None]
 
 
+def test_films_are_joined_to_each_genre_and_their_decade(tmp_path):
+    (tmp_path / "ratings.csv").write_text(RATINGS)
+    (tmp_path / "movies.csv").write_text(FILMS)
+    edges = sets.film_graph(sets.movielens_log(tmp_path)).rows()
+
+    assert edges[:2] == [(7, "genre", "Action"), (7, "genre", "Crime")]
+    assert edges[3:] == [(7, "decade", "1990s")]
+
+
 def test_without_movielens_one_line_says_what_to_give(tmp_path, capsys):
     assert tool.main(["movielens", "--out", str(tmp_path)]) == 2
     assert tool.main(["movielens", "--out", str(tmp_path), "--data", str(tmp_path)]) == 2
@@ -77,7 +86,7 @@ def test_ablations_leave_out_what_is_on_and_add_what_is_off():
     made = dict(sets.variants(values))
 
     assert {"without text", "with graph", "without sequence", "without committee"} <= made.keys()
-    assert made["without committee"]["committee"]["members"] == ["network"]
+    assert made["without committee"]["committee"]["members"] == []
     assert "text" not in made["without text"]["data"]["items"] and "text" in values["data"]["items"]
     assert [task["name"] for task in made["new alone"]["task"]] == ["new"]
     assert "related alone" not in made  # recommends nothing to a user

@@ -58,6 +58,9 @@ text = ["title", "words"]
 categorical = ["genres"]
 numeric = ["year"]
 
+[data.graph]
+edges = "films.parquet"
+
 [[task]]
 name = "next"
 kind = "retrieval"
@@ -74,17 +77,18 @@ def settings_of(name: str, data: Path | None, folder: Path) -> tuple[Values, Pat
     """Settings as they stand in a file, and the folder that their paths are relative to.
 
     Args:
-        data: where MovieLens lies; folder: where its log with titles and genres is written.
+        data: where MovieLens lies; folder: where its log with titles and genres, and a graph of films, are written.
     """
     if name != "movielens":
         path = SAMPLES / name / "edgerec.toml"
         return tomllib.loads(path.read_text("utf-8")), path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "ratings.parquet"
-    if not log.exists():
-        part = log.with_suffix(".part")
-        movielens_log(data).write_parquet(part)
-        part.replace(log)
+    if not all((folder / name).exists() for name in ("ratings.parquet", "films.parquet")):
+        log = movielens_log(data)
+        for name, table in (("films.parquet", film_graph(log)), ("ratings.parquet", log)):
+            part = folder / f"{name}.part"
+            table.write_parquet(part)
+            part.replace(folder / name)
     return tomllib.loads(MOVIELENS), folder
 
 
@@ -105,6 +109,17 @@ def movielens_log(data: Path | None) -> pl.DataFrame:
         year=title.str.extract(r"\((\d{4})\)\s*$").cast(pl.Float64),
     )
     return ratings.join(films, on="movieId", how="left", maintain_order="left")
+
+
+def film_graph(log: pl.DataFrame) -> pl.DataFrame:
+    """A knowledge graph: each film's genres, one by one, and its decade."""
+    films = log.select("movieId", "genres", "year").unique("movieId", maintain_order=True)
+    genres = films.select("movieId", tail=pl.col("genres").str.split("|")).explode("tail")
+    decades = films.drop_nulls("year").select(
+        "movieId", tail=pl.format("{}s", pl.col("year").cast(pl.Int64) // 10 * 10)
+    )
+    named = [table.with_columns(relation=pl.lit(name)) for name, table in (("genre", genres), ("decade", decades))]
+    return pl.concat(named).select(head="movieId", relation="relation", tail="tail")
 
 
 def _movielens_tables(data: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -145,7 +160,7 @@ def variants(values: Values) -> Iterator[tuple[str, Values]]:
         ("without knowledge graph", _no_knowledge),
         ("without sequence", _set("teacher", "sequence", 0)),
         ("with sequence", _set("teacher", "sequence", 50)),
-        ("without committee", _set("committee", "members", ["network"])),
+        ("without committee", _set("committee", "members", [])),
     )
     has = {"graph_layers": "graph", "sequence": "sequence"}
     defaults = Config.of(values).teacher.model_dump()
@@ -177,5 +192,5 @@ def _no_text(values: Values) -> None:
 
 
 def _no_knowledge(values: Values) -> None:
-    """Neither a file of relations nor attributes, which are the graph's other entities."""
+    """No file of relations; what items have as attributes stays, in the graph too."""
     values["data"].pop("graph", None)

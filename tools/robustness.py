@@ -1,0 +1,168 @@
+"""What does a false log cost, and what does robust training gain? tools/robustness [--seeds N] [--out FOLDER]
+
+Trains the teacher's network on Online Retail as it is and on three logs that are false before the valid part: items of
+a fifth of the rows exchanged (label noise), each customer's items dealt anew over their own rows (shuffled histories),
+and a tenth more customers, invented, who push ten products (a random attack: Lam and Riedl, WWW 2004). Trains plainly,
+with adversarial steps, and with past items left out; judges all on what true customers really bought in the valid part.
+Prints NDCG@10 and differences on the same customers, and how often pushed products reach a list. Goes on where it was
+stopped. Small networks without texts, so that it takes minutes: figures compare with each other, not with a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from edgerec.cli.output import format_table
+from edgerec.config import Config
+from edgerec.data import prepare
+from edgerec.evaluation.chain import find_cases, judge_lists
+from edgerec.evaluation.metrics import Estimate, mean
+from edgerec.progress import progress_for
+from edgerec.training.load import LearningData, load_learning_data
+from edgerec.training.scoring import TorchModel, TorchScorer
+from edgerec.training.teacher import fit_on_valid
+from edgerec.training.transfer import mean_over_seeds
+
+SAMPLE = Path(__file__).resolve().parents[1] / "edgerec" / "samples" / "retail" / "edgerec.toml"
+SMALL: dict[str, Any] = {"dim": 32, "hidden": 64, "experts": 2, "epochs": 4, "visits_per_epoch": 8_000}
+TRAININGS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "adversarial": {"adversarial": 0.2},
+    "item dropout": {"item_dropout": 0.2},
+}
+NOISE, FAKES, PUSHED = 0.2, 0.1, 10
+"""Share of rows whose item is false, invented customers for each true one, and products that they push."""
+
+Int = npt.NDArray[np.int64]
+Log = tuple[pl.DataFrame, pl.DataFrame]
+"""Rows of the train part, and users."""
+
+
+def noise(log: Log, pushed: Int, rng: np.random.Generator) -> Log:
+    """Some rows exchange their items: products stay as popular as they are."""
+    rows, users = log
+    item = rows["item"].to_numpy().copy()
+    chosen = rng.choice(len(item), int(NOISE * len(item)), replace=False)
+    item[chosen] = item[rng.permutation(chosen)]
+    return rows.with_columns(item=item), users
+
+
+def shuffle(log: Log, pushed: Int, rng: np.random.Generator) -> Log:
+    """Each user's items in a random order over the user's rows: what was had is true, when and with what is not."""
+    rows, users = log
+    user = rows["user"].to_numpy()
+    place, drawn = np.lexsort((np.arange(len(user)), user)), np.lexsort((rng.random(len(user)), user))
+    item = rows["item"].to_numpy().copy()
+    item[place] = item[drawn]
+    return rows.with_columns(item=item), users
+
+
+def fakes(log: Log, pushed: Int, rng: np.random.Generator) -> Log:
+    """New users: times and baskets of true ones, half of the items at random, half of them pushed."""
+    rows, users = log
+    models = rng.choice(rows["user"].unique(maintain_order=True).to_numpy(), int(FAKES * len(users)), replace=False)
+    invented = users[models].with_columns(
+        index=pl.Series(np.arange(len(users), len(users) + len(models)), dtype=users.schema["index"]),
+        id=pl.Series([f"fake {i}" for i in range(len(models))]),
+    )
+    new = dict(zip(models.tolist(), invented["index"].to_list(), strict=True))
+    copied = rows.filter(pl.col("user").is_in(models))
+    n = len(copied)
+    at_random = rng.integers(0, int(rows["item"].max()) + 1, n)  # type: ignore[arg-type]
+    copied = copied.with_columns(
+        user=copied["user"].replace_strict(new, return_dtype=rows.schema["user"]),
+        item=pl.Series(np.where(rng.random(n) < 0.5, rng.choice(pushed, n), at_random), dtype=rows.schema["item"]),
+        session=copied["session"] + 1_000_000_000,
+        row=copied["row"] + 1_000_000_000,
+    )
+    return pl.concat([rows, copied]).sort("time", maintain_order=True), pl.concat([users, invented])
+
+
+LOGS: dict[str, Callable[[Log, Int, np.random.Generator], Log]] = {
+    "as it is": lambda log, pushed, rng: log,
+    "label noise": noise,
+    "shuffled histories": shuffle,
+    "fake users": fakes,
+}
+
+
+def write(source: Path, folder: Path, name: str) -> Int:
+    """Copy a dataset with the train part of `LOGS[name]`, without texts; the pushed products, which few buy."""
+    rows, users = pl.read_parquet(source / "train.parquet"), pl.read_parquet(source / "users.parquet")
+    meta = json.loads((source / "dataset.json").read_text("utf-8"))
+    bought = np.bincount(rows["item"].to_numpy(), minlength=meta["catalog"]["train"])
+    few = np.flatnonzero(bought <= np.quantile(bought, 0.25))
+    pushed = np.random.default_rng(0).choice(few, PUSHED, replace=False).astype(np.int64)
+    rows, users = LOGS[name]((rows, users), pushed, np.random.default_rng(1))
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    rows.write_parquet(folder / "train.parquet")
+    users.write_parquet(folder / "users.parquet")
+    meta["items"]["text"], meta["n_users"], meta["rows"]["train"] = False, len(users), len(rows)
+    (folder / "dataset.json").write_text(json.dumps(meta), encoding="utf-8")
+    return pushed
+
+
+def judged(config: Config, data: LearningData, folder: Path, title: str, pushed: Int) -> dict[str, Estimate]:
+    """NDCG@10 of each ranking task, and the share of lists of ten with a pushed product."""
+    model, _ = fit_on_valid(config, data, folder, progress_for(), title)
+    cases = find_cases(data)
+    asked = TorchModel(TorchScorer([model.eval()], data), data, cases)
+    found = {}
+    for task in data.tasks:
+        if task.kind == "retrieval":
+            top = asked.lists(task)
+            found[f"{task.name}, NDCG@10"] = judge_lists(top, task, data, cases, (10,))["ndcg@10"]
+            holds = np.isin(top[:, :10], pushed).any(axis=1)
+            found[f"{task.name}, lists with a pushed product"] = mean(np.asarray(holds, np.float64))
+    return found
+
+
+def show(found: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> str:
+    """A row for each log and figure: plain training, and what each other one adds on the same customers."""
+    rows = []
+    for log, trained in found.items():
+        for name, plain in trained["plain"].items():
+            others = [trained[t][name].minus(plain) for t in TRAININGS if t != "plain"]
+            added = [f"{d.value:+.4f} ±{1.96 * d.se:.4f}" for d in others]
+            rows.append([log, name, f"{plain.value:.4f} ±{1.96 * plain.se:.4f}", *added])
+    return format_table(("log", "figure (±: 95 %)", *(t if t == "plain" else f"{t} - plain" for t in TRAININGS)), rows)
+
+
+def judge_log(config: Config, out: Path, log: str, seeds: int) -> dict[str, dict[str, Estimate]]:
+    """What each training learns from one log, as means over the seeds."""
+    run_dir = out / log.replace(" ", "-")
+    pushed = write(out / "dataset", run_dir / "dataset", log)
+    every: dict[str, list[dict[str, Estimate]]] = {training: [] for training in TRAININGS}
+    for seed in range(seeds):
+        small = config.model_copy(update={"seed": seed, "teacher": config.teacher.model_copy(update=SMALL)})
+        data = load_learning_data(small, run_dir, "valid", progress_for())
+        for training, changes in TRAININGS.items():
+            changed = small.model_copy(update={"teacher": small.teacher.model_copy(update=changes)})
+            folder = run_dir / f"{training.replace(' ', '-')}-{seed}"
+            every[training].append(judged(changed, data, folder, f"{log}, {training}, seed {seed}", pushed))
+    return {t: {name: mean_over_seeds([of[name] for of in found]) for name in found[0]} for t, found in every.items()}
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/robustness"))
+    parser.add_argument("--seeds", type=int, default=1)
+    given = parser.parse_args()
+    config = Config.load(SAMPLE)
+    if not (given.out / "dataset" / "dataset.json").exists():
+        prepare(config, given.out, progress_for())
+    print(show({log: judge_log(config, given.out, log, given.seeds) for log in LOGS}))
+
+
+if __name__ == "__main__":
+    main()
