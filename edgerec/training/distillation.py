@@ -22,7 +22,7 @@ from edgerec.training.checkpoint import save_student
 from edgerec.training.committee.committee import Committee
 from edgerec.training.committee.views import Views
 from edgerec.training.examples import Ragged, VisitExamples, join_visits, make_requests
-from edgerec.training.folds import fold_of
+from edgerec.training.folds import by_fold
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.loop import LoopSettings, OnEpoch, fit
 from edgerec.training.network import AT_ONCE, network_rows
@@ -198,10 +198,9 @@ def _label_visits(visits: VisitExamples, committee: Committee, path: Path, done:
     shape = (len(requests), len(committee.retrieval), committee.data.n_items)
     soft = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
     serving = np.full(len(requests), -1) if committee.views is None else committee.views.serving(requests)
-    fold = fold_of(requests.user, len(committee.networks))
     for view in np.unique(serving).tolist():
-        for f in range(len(committee.networks)):
-            mine = np.flatnonzero((serving == view) & (fold == f))
+        for f, members in by_fold(requests.user, len(committee.networks)):
+            mine = members[serving[members] == view]
             for chosen in np.array_split(mine, -(-len(mine) // AT_ONCE)) if len(mine) else ():
                 shares = committee.log_shares(requests, chosen, view, f)
                 soft[chosen] = (shares - shares.mean(axis=2, keepdims=True)).astype(np.float16)
@@ -214,9 +213,8 @@ def _label_rows(examples: Examples, committee: Committee, done: Track) -> Float:
     rows, trees = examples.rows, committee.members.boosting
     assert rows is not None
     network = np.zeros((len(rows.item), len(committee.tasks)), np.float32)
-    fold = fold_of(rows.requests.user, len(committee.networks))
-    for f, model in enumerate(committee.networks):
-        mine = np.flatnonzero(fold == f)
+    for f, mine in by_fold(rows.requests.user, len(committee.networks)):
+        model = committee.networks[f]
         network[mine] = network_rows(model, committee.data, rows.requests, rows.item, mine, done)
     soft = committee.blend_rows(network, None if trees is None else trees.fit_rows())
     binary = [i for i, t in enumerate(committee.tasks) if t.kind == "binary"]

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from edgerec.training.batches import BatchSettings, JointBatches
-from edgerec.training.distillation import _by_fold
-from edgerec.training.folds import fold_of
+from edgerec.training.folds import by_fold, fold_of
 from edgerec.training.teacher import work_folder
 from tests import tiny
 
@@ -27,7 +26,7 @@ def test_no_example_is_labelled_by_a_teacher_that_saw_its_user(tiny_data, kind):
     requests = getattr(tiny_data.fit, kind).requests
     settings = BatchSettings(16, 64, 1_000, 0.0, 0)
     labelled = []
-    for fold, members in _by_fold(list(range(FOLDS)), requests):
+    for fold, members in by_fold(requests.user, FOLDS):
         users = fold_of(np.arange(tiny.USERS), FOLDS) != fold  # as the teacher of this fold is trained
         batches = JointBatches(tiny_data.fit, settings, 0, users=users)
         seen = set(requests.user[batches._members(requests)].tolist())
