@@ -41,7 +41,7 @@ class TeacherConfig(Settings):
     sharing: Literal["shared-bottom", "mmoe", "ple"] = "mmoe"
     """What the tasks share: one network, experts weighed by each task, or experts of all and of each task."""
     experts: int = Field(4, ge=1)
-    """Experts that the tasks share."""
+    """Experts that the tasks share; a shared bottom is as wide as all of them."""
     graph_layers: int = Field(0, ge=0)
     """Layers of the graph network over users, items, sessions and the knowledge graph; 0 leaves it out."""
     graph_neighbours: int = Field(0, ge=0)
@@ -51,12 +51,14 @@ class TeacherConfig(Settings):
     sequence_layers: int = Field(2, ge=1)
     """Layers of the causal transformer."""
     loss_weights: Literal["fixed", "uncertainty", "gradnorm", "pcgrad"] = "fixed"
-    """How the tasks' losses are joined; each is first multiplied by its task's weight."""
+    """How the tasks' losses are joined; each is first multiplied by its task's weight, where learned ones start.
+    gradnorm and pcgrad go backward once for each task."""
     dropout: float = Field(0.2, ge=0, lt=1)
     item_dropout: float = Field(0.0, ge=0, lt=1)
     """Each past item is left out of a training history with this probability."""
     adversarial: NonNegativeFloat = 0.0
-    """Length of a step against the item vectors that training must withstand, in standard deviations; 0: none."""
+    """Length of the worst step of each item's vector that training must withstand, in standard deviations of them; 0:
+    none. Doubles the time of training."""
     epochs: int = Field(7, ge=1)
     """At most; fewer where the validation loss stops falling."""
     patience: int = Field(2, ge=1)

@@ -82,6 +82,14 @@ def test_probabilities_along_a_chain_are_products():
     assert torch.exp(found[1:4]).tolist() == pytest.approx([0.9, 0.9 * 0.5, 0.9 * 0.5 * 0.4])
 
 
+def test_the_last_of_a_chain_teaches_all_before_it_over_every_row():
+    logits = torch.zeros(1, len(CHAIN), requires_grad=True)
+    losses.binary(losses.chain_log_probabilities(logits, CHAIN)[:, 3], tensor(1.0)).backward()
+
+    # -log of three probabilities of 1/2: each logit has the derivative -(1 - 1/2)
+    assert logits.grad[0].tolist() == pytest.approx([0.0, -0.5, -0.5, -0.5, 0.0])
+
+
 def test_binary_is_the_cross_entropy_for_hard_and_soft_targets():
     log_p, target = torch.log(tensor(0.8, 0.3)), tensor(1.0, 0.25)
     second = -(0.25 * math.log(0.3) + 0.75 * math.log(0.7))
