@@ -26,7 +26,7 @@ class LightGCN:
     batch: int = 8192
     learning_rate: float = 5e-3
     l2: float = 1e-4
-    epochs: int = 40
+    epochs: int = 24
     every: int = 4
     """Epochs between two looks at valid."""
 
@@ -107,9 +107,11 @@ class SASRec:
     layers: int = 2
     longest: int = 50
     dropout: float = 0.2
-    batch: int = 64
+    batch: int = 16
     learning_rate: float = 1e-3
-    epochs: int = 40
+    pieces_per_epoch: int = 2000
+    """Of more pieces an epoch sees a random part."""
+    epochs: int = 24
     every: int = 4
 
     def fit(self, seen: Seen, seed: int, on_epoch: OnEpoch) -> None:
@@ -123,7 +125,8 @@ class SASRec:
         asked, _ = seen.sequences(self.longest)
         for epoch in range(1, self.epochs + 1):
             model.train()
-            for rows in np.array_split(rng.permutation(len(cut)), max(len(cut) // self.batch, 1)):
+            drawn = rng.permutation(len(cut))[: self.pieces_per_epoch]
+            for rows in np.array_split(drawn, max(len(drawn) // self.batch, 1)):
                 before, after = cut[rows, :-1], cut[rows, 1:]
                 learned = (after >= 0) & (before >= 0)
                 logits = model(before)[learned] @ model.item.weight[:-1].T
