@@ -93,9 +93,9 @@ class CommitteeConfig(Settings):
     """Moments, rolled back from the end of the rows, whose requests the re-ranker learns from."""
     window: str = "14d"
     """Time between these moments."""
-    candidates: int = Field(300, ge=10)
-    """Items of each request that the re-ranker looks at, those that some other member ranks highest."""
-    requests: int = Field(6_000, ge=1)
+    candidates: int = Field(200, ge=10)
+    """Items beside the history that the re-ranker looks at, those that some other member ranks highest."""
+    requests: int = Field(5_000, ge=1)
     """The re-ranker learns from the latest ones within the windows."""
     trees: int = Field(200, ge=1)
     """Of the re-ranker, a task."""

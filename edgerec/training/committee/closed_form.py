@@ -8,14 +8,15 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from scipy.linalg import lapack
 
 from edgerec.tasks.history import Float, Int
 
 Matrix: TypeAlias = Any
 """A scipy.sparse.csr_matrix, float32; scipy has no types. Rows that hold items: users, visits or requests by items."""
 
-ALS_FACTORS = 64
-ALS_ROUNDS = 6
+ALS_FACTORS = 32
+ALS_ROUNDS = 5
 TRANSITION_LAGS = (1.0, 0.5, 0.33, 0.25, 0.2)
 """Weights of the next visit, the one after it, ..."""
 TRANSITION_POWER = 0.5
@@ -35,10 +36,20 @@ def ease(held: Matrix, l2: float = 800.0) -> Float:
     """
     gram = (held.T @ held).toarray().astype(np.float32)
     gram[np.diag_indices_from(gram)] += l2
-    inverse = np.linalg.inv(gram)
+    inverse = _inverse(gram)
     weights: Float = inverse / -np.diag(inverse)
     np.fill_diagonal(weights, 0.0)
     return weights
+
+
+def _inverse(gram: Float) -> Float:
+    """Of a symmetric positive definite matrix, by its Cholesky factor: half the work of a general inverse."""
+    factor, failed = lapack.spotrf(gram, lower=True, overwrite_a=True)
+    assert not failed
+    inverse, failed = lapack.spotri(factor, lower=True, overwrite_c=True)
+    assert not failed
+    found: Float = np.tril(inverse) + np.tril(inverse, -1).T
+    return found
 
 
 class Als:

@@ -238,8 +238,14 @@ def choose_weights(
     """Weights by the held part of `data`, which must be valid; kept in `path`."""
     if path.exists():
         return Blend(**read_json(path))
-    if not config.committee.members:
-        return network_alone(data)
+    found = _weigh(config, data, networks, members, progress) if config.committee.members else network_alone(data)
+    write_json(path, asdict(found))
+    return found
+
+
+def _weigh(
+    config: Config, data: LearningData, networks: Sequence[Teacher], members: Members, progress: Progress
+) -> Blend:
     catalog: dict[str, dict[str, float]] = {}
     related: dict[str, dict[str, float]] = {}
     rows: dict[str, dict[str, float]] = {}
@@ -252,9 +258,7 @@ def choose_weights(
             related[task.name] = _related_weights(data, networks, members, judged, task)
     if data.held.rows is not None:
         rows = _row_weights(data, networks, members, judged)
-    found = Blend(catalog, related, rows, judged)
-    write_json(path, asdict(found))
-    return found
+    return Blend(catalog, related, rows, judged)
 
 
 def network_alone(data: LearningData) -> Blend:
@@ -293,6 +297,9 @@ def _catalog_weights(
         if task.repeats == "exclude":
             truth &= ~own
         some = truth.any(axis=1)
+        if not some.any():
+            weights[task.name] = {"network": 1.0}
+            continue
         of_task = {name: s[some, t] for name, s in scores.items()}
         if task.repeats == "exclude":
             of_task = {name: np.where(own[some], s.min(axis=1, keepdims=True), s) for name, s in of_task.items()}
@@ -331,15 +338,18 @@ def _related_weights(
     held = visit_rows(log, log.starts_of_visits())
     known = held.where(log.item[held.values] < data.n_items)
     items = Ragged(known.offsets, log.item[known.values])
-    sessions = [items.row(s) for s in np.flatnonzero(items.sizes() > 1).tolist()]
+    baskets = (np.unique(items.row(s)) for s in np.flatnonzero(items.sizes() > 1).tolist())
+    sessions = [basket for basket in baskets if len(basket) > 1]
     if not sessions:
         return {"network": 1.0}
     query = np.unique(np.concatenate(sessions))
     scores = related_scores(data, networks, members, query)
-    lists = np.full((data.n_items, K), -1, np.int64)
+    lists = np.full((data.n_items, min(K, data.n_items)), -1, np.int64)
 
     def judge(total: Float) -> float:
-        lists[query] = top_k(total, K)
+        others = total.copy()
+        others[np.arange(len(query)), query] = -np.inf  # ties with its lowest scores would list the item itself
+        lists[query] = top_k(others, K)
         return metrics.related(sessions, lists)["capped_recall@10"].value
 
     chosen = blend.greedy(scores, judge)
@@ -350,12 +360,10 @@ def _related_weights(
 
 
 def _pair_shares(sessions: Sequence[Int], query: Int, n_items: int) -> Float:
-    """How often each item was beside each of `query`, as shares, (Q, N)."""
+    """How often each item was beside each of `query`, as shares, (Q, N); a session holds an item once."""
     found = np.zeros((len(query), n_items), np.float32)
     for session in sessions:
-        distinct = np.unique(session)
-        at = np.searchsorted(query, distinct)
-        found[np.ix_(at, distinct)] += 1
+        found[np.ix_(np.searchsorted(query, session), session)] += 1
     found[np.arange(len(query)), query] = 0
     shares: Float = found / np.maximum(found.sum(axis=1, keepdims=True), 1e-9)
     return shares

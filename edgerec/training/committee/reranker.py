@@ -26,8 +26,6 @@ from edgerec.training.statistics import ItemStatistics
 
 AT_ONCE = 64
 """Requests whose catalogue is looked at together."""
-HARD_SHARE, RANDOM_SHARE = 4, 0.25
-"""The re-ranker learns from the first quarter of a pool, all that is held or right, and a quarter of the rest."""
 OWN = ("count", "age_days", "interval_days", "overdue", "share_of_visits", "visits_ago", "kind")
 """What is known of an item of the history; all else has nothing there."""
 
@@ -62,10 +60,15 @@ class Candidates:
         ]
 
     def of(self, snapshot: Snapshot, requests: Requests, chosen: Int, size: int) -> Iterator[tuple[Int, Pool]]:
-        """The `size` best candidates of the requests `chosen`, in parts of about `AT_ONCE` with their requests."""
-        for part in np.array_split(chosen, max(-(-len(chosen) // AT_ONCE), 1)):
-            if len(part):
-                yield part, self._pool(snapshot, requests, part, size)
+        """The history and the `size` best other items of the requests `chosen`, in parts of about `AT_ONCE`.
+
+        Yields:
+            Places in `chosen`, by length of the history so that pools of a part need little filling, and their pools.
+        """
+        order = np.argsort(requests.lengths()[chosen], kind="stable")
+        for places in np.array_split(order, max(-(-len(order) // AT_ONCE), 1)):
+            if len(places):
+                yield places, self._pool(snapshot, requests, chosen[places], size)
 
     def _pool(self, snapshot: Snapshot, requests: Requests, part: Int, size: int) -> Pool:
         signals = snapshot.signals(requests, part)
@@ -73,7 +76,8 @@ class Candidates:
         statistics = self.statistics.values[requests.moment[part]]
         popular = [i for i, n in enumerate(self.statistics.names) if n.startswith("popularity")]
         leads = [*signals.values(), *(statistics[:, :, i] for i in popular[:3])]
-        item = pools(leads, own[:, :, 0], size)
+        most_held = int((own[:, :, 0] > 0).sum(axis=1).max())
+        item = pools(leads, own[:, :, 0], size + most_held)
         return Pool(item, self._features(signals, own, statistics, popular, requests, part, item))
 
     def _features(
@@ -188,16 +192,14 @@ class Reranker:
         """
         speaking = list(self.boosters.values()) if fold is None else [self.boosters[fold]]
         found = np.empty((len(chosen), len(self.tasks), self.candidates.n_items), np.float32)
-        start = 0
-        for part, pool in self.candidates.of(snapshot, requests, chosen, size):
+        for places, pool in self.candidates.of(snapshot, requests, chosen, size):
             flat = pool.features.reshape(-1, pool.features.shape[2])
             for t in range(len(self.tasks)):
                 total = sum(_predict(boosters[t], flat) for boosters in speaking) / len(speaking)
                 scores = np.asarray(total, np.float32).reshape(pool.item.shape)
-                target = found[start : start + len(part), t]
-                target[:] = scores.min(axis=1, keepdims=True)
+                target = np.repeat(scores.min(axis=1, keepdims=True), self.candidates.n_items, axis=1)
                 np.put_along_axis(target, pool.item, scores, axis=1)
-            start += len(part)
+                found[places, t] = target
         return found
 
 
@@ -225,23 +227,21 @@ def _training_lists(
     tasks = [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
     serving = snapshots.views.serving(visits.requests)
     chosen = _latest(visits.requests, serving, config.committee.requests)
-    rng = np.random.default_rng((config.seed, 2))
     users, sizes, features, own, labels = [], [], [], [], []
     with progress.track(len(chosen), "candidates") as done:
         for view in range(len(snapshots.views)):
             mine = chosen[serving[chosen] == view]
             snapshot = snapshots.of(view) if len(mine) else None
             requests = snapshots.views.known(visits.requests, view, len(data.statistics.moments_ms) - 1)
-            for part, pool in candidates.of(snapshot, requests, mine, size) if snapshot else ():
+            for places, pool in candidates.of(snapshot, requests, mine, size) if snapshot else ():
+                part = mine[places]
                 truth = np.stack([_holds(visits.truth[t.name].take(part), pool.item) for t in tasks])
                 held = pool.features[:, :, 0] > 0
-                keep = held | truth.any(axis=0) | (rng.random(held.shape) < RANDOM_SHARE)
-                keep[:, : size // HARD_SHARE] = True
                 users.append(visits.requests.user[part])
-                sizes.append(keep.sum(axis=1))
-                features.append(pool.features[keep])
-                own.append(held[keep])
-                labels.append(truth[:, keep])
+                sizes.append(np.full(len(part), pool.item.shape[1]))
+                features.append(pool.features.reshape(held.size, -1))
+                own.append(held.reshape(-1))
+                labels.append(truth.reshape(len(tasks), -1))
                 done.advance(len(part))
     if not users:
         raise DataError("the re-ranker has no request to learn from; lower [committee] window or leave the member out")
