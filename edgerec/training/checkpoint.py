@@ -40,9 +40,11 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """JSON with sorted keys: equal values give equal bytes."""
+    """JSON with sorted keys, whole or not at all: equal values give equal bytes."""
+    part = path.with_suffix(".part")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    part.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    part.replace(path)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from edgerec import errors
@@ -69,7 +70,7 @@ def in_group(training: TrainingConfig, function: Callable[..., T], *arguments: o
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"[training] accelerator, devices: {str(error).splitlines()[0]}") from None
     try:
-        found: T = fabric.launch(_member, function, arguments)  # type: ignore[arg-type]
+        found: _Opaque = fabric.launch(_member, _Opaque((function, arguments)))  # type: ignore[arg-type]
     except ProcessRaisedException as error:
         raise _ours(error) from None
     except ProcessExitedException as error:
@@ -79,12 +80,30 @@ def in_group(training: TrainingConfig, function: Callable[..., T], *arguments: o
     finally:
         for process in multiprocessing.active_children():
             process.terminate()
-    return found
+    answer: T = found.value
+    return answer
 
 
-def _member(fabric: Any, function: Callable[..., T], arguments: tuple[object, ...]) -> T:
+class _Opaque:
+    """A value on its way to or from another process; Lightning would search it for tensors, and refuse dataclasses."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for room in ("fabric", "pytorch"):  # arrives before Lightning says how it starts
+            logging.getLogger(f"lightning.{room}").setLevel(logging.WARNING)
+        self.__dict__.update(state)
+
+
+def _member(fabric: Any, call: _Opaque) -> _Opaque:
+    function, arguments = call.value
+    for argument in arguments:
+        if isinstance(argument, nn.Module):
+            for tensor in (*argument.parameters(), *argument.buffers()):
+                tensor.data = tensor.data.clone()  # comes in memory that all processes would write to
     group = Group(fabric.device, fabric.global_rank, fabric.world_size, fabric.local_rank)
-    return function(group, *arguments)
+    return _Opaque(function(group, *arguments))
 
 
 def _ours(error: ProcessRaisedException) -> Exception:

@@ -462,6 +462,8 @@ class _Run:
                 state = load_checkpoint(self.folder / LAST)
             except ValueError as error:
                 self.progress.say(f"{error}, so training starts anew")
+            if state is not None and self.valid is not None and state["history"] and not (self.folder / BEST).exists():
+                state = None  # killed while the folder was removed
         state = self.group.of_first(state)
         if state is None:
             return
