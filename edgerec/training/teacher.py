@@ -70,7 +70,7 @@ def train(config: Config, run_dir: Path, progress: Progress) -> TeacherReport:
     shutil.copy(work / WEIGHTS, out / COMMITTEE / WEIGHTS)
     _keep_logs(work, out)
     weights = Blend(**read_json(out / COMMITTEE / WEIGHTS))
-    absent = _absent(config, members)
+    absent = _absent(config, data, members)
     report = TeacherReport(epochs, parameters, found["valid"], [*weights.lines(), *absent])
     write_json(
         out / "metrics.json",
@@ -122,18 +122,14 @@ def _train_folds(config: Config, data: LearningData, work: Path, epochs: int, pr
     return parameters
 
 
-def _absent(config: Config, members: Members) -> list[str]:
-    """A sentence for each member that the settings name and that is not there."""
-    there = {
-        "reranker": members.reranker is not None,
-        "boosting": members.boosting is not None,
-        "ease": members.snapshots is not None and members.snapshots.last.ease is not None,
-        "als": members.snapshots is not None and members.snapshots.last.als is not None,
-    }
+def _absent(config: Config, data: LearningData, members: Members) -> list[str]:
+    """A sentence for each member that the settings name and the tasks could use, and that is not there."""
+    snapshots = members.snapshots
+    left_out = [] if snapshots is None else [n for n in ("ease", "als") if getattr(snapshots.last, n) is None]
     return [
-        f"committee: {name} is absent: no task asks for it, or the catalogue is too large"
-        for name in config.committee.members
-        if not there.get(name, members.snapshots is not None)
+        f"committee: {name} is absent: {data.n_items:,} items are too many for a matrix between them"
+        for name in left_out
+        if name in config.committee.members
     ]
 
 
