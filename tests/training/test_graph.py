@@ -160,5 +160,5 @@ def test_a_teacher_with_graph_and_sequence_trains_is_kept_and_scores(tiny_config
     scores = first.log_shares(requests, np.arange(8))
     assert np.array_equal(scores, second.log_shares(requests, np.arange(8)))
     assert np.isfinite(scores).all()
-    shown = first.rows(rows.requests.batch(np.arange(8)), torch.from_numpy(rows.item[:8]))
+    shown = first.rows(rows.requests, rows.item[:8], np.arange(8))
     assert np.isfinite(shown).all()
