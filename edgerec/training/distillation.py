@@ -68,7 +68,7 @@ def distill(config: Config, run_dir: Path, progress: Progress) -> StudentReport:
     return StudentReport(
         labelled=examples.soft is not None,
         parameters=sum(p.numel() for p in student.parameters()),
-        visits=0 if data.fit.visits is None else len(data.fit.visits.requests),
+        visits=0 if examples.visits is None else len(examples.visits.requests) - unlabelled,
         unlabelled=unlabelled,
         rows=0 if data.fit.rows is None else len(data.fit.rows.item),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -80,7 +81,7 @@ class Als:
         found = np.zeros((held.shape[0], self.items.shape[1]), np.float32)
         for start in range(0, held.shape[0], at_once):
             rows = confidence[start : start + at_once]
-            outer = rows @ self._outer()
+            outer = rows @ self._outer
             left = self.gram + outer.reshape(-1, *self.gram.shape)
             ones = rows.copy()
             ones.data = 1 + ones.data
@@ -88,6 +89,7 @@ class Als:
             found[start : start + at_once] = np.linalg.solve(left, right[:, :, None])[:, :, 0]
         return found
 
+    @cached_property
     def _outer(self) -> Float:
         """Outer product of each item's factors, (N, f * f)."""
         outer: Float = (self.items[:, :, None] * self.items[:, None, :]).reshape(len(self.items), -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -109,14 +110,18 @@ class Snapshot:
         absent |= {"text"} if not self.text.shape[1] else set()
         return [name for name in SIGNALS if name not in absent]
 
+    @cached_property
+    def _ease(self) -> Float:
+        assert self.ease is not None
+        return self.ease.astype(np.float32)
+
     def signals(self, requests: Requests, chosen: Int) -> dict[str, Float]:
         """By name of `SIGNALS` (B, N), what is not there left out; higher is better."""
         held = _history(requests, chosen, self.n_items)
         found: dict[str, Float] = {}
         if self.ease is not None:
-            weights = self.ease.astype(np.float32)
-            found["ease"] = dense(held.binary, weights)
-            found["ease_recent"] = dense(held.recent, weights)
+            found["ease"] = dense(held.binary, self._ease)
+            found["ease_recent"] = dense(held.recent, self._ease)
         if self.als is not None:
             found["als"] = self.als.scores(held.count)
         found["transitions"] = dense(held.last, self.transitions)
