@@ -113,12 +113,14 @@ class TrainingConfig(Settings):
     compile: bool = False
     """Compile the model with torch.compile."""
     accelerator: str = "auto"
+    """cpu, gpu (or cuda), mps; auto takes what there is, GPUs first."""
     devices: int = Field(1, ge=1)
     """GPUs, or processes on a CPU, of each machine."""
     num_nodes: int = Field(1, ge=1)
-    """Machines."""
+    """Machines. Give each the same command, a run folder of its own, and MASTER_ADDR, MASTER_PORT and NODE_RANK."""
     strategy: str = "auto"
-    """Of Lightning, such as "ddp"."""
+    """ "ddp" (or "auto", "ddp_spawn"): Lightning starts a process a device for each training, and they share every
+    batch; the rest of the command stays in one process."""
     checkpoint_minutes: PositiveFloat = 5.0
     """A checkpoint is written after each epoch, and this often within one."""
     wandb: str | None = None

@@ -149,6 +149,8 @@ def _fit(
         with torch.random.fork_rng([group.device] if group.device.type == "cuda" else []):
             return _Run(group, module, train, valid, settings, steps, folder, progress, title, on_epoch).whole()
     except (MemoryError, RuntimeError) as error:
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise EdgerecError(f"[training] compile: {str(error).splitlines()[0]}; set compile = false") from error
         if not _is_out_of_memory(error):
             raise
         size = train.settings

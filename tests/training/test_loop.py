@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 import signal
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from edgerec.config.stages import TrainingConfig
 from edgerec.errors import EdgerecError
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
 from edgerec.training import losses
-from edgerec.training.batches import BatchSettings, JointBatches
+from edgerec.training.batches import BatchSettings, JointBatch, JointBatches
 from edgerec.training.joint import JointTraining, exclude_history, joined
-from edgerec.training.loop import LoopSettings, _Run, fit
+from edgerec.training.loop import LoopSettings, _Run, fit, precision_of
 
 BATCHES = BatchSettings(visits=64, rows=256, visits_per_epoch=1_000, history_dropout=0.1, lag=0)
 LOOP = LoopSettings(epochs=3, learning_rate=3e-3, weight_decay=0.1, patience=None)
@@ -107,14 +110,156 @@ def test_the_best_epoch_on_valid_is_kept(tiny_data, tmp_path):
     assert len(progress.said) == 3
 
 
-def test_a_loss_that_is_not_a_number_is_refused_in_one_line(tiny_data, tmp_path):
+def test_a_loss_that_is_not_a_number_stops_in_one_line_and_its_batch_is_kept(tiny_data, tmp_path):
     model = student(tiny_data)
     with torch.no_grad():
         model.relation.weight.fill_(math.nan)
+    path = tmp_path / "work" / "bad-batch.safetensors"
 
-    with pytest.raises(EdgerecError, match="loss of related is not a number at step 0; lower learning_rate") as caught:
+    with pytest.raises(EdgerecError) as caught:
         train(tiny_data, tmp_path, model=model)
+
+    line = f"model: the loss of related is not a number at step 0; lower learning_rate, .* {path}"
+    assert re.fullmatch(line, str(caught.value))
+    first = next(b for b in JointBatches(tiny_data.fit, BATCHES, seed=0) if b.visits is not None)
+    assert load_file(path)["visits.related.query"].equal(first.visits.related.query)
+
+
+def test_a_gradient_that_is_not_a_number_stops_before_a_checkpoint_of_what_it_made(tiny_data, tmp_path):
+    model, calls = student(tiny_data), []
+
+    def spoil(gradient):
+        calls.append(gradient)
+        return gradient * (math.nan if len(calls) == 3 else 1.0)
+
+    model.relation.weight.register_hook(spoil)
+    often = replace(LOOP, training=TrainingConfig(checkpoint_minutes=1e-9))
+    with pytest.raises(EdgerecError, match="the gradient is not a number at step"):
+        train(tiny_data, tmp_path, model=model, loop=often)
+
+    kept = torch.load(tmp_path / "work" / "last.ckpt", weights_only=True)
+    assert all(torch.isfinite(value).all() for value in kept["model"].values())
+    assert kept["at"]["updates"] >= 2
+
+
+def test_a_compiler_that_fails_is_one_line(tiny_data, tmp_path, monkeypatch):
+    failure = type("BackendCompilerFailed", (RuntimeError,), {"__module__": "torch._dynamo.exc"})
+
+    def fails(self, batch):
+        raise failure("no working C++ compiler\nand a page more")
+
+    monkeypatch.setattr(JointTraining, "forward", fails)
+    monkeypatch.setattr(torch, "compile", lambda module, dynamic: module)
+    line = r"\[training\] compile: no working C\+\+ compiler; set compile = false"
+    with pytest.raises(EdgerecError, match=line) as caught:
+        train(tiny_data, tmp_path, loop=replace(LOOP, training=TrainingConfig(compile=True)))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"
+        ),
+        MemoryError(),
+    ],
+)
+def test_short_memory_is_one_line_with_the_settings_to_lower(tiny_data, tmp_path, monkeypatch, error):
+    def fails(self, batch):
+        raise error
+
+    monkeypatch.setattr(JointTraining, "forward", fails)
+    with pytest.raises(EdgerecError) as caught:
+        train(tiny_data, tmp_path)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    assert str(caught.value) == (
+        f"model: out of memory on {device} with 64 visits and 256 rows a step; lower [teacher] visits and rows, and "
+        'raise [training] accumulate to keep the sum, or set [training] precision = "bf16"'
+    )
+
+
+def test_another_error_of_a_step_is_not_taken_for_short_memory(tiny_data, tmp_path, monkeypatch):
+    def fails(self, batch):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(JointTraining, "forward", fails)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        train(tiny_data, tmp_path)
+
+
+def test_two_accumulated_halves_make_the_step_of_one_batch(tiny_data, tmp_path):
+    with_rows = (b for b in JointBatches(tiny_data.fit, BATCHES, seed=0) if b.rows is not None)
+    batch = next(b for b in with_rows if len(b.rows.candidate) % 2 == 0)
+    halves = [JointBatch(None, batch.rows.part(number, 2)) for number in (0, 1)]
+
+    def after(batches, accumulate):
+        source = Given(tiny_data.fit, batches)
+        loop = replace(LOOP, epochs=1, training=TrainingConfig(accumulate=accumulate, accelerator="cpu"))
+        model = student(tiny_data)
+        fit(model, tiny_data.tasks, source, None, loop, tmp_path / f"work{accumulate}", Silent(), "model")
+        return model.state_dict()
+
+    whole, two = after([JointBatch(None, batch.rows)], 1), after(halves, 2)
+    for name, value in whole.items():
+        assert torch.allclose(two[name], value, atol=1e-6), name
+
+
+class Given(JointBatches):
+    """Batches that are given."""
+
+    def __init__(self, examples, batches):
+        super().__init__(examples, BATCHES, 0)
+        self.given = batches
+
+    def steps(self):
+        return len(self.given)
+
+    def pass_from(self, start):
+        return iter(self.given[start:])
+
+
+@pytest.mark.parametrize(
+    ("setting", "device", "bf16", "found"),
+    [
+        ("auto", "cpu", True, None),
+        ("auto", "cuda", True, torch.bfloat16),
+        ("auto", "cuda", False, torch.float16),
+        ("32", "cuda", True, None),
+        ("bf16", "cpu", False, torch.bfloat16),
+        ("fp16", "cuda", True, torch.float16),
+    ],
+)
+def test_precision_follows_the_card_unless_it_is_set(monkeypatch, setting, device, bf16, found):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+
+    assert precision_of(setting, torch.device(device)) is found
+
+
+def test_sixteen_bits_learn_nearly_what_thirty_two_do(tiny_data, tmp_path):
+    losses = {}
+    for precision in ("32", "bf16", "fp16"):
+        loop = replace(LOOP, training=TrainingConfig(precision=precision, accelerator="cpu"))
+        losses[precision] = train(tiny_data, tmp_path / precision, loop=loop, held=tiny_data.held)[1].valid["loss"]
+
+    assert losses["bf16"] == pytest.approx(losses["32"], rel=0.02)
+    assert losses["fp16"] == pytest.approx(losses["32"], rel=0.02)
+
+
+@pytest.mark.slow
+def test_a_compiled_model_learns_the_same(tiny_data, tmp_path):
+    loop = replace(LOOP, epochs=1)
+    plain, _ = train(tiny_data, tmp_path / "plain", loop=loop)
+    compiled, _ = train(
+        tiny_data, tmp_path / "compiled", loop=replace(loop, training=TrainingConfig(compile=True, accelerator="cpu"))
+    )
+
+    assert set(compiled.state_dict()) == set(plain.state_dict())
+    free = "items.prior.last.bias"  # nothing to a softmax: its gradient is rounding
+    for name, value in plain.state_dict().items():
+        if name != free:
+            assert torch.allclose(compiled.state_dict()[name], value, atol=1e-4), name
 
 
 def test_the_total_weighs_each_task_and_ranking_by_the_log_of_the_catalogue(tiny_data):

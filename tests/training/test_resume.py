@@ -7,11 +7,13 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from edgerec.config.stages import TrainingConfig
 from edgerec.models.student import Student, StudentSizes
@@ -21,6 +23,7 @@ from edgerec.tasks import scored_tasks
 from edgerec.training.batches import BatchSettings, JointBatches
 from edgerec.training.loop import LoopSettings, _Run, fit
 from edgerec.training.resume import load_checkpoint, save_checkpoint
+from tests import tiny
 
 BATCHES = BatchSettings(visits=16, rows=128, visits_per_epoch=1_000, history_dropout=0.2, lag=2)
 EACH_STEP = TrainingConfig(checkpoint_minutes=1e-9, accelerator="cpu")
@@ -157,3 +160,62 @@ def test_a_checkpoint_holds_no_code(tiny_data, tmp_path, unbroken):
 
     assert torch.load(tmp_path / "last.ckpt", weights_only=True) == {"format": 1, "at": {"epoch": 1}}
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]  # and no half file beside it
+
+
+def stage(folder, name="train"):
+    """`edgerec NAME` in a process of its own."""
+    code = "import sys; from edgerec.cli.main import app; sys.argv[0] = 'edgerec'; app()"
+    command = [sys.executable, "-c", code, name, "-c", str(folder / "edgerec.toml"), "--run-dir", str(folder / "run")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def prepared(folder, **training):
+    """A folder whose log is ready for `edgerec train`."""
+    tiny.write(folder)
+    sections = {"teacher": {"epochs": 4}, "training": {"checkpoint_minutes": 0.001, **training}}
+    (folder / "edgerec.toml").write_text(tiny.toml(tiny.settings(**sections)))
+    assert stage(folder, "prepare").wait(300) == 0
+    return folder
+
+
+def networks(folder):
+    return {path.name: load_file(path) for path in sorted((folder / "run" / "teacher").glob("*.safetensors"))}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder whose teacher was trained without a break, and how long that took, in seconds."""
+    folder, start = prepared(tmp_path_factory.mktemp("trained")), time.monotonic()
+    assert stage(folder).wait(900) == 0
+    return folder, time.monotonic() - start
+
+
+@pytest.mark.slow
+def test_a_stage_killed_at_random_moments_makes_the_same_teacher(trained, tmp_path):
+    folder, seconds = trained
+    killed, rng = prepared(tmp_path), random.Random(0)
+    for _ in range(6):
+        process = stage(killed)
+        time.sleep(rng.uniform(0.1, 1.0) * seconds)
+        process.kill()
+        process.communicate()
+    last = stage(killed)
+    assert last.communicate(timeout=900)[0] is None
+    assert last.returncode == 0
+
+    wanted, found = networks(folder), networks(killed)
+    assert wanted.keys() == found.keys()
+    assert all(same(found[name], wanted[name]) for name in wanted)
+    assert not list((killed / "run" / "work").glob("teacher-*"))
+
+
+@pytest.mark.slow
+def test_a_stage_trains_in_two_processes(tmp_path):
+    folder = prepared(tmp_path, devices=2, strategy="ddp", accelerator="cpu")
+    process = stage(folder)
+    _, said = process.communicate(timeout=900)
+
+    assert process.returncode == 0, said
+    assert said.count("teacher on valid: epoch 1 of 4") == 1  # one of them speaks
+    assert len(networks(folder)) == 2
