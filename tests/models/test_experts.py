@@ -82,3 +82,16 @@ def test_a_gate_gives_the_mean_of_its_experts():
 
     of_task = model.first.weighed([x] * TASKS, shared, own)[1]
     assert torch.allclose(of_task, (shared.sum(1) + own[1].sum(1)) / (EXPERTS + 1), atol=1e-6)
+
+
+def test_in_the_second_layer_own_experts_hear_what_their_task_heard_and_shared_ones_what_all_said():
+    model, heard = network("ple"), {}
+    for name, expert in {"own": model.second.own[1][0], "shared": model.second.shared[0]}.items():
+        expert.register_forward_hook(lambda _, inputs, out, name=name: heard.update({name: inputs[0]}))
+    x = torch.randn(4, 5)
+    model(x)
+    shared, own = model.first.outputs([x] * TASKS, x)
+    share = model.all_of_first(x).softmax(1)
+
+    assert torch.allclose(heard["own"], model.first.weighed([x] * TASKS, shared, own)[1])
+    assert torch.allclose(heard["shared"], (share[:, :, None] * torch.cat([shared, *own], 1)).sum(1), atol=1e-6)
