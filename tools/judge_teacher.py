@@ -31,7 +31,8 @@ from edgerec.evaluation.metrics import Estimate
 from edgerec.progress import Progress, progress_for
 from edgerec.training.load import load_learning_data
 from tools.peers import sets
-from tools.peers.judging import Found, Parts, judge_peers, names_of
+from tools.peers.closed_form import LIGHT
+from tools.peers.judging import RANKERS, Found, Parts, judge_peers, names_of
 from tools.peers.sets import Values
 
 FULL = "teacher"
@@ -181,9 +182,9 @@ def _teacher(work: Work, variant: str, values: Values, seed: int, progress: Prog
 def _baselines(work: Work, progress: Progress) -> None:
     """Fit and judge the baselines that are not finished for these rows and tasks."""
     config, folder = _baseline_config(work), work.folder / "baselines"
-    neural = work.name != "video"  # the catalogue of shown videos is judged row by row
+    rankers = LIGHT if work.name == "video" else RANKERS  # nothing is asked of the ranking of videos
     done = {_read(path)["name"] for path in sorted(folder.glob("*.json")) if _finished(path, config)}
-    expected = names_of(work.config(work.values).tasks, neural)
+    expected = names_of(work.config(work.values).tasks, rankers)
     if done >= expected:
         return
     run_dir = work.folder / "runs" / "baselines"
@@ -193,7 +194,7 @@ def _baselines(work: Work, progress: Progress) -> None:
     judged = load_learning_data(config, run_dir, config.evaluation.part, progress)
     valid = judged if work.part == "valid" else load_learning_data(config, run_dir, "valid", progress)
     by_days = config.data.split.by != "leave-last-out"
-    parts = Parts(valid, judged, by_days, neural=neural, quick=work.quick)
+    parts = Parts(valid, judged, by_days, rankers, work.quick)
     start = time.monotonic()
     for name, found in judge_peers(parts, done, progress):
         more = {"seconds": round(time.monotonic() - start)}

@@ -57,10 +57,19 @@ def test_popularity_halves_and_own_counts_come_first():
 def test_ease_is_that_of_the_report():
     rng = np.random.default_rng(0)
     seen = seen_of([(int(u), int(i), d) for d, (u, i) in enumerate(rng.integers(0, 9, (60, 2)))], 9)
-    ours = scores("EASE", seen, l2=5.0, counts="binary", own=1.0)
+    ours = scores("EASE", seen, l2=5.0, counts="binary", diagonal="zero", own=1.0)
     report = baselines.Ease(seen.user, seen.item, 9, l2=5.0)
 
     assert ours == pytest.approx(report.scores([seen.item[seen.user == u] for u in range(seen.n_users)]), abs=1e-5)
+
+
+def test_a_kept_diagonal_is_ridge_regression_on_all_items():
+    rng = np.random.default_rng(0)
+    seen = seen_of([(int(u), int(i), d) for d, (u, i) in enumerate(rng.integers(0, 9, (60, 2)))], 9)
+    x = np.log1p(seen.counts.toarray())
+
+    found = scores("EASE", seen, l2=5.0, counts="log", diagonal="kept", own=0.0)
+    assert found == pytest.approx(x @ np.linalg.solve(x.T @ x + 5 * np.eye(9), x.T @ x), abs=1e-4)
 
 
 def test_cosine_neighbours_are_users_in_common_over_both_sizes():

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import lapack
 
 from edgerec.training.committee.closed_form import Als, best_of_rows, transitions
 from tools.peers.seen import Floats, Int, Matrix, Ranker, Seen
 
 HALF_LIVES_DAYS = (7.0, 14.0, 28.0, 56.0, 1e6)
-L2 = (200.0, 400.0, 800.0, 1600.0)
-OWN = (0.0, 0.1, 0.3, 1.0)
+OWN = (0.0, 0.3, 1.0)
 """Weights of the user's own counts, since an item-to-item model says little about having an item again."""
 Settings = Mapping[str, Any]
 
@@ -54,31 +54,25 @@ def _own_frequency(seen: Seen, _: Any, settings: Settings) -> Ranker:
     return with_own(seen, lambda users: np.tile(popular / (2 * popular.max()), (len(users), 1)), 1.0)
 
 
-def _ease(seen: Seen, settings: Settings) -> Floats:
-    """Weights between items with a diagonal of zeros. Source: Steck, WWW 2019, on `_damped` counts."""
-    gram = _gram(seen, settings)
+def _inverse(seen: Seen, settings: Settings) -> Floats:
+    """Of the items' Gram matrix with a ridge, by Cholesky."""
+    rows = _damped(seen, settings["counts"])
+    gram = dense(rows.T @ rows)
     gram[np.diag_indices_from(gram)] += settings["l2"]
-    inverse = np.linalg.inv(gram)
-    weights = np.asarray(inverse / -np.diag(inverse), np.float32)
+    factor, failed = lapack.spotrf(gram, lower=True, overwrite_a=True)
+    assert not failed
+    lower, failed = lapack.spotri(factor, lower=True, overwrite_c=True)
+    assert not failed
+    return dense(np.tril(lower) + np.tril(lower, -1).T)
+
+
+def _linear(inverse: Floats, settings: Settings) -> Floats:
+    """Weights between items: of EASE (Steck, WWW 2019), or with their diagonal, where what a user had says more."""
+    if settings["diagonal"] == "kept":
+        return np.eye(len(inverse), dtype=np.float32) - settings["l2"] * inverse
+    weights = inverse / -np.diag(inverse)
     np.fill_diagonal(weights, 0)
     return weights
-
-
-def _ridge(seen: Seen, settings: Settings) -> Floats:
-    """Weights between items with their diagonal, so that what a user had speaks for itself: for data with repeats."""
-    gram = _gram(seen, settings)
-    with_ridge = gram.copy()
-    with_ridge[np.diag_indices_from(gram)] += settings["l2"]
-    return np.linalg.solve(with_ridge, gram)
-
-
-def _linear(seen: Seen, settings: Settings) -> Floats:
-    return (_ridge if settings["diagonal"] == "kept" else _ease)(seen, settings)
-
-
-def _gram(seen: Seen, settings: Settings) -> Floats:
-    rows = _damped(seen, settings["counts"])
-    return dense(rows.T @ rows)
 
 
 def _damped(seen: Seen, counts: str) -> Matrix:
@@ -90,11 +84,12 @@ def _damped(seen: Seen, counts: str) -> Matrix:
     return seen.counts if counts == "count" else seen.held
 
 
-def _ease_scores(seen: Seen, weights: Floats, settings: Settings) -> Ranker:
+def _ease_scores(seen: Seen, inverse: Floats, settings: Settings) -> Ranker:
+    weights = _linear(inverse, settings)
     rows = _damped(seen, settings["counts"])
     popular = seen.decayed(settings.get("half_life_days", 28.0))
     lift = settings.get("popularity", 0.0) * popular / popular.max()
-    return with_own(seen, lambda users: dense(rows[users] @ weights) + lift, settings.get("own", 0.0))
+    return with_own(seen, lambda users: dense(rows[users] @ weights) + lift, settings["own"])
 
 
 def _cosine(seen: Seen, settings: Settings) -> Matrix:
@@ -147,13 +142,13 @@ CLOSED_FORM: dict[str, Peer] = {
     "recent popularity": Peer(_nothing, _popularity, {"half_life_days": HALF_LIVES_DAYS}),
     "own frequency": Peer(_nothing, _own_frequency, {"half_life_days": HALF_LIVES_DAYS}),
     "EASE": Peer(
-        _ease, _ease_scores, {"l2": L2, "counts": ("binary", "log", "count"), "own": OWN}, costly=("l2", "counts")
-    ),
-    "EASE, diagonal kept": Peer(
-        _ridge, _ease_scores, {"l2": (200.0, 800.0, 3200.0), "counts": ("log", "count")}, costly=("l2", "counts")
+        _inverse,
+        _ease_scores,
+        {"l2": (200.0, 800.0, 3200.0), "counts": ("binary", "log", "count"), "diagonal": ("zero", "kept"), "own": OWN},
+        costly=("l2", "counts"),
     ),
     "EASE + recent popularity": Peer(
-        _linear,
+        _inverse,
         _ease_scores,
         {
             "l2": (800.0,),
@@ -163,7 +158,7 @@ CLOSED_FORM: dict[str, Peer] = {
             "popularity": (0.05, 0.2, 1.0),
             "half_life_days": (14.0, 28.0),
         },
-        costly=("l2", "counts", "diagonal"),
+        costly=("l2", "counts"),
     ),
     "item-kNN, cosine": Peer(
         _cosine,
@@ -179,3 +174,5 @@ CLOSED_FORM: dict[str, Peer] = {
         costly=("power",),
     ),
 }
+LIGHT = ("recent popularity", "own frequency", "item-kNN, cosine", "directed co-occurrence")
+"""Those without an items x items inverse."""

@@ -33,18 +33,21 @@ class Parts:
     judged: LearningData
     by_days: bool
     """Rates come from earlier days: the split cuts the calendar."""
-    neural: bool
-    """Ranking networks are fitted too."""
+    rankers: tuple[str, ...]
+    """Ranking baselines that are fitted."""
     quick: bool = False
     """The first setting of each grid and one epoch: to try the tool, not to compare."""
 
 
-def names_of(tasks: Sequence[Task], neural: bool) -> set[str]:
+RANKERS = (*CLOSED_FORM, *NEURAL)
+
+
+def names_of(tasks: Sequence[Task], rankers: Sequence[str]) -> set[str]:
     """All baselines of such tasks."""
     kinds = {task.kind for task in tasks}
     names: set[str] = set()
     if "retrieval" in kinds:
-        names |= {*CLOSED_FORM, *(NEURAL if neural else ())}
+        names |= {*rankers}
     if "related" in kinds:
         names |= {*RELATED}
     return names | {*POINTWISE, *EXPERTS} if kinds & {"binary", "regression"} else names
@@ -53,7 +56,7 @@ def names_of(tasks: Sequence[Task], neural: bool) -> set[str]:
 def judge_peers(parts: Parts, done: Container[str], progress: Progress) -> Iterator[tuple[str, Found]]:
     """Each baseline's name and its metrics by task, as soon as they are known; without those that are done."""
     tasks = parts.judged.tasks
-    wanted = [name for name in (*CLOSED_FORM, *NEURAL) if name not in done]
+    wanted = [name for name in parts.rankers if name not in done]
     retrieval = [t for t in tasks if t.kind == "retrieval"]
     if retrieval:
         yield from _rankers(parts, retrieval, wanted, progress)
@@ -125,7 +128,7 @@ def _rankers(parts: Parts, tasks: list[Task], wanted: Sequence[str], progress: P
             progress.say(_line(name, task, found[task]["ndcg@10"], settings))
         yield name, found
     for name, network in NEURAL.items():
-        if name not in wanted or not parts.neural:
+        if name not in wanted:
             continue
         network = replace(network, epochs=1, every=1) if parts.quick else network
         found = {}
