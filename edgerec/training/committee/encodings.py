@@ -232,7 +232,7 @@ def _keys(data: LearningData) -> list[tuple[Column, ...]]:
     about = [*buckets, *categories]
     crosses: list[tuple[Column, ...]] = [*product([user], [*given, *about]), *product(given, [item, *about])]
     crosses += [*product(buckets, categories), *product([user], given, buckets), *combinations(given, 2)]
-    crosses += [(user, item), *product(given, buckets, categories), *product([user], given, categories)]
+    crosses.append((user, item))
     return [*((c,) for c in columns), *crosses[:MAX_CROSSES]]
 
 
