@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize, minimize_scalar, nnls
-from scipy.special import logsumexp
+from scipy.special import expit, logsumexp
 
 from edgerec.tasks.history import Float
 
@@ -66,7 +66,7 @@ def logistic(members: npt.NDArray[np.float64], label: Float) -> tuple[npt.NDArra
 
     def loss(w: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         z = w[:-1] @ members + w[-1]
-        error = 1 / (1 + np.exp(-z)) - label
+        error = expit(z) - label
         gradient = np.append(members @ error, error.sum()) / len(label)
         return float((np.logaddexp(0, z) - label * z).mean()), gradient
 

@@ -1,0 +1,47 @@
+"""The teacher as a committee and as networks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgerec.tasks import scored_tasks
+from edgerec.training.committee.committee import Committee, Members, network_alone
+from edgerec.training.scoring import CommitteeScorer, TorchScorer
+from edgerec.training.teacher import build_teacher
+
+
+@pytest.fixture(scope="module")
+def scorers(tiny_config, tiny_data):
+    network = build_teacher(tiny_config, tiny_data).eval()
+    committee = Committee(tiny_config, tiny_data, [network], Members(None, None, None), network_alone(tiny_data))
+    return CommitteeScorer(committee), TorchScorer([network], tiny_data)
+
+
+def test_a_network_alone_ranks_as_its_committee(tiny_data, scorers):
+    requests, chosen = tiny_data.held.visits.requests, np.array([6, 0, 3])
+    ranks = [i for i, t in enumerate(scored_tasks(tiny_data.tasks)) if t.kind == "retrieval"]
+    one, other = (s.log_shares(requests, chosen) for s in scorers)
+
+    assert one.shape == other.shape
+    assert one[:, ranks] == pytest.approx(other[:, ranks], abs=1e-4)
+
+
+def test_a_network_alone_judges_rows_as_its_committee_in_their_units(tiny_data, scorers):
+    rows, chosen = tiny_data.held.rows, np.array([8, 1, 4, 5])
+    judged = [i for i, t in enumerate(scored_tasks(tiny_data.tasks)) if t.kind != "retrieval"]
+    one, other = (s.rows(rows.requests, rows.item[chosen], chosen)[:, judged] for s in scorers)
+
+    assert one == pytest.approx(other, rel=1e-3)
+    assert ((one[:, :2] > 0) & (one[:, :2] < 1)).all()
+    assert (one[:, 2] > 1_000).all()  # milliseconds
+
+
+def test_a_network_alone_relates_items_as_its_committee(scorers):
+    query = np.array([5, 0])
+    one, other = (s.related(query) for s in scorers)
+
+    assert (one[[0, 1], query] == -np.inf).all() and (other[[0, 1], query] == -np.inf).all()
+    rest = np.isfinite(other)
+    for row in range(2):  # shares against logits: the same but for a constant
+        assert np.ptp(one[row, rest[row]] - other[row, rest[row]]) == pytest.approx(0, abs=1e-4)
