@@ -58,9 +58,9 @@ def main() -> int:
         prog="tools/throughput", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--peers", type=Path, required=True, help="the Python of the environment with the others")
-    parser.add_argument("--users", type=int, default=200, help="users whose events are learned from")
+    parser.add_argument("--users", type=int, default=40, help="users whose events are learned from")
     parser.add_argument("--rows", type=int, default=50_000, help="shown rows that are learned from")
-    parser.add_argument("--epochs", type=int, default=3, help="passes; the fastest one counts")
+    parser.add_argument("--epochs", type=int, default=2, help="passes; the fastest one counts")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     asked = parser.parse_args()
     torch.set_num_threads(1)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from edgerec.evaluation import baselines
+from edgerec.progress import Silent
 from tools.peers import pointwise
 from tools.peers.closed_form import CLOSED_FORM
-from tools.peers.judging import Ranking
+from tools.peers.judging import EXPERTS, POINTWISE, RANKERS, Parts, Ranking, judge_peers, names_of
 from tools.peers.neural import LightGCN, SASRec
 from tools.peers.seen import DAY_MS, Seen
 
@@ -145,3 +146,15 @@ def test_settings_are_chosen_by_the_figure_that_is_reported(tiny_data, name):
     assert ranking.ndcg(lambda users: noise[users]) == pytest.approx(
         ranking.judge(lambda users: noise[users])["ndcg@10"].value
     )
+
+
+@pytest.mark.parametrize("by_days", [True, False])
+def test_every_baseline_of_a_data_set_is_judged_once(tiny_data, by_days):
+    parts = Parts(tiny_data, tiny_data, by_days, RANKERS, quick=True)
+    found = dict(judge_peers(parts, {"iALS"}, Silent()))
+
+    assert found.keys() == names_of(tiny_data.tasks, RANKERS) - {"iALS"}
+    for task in tiny_data.tasks:
+        assert any(task.name in judged for judged in found.values()), task.name
+    for name in (*POINTWISE, *EXPERTS):
+        assert all(np.isfinite(e.value) for figures in found[name].values() for e in figures.values())

@@ -69,8 +69,8 @@ def _inverse(seen: Seen, settings: Settings) -> Floats:
 def _linear(inverse: Floats, settings: Settings) -> Floats:
     """Weights between items: of EASE (Steck, WWW 2019), or with their diagonal, where what a user had says more."""
     if settings["diagonal"] == "kept":
-        return np.eye(len(inverse), dtype=np.float32) - settings["l2"] * inverse
-    weights = inverse / -np.diag(inverse)
+        return dense(np.eye(len(inverse), dtype=np.float32) - settings["l2"] * inverse)
+    weights = dense(inverse / -np.diag(inverse))
     np.fill_diagonal(weights, 0)
     return weights
 
