@@ -113,10 +113,6 @@ class JointBatch:
         """The same batch on `device`."""
         return self if device.type == "cpu" else _mapped(self, lambda t: t.to(device, non_blocking=True))
 
-    def pinned(self) -> JointBatch:
-        """The same batch in memory that a GPU reads without waiting."""
-        return _mapped(self, Tensor.pin_memory)
-
     def part(self, number: int, parts: int) -> JointBatch:
         """What one of `parts` processes learns from; together they hold every example once."""
         if parts == 1:

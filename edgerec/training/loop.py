@@ -300,8 +300,7 @@ class _Run:
 
     def _learn(self, batch: JointBatch, number: int) -> None:
         """Add the gradients of one batch."""
-        numbers = (self.train.seed, self.at.epoch, number, self.group.rank + 1)
-        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
+        self._draw_anew(self.at.epoch, number, self.group.rank + 1)
         if self.adversary is None:
             found = self._add_gradients(batch)
         else:
@@ -311,6 +310,10 @@ class _Run:
                 self._add_gradients(batch)
         self._check()
         self.unchecked = _Unchecked(self.at.updates, batch, {name: loss.detach() for name, loss in found.items()})
+
+    def _draw_anew(self, *place: int) -> None:
+        """Random numbers that depend on the seed and this place in the training, and on nothing before it."""
+        torch.manual_seed(int(np.random.SeedSequence((self.train.seed, *place)).generate_state(1)[0]))
 
     def _add_gradients(self, batch: JointBatch) -> dict[str, Tensor]:
         found = self._losses(batch)
@@ -398,6 +401,7 @@ class _Run:
         places = self._places()
         sums = torch.zeros(len(places), 2, dtype=torch.float64)
         self.module.eval()
+        self._draw_anew(self.at.epoch)
         with torch.no_grad(), self._autocast():
             for batch in self._batches(iter(valid)):
                 for part in self.parts(batch):

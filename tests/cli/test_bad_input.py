@@ -117,7 +117,7 @@ CASES = {
     **{c.replace("B", b, 1): said for c in BUNDLE_COMMANDS for b, said in BUNDLES.items()},
     **{
         f"{c} -c {f}": said
-        for c in ("prepare", "train", "distill", "prune", "quantize", "evaluate", "run")
+        for c in ("prepare", "train", "distill", "prune", "quantize", "evaluate", "run", "transfer", "tune")
         for f, said in SETTINGS_FILES.items()
     },
     **{

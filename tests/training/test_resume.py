@@ -151,7 +151,7 @@ def test_a_process_killed_while_it_writes_a_checkpoint_within_an_epoch_is_gone_o
 
     assert subprocess.run(command, env=environment, timeout=300).returncode == -signal.SIGKILL
     assert (tmp_path / "work" / "last.ckpt.part").stat().st_size == 200
-    assert load_checkpoint(tmp_path / "work" / "last.ckpt")["at"] == {"epoch": 1, "batch": 3, "updates": 14}
+    assert load_checkpoint(tmp_path / "work" / "last.ckpt")["at"] == {"epoch": 0, "batch": 15, "updates": 15}
     assert same(train(tiny_data, tmp_path), unbroken)
 
 
