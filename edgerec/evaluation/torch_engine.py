@@ -14,7 +14,7 @@ from edgerec.tasks import Encoded
 from edgerec.tasks.history import MS_PER_HOUR, Float, History, Int
 from edgerec.training.examples import RawEvents, Requests
 from edgerec.training.load import load_learning_data
-from edgerec.training.scoring import STAGES, AnyScorer, Scores, load_scorer
+from edgerec.training.scoring import STAGES, AnyScorer, CommitteeScorer, Scores, load_scorer
 
 
 class TorchEngine:
@@ -48,7 +48,13 @@ class TorchEngine:
             raise ConfigError(
                 f"{recommender.bundle.folder}: was not built from the run in {run_dir}; name it by --run-dir"
             )
-        return cls(load_scorer(stage, config, run_dir, data), data.sequence)
+        scorer = load_scorer(stage, config, run_dir, data)
+        if isinstance(scorer, CommitteeScorer) and scorer.committee.members.boosting is not None:
+            raise ConfigError(
+                "--stage teacher: its boosting knows users and days of the log, which a request does not carry; judge "
+                "it by edgerec evaluate, or leave boosting out of [committee] members"
+            )
+        return cls(scorer, data.sequence)
 
     def recommend(self, request: Encoded, weights: Float, exclude: Int, k: int) -> Ranked:
         """See `edgerec.runtime.engine.Engine`."""
