@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from edgerec.config.stages import TrainingConfig
 from edgerec.errors import ConfigError
+from edgerec.models.experts import ProgressiveLayeredExtraction
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Silent
+from edgerec.training import teacher as stage
 from edgerec.training.adversarial import Adversary, spread, worst_move
 from edgerec.training.batches import BatchSettings, JointBatches
 from edgerec.training.joint import JointTraining
@@ -79,6 +82,19 @@ def test_training_that_was_stopped_ends_with_the_same_weights_by_each_weighting(
     stopped = train(tiny_data, tmp_path / "b", **settings)
 
     assert all(torch.equal(v, stopped[n]) for n, v in unbroken.items())
+
+
+def test_the_settings_of_the_teacher_reach_the_model_the_batches_and_the_loop(tiny_config, tiny_data, monkeypatch):
+    keys = {"sharing": "ple", "loss_weights": "pcgrad", "adversarial": 0.3, "item_dropout": 0.4}
+    config = tiny_config.model_copy(update={"teacher": tiny_config.teacher.model_copy(update=keys)})
+    given = []
+    monkeypatch.setattr(stage, "fit", lambda *arguments: given.extend(arguments))
+    stage.fit_on_valid(config, tiny_data, Path("nowhere"), Silent(), "model")
+    model, _, batches, held, loop, *_ = given
+
+    assert isinstance(model.request_experts, ProgressiveLayeredExtraction)
+    assert (batches.settings.history_dropout, batches.train, held.train) == (0.4, True, False)
+    assert (loop.loss_weights, loop.adversarial) == ("pcgrad", 0.3)
 
 
 @pytest.mark.parametrize("setting", [{"adversarial": 1.0}, {"loss_weights": "pcgrad"}, {"loss_weights": "gradnorm"}])
