@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -270,11 +271,14 @@ def _train(lists: _Lists, names: Sequence[str], fold: int, task: Task, config: C
     keep &= (led & (fold_of(lists.user, config.teacher.folds) != fold))[request]
     sizes = np.bincount(request[keep], minlength=len(lists.user))
     settings = config.committee
+    if not keep.any():
+        raise DataError(f"the re-ranker finds no {task.name} to learn from; leave it out of [committee] members")
     dataset = lightgbm.Dataset(
         lists.features[keep],
         label=lists.labels[t][keep].astype(np.int8),
         group=sizes[sizes > 0],
-        feature_name=list(names),
+        # The file's format knows no columns named with a colon or a bracket.
+        feature_name=[re.sub(r"\W", "_", f"{i}.{name}") for i, name in enumerate(names)],
     )
     parameters = {
         "objective": "lambdarank",
