@@ -76,7 +76,7 @@ def test_a_kept_diagonal_is_ridge_regression_on_all_items():
 def test_cosine_neighbours_are_users_in_common_over_both_sizes():
     seen = seen_of([(0, 0, 0), (0, 1, 0), (1, 0, 0), (2, 1, 0), (2, 2, 0)], 3)
 
-    found = scores("item-kNN, cosine", seen, neighbours=10, counts="binary")
+    found = scores("item-kNN, cosine", seen, of="users", neighbours=10, counts="binary", own=0.0)
     assert found[1].tolist() == pytest.approx([1, 1 / 2, 0])
 
 

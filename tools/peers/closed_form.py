@@ -93,15 +93,16 @@ def _ease_scores(seen: Seen, inverse: Floats, settings: Settings) -> Ranker:
 
 
 def _cosine(seen: Seen, settings: Settings) -> Matrix:
-    """Items by items: users in common over the geometric mean of both numbers of users; a diagonal of ones."""
-    users = np.asarray(seen.held.sum(axis=0)).ravel()
-    scale = sparse.diags((1 / np.sqrt(np.maximum(users, 1))).astype(np.float32))
-    return best_of_rows((scale @ (seen.held.T @ seen.held) @ scale).tocsr(), settings["neighbours"])
+    """Items by items: visits or users in common over the geometric mean of both numbers; a diagonal of ones."""
+    rows = seen.visits[1] if settings["of"] == "visits" else seen.held
+    size = np.asarray(rows.sum(axis=0)).ravel()
+    scale = sparse.diags((1 / np.sqrt(np.maximum(size, 1))).astype(np.float32))
+    return best_of_rows((scale @ (rows.T @ rows) @ scale).tocsr(), settings["neighbours"])
 
 
 def _knn_scores(seen: Seen, like: Matrix, settings: Settings) -> Ranker:
     rows = _damped(seen, settings["counts"])
-    return lambda users: dense(rows[users] @ like)
+    return with_own(seen, lambda users: dense(rows[users] @ like), settings["own"])
 
 
 def _als(seen: Seen, settings: Settings) -> Als:
@@ -155,16 +156,21 @@ CLOSED_FORM: dict[str, Peer] = {
             "counts": ("binary", "count"),
             "diagonal": ("zero", "kept"),
             "own": (0.0, 0.3),
-            "popularity": (0.05, 0.2, 1.0),
-            "half_life_days": (14.0, 28.0),
+            "popularity": (0.02, 0.05, 0.1, 0.3),
+            "half_life_days": (7.0, 14.0, 28.0),
         },
         costly=("l2", "counts"),
     ),
     "item-kNN, cosine": Peer(
         _cosine,
         _knn_scores,
-        {"neighbours": (50, 200, 100_000), "counts": ("binary", "log", "count")},
-        costly=("neighbours",),
+        {
+            "of": ("users", "visits"),
+            "neighbours": (50, 200, 100_000),
+            "counts": ("binary", "log", "count"),
+            "own": (0.0, 1.0, 10.0),
+        },
+        costly=("of", "neighbours"),
     ),
     "iALS": Peer(_als, _als_scores, {"factors": (64,), "own": OWN}, costly=("factors",)),
     "directed co-occurrence": Peer(
