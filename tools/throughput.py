@@ -4,7 +4,8 @@ The sequence model is timed beside RecBole's SASRec, and the mixture of experts 
 from a Python environment of their own, named by --peers, since they ask for other versions than edgerec:
 
     python3.11 -m venv peers
-    peers/bin/pip install torch==2.13.0 recbole==1.2.1 torch-rechub==0.9.0 numpy==1.26.4 pandas==2.2.3 scipy==1.15.3 ray==2.6.3
+    peers/bin/pip install torch==2.13.0 recbole==1.2.1 torch-rechub==0.9.0 \\
+        numpy==1.26.4 pandas==2.2.3 scipy==1.15.3 ray==2.6.3
 
 What a sample is: RecBole turns a user's n events into n - 1 pairs of a past and its next item, and reads the past anew
 for each of them; edgerec reads pieces of a past once and predicts the next item at every place. Both figures are given:
