@@ -313,7 +313,14 @@ class _Run:
 
     def _draw_anew(self, *place: int) -> None:
         """Random numbers that depend on the seed and this place in the training, and on nothing before it."""
-        torch.manual_seed(int(np.random.SeedSequence((self.train.seed, *place)).generate_state(1)[0]))
+        seed = int(np.random.SeedSequence((self.train.seed, *place)).generate_state(1)[0])
+        torch.default_generator.manual_seed(
+            seed
+        )  # torch.manual_seed prepares for GPUs that may not be there, each time
+        if self.group.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif self.group.device.type == "mps":
+            torch.mps.manual_seed(seed)
 
     def _add_gradients(self, batch: JointBatch) -> dict[str, Tensor]:
         found = self._losses(batch)

@@ -31,6 +31,7 @@ def train(data, folder, training):
     return model.state_dict(), fitted
 
 
+@pytest.mark.slow
 def test_two_processes_learn_the_weights_of_one(tiny_data, tmp_path):
     one, alone = train(tiny_data, tmp_path / "one", ALONE)
     two, shared = train(tiny_data, tmp_path / "two", TWO)
