@@ -11,8 +11,8 @@ from torch_geometric.nn import LGConv
 
 from edgerec.models.inputs import Adjacency, Graph
 
-GATE = 0.01
-"""Share of the neighbours in an item's vector before anything is learned."""
+GATE = 0.3
+"""Share of the neighbours in an item's vector before anything is learned; from 0.01 it hardly opens in a training."""
 
 
 class GraphLayers(nn.Module):
