@@ -150,7 +150,15 @@ class Committee:
             for name, scores in members.items():
                 z += weights[name] * (_logit(scores[:, i]) if binary else scores[:, i])
             found[:, i] = -np.logaddexp(0, -z) if task.kind == "binary" else z
-        return found
+        return self._along_chains(found)
+
+    def _along_chains(self, scores: Float) -> Float:
+        """What comes `after` another task is at most as probable: the tasks' weights do not know of each other."""
+        place = {t.name: i for i, t in enumerate(self.tasks)}
+        for i, task in enumerate(self.tasks):
+            if task.after is not None:
+                scores[:, i] = np.minimum(scores[:, i], scores[:, place[task.after]])
+        return scores
 
     def rows(self, requests: Requests, candidate: Int, chosen: Int) -> Float:
         """Log-probabilities and standardised logs of one candidate a request, (B, T), by all models."""
@@ -164,7 +172,8 @@ class Committee:
     def related(self, query: Int) -> Float:
         """Scores of being in one session with each item of `query`, (Q, N)."""
         name = next(t.name for t in self.data.tasks if t.kind == "related")
-        scores = related_scores(self.data, self.networks, self.members, query)
+        wanted = {m for m, w in self.weights.related[name].items() if w > 0}
+        scores = related_scores(self.data, self.networks, self.members, wanted, query)
         total = sum(w * scores[m] for m, w in self.weights.related[name].items() if w > 0)
         return np.asarray(log_softmax(np.asarray(total, np.float32), axis=1), np.float32)
 
@@ -212,17 +221,23 @@ def closed_form_scores(snapshot: Snapshot, data: LearningData, requests: Request
     return found
 
 
-def related_scores(data: LearningData, networks: Sequence[Teacher], members: Members, query: Int) -> dict[str, Float]:
-    """What each member says of every item beside each item of `query`, (Q, N)."""
+def related_scores(
+    data: LearningData, networks: Sequence[Teacher], members: Members, wanted: set[str], query: Int
+) -> dict[str, Float]:
+    """What each wanted member says of every item beside each item of `query`, (Q, N).
+
+    Of co-occurrence ("transitions") it is the cosine of sessions that counts here, which has no direction.
+    """
     found = {}
-    if networks:
+    if "network" in wanted and networks:
         found["network"] = network_related(networks, data, query)
     if members.snapshots is not None:
         last = members.snapshots.last
-        found["transitions"] = np.sqrt(last.cosine[query].toarray())
-        if last.ease is not None:
+        if "transitions" in wanted:
+            found["transitions"] = np.sqrt(last.cosine[query].toarray())
+        if "ease" in wanted and last.ease is not None:
             found["ease"] = np.sqrt(np.maximum(last.ease[query].astype(np.float32), 0))
-        if last.text.shape[1]:
+        if "text" in wanted and last.text.shape[1]:
             found["text"] = last.text[query] @ last.text.T
     for scores in found.values():
         scores[np.arange(len(query)), query] = scores.min()
@@ -255,9 +270,11 @@ def _weigh(
         catalog = _catalog_weights(config, data, networks, members, judged)
     for task in data.tasks:
         if task.kind == "related":
-            related[task.name] = _related_weights(data, networks, members, judged, task)
-    if data.held.rows is not None:
+            related[task.name] = _related_weights(config, data, networks, members, judged, task)
+    if data.held.rows is not None and len(data.held.rows.item):
         rows = _row_weights(data, networks, members, judged)
+    else:
+        rows = network_alone(data).rows
     return Blend(catalog, related, rows, judged)
 
 
@@ -328,6 +345,7 @@ def _ndcg_of(truth: npt.NDArray[np.bool_], barred: npt.NDArray[np.bool_] | None)
 
 
 def _related_weights(
+    config: Config,
     data: LearningData,
     networks: Sequence[Teacher],
     members: Members,
@@ -343,7 +361,8 @@ def _related_weights(
     if not sessions:
         return {"network": 1.0}
     query = np.unique(np.concatenate(sessions))
-    scores = related_scores(data, networks, members, query)
+    wanted = {"network", "text", *config.committee.members}
+    scores = related_scores(data, networks, members, wanted, query)
     lists = np.full((data.n_items, min(K, data.n_items)), -1, np.int64)
 
     def judge(total: Float) -> float:

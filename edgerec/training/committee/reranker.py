@@ -33,10 +33,20 @@ OWN = ("count", "age_days", "interval_days", "overdue", "share_of_visits", "visi
 
 @dataclass(frozen=True)
 class Pool:
-    """Candidates of B requests: items (B, P) and their features (B, P, F)."""
+    """The candidates of B requests, one request after the other: S in all.
 
+    Attributes:
+        sizes: int64 (B,), candidates of each request.
+        item: int64 (S,). features: float32 (S, F).
+    """
+
+    sizes: Int
     item: Int
     features: Float
+
+    def owner(self) -> Int:
+        """The request of each candidate, in [0, B)."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
 
 
 class Candidates:
@@ -64,7 +74,7 @@ class Candidates:
         """The history and the `size` best other items of the requests `chosen`, in parts of about `AT_ONCE`.
 
         Yields:
-            Places in `chosen`, by length of the history so that pools of a part need little filling, and their pools.
+            Places in `chosen`, by length of the history so that a part needs little room, and their pools.
         """
         order = np.argsort(requests.lengths()[chosen], kind="stable")
         for places in np.array_split(order, max(-(-len(order) // AT_ONCE), 1)):
@@ -77,9 +87,12 @@ class Candidates:
         statistics = self.statistics.values[requests.moment[part]]
         popular = [i for i, n in enumerate(self.statistics.names) if n.startswith("popularity")]
         leads = [*signals.values(), *(statistics[:, :, i] for i in popular[:3])]
-        most_held = int((own[:, :, 0] > 0).sum(axis=1).max())
-        item = pools(leads, own[:, :, 0], size + most_held)
-        return Pool(item, self._features(signals, own, statistics, popular, requests, part, item))
+        held = (own[:, :, 0] > 0).sum(axis=1)
+        item = pools(leads, own[:, :, 0], size + int(held.max()))
+        # A request with a short history has no more candidates because another one of its part has a long history.
+        inside = np.arange(item.shape[1]) < (size + held)[:, None]
+        features = self._features(signals, own, statistics, popular, requests, part, item, inside)
+        return Pool(inside.sum(axis=1), item[inside], features[inside])
 
     def _features(
         self,
@@ -90,6 +103,7 @@ class Candidates:
         requests: Requests,
         part: Int,
         item: Int,
+        inside: npt.NDArray[np.bool_],
     ) -> Float:
         def at(values: Float) -> Float:
             return np.take_along_axis(values, item, axis=1)
@@ -100,7 +114,7 @@ class Candidates:
         columns = [
             np.take_along_axis(own, item[:, :, None], axis=1),
             np.stack([at(s) for s in signals.values()], 2),
-            np.stack([_rank(at(s)) for s in signals.values()], 2),
+            np.stack([_rank(np.where(inside, at(s), -np.inf)) for s in signals.values()], 2),
             facts,
             trends,
             self.numeric[item],
@@ -194,13 +208,12 @@ class Reranker:
         speaking = list(self.boosters.values()) if fold is None else [self.boosters[fold]]
         found = np.empty((len(chosen), len(self.tasks), self.candidates.n_items), np.float32)
         for places, pool in self.candidates.of(snapshot, requests, chosen, size):
-            flat = pool.features.reshape(-1, pool.features.shape[2])
+            owner, first = pool.owner(), np.cumsum(pool.sizes) - pool.sizes
             for t in range(len(self.tasks)):
-                total = sum(_predict(boosters[t], flat) for boosters in speaking) / len(speaking)
-                scores = np.asarray(total, np.float32).reshape(pool.item.shape)
-                target = np.repeat(scores.min(axis=1, keepdims=True), self.candidates.n_items, axis=1)
-                np.put_along_axis(target, pool.item, scores, axis=1)
-                found[places, t] = target
+                total = sum(_predict(boosters[t], pool.features) for boosters in speaking) / len(speaking)
+                scores = np.asarray(total, np.float32)
+                found[places, t] = np.minimum.reduceat(scores, first)[:, None]
+                found[places[owner], t, pool.item] = scores
         return found
 
 
@@ -236,13 +249,11 @@ def _training_lists(
             requests = snapshots.views.known(visits.requests, view, len(data.statistics.moments_ms) - 1)
             for places, pool in candidates.of(snapshot, requests, mine, size) if snapshot else ():
                 part = mine[places]
-                truth = np.stack([_holds(visits.truth[t.name].take(part), pool.item) for t in tasks])
-                held = pool.features[:, :, 0] > 0
                 users.append(visits.requests.user[part])
-                sizes.append(np.full(len(part), pool.item.shape[1]))
-                features.append(pool.features.reshape(held.size, -1))
-                own.append(held.reshape(-1))
-                labels.append(truth.reshape(len(tasks), -1))
+                sizes.append(pool.sizes)
+                features.append(pool.features)
+                own.append(pool.features[:, 0] > 0)
+                labels.append(np.stack([_holds(visits.truth[t.name].take(part), pool) for t in tasks]))
                 done.advance(len(part))
     if not users:
         raise DataError("the re-ranker has no request to learn from; lower [committee] window or leave the member out")
@@ -303,10 +314,10 @@ def _retrieval(config: Config) -> list[Task]:
     return [t for t in scored_tasks(config.tasks) if t.kind == "retrieval"]
 
 
-def _holds(lists: Ragged, item: Int) -> npt.NDArray[np.bool_]:
-    """For each candidate (B, P), whether its request's list holds it."""
+def _holds(lists: Ragged, pool: Pool) -> npt.NDArray[np.bool_]:
+    """For each candidate (S,), whether its request's list holds it."""
     n = 1 << 32
-    return np.isin(np.arange(len(item))[:, None] * n + item, lists.owner() * n + lists.values)
+    return np.isin(pool.owner() * n + pool.item, lists.owner() * n + lists.values)
 
 
 def _predict(booster: lightgbm.Booster, features: Float) -> npt.NDArray[np.float64]:

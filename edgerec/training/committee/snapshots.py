@@ -9,6 +9,7 @@ import numpy as np
 from edgerec.progress import Progress
 from edgerec.training.committee.signals import Snapshot
 from edgerec.training.committee.views import Views
+from edgerec.training.graph import consumed_rows
 from edgerec.training.load import LearningData
 
 
@@ -24,13 +25,13 @@ class Snapshots:
     def fit(cls, views: Views, data: LearningData, folder: Path, seed: int, progress: Progress) -> Snapshots:
         """Fit those that are not in `folder` yet."""
         folder.mkdir(parents=True, exist_ok=True)
-        text = data.features.text.numpy()
+        text, consumed = data.features.text.numpy(), consumed_rows(data.fit_log, data.tasks)
         with progress.track(len(views) + 1, "closed-form members") as done:
             for view in range(len(views) + 1):
                 if not _file(folder, view).exists():
                     log = data.fit_log
                     rows = views.rows(log, view) if view < len(views) else np.arange(len(log))
-                    Snapshot.fit(log, rows, data.n_items, text, seed).save(_file(folder, view))
+                    Snapshot.fit(log, rows[consumed[rows]], data.n_items, text, seed).save(_file(folder, view))
                 done.advance()
         return cls(views, folder)
 

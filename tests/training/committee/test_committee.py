@@ -24,6 +24,8 @@ from edgerec.training.committee.committee import (
 )
 from edgerec.training.committee.reranker import Reranker
 from edgerec.training.committee.signals import Snapshot
+from edgerec.training.committee.snapshots import Snapshots
+from edgerec.training.committee.views import Views
 from edgerec.training.examples import Ragged
 from edgerec.training.folds import fold_of
 from edgerec.training.network import network_shares
@@ -140,6 +142,34 @@ def test_rows_are_blended_as_logits_and_amounts_as_they_are(small_config, tiny_d
     logit = np.log(0.8 / 0.2) + 0.5 * 0 + 0.25
     assert np.exp(found[0, 2]) == pytest.approx(1 / (1 + np.exp(-logit)))
     assert found[0, 4] == pytest.approx(2.0 + 0.5 * 2.0 + 0.25)
+
+
+def test_what_comes_after_a_click_is_at_most_as_probable(small_config, tiny_data):
+    rows = {name: {"network": 1.0, "offset": 0.0} for name in ("click", "liked", "watch")}
+    rows["liked"]["offset"] = 9.0
+    committee = Committee(small_config, tiny_data, [], NONE, Blend({}, {}, rows, {}))
+    found = committee.blend_rows(np.array([[0, 0, np.log(0.3), np.log(0.1), 2.0]], np.float32), None)
+
+    assert np.exp(found[0, 2:4]) == pytest.approx([0.3, 0.3], abs=1e-5)
+
+
+def test_related_items_are_judged_by_the_members_of_the_settings(small_config, tiny_data, members, network, tmp_path):
+    few = small_config.committee.model_copy(update={"members": ("transitions",)})
+    config = small_config.model_copy(update={"committee": few})
+    weights = choose_weights(config, tiny_data, [network], members, tmp_path / "weights.json", Silent())
+
+    assert set(weights.related["related"]) == {"network", "transitions"}  # the tiny log has no texts
+
+
+def test_closed_form_members_learn_from_what_was_consumed(small_config, tiny_data, tmp_path):
+    clicks = [replace(t, label="is_click") for t in tiny_data.tasks if t.name == "next"]
+    log = replace(tiny_data.fit_log, labels={"next": (tiny_data.fit_log.item != 3).astype(np.float32)})
+    data = replace(tiny_data, fit=replace(tiny_data.fit, tasks=tuple(clicks)), fit_log=log)
+    views = Views.of(small_config.committee, data, 2)
+    last = Snapshots.fit(views, data, tmp_path, 0, Silent()).last
+
+    assert last.transitions[4].nnz > 0
+    assert not last.transitions[3].nnz  # item 3 was shown and never clicked
 
 
 def test_related_items_are_shares_and_the_item_itself_is_last(small_config, tiny_data, members, network):

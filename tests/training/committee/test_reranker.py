@@ -85,7 +85,7 @@ def test_items_outside_the_pool_have_its_lowest_score():
         def of(self, snapshot, requests, chosen, size):
             yield (
                 np.arange(2),
-                Pool(np.array([[4, 0], [1, 2]]), np.array([[[7.0], [3.0]], [[-1.0], [8.0]]], np.float32)),
+                Pool(np.array([2, 3]), np.array([4, 0, 1, 2, 4]), np.array([[7], [3], [-1], [8], [2]], np.float32)),
             )
 
     class Booster:
@@ -99,7 +99,19 @@ def test_items_outside_the_pool_have_its_lowest_score():
 
     found = reranker.scores(None, None, np.arange(2), 2, None)
 
-    assert found[:, 0].tolist() == [[3, 3, 3, 3, 7], [-1, -1, 8, -1, -1]]
+    assert found[:, 0].tolist() == [[3, 3, 3, 3, 7], [-1, -1, 8, -1, 2]]
+
+
+def test_a_request_is_scored_alike_whatever_others_are_asked_beside_it(tiny_data, members):
+    requests, last = tiny_data.held.visits.requests, members.snapshots.last
+    order = np.argsort(requests.lengths(), kind="stable")
+    short, long = order[0], order[-1]
+    assert requests.lengths()[short] < requests.lengths()[long]
+
+    alone = members.reranker.scores(last, requests, np.array([short]), 3, None)
+    beside = members.reranker.scores(last, requests, np.array([long, short]), 3, None)
+
+    assert beside[1] == pytest.approx(alone[0], abs=1e-6)
 
 
 def test_without_a_request_in_the_windows_the_user_is_told(small_config, tiny_data, members, tmp_path, monkeypatch):
