@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import typer
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgerec.runtime import Events, Recommender
 
 __all__ = [
+    "AskAs",
     "PastLog",
     "Requests",
     "attributes_of",
@@ -30,6 +31,10 @@ __all__ = [
     "settings_of",
     "write_table",
 ]
+
+
+AskAs: TypeAlias = "Callable[[str | None, int], None]"
+"""Told who asks next, by the log's id or None, and when, in ms since 1970 UTC."""
 
 
 @dataclass(frozen=True)
@@ -157,10 +162,14 @@ class Requests:
             attributes=_values(frame, rec, "user"),
         )
 
-    def each(self, past: PastLog | None, users: Mapping[str, Mapping[str, object]]) -> Iterator[dict[str, Any]]:
+    def each(
+        self, past: PastLog | None, users: Mapping[str, Mapping[str, object]], ask_as: AskAs
+    ) -> Iterator[dict[str, Any]]:
         """The arguments of `Recommender.rank` or `rate` by row; the past ends before the row's time.
 
-        `users`: see `attributes_of`; a row's own columns go before.
+        Args:
+            users: see `attributes_of`; a row's own columns go before.
+            ask_as: see `open_stage`; called before each row.
         """
         from edgerec.runtime import Events
 
@@ -168,14 +177,17 @@ class Requests:
         rows = zip(self.user, self.time_ms, self.context, self.attributes, strict=True)
         for user, time_ms, context, own in rows:
             history = past.of(user, time_ms) if past else none
+            ask_as(user, time_ms)
             yield {"now": time_ms, "context": context, "user": {**users.get(user or "", {}), **own}, "history": history}
 
 
-def open_stage(bundle: Path, stage: str | None, run_dir: Path | None) -> Recommender:
+def open_stage(bundle: Path, stage: str | None, run_dir: Path | None) -> tuple[Recommender, AskAs]:
     """Open a bundle; with `stage` its lists and scores are those of the models of an earlier stage of its run.
 
     Args:
         run_dir: of the run; the folder that holds the bundle by default.
+    Returns:
+        The recommender, and what must be told who asks and when: a bundle does not care, a teacher may.
     Raises:
         BundleError, ConfigError, DataError: the bundle, the stage or the run cannot be used.
     """
@@ -185,13 +197,15 @@ def open_stage(bundle: Path, stage: str | None, run_dir: Path | None) -> Recomme
     if stage is None and run_dir is not None:
         raise ConfigError("--run-dir is where --stage finds its models; give both or none")
     rec = Recommender.open(bundle)
-    if stage is not None:
-        need("torch", "train", "--stage")
-        from edgerec.evaluation.torch_engine import TorchEngine
+    if stage is None:
+        return rec, lambda user, time_ms: None
+    need("torch", "train", "--stage")
+    from edgerec.evaluation.torch_engine import TorchEngine
 
-        run = run_dir or rec.bundle.folder.parent
-        rec.score_by(TorchEngine.open(stage, settings_of(rec, whole=True), run, rec, progress_for()))
-    return rec
+    run = run_dir or rec.bundle.folder.parent
+    engine = TorchEngine.open(stage, settings_of(rec, whole=True), run, rec, progress_for())
+    rec.score_by(engine)
+    return rec, engine.ask_as
 
 
 def attributes_of(rec: Recommender, past: PastLog | None, log: Path) -> Mapping[str, Mapping[str, object]]:

@@ -14,6 +14,7 @@ from edgerec.errors import ConfigError
 if TYPE_CHECKING:
     import polars as pl
 
+    from edgerec.cli.logs import AskAs
     from edgerec.runtime import Events, Ranked, Recommendation, Recommendations, Recommender
 
 __all__ = [
@@ -80,9 +81,10 @@ def recommend(
     if out is not None:
         check_out(out, force)
     request: dict[str, Any] = {"weights": weights_of(weights), "where": where, "exclude": _split(exclude)}
-    with open_stage(bundle, stage, run_dir) as rec:
+    rec, ask_as = open_stage(bundle, stage, run_dir)
+    with rec:
         if users is not None and out is not None:
-            _recommend_many(rec, k, users, history, out, request)
+            _recommend_many(rec, ask_as, k, users, history, out, request)
             return
         request["context"] = _typed(rec, key_values(context or [], "--context"))
         if user is not None and history is not None:
@@ -186,7 +188,13 @@ def _just_now(rec: Recommender, items: list[str]) -> Events:
 
 
 def _recommend_many(
-    rec: Recommender, k: int, users: Path, history: Path | None, out: Path, request: dict[str, Any]
+    rec: Recommender,
+    ask_as: AskAs,
+    k: int,
+    users: Path,
+    history: Path | None,
+    out: Path,
+    request: dict[str, Any],
 ) -> None:
     from edgerec.cli.logs import PastLog, Requests, attributes_of, write_table
     from edgerec.progress import progress_for
@@ -196,7 +204,7 @@ def _recommend_many(
     known = attributes_of(rec, past, history or users)
     ranked = []
     with progress_for().track(len(requests.user), "recommend") as track:
-        for row in requests.each(past, known):
+        for row in requests.each(past, known, ask_as):
             ranked.append(rec.rank(k, **request, **row))
             track.advance()
     write_table(_long(requests.frame, ranked, rec), out)

@@ -27,7 +27,8 @@ def score(
     from edgerec.progress import progress_for
 
     check_out(out, force)
-    with open_stage(bundle, stage, run_dir) as rec:
+    rec, ask_as = open_stage(bundle, stage, run_dir)
+    with rec:
         requests = Requests.read(rows, rec, with_item=True)
         past = PastLog.read(history, rec) if history is not None else None
         users = attributes_of(rec, past, history or rows)
@@ -38,7 +39,7 @@ def score(
         items = [None if item is None else rec.index_of(item) for item in requests.item or []]
         scored: dict[str, list[Any]] = {name: [] for name in ("utility", *(f"p.{task}" for task in rec.tasks))}
         with progress_for().track(len(items), "score") as track:
-            for index, request in zip(items, requests.each(past, users), strict=True):
+            for index, request in zip(items, requests.each(past, users, ask_as), strict=True):
                 values: list[float] | list[None] = [None] * len(scored)
                 if index is not None:
                     found = rec.rate(np.array([index], np.int64), weights=wanted, **request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,10 @@ from edgerec.tasks import Encoded
 from edgerec.tasks.history import MS_PER_HOUR, Float, History, Int
 from edgerec.training.examples import RawEvents, Requests
 from edgerec.training.load import load_learning_data
-from edgerec.training.scoring import STAGES, AnyScorer, CommitteeScorer, Scores, load_scorer
+from edgerec.training.scoring import STAGES, AnyScorer, Scores, load_scorer
+
+NOBODY = -1
+"""A user that the log does not know."""
 
 
 class TorchEngine:
@@ -24,9 +28,10 @@ class TorchEngine:
     not, as in the report, all raw events.
     """
 
-    def __init__(self, scorer: AnyScorer, sequence: int = 0) -> None:
-        """`sequence`: latest events that the models read."""
-        self.scorer, self.sequence = scorer, sequence
+    def __init__(self, scorer: AnyScorer, users: Mapping[str, int], sequence: int = 0) -> None:
+        """`users`: index of each user of the log, by id. `sequence`: latest events that the models read."""
+        self.scorer, self.users, self.sequence = scorer, users, sequence
+        self._asked = (NOBODY, 0)
         kinds = np.array([t.kind for t in scorer.tasks])
         self._ranks = kinds == "retrieval"
         self._new = [i for i, t in enumerate(scorer.tasks) if t.kind == "retrieval" and t.repeats == "exclude"]
@@ -48,13 +53,12 @@ class TorchEngine:
             raise ConfigError(
                 f"{recommender.bundle.folder}: was not built from the run in {run_dir}; name it by --run-dir"
             )
-        scorer = load_scorer(stage, config, run_dir, data)
-        if isinstance(scorer, CommitteeScorer) and scorer.committee.members.boosting is not None:
-            raise ConfigError(
-                "--stage teacher: its boosting knows users and days of the log, which a request does not carry; judge "
-                "it by edgerec evaluate, or leave boosting out of [committee] members"
-            )
-        return cls(scorer, data.sequence)
+        users = {user: index for index, user in enumerate(data.dataset.users()["id"].to_list())}
+        return cls(load_scorer(stage, config, run_dir, data), users, data.sequence)
+
+    def ask_as(self, user: str | None, time_ms: int) -> None:
+        """Say who asks from now on, and when: boosting knows users by their own rates, and the time of day."""
+        self._asked = (NOBODY if user is None else self.users.get(user, NOBODY), time_ms)
 
     def recommend(self, request: Encoded, weights: Float, exclude: Int, k: int) -> Ranked:
         """See `edgerec.runtime.engine.Engine`."""
@@ -99,9 +103,9 @@ class TorchEngine:
         return self.scorer.rows(self._requests(request, len(items)), items, np.arange(len(items)))
 
     def _requests(self, request: Encoded, n: int = 1) -> Requests:
-        """The request n times, at time 0; its past lies before that."""
-        size = len(request.history)
-        last_ms = -np.round(request.history_age_h.astype(np.float64) * MS_PER_HOUR).astype(np.int64)
+        """The request n times."""
+        size, (user, time_ms) = len(request.history), self._asked
+        last_ms = time_ms - np.round(request.history_age_h.astype(np.float64) * MS_PER_HOUR).astype(np.int64)
         history = History(
             offsets=np.array([0, size]),
             item=request.history,
@@ -112,11 +116,16 @@ class TorchEngine:
         )
         none = np.zeros(1, np.int64)
         latest = RawEvents(
-            request.history, request.history_kind, last_ms, none + max(size - self.sequence, 0), none + size, none
+            request.history,
+            request.history_kind,
+            last_ms,
+            none + max(size - self.sequence, 0),
+            none + size,
+            none + time_ms,
         )
         return Requests(
-            user=np.full(n, -1),
-            time_ms=np.zeros(n, np.int64),
+            user=np.full(n, user),
+            time_ms=np.full(n, time_ms),
             past_id=np.zeros(n, np.int64),
             moment=np.zeros(n, np.int64),
             history=history,

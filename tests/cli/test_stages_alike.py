@@ -28,8 +28,7 @@ def run(tmp_path_factory):
     log.select("user", "country", "age").unique("user").write_csv(folder / "users.csv")
     log = log.drop("country", "age")
     log.write_csv(folder / "log.csv")
-    # Without boosting, which a request alone cannot ask.
-    members = ["ease", "popularity", "reranker"]
+    members = ["ease", "popularity", "reranker", "boosting"]
     settings = tiny.settings(evaluation={"part": "valid"}, committee={"members": members, "trees": 20})
     settings["data"]["users"] |= {"path": "users.csv"}
     config = Config.of(settings, folder=folder)
