@@ -1,4 +1,4 @@
-"""What was known of each item at each moment: popularity at several half-lives, age, repeat rate, rates of the tasks.
+"""What was known of each item at each moment: popularity, also among those who had not had it, age, repeats, rates.
 
 Only rows before the moment enter, so that a row's label never reaches its own features.
 """
@@ -82,6 +82,7 @@ class _Sums:
         self.targets = _targets(log, tasks)
         self.binary = {t.name for t in binary_tasks(tasks)}
         self.popularity = np.zeros((len(POPULARITY_HALF_LIVES), n_items))
+        self.adoption = np.zeros_like(self.popularity)
         self.first_ms = np.full(n_items, np.iinfo(np.int64).max)
         self.events, self.repeats = np.zeros(n_items), np.zeros(n_items)
         self.is_repeat = _repeats(log)
@@ -91,7 +92,8 @@ class _Sums:
 
     def names(self) -> list[str]:
         popularity = [f"popularity.{h:g}d" for h in POPULARITY_HALF_LIVES]
-        names = [*popularity, "age", "events", "repeats"]
+        adoption = [f"adoption.{h:g}d" for h in POPULARITY_HALF_LIVES]
+        names = [*popularity, *adoption, "age", "events", "repeats"]
         if self.targets:
             names += [f"rate.{task}.{key}" for key, _ in self.keys for task in self.targets]
             names += [f"rows.{key}" for key, _ in self.keys]
@@ -100,11 +102,14 @@ class _Sums:
     def add(self, rows: Int, days: float) -> None:
         item = self.log.item[rows]
         counts = np.bincount(item, minlength=self.n_items)
+        repeats = np.bincount(item, self.is_repeat[rows], self.n_items)
         for h, half_life in enumerate(POPULARITY_HALF_LIVES):
-            self.popularity[h] = self.popularity[h] * 0.5 ** (days / half_life) + counts
+            kept = 0.5 ** (days / half_life)
+            self.popularity[h] = self.popularity[h] * kept + counts
+            self.adoption[h] = self.adoption[h] * kept + counts - repeats
         np.minimum.at(self.first_ms, item, self.log.time_ms[rows])
         self.events += counts
-        self.repeats += np.bincount(item, self.is_repeat[rows], self.n_items)
+        self.repeats += repeats
         if not self.targets:
             return
         for k, (_, value) in enumerate(self.keys):
@@ -114,7 +119,8 @@ class _Sums:
                 self.sums[k][t] += np.bincount(at, target[rows], len(self.rows[k]))
 
     def features(self, now_ms: int) -> Float:
-        share = self.popularity / np.maximum(self.popularity.mean(axis=1, keepdims=True), 1e-9)
+        counted = np.concatenate([self.popularity, self.adoption])
+        share = counted / np.maximum(counted.mean(axis=1, keepdims=True), 1e-9)
         seen = self.events > 0
         age = np.where(seen, (now_ms - np.minimum(self.first_ms, now_ms)) / MS_PER_DAY, 0)
         repeat_rate = (self.repeats + 2 * _mean(self.repeats, self.events)) / (self.events + 2)

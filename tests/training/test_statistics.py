@@ -103,3 +103,12 @@ def test_age_counts_from_the_first_row():
     found = statistics([(0, 0, 1.0, 0, 0), (0, 0, 3.0, 0, 0)], days=4)
 
     assert column(found, "age").tolist() == pytest.approx([0.4 * np.log1p(3.0), 0, 0, 0, 0])
+
+
+def test_adoption_counts_who_had_not_had_an_item():
+    rows = [(0, 1, 9.5, 0, 0), (0, 1, 9.6, 0, 0), (0, 1, 9.7, 0, 0), (1, 2, 9.5, 0, 0), (2, 2, 9.6, 0, 0)]
+    found = statistics(rows)
+
+    assert column(found, "popularity.10d")[1] > column(found, "popularity.10d")[2]
+    share = np.array([1, 2]) / (3 / N)  # one had item 1 for the first time, two had item 2
+    assert column(found, "adoption.10d")[[1, 2]] == pytest.approx(np.log(share + 0.05), abs=1e-5)

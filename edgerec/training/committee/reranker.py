@@ -18,8 +18,9 @@ from edgerec.models.inputs import ItemFeatures
 from edgerec.progress import Progress
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Float, Int
-from edgerec.training.committee.signals import Flat, Snapshot, pools, visit_rank
+from edgerec.training.committee.signals import NEAREST, Flat, Snapshot, pools, visit_rank
 from edgerec.training.committee.snapshots import Snapshots
+from edgerec.training.committee.views import Views
 from edgerec.training.examples import Ragged, Requests
 from edgerec.training.folds import fold_of
 from edgerec.training.load import LearningData
@@ -63,6 +64,7 @@ class Candidates:
             *(f"own.{name}" for name in OWN),
             *snapshot.names(),
             *(f"{name}.rank" for name in snapshot.names()),
+            *NEAREST,
             *self.statistics.names,
             *(f"trend.{name}" for name in popularity[:-1]),
             *(f"item.{i}" for i in range(self.numeric.shape[1])),
@@ -86,16 +88,18 @@ class Candidates:
         own = self._own(requests, part)
         statistics = self.statistics.values[requests.moment[part]]
         popular = [i for i, n in enumerate(self.statistics.names) if n.startswith("popularity")]
-        leads = [*signals.values(), *(statistics[:, :, i] for i in popular[:3])]
+        adopted = [i for i, n in enumerate(self.statistics.names) if n.startswith("adoption")]
+        leads = [*signals.values(), *(statistics[:, :, i] for i in (*popular[:3], *adopted[:2]))]
         held = (own[:, :, 0] > 0).sum(axis=1)
         item = pools(leads, own[:, :, 0], size + int(held.max()))
         # A request with a short history has no more candidates because another one of its part has a long history.
         inside = np.arange(item.shape[1]) < (size + held)[:, None]
-        features = self._features(signals, own, statistics, popular, requests, part, item, inside)
+        features = self._features(snapshot, signals, own, statistics, popular, requests, part, item, inside)
         return Pool(inside.sum(axis=1), item[inside], features[inside])
 
     def _features(
         self,
+        snapshot: Snapshot,
         signals: dict[str, Float],
         own: Float,
         statistics: Float,
@@ -115,6 +119,7 @@ class Candidates:
             np.take_along_axis(own, item[:, :, None], axis=1),
             np.stack([at(s) for s in signals.values()], 2),
             np.stack([_rank(np.where(inside, at(s), -np.inf)) for s in signals.values()], 2),
+            snapshot.nearest(requests, part, item),
             facts,
             trends,
             self.numeric[item],
@@ -240,7 +245,7 @@ def _training_lists(
     assert visits is not None
     tasks = [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
     serving = snapshots.views.serving(visits.requests)
-    chosen = _latest(visits.requests, serving, config.committee.requests)
+    chosen = _latest(visits.requests, _told(visits.requests, serving, snapshots.views), config.committee.requests)
     users, sizes, features, own, labels = [], [], [], [], []
     with progress.track(len(chosen), "candidates") as done:
         for view in range(len(snapshots.views)):
@@ -266,11 +271,22 @@ def _training_lists(
     )
 
 
-def _latest(requests: Requests, serving: Int, most: int) -> Int:
-    """The latest `most` requests that a view serves, in the order of the log."""
+def _told(requests: Requests, serving: Int, views: Views) -> Int:
+    """The requests that are learned from: each user's first one in a window; without windows all that are served.
+
+    A user is judged by one request too. With all of them the few who come every other day would be most of the lists.
+    """
     served = np.flatnonzero(serving >= 0)
-    latest = served[np.argsort(requests.time_ms[served], kind="stable")[-most:]]
-    return np.sort(latest)
+    if views.cuts_ms is None:
+        return served
+    served = served[np.argsort(requests.time_ms[served], kind="stable")]
+    _, first = np.unique(np.stack([requests.user[served], serving[served]], axis=1), axis=0, return_index=True)
+    return served[first]
+
+
+def _latest(requests: Requests, chosen: Int, most: int) -> Int:
+    """The latest `most` of the requests `chosen`, in the order of the log."""
+    return np.sort(chosen[np.argsort(requests.time_ms[chosen], kind="stable")[-most:]])
 
 
 def _train(lists: _Lists, names: Sequence[str], fold: int, task: Task, config: Config) -> lightgbm.Booster:

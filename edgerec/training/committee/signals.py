@@ -38,6 +38,8 @@ RECENT_DAYS = 30.0
 LAST_VISITS = 5
 """Visits that transitions start from."""
 SIGNALS = ("ease", "ease_recent", "als", "transitions", "cosine", "text")
+NEAREST = ("cosine.nearest", "text.nearest")
+"""What `Snapshot.nearest` tells."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,31 @@ class Snapshot:
         found["cosine"] = dense(normalized(held.recent), self.cosine)
         if self.text.shape[1]:
             found["text"] = dense(normalized(held.recent), self.text) @ self.text.T
+        return found
+
+    def nearest(self, requests: Requests, chosen: Int, item: Int) -> Float:
+        """How near each candidate comes to any other item of the history, (B, P, len(NEAREST)).
+
+        `item`: int64 (B, P). A sum over the history, as in `signals`, blurs the one item that a candidate goes with.
+        """
+        found = np.zeros((*item.shape, len(NEAREST)), np.float32)
+        flat = Flat.of(requests, chosen)
+        known = flat.item < self.n_items
+        row, held = flat.row[known], flat.item[known]
+        found[:, :, 0] = np.take_along_axis(self._nearest_in_sessions(row, held, len(chosen)), item, axis=1)
+        for r, mine in enumerate(np.split(held, np.searchsorted(row, np.arange(1, len(chosen))))):
+            if len(mine) and self.text.shape[1]:
+                alike = self.text[mine] @ self.text[item[r]].T
+                alike[mine[:, None] == item[r]] = 0
+                found[r, :, 1] = alike.max(axis=0)
+        return found
+
+    def _nearest_in_sessions(self, row: Int, held: Int, n: int) -> Float:
+        """The largest cosine of each item to a request's items, (n, N)."""
+        lists = Ragged(self.cosine.indptr.astype(np.int64), np.arange(len(self.cosine.data))).take(held)
+        found = np.zeros((n, self.n_items), np.float32)
+        at = lists.values
+        np.maximum.at(found, (row[lists.owner()], self.cosine.indices[at]), self.cosine.data[at])
         return found
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edgerec.errors import DataError
 from edgerec.progress import Silent
-from edgerec.training.committee.reranker import Pool, Reranker
+from edgerec.training.committee.reranker import Pool, Reranker, _told
 from edgerec.training.folds import fold_of
 from tests import tiny
 
@@ -121,3 +122,19 @@ def test_without_a_request_in_the_windows_the_user_is_told(small_config, tiny_da
 
     with pytest.raises(DataError, match=r"no request to learn from; lower \[committee\] window"):
         Reranker.fit(small_config, tiny_data, members.snapshots, [0], tmp_path, Silent())
+
+
+def test_each_user_is_told_of_once_in_a_window(tiny_data, members):
+    requests, views = tiny_data.fit.visits.requests, members.snapshots.views
+    serving = views.serving(requests)
+    told = _told(requests, serving, views)
+    pairs = list(zip(requests.user[told].tolist(), serving[told].tolist(), strict=True))
+
+    assert len(set(pairs)) == len(pairs)
+    served = serving >= 0
+    assert set(pairs) == set(zip(requests.user[served].tolist(), serving[served].tolist(), strict=True))
+    for r, pair in zip(told, pairs, strict=True):
+        same = served & (requests.user == pair[0]) & (serving == pair[1])
+        assert requests.time_ms[r] == requests.time_ms[same].min()
+    everyone = replace(views, cuts_ms=None, folds=2)
+    assert _told(requests, everyone.serving(requests), everyone).tolist() == list(range(len(requests)))

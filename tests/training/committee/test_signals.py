@@ -125,3 +125,26 @@ def test_the_history_of_each_request_is_its_own(tiny_data):
         assert flat.item[flat.row == place].tolist() == requests.history.item[start:end].tolist()
     older = replace(requests, time_ms=requests.time_ms + 86_400_000)
     assert Flat.of(older, np.array([5, 2])).age_days == pytest.approx(flat.age_days + 1)
+
+
+def test_nearest_is_the_largest_likeness_to_another_item_of_the_history(tiny_data, snapshot):
+    requests, chosen = tiny_data.held.visits.requests, np.arange(6)
+    item = np.repeat(np.arange(tiny_data.n_items)[None], len(chosen), axis=0)
+    found = snapshot.nearest(requests, chosen, item)
+    flat, cosine = Flat.of(requests, chosen), snapshot.cosine.toarray()
+
+    for r in range(len(chosen)):
+        held = flat.item[flat.row == r]
+        alike = snapshot.text[held] @ snapshot.text.T
+        alike[held[:, None] == np.arange(tiny_data.n_items)] = 0
+        assert found[r, :, 0] == pytest.approx(cosine[held].max(axis=0))
+        assert found[r, :, 1] == pytest.approx(alike.max(axis=0), abs=1e-6)
+
+
+def test_nothing_is_near_an_empty_history(tiny_data, snapshot):
+    requests = tiny_data.fit.visits.requests
+    nobody = np.flatnonzero(requests.lengths() == 0)
+    assert len(nobody)
+    item = np.zeros((len(nobody), 2), np.int64)
+
+    assert not snapshot.nearest(requests, nobody, item).any()
