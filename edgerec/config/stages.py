@@ -89,14 +89,14 @@ class CommitteeConfig(Settings):
 
     members: tuple[Member, ...] = get_args(Member)
     """Who judges beside the network; weights chosen on valid can still be 0, and [] leaves the network alone."""
-    windows: int = Field(6, ge=1)
+    windows: int = Field(10, ge=1)
     """Moments, rolled back from the end of the rows, whose requests the re-ranker learns from."""
     window: str = "14d"
     """Time between these moments."""
     candidates: int = Field(200, ge=10)
     """Items beside the history that the re-ranker looks at, those that some other member ranks highest."""
-    requests: int = Field(5_000, ge=1)
-    """The re-ranker learns from the latest ones within the windows."""
+    requests: int = Field(8_000, ge=1)
+    """The re-ranker learns from the latest ones, of each user the first one in a window."""
     trees: int = Field(200, ge=1)
     """Of the re-ranker, a task."""
     leaves: int = Field(31, ge=2)

@@ -20,7 +20,7 @@ from edgerec.tasks.history import Float, Int
 from edgerec.training.checkpoint import read_json, write_json
 from edgerec.training.committee import blend
 from edgerec.training.committee.boosting import Boosting
-from edgerec.training.committee.reranker import Reranker
+from edgerec.training.committee.reranker import OBJECTIVES, Reranker
 from edgerec.training.committee.signals import Flat, Snapshot
 from edgerec.training.committee.snapshots import Snapshots
 from edgerec.training.committee.views import Views
@@ -202,9 +202,9 @@ def catalog_scores(
             for name, scores in closed_form_scores(snapshot, data, requests, chosen).items():
                 if name in wanted:
                     found[name] = np.repeat(scores[:, None], len(tasks), axis=1)
-        if "reranker" in wanted and members.reranker is not None:
+        if wanted & set(OBJECTIVES) and members.reranker is not None:
             size = config.committee.candidates
-            found["reranker"] = members.reranker.scores(snapshot, requests, chosen, size, fold)
+            found |= members.reranker.scores(wanted, snapshot, requests, chosen, size, fold)
     return found
 
 
@@ -298,10 +298,11 @@ def _catalog_weights(
     requests = visits.requests
     log = data.fit_log
     past = np.flatnonzero(log.offsets[requests.user + 1] > log.offsets[requests.user])
-    most = MOST_SCORES // (data.n_items * len(tasks) * (1 + len(config.committee.members)))
+    most = MOST_SCORES // (data.n_items * len(tasks) * (1 + len(config.committee.members) + len(OBJECTIVES)))
     if len(past) > most:
         past = np.sort(np.random.default_rng(config.seed).choice(past, most, replace=False))
     wanted = {"network", *config.committee.members}
+    wanted |= set(OBJECTIVES) if "reranker" in wanted else set()
     scores = catalog_scores(config, data, networks, members, wanted, requests, past, -1, None)
     own = np.zeros((len(past), data.n_items), bool)
     for r, user in enumerate(requests.user[past]):

@@ -1,11 +1,13 @@
-"""A re-ranker over candidates: LambdaMART on what the closed-form members, the own past and the statistics say."""
+"""Re-rankers over candidates: boosted trees on what closed-form members, the own past and the statistics say."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import TypeAlias
 
 import lightgbm
 import numpy as np
@@ -28,6 +30,11 @@ from edgerec.training.statistics import ItemStatistics
 
 AT_ONCE = 64
 """Requests whose catalogue is looked at together."""
+OBJECTIVES = {"reranker": "lambdarank", "reranker.softmax": "rank_xendcg"}
+"""Members that share the candidates, by what their trees minimise: swaps that cost NDCG, or a listwise cross-entropy.
+
+Sources: Burges, MSR-TR-2010-82; Bruch et al., WWW 2021.
+"""
 OWN = ("count", "age_days", "interval_days", "overdue", "share_of_visits", "visits_ago", "kind")
 """What is known of an item of the history; all else has nothing there."""
 
@@ -161,15 +168,17 @@ def _rank(values: Float) -> Float:
     return rank
 
 
-class Reranker:
-    """One LambdaMART booster for each retrieval task and fold of users; a fold's boosters did not see its users.
+Boosters: TypeAlias = "dict[str, list[lightgbm.Booster]]"
+"""Of one fold of users: by member, one for each retrieval task."""
 
-    Source: Burges, MSR-TR-2010-82. A fold that is not there, as in a first look at valid, leaves out its boosters.
+
+class Reranker:
+    """Boosters for each objective, retrieval task and fold of users; a fold's boosters did not see its users.
+
+    A fold that is not there, as in a first look at valid, leaves out its boosters.
     """
 
-    def __init__(
-        self, candidates: Candidates, tasks: Sequence[Task], boosters: dict[int, list[lightgbm.Booster]]
-    ) -> None:
+    def __init__(self, candidates: Candidates, tasks: Sequence[Task], boosters: dict[int, Boosters]) -> None:
         self.candidates, self.tasks, self.boosters = candidates, list(tasks), boosters
 
     @classmethod
@@ -185,40 +194,46 @@ class Reranker:
         """Train on the requests that a view serves; boosters that are in `folder` are not trained again."""
         candidates = Candidates(data.statistics, data.features, data.n_items)
         tasks = [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
-        missing = [(f, t) for f in folds for t in tasks if not (folder / _file(f, t)).exists()]
+        every = product(folds, OBJECTIVES, tasks)
+        missing = [(f, name, t) for f, name, t in every if not (folder / _file(f, name, t)).exists()]
         if missing:
             lists = _training_lists(config, data, snapshots, candidates, progress)
             assert data.fit.visits is not None
             names = candidates.names(snapshots.last, data.fit.visits.requests)
             with progress.track(len(missing), "re-ranker") as done:
-                for fold, task in missing:
-                    booster = _train(lists, names, fold, task, config)
-                    _write_whole(folder / _file(fold, task), booster.model_to_string())
+                for fold, name, task in missing:
+                    booster = _train(lists, names, fold, OBJECTIVES[name], task, config)
+                    _write_whole(folder / _file(fold, name, task), booster.model_to_string())
                     done.advance()
-        return cls(candidates, tasks, {f: [_read(folder / _file(f, t)) for t in tasks] for f in folds})
+        return cls.load(data, folds, folder)
 
     @classmethod
     def load(cls, data: LearningData, folds: Sequence[int], folder: Path) -> Reranker:
         """What `fit` left in `folder`."""
         tasks = [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
-        boosters = {f: [_read(folder / _file(f, t)) for t in tasks] for f in folds}
+        boosters = {
+            fold: {name: [_read(folder / _file(fold, name, t)) for t in tasks] for name in OBJECTIVES} for fold in folds
+        }
         return cls(Candidates(data.statistics, data.features, data.n_items), tasks, boosters)
 
-    def scores(self, snapshot: Snapshot, requests: Requests, chosen: Int, size: int, fold: int | None) -> Float:
-        """Scores of the catalogue by retrieval task, (B, tasks, N); items outside the pool have its lowest.
+    def scores(
+        self, wanted: Collection[str], snapshot: Snapshot, requests: Requests, chosen: Int, size: int, fold: int | None
+    ) -> dict[str, Float]:
+        """Scores of the catalogue by member and retrieval task, (B, tasks, N); items outside the pool have its lowest.
 
         Args:
-            size: of the pool. fold: whose boosters speak; None: the mean of all.
+            wanted: members of `OBJECTIVES`. size: of the pool. fold: whose boosters speak; None: the mean of all.
         """
         speaking = list(self.boosters.values()) if fold is None else [self.boosters[fold]]
-        found = np.empty((len(chosen), len(self.tasks), self.candidates.n_items), np.float32)
+        shape = (len(chosen), len(self.tasks), self.candidates.n_items)
+        found = {name: np.empty(shape, np.float32) for name in OBJECTIVES if name in wanted}
         for places, pool in self.candidates.of(snapshot, requests, chosen, size):
             owner, first = pool.owner(), np.cumsum(pool.sizes) - pool.sizes
-            for t in range(len(self.tasks)):
-                total = sum(_predict(boosters[t], pool.features) for boosters in speaking) / len(speaking)
+            for (name, target), t in product(found.items(), range(len(self.tasks))):
+                total = sum(_predict(boosters[name][t], pool.features) for boosters in speaking) / len(speaking)
                 scores = np.asarray(total, np.float32)
-                found[places, t] = np.minimum.reduceat(scores, first)[:, None]
-                found[places[owner], t, pool.item] = scores
+                target[places, t] = np.minimum.reduceat(scores, first)[:, None]
+                target[places[owner], t, pool.item] = scores
         return found
 
 
@@ -289,7 +304,9 @@ def _latest(requests: Requests, chosen: Int, most: int) -> Int:
     return np.sort(chosen[np.argsort(requests.time_ms[chosen], kind="stable")[-most:]])
 
 
-def _train(lists: _Lists, names: Sequence[str], fold: int, task: Task, config: Config) -> lightgbm.Booster:
+def _train(
+    lists: _Lists, names: Sequence[str], fold: int, objective: str, task: Task, config: Config
+) -> lightgbm.Booster:
     """On the requests of users outside `fold` that led to something."""
     t = [x.name for x in _retrieval(config)].index(task.name)
     request = np.repeat(np.arange(len(lists.user)), lists.sizes)
@@ -308,8 +325,8 @@ def _train(lists: _Lists, names: Sequence[str], fold: int, task: Task, config: C
         feature_name=[re.sub(r"\W", "_", f"{i}.{name}") for i, name in enumerate(names)],
     )
     parameters = {
-        "objective": "lambdarank",
-        "lambdarank_truncation_level": 20,
+        "objective": objective,
+        "lambdarank_truncation_level": 30,
         "learning_rate": settings.learning_rate,
         "num_leaves": settings.leaves,
         "min_data_in_leaf": int(np.clip(keep.sum() // 1000, 5, 200)),
@@ -340,8 +357,8 @@ def _predict(booster: lightgbm.Booster, features: Float) -> npt.NDArray[np.float
     return np.asarray(booster.predict(features, num_threads=torch.get_num_threads()))
 
 
-def _file(fold: int, task: Task) -> str:
-    return f"reranker-{fold}-{task.name}.txt"
+def _file(fold: int, member: str, task: Task) -> str:
+    return f"{member}-{fold}-{task.name}.txt"
 
 
 def _read(path: Path) -> lightgbm.Booster:

@@ -10,11 +10,12 @@ import pytest
 
 from edgerec.errors import DataError
 from edgerec.progress import Silent
-from edgerec.training.committee.reranker import Pool, Reranker, _told
+from edgerec.training.committee.reranker import OBJECTIVES, Pool, Reranker, _told
 from edgerec.training.folds import fold_of
 from tests import tiny
 
-FILES = {f"reranker-{fold}-{task}.txt" for fold in (0, 1) for task in ("next", "new")}
+ALONE = ("reranker",)
+FILES = {f"{name}-{fold}-{task}.txt" for name in OBJECTIVES for fold in (0, 1) for task in ("next", "new")}
 
 
 def boosters(folder):
@@ -25,11 +26,12 @@ def item_camps(data):
     return np.array([tiny.camp(int(i.removeprefix("i"))) for i in data.dataset.items()["id"].to_list()])[: data.n_items]
 
 
+@pytest.mark.parametrize("member", [*OBJECTIVES])
 @pytest.mark.parametrize("fold", [None, 0, 1])
-def test_it_learns_the_checkerboard(tiny_data, members, fold):
+def test_it_learns_the_checkerboard(tiny_data, members, fold, member):
     requests = tiny_data.held.visits.requests
     chosen = np.arange(len(requests))
-    scores = members.reranker.scores(members.snapshots.last, requests, chosen, 40, fold)
+    scores = members.reranker.scores({member}, members.snapshots.last, requests, chosen, 40, fold)[member]
     users = np.array([int(u.removeprefix("u")) for u in tiny_data.dataset.users()["id"].to_list()])
     own = tiny.camp(users)[requests.user][:, None] == item_camps(tiny_data)
 
@@ -42,7 +44,9 @@ def test_it_learns_the_checkerboard(tiny_data, members, fold):
 
 def test_without_a_fold_all_boosters_speak_alike(tiny_data, members):
     requests, last = tiny_data.held.visits.requests, members.snapshots.last
-    every, first, second = (members.reranker.scores(last, requests, np.arange(5), 40, f) for f in (None, 0, 1))
+    every, first, second = (
+        members.reranker.scores(ALONE, last, requests, np.arange(5), 40, f)["reranker"] for f in (None, 0, 1)
+    )
 
     assert every == pytest.approx((first + second) / 2, abs=1e-5)
     assert not np.allclose(first, second)
@@ -65,7 +69,9 @@ def test_a_folds_boosters_do_not_change_with_the_outcomes_of_its_users(
             visits.truth[name].values[:] = values
 
     before, after = boosters(members_folder), boosters(tmp_path)
-    assert {name for name in FILES if before[name] == after[name]} == {"reranker-0-next.txt", "reranker-0-new.txt"}
+    assert {name for name in FILES if before[name] == after[name]} == {
+        f"{name}-0-{task}.txt" for name in OBJECTIVES for task in ("next", "new")
+    }
 
 
 def test_it_goes_on_where_it_was_stopped_and_ends_the_same(small_config, tiny_data, members, members_folder, tmp_path):
@@ -96,9 +102,9 @@ def test_items_outside_the_pool_have_its_lowest_score():
     class Task:
         name = "next"
 
-    reranker = Reranker(Candidates(), [Task()], {0: [Booster()]})
+    reranker = Reranker(Candidates(), [Task()], {0: {"reranker": [Booster()]}})
 
-    found = reranker.scores(None, None, np.arange(2), 2, None)
+    found = reranker.scores(ALONE, None, None, np.arange(2), 2, None)["reranker"]
 
     assert found[:, 0].tolist() == [[3, 3, 3, 3, 7], [-1, -1, 8, -1, 2]]
 
@@ -109,8 +115,8 @@ def test_a_request_is_scored_alike_whatever_others_are_asked_beside_it(tiny_data
     short, long = order[0], order[-1]
     assert requests.lengths()[short] < requests.lengths()[long]
 
-    alone = members.reranker.scores(last, requests, np.array([short]), 3, None)
-    beside = members.reranker.scores(last, requests, np.array([long, short]), 3, None)
+    alone = members.reranker.scores(ALONE, last, requests, np.array([short]), 3, None)["reranker"]
+    beside = members.reranker.scores(ALONE, last, requests, np.array([long, short]), 3, None)["reranker"]
 
     assert beside[1] == pytest.approx(alone[0], abs=1e-6)
 
