@@ -105,7 +105,10 @@ class CommitteeScorer:
         return scores
 
     def _now(self, requests: Requests) -> Requests:
-        """The same requests after all fit rows."""
+        """The same requests after all fit rows; of their own time, if no time splits the log."""
+        data = self.committee.data
+        if data.dataset.meta.boundaries_ms.valid is None:
+            return replace(requests, moment=data.statistics.moment_before(requests.time_ms))
         return replace(requests, moment=np.full(len(requests), self._last, np.int64))
 
 

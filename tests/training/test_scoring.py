@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from edgerec.data.splits import Boundaries
 from edgerec.tasks import scored_tasks
 from edgerec.training.committee.committee import Committee, Members, network_alone
 from edgerec.training.scoring import CommitteeScorer, TorchScorer
@@ -35,6 +38,21 @@ def test_a_network_alone_judges_rows_as_its_committee_in_their_units(tiny_data, 
     assert one == pytest.approx(other, rel=1e-3)
     assert ((one[:, :2] > 0) & (one[:, :2] < 1)).all()
     assert (one[:, 2] > 1_000).all()  # milliseconds
+
+
+def test_without_a_split_by_time_a_teacher_answers_as_of_the_requests_time(tiny_config, tiny_data, scorers):
+    meta = tiny_data.dataset.meta
+    left_out = replace(meta, boundaries_ms=Boundaries(None, None, None))
+    data = replace(tiny_data, dataset=replace(tiny_data.dataset, meta=left_out))
+    committee = scorers[0].committee
+    by_user = CommitteeScorer(Committee(tiny_config, data, committee.networks, committee.members, committee.weights))
+    requests = tiny_data.fit.visits.requests
+    early = np.flatnonzero(requests.moment == 1)[:2]
+    asked = replace(requests, moment=np.zeros_like(requests.moment))
+
+    now, then = (s.log_shares(asked, early) for s in (scorers[0], by_user))
+    assert not np.allclose(now, then)
+    assert then[:, :2] == pytest.approx(committee.log_shares(requests, early), abs=1e-5)
 
 
 def test_a_network_alone_relates_items_as_its_committee(scorers):

@@ -57,7 +57,11 @@ class Views:
         return (np.searchsorted(self.cuts_ms, requests.time_ms, side="right") - 1).astype(np.int64)
 
     def known(self, requests: Requests, view: int, last: int) -> Requests:
-        """The requests with the item statistics that go with a view: of their own moments, or else of the `last`."""
-        if self.cuts_ms is not None and view >= 0:
+        """The requests with the item statistics that go with a view: of their own moments, or else of the `last`.
+
+        Without a split by time every request is one of its own time, also the one that is judged: later statistics
+        would hold its outcome.
+        """
+        if self.cuts_ms is None or view >= 0:
             return requests
         return replace(requests, moment=np.full(len(requests), last, np.int64))
