@@ -12,6 +12,10 @@ Member = Literal["ease", "als", "popularity", "own", "transitions", "reranker", 
 """A model that judges beside the network."""
 
 
+Regression = Literal["huber", "median", "ordinal"]
+"""A loss of amounts."""
+
+
 class EvaluationConfig(Settings):
     """What the report is computed on."""
 
@@ -50,6 +54,9 @@ class TeacherConfig(Settings):
     """Latest raw events that the causal transformer reads; 0 leaves it out."""
     sequence_layers: int = Field(2, ge=1)
     """Layers of the causal transformer."""
+    regression: Regression = "huber"
+    """How amounts such as watch time are learned: huber: about the mean of their logs; median: its quantile loss;
+    ordinal: being above each of 24 equally frequent amounts."""
     loss_weights: Literal["fixed", "uncertainty", "gradnorm", "pcgrad"] = "fixed"
     """How the tasks' losses are joined; each is first multiplied by its task's weight, where learned ones start.
     gradnorm and pcgrad go backward once for each task."""

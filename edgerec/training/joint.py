@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,8 @@ class Scorer(Protocol):
     def score_related(self, query: Tensor, items: Items) -> Tensor: ...
 
 
+Loss: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
+"""Of predictions and targets, both (B,)."""
 Labels = Literal["hard", "soft"]
 """Of the log, or of a teacher."""
 
@@ -54,6 +56,7 @@ class JointTraining(nn.Module):
         n_seen: see `Examples`.
         soft_share: part of the loss that comes from a teacher's labels, where there are any.
         temperature: of the softmax over a teacher's logits.
+        amounts: loss of the regression tasks, by task; the Huber loss of those that are left out.
 
     Attributes:
         alter: applied to the encoded items before anything is scored; adversarial training sets it.
@@ -66,8 +69,10 @@ class JointTraining(nn.Module):
         n_seen: int,
         soft_share: float = 0.0,
         temperature: float = 1.0,
+        amounts: Mapping[str, Loss] | None = None,
     ) -> None:
         super().__init__()
+        self.amounts = amounts or {}
         self.model, self.tasks, self.n_seen = model, list(tasks), n_seen
         self.soft_share, self.temperature = soft_share, temperature
         self.scored = scored_tasks(tasks)
@@ -143,7 +148,7 @@ class JointTraining(nn.Module):
         for i, task in enumerate(self.scored):
             if task.kind == "retrieval":
                 continue
-            loss_of = losses.binary if task.kind == "binary" else losses.regression
+            loss_of = losses.binary if task.kind == "binary" else self.amounts.get(task.name, losses.regression)
             soft = None if batch.soft is None else loss_of(log_p[:, i], batch.soft[:, i])
             found += self._parts(task, loss_of(log_p[:, i], batch.labels[:, i]), count, soft, count)
         return found

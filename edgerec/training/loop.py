@@ -20,15 +20,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from edgerec.config.stages import TrainingConfig
+from edgerec.config.stages import Regression, TrainingConfig
 from edgerec.errors import ConfigError, DataError, EdgerecError
 from edgerec.progress import Progress, Silent, progress_for
 from edgerec.tasks import Task
+from edgerec.training import losses
 from edgerec.training.adversarial import Adversary
 from edgerec.training.batches import JointBatch, JointBatches
 from edgerec.training.checkpoint import load_weights, save_weights
 from edgerec.training.group import Group, in_group
-from edgerec.training.joint import JointTraining, Labels, Part, joined
+from edgerec.training.joint import JointTraining, Labels, Loss, Part, joined
 from edgerec.training.resume import load_checkpoint, save_checkpoint
 from edgerec.training.trackers import Tracker, open_trackers, require_trackers
 from edgerec.training.weighting import WEIGHTINGS
@@ -57,6 +58,8 @@ class LoopSettings:
     """Stop the schedule of `epochs` after this many of them: repeats a run that was stopped early."""
     keep_last: bool = False
     """Leave the model at its last epoch, even where another was better on valid."""
+    regression: Regression = "huber"
+    """How amounts are learned."""
     loss_weights: str = "fixed"
     """Of `WEIGHTINGS`."""
     adversarial: float = 0.0
@@ -110,7 +113,8 @@ def fit(
         raise ConfigError("a search tries out networks in one process each; set [training] devices = 1")
     if processes > 1 and not isinstance(progress, Silent):
         progress = _OwnProgress()
-    module = JointTraining(model, tasks, train.examples.n_seen, settings.soft_share, settings.temperature)
+    amounts = _losses_of_amounts(settings.regression, train)
+    module = JointTraining(model, tasks, train.examples.n_seen, settings.soft_share, settings.temperature, amounts)
     fitted = in_group(settings.training, _fit, module, train, valid, settings, steps, folder, progress, title, on_epoch)
     if valid is not None and not settings.keep_last:
         load_weights(model, folder / BEST)
@@ -119,6 +123,29 @@ def fit(
         assert state is not None
         model.load_state_dict(state["model"])
     return fitted
+
+
+def _losses_of_amounts(regression: Regression, train: JointBatches) -> dict[str, Loss]:
+    """The loss of each regression task; thresholds are those of all rows, whatever a batch or a process holds."""
+    rows = train.examples.rows
+    names = [t.name for t in train.examples.tasks if t.kind == "regression"]
+    if rows is None or regression == "huber":
+        return {}
+    if regression == "median":
+        return dict.fromkeys(names, losses.median)
+    shares = np.linspace(0, 1, losses.THRESHOLDS + 2)[1:-1]
+    cuts = {name: np.unique(np.quantile(rows.labels[name], shares)).astype(np.float32) for name in names}
+    return {name: _Ordinal(torch.from_numpy(cut)) for name, cut in cuts.items()}
+
+
+@dataclass(frozen=True)
+class _Ordinal:
+    """`losses.ordinal` with its thresholds; a class, so that a process can be handed it."""
+
+    thresholds: Tensor
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return losses.ordinal(prediction, target, self.thresholds.to(prediction.device))
 
 
 def _refuse_what_needs_whole_gradients(settings: LoopSettings, processes: int) -> None:

@@ -121,5 +121,32 @@ def binary(log_p: Tensor, target: Tensor) -> Tensor:
 
 
 def regression(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean Huber loss on standardised logs; both (B,)."""
+    """Mean Huber loss on standardised logs, which finds about their mean; both (B,)."""
     return functional.huber_loss(prediction, target)
+
+
+def median(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute error, the quantile loss at one half: finds the median; both (B,).
+
+    Source: Koenker and Bassett, Econometrica 1978.
+    """
+    return functional.l1_loss(prediction, target)
+
+
+THRESHOLDS = 24
+"""Equally frequent ranges, less one, that `ordinal` tells apart."""
+SPREAD = 0.5
+"""Standard deviations of the logs in which the odds of being above a threshold change by a factor of e."""
+
+
+def ordinal(prediction: Tensor, target: Tensor, thresholds: Tensor) -> Tensor:
+    """Mean cross-entropy of being above each threshold, where ``prediction - threshold`` tells the odds.
+
+    One number tells all of them, so that it orders, and it stays a place among the targets, in their unit.
+    Source: proportional odds, McCullagh, JRSS B 1980, with the thresholds given.
+    Args:
+        prediction, target: (B,). thresholds: (K,).
+    """
+    odds = (prediction.unsqueeze(1) - thresholds) / SPREAD
+    above = (target.unsqueeze(1) > thresholds).to(odds.dtype)
+    return functional.binary_cross_entropy_with_logits(odds, above)

@@ -236,6 +236,7 @@ def _loop(config: Config, stop_after: int | None = None) -> LoopSettings:
         t.weight_decay,
         t.patience,
         stop_after=stop_after,
+        regression=t.regression,
         loss_weights=t.loss_weights,
         adversarial=t.adversarial,
         training=config.training,

@@ -286,6 +286,17 @@ def test_a_compiled_model_learns_the_same(tiny_config, tiny_run, tmp_path):
             assert torch.allclose(compiled[name], value, atol=1e-4), name
 
 
+@pytest.mark.parametrize("regression", ["median", "ordinal"])
+def test_amounts_are_learned_by_the_loss_of_the_settings(tiny_data, tmp_path, regression):
+    def learned(name):
+        loop = replace(LOOP, regression=name, stop_after=1)
+        return train(tiny_data, tmp_path / name, loop=loop, held=tiny_data.held)[1].valid
+
+    huber, other = learned("huber"), learned(regression)
+    assert abs(other["watch"] - huber["watch"]) > 0.05  # in another unit
+    assert other["click"] == pytest.approx(huber["click"], abs=0.1)
+
+
 def test_the_total_weighs_each_task_and_ranking_by_the_log_of_the_catalogue(tiny_data):
     tasks = [replace(t, weight=2.0) if t.name == "click" else t for t in tiny_data.tasks]
     module = JointTraining(student(tiny_data), tasks, n_seen=40)

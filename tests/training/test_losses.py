@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -139,3 +140,25 @@ def test_the_items_that_follow_are_sampled_only_in_a_large_catalogue(monkeypatch
 
 def test_no_event_that_follows_loses_nothing():
     assert losses.next_items(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(5, 4)) == 0
+
+
+def test_the_median_loss_is_the_distance():
+    assert losses.median(tensor(0.5), tensor(0.0)).item() == pytest.approx(0.5)
+    assert losses.median(tensor(3.0), tensor(0.0)).item() == pytest.approx(3.0)
+
+
+def test_the_ordinal_loss_is_least_where_half_of_the_targets_are_above():
+    thresholds, target = torch.linspace(-2, 2, 9), tensor(-1.0, 0.2, 0.3, 4.0, 9.0)
+    places = np.linspace(-3, 3, 61)
+    found = [losses.ordinal(torch.full((5,), p), target, thresholds).item() for p in places]
+
+    assert places[np.argmin(found)] == pytest.approx(0.5, abs=0.5)
+    one = losses.ordinal(tensor(0.25), tensor(1.0), tensor(0.0)).item()
+    assert one == pytest.approx(np.log(1 + np.exp(-0.25 / losses.SPREAD)))
+
+
+def test_the_ordinal_loss_does_not_mind_how_far_above_the_last_threshold_a_target_is():
+    prediction, thresholds = tensor(0.3, 0.3), tensor(-1.0, 1.0)
+
+    near, far = (losses.ordinal(prediction, tensor(0.0, t), thresholds) for t in (1.5, 1e6))
+    assert near == far

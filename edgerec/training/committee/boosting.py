@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from edgerec.config import Config
+from edgerec.config.stages import Regression
 from edgerec.errors import DataError
 from edgerec.progress import Progress
 from edgerec.tasks import Task, scored_tasks
@@ -40,6 +41,8 @@ PATIENCE = 50
 """Trees without a better validation loss before training stops."""
 AT_ONCE = 200_000
 """Rows of other requests whose columns are made together: bounds memory, not results."""
+OBJECTIVES: dict[Regression, str] = {"huber": "huber", "median": "regression_l1", "ordinal": "huber"}
+"""Of amounts, by the network's loss; trees order no better by thresholds than by the Huber loss."""
 FACTS, LINEAR = "boosting.json", ".safetensors"
 
 
@@ -204,6 +207,8 @@ class _Training:
         kind: Kind = "binary" if task.kind == "binary" else "regression"
         linear = Linear.fit(rows.standardised, rows.standard, labels, kind)
         parameters = _parameters(kind, labels, self.config.seed + fold)
+        if kind == "regression":
+            parameters["objective"] = OBJECTIVES[self.config.teacher.regression]
         dataset = rows.of(task, linear)
         if trees is not None:
             return Learned(linear, lightgbm.train(parameters, dataset, trees))
