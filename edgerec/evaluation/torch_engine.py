@@ -13,8 +13,9 @@ from edgerec.progress import Progress
 from edgerec.runtime import Ranked, Recommender
 from edgerec.tasks import Encoded
 from edgerec.tasks.history import MS_PER_HOUR, Float, History, Int
-from edgerec.training.examples import RawEvents, Requests
+from edgerec.training.examples import Requests
 from edgerec.training.load import load_learning_data
+from edgerec.training.pasts import GivenPasts
 from edgerec.training.scoring import STAGES, AnyScorer, Scores, load_scorer
 
 NOBODY = -1
@@ -114,24 +115,13 @@ class TorchEngine:
             last_ms=last_ms,
             interval_h=request.history_interval_h,
         )
-        none = np.zeros(1, np.int64)
-        latest = RawEvents(
-            request.history,
-            request.history_kind,
-            last_ms,
-            none + max(size - self.sequence, 0),
-            none + size,
-            none + time_ms,
-        )
+        pasts = GivenPasts(n, history, request.context_numeric, time_ms, self.sequence)
         return Requests(
             user=np.full(n, user),
             time_ms=np.full(n, time_ms),
-            past_id=np.zeros(n, np.int64),
             moment=np.zeros(n, np.int64),
-            history=history,
             categorical=np.repeat(request.context_categorical[None], n, axis=0),
-            numeric=np.repeat(request.context_numeric[None], n, axis=0),
-            latest=latest if self.sequence else None,
+            pasts=pasts,
         )
 
     def _probability(self, request: Encoded, shares: Scores, items: Int) -> Scores:

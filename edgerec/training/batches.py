@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TypeVar, cast
+from typing import TypeVar, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from edgerec.tasks import Task
 from edgerec.tasks.history import Float, Int
 from edgerec.training.examples import Requests, RowExamples, VisitExamples
 from edgerec.training.graph import GraphEdges
+from edgerec.training.scratch import AT_ONCE, pieces
 from edgerec.training.statistics import ItemStatistics
 
 
@@ -258,31 +259,38 @@ class JointBatches:
                 self._rows(*rows, rng) if rows else None,
             )
 
-    def _plan(self, rng: np.random.Generator) -> list[tuple[tuple[int, Int] | None, ...]]:
+    def _plan(self, rng: np.random.Generator) -> _Plan:
         """Which examples stand in each step: the longest kind sets the number of steps, the others are spread."""
         x, s = self.examples, self.settings
-        kinds: list[list[tuple[int, Int]]] = [[], []]
+        kinds: list[Sequence[tuple[int, Int]]] = [[], []]
         if x.visits is not None:
-            chosen = self._members(x.visits.requests)
+            chosen = self._members(x.visits.requests, 0, len(x.visits.requests))
             if self.train and len(chosen) > s.visits_per_epoch:
                 chosen = np.sort(rng.choice(chosen, s.visits_per_epoch, replace=False))
             moment = x.visits.requests.moment[chosen]
             if self.train:
                 moment = np.maximum(moment - rng.integers(0, s.lag + 1, len(moment)), 0)
-            kinds[0] = _grouped(chosen, moment, x.visits.requests.lengths()[chosen], s.visits, rng)
-        if x.rows is not None:
-            chosen, shown = self._members(x.rows.requests), x.rows.requests
-            kinds[1] = _grouped(chosen, shown.moment[chosen], shown.lengths()[chosen], s.rows, rng)
+            kinds[0] = _grouped(chosen, moment, x.visits.requests.lengths(chosen), s.visits, rng)
+        if x.rows is not None and len(x.rows.item) <= AT_ONCE:
+            kinds[1] = self._row_batches(0, len(x.rows.item), rng)
+        elif x.rows is not None:
+            kinds[1] = _Shards(self, int(rng.integers(1 << 62)))
         for batches in kinds:
-            rng.shuffle(batches)
-        steps = max(map(len, kinds))
-        spread = [_spread(batches, steps) for batches in kinds]
-        return list(zip(*spread, strict=True))
+            if isinstance(batches, list):
+                rng.shuffle(batches)
+        return _Plan(kinds)
 
-    def _members(self, requests: Requests) -> Int:
+    def _row_batches(self, start: int, end: int, rng: np.random.Generator) -> list[tuple[int, Int]]:
+        """Batches of the shown rows from `start` to `end`."""
+        assert self.examples.rows is not None
+        shown = self.examples.rows.requests
+        chosen = self._members(shown, start, end)
+        return _grouped(chosen, shown.moment[chosen], shown.lengths(chosen), self.settings.rows, rng)
+
+    def _members(self, requests: Requests, start: int, end: int) -> Int:
         if self.users is None:
-            return np.arange(len(requests))
-        return np.flatnonzero(self.users[requests.user])
+            return np.arange(start, end)
+        return start + np.flatnonzero(self.users[requests.user[start:end]])
 
     def _visits(self, moment: int, chosen: Int, rng: np.random.Generator) -> VisitBatch:
         visits, soft = self.examples.visits, self.examples.soft
@@ -310,9 +318,9 @@ class JointBatches:
         return RowBatch(
             requests=rows.requests.batch(chosen, dropout, rng),
             moment=self.examples.moment(moment, rng if self.train else None),
-            candidate=torch.from_numpy(rows.item[chosen]),
+            candidate=torch.from_numpy(np.asarray(rows.item[chosen])),
             labels=torch.from_numpy(labels),
-            soft=None if found is None else torch.from_numpy(found),
+            soft=None if found is None else torch.from_numpy(np.asarray(found)),
         )
 
     def _related(self, visits: VisitExamples, chosen: Int, rng: np.random.Generator) -> PairBatch:
@@ -342,9 +350,62 @@ def _grouped(chosen: Int, moment: Int, key: Int | Float, size: int, rng: np.rand
     return batches
 
 
-def _spread(batches: Sequence[tuple[int, Int]], steps: int) -> list[tuple[int, Int] | None]:
-    """`batches` at even distances over `steps`."""
-    spread: list[tuple[int, Int] | None] = [None] * steps
-    for i, batch in enumerate(batches):
-        spread[i * steps // len(batches)] = batch
-    return spread
+class _Plan:
+    """The steps of an epoch: of each kind of examples a batch (moment, rows), or None."""
+
+    def __init__(self, kinds: Sequence[Sequence[tuple[int, Int]]]) -> None:
+        self.kinds = kinds
+        steps = max(map(len, kinds))
+        self.numbers = [_spread(len(batches), steps) for batches in kinds]
+
+    def __len__(self) -> int:
+        return len(self.numbers[0])
+
+    def __getitem__(self, step: int) -> list[tuple[int, Int] | None]:
+        at = [int(numbers[step]) for numbers in self.numbers]
+        return [None if n < 0 else batches[n] for batches, n in zip(self.kinds, at, strict=True)]
+
+
+class _Shards(Sequence[tuple[int, Int]]):
+    """The batches of very many shown rows: of ranges of rows in random order, each planned when it is its turn."""
+
+    def __init__(self, of: JointBatches, seed: int) -> None:
+        assert of.examples.rows is not None
+        self.of, self.seed = of, seed
+        ranges = list(pieces(len(of.examples.rows.item)))
+        self.ranges = [ranges[i] for i in np.random.default_rng(seed).permutation(len(ranges))]
+        self.ends = np.cumsum([self._count(*r) for r in self.ranges])
+        self._planned: tuple[int, list[tuple[int, Int]]] | None = None
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    @overload
+    def __getitem__(self, number: int) -> tuple[int, Int]: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[tuple[int, Int]]: ...
+    def __getitem__(self, number: int | slice) -> tuple[int, Int] | Sequence[tuple[int, Int]]:
+        if isinstance(number, slice):
+            return [self[i] for i in range(*number.indices(len(self)))]
+        shard = int(np.searchsorted(self.ends, number, side="right"))
+        if self._planned is None or self._planned[0] != shard:
+            rng = np.random.default_rng((self.seed, shard))
+            start, end = self.ranges[shard]
+            batches = self.of._row_batches(start, end, rng)
+            rng.shuffle(batches)
+            self._planned = (shard, batches)
+        return self._planned[1][number - int(self.ends[shard])]  # counted from the shard's end
+
+    def _count(self, start: int, end: int) -> int:
+        """How many batches `_grouped` will make of a range."""
+        assert self.of.examples.rows is not None
+        shown = self.of.examples.rows.requests
+        sizes = np.bincount(shown.moment[self.of._members(shown, start, end)])
+        return int((-(-sizes // self.of.settings.rows)).sum())
+
+
+def _spread(n: int, steps: int) -> Int:
+    """The number of the batch that each of `steps` steps takes, `n` batches at even distances; -1 for none."""
+    numbers = np.full(steps, -1)
+    numbers[np.arange(n) * steps // max(n, 1)] = np.arange(n)
+    return numbers

@@ -15,20 +15,22 @@ from edgerec.config import Config
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress, Track
 from edgerec.tasks import scored_tasks
-from edgerec.tasks.history import Float
 from edgerec.training.batches import Examples, JointBatches, SoftLabels
 from edgerec.training.calibration import fit_expectation
 from edgerec.training.checkpoint import save_student
 from edgerec.training.committee.committee import Committee
 from edgerec.training.committee.views import Views
-from edgerec.training.examples import Ragged, VisitExamples, join_visits, make_requests
+from edgerec.training.examples import Ragged, VisitExamples, draw_visits, join_visits, make_requests
 from edgerec.training.folds import by_fold
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.loop import LoopSettings, OnEpoch, fit
 from edgerec.training.network import AT_ONCE, network_rows
+from edgerec.training.scratch import pieces
 from edgerec.training.statistics import MS_PER_DAY
 from edgerec.training.teacher import batch_settings, committee_views, load_committee, work_folder
 
+MOST_STARTS = 1_000_000
+"""Visits that the unlabelled requests are drawn beside."""
 WEEKS = 4
 """An unlabelled request comes up to this many weeks after a visit, at the same hour and weekday."""
 
@@ -162,8 +164,10 @@ def _unlabelled(data: LearningData, share: float, seed: int) -> VisitExamples:
     assert data.fit.visits is not None
     log, end_ms = data.fit_log, int(data.statistics.moments_ms[-1])
     rng = np.random.default_rng((seed, 1))
-    first = log.starts_of_visits()
-    chosen = np.sort(rng.choice(first, int(len(data.fit.visits.requests) * share)))
+    # With repetition: a visit may be followed by several of them.
+    wanted = int(len(data.fit.visits.requests) * share)
+    first = draw_visits(log, MOST_STARTS, rng)
+    chosen = np.sort(rng.choice(first, wanted))
     time_ms = log.time_ms[chosen] + 7 * MS_PER_DAY * rng.integers(1, WEEKS + 1, len(chosen))
     chosen, time_ms = chosen[time_ms <= end_ms], time_ms[time_ms <= end_ms]
     requests = make_requests(log, data.encoder, data.statistics, log, chosen, time_ms, time_ms, data.sequence)
@@ -183,7 +187,7 @@ def _label(
             if visits is not None and committee.retrieval:
                 _label_visits(visits, committee, work / "visits.npy", done)
             if rows is not None:
-                np.save(work / "rows.npy", _label_rows(examples, committee, done))
+                _label_rows(examples, committee, work / "rows.npy", done)
             if any(t.kind == "related" for t in data.tasks):
                 np.save(work / "related.npy", _label_related(committee))
         complete.touch()
@@ -208,18 +212,22 @@ def _label_visits(visits: VisitExamples, committee: Committee, path: Path, done:
     soft.flush()
 
 
-def _label_rows(examples: Examples, committee: Committee, done: Track) -> Float:
-    """Probabilities of binary tasks and logits of regression tasks, (R, T)."""
+def _label_rows(examples: Examples, committee: Committee, path: Path, done: Track) -> None:
+    """Write probabilities of binary tasks and logits of regression tasks, float32 (R, T)."""
     rows, trees = examples.rows, committee.members.boosting
     assert rows is not None
-    network = np.zeros((len(rows.item), len(committee.tasks)), np.float32)
-    for f, mine in by_fold(rows.requests.user, len(committee.networks)):
-        model = committee.networks[f]
-        network[mine] = network_rows(model, committee.data, rows.requests, rows.item, mine, done)
-    soft = committee.blend_rows(network, None if trees is None else trees.fit_rows())
     binary = [i for i, t in enumerate(committee.tasks) if t.kind == "binary"]
-    soft[:, binary] = np.exp(soft[:, binary])
-    return soft
+    soft = np.lib.format.open_memmap(path, "w+", np.float32, (len(rows.item), len(committee.tasks)))
+    for start, end in pieces(len(rows.item)):
+        piece = np.arange(start, end)
+        network = np.zeros((len(piece), len(committee.tasks)), np.float32)
+        for f, mine in by_fold(rows.requests.user[start:end], len(committee.networks)):
+            model = committee.networks[f]
+            network[mine] = network_rows(model, committee.data, rows.requests, rows.item, piece[mine], done)
+        found = committee.blend_rows(network, None if trees is None else trees.fit_rows(piece))
+        found[:, binary] = np.exp(found[:, binary])
+        soft[start:end] = found
+    soft.flush()
 
 
 def _label_related(committee: Committee) -> npt.NDArray[np.float16]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgerec.models.inputs import Latest, RequestBatch
-from edgerec.tasks import History, Past, RequestEncoder
+from edgerec.models.inputs import RequestBatch
+from edgerec.tasks import History, RequestEncoder
 from edgerec.tasks.history import Float, Int
-from edgerec.training.log import Log, earlier_events, join_histories
+from edgerec.training.log import Log
+from edgerec.training.pasts import LogPasts, Pasts
+from edgerec.training.scratch import Columns
 from edgerec.training.statistics import MS_PER_DAY, ItemStatistics
 
 FOREVER = np.iinfo(np.int64).max // 2
@@ -63,85 +66,45 @@ class Ragged:
 
 
 @dataclass(frozen=True)
-class RawEvents:
-    """The latest raw events of P pasts, as slices of a log.
-
-    Attributes:
-        item, kind, time_ms: int64 (E,), columns of the log.
-        start, end: int64 (P,), rows of each past.
-        until_ms: int64 (P,), time of the first request that each is the past of.
-    """
-
-    item: Int
-    kind: Int
-    time_ms: Int
-    start: Int
-    end: Int
-    until_ms: Int
-
-    def batch(self, past: Int, dropout: float, rng: np.random.Generator | None) -> Latest:
-        """Of the pasts `past` (B,), padded; with `dropout`, each event is left out with that probability."""
-        start, end = self.start[past], self.end[past]
-        widest = max(int((end - start).max(initial=0)), 1)
-        at = end[:, None] - widest + np.arange(widest)
-        present = at >= start[:, None]
-        if dropout and rng is not None:
-            present &= rng.random(present.shape) >= dropout
-        if not len(self.item):
-            nothing = torch.zeros(at.shape, dtype=torch.int64)
-            return Latest(nothing, nothing, nothing.float(), nothing > 0, torch.from_numpy(past))
-        at = np.clip(at, 0, len(self.item) - 1)
-        following = np.concatenate([self.time_ms[at[:, 1:]], self.until_ms[past][:, None]], axis=1)
-        gap_h = np.maximum(following - self.time_ms[at], 0) / 3_600_000.0
-        return Latest(
-            item=torch.from_numpy(np.where(present, self.item[at], 0)),
-            kind=torch.from_numpy(np.where(present, self.kind[at], 0)),
-            gap_h=torch.from_numpy(np.where(present, gap_h, 0).astype(np.float32)),
-            present=torch.from_numpy(present),
-            past=torch.from_numpy(past),
-        )
-
-    def then(self, other: RawEvents) -> RawEvents:
-        """These pasts, then those of `other`, which are of the same log."""
-        assert self.item is other.item or np.array_equal(self.item, other.item)
-        joined = {n: np.concatenate([getattr(self, n), getattr(other, n)]) for n in ("start", "end", "until_ms")}
-        return replace(self, **joined)
-
-
-@dataclass(frozen=True)
 class Requests:
-    """R requests. Requests of one user at one cut share their past: `past_id` points into `history`.
+    """R requests.
 
     Attributes:
-        user, time_ms, past_id, moment: int64 (R,); `moment` indexes the item statistics known at the request.
-        categorical: int64 (R, C); numeric: float32 (R, M), complete.
-        latest: by `past_id` too; None where no model reads raw events.
+        user, time_ms, moment: int64 (R,); `moment` indexes the item statistics known at the request.
+        categorical: int64 (R, C).
+        pasts: what their users did before.
     """
 
     user: Int
     time_ms: Int
-    past_id: Int
     moment: Int
-    history: History
     categorical: Int
-    numeric: Float
-    latest: RawEvents | None = None
+    pasts: Pasts
 
     def __len__(self) -> int:
         return len(self.user)
 
     def take(self, rows: Int) -> Requests:
-        """The requests `rows`; their pasts stay where they are."""
-        names = ("user", "time_ms", "past_id", "moment", "categorical", "numeric")
-        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+        """The requests `rows`."""
+        names = ("user", "time_ms", "moment", "categorical")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names}, pasts=self.pasts.take(rows))
 
-    def lengths(self) -> Int:
-        """Distinct past items of each request."""
-        return np.diff(self.history.offsets)[self.past_id]
+    def lengths(self, rows: Int | None = None) -> Int:
+        """See `Pasts.lengths`, of all requests or of `rows`."""
+        return self.pasts.lengths(np.arange(len(self)) if rows is None else rows)
+
+    def histories(self, rows: Int) -> tuple[History, Int]:
+        """Past items by distinct past, and which of these each of `rows` has."""
+        return self.pasts.histories(rows)
+
+    def numbers(self, rows: Int) -> Float:
+        """The numeric input of `rows`, float32 (len(rows), M)."""
+        return self.pasts.numbers(rows, self.time_ms[rows])
 
     def batch(self, rows: Int, dropout: float = 0.0, rng: np.random.Generator | None = None) -> RequestBatch:
         """Requests `rows`, padded; with `dropout`, each past item is left out with that probability."""
-        h, ids = self.history, self.past_id[rows]
+        h, ids = self.pasts.histories(rows)
+        time_ms = np.asarray(self.time_ms[rows])
         start, size = h.offsets[ids], np.diff(h.offsets)[ids]
         place = np.arange(max(int(size.max(initial=0)), 1))
         present = place < size[:, None]
@@ -153,7 +116,7 @@ class Requests:
             found = values[at] if len(values) else np.zeros(at.shape, values.dtype)
             return torch.from_numpy(np.where(present, found, np.array(empty, values.dtype)))
 
-        age_h = np.maximum(self.time_ms[rows][:, None] - (h.last_ms[at] if len(h.item) else 0), 0) / 3_600_000.0
+        age_h = np.maximum(time_ms[:, None] - (h.last_ms[at] if len(h.item) else 0), 0) / 3_600_000.0
         return RequestBatch(
             item=pad(h.item, 0),
             kind=pad(h.kind, 0),
@@ -161,9 +124,9 @@ class Requests:
             age_h=torch.from_numpy(np.where(present, age_h, 0).astype(np.float32)),
             interval_h=pad(h.interval_h, 0),
             present=torch.from_numpy(present),
-            categorical=torch.from_numpy(self.categorical[rows]),
-            numeric=torch.from_numpy(self.numeric[rows]),
-            latest=None if self.latest is None else self.latest.batch(ids, dropout, rng),
+            categorical=torch.from_numpy(np.asarray(self.categorical[rows])),
+            numeric=torch.from_numpy(self.pasts.numbers(rows, time_ms)),
+            latest=self.pasts.latest(rows, dropout, rng),
         )
 
 
@@ -181,36 +144,44 @@ def make_requests(
 
     `time_ms` (R,) makes them requests of another time. `sequence` latest raw events come along, if a model reads them.
     """
+    columns = request_columns(log, statistics, rows, at, cut_ms, time_ms)
+    return requests_of(log, encoder, columns, sequence)
+
+
+def request_columns(
+    log: Log, statistics: ItemStatistics, rows: Log, at: Int, cut_ms: Int, time_ms: Int | None = None
+) -> Columns:
+    """What `requests_of` makes requests of, arguments as of `make_requests`."""
     user = rows.user[at]
     time_ms = rows.time_ms[at] if time_ms is None else time_ms
-    pairs, past_id = np.unique(np.stack([user, cut_ms], 1), axis=0, return_inverse=True)
-    history, past = earlier_events(log, encoder, pairs[:, 0], pairs[:, 1])
-    past_id = past_id.reshape(-1).astype(np.int64)
-    each = Past(
-        past.events[past_id],
-        past.visits[past_id],
-        past.first_ms[past_id],
-        past.last_ms[past_id],
-        past.positives[past_id],
-    )
-    return Requests(
-        user=user,
-        time_ms=time_ms,
-        past_id=past_id,
-        moment=statistics.moment_before(np.minimum(cut_ms, time_ms)),
-        history=history,
-        categorical=rows.categorical[at],
-        numeric=encoder.numbers(each, time_ms, rows.numeric[at]),
-        latest=_raw_events(log, pairs, past_id, time_ms, sequence) if sequence else None,
-    )
+    start, end = log.range_before(user, cut_ms)
+    return {
+        "user": user,
+        "time_ms": time_ms,
+        "moment": statistics.moment_before(np.minimum(cut_ms, time_ms)),
+        "categorical": rows.categorical[at],
+        "given": rows.numeric[at],
+        "start": start,
+        "end": end,
+        "until_ms": _first_of_run(start, end, time_ms),
+    }
 
 
-def _raw_events(log: Log, pairs: Int, past_id: Int, time_ms: Int, most: int) -> RawEvents:
-    """The `most` latest events of each pair of user and cut."""
-    start, end = log.range_before(pairs[:, 0], pairs[:, 1])
-    until = np.full(len(pairs), FOREVER)
-    np.minimum.at(until, past_id, time_ms)
-    return RawEvents(log.item, log.kind, log.time_ms, np.maximum(start, end - most), end, until)
+def requests_of(log: Log, encoder: RequestEncoder, columns: Columns, sequence: int = 0) -> Requests:
+    """The requests of `request_columns`."""
+    pasts = LogPasts.of(log, encoder, sequence, *(columns[name] for name in ("start", "end", "until_ms", "given")))
+    own = {name: columns[name] for name in ("user", "time_ms", "moment", "categorical")}
+    return Requests(**own, pasts=pasts)
+
+
+def _first_of_run(start: Int, end: Int, time_ms: Int) -> Int:
+    """The earliest time of each run of requests with the same past."""
+    if not len(start):
+        return time_ms
+    new = np.append(True, (start[1:] != start[:-1]) | (end[1:] != end[:-1]))
+    first = np.flatnonzero(new)
+    earliest: Int = np.minimum.reduceat(time_ms, first)[np.cumsum(new) - 1]
+    return earliest
 
 
 @dataclass(frozen=True)
@@ -239,9 +210,10 @@ class RowExamples:
 
 def in_history(requests: Requests, items: Ragged) -> npt.NDArray[np.bool_]:
     """For each value of `items` (one list a request), whether the request's history holds it."""
-    history, n = requests.history, 1 << 32
+    n = 1 << 32
+    history, which = requests.histories(np.arange(len(requests)))
     owned = np.repeat(np.arange(len(history.offsets) - 1), np.diff(history.offsets)) * n + history.item
-    wanted = requests.past_id[items.owner()] * n + items.values
+    wanted = which[items.owner()] * n + items.values
     return np.isin(wanted, owned)
 
 
@@ -251,26 +223,41 @@ def day_before(time_ms: Int, end_ms: int) -> Int:
 
 
 def visit_rows(log: Log, first: Int) -> Ragged:
-    """The rows of the visits that start at the rows `first` (ascending, of `Log.starts_of_visits`)."""
-    starts = log.starts_of_visits()
-    ends = np.append(starts[1:], len(log))[np.searchsorted(starts, first)]
-    sizes = ends - first
+    """The rows of the visits that start at the rows `first` (of `Log.starts_of_visits`)."""
+    sizes = log.ends_of_visits(first) - first
     flat = np.arange(sizes.sum()) + np.repeat(first - (np.cumsum(sizes) - sizes), sizes)
     return Ragged(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), flat.astype(np.int64))
+
+
+def draw_visits(
+    log: Log, most: int, rng: np.random.Generator, counts: Callable[[slice], npt.NDArray[np.bool_]] | None = None
+) -> Int:
+    """First rows of at most `most` visits, ascending, of more a random part.
+
+    Args:
+        counts: of rows, which of them count; visits without such a row are left out.
+    """
+
+    def first(rows: slice) -> Int:
+        new = log.starts_visit(rows)
+        starts = rows.start + np.flatnonzero(new)
+        if counts is not None:
+            starts = starts[np.bincount(np.cumsum(new) - 1, counts(rows), len(starts)) > 0]
+        return np.asarray(starts, np.int64)
+
+    ends = np.cumsum([len(first(rows)) for rows in log.groups()])
+    chosen = np.arange(min(ends[-1], most))
+    if ends[-1] > most:
+        chosen = np.sort(rng.choice(ends[-1], most, replace=False))
+    parts = zip(log.groups(), np.split(chosen, np.searchsorted(chosen, ends[:-1])), [0, *ends[:-1]], strict=True)
+    return np.concatenate([first(rows)[part - before] for rows, part, before in parts]).astype(np.int64)
 
 
 def join_visits(first: VisitExamples, second: VisitExamples) -> VisitExamples:
     """All visits of `first`, then all of `second`."""
     a, b = first.requests, second.requests
-    requests = Requests(
-        user=np.concatenate([a.user, b.user]),
-        time_ms=np.concatenate([a.time_ms, b.time_ms]),
-        past_id=np.concatenate([a.past_id, b.past_id + len(a.history.offsets) - 1]),
-        moment=np.concatenate([a.moment, b.moment]),
-        history=join_histories([a.history, b.history]),
-        categorical=np.concatenate([a.categorical, b.categorical]),
-        numeric=np.concatenate([a.numeric, b.numeric]),
-        latest=None if a.latest is None or b.latest is None else a.latest.then(b.latest),
-    )
+    assert isinstance(a.pasts, LogPasts) and isinstance(b.pasts, LogPasts)
+    own = {n: np.concatenate([getattr(a, n), getattr(b, n)]) for n in ("user", "time_ms", "moment", "categorical")}
+    requests = Requests(**own, pasts=a.pasts.then(b.pasts))
     truth = {name: first.truth[name].then(second.truth[name]) for name in first.truth}
     return VisitExamples(requests, first.items.then(second.items), truth)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,14 +27,21 @@ from edgerec.training.examples import (
     RowExamples,
     VisitExamples,
     day_before,
+    draw_visits,
     in_history,
     make_requests,
+    request_columns,
+    requests_of,
     visit_rows,
 )
 from edgerec.training.graph import GraphEdges, Knowledge, consumed_rows
 from edgerec.training.log import Log, load_log, request_encoder
+from edgerec.training.scratch import Columns, Scratch, pieces
 from edgerec.training.statistics import ItemStatistics, item_statistics
 from edgerec.training.text import Tuning, co_consumed, default_model, principal_components, text_vectors, tuned_vectors
+
+Cut: TypeAlias = "Callable[[Int], Int]"
+"""From the times of requests to the moments from which on their own past is unknown to them."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,7 @@ class LearningData:
         lag: moments that a bundle's statistics may be old by the end of the part.
         scales: by regression task.
         sequence: latest raw events that come with a request.
+        scratch: where columns lie that are too long for memory.
     """
 
     dataset: Dataset
@@ -72,6 +81,7 @@ class LearningData:
     lag: int
     scales: dict[str, Scale]
     sequence: int = 0
+    scratch: Scratch | None = None
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -116,8 +126,9 @@ def load_learning_data(
     dataset = Dataset.open(run_dir / "dataset")
     tasks = tuple(dataset.meta.tasks)
     encoder = request_encoder(dataset, part, config.student.max_history)
-    fit_log = load_log(dataset, dataset.fit_frame(part), encoder)
-    held_log = load_log(dataset, dataset.part(part), encoder)
+    scratch = Scratch(run_dir / "work")
+    fit_log = load_log(dataset, dataset.fit_frame(part), encoder, scratch)
+    held_log = load_log(dataset, dataset.part(part), encoder, scratch)
     if not len(fit_log):
         raise DataError(f"{run_dir / 'dataset'}: no rows to learn from before the {part} part; make the split smaller")
     n_seen = dataset.meta.catalog["train" if part == "valid" else "valid"]
@@ -125,23 +136,30 @@ def load_learning_data(
     end_ms, lag_ms = _boundary(dataset, part, fit_log)
     items = dataset.items().head(n_items)
     groups = [(c.name, items[f"cat.{c.name}"].to_numpy().astype(np.int64)) for c in dataset.meta.items.categorical]
-    statistics = item_statistics(fit_log, tasks, n_items, groups, end_ms)
+    statistics = item_statistics(fit_log, tasks, n_items, groups, end_ms, scratch)
     scales = {t.name: _scale(fit_log.labels[t.name]) for t in tasks if t.kind == "regression"}
 
     fit_visits = _fit_visits(fit_log, config.teacher.visits_per_epoch, tasks, config.seed)
-    held_visits = _held_visits(held_log, tasks)
+    held_visits = _held_visits(held_log)
     pointwise = any(t.kind in ("binary", "regression") for t in tasks)
-    never = np.full(len(held_log), FOREVER)
-    daily = day_before(fit_log.time_ms, end_ms)
+
+    def own_time(time_ms: Int) -> Int:
+        return time_ms
+
+    def never(time_ms: Int) -> Int:
+        return np.full(len(time_ms), FOREVER)
+
+    def daily(time_ms: Int) -> Int:
+        return day_before(time_ms, end_ms)
 
     sequence = config.teacher.sequence
     graph = _graph(config, dataset, fit_log, groups, n_items, statistics) if config.teacher.graph_layers else None
 
-    def visits(rows: Log, first: Int, cut: Int) -> VisitExamples:
+    def visits(rows: Log, first: Int, cut: Cut) -> VisitExamples:
         return _visits(fit_log, rows, first, cut, encoder, statistics, tasks, n_seen, sequence)
 
-    def shown(rows: Log, cut: Int) -> RowExamples:
-        return _rows(fit_log, rows, cut, encoder, statistics, scales, n_items, sequence)
+    def shown(rows: Log, cut: Cut) -> RowExamples:
+        return _rows(fit_log, rows, cut, encoder, statistics, scales, n_items, sequence, scratch)
 
     retrieval = any(t.kind in ("retrieval", "related") for t in tasks)
     return LearningData(
@@ -156,7 +174,7 @@ def load_learning_data(
             n_items,
             n_seen,
             statistics,
-            visits(fit_log, fit_visits, fit_log.time_ms) if retrieval else None,
+            visits(fit_log, fit_visits, own_time) if retrieval else None,
             shown(fit_log, daily) if pointwise else None,
             graph=graph,
         ),
@@ -172,6 +190,7 @@ def load_learning_data(
         lag=_moments_in(statistics, lag_ms),
         scales=scales,
         sequence=sequence,
+        scratch=scratch,
     )
 
 
@@ -190,57 +209,58 @@ def _moments_in(statistics: ItemStatistics, length_ms: int) -> int:
 
 
 def _scale(labels: Float) -> Scale:
-    logs = np.log1p(np.maximum(labels.astype(np.float64), 0))
-    return Scale(float(logs.mean()), float(max(logs.std(), 1e-6)))
+    def total(of: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]) -> float:
+        parts = (np.log1p(np.maximum(labels[a:b].astype(np.float64), 0)) for a, b in pieces(len(labels)))
+        return float(sum(of(logs).sum() for logs in parts)) / max(len(labels), 1)
+
+    mean = total(lambda logs: logs)
+    return Scale(mean, max(math.sqrt(total(lambda logs: (logs - mean) ** 2)), 1e-6))
 
 
 def _fit_visits(log: Log, most: int, tasks: Sequence[Task], seed: int) -> Int:
     """First rows of the visits to learn from: those that consumed something, at most `most`, drawn by `seed`."""
-    first = log.starts_of_visits()
-    rows = visit_rows(log, first)
-    useful = np.zeros(len(first), bool)
-    for task in tasks:
-        if task.kind in ("retrieval", "related"):
-            useful |= np.bincount(rows.owner(), _consumed(log, task)[rows.values], len(first)) > 0
-    first = first[useful]
-    if len(first) > most:
-        first = np.sort(np.random.default_rng(seed).choice(first, most, replace=False))
-    return first
+    telling = [task for task in tasks if task.kind in ("retrieval", "related")]
+
+    def counts(rows: slice) -> npt.NDArray[np.bool_]:
+        found = np.zeros(rows.stop - rows.start, bool)
+        for task in telling:
+            found |= _consumed(log, task, rows) > 0
+        return found
+
+    return draw_visits(log, most, np.random.default_rng(seed), counts)
 
 
-def _held_visits(log: Log, tasks: Sequence[Task]) -> Int:
+def _held_visits(log: Log) -> Int:
     """First rows of each user's first visit in the part."""
-    first = log.starts_of_visits()
-    order = np.lexsort((log.time_ms[first], log.user[first]))
-    first = first[order]
-    new = np.ones(len(first), bool)
-    new[1:] = log.user[first][1:] != log.user[first][:-1]
-    return np.sort(first[new])
+    return log.offsets[:-1][np.diff(log.offsets) > 0]
 
 
-def _consumed(log: Log, task: Task) -> Float:
-    return log.labels[task.name] if task.label is not None else np.ones(len(log), np.float32)
+def _consumed(log: Log, task: Task, rows: slice | Int) -> Float:
+    """Whether each of `rows` counts for a task, as a number."""
+    if task.label is not None:
+        return np.asarray(log.labels[task.name][rows])
+    return np.ones(rows.stop - rows.start if isinstance(rows, slice) else len(rows), np.float32)
 
 
 def _visits(
     past: Log,
     rows: Log,
     first: Int,
-    cut_ms: Int,
+    cut: Cut,
     encoder: RequestEncoder,
     statistics: ItemStatistics,
     tasks: Sequence[Task],
     n_seen: int,
     sequence: int,
 ) -> VisitExamples:
-    requests = make_requests(past, encoder, statistics, rows, first, cut_ms[first], sequence=sequence)
+    requests = make_requests(past, encoder, statistics, rows, first, cut(rows.time_ms[first]), sequence=sequence)
     held = visit_rows(rows, first)
     held = held.where(rows.item[held.values] < n_seen)
     truth = {}
     for task in tasks:
         if task.kind != "retrieval":
             continue
-        consumed = held.where(_consumed(rows, task)[held.values] > 0)
+        consumed = held.where(_consumed(rows, task, held.values) > 0)
         items = Ragged(consumed.offsets, rows.item[consumed.values])
         truth[task.name] = items.where(~in_history(requests, items)) if task.repeats == "exclude" else items
     return VisitExamples(requests, Ragged(held.offsets, rows.item[held.values]), truth)
@@ -249,20 +269,27 @@ def _visits(
 def _rows(
     past: Log,
     rows: Log,
-    cut_ms: Int,
+    cut: Cut,
     encoder: RequestEncoder,
     statistics: ItemStatistics,
     scales: dict[str, Scale],
     n_items: int,
     sequence: int,
+    scratch: Scratch,
 ) -> RowExamples:
-    at = np.flatnonzero(rows.item < n_items)
-    labels = {
-        name: scales[name].apply(values[at]) if name in scales else values[at].astype(np.float32)
-        for name, values in rows.labels.items()
-    }
-    requests = make_requests(past, encoder, statistics, rows, at, cut_ms[at], sequence=sequence)
-    return RowExamples(requests, rows.item[at], labels, rows.row[at])
+    def part(start: int, end: int) -> Columns:
+        at = start + np.flatnonzero(rows.item[start:end] < n_items)
+        columns = request_columns(past, statistics, rows, at, cut(rows.time_ms[at]))
+        columns |= {"item": rows.item[at], "row": rows.row[at]}
+        for name, values in rows.labels.items():
+            scaled = scales[name].apply(values[at]) if name in scales else values[at].astype(np.float32)
+            columns[f"label.{name}"] = scaled
+        return columns
+
+    known = sum(int((rows.item[start:end] < n_items).sum()) for start, end in pieces(len(rows)))
+    columns = scratch.joined(known, (part(start, end) for start, end in pieces(len(rows))))
+    labels = {name: columns[f"label.{name}"] for name in rows.labels}
+    return RowExamples(requests_of(past, encoder, columns, sequence), columns["item"], labels, columns["row"])
 
 
 def _graph(
@@ -343,7 +370,7 @@ def _is_consumed(log: Log, tasks: Sequence[Task]) -> npt.NDArray[np.bool_]:
         found = np.zeros(len(log), bool)
         counting = [task for task in tasks if task.kind == kind]
         for task in counting:
-            found |= _consumed(log, task) > 0
+            found |= _consumed(log, task, slice(0, len(log))) > 0
         if counting:
             return found
     return np.ones(len(log), bool)

@@ -24,12 +24,11 @@ def network_shares(models: Sequence[Scorer], data: LearningData, requests: Reque
     """Mean log-probability of every item to be the next one, (len(chosen), retrieval tasks, N)."""
     retrieval = [i for i, t in enumerate(scored_tasks(data.tasks)) if t.kind == "retrieval"]
     found = np.zeros((len(chosen), len(retrieval), data.n_items), np.float32)
-    place = _places(len(requests), chosen)
     with torch.inference_mode():
         for model in models:
-            for items, rows in same_moment(model, data, requests, chosen):
-                logits = model.score_catalog(requests.batch(rows), items, retrieval)
-                found[place[rows]] += torch.log_softmax(logits, dim=2).numpy() / len(models)
+            for items, places in same_moment(model, data, requests, chosen):
+                logits = model.score_catalog(requests.batch(chosen[places]), items, retrieval)
+                found[places] += torch.log_softmax(logits, dim=2).numpy() / len(models)
     return found
 
 
@@ -41,12 +40,13 @@ def network_rows(
     `candidate`: int64, an item for every request.
     """
     tasks = scored_tasks(data.tasks)
-    place = _places(len(requests), chosen)
     found = np.zeros((len(chosen), len(tasks)), np.float32)
     with torch.inference_mode():
-        for items, rows in same_moment(model, data, requests, chosen):
-            logits = model.score_rows(requests.batch(rows), torch.from_numpy(candidate[rows]), items)
-            found[place[rows]] = chain_log_probabilities(logits, tasks).numpy()
+        for items, places in same_moment(model, data, requests, chosen):
+            rows = chosen[places]
+            item = torch.from_numpy(np.asarray(candidate[rows]))
+            logits = model.score_rows(requests.batch(rows), item, items)
+            found[places] = chain_log_probabilities(logits, tasks).numpy()
             if done is not None:
                 done.advance(len(rows))
     return found
@@ -64,16 +64,11 @@ def network_related(models: Sequence[Scorer], data: LearningData, query: Int) ->
 
 
 def same_moment(model: Scorer, data: LearningData, requests: Requests, chosen: Int) -> Iterator[tuple[Items, Int]]:
-    """Batches of requests of one moment and of like length, with the items as they were then."""
-    order = chosen[np.lexsort((requests.lengths()[chosen], requests.moment[chosen]))]
-    for group in np.split(order, np.flatnonzero(np.diff(requests.moment[order])) + 1):
+    """Batches of requests of one moment and of like length: the items as they were then, and places in `chosen`."""
+    moment = requests.moment[chosen]
+    order = np.lexsort((requests.lengths(chosen), moment))
+    for group in np.split(order, np.flatnonzero(np.diff(moment[order])) + 1):
         if len(group):
-            items = model.encode_items(data.moment(int(requests.moment[group[0]])))
+            items = model.encode_items(data.moment(int(moment[group[0]])))
             for start in range(0, len(group), AT_ONCE):
                 yield items, group[start : start + AT_ONCE]
-
-
-def _places(n: int, chosen: Int) -> Int:
-    place = np.empty(n, np.int64)
-    place[chosen] = np.arange(len(chosen))
-    return place

@@ -5,7 +5,7 @@ Only rows before the moment enter, so that a row's label never reaches its own f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from edgerec.tasks import Task, binary_tasks
 from edgerec.tasks.history import Float, Int
 from edgerec.training.log import Log
+from edgerec.training.scratch import Columns, Scratch, pieces
 
 MS_PER_DAY = 86_400_000
 POPULARITY_HALF_LIVES = (3.0, 10.0, 30.0, 90.0)
@@ -50,7 +51,7 @@ def moments(first_ms: int, end_ms: int) -> Int:
 
 
 def item_statistics(
-    log: Log, tasks: Sequence[Task], n_items: int, groups: Sequence[tuple[str, Int]], end_ms: int
+    log: Log, tasks: Sequence[Task], n_items: int, groups: Sequence[tuple[str, Int]], end_ms: int, scratch: Scratch
 ) -> ItemStatistics:
     """Take the statistics of `n_items` items.
 
@@ -58,34 +59,53 @@ def item_statistics(
         groups: names and values (n_items,) of the items' categorical features; rows of all items of a value are
             pooled, so that a new item starts from its author's or category's rate. Value 0 is unknown.
         end_ms: the last moment; rows from then on are left out.
+        scratch: where what is as long as the log lies.
     """
     at = moments(int(log.time_ms.min(initial=end_ms - 1)), end_ms)
-    slot = np.searchsorted(at, log.time_ms, side="right")  # row counts at moments >= slot
-    order = np.argsort(slot, kind="stable")
-    bounds = np.searchsorted(slot[order], np.arange(len(at) + 1))
-    known = log.item < n_items
     keys = [("item", np.arange(n_items)), *groups]
-    sums = _Sums(log, tasks, n_items, keys)
+    sums = _Sums(log, tasks, n_items, keys, scratch)
     values = []
-    for s in range(len(at)):
-        rows = order[bounds[s] : bounds[s + 1]]
-        sums.add(rows[known[rows]], 0.0 if s == 0 else float(at[s] - at[s - 1]) / MS_PER_DAY)
+    for s, rows in enumerate(_until_each(log, at, n_items, scratch)):
+        for start, end in pieces(len(rows)):
+            sums.add(rows[start:end])
         values.append(sums.features(int(at[s])))
+        if s + 1 < len(at):
+            sums.pass_by(float(at[s + 1] - at[s]) / MS_PER_DAY)
     return ItemStatistics(at, np.stack(values), tuple(sums.names()))
+
+
+def _until_each(log: Log, at: Int, n_items: int, scratch: Scratch) -> Iterator[Int]:
+    """The rows of items below `n_items` between each moment and the one before it, ascending."""
+
+    def sorted_part(start: int, end: int) -> Columns:
+        known = start + np.flatnonzero(log.item[start:end] < n_items)
+        slot = np.searchsorted(at, log.time_ms[known], side="right")  # a row counts at moments >= slot
+        order = np.argsort(slot, kind="stable")
+        bounds.append(np.searchsorted(slot[order], np.arange(len(at) + 1)))
+        return {"row": known[order]}
+
+    bounds: list[Int] = []
+    known = sum(int((log.item[start:end] < n_items).sum()) for start, end in pieces(len(log)))
+    rows = scratch.joined(known, (sorted_part(*piece) for piece in pieces(len(log))))["row"]
+    first = np.concatenate(([0], np.cumsum([b[-1] for b in bounds])))  # rows of the last slot, after `at`, are none
+    for s in range(len(at)):
+        yield np.concatenate([rows[f + b[s] : f + b[s + 1]] for f, b in zip(first, bounds, strict=False)])
 
 
 class _Sums:
     """Running sums over the rows seen so far."""
 
-    def __init__(self, log: Log, tasks: Sequence[Task], n_items: int, keys: Sequence[tuple[str, Int]]) -> None:
+    def __init__(
+        self, log: Log, tasks: Sequence[Task], n_items: int, keys: Sequence[tuple[str, Int]], scratch: Scratch
+    ) -> None:
         self.log, self.n_items, self.keys = log, n_items, keys
-        self.targets = _targets(log, tasks)
+        self.targets = [t.name for t in binary_tasks(tasks)] + [t.name for t in tasks if t.kind == "regression"]
         self.binary = {t.name for t in binary_tasks(tasks)}
         self.popularity = np.zeros((len(POPULARITY_HALF_LIVES), n_items))
         self.adoption = np.zeros_like(self.popularity)
         self.first_ms = np.full(n_items, np.iinfo(np.int64).max)
         self.events, self.repeats = np.zeros(n_items), np.zeros(n_items)
-        self.is_repeat = _repeats(log)
+        self.is_repeat = _repeats(log, scratch)
         sizes = [int(value.max(initial=0)) + 1 for _, value in keys]
         self.rows = [np.zeros(size) for size in sizes]
         self.sums = [np.zeros((len(self.targets), size)) for size in sizes]
@@ -99,24 +119,34 @@ class _Sums:
             names += [f"rows.{key}" for key, _ in self.keys]
         return names
 
-    def add(self, rows: Int, days: float) -> None:
+    def pass_by(self, days: float) -> None:
+        """Let time pass."""
+        for h, half_life in enumerate(POPULARITY_HALF_LIVES):
+            self.popularity[h] *= 0.5 ** (days / half_life)
+            self.adoption[h] *= 0.5 ** (days / half_life)
+
+    def add(self, rows: Int) -> None:
         item = self.log.item[rows]
         counts = np.bincount(item, minlength=self.n_items)
         repeats = np.bincount(item, self.is_repeat[rows], self.n_items)
-        for h, half_life in enumerate(POPULARITY_HALF_LIVES):
-            kept = 0.5 ** (days / half_life)
-            self.popularity[h] = self.popularity[h] * kept + counts
-            self.adoption[h] = self.adoption[h] * kept + counts - repeats
+        self.popularity += counts
+        self.adoption += counts - repeats
         np.minimum.at(self.first_ms, item, self.log.time_ms[rows])
         self.events += counts
         self.repeats += repeats
         if not self.targets:
             return
+        targets = [self._target(name, rows) for name in self.targets]
         for k, (_, value) in enumerate(self.keys):
             at = value[item]
             self.rows[k] += np.bincount(at, minlength=len(self.rows[k]))
-            for t, target in enumerate(self.targets.values()):
-                self.sums[k][t] += np.bincount(at, target[rows], len(self.rows[k]))
+            for t, target in enumerate(targets):
+                self.sums[k][t] += np.bincount(at, target, len(self.rows[k]))
+
+    def _target(self, name: str, rows: Int) -> Double:
+        """Binary labels, or logs of amounts."""
+        label = self.log.labels[name][rows].astype(np.float64)
+        return label if name in self.binary else np.log1p(np.maximum(label, 0))
 
     def features(self, now_ms: int) -> Float:
         counted = np.concatenate([self.popularity, self.adoption])
@@ -145,21 +175,18 @@ class _Sums:
         return found
 
 
-def _targets(log: Log, tasks: Sequence[Task]) -> dict[str, Double]:
-    """Binary labels, and logs of regression labels."""
-    found = {t.name: log.labels[t.name].astype(np.float64) for t in binary_tasks(tasks)}
-    found |= {t.name: np.log1p(np.maximum(log.labels[t.name], 0)) for t in tasks if t.kind == "regression"}
-    return found
-
-
 def _mean(total: Double, rows: Double) -> float:
     return float(total.sum() / max(rows.sum(), 1))
 
 
-def _repeats(log: Log) -> Double:
-    """1 where the row's user had the row's item in an earlier row."""
-    order = np.lexsort((np.arange(len(log)), log.item, log.user))
-    again = np.zeros(len(log))
-    same = (log.user[order][1:] == log.user[order][:-1]) & (log.item[order][1:] == log.item[order][:-1])
-    again[order[1:]] = same
-    return again
+def _repeats(log: Log, scratch: Scratch) -> npt.NDArray[np.bool_]:
+    """Where the row's user had the row's item in an earlier row."""
+
+    def of_users(rows: slice) -> Columns:
+        user, item = log.user[rows], log.item[rows]
+        order = np.lexsort((np.arange(len(user)), item, user))
+        again = np.zeros(len(user), bool)
+        again[order[1:]] = (user[order][1:] == user[order][:-1]) & (item[order][1:] == item[order][:-1])
+        return {"again": again}
+
+    return scratch.joined(len(log), (of_users(rows) for rows in log.groups()))["again"]

@@ -80,7 +80,8 @@ def test_rows_are_shown_the_statistics_of_their_own_moment_and_visits_older_ones
             moment = [m for m in range(len(values)) if torch.equal(values[m], batch.rows.moment.statistics)]
             assert len(moment) >= 1
             numeric = {tuple(n) for n in batch.rows.requests.numeric.tolist()}
-            owners = [r for r, n in enumerate(rows.requests.numeric.tolist()) if tuple(n) in numeric]
+            everyone = rows.requests.numbers(np.arange(len(rows.item))).tolist()
+            owners = [r for r, n in enumerate(everyone) if tuple(n) in numeric]
             assert set(moment) & set(rows.requests.moment[owners].tolist())
 
 
@@ -118,7 +119,7 @@ def test_soft_labels_stay_with_their_examples(tiny_data):
 
 def _numbers_and_users(data):
     requests = data.fit.visits.requests
-    return requests.numeric.tolist(), requests.user.tolist()
+    return requests.numbers(np.arange(len(requests))).tolist(), requests.user.tolist()
 
 
 def test_related_pairs_are_two_different_items_of_one_visit(tiny_data):

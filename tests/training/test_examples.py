@@ -57,12 +57,12 @@ def test_a_row_sees_nothing_of_its_own_day():
 
 def test_in_history_says_which_items_the_request_has_had(tiny_data):
     requests = tiny_data.fit.visits.requests
-    chosen = requests.history
+    chosen, which = requests.histories(np.arange(len(requests)))
     wanted = ragged([[0, 1, 2, 3, 39] for _ in range(len(requests))])
 
     found = in_history(requests, wanted).reshape(-1, 5)
 
-    for r, past in enumerate(requests.past_id):
+    for r, past in enumerate(which):
         had = chosen.item[chosen.offsets[past] : chosen.offsets[past + 1]]
         assert found[r].tolist() == [item in had for item in (0, 1, 2, 3, 39)]
 
@@ -82,16 +82,16 @@ def test_a_batch_holds_the_history_of_each_request_padded_on_the_right(tiny_data
     requests = tiny_data.fit.visits.requests
     rows = np.argsort(requests.lengths())[[0, 60, -1]]
     batch = requests.batch(rows)
+    history, which = requests.histories(rows)
 
     assert batch.present.sum(1).tolist() == requests.lengths()[rows].tolist()
     assert batch.present.shape[1] == requests.lengths()[rows].max()
     for b, r in enumerate(rows):
-        past = requests.past_id[r]
-        part = slice(requests.history.offsets[past], requests.history.offsets[past + 1])
+        part = slice(history.offsets[which[b]], history.offsets[which[b] + 1])
         length = part.stop - part.start
-        assert batch.item[b, :length].tolist() == requests.history.item[part].tolist()
+        assert batch.item[b, :length].tolist() == history.item[part].tolist()
         assert batch.present[b, :length].all()
-        age = (requests.time_ms[r] - requests.history.last_ms[part]) / 3_600_000
+        age = (requests.time_ms[r] - history.last_ms[part]) / 3_600_000
         assert batch.age_h[b, :length].tolist() == pytest.approx(age)
         assert batch.item[b, length:].tolist() == [0] * (batch.item.shape[1] - length)
         assert batch.count[b, length:].tolist() == [1.0] * (batch.item.shape[1] - length)  # log(count) stays finite
@@ -171,4 +171,4 @@ def test_joined_visits_keep_their_own_events(read_data):
     assert one.present.any()
     for name in ("item", "kind", "gap_h", "present"):
         assert torch.equal(getattr(both, name), getattr(one, name).expand(2, -1))
-    assert both.past[0] != both.past[1]
+    assert both.past[0] == both.past[1]  # the same events until the same time are read once

@@ -14,9 +14,8 @@ DAY_MS = 86_400_000
 
 
 def history_of(requests, r):
-    past = requests.past_id[r]
-    part = slice(requests.history.offsets[past], requests.history.offsets[past + 1])
-    return requests.history.item[part].tolist()
+    history, which = requests.histories(np.array([r]))
+    return history.item[slice(*history.offsets[which[0] :][:2])].tolist()
 
 
 def expected_history(log, user, cut_ms, max_items=16):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from edgerec.tasks import RequestEncoder, encode_history, summarize_past
 from edgerec.training import log as training_log
 from edgerec.training.log import earlier_events, load_log
+from edgerec.training.scratch import Scratch
 from tests.tiny import log_of
 
 ENCODER = RequestEncoder(binary=("click",), rates=(0.2,), max_history=3)
@@ -81,7 +82,8 @@ def test_a_loaded_log_holds_the_rows_of_its_source_sorted_by_user_then_time(tiny
     assert [values[i - 1] for i in log.categorical[:, country]] == source["country"].to_list()
 
 
-def test_the_encoders_rates_are_those_of_the_rows_before_the_part(tiny_data):
+def test_the_encoders_rates_are_those_of_the_rows_before_the_part(tiny_data, tmp_path):
     # Four of five shown items are clicked, and one of these is the favourite.
     assert tiny_data.encoder.rates == pytest.approx((0.8, 0.2))
-    assert len(load_log(tiny_data.dataset, tiny_data.dataset.part("train"), tiny_data.encoder)) == 25 * 30
+    train = tiny_data.dataset.part("train")
+    assert len(load_log(tiny_data.dataset, train, tiny_data.encoder, Scratch(tmp_path))) == 25 * 30

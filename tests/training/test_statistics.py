@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgerec.tasks import Task
+from edgerec.training.scratch import Scratch
 from edgerec.training.statistics import MS_PER_DAY, SMOOTHING, item_statistics, moments
 from tests.tiny import log_of
 
@@ -24,7 +27,7 @@ def statistics(rows, days=DAYS):
         click=[click for *_, click, _ in rows],
         watch=[watch for *_, watch in rows],
     )
-    return item_statistics(log, TASKS, N, GROUPS, days * MS_PER_DAY)
+    return item_statistics(log, TASKS, N, GROUPS, days * MS_PER_DAY, Scratch(Path()))
 
 
 def column(found, name, moment=-1):

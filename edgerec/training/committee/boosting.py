@@ -6,6 +6,7 @@ The trees start from a linear model of the same columns and learn what it leaves
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ from edgerec.training.committee.linear import Kind, Linear, Standard
 from edgerec.training.examples import Requests
 from edgerec.training.folds import fold_of
 from edgerec.training.load import LearningData
+from edgerec.training.log import latest_since
+from edgerec.training.scratch import pieces
 
 if TYPE_CHECKING:
     import lightgbm
@@ -39,6 +42,8 @@ WARM_UP = 0.25
 """Share of the fit rows, the earliest, that rates count but nothing is learned from: too little came before them."""
 PATIENCE = 50
 """Trees without a better validation loss before training stops."""
+MOST_ROWS = 2_000_000
+"""The latest rows are learned from, whole days of them: their columns are in memory."""
 AT_ONCE = 200_000
 """Rows of other requests whose columns are made together: bounds memory, not results."""
 OBJECTIVES: dict[Regression, str] = {"huber": "huber", "median": "regression_l1", "ordinal": "huber"}
@@ -142,15 +147,17 @@ class Boosting:
         ]
         return cls(data, encoder, {name: int(n) for name, n in facts["trees"].items()}, models)
 
-    def fit_rows(self) -> Float:
-        """Log-probabilities (binary) and standardised logs (regression) of ``data.fit.rows``, cross-fitted; (R, T).
+    def fit_rows(self, chosen: Int) -> Float:
+        """Log-probabilities (binary) and standardised logs (regression) of ``data.fit.rows``, cross-fitted.
+
+        `chosen`: places among these rows. Gives (len(chosen), T).
 
         Columns as `scored_tasks`; those of retrieval tasks are 0.
         """
         rows = self.data.fit.rows
         assert rows is not None
-        matrix = self.encoder.fit_rows()
-        fold = fold_of(rows.requests.user, len(self.models))
+        matrix = self.encoder.fit_rows(chosen)
+        fold = fold_of(rows.requests.user[chosen], len(self.models))
         found = np.zeros((len(matrix), len(scored_tasks(self.data.tasks))), np.float32)
         for number, models in enumerate(self.models):
             found[fold == number] = self._predict([models], matrix[fold == number])
@@ -223,17 +230,28 @@ class _Training:
         rows = self.data.fit.rows
         assert rows is not None
         if self.everything is None:
-            matrix = self.encoder.fit_rows()
-            self.everything = _Rows.of_matrix(matrix, Standard.of(matrix), rows.labels, None)
+            matrix = self.encoder.fit_rows(self.latest)
+            labels = {name: np.asarray(values[self.latest]) for name, values in rows.labels.items()}
+            self.everything = _Rows.of_matrix(matrix, Standard.of(matrix), labels, None)
         return self.everything
+
+    @cached_property
+    def latest(self) -> Int:
+        """The rows that are learned from, at most `MOST_ROWS`."""
+        rows = self.data.fit.rows
+        assert rows is not None
+        since = latest_since(self.data.fit_log, MOST_ROWS)
+        time_ms = rows.requests.time_ms
+        parts = (start + np.flatnonzero(time_ms[start:end] >= since) for start, end in pieces(len(time_ms)))
+        return np.concatenate(list(parts))
 
     def _outside(self, fold: int) -> _Rows:
         rows = self.data.fit.rows
         assert rows is not None
         if self.fold is None or self.fold[0] != fold:
             self.fold = None  # let it go before the next one is made
-            others = fold_of(rows.requests.user, self.config.teacher.folds) != fold
-            time_ms = rows.requests.time_ms
+            others = fold_of(rows.requests.user[self.latest], self.config.teacher.folds) != fold
+            time_ms = rows.requests.time_ms[self.latest]
             chosen = np.flatnonzero(others & (time_ms >= np.quantile(time_ms, WARM_UP, method="lower")))
             self.fold = (fold, self._all().take(chosen))
         return self.fold[1]

@@ -23,7 +23,8 @@ from edgerec.tasks import binary_tasks
 from edgerec.tasks.history import Float, Int
 from edgerec.training.examples import Requests
 from edgerec.training.load import LearningData
-from edgerec.training.log import Log
+from edgerec.training.log import Log, latest_since
+from edgerec.training.scratch import pieces
 from edgerec.training.statistics import MS_PER_DAY
 
 DECAY = 0.65
@@ -38,6 +39,8 @@ BUCKETS = 16
 """Equally frequent ranges that a number of an item is cut into."""
 MAX_CROSSES = 40
 """Crosses beyond this many, in the order of `crosses`, are left out."""
+MOST_ROWS = 10_000_000
+"""Rates count the latest rows, whole days of them: what they need is in memory."""
 Double = npt.NDArray[np.float64]
 
 
@@ -71,17 +74,16 @@ class Encoder:
         self.keys = _keys(data)
         self.buckets = _buckets(data)
         self.item_categories = data.features.categorical.numpy().astype(np.int64)
-        log = data.fit_log
-        self.past = Shown(log.user, log.item, log.categorical, self._day(log.time_ms))
-        self.targets = _targets(log, data)
+        log, rows = data.fit_log, _latest_rows(data.fit_log)
+        self.past = Shown(log.user[rows], log.item[rows], log.categorical[rows], self._day(log.time_ms[rows]))
+        self.targets = _targets(log, rows, data)
         self.names = [*(name for key in self.keys for name in self._rate_names(key)), *self._raw_names()]
 
-    def fit_rows(self) -> Float:
-        """The rows that are learned from, each as it was known at the start of its day; (R, F)."""
+    def fit_rows(self, chosen: Int) -> Float:
+        """The rows `chosen` that are learned from, each as it was known at the start of its day; (len(chosen), F)."""
         rows = self.data.fit.rows
         assert rows is not None
-        everything = np.arange(len(rows.item))
-        return self._matrix(rows.requests, rows.item, everything, self._day(rows.requests.time_ms))
+        return self._matrix(rows.requests, rows.item, chosen, self._day(rows.requests.time_ms[chosen]))
 
     def rows(self, requests: Requests, item: Int, chosen: Int) -> Float:
         """The requests `chosen` and their candidates, as known at the end of the fit rows; (len(chosen), F)."""
@@ -149,7 +151,7 @@ class Encoder:
         features, statistics = self.data.features, self.data.statistics
         tables: list[npt.NDArray[Any]] = [
             requests.categorical[chosen],
-            requests.numeric[chosen],
+            requests.numbers(chosen),
             self.item_categories[item],
         ]
         tables += [features.numeric.numpy()[item], features.text.numpy()[item]]
@@ -201,12 +203,18 @@ def _log_odds(rate: Double) -> Double:
     return odds
 
 
-def _targets(log: Log, data: LearningData) -> Targets:
+def _latest_rows(log: Log) -> Int:
+    """Rows that are counted."""
+    since = latest_since(log, MOST_ROWS)
+    return np.concatenate([start + np.flatnonzero(log.time_ms[start:end] >= since) for start, end in pieces(len(log))])
+
+
+def _targets(log: Log, rows: Int, data: LearningData) -> Targets:
     binary = [t.name for t in binary_tasks(data.tasks)]
     logs = [t.name for t in data.tasks if t.kind == "regression"]
-    columns = [log.labels[name].astype(np.float64) for name in binary]
-    columns += [data.scales[name].apply(log.labels[name]).astype(np.float64) for name in logs]
-    values = np.stack([*columns, np.ones(len(log))], axis=1)
+    columns = [log.labels[name][rows].astype(np.float64) for name in binary]
+    columns += [data.scales[name].apply(log.labels[name][rows]).astype(np.float64) for name in logs]
+    values = np.stack([*columns, np.ones(len(rows))], axis=1)
     mean = values[:, :-1].mean(axis=0)
     is_binary = np.array([True] * len(binary) + [False] * len(logs))
     rare = is_binary & (mean < RARE)

@@ -75,7 +75,7 @@ class Candidates:
             *self.statistics.names,
             *(f"trend.{name}" for name in popularity[:-1]),
             *(f"item.{i}" for i in range(self.numeric.shape[1])),
-            *(f"user.{i}" for i in range(requests.numeric.shape[1])),
+            *(f"user.{i}" for i in range(requests.numbers(np.zeros(0, np.int64)).shape[1])),
             *(f"context.{i}" for i in range(requests.categorical.shape[1])),
         ]
 
@@ -119,7 +119,7 @@ class Candidates:
         def at(values: Float) -> Float:
             return np.take_along_axis(values, item, axis=1)
 
-        shape = item.shape
+        shape, numbers = item.shape, requests.numbers(part)
         facts = np.take_along_axis(statistics, item[:, :, None], axis=1)
         trends = facts[:, :, popular[:-1]] - facts[:, :, popular[1:]]
         columns = [
@@ -130,7 +130,7 @@ class Candidates:
             facts,
             trends,
             self.numeric[item],
-            np.broadcast_to(requests.numeric[part][:, None], (*shape, requests.numeric.shape[1])),
+            np.broadcast_to(numbers[:, None], (*shape, numbers.shape[1])),
             np.broadcast_to(requests.categorical[part][:, None], (*shape, requests.categorical.shape[1])),
         ]
         return np.concatenate(columns, axis=2, dtype=np.float32)

@@ -199,8 +199,8 @@ class Flat:
 
     @classmethod
     def of(cls, requests: Requests, chosen: Int) -> Flat:
-        history = requests.history
-        where = Ragged(history.offsets, np.arange(len(history.item))).take(requests.past_id[chosen])
+        history, which = requests.histories(chosen)
+        where = Ragged(history.offsets, np.arange(len(history.item))).take(which)
         row, at = where.owner(), where.values
         age = np.maximum(requests.time_ms[chosen][row] - history.last_ms[at], 0) / MS_PER_DAY
         return cls(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from edgerec.progress import Progress
 from edgerec.training.committee.signals import Snapshot
 from edgerec.training.committee.views import Views
@@ -30,7 +28,7 @@ class Snapshots:
             for view in range(len(views) + 1):
                 if not _file(folder, view).exists():
                     log = data.fit_log
-                    rows = views.rows(log, view) if view < len(views) else np.arange(len(log))
+                    rows = views.rows(log, view)
                     Snapshot.fit(log, rows[consumed[rows]], data.n_items, text, seed).save(_file(folder, view))
                 done.advance()
         return cls(views, folder)

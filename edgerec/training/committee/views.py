@@ -16,7 +16,11 @@ from edgerec.tasks.history import Int
 from edgerec.training.examples import Requests
 from edgerec.training.folds import fold_of
 from edgerec.training.load import LearningData
-from edgerec.training.log import Log
+from edgerec.training.log import Log, latest_since
+from edgerec.training.scratch import pieces
+
+MOST_ROWS = 20_000_000
+"""Closed-form members hold what they are fitted on in memory."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,20 @@ class Views:
         return self.folds if self.cuts_ms is None else len(self.cuts_ms)
 
     def rows(self, log: Log, view: int) -> Int:
-        """The rows of `log` that the members of a view are fitted on."""
-        if self.cuts_ms is None:
-            return np.flatnonzero(fold_of(log.user, self.folds) != view)
-        return np.flatnonzero(log.time_ms < self.cuts_ms[view])
+        """The latest `MOST_ROWS` rows of `log` that a view's members may be fitted on; view ``len(self)``: all."""
+
+        def part(start: int, end: int) -> Int:
+            time_ms = log.time_ms[start:end]
+            keep = time_ms >= since
+            if cut_ms is not None:
+                keep &= time_ms < cut_ms
+            elif view < len(self):
+                keep &= fold_of(log.user[start:end], self.folds) != view
+            return start + np.flatnonzero(keep)
+
+        cut_ms = None if self.cuts_ms is None or view == len(self) else int(self.cuts_ms[view])
+        since = latest_since(log, MOST_ROWS, cut_ms)
+        return np.concatenate([part(*piece) for piece in pieces(len(log))])
 
     def serving(self, requests: Requests) -> Int:
         """The view that serves each request, -1 where none does."""

@@ -12,6 +12,7 @@ from edgerec.tasks import scored_tasks
 from edgerec.training.committee.boosting import Boosting
 from edgerec.training.folds import fold_of
 
+EVERYONE = np.arange(900)  # all rows of the tiny log that are learned from
 TREES = {"click": 30, "liked": 20, "watch": 25}
 
 
@@ -49,10 +50,10 @@ def test_probabilities_are_of_the_task_itself_and_other_tasks_are_0(tiny_data, b
 
 
 def test_a_fit_row_is_scored_by_the_models_that_did_not_see_its_user(tiny_data, boosting):
-    matrix, click = boosting.encoder.fit_rows(), task_index(tiny_data, "click")
+    matrix, click = boosting.encoder.fit_rows(EVERYONE), task_index(tiny_data, "click")
     user = tiny_data.fit.rows.requests.user
 
-    found = boosting.fit_rows()
+    found = boosting.fit_rows(EVERYONE)
 
     for fold, models in enumerate(boosting.models):
         members = fold_of(user, 2) == fold
@@ -61,7 +62,7 @@ def test_a_fit_row_is_scored_by_the_models_that_did_not_see_its_user(tiny_data, 
 
 
 def test_a_folds_models_do_not_change_with_the_labels_of_its_users(tiny_config, tiny_data, boosting, tmp_path):
-    rows, matrix = tiny_data.fit.rows, boosting.encoder.fit_rows()
+    rows, matrix = tiny_data.fit.rows, boosting.encoder.fit_rows(EVERYONE)
     mine = fold_of(rows.requests.user, 2) == 0
     kept = {name: values.copy() for name, values in rows.labels.items()}
     try:

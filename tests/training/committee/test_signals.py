@@ -121,8 +121,9 @@ def test_the_history_of_each_request_is_its_own(tiny_data):
     flat = Flat.of(requests, np.array([5, 2]))
 
     for place, request in enumerate([5, 2]):
-        start, end = requests.history.offsets[requests.past_id[request] :][:2]
-        assert flat.item[flat.row == place].tolist() == requests.history.item[start:end].tolist()
+        history, which = requests.histories(np.array([request]))
+        start, end = history.offsets[which[0] :][:2]
+        assert flat.item[flat.row == place].tolist() == history.item[start:end].tolist()
     older = replace(requests, time_ms=requests.time_ms + 86_400_000)
     assert Flat.of(older, np.array([5, 2])).age_days == pytest.approx(flat.age_days + 1)
 

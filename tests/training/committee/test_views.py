@@ -10,6 +10,7 @@ import pytest
 from edgerec.training.committee.views import Views
 from edgerec.training.folds import fold_of
 from tests import tiny
+from tests.tiny import log_of
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def test_a_request_at_the_very_moment_is_served_and_a_row_then_is_not_learned_fr
     at = SimpleNamespace(time_ms=np.array([99, 100, 199, 200, 900]))
 
     assert views.serving(at).tolist() == [-1, 0, 0, 1, 1]
-    assert views.rows(at, 0).tolist() == [0]
+    assert views.rows(log_of([(0, 0, int(t), 0) for t in at.time_ms]), 0).tolist() == [0]
 
 
 def test_a_short_log_has_shorter_windows(small_config, tiny_data):
