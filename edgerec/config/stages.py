@@ -36,6 +36,9 @@ class TeacherConfig(Settings):
     """frozen: vectors as they come; lora, full: first tuned on pairs of items that are consumed together."""
     text_epochs: int = Field(1, ge=1)
     """Passes over the sessions, of many a random part each time, when the text model is tuned."""
+    text_joint: int = Field(0, ge=0)
+    """Texts that a tuned text model reads anew in each step of the joint training, where it goes on learning; the
+    others are as they were when the epoch began. 0: it is tuned before, and then stays. Takes long on a CPU."""
     dim: int = Field(48, ge=4)
     """Width of item and user vectors."""
     hidden: int = Field(96, ge=4)
@@ -81,6 +84,12 @@ class TeacherConfig(Settings):
     """Of more visits an epoch sees a random part."""
     folds: int = Field(3, ge=2)
     """Groups of users; one teacher is trained without each and labels it for the student. Their mean is the teacher."""
+
+    @model_validator(mode="after")
+    def _text_is_tuned(self) -> Self:
+        if self.text_joint and self.text_tuning == "frozen":
+            raise problem('text_joint trains the text model: set text_tuning = "lora" or "full"')
+        return self
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:

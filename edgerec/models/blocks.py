@@ -67,15 +67,23 @@ class CategoricalEmbedding(nn.Module):
 
 
 class ItemTower(nn.Module):
-    """Item vectors and priors from id, features, text and the statistics of one moment."""
+    """Item vectors and priors from id, features, text and the statistics of one moment.
+
+    Attributes:
+        fresh: items and their text vectors, in place of those of `text` where joint training has just read them.
+    """
 
     text: Tensor
     categorical: Tensor
     numeric: Tensor
 
-    def __init__(self, shape: Shape, features: ItemFeatures, dim: int, hidden: int, priors: int) -> None:
+    def __init__(
+        self, shape: Shape, features: ItemFeatures, dim: int, hidden: int, priors: int, own_text: bool = False
+    ) -> None:
+        """`own_text`: the text vectors are learned, so they are kept with the weights."""
         super().__init__()
-        self.register_buffer("text", features.text, persistent=False)
+        self.register_buffer("text", features.text.clone() if own_text else features.text, persistent=own_text)
+        self.fresh: tuple[Tensor, Tensor] | None = None
         self.register_buffer("categorical", features.categorical, persistent=False)
         self.register_buffer("numeric", features.numeric, persistent=False)
         self.identity = nn.Embedding(shape.n_items, dim)
@@ -92,7 +100,8 @@ class ItemTower(nn.Module):
         numbers = torch.cat([statistics, self.numeric], dim=1)
         vectors = self.identity.weight + self.from_category(self.categorical) + self.from_numbers(numbers)
         if self.from_text is not None:
-            vectors = vectors + self.from_text(self.text)
+            text = self.text if self.fresh is None else self.text.index_copy(0, *self.fresh)
+            vectors = vectors + self.from_text(text)
         return vectors, self.prior(numbers) + self.bias.weight
 
 

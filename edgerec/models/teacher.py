@@ -42,11 +42,12 @@ class Teacher(nn.Module):
         sequence: int = 0,
         sequence_layers: int = 2,
         sharing: str = "mmoe",
+        own_text: bool = False,
     ) -> None:
         super().__init__()
         tasks = len(pointwise)
         self.tasks, self.dim = tasks, dim
-        self.items = ItemTower(shape, features, dim, hidden, tasks + 1)
+        self.items = ItemTower(shape, features, dim, hidden, tasks + 1, own_text)
         self.context = RequestContext(shape, hidden, hidden, dropout)
         self.pooling = HistoryPooling(shape.kinds, dim, hidden, heads, hidden)
         self.repeat = RepeatTerm(shape.kinds, dim, hidden // 2, hidden, tasks)

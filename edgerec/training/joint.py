@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, cast
 
@@ -16,6 +17,7 @@ from edgerec.models.teacher import Teacher
 from edgerec.tasks import Task, scored_tasks
 from edgerec.training import losses
 from edgerec.training.batches import JointBatch, PairBatch, RowBatch, VisitBatch
+from edgerec.training.text import TextReader
 
 SEQUENCE = "(sequence)"
 """Name of the loss of the next event after each event, beside those of the tasks; no task can be called so."""
@@ -57,6 +59,7 @@ class JointTraining(nn.Module):
         soft_share: part of the loss that comes from a teacher's labels, where there are any.
         temperature: of the softmax over a teacher's logits.
         amounts: loss of the regression tasks, by task; the Huber loss of those that are left out.
+        reader: of the items' texts, where the language model learns along.
 
     Attributes:
         alter: applied to the encoded items before anything is scored; adversarial training sets it.
@@ -70,8 +73,10 @@ class JointTraining(nn.Module):
         soft_share: float = 0.0,
         temperature: float = 1.0,
         amounts: Mapping[str, Loss] | None = None,
+        reader: TextReader | None = None,
     ) -> None:
         super().__init__()
+        self.reader = reader
         self.amounts = amounts or {}
         self.model, self.tasks, self.n_seen = model, list(tasks), n_seen
         self.soft_share, self.temperature = soft_share, temperature
@@ -99,11 +104,30 @@ class JointTraining(nn.Module):
     def forward(self, batch: JointBatch) -> list[Part]:
         """The parts of the loss of each task that the batch holds examples of."""
         found: list[Part] = []
-        if batch.visits is not None:
-            found += self._visits(batch.visits)
-        if batch.rows is not None:
-            found += self._rows(batch.rows)
+        with self._read_anew(batch):
+            if batch.visits is not None:
+                found += self._visits(batch.visits)
+            if batch.rows is not None:
+                found += self._rows(batch.rows)
         return found
+
+    @contextmanager
+    def _read_anew(self, batch: JointBatch) -> Iterator[None]:
+        """While a step is learned from, the texts of the items that it is about come from the language model."""
+        if self.reader is None or not self.training:
+            yield
+            return
+        tower = cast(Teacher, self.model).items
+        tower.fresh = self.reader.fresh(_about(batch))
+        try:
+            yield
+        finally:
+            tower.fresh = None
+
+    def read_all(self) -> None:
+        """Read all texts with the weights as they are now."""
+        if self.reader is not None:
+            cast(Teacher, self.model).items.text.copy_(self.reader.all())
 
     def losses(self, batch: JointBatch) -> dict[str, Tensor]:
         """The loss of each task that the batch holds examples of."""
@@ -178,6 +202,16 @@ class JointTraining(nn.Module):
             Part(task.name, "hard", 1 - self.soft_share, hard, n_hard),
             Part(task.name, "soft", self.soft_share, soft, n_soft),
         ]
+
+
+def _about(batch: JointBatch) -> Tensor:
+    """Items that a step tells something of: consumed, shown, or asked what goes with them."""
+    found = []
+    if batch.visits is not None:
+        found += [*batch.visits.item, *([] if batch.visits.related is None else [batch.visits.related.query])]
+    if batch.rows is not None:
+        found.append(batch.rows.candidate)
+    return torch.cat(found)
 
 
 def joined(parts: Sequence[Part]) -> dict[str, Tensor]:

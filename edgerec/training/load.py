@@ -38,7 +38,16 @@ from edgerec.training.graph import GraphEdges, Knowledge, consumed_rows
 from edgerec.training.log import Log, load_log, request_encoder
 from edgerec.training.scratch import Columns, Scratch, pieces
 from edgerec.training.statistics import ItemStatistics, item_statistics
-from edgerec.training.text import Tuning, co_consumed, default_model, principal_components, text_vectors, tuned_vectors
+from edgerec.training.text import (
+    Source,
+    Tuning,
+    co_consumed,
+    default_model,
+    principal_components,
+    text_vectors,
+    tuned_folder,
+    tuned_vectors,
+)
 
 Cut: TypeAlias = "Callable[[Int], Int]"
 """From the times of requests to the moments from which on their own past is unknown to them."""
@@ -68,6 +77,7 @@ class LearningData:
         scales: by regression task.
         sequence: latest raw events that come with a request.
         scratch: where columns lie that are too long for memory.
+        text_source: of a text model that learns along.
     """
 
     dataset: Dataset
@@ -82,6 +92,7 @@ class LearningData:
     scales: dict[str, Scale]
     sequence: int = 0
     scratch: Scratch | None = None
+    text_source: Source | None = None
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -162,11 +173,12 @@ def load_learning_data(
         return _rows(fit_log, rows, cut, encoder, statistics, scales, n_items, sequence, scratch)
 
     retrieval = any(t.kind in ("retrieval", "related") for t in tasks)
+    text, text_source = _text_components(config, dataset, fit_log, n_items, run_dir, progress)
     return LearningData(
         dataset=dataset,
         encoder=encoder,
         n_items=n_items,
-        features=_item_features(config, dataset, items, fit_log, run_dir, progress),
+        features=_item_features(dataset, items, text),
         fit_log=fit_log,
         held_log=held_log,
         fit=Examples(
@@ -191,6 +203,7 @@ def load_learning_data(
         scales=scales,
         sequence=sequence,
         scratch=scratch,
+        text_source=text_source,
     )
 
 
@@ -326,15 +339,12 @@ def _graph(
     )
 
 
-def _item_features(
-    config: Config, dataset: Dataset, items: pl.DataFrame, fit_log: Log, run_dir: Path, progress: Progress
-) -> ItemFeatures:
+def _item_features(dataset: Dataset, items: pl.DataFrame, text: Float) -> ItemFeatures:
     meta = dataset.meta.items
     categorical = [items[f"cat.{c.name}"].to_numpy() for c in meta.categorical]
     numeric = [items[f"num.{n.name}"].to_numpy() for n in meta.numeric]
     columns = [Numeric(n.name, "context", n.mean, n.std) for n in meta.numeric]
     n = len(items)
-    text = principal_components(_texts(config, dataset, fit_log, run_dir, progress)[:n], config.teacher.text_components)
     return ItemFeatures(
         text=torch.from_numpy(text),
         categorical=torch.from_numpy(
@@ -346,22 +356,35 @@ def _item_features(
     )
 
 
-def _texts(config: Config, dataset: Dataset, fit_log: Log, run_dir: Path, progress: Progress) -> Float:
-    """Vectors of all items' texts, whatever the part, so that a frozen model reads them once; (n, 0) without."""
+def _text_components(
+    config: Config, dataset: Dataset, fit_log: Log, n_items: int, run_dir: Path, progress: Progress
+) -> tuple[Float, Source | None]:
+    """What the networks read of the texts of the first `n_items`, (n_items, c), and what a joint training starts from.
+
+    c is 0 without texts. All items' texts are read, whatever the part, so that a frozen model reads them once.
+    """
+    settings, cache = config.teacher, run_dir / "text"
     texts = dataset.items()["text"].fill_null("").to_list() if dataset.meta.text else []
-    model = config.teacher.text_model or default_model()
+    model = settings.text_model or default_model()
     if not dataset.meta.text or model is None:
         if dataset.meta.text:
             progress.say(
                 'item texts are left out: no [teacher] text_model is set and the extra "edgerec[text]" is missing'
             )
-        return np.zeros((dataset.meta.n_items, 0), np.float32)
-    if config.teacher.text_tuning == "frozen":
-        return text_vectors(texts, model, run_dir / "text", progress)
+        return np.zeros((n_items, 0), np.float32), None
+    if settings.text_tuning == "frozen":
+        vectors = text_vectors(texts, model, cache, progress)[:n_items]
+        return principal_components(vectors, settings.text_components).apply(vectors), None
     consumed = _is_consumed(fit_log, dataset.meta.tasks)
     pairs = co_consumed(fit_log, consumed, texts, sessions=config.data.session is not None)
-    tuning = Tuning(config.teacher.text_tuning, config.teacher.text_epochs, config.seed, config.training.accelerator)
-    return tuned_vectors(texts, model, pairs, tuning, run_dir / "text", progress)
+    tuning = Tuning(settings.text_tuning, settings.text_epochs, config.seed, config.training.accelerator)
+    vectors = tuned_vectors(texts, model, pairs, tuning, cache, progress)[:n_items]
+    projection = principal_components(vectors, settings.text_components)
+    source = None
+    if settings.text_joint:
+        folder = tuned_folder(texts, model, pairs, tuning, cache)
+        source = Source(texts[:n_items], model, folder, settings.text_tuning, projection, settings.text_joint)
+    return projection.apply(vectors), source
 
 
 def _is_consumed(log: Log, tasks: Sequence[Task]) -> npt.NDArray[np.bool_]:

@@ -31,6 +31,7 @@ from edgerec.training.checkpoint import load_weights, save_weights
 from edgerec.training.group import Group, in_group
 from edgerec.training.joint import JointTraining, Labels, Loss, Part, joined
 from edgerec.training.resume import load_checkpoint, save_checkpoint
+from edgerec.training.text import TextReader
 from edgerec.training.trackers import Tracker, open_trackers, require_trackers
 from edgerec.training.weighting import WEIGHTINGS
 
@@ -89,9 +90,11 @@ def fit(
     progress: Progress,
     title: str,
     on_epoch: OnEpoch | None = None,
+    reader: TextReader | None = None,
 ) -> Fitted:
     """Train `model` in place; with `valid`, leave it at its best epoch. Goes on from `folder`'s last checkpoint.
 
+    A `reader` learns along; what it makes of the texts at the end of an epoch is kept with the model's weights.
     Returns:
         The epochs that the weights were trained for and the validation losses there.
     Raises:
@@ -108,13 +111,15 @@ def fit(
         )
     require_trackers(settings.training)
     processes = settings.training.devices * settings.training.num_nodes
-    _refuse_what_needs_whole_gradients(settings, processes)
+    _refuse_what_needs_whole_gradients(settings, processes, reader is not None)
     if processes > 1 and on_epoch is not None:
         raise ConfigError("a search tries out networks in one process each; set [training] devices = 1")
     if processes > 1 and not isinstance(progress, Silent):
         progress = _OwnProgress()
     amounts = _losses_of_amounts(settings.regression, train)
-    module = JointTraining(model, tasks, train.examples.n_seen, settings.soft_share, settings.temperature, amounts)
+    module = JointTraining(
+        model, tasks, train.examples.n_seen, settings.soft_share, settings.temperature, amounts, reader
+    )
     fitted = in_group(settings.training, _fit, module, train, valid, settings, steps, folder, progress, title, on_epoch)
     if valid is not None and not settings.keep_last:
         load_weights(model, folder / BEST)
@@ -148,10 +153,11 @@ class _Ordinal:
         return losses.ordinal(prediction, target, self.thresholds.to(prediction.device))
 
 
-def _refuse_what_needs_whole_gradients(settings: LoopSettings, processes: int) -> None:
-    """Some settings go backward more than once a step, through one graph or with items altered in between."""
+def _refuse_what_needs_whole_gradients(settings: LoopSettings, processes: int, reads: bool) -> None:
+    """Some settings go backward more than once a step, or alter the items of a step by what the whole batch holds."""
     needed = [f'loss_weights = "{settings.loss_weights}"'] if WEIGHTINGS[settings.loss_weights].one_process else []
     needed += ["adversarial"] if settings.adversarial else []
+    needed += ["text_joint"] if reads else []
     if needed and (processes > 1 or settings.training.compile):
         other = "devices and num_nodes = 1" if processes > 1 else "compile = false"
         raise ConfigError(f"[teacher] {needed[0]} needs [training] {other}")
@@ -306,6 +312,7 @@ class _Run:
 
     def _end_epoch(self, last: int) -> None:
         self._check()
+        self.module.read_all()
         values = {} if self.valid is None else self._validate(self.valid)
         self.history.append(values)
         if self.valid is not None and self._best() == self.at.epoch and self.group.local_rank == 0:
@@ -395,7 +402,7 @@ class _Run:
         """One step of the optimizer along the mean gradient of `added` batches."""
         rate = self.settings.learning_rate * learning_rate_factor(self.at.updates / self.updates)
         for part in self.optimizer.param_groups:
-            part["lr"] = rate
+            part["lr"] = rate * part["factor"]
         self._sum_gradients()
         self.scaler.unscale_(self.optimizer)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
@@ -491,6 +498,7 @@ class _Run:
             "scaler": self.scaler.state_dict(),
             "at": asdict(self.at),
             "history": self.history,
+            "reader": {} if self.module.reader is None else self.module.reader.learned(),
         }
         save_checkpoint(self.folder / LAST, state)
 
@@ -511,6 +519,8 @@ class _Run:
         self.weighting.load_state_dict(state["weighting"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        if self.module.reader is not None:
+            self.module.reader.load_learned(state["reader"])
         self.at, self.history = _Position(**state["at"]), state["history"]
 
     def _track(self, values: Mapping[str, float]) -> None:
@@ -538,12 +548,15 @@ def learning_rate_factor(done: float) -> float:
 
 def _optimizer(module: JointTraining, weighting: nn.Module, settings: LoopSettings) -> torch.optim.Optimizer:
     named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
-    embeddings = [p for n, p in named if "identity" in n or "bias.weight" in n]
-    chosen = {id(p) for p in embeddings}
+    embeddings = [p for n, p in named if n.startswith("model.") and ("identity" in n or "bias.weight" in n)]
+    read = [p for n, p in named if n.startswith("reader.")]
+    chosen = {id(p) for p in (*embeddings, *read)}
+    slower = 1.0 if module.reader is None else module.reader.learning_rate / settings.learning_rate
     groups = [
-        {"params": embeddings, "weight_decay": settings.weight_decay},
-        {"params": [p for _, p in named if id(p) not in chosen], "weight_decay": 0.01},
-        {"params": list(weighting.parameters()), "weight_decay": 0.0},
+        {"params": embeddings, "weight_decay": settings.weight_decay, "factor": 1.0},
+        {"params": [p for _, p in named if id(p) not in chosen], "weight_decay": 0.01, "factor": 1.0},
+        {"params": read, "weight_decay": 0.01, "factor": slower},
+        {"params": list(weighting.parameters()), "weight_decay": 0.0, "factor": 1.0},
     ]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, fused=True)
 

@@ -29,6 +29,7 @@ from edgerec.training.committee.views import Views
 from edgerec.training.folds import fold_of
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.loop import Fitted, LoopSettings, OnEpoch, fit
+from edgerec.training.text import TextReader
 
 COMMITTEE, WEIGHTS = "committee", "weights.json"
 """Folder of the members beside the networks, under the teacher's, and their weights."""
@@ -117,7 +118,8 @@ def _train_folds(config: Config, data: LearningData, work: Path, epochs: int, pr
             train_batches = JointBatches(data.fit, batches, config.seed + fold + 1, users=users)
             loop = _loop(config, stop_after=epochs)
             title = f"teacher, fold {fold + 1} of {settings.folds}"
-            fit(model, data.tasks, train_batches, None, loop, work / f"fold-{fold}", progress, title)
+            folder = work / f"fold-{fold}"
+            fit(model, data.tasks, train_batches, None, loop, folder, progress, title, reader=text_reader(data))
             save_weights(model, weights)
     return parameters
 
@@ -176,7 +178,13 @@ def build_teacher(config: Config, data: LearningData) -> Teacher:
         t.sequence,
         t.sequence_layers,
         t.sharing,
+        t.text_joint > 0,
     )
+
+
+def text_reader(data: LearningData) -> TextReader | None:
+    """A language model that learns along, if the settings ask for it; its own for each network."""
+    return None if data.text_source is None else TextReader(data.text_source)
 
 
 def fold_name(fold: int) -> str:
@@ -225,7 +233,8 @@ def fit_on_valid(
     users = fold_of(np.arange(len(data.fit_log.offsets) - 1), config.teacher.folds) != 0
     train_batches = JointBatches(data.fit, batches, config.seed, users=users)
     held = JointBatches(data.held, batches, config.seed, train=False)
-    return model, fit(model, data.tasks, train_batches, held, _loop(config), folder, progress, title, on_epoch)
+    reader = text_reader(data)
+    return model, fit(model, data.tasks, train_batches, held, _loop(config), folder, progress, title, on_epoch, reader)
 
 
 def _loop(config: Config, stop_after: int | None = None) -> LoopSettings:

@@ -34,7 +34,7 @@ def test_principal_components_keep_distances_and_texts_that_are_not_there_stay_z
     plane = rng.normal(size=(20, 2)).astype(np.float32) @ rng.normal(size=(2, 7)).astype(np.float32)
     vectors = np.concatenate([plane, np.zeros((1, 7), np.float32)])
 
-    found = principal_components(vectors, 2)
+    found = principal_components(vectors, 2).apply(vectors)
 
     assert found.shape == (21, 2)
     assert (found[20] == 0).all()
@@ -48,4 +48,4 @@ def test_there_are_no_components_of_fewer_than_two_texts(texts):
     vectors = np.zeros((3, 7), np.float32)
     vectors[:texts] = 1
 
-    assert principal_components(vectors, 4).shape == (3, 0)
+    assert principal_components(vectors, 4).apply(vectors).shape == (3, 0)

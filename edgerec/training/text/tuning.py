@@ -7,16 +7,18 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from edgerec.errors import EdgerecError, need
+from edgerec.errors import DataError, EdgerecError, need
 from edgerec.progress import Progress
 from edgerec.tasks.history import Float
 from edgerec.training.text.model import TextEncoder
@@ -28,11 +30,17 @@ TOKENS = 64
 """Of a text while tuning; titles are shorter, and what is read afterwards is not cut here."""
 
 
+Mode: TypeAlias = Literal["lora", "full"]
+"""Low-rank matrices beside the weights, or the weights themselves."""
+RANK = 8
+"""Of the LoRA matrices."""
+
+
 @dataclass(frozen=True)
 class Tuning:
     """How a text model is tuned."""
 
-    mode: Literal["lora", "full"]
+    mode: Mode
     epochs: int
     seed: int
     accelerator: str = "auto"
@@ -43,8 +51,7 @@ class Tuning:
     members: int = 4
     """Texts of a group in a step, at most."""
     temperature: float = 0.05
-    rank: int = 8
-    """Of the LoRA matrices."""
+    rank: int = RANK
 
     @property
     def learning_rate(self) -> float:
@@ -75,6 +82,34 @@ def tuned_vectors(texts: list[str], model: str, pairs: Pairs, tuning: Tuning, ca
         return vectors
 
     return kept(cache, key, compute)
+
+
+def tuned_folder(texts: list[str], model: str, pairs: Pairs, tuning: Tuning, cache: Path) -> Path:
+    """Where `tuned_vectors` of the same arguments leaves the tuned weights."""
+    return cache / vectors_key(texts, model, asdict(tuning), pairs.hash())
+
+
+def load_tuned(model: str, folder: Path, mode: Mode) -> TextEncoder:
+    """A model with the tuned weights of a folder; they can be trained on.
+
+    Raises:
+        DataError: they are missing or damaged.
+    """
+    encoder = TextEncoder.load(model)
+    name = "adapter_model.safetensors" if mode == "lora" else "model.safetensors"
+    try:
+        weights = load_file(folder / name)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{folder / name}: cannot be loaded ({error}); remove the folder and run again") from None
+    if mode == "lora":
+        from peft import set_peft_model_state_dict
+
+        encoder.backbone = _with_lora(encoder.backbone, RANK)
+        set_peft_model_state_dict(encoder.backbone, weights)
+    else:
+        encoder.backbone.load_state_dict(weights, strict=False)
+        encoder.requires_grad_(True)
+    return encoder
 
 
 def tune(encoder: TextEncoder, pairs: Pairs, tuning: Tuning, folder: Path, progress: Progress) -> None:

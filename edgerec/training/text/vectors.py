@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -85,20 +86,38 @@ def _batches(lengths: dict[int, int]) -> list[list[int]]:
     return batches
 
 
-def principal_components(vectors: Float, components: int) -> Float:
-    """The leading components of the non-zero rows, scaled to unit mean square; zero rows stay zero.
+@dataclass(frozen=True)
+class Projection:
+    """From vectors to components: ``(vector - mean) @ axes``.
+
+    Attributes:
+        mean: float32 (width,). axes: float32 (width, components).
+    """
+
+    mean: Float
+    axes: Float
+
+    def apply(self, vectors: Float) -> Float:
+        """(n, width) -> float32 (n, components); zero vectors, of items without text, stay zero."""
+        out = np.zeros((len(vectors), self.axes.shape[1]), np.float32)
+        some = np.any(vectors != 0, axis=1)
+        out[some] = (vectors[some] - self.mean) @ self.axes
+        return out
+
+
+def principal_components(vectors: Float, components: int) -> Projection:
+    """Onto the leading components of the non-zero vectors (n, width), which come out with unit mean square.
 
     The mean is that of the non-zero rows, so an item without text stands at the mean of those that have one.
-    (n, width) -> float32 (n, min(components, width)).
     """
     some = np.any(vectors != 0, axis=1)
     components = min(components, vectors.shape[1], max(int(some.sum()) - 1, 0))
-    out = np.zeros((len(vectors), components), np.float32)
-    if components:
-        centred = vectors[some] - vectors[some].mean(axis=0)
-        _, axes = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
-        axes = axes[:, ::-1][:, :components]
-        axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(components)])  # eigenvectors have no sign
-        projected = centred @ axes
-        out[some] = projected / max(float(np.sqrt((projected**2).mean())), 1e-9)
-    return out
+    if not components:
+        return Projection(np.zeros(vectors.shape[1], np.float32), np.zeros((vectors.shape[1], 0), np.float32))
+    mean = vectors[some].mean(axis=0)
+    centred = vectors[some] - mean
+    _, axes = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
+    axes = axes[:, ::-1][:, :components]
+    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(components)])  # eigenvectors have no sign
+    axes /= max(float(np.sqrt(((centred @ axes) ** 2).mean())), 1e-9)
+    return Projection(mean.astype(np.float32), axes.astype(np.float32))
