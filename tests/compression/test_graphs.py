@@ -158,7 +158,8 @@ def test_only_the_table_is_rounded_so_torch_over_the_rounded_table_agrees_closel
             logits = exported.student.score_catalog(a.batch, (table, prior))[0]
         wanted = torch.sigmoid(logits[2]).numpy()
 
-        assert by_item(exported.run("recommend", **a.feed))[0][:, 2] == pytest.approx(wanted, abs=2e-4)
+        # Half a step of the task vectors' 14 bits in each of their dimensions; 8 bits alone would be off by 1e-2.
+        assert by_item(exported.run("recommend", **a.feed))[0][:, 2] == pytest.approx(wanted, abs=4e-4)
 
 
 def test_an_expectation_is_capped(exported, asked):
