@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import copy
+import hashlib
 import json
 import math
+import shutil
 import statistics
 import sys
 import time
@@ -29,7 +31,10 @@ from edgerec.errors import ConfigError, EdgerecError
 from edgerec.evaluation import chain
 from edgerec.evaluation.metrics import Estimate
 from edgerec.progress import Progress, progress_for
+from edgerec.training.committee.committee import Committee, Members, choose_weights
 from edgerec.training.load import load_learning_data
+from edgerec.training.scoring import CommitteeScorer
+from edgerec.training.teacher import WEIGHTS, fit_on_valid
 from tools.peers import sets
 from tools.peers.closed_form import LIGHT
 from tools.peers.judging import RANKERS, Found, Parts, judge_peers, names_of
@@ -72,9 +77,13 @@ class Work:
         """What is judged."""
         return str(self.values["evaluation"]["part"])
 
-    def trained(self, variant: str, seed: int) -> Path:
+    def trained(self, seed: int) -> Path:
         """Where the metrics of one teacher are kept."""
-        return self.folder / "results" / f"{_slug(variant)}-{seed}.json"
+        return self.folder / "results" / f"{FULL}-{seed}.json"
+
+    def ablated(self, variant: str) -> Path:
+        """Where the metrics of one ablation are kept."""
+        return self.folder / "ablations" / f"{_slug(variant)}.json"
 
     @property
     def figures(self) -> list[Figure]:
@@ -116,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="where MovieLens lies")
     parser.add_argument("--seeds", default="0,1,2", help="seeds of the teacher; the ablations take the first")
     parser.add_argument("--out", type=Path, default=Path("runs/judge_teacher"), help="runs and results")
-    parser.add_argument("--ablations", action="store_true", help="also train the teacher without its parts")
+    parser.add_argument("--ablations", action="store_true", help="also judge, on valid, the teacher without its parts")
     parser.add_argument("--part", choices=("test", "valid"), default="test", help="what is judged")
     parser.add_argument("--show", action="store_true", help="print what is finished, train nothing")
     parser.add_argument("--baselines", action="store_true", help="fit the baselines only")
@@ -158,25 +167,57 @@ def _do(work: Work, asked: argparse.Namespace, progress: Progress) -> None:
     """All that is not finished: the baselines first, then the teachers, then the ablations."""
     _baselines(work, progress)
     for seed in () if asked.baselines else work.seeds:
-        _teacher(work, FULL, work.values, seed, progress)
-    for variant, values in sets.variants(work.values) if asked.ablations else ():
-        _teacher(work, variant, values, work.seeds[0], progress)
+        _teacher(work, seed, progress)
+    for variant, values in _variants(work) if asked.ablations else ():
+        _ablation(work, variant, values, progress)
 
 
-def _teacher(work: Work, variant: str, values: Values, seed: int, progress: Progress) -> None:
+def _variants(work: Work) -> Iterator[tuple[str, Values]]:
+    """The teacher and its ablations, as they are judged on valid."""
+    values = copy.deepcopy(work.values)
+    values["evaluation"]["part"] = "valid"
+    yield FULL, values
+    yield from sets.variants(values)
+
+
+def _ablation(work: Work, variant: str, values: Values, progress: Progress) -> None:
+    """Train one network and judge it on valid, blended with the committee, unless that is done with these settings.
+
+    One network that saw two thirds of the users stands for the mean of all folds', here and in what it is compared to:
+    a quarter of the time. Members that a variant does not change are fitted once.
+    """
+    path, config = work.ablated(variant), work.config(values, work.seeds[0])
+    if _finished(path, config):
+        return
+    run_dir = work.folder / "runs" / f"ablation-{path.stem}"
+    progress.stage(f"{work.name}: {variant}, one network on valid")
+    pipeline.run(config, run_dir, progress, until="prepare")
+    data = load_learning_data(config, run_dir, "valid", progress)
+    network, _ = fit_on_valid(config, data, run_dir / "work" / "network", progress, variant)
+    basis = json.dumps(config.model_dump(mode="json", include={*ROWS, "committee"}), sort_keys=True)
+    shared = work.folder / "runs" / f"ablation-members-{hashlib.sha256(basis.encode()).hexdigest()[:12]}"
+    members = Members.fit(config, data, shared, [0], None, progress)
+    weights = choose_weights(config, data, [network.eval()], members, run_dir / "work" / WEIGHTS, progress)
+    committee = Committee(config, data, [network], members, weights)
+    found = chain.judge_scorer(CommitteeScorer(committee), data, config.evaluation.k)
+    _keep(path, variant, config, LEARNED, found, {})
+    shutil.rmtree(run_dir)
+
+
+def _teacher(work: Work, seed: int, progress: Progress) -> None:
     """Train and judge one teacher, unless that is done with these settings."""
-    path, config = work.trained(variant, seed), work.config(values, seed)
+    path, config = work.trained(seed), work.config(work.values, seed)
     if _finished(path, config):
         return
     run_dir = work.folder / "runs" / path.stem
-    progress.stage(f"{work.name}: {variant}, seed {seed}")
+    progress.stage(f"{work.name}: teacher, seed {seed}")
     start = time.monotonic()
     pipeline.run(config, run_dir, progress, until="train")
     seconds = round(time.monotonic() - start)
     sets.check_rows(work.name, Dataset.open(run_dir / "dataset").meta.rows)
     found = chain.judge_stage(config, run_dir, "teacher", progress)
     training = json.loads((run_dir / "teacher" / "metrics.json").read_text("utf-8"))
-    _keep(path, variant, config, LEARNED, found, {"seconds": seconds, "training": training})
+    _keep(path, FULL, config, LEARNED, found, {"seconds": seconds, "training": training})
 
 
 def _baselines(work: Work, progress: Progress) -> None:
@@ -265,17 +306,17 @@ Table: TypeAlias = tuple[str, tuple[str, ...], list[list[str]]]
 
 def tables(work: Work) -> Iterator[Table]:
     """What is finished of a data set: teacher and baselines, what was asked, and the ablations."""
-    seeds = [s for s in work.seeds if _finished(work.trained(FULL, s), work.config(work.values, s))]
-    teachers = [_metrics(work.trained(FULL, seed)) for seed in seeds]
+    seeds = [s for s in work.seeds if _finished(work.trained(s), work.config(work.values, s))]
+    teachers = [_metrics(work.trained(seed)) for seed in seeds]
     config = _baseline_config(work)
     paths = [path for path in sorted((work.folder / "baselines").glob("*.json")) if _finished(path, config)]
     baselines = {_read(path)["name"]: _metrics(path) for path in paths}
     yield _everyone(work, seeds, teachers, baselines)
     if teachers:
         yield _asked(work, teachers, baselines)
-    ablations = list(_ablations(work))
-    if ablations and work.seeds[0] in seeds:
-        yield _against(work, teachers[0], ablations)
+    (_, whole), *ablations = [*_ablations(work)] or [("", {})]
+    if ablations:
+        yield _against(work, whole, ablations)
 
 
 def _everyone(work: Work, seeds: Sequence[int], teachers: Sequence[Found], baselines: Mapping[str, Found]) -> Table:
@@ -307,13 +348,14 @@ def _asked(work: Work, teachers: Sequence[Found], baselines: Mapping[str, Found]
 
 
 def _ablations(work: Work) -> Iterator[tuple[str, Found]]:
-    """Finished ones; the tasks alone become one row."""
+    """Finished ones, the whole teacher first, if it is finished; the tasks alone become one row."""
     alone: Found = {}
-    for name, values in sets.variants(work.values):
-        path = work.trained(name, work.seeds[0])
+    for name, values in _variants(work):
+        path = work.ablated(name)
         if not _finished(path, work.config(values, work.seeds[0])):
-            continue
-        if name.endswith(sets.ALONE):
+            if name == FULL:
+                return
+        elif name.endswith(sets.ALONE):
             alone |= _metrics(path)
         else:
             yield name, _metrics(path)
@@ -326,7 +368,9 @@ def _against(work: Work, full: Found, ablations: Sequence[tuple[str, Found]]) ->
     for name, found in ablations:
         gaps = [difference([found], full, figure) for figure in work.figures]
         rows.append([name, *(_cell(gap, signed=True) for gap in gaps)])
-    title = f"{work.name}: ablations, seed {work.seeds[0]}; differences to the teacher on the same cases"
+    title = (
+        f"{work.name}: ablations, one network on the valid part, seed {work.seeds[0]}; differences on the same cases"
+    )
     return title, ("", *map(_title, work.figures)), rows
 
 

@@ -94,6 +94,34 @@ def test_ablations_leave_out_what_is_on_and_add_what_is_off():
         Config.of(changed)
 
 
+def test_the_relations_of_a_graph_are_left_out_where_there_is_a_graph():
+    values = tomllib.loads(sets.MOVIELENS)
+    off, on = dict(sets.variants(values)), dict(sets.variants(values | {"teacher": {"graph_layers": 2}}))
+
+    assert off["with graph but its relations"]["teacher"]["graph_layers"] == 2
+    assert "graph" not in off["with graph but its relations"]["data"]
+    assert "without knowledge graph" in on and "without knowledge graph" not in off
+    assert "with graph but its relations" not in on
+    assert "with graph but its relations" not in dict(sets.variants(retail()))
+
+
+def test_ablations_are_told_against_the_whole_teacher_of_the_same_kind(tmp_path):
+    work = tool.Work("retail", retail() | {"evaluation": {"part": "test"}}, sets.SAMPLES, tmp_path, (0,), quick=False)
+    kept = {"teacher": found(0.3, 0.5), "without text": found(0.2, 0.4), "next alone": found(0.4, 0.4)}
+    for name, values in tool._variants(work):
+        assert work.config(values).evaluation.part == "valid"
+        if name in kept:
+            tool._keep(work.ablated(name), name, work.config(values), tool.LEARNED, kept[name], {})
+    *_, (title, _, rows) = tool.tables(work)
+
+    assert "one network on the valid part" in title
+    assert [row[:2] for row in rows] == [
+        ["teacher", "0.4000 ±0.1000"],
+        ["without text", "-0.1000 ±0.0000"],
+        ["each task alone", "+0.0000 ±0.1000"],
+    ]
+
+
 def test_a_task_alone_needs_no_other():
     values = tomllib.loads((sets.SAMPLES / "video" / "edgerec.toml").read_text("utf-8"))
     alone = dict(sets.variants(values))["ctcvr alone"]
@@ -145,7 +173,7 @@ def test_what_is_asked_is_told_met_or_below(tmp_path):
     for seed in work.seeds:
         config = work.config(work.values, seed)
         metrics = found(0.3, 0.4) | {"new": {"ndcg@10": mean(np.array([0.1, 0.2]))}}
-        tool._keep(work.trained("teacher", seed), "teacher", config, tool.LEARNED, metrics, {})
+        tool._keep(work.trained(seed), "teacher", config, tool.LEARNED, metrics, {})
     tool._keep(tmp_path / "baselines" / "x.json", "x", tool._baseline_config(work), tool.ROWS, found(0.2, 0.3), {})
     everyone, asked = tool.tables(work)
 

@@ -160,6 +160,7 @@ def variants(values: Values) -> Iterator[tuple[str, Values]]:
         ("without text", _no_text),
         ("without graph", _set("teacher", "graph_layers", 0)),
         ("with graph", _set("teacher", "graph_layers", 2)),
+        ("with graph but its relations", _graph_alone),
         ("without knowledge graph", _no_knowledge),
         ("without sequence", _set("teacher", "sequence", 0)),
         ("with sequence", _set("teacher", "sequence", 50)),
@@ -170,6 +171,8 @@ def variants(values: Values) -> Iterator[tuple[str, Values]]:
     on = {title for key, title in has.items() if defaults[key]}
     for name, change in made:
         how, _, what = name.partition(" ")
+        if ("graph" in on and change is _graph_alone) or ("graph" not in on and change is _no_knowledge):
+            continue
         if what in has.values() and (how == "without") != (what in on):
             continue
         changed = copy.deepcopy(values)
@@ -192,6 +195,12 @@ def _set(section: str, key: str, value: Any) -> Callable[[Values], None]:
 
 def _no_text(values: Values) -> None:
     values["data"].get("items", {}).pop("text", None)
+
+
+def _graph_alone(values: Values) -> None:
+    """The graph of users, items and sessions, where there is a file of relations to do without."""
+    if values["data"].pop("graph", None) is not None:
+        values.setdefault("teacher", {})["graph_layers"] = 2
 
 
 def _no_knowledge(values: Values) -> None:
