@@ -13,9 +13,7 @@ from typer.testing import CliRunner
 
 from edgerec.cli.main import app
 from edgerec.config import Config
-from edgerec.errors import ConfigError
 from edgerec.evaluation.chain import RuntimeModel, find_cases
-from edgerec.evaluation.torch_engine import TorchEngine
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
 from edgerec.training.load import load_learning_data
@@ -135,12 +133,6 @@ def judged(tiny_chain):
     with Recommender.open(tiny_chain / "run" / "bundle") as rec:
         scorer = load_scorer("pruned", config, tiny_chain / "run", data)
         yield TorchModel(scorer, data, cases), RuntimeModel(rec, data, cases, Silent()), data, cases
-
-
-def test_a_teacher_whose_boosting_a_request_cannot_ask_is_refused(tiny_chain):
-    config, run = Config.load(tiny_chain / "edgerec.toml"), tiny_chain / "run"
-    with Recommender.open(run / "bundle") as rec, pytest.raises(ConfigError, match="leave boosting out of"):
-        TorchEngine.open("teacher", config, run, rec, Silent())
 
 
 @pytest.mark.parametrize("task", [0, 1])

@@ -86,7 +86,7 @@ def test_it_learns_the_checkerboard(build, tiny_data, tmp_path):
     model = build(tiny_data)
     batches = JointBatches(tiny_data.fit, BatchSettings(32, 256, 1_000, 0.0, 0), seed=0)
     tasks = [replace(t, weight=4.0) if t.kind == "related" else t for t in tiny_data.tasks]
-    fit(model, tasks, batches, None, LoopSettings(6, 2e-2, 0.01, None), tmp_path / "work", Silent(), "model")
+    fit(model, tasks, batches, None, LoopSettings(14, 1e-2, 0.01, None), tmp_path / "work", Silent(), "model")
     model.eval()
     with torch.inference_mode():
         items = last_items(model, tiny_data)
