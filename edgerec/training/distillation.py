@@ -15,16 +15,18 @@ from edgerec.config import Config
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress, Track
 from edgerec.tasks import scored_tasks
+from edgerec.tasks.history import Int
 from edgerec.training.batches import Examples, JointBatches, SoftLabels
 from edgerec.training.calibration import fit_expectation
 from edgerec.training.checkpoint import save_student
 from edgerec.training.committee.committee import Committee
 from edgerec.training.committee.views import Views
-from edgerec.training.examples import Ragged, VisitExamples, draw_visits, join_visits, make_requests
+from edgerec.training.examples import Ragged, Requests, VisitExamples, draw_visits, join_visits, make_requests
 from edgerec.training.folds import by_fold
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.loop import LoopSettings, OnEpoch, fit
 from edgerec.training.network import AT_ONCE, network_rows
+from edgerec.training.scratch import AT_ONCE as AT_ONCE_ROWS
 from edgerec.training.scratch import pieces
 from edgerec.training.statistics import MS_PER_DAY
 from edgerec.training.teacher import batch_settings, committee_views, load_committee, work_folder
@@ -147,7 +149,7 @@ def expectations(student: Student, data: LearningData) -> dict[str, dict[str, fl
     rows = data.fit.rows
     if rows is None:
         return {}
-    latest = np.sort(np.argsort(rows.requests.time_ms, kind="stable")[-max(len(rows.item) // 5, 1) :])
+    latest = _latest_fifth(rows.requests)
     logits = network_rows(student.eval(), data, rows.requests, rows.item, latest)
     found = {}
     for i, task in enumerate(scored_tasks(data.tasks)):
@@ -157,6 +159,13 @@ def expectations(student: Student, data: LearningData) -> dict[str, dict[str, fl
             slope, offset = fit_expectation(logits[:, i].astype(np.float64), labels)
             found[task.name] = {"slope": slope, "offset": offset, "cap": float(labels.max())}
     return found
+
+
+def _latest_fifth(requests: Requests) -> Int:
+    """Places of the latest fifth of the requests, ascending; of very many an even part of them."""
+    every = np.arange(0, len(requests), -(-len(requests) // AT_ONCE_ROWS))
+    latest = np.argsort(requests.time_ms[every], kind="stable")[-max(len(every) // 5, 1) :]
+    return np.sort(every[latest])
 
 
 def _unlabelled(data: LearningData, share: float, seed: int) -> VisitExamples:

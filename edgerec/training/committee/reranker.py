@@ -85,7 +85,7 @@ class Candidates:
         Yields:
             Places in `chosen`, by length of the history so that a part needs little room, and their pools.
         """
-        order = np.argsort(requests.lengths()[chosen], kind="stable")
+        order = np.argsort(requests.lengths(chosen), kind="stable")
         for places in np.array_split(order, max(-(-len(order) // AT_ONCE), 1)):
             if len(places):
                 yield places, self._pool(snapshot, requests, chosen[places], size)
