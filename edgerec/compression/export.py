@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from edgerec.models.blocks import event_numbers
 from edgerec.models.inputs import Moment
+from edgerec.models.rounding import row_scales
 from edgerec.models.student import Student
 from edgerec.tasks import Task, scored_tasks
 
@@ -41,13 +42,14 @@ class ExportedStudent:
     Attributes:
         tower: ONNX graph from `TOWER_INPUTS` to `TOWER_OUTPUTS`: task vectors (T, dim), repeat term (L, T), attention
             (L, heads), and how a unit of each attended value moves the weighted logits of an item (dim, heads * dim).
-        table: float32 (N, dim). prior: float32 (T, N).
+        table: float32 (N, dim). scales: float32 (N,), of its rows in INT8, as they were learned. prior: float32 (T, N).
         relation: float32 (dim, dim) and relation_prior (N,), of the related task, or None.
         tasks: the scored tasks. heads: of the attention.
     """
 
     tower: onnx.GraphProto
     table: Float
+    scales: Float
     prior: Float
     relation: Float | None
     relation_prior: Float | None
@@ -102,9 +104,11 @@ def export_student(student: Student, statistics: Float, tasks: Sequence[Task]) -
     related = any(t.kind == "related" for t in tasks)
     with torch.inference_mode():
         table, prior = student.encode_items(Moment(torch.from_numpy(statistics)))
+        scales = row_scales(table, student.step)
     return ExportedStudent(
         tower=_export_tower(student),
         table=table.numpy().astype(np.float32),
+        scales=scales.numpy().astype(np.float32),
         prior=prior[:, : student.tasks].T.numpy().astype(np.float32).copy(),
         relation=student.relation.weight.detach().numpy() if related else None,
         relation_prior=prior[:, student.tasks].numpy().copy() if related else None,

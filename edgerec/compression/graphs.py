@@ -54,7 +54,7 @@ class Catalogue:
     @classmethod
     def of(cls, student: ExportedStudent) -> Catalogue:
         """Quantize a student's table."""
-        codes, scales = quantize_rows(student.table)
+        codes, scales = quantize_rows(student.table, student.scales)
         return cls(np.ascontiguousarray(codes.T), scales, student.prior)
 
     @property

@@ -19,7 +19,7 @@ from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
 from edgerec.training.batches import JointBatches
 from edgerec.training.checkpoint import load_student, save_student
-from edgerec.training.distillation import expectations, soft_examples, train_student
+from edgerec.training.distillation import calibrate, soft_examples, terms_of, train_student
 from edgerec.training.joint import JointTraining
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.teacher import batch_settings, work_folder
@@ -57,8 +57,7 @@ def prune(config: Config, run_dir: Path, progress: Progress) -> PruneReport:
     before = _in_bundle(student)
     examples, _ = soft_examples(config, run_dir, data, progress)
     batches = JointBatches(examples, batch_settings(config, data), config.seed)
-    d = config.distillation
-    module = JointTraining(student, data.tasks, data.fit.n_seen, d.soft_share, d.temperature)
+    module = JointTraining(student, data.tasks, data.fit.n_seen, terms_of(config.distillation))
     cut = choose(student, importances(module, batches), config.pruning.hidden, config.pruning.dim)
     torch.manual_seed(config.seed)
     pruned = shrink(student, cut, data, config.distillation.dropout)
@@ -66,7 +65,7 @@ def prune(config: Config, run_dir: Path, progress: Progress) -> PruneReport:
         train_student(config, data, examples, pruned, config.pruning.epochs, work / "pruned", progress, "recovery")
     out = run_dir / "pruned"
     shutil.rmtree(out, ignore_errors=True)
-    save_student(pruned, out, {"expectations": expectations(pruned, data)})
+    save_student(pruned, out, {"expectations": calibrate(pruned, data)})
     shutil.rmtree(work)
     return PruneReport(before, _in_bundle(pruned), pruned.sizes)
 
@@ -136,8 +135,9 @@ def _effects(student: Student) -> dict[str, Tensor]:
         "head": out(tower.head.last.weight, 0, s.head),
     }
     items = student.items
-    incoming = [items.identity.weight, items.from_category.table.weight]
-    rows = [items.from_numbers.last.weight] + ([items.from_text.weight] if items.from_text is not None else [])
+    incoming = [items.from_category.table.weight] + ([items.identity.weight] if items.fold is None else [])
+    folded = [layer.weight for layer in (items.from_text, items.fold) if layer is not None]
+    rows = [items.from_numbers.last.weight, *folded]
     total = items.from_numbers.last.bias * _grad(items.from_numbers.last.bias)
     total = total + torch.stack([(p * _grad(p)).sum(0) for p in incoming]).sum(0)
     found["dim"] = (total + torch.stack([(p * _grad(p)).sum(1) for p in rows]).sum(0)).detach()
@@ -156,6 +156,8 @@ def _axes(name: str, student: Student, cut: Cut) -> Iterator[tuple[int, Index]]:
         return (torch.arange(count)[:, None] * s.dim + cut["dim"]).flatten()
 
     rows, columns = _WIDTHS.get(name, ("", ""))
+    if s.factor and name == "items.identity.weight":
+        columns = ""
     for axis, width in ((0, rows), (1, columns)):
         if width in cut:
             yield axis, cut[width]
@@ -171,6 +173,7 @@ def _axes(name: str, student: Student, cut: Cut) -> Iterator[tuple[int, Index]]:
 
 _WIDTHS = {
     "items.identity.weight": ("", "dim"),
+    "items.fold.weight": ("dim", ""),
     "items.from_category.table.weight": ("", "dim"),
     "items.from_text.weight": ("dim", ""),
     "items.from_numbers.last.weight": ("dim", ""),

@@ -8,13 +8,16 @@ import numpy.typing as npt
 LEVELS = 127
 
 
-def quantize_rows(table: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+def quantize_rows(
+    table: npt.NDArray[np.float32], scales: npt.NDArray[np.float32] | None = None
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Quantize an embedding table to INT8, symmetric, one scale per row.
 
-    ``codes * scales[:, None]`` gives the table back to within ``scales / 2`` per entry; an all-zero row, or one too
-    small for a scale, gets scale 1 and is exactly zero.
+    ``codes * scales[:, None]`` gives the table back to within ``scales / 2`` per entry, if no given scale is too small
+    for its row; an all-zero row, or one too small for a scale, gets scale 1 and is exactly zero.
     Args:
         table: float32, shape (n_items, dim).
+        scales: positive, shape (n_items,), as they were learned; None: those that cover each row's largest entry.
     Returns:
         codes: int8, shape (n_items, dim), in [-127, 127].
         scales: float32, shape (n_items,), in the unit of `table`.
@@ -28,8 +31,8 @@ def quantize_rows(table: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8],
     """
     if table.ndim != 2 or not np.isfinite(table).all():
         raise ValueError(f"an embedding table must be 2-D and finite, got shape {table.shape}")
-    largest = np.abs(table).max(axis=1, initial=0)
-    scales = (largest / LEVELS).astype(np.float32)
-    scales[scales == 0] = 1
+    if scales is None:
+        scales = (np.abs(table).max(axis=1, initial=0) / LEVELS).astype(np.float32)
+        scales[scales == 0] = 1
     codes = np.clip(np.rint(table / scales[:, None]), -LEVELS, LEVELS).astype(np.int8)
     return codes, scales

@@ -145,26 +145,65 @@ class TrainingConfig(Settings):
     """Tracking address or folder of MLflow; needs the package mlflow."""
 
 
+Size = Literal["nano", "small", "std", "large"]
+"""Of a student."""
+SIZES: dict[Size, tuple[int, int, int]] = {
+    "nano": (8, 16, 2),
+    "small": (16, 32, 2),
+    "std": (32, 64, 4),
+    "large": (64, 128, 4),
+}
+"""Width of the item table, hidden units and attention heads of each size."""
+
+
 class StudentConfig(Settings):
     """The student."""
 
-    dim: int = Field(32, ge=4)
-    """Width of the item table."""
-    hidden: int = Field(64, ge=4)
-    """Hidden units of the request tower."""
-    heads: int = Field(4, ge=1)
-    """Attention heads over the history."""
+    size: Size = "std"
+    """nano, small, std or large: 8, 16, 32 or 64 numbers an item, twice as many hidden units."""
+    dim: int | None = Field(None, ge=4)
+    """Width of the item table; None: by size."""
+    hidden: int | None = Field(None, ge=4)
+    """Hidden units of the request tower; None: by size."""
+    heads: int | None = Field(None, ge=1)
+    """Attention heads over the history; None: by size."""
+    factor: int = Field(0, ge=0)
+    """Width of the vectors of the items' ids while they are learned, which a matrix folds into the table: a product of
+    two factors learns better than the narrow table alone. 0: learned as narrow as they are kept."""
     max_history: int = Field(256, ge=1)
     """Distinct past items that are looked at, the latest ones."""
+
+    @property
+    def widths(self) -> tuple[int, int, int]:
+        """dim, hidden and heads."""
+        dim, hidden, heads = SIZES[self.size]
+        return self.dim or dim, self.hidden or hidden, self.heads or heads
 
 
 class DistillationConfig(Settings):
     """How the student learns from the teacher."""
 
-    soft_share: float = Field(0.5, ge=0, le=1)
-    """Part of the loss that comes from the teacher's labels; the rest comes from the log's."""
+    hard: NonNegativeFloat = 0.5
+    """Weight of the log's own labels."""
+    probabilities: NonNegativeFloat = 0.5
+    """Weight of the teacher's probabilities and amounts of shown rows. 0 leaves a term out, here and below; without
+    any of the teacher's terms the student is trained by the log alone, and no teacher is needed."""
+    listwise: NonNegativeFloat = 0.5
+    """Weight of the teacher's softmax over the whole catalogue, of rankings and related items."""
+    top_list: NonNegativeFloat = 0.0
+    """Weight of the order of the teacher's best 20 items."""
+    neighbours: NonNegativeFloat = 0.0
+    """Weight of whom the teacher's networks see near an item."""
+    alignment: NonNegativeFloat = 0.0
+    """Weight of the teacher's item vectors, which the student's, projected, are pulled to; fades away until six tenths
+    of the training are done."""
     temperature: PositiveFloat = 1.0
     """Softens teacher and student logits of the catalogue alike."""
+    confidence: bool = False
+    """Weigh each request by how sure the teacher is."""
+    rounded: float = Field(0.25, ge=0, le=1)
+    """Last part of the training in which the item table is rounded to INT8 as in the bundle, with steps that are
+    learned."""
     unlabelled: NonNegativeFloat = 1.0
     """Requests of the same users at other times, labelled by the teacher alone: this many for each visit."""
     visits_per_epoch: int = Field(16_000, ge=1)

@@ -78,16 +78,28 @@ class ItemTower(nn.Module):
     numeric: Tensor
 
     def __init__(
-        self, shape: Shape, features: ItemFeatures, dim: int, hidden: int, priors: int, own_text: bool = False
+        self,
+        shape: Shape,
+        features: ItemFeatures,
+        dim: int,
+        hidden: int,
+        priors: int,
+        own_text: bool = False,
+        factor: int = 0,
     ) -> None:
-        """`own_text`: the text vectors are learned, so they are kept with the weights."""
+        """`own_text`: the text vectors are learned, so they are kept with the weights.
+
+        `factor`: the ids' vectors are the product of a table of this width and a matrix; 0: a table as wide as `dim`.
+        Source: multi-layer embedding training, Wang et al., 2021.
+        """
         super().__init__()
         self.register_buffer("text", features.text.clone() if own_text else features.text, persistent=own_text)
         self.fresh: tuple[Tensor, Tensor] | None = None
         self.register_buffer("categorical", features.categorical, persistent=False)
         self.register_buffer("numeric", features.numeric, persistent=False)
-        self.identity = nn.Embedding(shape.n_items, dim)
+        self.identity = nn.Embedding(shape.n_items, factor or dim)
         nn.init.normal_(self.identity.weight, std=0.02)
+        self.fold = nn.Linear(factor, dim, bias=False) if factor else None
         self.bias = nn.Embedding(shape.n_items, priors)
         nn.init.zeros_(self.bias.weight)
         self.from_text = nn.Linear(shape.text, dim, bias=False) if shape.text else None
@@ -98,7 +110,8 @@ class ItemTower(nn.Module):
     def forward(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
         """Statistics (N, F) of one moment -> vectors (N, dim), priors (N, priors)."""
         numbers = torch.cat([statistics, self.numeric], dim=1)
-        vectors = self.identity.weight + self.from_category(self.categorical) + self.from_numbers(numbers)
+        identity = self.identity.weight if self.fold is None else self.fold(self.identity.weight)
+        vectors = identity + self.from_category(self.categorical) + self.from_numbers(numbers)
         if self.from_text is not None:
             text = self.text if self.fresh is None else self.text.index_copy(0, *self.fresh)
             vectors = vectors + self.from_text(text)

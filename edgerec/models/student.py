@@ -19,6 +19,7 @@ from edgerec.models.blocks import (
     scatter_repeat,
 )
 from edgerec.models.inputs import ItemFeatures, Items, Moment, RequestBatch, Shape
+from edgerec.models.rounding import round_rows, row_scales
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class StudentSizes:
         inner, context: hidden units on the way to, and of, the context vector.
         pooling, repeat, head: hidden units of the attention, the repeat term and the task vectors' head.
         item: hidden units of the item tower, which is folded into the table.
+        factor: see `ItemTower`.
     """
 
     dim: int
@@ -40,11 +42,12 @@ class StudentSizes:
     repeat: int
     head: int
     item: int
+    factor: int = 0
 
     @classmethod
-    def of(cls, dim: int, hidden: int, heads: int) -> StudentSizes:
+    def of(cls, dim: int, hidden: int, heads: int, factor: int = 0, item: int | None = None) -> StudentSizes:
         """All parts of one width but the repeat term, which needs half of it."""
-        return cls(dim, heads, hidden, hidden, hidden, max(hidden // 2, 1), hidden, hidden)
+        return cls(dim, heads, hidden, hidden, hidden, max(hidden // 2, 1), hidden, item or hidden, factor)
 
 
 class RequestTower(nn.Module):
@@ -75,6 +78,10 @@ class Student(nn.Module):
     """``logit_t(i) = u_t . v_i + b_t(i) + repeat_t(i)`` for every task t and item i.
 
     `related` scores item pairs with the same table: ``v_q R . v_i + b(i)``.
+
+    Attributes:
+        rounded: see the table as the bundle will hold it, rounded to INT8.
+        step: log of each row's quantization step against that which just covers the row's largest number, (N,).
     """
 
     def __init__(
@@ -82,15 +89,32 @@ class Student(nn.Module):
     ) -> None:
         super().__init__()
         self.shape, self.tasks, self.sizes = shape, tasks, sizes
-        self.items = ItemTower(shape, features, sizes.dim, sizes.item, tasks + 1)
+        self.items = ItemTower(shape, features, sizes.dim, sizes.item, tasks + 1, factor=sizes.factor)
+        self.step = nn.Parameter(torch.zeros(shape.n_items))
+        self.rounded = False
         self.requests = RequestTower(shape, tasks, sizes, dropout)
         self.relation = nn.Linear(sizes.dim, sizes.dim, bias=False)
         nn.init.eye_(self.relation.weight)
 
     def encode_items(self, moment: Moment) -> Items:
         """Item vectors (N, dim) and priors (N, T + 1; the last column belongs to `related`)."""
-        encoded: Items = self.items(moment.statistics)
-        return encoded
+        table, prior = self.items(moment.statistics)
+        return (round_rows(table, row_scales(table, self.step)) if self.rounded else table), prior
+
+    def rescale(self, task: int, slope: float, offset: float) -> None:
+        """Change a task's logits z to ``slope * z + offset``, by its weights alone; `tasks` names the related task."""
+        tower, prior = self.requests, self.items
+        rows = slice(task * tower.dim, (task + 1) * tower.dim)
+        with torch.no_grad():
+            scaled = [prior.bias.weight[:, task], prior.prior.last.weight[task], prior.prior.last.bias[task : task + 1]]
+            if task == self.tasks:
+                scaled.append(self.relation.weight)
+            else:
+                scaled += [tower.mix.weight[rows], tower.head.last.weight[rows], tower.head.last.bias[rows]]
+                scaled += [tower.repeat.out.weight[task], tower.repeat.out.bias[task : task + 1]]
+            for values in scaled:
+                values.mul_(slope)
+            prior.prior.last.bias[task] += offset
 
     def encode_requests(self, batch: RequestBatch, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Task vectors, repeat term and attention, see `RequestTower`."""

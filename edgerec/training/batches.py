@@ -17,6 +17,7 @@ from edgerec.tasks.history import Float, Int
 from edgerec.training.examples import Requests, RowExamples, VisitExamples
 from edgerec.training.graph import GraphEdges
 from edgerec.training.scratch import AT_ONCE, pieces
+from edgerec.training.soft.lists import SoftBatch, SoftLabels
 from edgerec.training.statistics import ItemStatistics
 
 
@@ -24,18 +25,18 @@ from edgerec.training.statistics import ItemStatistics
 class PairBatch:
     """Q items, and the other items of a session of each as pairs `owner` (into Q), `item`: int64 (Q,), (P,), (P,).
 
-    `soft`: float32 (Q, N), a teacher's logits, or None.
+    `soft`: a teacher's scores of the others, or None.
     """
 
     query: Tensor
     owner: Tensor
     item: Tensor
-    soft: Tensor | None
+    soft: SoftBatch | None
 
     def part(self, rows: slice) -> PairBatch:
         """The queries `rows` and their pairs."""
         owner, item = _of_owners(self.owner, self.item, rows)
-        return PairBatch(self.query[rows], owner, item, None if self.soft is None else self.soft[rows])
+        return PairBatch(self.query[rows], owner, item, None if self.soft is None else self.soft.part(rows))
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class VisitBatch:
     Attributes:
         moment: what was known of the items, shared by all of them.
         owner, item: int64 (P,) a retrieval task: pairs of request and consumed item.
-        soft: float32 (B, retrieval tasks, N), a teacher's logits, or None.
+        soft: a teacher's scores of the catalogue a retrieval task, or None.
         related: one item of each visit of two and more against the others, or None without a related task.
     """
 
@@ -53,7 +54,7 @@ class VisitBatch:
     moment: Moment
     owner: tuple[Tensor, ...]
     item: tuple[Tensor, ...]
-    soft: Tensor | None
+    soft: tuple[SoftBatch, ...] | None
     related: PairBatch | None
 
     def part(self, number: int, parts: int) -> VisitBatch | None:
@@ -68,7 +69,7 @@ class VisitBatch:
             moment=self.moment,
             owner=tuple(owner for owner, _ in pairs),
             item=tuple(item for _, item in pairs),
-            soft=None if self.soft is None else self.soft[rows],
+            soft=None if self.soft is None else tuple(s.part(rows) for s in self.soft),
             related=None if self.related is None else self.related.part(queries),
         )
 
@@ -80,7 +81,7 @@ class RowBatch:
     Attributes:
         candidate: int64 (B,).
         labels: float32 (B, T), columns as the scored tasks; regression labels as standardised logs.
-        soft: as `labels`, from a teacher, or None.
+        soft: as `labels`, from a teacher, but logs of the probabilities; or None.
     """
 
     requests: RequestBatch
@@ -166,19 +167,6 @@ def _of_owners(owner: Tensor, item: Tensor, rows: slice) -> tuple[Tensor, Tensor
 def part_of_requests(requests: RequestBatch, rows: slice) -> RequestBatch:
     """The requests `rows`."""
     return _mapped(requests, lambda t: t[rows])
-
-
-@dataclass(frozen=True)
-class SoftLabels:
-    """A teacher's view of the examples, by example.
-
-    Attributes:
-        visits: float16 (R, retrieval tasks, N); rows: float32 (R, T); related: float16 (N, N); each may be None.
-    """
-
-    visits: npt.NDArray[np.float16] | None
-    rows: Float | None
-    related: npt.NDArray[np.float16] | None
 
 
 @dataclass(frozen=True)
@@ -297,13 +285,12 @@ class JointBatches:
         assert visits is not None
         truth = [visits.truth[t.name].take(chosen) for t in self.examples.tasks if t.kind == "retrieval"]
         dropout = self.settings.history_dropout if self.train else 0.0
-        found = soft.visits[chosen] if soft is not None and soft.visits is not None else None
         return VisitBatch(
             requests=visits.requests.batch(chosen, dropout, rng),
             moment=self.examples.moment(moment, rng if self.train else None),
             owner=tuple(torch.from_numpy(t.owner()) for t in truth),
             item=tuple(torch.from_numpy(t.values) for t in truth),
-            soft=None if found is None else torch.from_numpy(found.astype(np.float32)),
+            soft=None if soft is None or soft.visits is None else tuple(lists.batch(chosen) for lists in soft.visits),
             related=self._related(visits, chosen, rng) if self.related else None,
         )
 
@@ -320,7 +307,7 @@ class JointBatches:
             moment=self.examples.moment(moment, rng if self.train else None),
             candidate=torch.from_numpy(np.asarray(rows.item[chosen])),
             labels=torch.from_numpy(labels),
-            soft=None if found is None else torch.from_numpy(np.asarray(found)),
+            soft=None if found is None else torch.from_numpy(found.astype(np.float32)),
         )
 
     def _related(self, visits: VisitExamples, chosen: Int, rng: np.random.Generator) -> PairBatch:
@@ -329,12 +316,11 @@ class JointBatches:
         lists = lists.take(np.flatnonzero(lists.sizes() > 1))
         query = lists.values[lists.offsets[:-1] + (rng.random(len(lists)) * lists.sizes()).astype(np.int64)]
         others = lists.where(lists.values != query[lists.owner()])
-        found = soft.related[query] if soft is not None and soft.related is not None else None
         return PairBatch(
             query=torch.from_numpy(query),
             owner=torch.from_numpy(others.owner()),
             item=torch.from_numpy(others.values),
-            soft=None if found is None else torch.from_numpy(found.astype(np.float32)),
+            soft=None if soft is None or soft.related is None else soft.related.batch(query),
         )
 
 

@@ -1,9 +1,11 @@
-"""From a regression task's logit to a calibrated expectation in the label's unit."""
+"""From a task's logit to a calibrated probability, or to an expectation in the label's unit."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, logsumexp
 
 Double = npt.NDArray[np.float64]
 
@@ -41,3 +43,46 @@ def _loss(line: Double, label: Double) -> float:
     """Of Poisson regression, but for a constant."""
     with np.errstate(over="ignore"):
         return float((np.exp(line) - label * line).sum())
+
+
+LARGEST_SLOPE = 4.0
+"""A calibration that asks for more than this, or for less than its inverse, is taken no further."""
+
+
+def fit_odds(logit: Double, before: Double, label: Double) -> tuple[float, float]:
+    """Slope and offset that make ``before * sigmoid(slope * logit + offset)`` the likeliest, as probability of `label`.
+
+    Source: Platt, 1999, without his prior; along a chain of tasks the probability of the task before is given.
+    Args:
+        logit, label: (n,). before: (n,), calibrated probability of the task that this one comes after; 1 without one.
+    Returns:
+        1, 0 where the labels hold one class only.
+    """
+    if label.min() == label.max():
+        return 1.0, 0.0
+
+    def loss(at: Double) -> tuple[float, Double]:
+        own = expit(np.exp(at[0]) * logit + at[1])
+        p = np.clip(before * own, 1e-12, 1 - 1e-12)
+        slope = (p - label) / (1 - p) * (1 - own)  # derivative by the logit
+        gradient = np.array([(slope * logit).mean() * np.exp(at[0]), slope.mean()])
+        return float(-(label * np.log(p) + (1 - label) * np.log1p(-p)).mean()), gradient
+
+    most = np.log(LARGEST_SLOPE)
+    found = minimize(loss, np.zeros(2), jac=True, method="L-BFGS-B", bounds=[(-most, most), (None, None)])
+    return float(np.exp(found.x[0])), float(found.x[1])
+
+
+def fit_shares(logits: npt.NDArray[np.float32], shares: npt.NDArray[np.float32]) -> float:
+    """The slope that makes ``softmax(slope * logits)`` the likeliest, as shares of what was consumed; both (n, N).
+
+    Source: temperature scaling, Guo et al., ICML 2017.
+    """
+    expected = float((shares * logits).sum())
+
+    def loss(at: float) -> float:
+        slope = np.exp(at)
+        return float(logsumexp(slope * logits, axis=1).sum() - slope * expected)
+
+    most = np.log(LARGEST_SLOPE)
+    return float(np.exp(minimize_scalar(loss, bounds=(-most, most), method="bounded", options={"xatol": 1e-3}).x))

@@ -4,33 +4,39 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import expit
 
 from edgerec.config import Config
+from edgerec.config.stages import DistillationConfig
 from edgerec.models.student import Student, StudentSizes
-from edgerec.progress import Progress, Track
+from edgerec.progress import Progress
 from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Int
-from edgerec.training.batches import Examples, JointBatches, SoftLabels
-from edgerec.training.calibration import fit_expectation
+from edgerec.training.batches import Examples, JointBatches
+from edgerec.training.calibration import fit_expectation, fit_odds, fit_shares
 from edgerec.training.checkpoint import save_student
-from edgerec.training.committee.committee import Committee
 from edgerec.training.committee.views import Views
 from edgerec.training.examples import Ragged, Requests, VisitExamples, draw_visits, join_visits, make_requests
-from edgerec.training.folds import by_fold
+from edgerec.training.joint import Terms, exclude_history
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.loop import LoopSettings, OnEpoch, fit
-from edgerec.training.network import AT_ONCE, network_rows
+from edgerec.training.network import network_logits, same_moment
 from edgerec.training.scratch import AT_ONCE as AT_ONCE_ROWS
-from edgerec.training.scratch import pieces
+from edgerec.training.soft.label import label, read
+from edgerec.training.soft.store import SoftStore, key_of
 from edgerec.training.statistics import MS_PER_DAY
-from edgerec.training.teacher import batch_settings, committee_views, load_committee, work_folder
+from edgerec.training.teacher import COMMITTEE, WEIGHTS, batch_settings, committee_views, work_folder
 
+ITEM_UNITS = 64
+"""Least hidden units of the item tower, which is folded into the table and costs nothing on the device."""
+MOST_SHARES = 20_000_000
+"""Numbers in memory while a ranking is calibrated."""
 MOST_STARTS = 1_000_000
 """Visits that the unlabelled requests are drawn beside."""
 WEEKS = 4
@@ -65,7 +71,7 @@ def distill(config: Config, run_dir: Path, progress: Progress) -> StudentReport:
     train_student(config, data, examples, student, config.distillation.epochs, work / "student", progress, "student")
     out = run_dir / "student"
     shutil.rmtree(out, ignore_errors=True)
-    save_student(student, out, {"expectations": expectations(student, data)})
+    save_student(student, out, {"expectations": calibrate(student, data)})
     for log in work.glob("*-log"):
         log.rename(out / log.name)
     shutil.rmtree(work)
@@ -81,8 +87,8 @@ def distill(config: Config, run_dir: Path, progress: Progress) -> StudentReport:
 def new_student(config: Config, data: LearningData) -> Student:
     """An untrained student, the same for the same seed."""
     torch.manual_seed(config.seed)
-    s = config.student
-    sizes = StudentSizes.of(s.dim, s.hidden, s.heads)
+    dim, hidden, heads = config.student.widths
+    sizes = StudentSizes.of(dim, hidden, heads, config.student.factor, item=max(hidden, ITEM_UNITS))
     return Student(data.shape, data.features, len(scored_tasks(data.tasks)), sizes, config.distillation.dropout)
 
 
@@ -105,8 +111,7 @@ def train_student(
         d.learning_rate,
         d.weight_decay,
         None,
-        d.soft_share,
-        d.temperature,
+        terms_of(d),
         keep_last=True,
         training=config.training,
     )
@@ -115,16 +120,28 @@ def train_student(
     fit(student, data.tasks, train_batches, held, loop, folder, progress, title, on_epoch)
 
 
+def terms_of(settings: DistillationConfig) -> Terms:
+    """The terms of the loss that the settings ask for."""
+    names = [f.name for f in fields(Terms)]
+    return Terms(**{name: getattr(settings, name) for name in names})
+
+
+def needs_teacher(settings: DistillationConfig) -> bool:
+    """Does any term learn from a teacher?"""
+    terms = terms_of(settings)
+    return any((terms.probabilities, terms.listwise, terms.top_list, terms.neighbours, terms.alignment))
+
+
 def soft_examples(
-    config: Config, run_dir: Path, data: LearningData, progress: Progress, work: Path | None = None
+    config: Config, run_dir: Path, data: LearningData, progress: Progress, folder: Path | None = None
 ) -> tuple[Examples, int]:
     """The fit examples with a teacher's labels and with unlabelled requests, and how many of the latter there are.
 
-    Labels are kept in `work`, or else under ``work/soft-*`` of the run, and made again only for another teacher,
-    dataset or number of requests.
+    Labels are kept in `folder`, or else in ``soft/`` of the run, and made again only for another teacher, dataset or
+    other requests.
     """
     fit_examples = replace(data.fit, graph=None)  # a student reads none
-    if config.distillation.soft_share == 0:
+    if not needs_teacher(config.distillation):
         return fit_examples, 0
     visits = data.fit.visits
     extra = None
@@ -135,9 +152,86 @@ def soft_examples(
         extra = _served(_unlabelled(data, config.distillation.unlabelled, config.seed), views)
         visits = join_visits(visits, extra)
     examples = replace(fit_examples, visits=visits)
-    work = work or work_folder(run_dir, "soft", config, ("teacher", "committee", "distillation"))
-    soft = _label(config, run_dir, examples, data, work, progress)
+    folder = folder or run_dir / "soft"
+    store = SoftStore.open(folder, _labels_key(config, run_dir))
+    made = store.bytes
+    label(config, run_dir, examples, data, store, progress)
+    if store.bytes > made:
+        progress.say(f"labels: {store.bytes / 1e6:,.1f} MB in {folder.name}/, made in {store.seconds:,.0f} s")
+    assert data.scratch is not None
+    soft = read(store, data, data.scratch.folder_of("soft"))
     return replace(examples, soft=soft), 0 if extra is None else len(extra.requests)
+
+
+def _labels_key(config: Config, run_dir: Path) -> str:
+    """What labels depend on: the teacher, the log, and which requests are asked."""
+    said = config.model_dump(mode="json", include={"seed", "task", "evaluation"})
+    teacher = run_dir / "teacher"
+    files = (*sorted(teacher.glob("*.safetensors")), *sorted((teacher / COMMITTEE).glob(WEIGHTS)))
+    return key_of(
+        said,
+        [config.distillation.unlabelled, config.student.max_history, config.committee.model_dump(mode="json")],
+        (run_dir / "dataset" / "dataset.json").read_bytes(),
+        *(path.read_bytes() for path in files),
+    )
+
+
+def calibrate(student: Student, data: LearningData) -> dict[str, dict[str, float]]:
+    """Calibrate every task in place on the latest fifth of what it learned from; amounts are left to `expectations`.
+
+    Returns:
+        See `expectations`.
+    """
+    _calibrate_rows(student.eval(), data)
+    _calibrate_rankings(student, data)
+    return expectations(student, data)
+
+
+def _calibrate_rows(student: Student, data: LearningData) -> None:
+    """Binary tasks: odds, each after the task that it comes after."""
+    rows, tasks = data.fit.rows, scored_tasks(data.tasks)
+    if rows is None:
+        return
+    latest = _latest_fifth(rows.requests)
+    logits = network_logits(student, data, rows.requests, rows.item, latest).astype(np.float64)
+    place = {t.name: i for i, t in enumerate(tasks)}
+    done: dict[str, npt.NDArray[np.float64]] = {}
+    binary = [t for t in tasks if t.kind == "binary"]
+    while len(done) < len(binary):
+        for task in binary:
+            if task.name in done or (task.after is not None and task.after not in done):
+                continue
+            i, before = place[task.name], np.ones(len(latest)) if task.after is None else done[task.after]
+            slope, offset = fit_odds(logits[:, i], before, rows.labels[task.name][latest].astype(np.float64))
+            student.rescale(i, slope, offset)
+            done[task.name] = before * expit(slope * logits[:, i] + offset)
+
+
+def _calibrate_rankings(student: Student, data: LearningData) -> None:
+    """Rankings: how far the best items stand above the others."""
+    visits, n_seen = data.fit.visits, data.fit.n_seen
+    if visits is None:
+        return
+    latest = _latest_fifth(visits.requests)
+    latest = latest[:: -(-len(latest) * n_seen // MOST_SHARES)]
+    for i, task in enumerate(scored_tasks(data.tasks)):
+        if task.kind != "retrieval":
+            continue
+        truth = visits.truth[task.name].take(latest)
+        chosen = latest[truth.sizes() > 0]
+        if not len(chosen):
+            continue
+        truth = visits.truth[task.name].take(chosen)
+        logits = np.zeros((len(chosen), n_seen), np.float32)
+        with torch.inference_mode():
+            for items, places in same_moment(student, data, visits.requests, chosen):
+                batch = visits.requests.batch(chosen[places])
+                found = student.score_catalog(batch, items, [i])[:, 0]
+                found = exclude_history(found, batch) if task.repeats == "exclude" else found
+                logits[places] = found[:, :n_seen].numpy()
+        shares = np.zeros_like(logits)
+        shares[truth.owner(), truth.values] = 1 / truth.sizes()[truth.owner()]
+        student.rescale(i, fit_shares(logits, shares), 0.0)
 
 
 def expectations(student: Student, data: LearningData) -> dict[str, dict[str, float]]:
@@ -150,7 +244,7 @@ def expectations(student: Student, data: LearningData) -> dict[str, dict[str, fl
     if rows is None:
         return {}
     latest = _latest_fifth(rows.requests)
-    logits = network_rows(student.eval(), data, rows.requests, rows.item, latest)
+    logits = network_logits(student.eval(), data, rows.requests, rows.item, latest)
     found = {}
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind == "regression":
@@ -182,70 +276,6 @@ def _unlabelled(data: LearningData, share: float, seed: int) -> VisitExamples:
     requests = make_requests(log, data.encoder, data.statistics, log, chosen, time_ms, time_ms, data.sequence)
     none = Ragged.empty(len(chosen))
     return VisitExamples(requests, none, dict.fromkeys(data.fit.visits.truth, none))
-
-
-def _label(
-    config: Config, run_dir: Path, examples: Examples, data: LearningData, work: Path, progress: Progress
-) -> SoftLabels:
-    visits, rows = examples.visits, examples.rows
-    total = (0 if visits is None else len(visits.requests)) + (0 if rows is None else len(rows.item))
-    complete = work / "complete"
-    if not complete.exists():
-        committee = load_committee(config, run_dir, data)
-        with progress.track(total, "labels") as done:
-            if visits is not None and committee.retrieval:
-                _label_visits(visits, committee, work / "visits.npy", done)
-            if rows is not None:
-                _label_rows(examples, committee, work / "rows.npy", done)
-            if any(t.kind == "related" for t in data.tasks):
-                np.save(work / "related.npy", _label_related(committee))
-        complete.touch()
-    # Mapped, not read: an epoch touches a random part of them.
-    kept = {p.stem: np.load(p, mmap_mode="r", allow_pickle=False) for p in work.glob("*.npy")}
-    return SoftLabels(kept.get("visits"), kept.get("rows"), kept.get("related"))
-
-
-def _label_visits(visits: VisitExamples, committee: Committee, path: Path, done: Track) -> None:
-    """Write the log-shares of every item for every retrieval task, centred, float16 (R, tasks, N)."""
-    requests = visits.requests
-    shape = (len(requests), len(committee.retrieval), committee.data.n_items)
-    soft = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
-    serving = np.full(len(requests), -1) if committee.views is None else committee.views.serving(requests)
-    for view in np.unique(serving).tolist():
-        for f, members in by_fold(requests.user, len(committee.networks)):
-            mine = members[serving[members] == view]
-            for chosen in np.array_split(mine, -(-len(mine) // AT_ONCE)) if len(mine) else ():
-                shares = committee.log_shares(requests, chosen, view, f)
-                soft[chosen] = (shares - shares.mean(axis=2, keepdims=True)).astype(np.float16)
-                done.advance(len(chosen))
-    soft.flush()
-
-
-def _label_rows(examples: Examples, committee: Committee, path: Path, done: Track) -> None:
-    """Write probabilities of binary tasks and logits of regression tasks, float32 (R, T)."""
-    rows, trees = examples.rows, committee.members.boosting
-    assert rows is not None
-    binary = [i for i, t in enumerate(committee.tasks) if t.kind == "binary"]
-    soft = np.lib.format.open_memmap(path, "w+", np.float32, (len(rows.item), len(committee.tasks)))
-    for start, end in pieces(len(rows.item)):
-        piece = np.arange(start, end)
-        network = np.zeros((len(piece), len(committee.tasks)), np.float32)
-        for f, mine in by_fold(rows.requests.user[start:end], len(committee.networks)):
-            model = committee.networks[f]
-            network[mine] = network_rows(model, committee.data, rows.requests, rows.item, piece[mine], done)
-        found = committee.blend_rows(network, None if trees is None else trees.fit_rows(piece))
-        found[:, binary] = np.exp(found[:, binary])
-        soft[start:end] = found
-    soft.flush()
-
-
-def _label_related(committee: Committee) -> npt.NDArray[np.float16]:
-    """Scores of every pair of items at the last moment by all models: sessions have no single owner."""
-    n = committee.data.n_items
-    parts = np.array_split(np.arange(n), -(-n // AT_ONCE))
-    scores = np.concatenate([committee.related(query) for query in parts])
-    centred: npt.NDArray[np.float16] = (scores - scores.mean(axis=1, keepdims=True)).astype(np.float16)
-    return centred
 
 
 def _served(visits: VisitExamples, views: Views | None) -> VisitExamples:

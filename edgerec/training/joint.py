@@ -5,18 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeAlias, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from edgerec.models.inputs import Items, Moment, RequestBatch
 from edgerec.models.sequence import Read
+from edgerec.models.student import Student
 from edgerec.models.teacher import Teacher
 from edgerec.tasks import Task, scored_tasks
 from edgerec.training import losses
 from edgerec.training.batches import JointBatch, PairBatch, RowBatch, VisitBatch
+from edgerec.training.soft.lists import SoftBatch
 from edgerec.training.text import TextReader
 
 SEQUENCE = "(sequence)"
@@ -36,8 +41,35 @@ class Scorer(Protocol):
 
 Loss: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 """Of predictions and targets, both (B,)."""
-Labels = Literal["hard", "soft"]
-"""Of the log, or of a teacher."""
+Labels = Literal["hard", "soft", "top"]
+"""Of the log, of a teacher, or of the order of a teacher's best."""
+NEIGHBOURS, ALIGNMENT = "(neighbours)", "(alignment)"
+"""Names of the losses that hold item vectors against a teacher's."""
+ALIGNED_UNTIL = 0.6
+"""Share of the training after which vectors are no longer pulled to the teacher's: the pull has faded away by then."""
+ITEMS = 256
+"""Items of a step whose vectors are held against a teacher's."""
+MOST_LOGITS = 2**26
+"""Numbers in memory while a catalogue is scored; more requests than that are scored one part after another."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is learned from, and the weight of each term; 0 leaves it out.
+
+    Only `hard` counts where there is no teacher. See `DistillationConfig`.
+    """
+
+    hard: float = 1.0
+    probabilities: float = 0.0
+    listwise: float = 0.0
+    top_list: float = 0.0
+    neighbours: float = 0.0
+    alignment: float = 0.0
+    temperature: float = 1.0
+    confidence: bool = False
+    rounded: float = 0.0
+    """Last share of the training in which the student's table is rounded as in the bundle."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +88,10 @@ class JointTraining(nn.Module):
 
     Args:
         n_seen: see `Examples`.
-        soft_share: part of the loss that comes from a teacher's labels, where there are any.
-        temperature: of the softmax over a teacher's logits.
+        terms: of the loss.
         amounts: loss of the regression tasks, by task; the Huber loss of those that are left out.
         reader: of the items' texts, where the language model learns along.
+        vectors: a teacher's vectors of the items, float32 (N, D), rows of length 1; needed by the terms on them.
 
     Attributes:
         alter: applied to the encoded items before anything is scored; adversarial training sets it.
@@ -70,16 +102,16 @@ class JointTraining(nn.Module):
         model: nn.Module,
         tasks: Sequence[Task],
         n_seen: int,
-        soft_share: float = 0.0,
-        temperature: float = 1.0,
+        terms: Terms | None = None,
         amounts: Mapping[str, Loss] | None = None,
         reader: TextReader | None = None,
+        vectors: npt.NDArray[np.float32] | None = None,
     ) -> None:
         super().__init__()
         self.reader = reader
         self.amounts = amounts or {}
         self.model, self.tasks, self.n_seen = model, list(tasks), n_seen
-        self.soft_share, self.temperature = soft_share, temperature
+        self.terms = Terms() if terms is None else terms
         self.scored = scored_tasks(tasks)
         self.retrieval = [i for i, t in enumerate(self.scored) if t.kind == "retrieval"]
         self.related = [t for t in tasks if t.kind == "related"]
@@ -90,6 +122,21 @@ class JointTraining(nn.Module):
         self.sequence = isinstance(model, Teacher) and model.sequence is not None and bool(self.retrieval)
         if self.sequence:
             self.weights[SEQUENCE] = unit * SEQUENCE_SHARE
+        self.register_buffer("vectors", None if vectors is None else torch.from_numpy(vectors), persistent=False)
+        self.register_buffer("fading", torch.tensor(1.0), persistent=False)
+        self.projection: nn.Linear | None = None
+        if vectors is not None and self.terms.neighbours:
+            self.weights[NEIGHBOURS] = self.terms.neighbours * unit
+        if vectors is not None and self.terms.alignment:
+            self.weights[ALIGNMENT] = self.terms.alignment
+            self.projection = nn.Linear(cast(Student, model).sizes.dim, vectors.shape[1], bias=False)
+
+    def at(self, done: float) -> None:
+        """Say how much of the training is done, from 0 to 1: some terms come late, others go early."""
+        if self.projection is not None:
+            cast(Tensor, self.fading).fill_(max(0.0, 1 - done / ALIGNED_UNTIL))
+        if isinstance(self.model, Student):
+            self.model.rounded = done >= 1 - self.terms.rounded and self.terms.rounded > 0
 
     @property
     def scorer(self) -> Scorer:
@@ -143,6 +190,19 @@ class JointTraining(nn.Module):
 
     def _visits(self, batch: VisitBatch) -> list[Part]:
         items = self._items(batch.moment)
+        numbers = len(batch.requests.item) * max(len(self.retrieval), 1) * len(items[0])
+        pieces = [batch.part(i, -(-numbers // MOST_LOGITS)) for i in range(-(-numbers // MOST_LOGITS))]
+        if len(pieces) == 1:
+            found = self._visits_at_once(batch, items)
+        else:
+            # The scores of each part are made once more on the way back, so that only those of one part are kept.
+            each = [checkpoint(self._visits_at_once, p, items, use_reentrant=False) for p in pieces if p is not None]
+            found = together([part for parts in each for part in parts])
+        if self.vectors is not None and self.training:
+            found += self._vectors(_about(JointBatch(batch, None)), items)
+        return found
+
+    def _visits_at_once(self, batch: VisitBatch, items: Items) -> list[Part]:
         found = []
         if self.sequence and self.training:
             logits, read = cast(Teacher, self.model).score_visits(batch.requests, items, self.retrieval)
@@ -151,12 +211,10 @@ class JointTraining(nn.Module):
         else:
             logits = self.scorer.score_catalog(batch.requests, items, self.retrieval)
         for r, i in enumerate(self.retrieval):
-            task = self.scored[i]
-            own = logits[:, r]
-            soft = batch.soft[:, r] if batch.soft is not None else None
+            task, own = self.scored[i], logits[:, r]
             if task.repeats == "exclude":
                 own = exclude_history(own, batch.requests)
-                soft = None if soft is None else exclude_history(soft, batch.requests)
+            soft = None if batch.soft is None else batch.soft[r]
             found += self._listwise(task, own, batch.owner[r], batch.item[r], soft)
         if batch.related is not None:
             for task in self.related:
@@ -173,8 +231,16 @@ class JointTraining(nn.Module):
             if task.kind == "retrieval":
                 continue
             loss_of = losses.binary if task.kind == "binary" else self.amounts.get(task.name, losses.regression)
-            soft = None if batch.soft is None else loss_of(log_p[:, i], batch.soft[:, i])
-            found += self._parts(task, loss_of(log_p[:, i], batch.labels[:, i]), count, soft, count)
+            hard = Part(task.name, "hard", 1.0, loss_of(log_p[:, i], batch.labels[:, i]), count)
+            if batch.soft is None or not self.terms.probabilities:
+                found.append(hard)
+                continue
+            soft_loss = losses.binary_soft if task.kind == "binary" else loss_of
+            soft = soft_loss(log_p[:, i], batch.soft[:, i])
+            found += [
+                replace(hard, share=self.terms.hard),
+                Part(task.name, "soft", self.terms.probabilities, soft, count),
+            ]
         return found
 
     def _next_items(self, read: Read, items: Items) -> Part:
@@ -184,24 +250,39 @@ class JointTraining(nn.Module):
 
     def _pairs(self, task: Task, batch: PairBatch, items: Items) -> list[Part]:
         logits = self.scorer.score_related(batch.query, items).scatter(1, batch.query.unsqueeze(1), losses.NEVER)
-        soft = None if batch.soft is None else batch.soft.scatter(1, batch.query.unsqueeze(1), losses.NEVER)
-        return self._listwise(task, logits, batch.owner, batch.item, soft)
+        return self._listwise(task, logits, batch.owner, batch.item, batch.soft)
 
-    def _listwise(self, task: Task, logits: Tensor, owner: Tensor, item: Tensor, soft: Tensor | None) -> list[Part]:
-        own = logits[:, : self.n_seen]
-        hard, count = losses.listwise(own, owner, item), losses.owners(owner, len(own))
-        if soft is None:
-            return self._parts(task, hard, count, None, count)
-        distilled = losses.listwise_soft(own, soft[:, : self.n_seen], self.temperature)
-        return self._parts(task, hard, count, distilled, torch.tensor(float(len(own))))
+    def _listwise(self, task: Task, logits: Tensor, owner: Tensor, item: Tensor, soft: SoftBatch | None) -> list[Part]:
+        own, t = logits[:, : self.n_seen], self.terms
+        hard = Part(task.name, "hard", 1.0, losses.listwise(own, owner, item), losses.owners(owner, len(own)))
+        if soft is None or not (t.listwise or t.top_list):
+            return [hard]
+        listed, weights, count = soft.listed(own), soft.log_weight, torch.tensor(float(len(own)))
+        # What may not be recommended is no part of the teacher's list either.
+        scores = soft.scores.masked_fill(listed <= losses.NEVER / 2, losses.NEVER)
+        found = [replace(hard, share=t.hard)]
+        if t.listwise:
+            sure = losses.confidence(scores, t.temperature, weights) if t.confidence and len(own) else None
+            mean = losses.listwise_soft(listed, scores, t.temperature, weights, sure)
+            found.append(Part(task.name, "soft", t.listwise, mean, count))
+        if t.top_list:
+            found.append(Part(task.name, "top", t.top_list, losses.top_list(listed, scores, weights), count))
+        return found
 
-    def _parts(self, task: Task, hard: Tensor, n_hard: Tensor, soft: Tensor | None, n_soft: Tensor) -> list[Part]:
-        if soft is None:
-            return [Part(task.name, "hard", 1.0, hard, n_hard)]
-        return [
-            Part(task.name, "hard", 1 - self.soft_share, hard, n_hard),
-            Part(task.name, "soft", self.soft_share, soft, n_soft),
-        ]
+    def _vectors(self, about: Tensor, items: Items) -> list[Part]:
+        """The items of a step as the student and as the teacher's networks see them."""
+        item = torch.unique(about)
+        if len(item) > ITEMS:
+            item = item[torch.randperm(len(item), device=item.device)[:ITEMS]]
+        teacher, table, count = cast(Tensor, self.vectors), items[0][: self.n_seen], torch.tensor(float(len(item)))
+        found = []
+        if NEIGHBOURS in self.weights:
+            mean = losses.neighbours(table[item], table, teacher[: self.n_seen], item)
+            found.append(Part(NEIGHBOURS, "soft", 1.0, mean, count))
+        if self.projection is not None:
+            mean = cast(Tensor, self.fading) * losses.alignment(self.projection(table[item]), teacher[item])
+            found.append(Part(ALIGNMENT, "soft", 1.0, mean, count))
+        return found
 
 
 def _about(batch: JointBatch) -> Tensor:
@@ -220,6 +301,19 @@ def joined(parts: Sequence[Part]) -> dict[str, Tensor]:
     for part in parts:
         value = part.share * part.mean
         found[part.task] = found[part.task] + value if part.task in found else value
+    return found
+
+
+def together(parts: Sequence[Part]) -> list[Part]:
+    """The parts of several batches as those of one: means over all their examples."""
+    groups: dict[tuple[str, Labels], list[Part]] = {}
+    for part in parts:
+        groups.setdefault((part.task, part.labels), []).append(part)
+    found = []
+    for same in groups.values():
+        counts = torch.stack([p.count.to(p.mean.device) for p in same])
+        mean = (torch.stack([p.mean for p in same]) * counts).sum() / counts.sum().clamp(min=1)
+        found.append(replace(same[0], mean=mean, count=counts.sum()))
     return found
 
 

@@ -29,7 +29,7 @@ from edgerec.training.adversarial import Adversary
 from edgerec.training.batches import JointBatch, JointBatches
 from edgerec.training.checkpoint import load_weights, save_weights
 from edgerec.training.group import Group, in_group
-from edgerec.training.joint import JointTraining, Labels, Loss, Part, joined
+from edgerec.training.joint import JointTraining, Labels, Loss, Part, Terms, joined
 from edgerec.training.resume import load_checkpoint, save_checkpoint
 from edgerec.training.text import TextReader
 from edgerec.training.trackers import Tracker, open_trackers, require_trackers
@@ -52,9 +52,8 @@ class LoopSettings:
     weight_decay: float
     patience: int | None
     """Stop after this many epochs without a better validation loss; None runs all epochs."""
-    soft_share: float = 0.0
-    """Part of the loss that comes from a teacher's labels, where there are any."""
-    temperature: float = 1.0
+    terms: Terms = field(default_factory=Terms)
+    """What is learned from."""
     stop_after: int | None = None
     """Stop the schedule of `epochs` after this many of them: repeats a run that was stopped early."""
     keep_last: bool = False
@@ -117,9 +116,9 @@ def fit(
     if processes > 1 and not isinstance(progress, Silent):
         progress = _OwnProgress()
     amounts = _losses_of_amounts(settings.regression, train)
-    module = JointTraining(
-        model, tasks, train.examples.n_seen, settings.soft_share, settings.temperature, amounts, reader
-    )
+    soft = train.examples.soft
+    vectors = None if soft is None else soft.vectors
+    module = JointTraining(model, tasks, train.examples.n_seen, settings.terms, amounts, reader, vectors)
     fitted = in_group(settings.training, _fit, module, train, valid, settings, steps, folder, progress, title, on_epoch)
     if valid is not None and not settings.keep_last:
         load_weights(model, folder / BEST)
@@ -193,6 +192,7 @@ def _fit(
             '"bf16"'
         ) from error
     finally:
+        module.at(0.0)
         module.cpu()
 
 
@@ -335,6 +335,7 @@ class _Run:
     def _learn(self, batch: JointBatch, number: int) -> None:
         """Add the gradients of one batch."""
         self._draw_anew(self.at.epoch, number, self.group.rank + 1)
+        self.module.at(self.at.updates / self.updates)
         if self.adversary is None:
             found = self._add_gradients(batch)
         else:
@@ -499,6 +500,7 @@ class _Run:
             "at": asdict(self.at),
             "history": self.history,
             "reader": {} if self.module.reader is None else self.module.reader.learned(),
+            "projection": {} if self.module.projection is None else self.module.projection.state_dict(),
         }
         save_checkpoint(self.folder / LAST, state)
 
@@ -521,6 +523,8 @@ class _Run:
         self.scaler.load_state_dict(state["scaler"])
         if self.module.reader is not None:
             self.module.reader.load_learned(state["reader"])
+        if self.module.projection is not None:
+            self.module.projection.load_state_dict(state["projection"])
         self.at, self.history = _Position(**state["at"]), state["history"]
 
     def _track(self, values: Mapping[str, float]) -> None:

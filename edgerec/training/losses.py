@@ -37,16 +37,98 @@ def owners(owner: Tensor, n: int) -> Tensor:
     return torch.zeros(n, device=owner.device).index_fill(0, owner, 1.0).sum()
 
 
-def listwise_soft(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """Mean KL divergence from the teacher's softmax over the whole catalogue, times temperature squared; 0 if B is 0.
+def listwise_soft(
+    logits: Tensor,
+    teacher_logits: Tensor,
+    temperature: float,
+    log_weight: Tensor | None = None,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Mean KL divergence from the teacher's softmax over the catalogue, times temperature squared; 0 if B is 0.
 
-    Source: Hinton et al., 2015, over items. Both (B, N).
+    Source: Hinton et al., 2015, over items. With `log_weight`, each item of a list stands for some of the catalogue:
+    both softmaxes are estimated by the same stratified sample.
+    Args:
+        logits, teacher_logits: (B, M). log_weight: (M,), log of the number of items that each stands for.
+        weight: (B,), of each request, of mean 1; None weighs all alike.
     """
     if not len(logits):
         return logits.sum() * 0.0
-    soft = torch.log_softmax(teacher_logits / temperature, dim=1)
-    own = torch.log_softmax(logits / temperature, dim=1)
+    soft, own = teacher_logits / temperature, logits / temperature
+    if log_weight is not None:
+        soft, own = soft + log_weight, own + log_weight
+    soft, own = torch.log_softmax(soft, dim=1), torch.log_softmax(own, dim=1)
+    if weight is not None:
+        each = functional.kl_div(own, soft, reduction="none", log_target=True).sum(dim=1)
+        return (each * weight).mean() * temperature**2
     return functional.kl_div(own, soft, reduction="batchmean", log_target=True) * temperature**2
+
+
+TOP_LIST = 20
+"""Items of the teacher's list whose order `top_list` learns."""
+
+
+def top_list(logits: Tensor, teacher_logits: Tensor, log_weight: Tensor | None = None) -> Tensor:
+    """Mean cost of the order of the teacher's best `TOP_LIST` items before all others, by Plackett and Luce.
+
+    Place r weighs 1 / log2(r + 1), as in NDCG. Source: relaxed ranking distillation, Kang et al., CIKM 2020, with the
+    positions' weights of ranking distillation, Tang and Wang, KDD 2018. Arguments as of `listwise_soft`; 0 if B is 0.
+    """
+    if not len(logits):
+        return logits.sum() * 0.0
+    best = teacher_logits.topk(min(TOP_LIST, logits.shape[1]), dim=1).indices
+    chosen = logits.gather(1, best)
+    others = logits.scatter(1, best, NEVER)
+    if log_weight is not None:
+        others = others + log_weight
+    # What may still be drawn at place r: the rest of the list and all that is not on it.
+    rest = torch.logcumsumexp(chosen.flip(1), dim=1).flip(1)
+    rest = torch.logaddexp(rest, torch.logsumexp(others, dim=1, keepdim=True))
+    weight = 1 / torch.log2(torch.arange(best.shape[1], device=logits.device) + 2.0)
+    return ((rest - chosen) @ (weight / weight.sum())).mean()
+
+
+def confidence(teacher_logits: Tensor, temperature: float, log_weight: Tensor | None = None) -> Tensor:
+    """How sure the teacher is of each request, (B,), of mean 1: one less its entropy as a share of the largest.
+
+    A teacher that would draw by chance tells nothing worth repeating.
+    """
+    soft = teacher_logits / temperature if log_weight is None else teacher_logits / temperature + log_weight
+    log_p = torch.log_softmax(soft, dim=1)
+    p = log_p.exp()
+    entropy = -(p * (log_p if log_weight is None else log_p - log_weight)).sum(dim=1)
+    possible = (soft > NEVER / 2).sum(dim=1).clamp(min=2).to(soft.dtype)
+    largest = torch.log(possible) if log_weight is None else torch.logsumexp(log_weight, dim=0)
+    sure = (1 - entropy / largest).clamp(min=0.0)
+    return sure / sure.mean().clamp(min=1e-6)
+
+
+def neighbours(vectors: Tensor, table: Tensor, teacher: Tensor, item: Tensor) -> Tensor:
+    """Mean KL divergence between whom the teacher and the student see near each `item`; 0 without items.
+
+    Source: relational distillation over items, Park et al., CVPR 2019, as a softmax over cosines.
+    Args:
+        vectors: (K, dim), the student's, of the items `item`, int64 (K,). table: (N, dim), the student's.
+        teacher: (N, D), rows of length 1.
+    """
+    own = functional.normalize(vectors) @ functional.normalize(table).T
+    soft = teacher[item] @ teacher.T
+    own, soft = (cosine.scatter(1, item.unsqueeze(1), -1.0) for cosine in (own, soft))
+    return listwise_soft(own / NEAR, soft / NEAR, 1.0)
+
+
+NEAR = 0.1
+"""Cosines that lie this far apart differ by a factor of e as neighbours."""
+
+
+def alignment(projected: Tensor, teacher: Tensor) -> Tensor:
+    """Mean of one less the cosine of projected student vectors and the teacher's, both (K, D); 0 without items.
+
+    Source: hint learning, Romero et al., ICLR 2015, without regard to length.
+    """
+    if not len(projected):
+        return projected.sum() * 0.0
+    return (1 - functional.cosine_similarity(projected, teacher)).mean()
 
 
 FULL_SOFTMAX = 100_000
@@ -118,6 +200,14 @@ def binary(log_p: Tensor, target: Tensor) -> Tensor:
     """Mean cross-entropy of probabilities ``exp(log_p)`` against targets in [0, 1], hard or soft; both (B,)."""
     log_not = torch.log1p(-torch.exp(log_p.clamp(max=-1e-6)))
     return -(target * log_p + (1 - target) * log_not).mean()
+
+
+def binary_soft(log_p: Tensor, teacher_log_p: Tensor) -> Tensor:
+    """`binary` against a teacher's calibrated probabilities, given by their logs; both (B,).
+
+    Rows that were never clicked are labelled along the whole chain too: a teacher knows what would have followed.
+    """
+    return binary(log_p, torch.exp(teacher_log_p))
 
 
 def regression(prediction: Tensor, target: Tensor) -> Tensor:

@@ -39,14 +39,20 @@ def network_rows(
 
     `candidate`: int64, an item for every request.
     """
-    tasks = scored_tasks(data.tasks)
-    found = np.zeros((len(chosen), len(tasks)), np.float32)
+    logits = network_logits(model, data, requests, candidate, chosen, done)
+    return chain_log_probabilities(torch.from_numpy(logits), scored_tasks(data.tasks)).numpy()
+
+
+def network_logits(
+    model: Scorer, data: LearningData, requests: Requests, candidate: Int, chosen: Int, done: Track | None = None
+) -> Float:
+    """As `network_rows`, but before probabilities are made of them: along a chain, those of each step alone."""
+    found = np.zeros((len(chosen), len(scored_tasks(data.tasks))), np.float32)
     with torch.inference_mode():
         for items, places in same_moment(model, data, requests, chosen):
             rows = chosen[places]
             item = torch.from_numpy(np.asarray(candidate[rows]))
-            logits = model.score_rows(requests.batch(rows), item, items)
-            found[places] = chain_log_probabilities(logits, tasks).numpy()
+            found[places] = model.score_rows(requests.batch(rows), item, items).numpy()
             if done is not None:
                 done.advance(len(rows))
     return found

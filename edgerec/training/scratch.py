@@ -63,6 +63,13 @@ class Scratch:
             room.flush()  # type: ignore[attr-defined]
         return {name: mapped(path) for name, (path, _) in files.items()}
 
+    def folder_of(self, name: str) -> Path:
+        """A folder of this process for files of its own, emptied where it is there already."""
+        found = self._place() / name
+        shutil.rmtree(found, ignore_errors=True)
+        found.mkdir()
+        return found
+
     def _room(self, n: int, like: npt.NDArray[Any]) -> tuple[Path, npt.NDArray[Any]]:
         handle, path = tempfile.mkstemp(suffix=".npy", dir=self._place())
         os.close(handle)

@@ -16,7 +16,7 @@ from edgerec.evaluation.chain import judge_scorer
 from edgerec.evaluation.metrics import Estimate
 from edgerec.progress import Progress
 from edgerec.training.batches import Examples
-from edgerec.training.distillation import expectations, new_student, soft_examples, train_student
+from edgerec.training.distillation import calibrate, new_student, soft_examples, train_student
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.scoring import TorchScorer
 from edgerec.training.teacher import fit_on_valid
@@ -60,7 +60,7 @@ def judge(search: Search, config: Config, folder: Path, progress: Progress, titl
         student = new_student(config, data)
         epochs = config.distillation.epochs
         train_student(config, data, examples, student, epochs, folder / "model", progress, title, on_epoch)
-        scorer = TorchScorer([student.eval()], data, expectations(student, data))
+        scorer = TorchScorer([student.eval()], data, calibrate(student, data))
     found = judge_scorer(scorer, data, config.evaluation.k)
     value, se = weighed(search.metric, found)
     return Outcome(value, se, {t: {m: _finite(e.value) for m, e in of.items()} for t, of in found.items()})

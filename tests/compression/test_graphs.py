@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
@@ -60,6 +61,7 @@ def exported(tiny_data, tmp_path_factory) -> Exported:
     with torch.no_grad():
         for parameter in student.parameters():
             parameter.normal_(std=0.3)  # every part speaks
+        student.step.mul_(0.02)  # hardly ever is a number cut
         student.requests.repeat.out.bias.fill_(2.0)  # and the repeat term loudest
     parts = export_student(student, tiny_data.statistics.values[-1], tiny_data.tasks)
     items = Catalogue.of(parts)
@@ -160,6 +162,38 @@ def test_only_the_table_is_rounded_so_torch_over_the_rounded_table_agrees_closel
 
         # Half a step of the task vectors' 14 bits in each of their dimensions; 8 bits alone would be off by 1e-2.
         assert by_item(exported.run("recommend", **a.feed))[0][:, 2] == pytest.approx(wanted, abs=4e-4)
+
+
+def test_the_codes_of_the_bundle_are_those_that_training_saw_bit_for_bit(exported, tiny_data):
+    """Of the student in training, of numpy, and of onnxruntime's own operator."""
+    student = exported.student
+    table, _ = student.encode_items(tiny_data.moment(-1))
+    student.rounded = True
+    with torch.no_grad():
+        seen, _ = student.encode_items(tiny_data.moment(-1))
+    student.rounded = False
+    codes, scales = exported.items.codes.T, exported.items.scales
+
+    assert np.array_equal(seen.numpy(), codes.astype(np.float32) * scales[:, None])
+    assert np.array_equal(_quantized_by_onnxruntime(table.detach().numpy(), scales), codes)
+
+
+def _quantized_by_onnxruntime(table, scales):
+    nodes = [
+        onnx.helper.make_node("QuantizeLinear", ["table", "scales", "zero"], ["wide"], axis=0),
+        onnx.helper.make_node("Clip", ["wide", "least"], ["codes"]),  # -128 is no code of ours
+    ]
+    constants = [
+        onnx.numpy_helper.from_array(scales, "scales"),
+        onnx.numpy_helper.from_array(np.zeros(len(scales), np.int8), "zero"),
+        onnx.numpy_helper.from_array(np.array(-127, np.int8), "least"),
+    ]
+    value = onnx.helper.make_tensor_value_info
+    inputs = [value("table", onnx.TensorProto.FLOAT, table.shape)]
+    outputs = [value("codes", onnx.TensorProto.INT8, table.shape)]
+    graph = onnx.helper.make_graph(nodes, "quantize", inputs, outputs, constants)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+    return ort.InferenceSession(model.SerializeToString()).run(None, {"table": table})[0]
 
 
 def test_an_expectation_is_capped(exported, asked):

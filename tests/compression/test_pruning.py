@@ -16,7 +16,7 @@ HIDDEN = ("inner", "context", "pooling", "repeat", "head")
 
 
 def student(data):
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     model = Student(data.shape, data.features, 5, StudentSizes.of(8, 16, 2)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -102,15 +102,29 @@ def test_the_least_important_units_go_and_the_others_keep_their_order(tiny_data)
     assert cut["head"].tolist() == [0, 2]
 
 
-def test_every_parameter_that_grows_with_a_width_is_listed(tiny_data):
+@pytest.mark.parametrize("factor", [0, 12])
+def test_every_parameter_that_grows_with_a_width_is_listed(tiny_data, factor):
     """Or a new layer would be left at its old size."""
-    sizes = StudentSizes(dim=8, heads=2, inner=16, context=16, pooling=16, repeat=8, head=16, item=16)
-    small = StudentSizes(dim=6, heads=2, inner=11, context=13, pooling=9, repeat=5, head=7, item=16)
+    sizes = StudentSizes(dim=8, heads=2, inner=16, context=16, pooling=16, repeat=8, head=16, item=16, factor=factor)
+    small = StudentSizes(dim=6, heads=2, inner=11, context=13, pooling=9, repeat=5, head=7, item=16, factor=factor)
     shapes = [
         {n: p.shape for n, p in Student(tiny_data.shape, tiny_data.features, 5, s).named_parameters()}
         for s in (sizes, small)
     ]
 
     changed = {n for n, shape in shapes[0].items() if shapes[1][n] != shape}
-    with_text = {"items.from_text.weight"}
-    assert changed == set(pruning._WIDTHS) - with_text
+    not_here = {"items.from_text.weight", "items.identity.weight" if factor else "items.fold.weight"}
+    assert changed == set(pruning._WIDTHS) - not_here
+
+
+def test_a_folded_table_is_cut_without_a_trace_too(tiny_data):
+    torch.manual_seed(0)
+    sizes = StudentSizes.of(8, 16, 2, factor=12)
+    model = Student(tiny_data.shape, tiny_data.features, 5, sizes).eval()
+    kill(model, "dim", {1, 5})
+    before = outputs(model, tiny_data)
+
+    importance = measured(model, tiny_data)["dim"]
+    assert (importance[[1, 5]] == 0).all()
+    stay = torch.tensor([u for u in range(8) if u not in (1, 5)])
+    assert torch.allclose(outputs(shrink(model, {"dim": stay}, tiny_data, 0.0).eval(), tiny_data), before, atol=1e-4)

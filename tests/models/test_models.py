@@ -173,7 +173,7 @@ def test_the_order_of_the_history_changes_no_score(build, tiny_data):
         first = model.score_catalog(batch, items)
         second = model.score_catalog(replace(batch, **turned), items)
 
-    assert torch.allclose(first, second, atol=1e-5)
+    assert torch.allclose(first, second, atol=1e-4)  # logits of up to 60
 
 
 def test_an_empty_history_is_scored(build, tiny_data):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from edgerec.training.batches import BatchSettings, JointBatches, SoftLabels
+from edgerec.training.batches import BatchSettings, JointBatches
+from edgerec.training.soft import SoftLabels, SoftLists
 
 SETTINGS = BatchSettings(visits=16, rows=64, visits_per_epoch=1_000, history_dropout=0.0, lag=2)
 
@@ -100,9 +101,9 @@ def test_soft_labels_stay_with_their_examples(tiny_data):
     n_rows, n_visits, n = len(tiny_data.fit.rows.item), len(tiny_data.fit.visits.requests), tiny_data.n_items
     # A row's soft label is its item; a visit's is its user; a related item's is its own number.
     soft = SoftLabels(
-        visits=np.tile(tiny_data.fit.visits.requests.user[:, None, None], (1, 2, n)).astype(np.float16),
-        rows=np.tile(tiny_data.fit.rows.item[:, None], (1, 5)).astype(np.float32),
-        related=np.tile(np.arange(n)[:, None], (1, n)).astype(np.float16),
+        visits=(SoftLists(np.tile(tiny_data.fit.visits.requests.user[:, None], (1, n)).astype(np.float16)),) * 2,
+        rows=np.tile(tiny_data.fit.rows.item[:, None], (1, 5)).astype(np.float16),
+        related=SoftLists(np.tile(np.arange(n)[:, None], (1, n)).astype(np.float16)),
     )
     assert (n_rows, n_visits) == (900, 180)
     camp = {tuple(x): u % 2 for x, u in zip(*_numbers_and_users(tiny_data), strict=True)}
@@ -110,9 +111,9 @@ def test_soft_labels_stay_with_their_examples(tiny_data):
         if batch.rows is not None:
             assert batch.rows.soft[:, 0].tolist() == batch.rows.candidate.tolist()
         if batch.visits is not None:
-            assert batch.visits.related.soft[:, 0].tolist() == batch.visits.related.query.tolist()
+            assert batch.visits.related.soft.scores[:, 0].tolist() == batch.visits.related.query.tolist()
             for user, x in zip(
-                batch.visits.soft[:, 0, 0].tolist(), batch.visits.requests.numeric.tolist(), strict=True
+                batch.visits.soft[0].scores[:, 0].tolist(), batch.visits.requests.numeric.tolist(), strict=True
             ):
                 assert camp[tuple(x)] == user % 2
 

@@ -21,8 +21,9 @@ from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
 from edgerec.training import losses
 from edgerec.training.batches import BatchSettings, JointBatch, JointBatches
-from edgerec.training.joint import JointTraining, exclude_history, joined
+from edgerec.training.joint import JointTraining, Terms, exclude_history, joined
 from edgerec.training.loop import LoopSettings, _Run, fit, precision_of
+from edgerec.training.soft import SoftBatch
 
 BATCHES = BatchSettings(visits=64, rows=256, visits_per_epoch=1_000, history_dropout=0.1, lag=0)
 LOOP = LoopSettings(epochs=3, learning_rate=3e-3, weight_decay=0.1, patience=None)
@@ -306,13 +307,27 @@ def test_the_total_weighs_each_task_and_ranking_by_the_log_of_the_catalogue(tiny
     assert total.item() == pytest.approx(5.0 / math.log(40) + 2.0 * 0.3)
 
 
-def test_hard_and_soft_losses_are_blended_by_the_soft_share(tiny_data):
-    module = JointTraining(student(tiny_data), tiny_data.tasks, 40, soft_share=0.75)
+def test_each_term_of_a_ranking_has_the_weight_of_its_setting(tiny_data):
+    terms = Terms(hard=0.25, listwise=3.0, top_list=0.5)
+    module = JointTraining(student(tiny_data), tiny_data.tasks, 40, terms)
+    logits, scores = torch.randn(2, 40), torch.randn(2, 40)
 
-    one = torch.tensor(1.0)
-    parts = module._parts(tiny_data.tasks[0], torch.tensor(2.0), one, torch.tensor(4.0), one)
+    at = torch.tensor([0, 1])
+    parts = module._listwise(tiny_data.tasks[0], logits, at, at, SoftBatch(scores))
 
-    assert joined(parts)["next"].item() == 0.75 * 4 + 0.25 * 2
+    expected = 0.25 * losses.listwise(logits, at, at) + 0.5 * losses.top_list(logits, scores)
+    assert joined(parts)["next"].item() == pytest.approx(
+        (expected + 3 * losses.listwise_soft(logits, scores, 1.0)).item()
+    )
+
+
+def test_without_labels_of_a_teacher_the_log_counts_whole(tiny_data):
+    module = JointTraining(student(tiny_data), tiny_data.tasks, 40, Terms(hard=0.25, listwise=3.0))
+    at = torch.tensor([0, 1])
+
+    (part,) = module._listwise(tiny_data.tasks[0], torch.randn(2, 40), at, at, None)
+
+    assert (part.labels, part.share) == ("hard", 1.0)
 
 
 def test_items_of_the_history_are_no_candidates_and_padding_excludes_nothing(tiny_data):

@@ -82,7 +82,7 @@ def test_without_optuna_the_extra_is_named(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_two_processes_share_the_trials_of_a_student_of_a_teacher_that_saw_no_valid_row(tmp_path):
-    space = {"distillation.soft_share": [0.0, 0.5], "distillation.dropout": [0.0, 0.2]}
+    space = {"distillation.listwise": [0.0, 0.5], "distillation.dropout": [0.0, 0.2]}
     write(tmp_path, space=space, stage="student", sampler="grid", metric="click.logloss")
     found = json.loads(tune(tmp_path, "--workers", "2", "--json").stdout)
 

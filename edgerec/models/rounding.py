@@ -1,0 +1,31 @@
+"""INT8 rounding of the item table as training sees it: the very codes of the bundle, with a gradient."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+LEVELS = 127
+"""Codes lie between -LEVELS and LEVELS."""
+
+
+def row_scales(table: Tensor, step: Tensor) -> Tensor:
+    """Width of a quantization step of each row, (N,): ``exp(step)`` times that which covers the row's largest number.
+
+    A row of zeros, or one too small for a scale, has the scale 1.
+    Args:
+        table: (N, dim). step: (N,), learned; below 0 the largest numbers are cut.
+    """
+    scales = table.abs().amax(dim=1) / LEVELS * torch.exp(step)
+    return torch.where(scales > 0, scales, torch.ones_like(scales))
+
+
+def round_rows(table: Tensor, scales: Tensor) -> Tensor:
+    """``codes * scales`` of a table (N, dim) with scales (N,), where the gradient passes straight through the rounding.
+
+    A row's scale has a gradient too: how much each number is rounded by, and the largest code where one is cut.
+    Source: learned step size quantization, Esser et al., ICLR 2020.
+    """
+    scaled = table / scales.unsqueeze(1)
+    scaled = scaled.clamp(-LEVELS, LEVELS)
+    return (scaled + (torch.round(scaled) - scaled).detach()) * scales.unsqueeze(1)

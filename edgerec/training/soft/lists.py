@@ -1,0 +1,107 @@
+"""A teacher's scores of the catalogue for many requests: of every item, or of a long list that stands for all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from edgerec.tasks.history import Float, Int
+
+WHOLE = 50_000
+"""Items up to which every one is labelled."""
+TOP = 1024
+"""Of more items, the best of a request are labelled one by one."""
+TAIL = 1024
+"""And of each of so many equally long stretches of the rest, by rank, one item stands for all."""
+Vectors: TypeAlias = npt.NDArray[np.float32]
+"""Item vectors, (N, D)."""
+
+
+@dataclass(frozen=True)
+class SoftBatch:
+    """Scores of one task for B requests.
+
+    Attributes:
+        scores: float32 (B, M), log-shares up to a constant a request.
+        item: int64 (B, M), whose they are; None: of all items in their order.
+        log_weight: float32 (M,), log of how many items each place of the list stands for; None: one.
+    """
+
+    scores: Tensor
+    item: Tensor | None = None
+    log_weight: Tensor | None = None
+
+    def part(self, rows: slice) -> SoftBatch:
+        """The requests `rows`."""
+        return replace(self, scores=self.scores[rows], item=None if self.item is None else self.item[rows])
+
+    def listed(self, logits: Tensor) -> Tensor:
+        """The `logits` (B, N) of the items that `scores` are of, (B, M)."""
+        return logits[:, : self.scores.shape[1]] if self.item is None else logits.gather(1, self.item)
+
+
+@dataclass(frozen=True)
+class SoftLists:
+    """Scores of one task for R requests, as they are kept; attributes as of `SoftBatch`, float16, int32, float32."""
+
+    scores: npt.NDArray[np.float16]
+    item: npt.NDArray[np.int32] | None = None
+    log_weight: Float | None = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def batch(self, rows: Int) -> SoftBatch:
+        """The requests `rows` as tensors."""
+        return SoftBatch(
+            torch.from_numpy(self.scores[rows].astype(np.float32)),
+            None if self.item is None else torch.from_numpy(self.item[rows].astype(np.int64)),
+            None if self.log_weight is None else torch.from_numpy(self.log_weight),
+        )
+
+
+@dataclass(frozen=True)
+class SoftLabels:
+    """A teacher's view of the examples, by example; each part may be missing.
+
+    Attributes:
+        visits: of each retrieval task.
+        rows: float16 (R, T), log-probabilities of binary tasks and standardised logs of amounts.
+        related: of every item as query.
+        vectors: of the items, as the teacher's networks see them.
+    """
+
+    visits: tuple[SoftLists, ...] | None = None
+    rows: npt.NDArray[np.float16] | None = None
+    related: SoftLists | None = None
+    vectors: Vectors | None = None
+
+
+def shortened(scores: Float, rng: np.random.Generator) -> SoftLists:
+    """Scores of every item, (B, N), as they are kept: whole, or the top list and one item for each stretch of the rest.
+
+    Best first where they are shortened; the strata are of ranks, so that an item of each range of scores is there.
+    """
+    scores = scores - scores.mean(axis=1, keepdims=True)
+    n = scores.shape[1]
+    if n <= WHOLE:
+        return SoftLists(scores.astype(np.float16))
+    bounds = np.linspace(TOP, n, TAIL + 1).astype(np.int64)
+    places = bounds[:-1] + (rng.random((len(scores), TAIL)) * np.diff(bounds)).astype(np.int64)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    item = np.concatenate([order[:, :TOP], np.take_along_axis(order, places, axis=1)], axis=1)
+    found = np.take_along_axis(scores, item, axis=1).astype(np.float16)
+    return SoftLists(found, item.astype(np.int32), log_weights(n))
+
+
+def log_weights(n: int) -> Float | None:
+    """Log of how many of `n` items each place of a shortened list stands for; None where lists are whole."""
+    if n <= WHOLE:
+        return None
+    widths = np.diff(np.linspace(TOP, n, TAIL + 1).astype(np.int64))
+    return np.asarray(np.log(np.concatenate([np.ones(TOP), widths])), np.float32)
