@@ -10,18 +10,14 @@ import argparse
 import copy
 import hashlib
 import json
-import math
 import shutil
-import statistics
 import sys
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
-
-import numpy as np
+from typing import TypeAlias
 
 from edgerec import pipeline
 from edgerec.cli.output import format_table
@@ -29,7 +25,6 @@ from edgerec.config import Config
 from edgerec.data.dataset import Dataset
 from edgerec.errors import ConfigError, EdgerecError
 from edgerec.evaluation import chain
-from edgerec.evaluation.metrics import Estimate
 from edgerec.progress import Progress, progress_for
 from edgerec.training.committee.committee import Committee, Members, choose_weights
 from edgerec.training.load import load_learning_data
@@ -38,18 +33,30 @@ from edgerec.training.teacher import WEIGHTS, fit_on_valid
 from tools.peers import sets
 from tools.peers.closed_form import LIGHT
 from tools.peers.judging import RANKERS, Found, Parts, judge_peers, names_of
+from tools.peers.results import (
+    Figure,
+    at,
+    best_baseline,
+    cell,
+    difference,
+    finished,
+    keep,
+    mean_of_seeds,
+    metrics_of,
+    number,
+    read,
+    slug,
+    spread,
+    title_of,
+)
 from tools.peers.sets import Values
 
 FULL = "teacher"
 """The variant that is not an ablation."""
-PAIRED = ("ndcg@10", "capped_recall@10", "auc", "gauc", "xauc", "mae")
-"""Metrics whose deviations are kept."""
 ROWS = ("seed", "data", "task", "evaluation")
 """Sections of the settings that a baseline depends on."""
 LEARNED = (*ROWS, "teacher", "committee")
 """Sections that a teacher depends on."""
-Figure: TypeAlias = tuple[str, str]
-"""A task and a metric."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class Work:
 
     def ablated(self, variant: str) -> Path:
         """Where the metrics of one ablation are kept."""
-        return self.folder / "ablations" / f"{_slug(variant)}.json"
+        return self.folder / "ablations" / f"{slug(variant)}.json"
 
     @property
     def figures(self) -> list[Figure]:
@@ -91,10 +98,6 @@ class Work:
         asked = [*sets.ASKED[self.name], *sets.SHOWN.get(self.name, ())]
         tasks = {task["name"] for task in self.values["task"]}
         return [figure for figure in asked if figure[0] in tasks]
-
-
-def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name.lower())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -187,7 +190,7 @@ def _ablation(work: Work, variant: str, values: Values, progress: Progress) -> N
     a quarter of the time. Members that a variant does not change are fitted once.
     """
     path, config = work.ablated(variant), work.config(values, work.seeds[0])
-    if _finished(path, config):
+    if finished(path, config):
         return
     run_dir = work.folder / "runs" / f"ablation-{path.stem}"
     progress.stage(f"{work.name}: {variant}, one network on valid")
@@ -200,14 +203,14 @@ def _ablation(work: Work, variant: str, values: Values, progress: Progress) -> N
     weights = choose_weights(config, data, [network.eval()], members, run_dir / "work" / WEIGHTS, progress)
     committee = Committee(config, data, [network], members, weights)
     found = chain.judge_scorer(CommitteeScorer(committee), data, config.evaluation.k)
-    _keep(path, variant, config, LEARNED, found, {})
+    keep(path, variant, config, LEARNED, found, {})
     shutil.rmtree(run_dir)
 
 
 def _teacher(work: Work, seed: int, progress: Progress) -> None:
     """Train and judge one teacher, unless that is done with these settings."""
     path, config = work.trained(seed), work.config(work.values, seed)
-    if _finished(path, config):
+    if finished(path, config):
         return
     run_dir = work.folder / "runs" / path.stem
     progress.stage(f"{work.name}: teacher, seed {seed}")
@@ -217,14 +220,14 @@ def _teacher(work: Work, seed: int, progress: Progress) -> None:
     sets.check_rows(work.name, Dataset.open(run_dir / "dataset").meta.rows)
     found = chain.judge_stage(config, run_dir, "teacher", progress)
     training = json.loads((run_dir / "teacher" / "metrics.json").read_text("utf-8"))
-    _keep(path, FULL, config, LEARNED, found, {"seconds": seconds, "training": training})
+    keep(path, FULL, config, LEARNED, found, {"seconds": seconds, "training": training})
 
 
 def _baselines(work: Work, progress: Progress) -> None:
     """Fit and judge the baselines that are not finished for these rows and tasks."""
     config, folder = _baseline_config(work), work.folder / "baselines"
     rankers = LIGHT if work.name == "video" else RANKERS  # nothing is asked of the ranking of videos
-    done = {_read(path)["name"] for path in sorted(folder.glob("*.json")) if _finished(path, config)}
+    done = {read(path)["name"] for path in sorted(folder.glob("*.json")) if finished(path, config)}
     expected = names_of(work.config(work.values).tasks, rankers)
     if done >= expected:
         return
@@ -239,7 +242,7 @@ def _baselines(work: Work, progress: Progress) -> None:
     start = time.monotonic()
     for name, found in judge_peers(parts, done, progress):
         more = {"seconds": round(time.monotonic() - start)}
-        _keep(folder / f"{_slug(name)}.json", name, config, ROWS, found, more)
+        keep(folder / f"{slug(name)}.json", name, config, ROWS, found, more)
         start = time.monotonic()
 
 
@@ -251,53 +254,6 @@ def _baseline_config(work: Work) -> Config:
     return work.config(values, seed=int(work.quick))
 
 
-# ------------------------------------------------------------------------------------------------ results on disk
-
-
-def _keep(
-    path: Path, name: str, config: Config, sections: Sequence[str], found: Found, more: Mapping[str, Any]
-) -> None:
-    """Write a result, which depends on some sections of its settings, whole or not at all."""
-    metrics = {task: {m: _to_json(m, e) for m, e in estimates.items()} for task, estimates in found.items()}
-    record = {"name": name, "settings": config.model_dump(mode="json", include={*sections}), **more, "metrics": metrics}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(record), encoding="utf-8")
-    part.replace(path)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return record
-
-
-def _finished(path: Path, config: Config) -> bool:
-    """Is there a result, of these very settings as far as it depends on them?"""
-    if not path.exists():
-        return False
-    kept = _read(path)["settings"]
-    return bool(kept == config.model_dump(mode="json", include={*kept}))
-
-
-def _to_json(metric: str, estimate: Estimate) -> dict[str, Any]:
-    """With the deviations of what is compared, so that differences stay paired."""
-    deviations = estimate.deviations if metric in PAIRED else None
-    return estimate.to_json() | {"deviations": None if deviations is None else deviations.tolist()}
-
-
-def _from_json(value: Mapping[str, Any]) -> Estimate:
-    if value["deviations"] is None:
-        return Estimate.from_json(value)
-    return Estimate(math.nan if value["value"] is None else value["value"], value["n"], np.array(value["deviations"]))
-
-
-def _metrics(path: Path) -> Found:
-    return {
-        task: {metric: _from_json(value) for metric, value in found.items()}
-        for task, found in _read(path)["metrics"].items()
-    }
-
-
 # ------------------------------------------------------------------------------------------------ tables
 
 Table: TypeAlias = tuple[str, tuple[str, ...], list[list[str]]]
@@ -306,11 +262,11 @@ Table: TypeAlias = tuple[str, tuple[str, ...], list[list[str]]]
 
 def tables(work: Work) -> Iterator[Table]:
     """What is finished of a data set: teacher and baselines, what was asked, and the ablations."""
-    seeds = [s for s in work.seeds if _finished(work.trained(s), work.config(work.values, s))]
-    teachers = [_metrics(work.trained(seed)) for seed in seeds]
+    seeds = [s for s in work.seeds if finished(work.trained(s), work.config(work.values, s))]
+    teachers = [metrics_of(work.trained(seed)) for seed in seeds]
     config = _baseline_config(work)
-    paths = [path for path in sorted((work.folder / "baselines").glob("*.json")) if _finished(path, config)]
-    baselines = {_read(path)["name"]: _metrics(path) for path in paths}
+    paths = [path for path in sorted((work.folder / "baselines").glob("*.json")) if finished(path, config)]
+    baselines = {read(path)["name"]: metrics_of(path) for path in paths}
     yield _everyone(work, seeds, teachers, baselines)
     if teachers:
         yield _asked(work, teachers, baselines)
@@ -323,15 +279,15 @@ def _everyone(work: Work, seeds: Sequence[int], teachers: Sequence[Found], basel
     figures = work.figures
     rows = []
     if teachers:
-        rows.append(["teacher", *(_cell(mean_of_seeds(teachers, f)) for f in figures)])
-        rows.append(["  spread over seeds", *(_number(spread(teachers, f)) for f in figures)])
-    rows += [[name, *(_cell(_at(found, f)) for f in figures)] for name, found in baselines.items()]
+        rows.append(["teacher", *(cell(mean_of_seeds(teachers, f)) for f in figures)])
+        rows.append(["  spread over seeds", *(number(spread(teachers, f)) for f in figures)])
+    rows += [[name, *(cell(at(found, f)) for f in figures)] for name, found in baselines.items()]
     if teachers and baselines:
         best = [best_baseline(baselines, f) for f in figures]
         gaps = [difference(teachers, baselines[b], f) if b else None for b, f in zip(best, figures, strict=True)]
-        rows.append(["teacher - best baseline", *(_cell(gap, signed=True) for gap in gaps)])
+        rows.append(["teacher - best baseline", *(cell(gap, signed=True) for gap in gaps)])
     shown = f"seeds {', '.join(map(str, seeds))}" if seeds else "no teacher finished"
-    return f"{work.name}, {work.part} part: value ±standard error; {shown}", ("", *map(_title, figures)), rows
+    return f"{work.name}, {work.part} part: value ±standard error; {shown}", ("", *map(title_of, figures)), rows
 
 
 def _asked(work: Work, teachers: Sequence[Found], baselines: Mapping[str, Found]) -> Table:
@@ -342,7 +298,7 @@ def _asked(work: Work, teachers: Sequence[Found], baselines: Mapping[str, Found]
         measured, best = mean_of_seeds(teachers, figure), best_baseline(baselines, figure)
         gap = difference(teachers, baselines[best], figure) if best else None
         met = "" if measured is None else "met" if measured.value >= asked else "below"
-        rows.append([_title(figure), f"{asked:.3f}", _cell(measured), met, best or "", _cell(gap, signed=True)])
+        rows.append([title_of(figure), f"{asked:.3f}", cell(measured), met, best or "", cell(gap, signed=True)])
     columns = ("figure", "asked", "measured", "", "best baseline", "teacher - best baseline")
     return f"{work.name}: what was asked", columns, rows
 
@@ -352,75 +308,26 @@ def _ablations(work: Work) -> Iterator[tuple[str, Found]]:
     alone: Found = {}
     for name, values in _variants(work):
         path = work.ablated(name)
-        if not _finished(path, work.config(values, work.seeds[0])):
+        if not finished(path, work.config(values, work.seeds[0])):
             if name == FULL:
                 return
         elif name.endswith(sets.ALONE):
-            alone |= _metrics(path)
+            alone |= metrics_of(path)
         else:
-            yield name, _metrics(path)
+            yield name, metrics_of(path)
     if alone:
         yield "each task alone", alone
 
 
 def _against(work: Work, full: Found, ablations: Sequence[tuple[str, Found]]) -> Table:
-    rows = [[FULL, *(_cell(_at(full, f)) for f in work.figures)]]
+    rows = [[FULL, *(cell(at(full, f)) for f in work.figures)]]
     for name, found in ablations:
         gaps = [difference([found], full, figure) for figure in work.figures]
-        rows.append([name, *(_cell(gap, signed=True) for gap in gaps)])
+        rows.append([name, *(cell(gap, signed=True) for gap in gaps)])
     title = (
         f"{work.name}: ablations, one network on the valid part, seed {work.seeds[0]}; differences on the same cases"
     )
-    return title, ("", *map(_title, work.figures)), rows
-
-
-def _at(found: Found, figure: Figure) -> Estimate | None:
-    return found.get(figure[0], {}).get(figure[1])
-
-
-def mean_of_seeds(teachers: Sequence[Found], figure: Figure) -> Estimate | None:
-    """The mean of the seeds' values; its error is over cases, which all seeds share."""
-    each = [e for e in (_at(found, figure) for found in teachers) if e is not None]
-    if not each:
-        return None
-    deviations = [e.deviations for e in each if e.deviations is not None]
-    whole = np.mean(deviations, axis=0) if len(deviations) == len(each) else None
-    return Estimate(float(np.mean([e.value for e in each])), each[0].n, whole)
-
-
-def spread(teachers: Sequence[Found], figure: Figure) -> float:
-    """Standard deviation of the seeds' values; not a number of one seed."""
-    values = [e.value for e in (_at(found, figure) for found in teachers) if e is not None]
-    return statistics.stdev(values) if len(values) > 1 else math.nan
-
-
-def best_baseline(baselines: Mapping[str, Found], figure: Figure) -> str | None:
-    """The one with the best value; of an error (mae) the lowest."""
-    values = {name: e.value for name, found in baselines.items() if (e := _at(found, figure)) is not None}
-    if not values:
-        return None
-    return (min if figure[1] == "mae" else max)(values, key=lambda name: values[name])
-
-
-def difference(teachers: Sequence[Found], other: Found, figure: Figure) -> Estimate | None:
-    """Mean of the seeds minus another model, on the same cases."""
-    ours, theirs = mean_of_seeds(teachers, figure), _at(other, figure)
-    return ours.minus(theirs) if ours is not None and theirs is not None else None
-
-
-def _title(figure: Figure) -> str:
-    return " ".join(figure)
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.4f}" if abs(value) < 10 else f"{value:,.0f}"
-
-
-def _cell(estimate: Estimate | None, signed: bool = False) -> str:
-    if estimate is None:
-        return ""
-    sign = "+" if signed and estimate.value >= 0 else ""
-    return f"{sign}{_number(estimate.value)} ±{_number(estimate.se)}"
+    return title, ("", *map(title_of, work.figures)), rows
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from edgerec.config import Config
 from edgerec.errors import DataError
 from edgerec.evaluation.metrics import mean
 from tools import judge_teacher as tool
-from tools.peers import sets
+from tools.peers import results, sets
 
 RATINGS = "userId,movieId,rating,timestamp\n1,7,4.0,100\n1,8,3.5,200\n"
 FILMS = 'movieId,title,genres\n7,"Heat (1995)",Action|Crime\n8,No year,(no genres listed)\n'
@@ -111,7 +111,7 @@ def test_ablations_are_told_against_the_whole_teacher_of_the_same_kind(tmp_path)
     for name, values in tool._variants(work):
         assert work.config(values).evaluation.part == "valid"
         if name in kept:
-            tool._keep(work.ablated(name), name, work.config(values), tool.LEARNED, kept[name], {})
+            results.keep(work.ablated(name), name, work.config(values), tool.LEARNED, kept[name], {})
     *_, (title, _, rows) = tool.tables(work)
 
     assert "one network on the valid part" in title
@@ -132,18 +132,18 @@ def test_a_task_alone_needs_no_other():
 def test_a_result_is_finished_for_its_own_settings_only(tmp_path):
     values = retail()
     path = tmp_path / "teacher-0.json"
-    tool._keep(path, "teacher", Config.of(values), tool.LEARNED, found(0, 1), {})
+    results.keep(path, "teacher", Config.of(values), tool.LEARNED, found(0, 1), {})
 
-    assert tool._finished(path, Config.of(values | {"student": {"dim": 8}}))
-    assert not tool._finished(path, Config.of(values | {"teacher": {"dim": 8}}))
-    assert not tool._finished(path, Config.of(values | {"seed": 1}))
-    assert not tool._finished(tmp_path / "teacher-1.json", Config.of(values))
+    assert results.finished(path, Config.of(values | {"student": {"dim": 8}}))
+    assert not results.finished(path, Config.of(values | {"teacher": {"dim": 8}}))
+    assert not results.finished(path, Config.of(values | {"seed": 1}))
+    assert not results.finished(tmp_path / "teacher-1.json", Config.of(values))
 
 
 def test_differences_stay_paired_on_disk(tmp_path):
     path = tmp_path / "a.json"
-    tool._keep(path, "a", Config.of(retail()), tool.ROWS, found(0, 1, 0, 1), {})
-    again = tool._metrics(path)
+    results.keep(path, "a", Config.of(retail()), tool.ROWS, found(0, 1, 0, 1), {})
+    again = results.metrics_of(path)
 
     gap = again["next"]["ndcg@10"].minus(found(0.5, 1.5, 0.5, 1.5)["next"]["ndcg@10"])
     assert (gap.value, gap.se) == (-0.5, 0)
@@ -152,20 +152,20 @@ def test_differences_stay_paired_on_disk(tmp_path):
 def test_the_mean_over_seeds_has_the_error_over_cases_and_the_spread_is_of_the_seeds():
     teachers = [found(0, 2), found(1, 3)]
 
-    assert tool.mean_of_seeds(teachers, NDCG).value == 1.5
-    assert tool.mean_of_seeds(teachers, NDCG).se == pytest.approx(1)  # not smaller for more seeds of the same cases
-    assert tool.spread(teachers, NDCG) == pytest.approx(np.sqrt(0.5))
-    assert np.isnan(tool.spread(teachers[:1], NDCG))
-    assert tool.difference(teachers, found(0, 2), NDCG).se == pytest.approx(0)
+    assert results.mean_of_seeds(teachers, NDCG).value == 1.5
+    assert results.mean_of_seeds(teachers, NDCG).se == pytest.approx(1)  # not smaller for more seeds of the same cases
+    assert results.spread(teachers, NDCG) == pytest.approx(np.sqrt(0.5))
+    assert np.isnan(results.spread(teachers[:1], NDCG))
+    assert results.difference(teachers, found(0, 2), NDCG).se == pytest.approx(0)
 
 
 def test_the_best_baseline_has_the_highest_figure_or_the_lowest_error():
     both = {"a": found(0, 1), "b": found(1, 1)}
     errors = {"a": found(0, 1, metric="mae"), "b": found(1, 1, metric="mae")}
 
-    assert tool.best_baseline(both, NDCG) == "b"
-    assert tool.best_baseline(errors, ("next", "mae")) == "a"
-    assert tool.best_baseline(both, ("like", "auc")) is None
+    assert results.best_baseline(both, NDCG) == "b"
+    assert results.best_baseline(errors, ("next", "mae")) == "a"
+    assert results.best_baseline(both, ("like", "auc")) is None
 
 
 def test_what_is_asked_is_told_met_or_below(tmp_path):
@@ -173,8 +173,8 @@ def test_what_is_asked_is_told_met_or_below(tmp_path):
     for seed in work.seeds:
         config = work.config(work.values, seed)
         metrics = found(0.3, 0.4) | {"new": {"ndcg@10": mean(np.array([0.1, 0.2]))}}
-        tool._keep(work.trained(seed), "teacher", config, tool.LEARNED, metrics, {})
-    tool._keep(tmp_path / "baselines" / "x.json", "x", tool._baseline_config(work), tool.ROWS, found(0.2, 0.3), {})
+        results.keep(work.trained(seed), "teacher", config, tool.LEARNED, metrics, {})
+    results.keep(tmp_path / "baselines" / "x.json", "x", tool._baseline_config(work), tool.ROWS, found(0.2, 0.3), {})
     everyone, asked = tool.tables(work)
 
     assert everyone[2][0][:3] == ["teacher", "0.3500 ±0.0500", "0.1500 ±0.0500"]

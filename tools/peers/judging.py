@@ -17,10 +17,9 @@ from edgerec.training.load import LearningData
 from tools.peers import pointwise
 from tools.peers.closed_form import CLOSED_FORM, Peer
 from tools.peers.neural import NEURAL, LightGCN, SASRec
+from tools.peers.results import Found
 from tools.peers.seen import Floats, Int, Ranker, Seen
 
-Found: TypeAlias = dict[str, dict[str, Estimate]]
-"""Metrics by task."""
 AT_ONCE = 256
 RELATED_K = 10
 

@@ -1,0 +1,124 @@
+"""Results of the judging tools: kept on disk with the settings that they depend on, compared on the same cases."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from edgerec.config import Config
+from edgerec.evaluation.metrics import Estimate
+
+Found: TypeAlias = dict[str, dict[str, Estimate]]
+"""Metrics by task."""
+Figure: TypeAlias = tuple[str, str]
+"""A task and a metric."""
+PAIRED = ("ndcg@10", "capped_recall@10", "auc", "gauc", "xauc", "mae")
+"""Metrics whose deviations are kept."""
+
+
+def keep(path: Path, name: str, config: Config, sections: Sequence[str], found: Found, more: Mapping[str, Any]) -> None:
+    """Write a result, which depends on some sections of its settings, whole or not at all."""
+    metrics = {task: {m: _to_json(m, e) for m, e in estimates.items()} for task, estimates in found.items()}
+    record = {"name": name, "settings": config.model_dump(mode="json", include={*sections}), **more, "metrics": metrics}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(record), encoding="utf-8")
+    part.replace(path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What `keep` wrote."""
+    record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return record
+
+
+def finished(path: Path, config: Config) -> bool:
+    """Is there a result, of these very settings as far as it depends on them?"""
+    if not path.exists():
+        return False
+    kept = read(path)["settings"]
+    return bool(kept == config.model_dump(mode="json", include={*kept}))
+
+
+def _to_json(metric: str, estimate: Estimate) -> dict[str, Any]:
+    """With the deviations of what is compared, so that differences stay paired."""
+    deviations = estimate.deviations if metric in PAIRED else None
+    return estimate.to_json() | {"deviations": None if deviations is None else deviations.tolist()}
+
+
+def _from_json(value: Mapping[str, Any]) -> Estimate:
+    if value["deviations"] is None:
+        return Estimate.from_json(value)
+    return Estimate(math.nan if value["value"] is None else value["value"], value["n"], np.array(value["deviations"]))
+
+
+def metrics_of(path: Path) -> Found:
+    """The metrics of a kept result."""
+    return {
+        task: {metric: _from_json(value) for metric, value in found.items()}
+        for task, found in read(path)["metrics"].items()
+    }
+
+
+def at(found: Found, figure: Figure) -> Estimate | None:
+    """One figure, if it was measured."""
+    return found.get(figure[0], {}).get(figure[1])
+
+
+def mean_of_seeds(teachers: Sequence[Found], figure: Figure) -> Estimate | None:
+    """The mean of the seeds' values; its error is over cases, which all seeds share."""
+    each = [e for e in (at(found, figure) for found in teachers) if e is not None]
+    if not each:
+        return None
+    deviations = [e.deviations for e in each if e.deviations is not None]
+    whole = np.mean(deviations, axis=0) if len(deviations) == len(each) else None
+    return Estimate(float(np.mean([e.value for e in each])), each[0].n, whole)
+
+
+def spread(teachers: Sequence[Found], figure: Figure) -> float:
+    """Standard deviation of the seeds' values; not a number of one seed."""
+    values = [e.value for e in (at(found, figure) for found in teachers) if e is not None]
+    return statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def best_baseline(baselines: Mapping[str, Found], figure: Figure) -> str | None:
+    """The one with the best value; of an error (mae) the lowest."""
+    values = {name: e.value for name, found in baselines.items() if (e := at(found, figure)) is not None}
+    if not values:
+        return None
+    return (min if figure[1] == "mae" else max)(values, key=lambda name: values[name])
+
+
+def difference(teachers: Sequence[Found], other: Found, figure: Figure) -> Estimate | None:
+    """Mean of the seeds minus another model, on the same cases."""
+    ours, theirs = mean_of_seeds(teachers, figure), at(other, figure)
+    return ours.minus(theirs) if ours is not None and theirs is not None else None
+
+
+def title_of(figure: Figure) -> str:
+    """A column's head."""
+    return " ".join(figure)
+
+
+def number(value: float) -> str:
+    """Four decimals of what is small; nothing of what is no number."""
+    return "" if math.isnan(value) else f"{value:.4f}" if abs(value) < 10 else f"{value:,.0f}"
+
+
+def cell(estimate: Estimate | None, signed: bool = False) -> str:
+    """Value and standard error."""
+    if estimate is None:
+        return ""
+    sign = "+" if signed and estimate.value >= 0 else ""
+    return f"{sign}{number(estimate.value)} ±{number(estimate.se)}"
+
+
+def slug(name: str) -> str:
+    """A name as part of a file's."""
+    return "".join(c if c.isalnum() else "-" for c in name.lower())
