@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from edgerec import __version__
 from edgerec.devices import load_profile
-from edgerec.errors import DataError, need
+from edgerec.errors import DataError, QualityError, need
 
 if TYPE_CHECKING:
     from edgerec.config import Config
@@ -134,6 +134,7 @@ def run(config: Config, run_dir: Path, progress: Progress, until: str | None = N
     for stage in STAGES:
         if is_fresh(stage, config, run_dir):
             progress.say(f"{stage.name}: fresh, nothing to do")
+            _refuse_failures(stage, _read_stamp(stage, run_dir))
         else:
             reports[stage.name] = _execute(stage, config, run_dir, progress)
         if stage.name == until:
@@ -170,8 +171,22 @@ def _execute(stage: Stage, config: Config, run_dir: Path, progress: Progress) ->
     for line in report.lines():
         progress.say(line)
     stamp = {"key": _key(stage, config, run_dir), "output": _hash_folder(run_dir / stage.folder)}
+    failures = getattr(report, "failures", ())
+    if failures:
+        stamp["failures"] = "; ".join(failures)
     _write_whole(_stamp_path(stage, run_dir), json.dumps(stamp, indent=1))
+    _refuse_failures(stage, stamp)
     return report
+
+
+def _refuse_failures(stage: Stage, stamp: dict[str, str] | None) -> None:
+    """A stage whose gate failed is whole, and can be looked at; nothing goes on from it by `run`."""
+    if stamp and stamp.get("failures"):
+        raise QualityError(f"{stage.name}: {stamp['failures']}; see [{_GATES[stage.name]}] in the settings")
+
+
+_GATES = {"distill": "distillation"}
+"""Sections that hold the gates of a stage."""
 
 
 # ------------------------------------------------------------------------------------------------ staleness
@@ -189,7 +204,7 @@ def _read_stamp(stage: Stage, run_dir: Path) -> dict[str, str] | None:
         stamp = json.loads(_stamp_path(stage, run_dir).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return stamp if isinstance(stamp, dict) and stamp.keys() == {"key", "output"} else None
+    return stamp if isinstance(stamp, dict) and stamp.keys() - {"failures"} == {"key", "output"} else None
 
 
 def _key(stage: Stage, config: Config, run_dir: Path) -> str:

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from edgerec.cli.main import app
 from edgerec.config import Config
-from edgerec.evaluation.chain import RuntimeModel, find_cases
+from edgerec.evaluation.cases import find_cases
+from edgerec.evaluation.chain import RuntimeModel
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
 from edgerec.training.load import load_learning_data

@@ -32,9 +32,10 @@ from edgerec.training.scoring import CommitteeScorer
 from edgerec.training.teacher import WEIGHTS, fit_on_valid
 from tools.peers import sets
 from tools.peers.closed_form import LIGHT
-from tools.peers.judging import RANKERS, Found, Parts, judge_peers, names_of
+from tools.peers.judging import RANKERS, Parts, judge_peers, names_of
 from tools.peers.results import (
     Figure,
+    Found,
     at,
     best_baseline,
     cell,

@@ -24,7 +24,7 @@ import polars as pl
 from edgerec.cli.output import format_table
 from edgerec.config import Config
 from edgerec.data import prepare
-from edgerec.evaluation.chain import find_cases, judge_lists
+from edgerec.evaluation.cases import find_cases, judge_lists
 from edgerec.evaluation.metrics import Estimate, mean
 from edgerec.progress import progress_for
 from edgerec.training.load import LearningData, load_learning_data

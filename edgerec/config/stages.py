@@ -204,6 +204,12 @@ class DistillationConfig(Settings):
     rounded: float = Field(0.25, ge=0, le=1)
     """Last part of the training in which the item table is rounded to INT8 as in the bundle, with steps that are
     learned."""
+    least_kept: float = Field(0.8, ge=0)
+    """Gate: the share of the teacher's NDCG@10, or capped recall@10 of related items, that the student must keep on the
+    held part. A figure fails where its one-sided 95 % interval lies below its gate; then the stage ends with exit code
+    1."""
+    most_lost: float = Field(0.02, ge=0)
+    """Gate: the AUC of a binary task, or XAUC of an amount, that may be lost against the teacher."""
     unlabelled: NonNegativeFloat = 1.0
     """Requests of the same users at other times, labelled by the teacher alone: this many for each visit."""
     visits_per_epoch: int = Field(16_000, ge=1)

@@ -4,55 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from edgerec.bundle import MANIFEST, Bundle, dump_json, write_bundle
 from edgerec.config import Config
 from edgerec.evaluation import baselines, metrics
+from edgerec.evaluation.cases import Cases, Judged, find_cases, held_labels, held_sessions, judge_lists
+from edgerec.evaluation.fidelity import ALL, Answers, fidelity
 from edgerec.evaluation.metrics import MAX_RANK, Estimate
 from edgerec.evaluation.report import Report
 from edgerec.progress import Progress
 from edgerec.runtime import Events, Recommender
 from edgerec.tasks import Task, scored_tasks
-from edgerec.tasks.history import Float, Int
-from edgerec.training.examples import Ragged, visit_rows
+from edgerec.tasks.history import Int
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.scoring import RELATED_K, STAGES, AnyScorer, Scores, TorchModel, load_scorer
-
-
-@dataclass(frozen=True)
-class Cases:
-    """What is asked: of each user with a past, its first visit of the part.
-
-    Attributes:
-        rows: the requests' places in the held visits; (n,).
-        pasts: distinct items of each request's whole past, int64.
-        events: rows of the fit log of each request's user.
-    """
-
-    rows: Int
-    pasts: list[Int]
-    events: list[slice]
-
-
-class Judged(Protocol):
-    """A model on trial."""
-
-    def lists(self, task: Task) -> Int:
-        """The best `MAX_RANK` items of each case, -1 pads: (cases, MAX_RANK)."""
-
-    def own_items(self, task: Task) -> list[Scores]:
-        """Scores of each case's past items."""
-
-    def rows(self) -> Scores:
-        """Probabilities and expectations of the held rows, (R, T)."""
-
-    def related(self) -> Int:
-        """For every item its best related ones, (N, RELATED_K), -1 pads."""
 
 
 def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
@@ -60,18 +29,19 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
     data = load_learning_data(config, run_dir, config.evaluation.part, progress)
     cases = find_cases(data)
     found: dict[str, dict[str, dict[str, Estimate]]] = {}
-    lists: dict[str, dict[str, Int]] = {}
+    answers: dict[str, Answers] = {}
     with Recommender.open(run_dir / "bundle") as recommender:
         for name, model in _stages(config, run_dir, data, cases, recommender, progress):
             progress.say(f"evaluate: {name}")
-            found[name], lists[name] = _judge(model, data, cases, config.evaluation.k)
+            found[name], answers[name] = _judge(model, data, cases, config.evaluation.k)
     found |= judge_baselines(data, cases, config.evaluation.k)
     report = Report(
         name=config.name,
         part=config.evaluation.part,
         metrics=found,
         paired=_paired(found),
-        fidelity=_fidelity(lists),
+        fidelity=_fidelity(answers, data, cases),
+        reliability=_reliability(answers, data),
         sizes=_sizes(run_dir),
         notes=_notes(data, cases),
     )
@@ -90,18 +60,6 @@ def judge_scorer(scorer: AnyScorer, data: LearningData, k: Sequence[int]) -> dic
     """Metrics by task of a model that belongs to no stage, on the held part of `data`."""
     cases = find_cases(data)
     return _judge(TorchModel(scorer, data, cases), data, cases, k)[0]
-
-
-def find_cases(data: LearningData) -> Cases:
-    """The users of the held part that have a past, in the order of the held visits; none without retrieval tasks."""
-    visits = data.held.visits
-    if visits is None:
-        return Cases(np.zeros(0, np.int64), [], [])
-    log = data.fit_log
-    start, end = log.offsets[visits.requests.user], log.offsets[visits.requests.user + 1]
-    rows = np.flatnonzero(end > start)
-    events = [slice(int(start[r]), int(end[r])) for r in rows]
-    return Cases(rows, [np.unique(log.item[e]) for e in events], events)
 
 
 def _stages(
@@ -193,49 +151,23 @@ def _first_rows(data: LearningData) -> Int:
 
 def _judge(
     model: Judged, data: LearningData, cases: Cases, k: Sequence[int]
-) -> tuple[dict[str, dict[str, Estimate]], dict[str, Int]]:
-    """Metrics by task, and the ranked lists by retrieval task."""
+) -> tuple[dict[str, dict[str, Estimate]], Answers]:
+    """Metrics by task, and what they were computed from."""
     found: dict[str, dict[str, Estimate]] = {}
-    lists: dict[str, Int] = {}
-    rows = data.held.rows
-    scores = model.rows() if rows is not None else None
+    answers, rows = Answers.of(model, data), data.held.rows
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind == "retrieval":
-            lists[task.name] = model.lists(task)
-            found[task.name] = judge_lists(lists[task.name], task, data, cases, k)
+            found[task.name] = judge_lists(answers.lists[task.name], task, data, cases, k)
             if task.repeats == "allow" and any(len(p) for p in cases.pasts):
                 found[f"{task.name}_again"] = _again(model.own_items(task), task, data, cases)
-        elif rows is not None and scores is not None:
-            label, score, user = held_labels(data, task), scores[:, i], rows.requests.user
+        elif rows is not None and answers.rows is not None:
+            label, score, user = held_labels(data, task), answers.rows[:, i], rows.requests.user
             judge = metrics.binary if task.kind == "binary" else metrics.regression
             found[task.name] = judge(label, score, user)
-    if any(t.kind == "related" for t in data.tasks):
+    if answers.related is not None:
         name = next(t.name for t in data.tasks if t.kind == "related")
-        found[name] = metrics.related(held_sessions(data), model.related())
-    return found, lists
-
-
-def held_labels(data: LearningData, task: Task) -> Float:
-    """Labels of the held rows in their unit."""
-    rows = data.held.rows
-    assert rows is not None
-    labels = rows.labels[task.name]
-    if task.kind == "binary":
-        return labels
-    scale = data.scales[task.name]
-    return np.expm1(labels.astype(np.float64) * scale.std + scale.mean).astype(np.float32)
-
-
-def judge_lists(top: Int, task: Task, data: LearningData, cases: Cases, k: Sequence[int]) -> dict[str, Estimate]:
-    """Metrics of a retrieval task from a list for every case, `top` (cases, K); a case without a truth is left out."""
-    visits = data.held.visits
-    assert visits is not None
-    truths = [np.unique(visits.truth[task.name].row(r)) for r in cases.rows]
-    if task.repeats == "exclude":
-        truths = [t[~np.isin(t, p)] for t, p in zip(truths, cases.pasts, strict=True)]
-    some = np.array([len(t) > 0 for t in truths], bool)
-    exclude = [p for p, s in zip(cases.pasts, some, strict=True) if s] if task.repeats == "exclude" else None
-    return metrics.ranking(top[some], [t for t in truths if len(t)], data.n_items, exclude, k)
+        found[name] = metrics.related(held_sessions(data), answers.related)
+    return found, answers
 
 
 def _again(own: Sequence[Scores], task: Task, data: LearningData, cases: Cases) -> dict[str, Estimate]:
@@ -248,15 +180,6 @@ def _again(own: Sequence[Scores], task: Task, data: LearningData, cases: Cases) 
     score = np.concatenate([own[i] for i in some])
     user = np.repeat(np.arange(len(some)), [len(cases.pasts[i]) for i in some])
     return metrics.ordering(label, score, user)
-
-
-def held_sessions(data: LearningData) -> list[Int]:
-    """Known items of each session of the held part, two and more."""
-    log = data.held_log
-    rows = visit_rows(log, log.starts_of_visits())
-    known = rows.where(log.item[rows.values] < data.n_items)
-    items = Ragged(known.offsets, log.item[known.values])
-    return [items.row(s) for s in np.flatnonzero(items.sizes() > 1).tolist()]
 
 
 def judge_baselines(data: LearningData, cases: Cases, k: Sequence[int]) -> dict[str, dict[str, dict[str, Estimate]]]:
@@ -315,14 +238,23 @@ def _paired(found: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> dict[s
     }
 
 
-def _fidelity(lists: Mapping[str, Mapping[str, Int]]) -> dict[str, dict[str, dict[str, Estimate]]]:
-    """Overlap of the top 10: INT8 against the same weights in fp32, and against the teacher."""
+def _fidelity(
+    answers: Mapping[str, Answers], data: LearningData, cases: Cases
+) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """What INT8 keeps of the same weights in fp32, and what it keeps of the teacher, for everyone and by part."""
+    found = {"int8 ~ pruned": fidelity(answers["int8"], answers["pruned"], data, cases)[ALL]}
+    for part, figures in fidelity(answers["int8"], answers["teacher"], data, cases).items():
+        found["int8 ~ teacher" if part == ALL else f"int8 ~ teacher, {part}"] = figures
+    return {name: figures for name, figures in found.items() if figures}
+
+
+def _reliability(answers: Mapping[str, Answers], data: LearningData) -> dict[str, dict[str, list[list[float]]]]:
+    """For each stage and binary task, what a reliability plot shows."""
+    tasks = [(i, t) for i, t in enumerate(scored_tasks(data.tasks)) if t.kind == "binary"]
     return {
-        f"int8 ~ {name}": {
-            task: {"overlap@10": metrics.overlap(lists["int8"][task], lists[name][task])} for task in lists["int8"]
-        }
-        for name in ("pruned", "teacher")
-        if lists["int8"]
+        stage: {t.name: metrics.reliability(held_labels(data, t), of.rows[:, i]) for i, t in tasks}
+        for stage, of in answers.items()
+        if of.rows is not None and tasks
     }
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "ranking",
     "regression",
     "related",
+    "reliability",
     "xauc",
 ]
 
@@ -72,6 +73,21 @@ class Estimate:
         if len(self.deviations) != len(other.deviations):
             raise ValueError("a paired difference needs errors of one kind")
         return Estimate(self.value - other.value, self.n, self.deviations - other.deviations)
+
+    def over(self, other: Estimate) -> Estimate:
+        """The ratio of two models on the same cases, with the paired error of first order.
+
+        Raises:
+            ValueError: the two were not measured on the same cases.
+        """
+        if self.n != other.n:
+            raise ValueError(f"a paired ratio needs the same cases, got {self.n} and {other.n}")
+        if not other.value:
+            return Estimate(math.nan, self.n)
+        ratio = self.value / other.value
+        if self.deviations is None or other.deviations is None:
+            return Estimate(ratio, self.n)
+        return Estimate(ratio, self.n, (self.deviations - ratio * other.deviations) / other.value)
 
     def to_json(self) -> dict[str, float | int | None]:
         """`{"value", "se", "n"}`; what is not a number becomes null."""
@@ -252,6 +268,15 @@ def ece(label: Array, probability: Array, bins: int = 15) -> float:
     return (
         float(np.abs(np.bincount(_equal_mass(probability, bins), gap, bins)).sum() / len(gap)) if gap.size else math.nan
     )
+
+
+def reliability(label: Array, probability: Array, bins: int = 15) -> list[list[float]]:
+    """Mean probability, rate and number of rows of each of `bins` bins of equally many rows, as in `ece`."""
+    bin_of = _equal_mass(probability, bins)
+    n = np.bincount(bin_of, minlength=bins)
+    sums = [np.bincount(bin_of, np.asarray(values, np.float64), bins) for values in (probability, label)]
+    each = zip(*(s / np.maximum(n, 1) for s in sums), n, strict=True)
+    return [[float(p), float(rate), int(count)] for p, rate, count in each if count]
 
 
 def mae(label: Array, prediction: Array) -> float:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from edgerec.errors import DataError
 from edgerec.evaluation.metrics import Estimate
 
-__all__ = ["Metrics", "Report", "Table"]
+__all__ = ["Metrics", "Report", "Table", "to_json"]
 
 Metrics: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Estimate]]]
 """By stage (or baseline), task and metric."""
@@ -34,8 +34,10 @@ class Report:
     """What `evaluate` found.
 
     `metrics` is in the order of the rows: stages first, then baselines. `paired` holds differences on the same cases,
-    keyed by what is subtracted ("int8 - student"). `fidelity` says how alike two stages rank ("int8 ~ student": task:
-    overlap of the top 10). `sizes` are bytes or counts, keyed by what they are. `notes` say what was left out and why.
+    keyed by what is subtracted ("int8 - student"). `fidelity` says what one stage keeps of another ("int8 ~ teacher"),
+    for everyone and for parts, see `edgerec.evaluation.fidelity`. `reliability` holds, by stage and binary task, bins
+    of rows: mean probability, rate, number. `sizes` are bytes or counts, keyed by what they are. `notes` say what was
+    left out and why.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Report:
     metrics: Metrics
     paired: Metrics = field(default_factory=dict)
     fidelity: Metrics = field(default_factory=dict)
+    reliability: Mapping[str, Mapping[str, Sequence[Sequence[float]]]] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
@@ -52,9 +55,10 @@ class Report:
             "format": 1,
             "name": self.name,
             "part": self.part,
-            "metrics": _json(self.metrics),
-            "paired": _json(self.paired),
-            "fidelity": _json(self.fidelity),
+            "metrics": to_json(self.metrics),
+            "paired": to_json(self.paired),
+            "fidelity": to_json(self.fidelity),
+            "reliability": {stage: dict(tasks) for stage, tasks in self.reliability.items()},
             "sizes": dict(self.sizes),
             "notes": list(self.notes),
         }
@@ -72,7 +76,8 @@ class Report:
         except FileNotFoundError:
             raise DataError(f"{path}: not there; run: edgerec evaluate") from None
         metrics, paired, fidelity = (_from_json(values[key]) for key in ("metrics", "paired", "fidelity"))
-        return cls(values["name"], values["part"], metrics, paired, fidelity, values["sizes"], values["notes"])
+        rest = (values[key] for key in ("reliability", "sizes", "notes"))
+        return cls(values["name"], values["part"], metrics, paired, fidelity, *rest)
 
     def write(self, folder: Path) -> None:
         """Write report.json and report.html."""
@@ -85,7 +90,7 @@ class Report:
         tables = [
             *_grouped(self.metrics, "", "model", signed=False),
             *_grouped(self.paired, "Differences on the same cases: ", "difference", signed=True),
-            *_grouped(self.fidelity, "How alike two stages rank: ", "stages", signed=False),
+            *_grouped(self.fidelity, "What one stage keeps of another: ", "stages", signed=False),
         ]
         if self.sizes:
             rows = tuple((name, f"{size:,}") for name, size in self.sizes.items())
@@ -105,7 +110,8 @@ class Report:
         )
 
 
-def _json(metrics: Metrics) -> dict[str, dict[str, dict[str, dict[str, float | int | None]]]]:
+def to_json(metrics: Metrics) -> dict[str, dict[str, dict[str, dict[str, float | int | None]]]]:
+    """Metrics as plain values."""
     return {
         stage: {task: {name: e.to_json() for name, e in found.items()} for task, found in tasks.items()}
         for stage, tasks in metrics.items()

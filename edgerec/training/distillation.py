@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -14,19 +14,24 @@ from scipy.special import expit
 
 from edgerec.config import Config
 from edgerec.config.stages import DistillationConfig
+from edgerec.evaluation import metrics
+from edgerec.evaluation.cases import Cases, find_cases, held_labels
+from edgerec.evaluation.fidelity import KEPT, OVERLAP, Answers, Parts, failures, fidelity
+from edgerec.evaluation.report import to_json
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
 from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Int
 from edgerec.training.batches import Examples, JointBatches
 from edgerec.training.calibration import fit_expectation, fit_odds, fit_shares
-from edgerec.training.checkpoint import save_student
+from edgerec.training.checkpoint import save_student, write_json
 from edgerec.training.committee.views import Views
 from edgerec.training.examples import Ragged, Requests, VisitExamples, draw_visits, join_visits, make_requests
 from edgerec.training.joint import Terms, exclude_history
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.loop import LoopSettings, OnEpoch, fit
 from edgerec.training.network import network_logits, same_moment
+from edgerec.training.scoring import TorchModel, TorchScorer, load_scorer
 from edgerec.training.scratch import AT_ONCE as AT_ONCE_ROWS
 from edgerec.training.soft.label import label, read
 from edgerec.training.soft.store import SoftStore, key_of
@@ -45,21 +50,50 @@ WEEKS = 4
 
 @dataclass(frozen=True)
 class StudentReport:
-    """What distillation made: parameters of the student, what it learned from, and whether a teacher labelled that."""
+    """What distillation made.
+
+    Attributes:
+        labelled: whether a teacher labelled what the student learned from.
+        parameters: of the student. visits, unlabelled, rows: what it learned from.
+        calibration: expected calibration error of each binary task on the held part, before and after calibration.
+        kept: what it keeps of its teacher there, for everyone and by part, see `edgerec.evaluation.fidelity`.
+        failures: which figures fall below the gates of ``[distillation]``.
+    """
 
     labelled: bool
     parameters: int
     visits: int
     unlabelled: int
     rows: int
+    calibration: dict[str, tuple[float, float]]
+    kept: dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
+    failures: tuple[str, ...]
 
     def lines(self) -> Sequence[str]:
         """For the screen."""
         by = "all labelled by teachers that did not see their user" if self.labelled else "by the log's labels alone"
+        errors = ", ".join(f"{task} {before:.4f} -> {after:.4f}" for task, (before, after) in self.calibration.items())
         return [
             f"student: {self.parameters:,} parameters, learned from {self.visits:,} visits, {self.unlabelled:,} "
-            f"requests without an outcome and {self.rows:,} shown rows, {by}"
+            f"requests without an outcome and {self.rows:,} shown rows, {by}",
+            *([f"calibration error, before and after calibration: {errors}"] if errors else []),
+            *(f"student ~ teacher, {part}: {_told(figures)}" for part, figures in self.kept.items()),
+            *(f"below the gate: {line}" for line in self.failures),
         ]
+
+
+def _told(figures: Mapping[str, Mapping[str, Mapping[str, float | int | None]]]) -> str:
+    """The first figure of each task, which says what is kept or lost, and for rankings how alike they are."""
+    texts = []
+    for task, of in figures.items():
+        values = {name: e["value"] for name, e in of.items()}
+        if values.get(KEPT) is not None:
+            alike = "" if values.get(OVERLAP) is None else f", {values[OVERLAP]:.0%} of the ten best"
+            texts.append(f"{task} keeps {values[KEPT]:.1%}{alike}")
+        for name in ("auc", "xauc"):
+            if values.get(name) is not None:
+                texts.append(f"{task} {name} {values[name]:+.4f}")
+    return "; ".join(texts)
 
 
 def distill(config: Config, run_dir: Path, progress: Progress) -> StudentReport:
@@ -71,17 +105,45 @@ def distill(config: Config, run_dir: Path, progress: Progress) -> StudentReport:
     train_student(config, data, examples, student, config.distillation.epochs, work / "student", progress, "student")
     out = run_dir / "student"
     shutil.rmtree(out, ignore_errors=True)
-    save_student(student, out, {"expectations": calibrate(student, data)})
+    errors = [_calibration_errors(TorchScorer([student.eval()], data), data)]
+    expected = calibrate(student, data)
+    save_student(student, out, {"expectations": expected})
     for log in work.glob("*-log"):
         log.rename(out / log.name)
+    scorer = TorchScorer([student], data, expected)
+    errors.append(_calibration_errors(scorer, data))
+    kept = _kept(config, run_dir, scorer, data, progress) if examples.soft is not None else {}
+    write_json(out / "fidelity.json", {"parts": to_json(kept)})
     shutil.rmtree(work)
+    d = config.distillation
     return StudentReport(
         labelled=examples.soft is not None,
         parameters=sum(p.numel() for p in student.parameters()),
         visits=0 if examples.visits is None else len(examples.visits.requests) - unlabelled,
         unlabelled=unlabelled,
         rows=0 if data.fit.rows is None else len(data.fit.rows.item),
+        calibration={task: (errors[0][task], errors[1][task]) for task in errors[0]},
+        kept=to_json(kept),
+        failures=tuple(failures(kept, d.least_kept, d.most_lost)) if kept else (),
     )
+
+
+def _kept(config: Config, run_dir: Path, scorer: TorchScorer, data: LearningData, progress: Progress) -> Parts:
+    """What the student keeps of its teacher on the held part."""
+    progress.say("student: held against its teacher")
+    cases = find_cases(data)
+    teacher = Answers.of(TorchModel(load_scorer("teacher", config, run_dir, data), data, cases), data)
+    return fidelity(Answers.of(TorchModel(scorer, data, cases), data), teacher, data, cases)
+
+
+def _calibration_errors(scorer: TorchScorer, data: LearningData) -> dict[str, float]:
+    """Expected calibration error of each binary task on the held part."""
+    rows = data.held.rows
+    if rows is None or not len(rows.item):
+        return {}
+    scores = TorchModel(scorer, data, Cases.none()).rows()
+    binary = [(i, t) for i, t in enumerate(scored_tasks(data.tasks)) if t.kind == "binary"]
+    return {t.name: metrics.ece(held_labels(data, t), scores[:, i]) for i, t in binary}
 
 
 def new_student(config: Config, data: LearningData) -> Student:

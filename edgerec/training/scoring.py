@@ -25,7 +25,7 @@ from edgerec.training.losses import chain_log_probabilities
 from edgerec.training.teacher import load_committee
 
 if TYPE_CHECKING:
-    from edgerec.evaluation.chain import Cases
+    from edgerec.evaluation.cases import Cases
 
 AT_ONCE = 256
 """Requests, rows or items that are scored together."""
@@ -144,7 +144,7 @@ def in_units(
 
 
 class TorchModel:
-    """Implements `edgerec.evaluation.chain.Judged`."""
+    """Implements `edgerec.evaluation.cases.Judged`."""
 
     def __init__(self, scorer: AnyScorer, data: LearningData, cases: Cases) -> None:
         self.scorer, self.data, self.cases = scorer, data, cases

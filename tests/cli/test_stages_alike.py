@@ -9,7 +9,8 @@ from edgerec import pipeline
 from edgerec.cli.main import app
 from edgerec.config import Config
 from edgerec.data.dataset import Dataset
-from edgerec.evaluation.chain import RuntimeModel, find_cases
+from edgerec.evaluation.cases import find_cases
+from edgerec.evaluation.chain import RuntimeModel
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
 from edgerec.training.load import load_learning_data

@@ -16,7 +16,8 @@ import pytest
 
 from edgerec.config import Config
 from edgerec.data import Dataset, prepare
-from edgerec.evaluation import chain, metrics
+from edgerec.evaluation import metrics
+from edgerec.evaluation.cases import Cases, held_sessions, judge_lists
 from edgerec.progress import Silent
 from edgerec.training.load import LearningData, load_learning_data
 from tools.peers.judging import Ranking, cosine_lists
@@ -154,7 +155,7 @@ def retail_data(tmp_path_factory) -> LearningData:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["next", "new"])
 def test_a_ranking_has_the_figures_of_the_protocol(protocol, retail_data, name):
-    """Of any lists, so of the teacher's too, since chain.judge_lists judges all.
+    """Of any lists, so of the teacher's too, since judge_lists judges all.
 
     Where a user's first two baskets are of the same minute, the two take another one as the first.
     """
@@ -179,13 +180,13 @@ def test_a_ranking_has_the_figures_of_the_protocol(protocol, retail_data, name):
     asked = np.array([int(users[int(u)]) for u in ranking.users])
     kept = np.flatnonzero(np.isin(asked, cases.case))
     top = ranking.lists(lambda u: seen.counts[u].toarray() + seen.decayed(14.0) / 1e6, 100)[kept]
-    ours_on = chain.Cases(
+    ours_on = Cases(
         ranking.cases.rows[kept],
         [ranking.cases.pasts[i] for i in kept],
         [ranking.cases.events[i] for i in kept],
     )
 
-    ours = chain.judge_lists(top, task, retail_data, ours_on, (10, 20))
+    ours = judge_lists(top, task, retail_data, ours_on, (10, 20))
     expected = protocol.score_ranking(cases, {"case": asked[kept], "items": np.where(top < 0, -1, ids[top])})
     assert len(kept) == expected["n"] == ours["ndcg@10"].n
     assert len(twice) < 10
@@ -201,7 +202,7 @@ def test_related_lists_have_the_figures_of_the_protocol(protocol, retail_data):
     ids = np.array([number[code] for code in retail_data.dataset.items().sort("index")["id"].to_list()])
     top = cosine_lists(retail_data, "visit", 0.5)
 
-    ours = metrics.related(chain.held_sessions(retail_data), top)
+    ours = metrics.related(held_sessions(retail_data), top)
     asked = {"case": ids[: len(top)], "items": np.where(top < 0, -1, ids[top])}
     expected = protocol.score_related(protocol.related_baskets(theirs, "test"), asked)
     assert ours["capped_recall@10"].n == expected["n"]

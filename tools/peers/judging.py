@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from edgerec.evaluation import baselines, chain, metrics
+from edgerec.evaluation import baselines, metrics
+from edgerec.evaluation.cases import find_cases, held_labels, held_sessions, judge_lists
 from edgerec.evaluation.metrics import MAX_RANK, Estimate
 from edgerec.progress import Progress
 from edgerec.tasks import Task
@@ -74,7 +75,7 @@ class Ranking:
 
     def __init__(self, data: LearningData, task: Task) -> None:
         self.data, self.task = data, task
-        self.cases = chain.find_cases(data)
+        self.cases = find_cases(data)
         visits = data.held.visits
         assert visits is not None
         self.users = visits.requests.user[self.cases.rows]
@@ -100,7 +101,7 @@ class Ranking:
 
     def judge(self, ranker: Ranker) -> dict[str, Estimate]:
         """Metrics of the lists that `ranker` makes."""
-        return chain.judge_lists(self.lists(ranker, MAX_RANK), self.task, self.data, self.cases, (10, 20))
+        return judge_lists(self.lists(ranker, MAX_RANK), self.task, self.data, self.cases, (10, 20))
 
     def ndcg(self, ranker: Ranker) -> float:
         """NDCG@10, what settings are chosen by: the figure of `judge`, found sooner."""
@@ -207,7 +208,7 @@ def _network(
 
 
 def _related(parts: Parts, task: Task, done: Container[str]) -> Iterator[tuple[str, Found]]:
-    sessions = {id(data): chain.held_sessions(data) for data in (parts.valid, parts.judged)}
+    sessions = {id(data): held_sessions(data) for data in (parts.valid, parts.judged)}
 
     def judge(make: Related, data: LearningData) -> dict[str, Estimate]:
         return metrics.related(sessions[id(data)], make(data))
@@ -299,7 +300,7 @@ def judge_rows(data: LearningData, task: Task, score: pointwise.Array) -> dict[s
     """Metrics of probabilities, or of log(1 + amount), of the held rows."""
     rows = data.held.rows
     assert rows is not None
-    label = chain.held_labels(data, task)
+    label = held_labels(data, task)
     if task.kind == "binary":
         return metrics.binary(label, np.clip(score, 0, 1), rows.requests.user)
     return metrics.regression(label, np.expm1(np.clip(score, -20, 40)), rows.requests.user)
@@ -307,7 +308,7 @@ def judge_rows(data: LearningData, task: Task, score: pointwise.Array) -> dict[s
 
 def _quality(data: LearningData, task: Task, score: pointwise.Array) -> float:
     """What settings are chosen by: AUC, or XAUC."""
-    label = chain.held_labels(data, task)
+    label = held_labels(data, task)
     return metrics.auc(label, score) if task.kind == "binary" else metrics.xauc(label, score)
 
 

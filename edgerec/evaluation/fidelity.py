@@ -1,0 +1,234 @@
+"""How much of one model's quality another one keeps, for everyone and for parts: users, items, contexts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from edgerec.evaluation import metrics
+from edgerec.evaluation.cases import Cases, Judged, Scores, held_labels, held_sessions, judge_lists
+from edgerec.evaluation.metrics import Estimate
+from edgerec.tasks import Task, scored_tasks
+from edgerec.tasks.history import Int
+from edgerec.training.load import LearningData
+
+ALL = "all"
+LEAST = 100
+"""Cases or rows that a part needs to be told."""
+VALUES = 8
+"""Most frequent values of each context column that are told."""
+KEPT, OVERLAP, ORDER = "kept", "overlap@10", "rank_correlation"
+GAPS = {"binary": "auc", "regression": "xauc"}
+"""The metric of each kind of task whose difference is told."""
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Parts: TypeAlias = dict[str, dict[str, dict[str, Estimate]]]
+"""By part ("all" first), task and figure."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model says on the held part.
+
+    Attributes:
+        lists: by retrieval task, (cases, K). rows: (R, T). related: (N, K).
+    """
+
+    lists: dict[str, Int]
+    rows: Scores | None
+    related: Int | None
+
+    @classmethod
+    def of(cls, model: Judged, data: LearningData) -> Answers:
+        """All that a model can be asked."""
+        scored = scored_tasks(data.tasks)
+        lists = {t.name: model.lists(t) for t in scored if t.kind == "retrieval"}
+        rows = model.rows() if data.held.rows is not None and len(data.held.rows.item) else None
+        related = model.related() if any(t.kind == "related" for t in data.tasks) else None
+        return cls(lists, rows, related)
+
+
+def fidelity(ours: Answers, theirs: Answers, data: LearningData, cases: Cases) -> Parts:
+    """What of `theirs` `ours` keeps, paired on the same cases.
+
+    Returns:
+        For everyone and each part that is large enough: of rankings "kept", the ratio of NDCG@10, "overlap@10", the
+        share of the ten best in common, and "rank_correlation", of the places of their best hundred (Spearman); of
+        related items "kept", the ratio of capped recall@10, and "overlap@10"; of binary tasks and amounts "auc" and
+        "xauc", the differences, and "rank_correlation", of the scores.
+    """
+    found: Parts = {ALL: _everyone(ours, theirs, data, cases)}
+    for name, of_cases, of_rows, among in _parts(data, cases):
+        part = dict(_of_part(ours, theirs, data, cases, of_cases, of_rows, among))
+        if part:
+            found[name] = part
+    return found
+
+
+def _everyone(ours: Answers, theirs: Answers, data: LearningData, cases: Cases) -> dict[str, dict[str, Estimate]]:
+    n = 0 if data.held.rows is None else len(data.held.rows.item)
+    found = dict(_of_part(ours, theirs, data, cases, np.ones(len(cases.rows), bool), np.ones(n, bool), None, least=1))
+    if ours.related is not None and theirs.related is not None:
+        name = next(t.name for t in data.tasks if t.kind == "related")
+        sessions = held_sessions(data)
+        a, b = (metrics.related(sessions, lists)["capped_recall@10"] for lists in (ours.related, theirs.related))
+        found[name] = {KEPT: a.over(b), OVERLAP: metrics.overlap(ours.related, theirs.related)}
+    return found
+
+
+def _of_part(
+    ours: Answers,
+    theirs: Answers,
+    data: LearningData,
+    cases: Cases,
+    of_cases: Mask | None,
+    of_rows: Mask | None,
+    among: Mask | None,
+    least: int = LEAST,
+) -> Iterator[tuple[str, dict[str, Estimate]]]:
+    """Figures by task of some cases and rows; `among`: items that count as true."""
+    rows = data.held.rows
+    for i, task in enumerate(scored_tasks(data.tasks)):
+        if task.kind == "retrieval" and of_cases is not None and of_cases.sum() >= least:
+            mine, other = ours.lists[task.name][of_cases], theirs.lists[task.name][of_cases]
+            asked = cases.where(of_cases)
+            a, b = (judge_lists(top, task, data, asked, (10,), among)["ndcg@10"] for top in (mine, other))
+            if a.n >= least:
+                alike = {OVERLAP: metrics.overlap(mine, other), ORDER: same_order(mine, other)}
+                yield task.name, {KEPT: a.over(b)} | (alike if among is None else {})
+        elif task.kind in GAPS and of_rows is not None and of_rows.sum() >= least:
+            assert rows is not None and ours.rows is not None and theirs.rows is not None
+            label, user = held_labels(data, task)[of_rows], rows.requests.user[of_rows]
+            if len(np.unique(label)) < 2:
+                continue
+            mine, other = ours.rows[of_rows, i], theirs.rows[of_rows, i]
+            yield task.name, {GAPS[task.kind]: _gap(task, label, mine, other, user), ORDER: _correlation(mine, other)}
+
+
+def _gap(task: Task, label: Scores, ours: Scores, theirs: Scores, user: Int) -> Estimate:
+    judge = metrics.ordering if task.kind == "binary" else metrics.regression
+    name = GAPS[task.kind]
+    return judge(label, ours, user)[name].minus(judge(label, theirs, user)[name])
+
+
+def _correlation(ours: Scores, theirs: Scores) -> Estimate:
+    from scipy.stats import spearmanr
+
+    constant = len(np.unique(ours)) < 2 or len(np.unique(theirs)) < 2
+    return Estimate(float("nan") if constant else float(spearmanr(ours, theirs).statistic), len(ours))
+
+
+def same_order(ours: Int, theirs: Int) -> Estimate:
+    """Mean rank correlation (Spearman) of `theirs` (n, K) with their places in `ours`; those that lack come last."""
+    values = []
+    for mine, other in zip(ours, theirs, strict=True):
+        other = other[other >= 0]
+        if len(other) < 2:
+            continue
+        order = np.argsort(mine, kind="stable")
+        at = np.minimum(np.searchsorted(mine, other, sorter=order), len(mine) - 1)
+        place = np.where(mine[order[at]] == other, order[at], len(mine)).astype(np.float64)
+        rank = _ranks(place)
+        spread = rank.std() * np.arange(len(other)).std()
+        if spread > 0:
+            values.append(
+                float(((rank - rank.mean()) * (np.arange(len(other)) - (len(other) - 1) / 2)).mean() / spread)
+            )
+        else:
+            values.append(0.0)
+    return metrics.mean(np.array(values))
+
+
+def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Ranks from 0; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    ranks: npt.NDArray[np.float64] = ((ends - counts) + (counts - 1) / 2)[inverse]
+    return ranks
+
+
+# ------------------------------------------------------------------------------------------------ parts
+
+
+def _parts(data: LearningData, cases: Cases) -> Iterator[tuple[str, Mask | None, Mask | None, Mask | None]]:
+    """Name, cases, rows and true items of each part."""
+    yield from _by_past(data, cases)
+    yield from _by_item(data, cases)
+    yield from _by_context(data, cases)
+
+
+def _by_past(data: LearningData, cases: Cases) -> Iterator[tuple[str, Mask | None, Mask | None, Mask | None]]:
+    """Users of little, middling and much past: thirds of those who are asked, and those without any."""
+    events = np.diff(data.fit_log.offsets)
+    visits, rows = data.held.visits, data.held.rows
+    of_cases = None if visits is None else events[visits.requests.user[cases.rows]]
+    of_rows = None if rows is None else events[rows.requests.user]
+    seen = of_rows if of_cases is None else of_cases
+    assert seen is not None
+    if of_rows is not None and (of_rows == 0).sum() >= LEAST:
+        yield "users without a past", None, of_rows == 0, None
+    seen = seen[seen > 0]
+    if not len(seen):
+        return
+    low, high = np.quantile(seen, [1 / 3, 2 / 3]).astype(np.int64).tolist()
+    for name, first, last in (
+        (f"users with up to {low} events", 1, low),
+        (f"users with {low + 1} to {high} events", low + 1, high),
+        (f"users with more than {high} events", high + 1, np.iinfo(np.int64).max),
+    ):
+        masks = [None if e is None else (e >= first) & (e <= last) for e in (of_cases, of_rows)]
+        yield name, masks[0], masks[1], None
+
+
+def _by_item(data: LearningData, cases: Cases) -> Iterator[tuple[str, Mask | None, Mask | None, Mask | None]]:
+    """The most frequent items that make up half of the log, and the others."""
+    counts = np.bincount(data.fit_log.item, minlength=data.n_items)[: data.n_items]
+    order = np.argsort(-counts, kind="stable")
+    before = np.cumsum(counts[order]) - counts[order]
+    head = np.zeros(data.n_items, bool)
+    head[order[before < counts.sum() / 2]] = True
+    rows = data.held.rows
+    everyone = np.ones(len(cases.rows), bool)
+    for name, among in ((f"the {int(head.sum())} most frequent items", head), ("all other items", ~head)):
+        yield name, everyone, None if rows is None else among[rows.item], among
+
+
+def _by_context(data: LearningData, cases: Cases) -> Iterator[tuple[str, Mask | None, Mask | None, Mask | None]]:
+    """The most frequent values of each column that a request brings."""
+    visits, rows = data.held.visits, data.held.rows
+    for c, column in enumerate(data.encoder.categorical):
+        if column.source == "user":
+            continue
+        of_cases = None if visits is None else visits.requests.categorical[cases.rows, c]
+        of_rows = None if rows is None else rows.requests.categorical[:, c]
+        seen = of_cases if of_rows is None else of_rows
+        assert seen is not None
+        counts = np.bincount(seen, minlength=len(column.values) + 1)
+        for index in np.argsort(-counts, kind="stable")[:VALUES].tolist():
+            value = column.values[index - 1] if index else "unknown"
+            masks = [None if values is None else values == index for values in (of_cases, of_rows)]
+            yield f"{column.name} = {value}", masks[0], masks[1], None
+
+
+# ------------------------------------------------------------------------------------------------ gates
+
+
+def failures(found: Parts, least_kept: float, most_lost: float) -> Sequence[str]:
+    """What of the "all" part falls below the gates by more than chance: one line each.
+
+    A figure fails where its one-sided 95 % interval lies below the gate, so that few cases alone do not fail.
+    """
+    lines = []
+    for task, figures in found[ALL].items():
+        for name, gate in ((KEPT, least_kept), ("auc", -most_lost), ("xauc", -most_lost)):
+            estimate = figures.get(name)
+            if estimate is None or not np.isfinite(estimate.value):
+                continue
+            error = estimate.se if np.isfinite(estimate.se) else 0.0
+            if estimate.value + 1.645 * error < gate:
+                what = "of its teacher's quality is kept" if name == KEPT else f"is its {name} less its teacher's"
+                lines.append(f"{task}: {estimate.value:.4f} ±{error:.4f} {what}, the gate is {gate:g}")
+    return lines
