@@ -313,3 +313,20 @@ def test_pointwise_equals_the_protocol_on_degenerate_rows(kind, labels, n):
     P, rng = protocol(), np.random.default_rng(n)
     with warnings.catch_warnings(action="ignore"):  # the protocol averages nothing here
         assert_same_pointwise(P, rng.choice(labels, n), np.round(rng.random(n), 1), kind, rng.integers(0, 4, n))
+
+
+def test_a_ratio_of_a_model_with_itself_is_one_without_error():
+    one = m.mean(np.array([0.2, 0.4, 0.9]))
+
+    assert (one.over(one).value, one.over(one).se) == (1, 0)
+    assert m.mean(np.array([0.1, 0.2, 0.45])).over(one).value == pytest.approx(0.5)
+    assert np.isnan(one.over(m.mean(np.zeros(3))).value)
+
+
+def test_a_reliability_plot_has_bins_of_equally_many_rows():
+    p = np.linspace(0, 1, 30)
+    found = m.reliability((p > 0.5).astype(float), p, bins=3)
+
+    assert [n for *_, n in found] == [10, 10, 10]
+    assert [rate for _, rate, _ in found] == [0, 0.5, 1]
+    assert found[0][0] == pytest.approx(p[:10].mean())

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from scipy.special import expit, softmax
 
-from edgerec.training.calibration import fit_expectation
+from edgerec.training.calibration import fit_expectation, fit_odds, fit_shares
 
 
 def expectation(logit, slope, offset):
@@ -54,3 +55,31 @@ def test_where_nothing_can_be_told_apart_the_expectation_is_the_mean(logit, labe
 
 def test_labels_that_are_all_zero_give_an_expectation_of_nothing():
     assert expectation(np.array([-5.0, 5.0]), *fit_expectation(np.array([0.0, 1.0]), np.zeros(2))).max() < 1e-6
+
+
+def test_odds_give_back_the_slope_and_offset_that_made_the_labels():
+    rng = np.random.default_rng(0)
+    logit = rng.normal(size=100_000)
+    label = (rng.random(100_000) < expit(0.5 * logit - 1)).astype(float)
+    slope, offset = fit_odds(logit, np.ones_like(logit), label)
+
+    assert (slope, offset) == (pytest.approx(0.5, abs=0.03), pytest.approx(-1, abs=0.03))
+
+
+def test_odds_along_a_chain_are_those_of_the_step_alone():
+    rng = np.random.default_rng(0)
+    logit, before = rng.normal(size=200_000), rng.uniform(0.2, 0.8, 200_000)
+    label = (rng.random(200_000) < before * expit(2 * logit + 0.3)).astype(float)
+    slope, offset = fit_odds(logit, before, label)
+
+    assert (slope, offset) == (pytest.approx(2, abs=0.1), pytest.approx(0.3, abs=0.05))
+
+
+def test_labels_of_one_class_calibrate_nothing():
+    assert fit_odds(np.array([1.0, 2.0]), np.ones(2), np.zeros(2)) == (1.0, 0.0)
+
+
+def test_shares_give_back_the_slope_that_made_them():
+    logits = np.random.default_rng(0).normal(size=(50, 20)).astype(np.float32)
+
+    assert fit_shares(logits, softmax(2.5 * logits, axis=1)) == pytest.approx(2.5, rel=0.01)

@@ -62,6 +62,47 @@ def test_soft_labels_of_no_request_cost_nothing():
     assert losses.listwise_soft(torch.zeros(0, 3), torch.zeros(0, 3), 1.0).item() == 0.0
 
 
+def test_the_order_of_the_best_costs_least_where_it_is_the_teachers():
+    teacher = torch.arange(30.0).flip(0)[None]
+    swapped = teacher.clone()
+    swapped[0, :2] = teacher[0, [1, 0]]
+
+    assert losses.top_list(teacher, teacher) < losses.top_list(swapped, teacher) < losses.top_list(-teacher, teacher)
+
+
+def test_the_first_place_of_a_list_costs_its_cross_entropy(monkeypatch):
+    monkeypatch.setattr(losses, "TOP_LIST", 1)
+    logits, teacher = torch.randn(2, 5), tensor([0.0, 9.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 9.0, 0.0])
+
+    expected = -torch.log_softmax(logits, 1)[[0, 1], [1, 3]].mean()
+    assert losses.top_list(logits, teacher).item() == pytest.approx(expected.item())
+
+
+def test_a_teacher_that_knows_nothing_has_no_weight():
+    found = losses.confidence(tensor([0.0, 0.0, 0.0], [50.0, 0.0, 0.0]), 1.0)
+
+    assert found.tolist() == pytest.approx([0, 2])
+
+
+def test_barred_items_make_no_teacher_surer():
+    found = losses.confidence(tensor([0.0, 0.0, losses.NEVER], [50.0, 0.0, losses.NEVER]), 1.0)
+
+    assert found.tolist() == pytest.approx([0, 2])
+
+
+def test_neighbours_of_the_teachers_own_vectors_cost_nothing_at_any_length():
+    vectors = torch.nn.functional.normalize(torch.randn(6, 4))
+    item = torch.tensor([0, 3])
+
+    assert losses.neighbours(2 * vectors[item], 3 * vectors, vectors, item).item() == pytest.approx(0, abs=1e-5)
+    assert losses.neighbours(vectors[item], vectors, vectors.flip(0), item).item() > 0.01
+
+
+def test_alignment_is_one_less_the_cosine():
+    assert losses.alignment(tensor([2.0, 0.0], [0.0, 1.0]), tensor([1.0, 0.0], [1.0, 0.0])).item() == 0.5
+    assert losses.alignment(torch.zeros(0, 2), torch.zeros(0, 2)).item() == 0
+
+
 # ---------------------------------------------------------------------------- shown rows
 
 CHAIN = [
