@@ -10,14 +10,13 @@ import argparse
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from edgerec import pipeline
 from edgerec.cli.output import format_table
 from edgerec.config import Config
-from edgerec.errors import ConfigError, EdgerecError
+from edgerec.errors import EdgerecError
 from edgerec.evaluation import chain
 from edgerec.progress import Progress, progress_for
 from edgerec.training.batches import Examples
@@ -25,6 +24,7 @@ from edgerec.training.distillation import calibrate, needs_teacher, new_student,
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.scoring import TorchScorer
 from edgerec.training.soft.store import key_of
+from tools.judge_teacher import Work, work_of
 from tools.peers import sets
 from tools.peers.results import Found, cell, finished, keep, mean_of_seeds, metrics_of, number, slug, spread, title_of
 
@@ -53,23 +53,16 @@ LEARNED = ("seed", "data", "task", "evaluation", "teacher", "committee", "studen
 """Sections of the settings that a result depends on."""
 
 
-@dataclass(frozen=True)
-class Work:
-    """One data set: its settings and where its results are kept."""
+def config_of(work: Work, variant: str, seed: int = 0) -> Config:
+    """Checked settings of a variant."""
+    change = VARIANTS[variant]
+    values = work.values | {s: work.values.get(s, {}) | dict(keys) for s, keys in change.items()}
+    return work.config(values, seed)
 
-    name: str
-    values: sets.Values
-    home: Path
-    folder: Path
 
-    def config(self, change: Change, seed: int = 0) -> Config:
-        """Checked settings of a variant."""
-        values = self.values | {s: self.values.get(s, {}) | dict(keys) for s, keys in change.items()}
-        return Config.of(values | {"seed": seed}, self.home, self.name)
-
-    def result(self, variant: str, seed: int) -> Path:
-        """Where the metrics of one student are kept."""
-        return self.folder / "students" / f"{slug(variant)}-{seed}.json"
+def result(work: Work, variant: str, seed: int) -> Path:
+    """Where the metrics of one student are kept."""
+    return work.folder / "ablations" / f"{slug(variant)}-{seed}.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,12 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     progress = progress_for()
     try:
-        seeds = _seeds(asked.seeds)
         for name in asked.sets or list(sets.ASKED):
-            work = _work(name, asked)
+            work = work_of(name, asked.out, asked.data, asked.seeds, "valid")
             if not asked.show:
-                _do(work, seeds, asked.only or list(VARIANTS), progress)
-            title, columns, rows = table(work, seeds)
+                _do(work, asked.only or list(VARIANTS), progress)
+            title, columns, rows = table(work)
             print(f"\n{title}\n{format_table(columns, rows)}", flush=True)
     except EdgerecError as error:
         print(error, file=sys.stderr)
@@ -106,39 +98,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _seeds(said: str) -> tuple[int, ...]:
-    try:
-        return tuple(dict.fromkeys(int(seed) for seed in said.split(",")))
-    except ValueError:
-        raise ConfigError(f"--seeds {said}: expected whole numbers, such as 0,1,2") from None
-
-
-def _work(name: str, asked: argparse.Namespace) -> Work:
-    folder = asked.out / name
-    values, home = sets.settings_of(name, asked.data, folder)
-    values.setdefault("evaluation", {})["part"] = "valid"
-    return Work(name, values, home, folder)
-
-
-def _do(work: Work, seeds: Sequence[int], variants: Sequence[str], progress: Progress) -> None:
+def _do(work: Work, variants: Sequence[str], progress: Progress) -> None:
     """All students that are not finished, one seed after the other."""
-    wanted = [(v, s) for s in seeds for v in variants if not finished(work.result(v, s), work.config(VARIANTS[v], s))]
+    wanted = [(v, s) for s in work.seeds for v in variants if not finished(result(work, v, s), config_of(work, v, s))]
     if not wanted:
         return
-    run_dir, config = work.folder / "teacher", work.config({})
+    run_dir, config = work.folder / "teacher", config_of(work, DEFAULT)
     pipeline.run(config, run_dir, progress, until="train")
     data = load_learning_data(config, run_dir, "valid", progress)
     labelled: dict[float, Examples] = {}
     for variant, seed in wanted:
         progress.stage(f"{work.name}: student, {variant}, seed {seed}")
-        config = work.config(VARIANTS[variant])
+        config = config_of(work, variant)
         key = config.distillation.unlabelled if needs_teacher(config.distillation) else -1.0
         if key not in labelled:
             folder = work.folder / f"soft-{key:g}"
             labelled = {key: soft_examples(config, run_dir, data, progress, folder)[0]}  # one at a time: they are large
         student = config.model_copy(update={"seed": seed})
         found = judged(student, data, labelled[key], work.folder / "training", progress)
-        keep(work.result(variant, seed), variant, work.config(VARIANTS[variant], seed), LEARNED, found, {})
+        keep(result(work, variant, seed), variant, config_of(work, variant, seed), LEARNED, found, {})
 
 
 def judged(config: Config, data: LearningData, examples: Examples, folder: Path, progress: Progress) -> Found:
@@ -155,10 +133,10 @@ def judged(config: Config, data: LearningData, examples: Examples, folder: Path,
 # ------------------------------------------------------------------------------------------------ table
 
 
-def table(work: Work, seeds: Sequence[int]) -> tuple[str, tuple[str, ...], list[list[str]]]:
+def table(work: Work) -> tuple[str, tuple[str, ...], list[list[str]]]:
     """What is finished: the default's figures, and each variant's difference to it on the same cases and seeds."""
     figures = list(sets.ASKED[work.name])
-    of = {variant: dict(_finished(work, variant, seeds)) for variant in VARIANTS}
+    of = {variant: dict(_finished(work, variant)) for variant in VARIANTS}
     base = of[DEFAULT]
     rows = []
     if base:
@@ -179,10 +157,10 @@ def table(work: Work, seeds: Sequence[int]) -> tuple[str, tuple[str, ...], list[
     return title, ("", "seeds", *map(title_of, figures)), rows
 
 
-def _finished(work: Work, variant: str, seeds: Sequence[int]) -> Iterator[tuple[int, Found]]:
-    for seed in seeds:
-        path = work.result(variant, seed)
-        if finished(path, work.config(VARIANTS[variant], seed)):
+def _finished(work: Work, variant: str) -> Iterator[tuple[int, Found]]:
+    for seed in work.seeds:
+        path = result(work, variant, seed)
+        if finished(path, config_of(work, variant, seed)):
             yield seed, metrics_of(path)
 
 

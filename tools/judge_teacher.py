@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress = progress_for()
     try:
         for name in asked.sets or list(sets.ASKED):
-            work = _work(name, asked)
+            work = work_of(name, asked.out, asked.data, asked.seeds, asked.part, asked.set, asked.quick)
             if not asked.show:
                 _do(work, asked, progress)
             for title, columns, rows in tables(work):
@@ -140,20 +140,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _work(name: str, asked: argparse.Namespace) -> Work:
-    folder = asked.out / name
-    values, home = sets.settings_of(name, asked.data, folder)
-    values.setdefault("evaluation", {})["part"] = asked.part
-    for change in asked.set:
+def work_of(
+    name: str, out: Path, data: Path | None, seeds: str, part: str, changes: Sequence[str] = (), quick: bool = False
+) -> Work:
+    """What the command line asks of one data set.
+
+    Raises:
+        ConfigError: it asks for what makes no sense.
+    """
+    folder = out / name
+    values, home = sets.settings_of(name, data, folder)
+    values.setdefault("evaluation", {})["part"] = part
+    for change in changes:
         try:
             _merge(values, tomllib.loads(change))
         except tomllib.TOMLDecodeError:
             raise ConfigError(f'--set {change}: expected KEY=VALUE as in a settings file, such as name="x"') from None
     try:
-        seeds = tuple(dict.fromkeys(int(seed) for seed in asked.seeds.split(",")))
+        numbers = tuple(dict.fromkeys(int(seed) for seed in seeds.split(",")))
     except ValueError:
-        raise ConfigError(f"--seeds {asked.seeds}: expected whole numbers, such as 0,1,2") from None
-    return Work(name, values, home, folder, seeds, asked.quick)
+        raise ConfigError(f"--seeds {seeds}: expected whole numbers, such as 0,1,2") from None
+    return Work(name, values, home, folder, numbers, quick)
 
 
 def _merge(values: Values, change: Values) -> None:
@@ -169,7 +176,7 @@ def _merge(values: Values, change: Values) -> None:
 
 def _do(work: Work, asked: argparse.Namespace, progress: Progress) -> None:
     """All that is not finished: the baselines first, then the teachers, then the ablations."""
-    _baselines(work, progress)
+    fit_baselines(work, progress)
     for seed in () if asked.baselines else work.seeds:
         _teacher(work, seed, progress)
     for variant, values in _variants(work) if asked.ablations else ():
@@ -224,9 +231,9 @@ def _teacher(work: Work, seed: int, progress: Progress) -> None:
     keep(path, FULL, config, LEARNED, found, {"seconds": seconds, "training": training})
 
 
-def _baselines(work: Work, progress: Progress) -> None:
+def fit_baselines(work: Work, progress: Progress) -> None:
     """Fit and judge the baselines that are not finished for these rows and tasks."""
-    config, folder = _baseline_config(work), work.folder / "baselines"
+    config, folder = baseline_config(work), work.folder / "baselines"
     rankers = LIGHT if work.name == "video" else RANKERS  # nothing is asked of the ranking of videos
     done = {read(path)["name"] for path in sorted(folder.glob("*.json")) if finished(path, config)}
     expected = names_of(work.config(work.values).tasks, rankers)
@@ -247,7 +254,14 @@ def _baselines(work: Work, progress: Progress) -> None:
         start = time.monotonic()
 
 
-def _baseline_config(work: Work) -> Config:
+def baselines_of(work: Work) -> dict[str, Found]:
+    """Metrics of the finished baselines, by name."""
+    config = baseline_config(work)
+    paths = [path for path in sorted((work.folder / "baselines").glob("*.json")) if finished(path, config)]
+    return {read(path)["name"]: metrics_of(path) for path in paths}
+
+
+def baseline_config(work: Work) -> Config:
     """What baselines depend on: no texts, and nothing of the teacher; untuned ones are other ones."""
     values = {key: copy.deepcopy(work.values[key]) for key in ("name", "data", "task", "evaluation")}
     values["data"].get("items", {}).pop("text", None)
@@ -265,9 +279,7 @@ def tables(work: Work) -> Iterator[Table]:
     """What is finished of a data set: teacher and baselines, what was asked, and the ablations."""
     seeds = [s for s in work.seeds if finished(work.trained(s), work.config(work.values, s))]
     teachers = [metrics_of(work.trained(seed)) for seed in seeds]
-    config = _baseline_config(work)
-    paths = [path for path in sorted((work.folder / "baselines").glob("*.json")) if finished(path, config)]
-    baselines = {read(path)["name"]: metrics_of(path) for path in paths}
+    baselines = baselines_of(work)
     yield _everyone(work, seeds, teachers, baselines)
     if teachers:
         yield _asked(work, teachers, baselines)

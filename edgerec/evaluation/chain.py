@@ -28,12 +28,7 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
     """Judge every stage of a run on ``[evaluation] part``; writes report/ and the bundle's report.json."""
     data = load_learning_data(config, run_dir, config.evaluation.part, progress)
     cases = find_cases(data)
-    found: dict[str, dict[str, dict[str, Estimate]]] = {}
-    answers: dict[str, Answers] = {}
-    with Recommender.open(run_dir / "bundle") as recommender:
-        for name, model in _stages(config, run_dir, data, cases, recommender, progress):
-            progress.say(f"evaluate: {name}")
-            found[name], answers[name] = _judge(model, data, cases, config.evaluation.k)
+    found, answers = judge_stages(config, run_dir, data, cases, progress)
     found |= judge_baselines(data, cases, config.evaluation.k)
     report = Report(
         name=config.name,
@@ -42,12 +37,34 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
         paired=_paired(found),
         fidelity=_fidelity(answers, data, cases),
         reliability=_reliability(answers, data),
-        sizes=_sizes(run_dir),
+        sizes=sizes_of(run_dir),
         notes=_notes(data, cases),
     )
     report.write(run_dir / "report")
     _seal(run_dir / "bundle", report)
     return report
+
+
+def judge_stages(
+    config: Config, run_dir: Path, data: LearningData, cases: Cases, progress: Progress
+) -> tuple[dict[str, dict[str, dict[str, Estimate]]], dict[str, Answers]]:
+    """Metrics by stage and task of a run's teacher, student, pruned student and bundle, and what they answered."""
+    found: dict[str, dict[str, dict[str, Estimate]]] = {}
+    answers: dict[str, Answers] = {}
+    with Recommender.open(run_dir / "bundle") as recommender:
+        for name, model in _stages(config, run_dir, data, cases, recommender, progress):
+            progress.say(f"evaluate: {name}")
+            found[name], answers[name] = _judge(model, data, cases, config.evaluation.k)
+    return found, answers
+
+
+def judge_bundle(
+    config: Config, run_dir: Path, data: LearningData, progress: Progress
+) -> dict[str, dict[str, Estimate]]:
+    """Metrics by task of a run's bundle alone, through the runtime."""
+    cases = find_cases(data)
+    with Recommender.open(run_dir / "bundle") as recommender:
+        return _judge(RuntimeModel(recommender, data, cases, progress), data, cases, config.evaluation.k)[0]
 
 
 def judge_stage(config: Config, run_dir: Path, stage: str, progress: Progress) -> dict[str, dict[str, Estimate]]:
@@ -258,14 +275,18 @@ def _reliability(answers: Mapping[str, Answers], data: LearningData) -> dict[str
     }
 
 
-def _sizes(run_dir: Path) -> dict[str, int]:
+MODEL_BYTES = "bundle: graphs and weights, bytes"
+
+
+def sizes_of(run_dir: Path) -> dict[str, int]:
+    """What teacher and bundle weigh."""
     bundle = run_dir / "bundle"
     sizes = {p.name: p.stat().st_size for p in bundle.iterdir()}
     model = sum(size for name, size in sizes.items() if name.endswith(".onnx") or name == "weights.bin")
     teacher = sum(p.stat().st_size for p in (run_dir / "teacher").glob("*.safetensors"))
     return {
         "teacher, bytes": teacher,
-        "bundle: graphs and weights, bytes": model,
+        MODEL_BYTES: model,
         "bundle: catalogue, bytes": sizes["catalog.sqlite"],
     }
 

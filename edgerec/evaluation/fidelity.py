@@ -87,9 +87,10 @@ def _of_part(
     of_cases: Mask | None,
     of_rows: Mask | None,
     among: Mask | None,
-    least: int = LEAST,
+    least: int | None = None,
 ) -> Iterator[tuple[str, dict[str, Estimate]]]:
-    """Figures by task of some cases and rows; `among`: items that count as true."""
+    """Figures by task of some cases and rows, of at least `LEAST` or `least`; `among`: items that count as true."""
+    least = LEAST if least is None else least
     rows = data.held.rows
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind == "retrieval" and of_cases is not None and of_cases.sum() >= least:
@@ -179,8 +180,9 @@ def _by_past(data: LearningData, cases: Cases) -> Iterator[tuple[str, Mask | Non
         (f"users with {low + 1} to {high} events", low + 1, high),
         (f"users with more than {high} events", high + 1, np.iinfo(np.int64).max),
     ):
-        masks = [None if e is None else (e >= first) & (e <= last) for e in (of_cases, of_rows)]
-        yield name, masks[0], masks[1], None
+        if first <= last:
+            masks = [None if e is None else (e >= first) & (e <= last) for e in (of_cases, of_rows)]
+            yield name, masks[0], masks[1], None
 
 
 def _by_item(data: LearningData, cases: Cases) -> Iterator[tuple[str, Mask | None, Mask | None, Mask | None]]:

@@ -174,7 +174,7 @@ def test_what_is_asked_is_told_met_or_below(tmp_path):
         config = work.config(work.values, seed)
         metrics = found(0.3, 0.4) | {"new": {"ndcg@10": mean(np.array([0.1, 0.2]))}}
         results.keep(work.trained(seed), "teacher", config, tool.LEARNED, metrics, {})
-    results.keep(tmp_path / "baselines" / "x.json", "x", tool._baseline_config(work), tool.ROWS, found(0.2, 0.3), {})
+    results.keep(tmp_path / "baselines" / "x.json", "x", tool.baseline_config(work), tool.ROWS, found(0.2, 0.3), {})
     everyone, asked = tool.tables(work)
 
     assert everyone[2][0][:3] == ["teacher", "0.3500 ±0.0500", "0.1500 ±0.0500"]
