@@ -1,6 +1,6 @@
 """Do new arrivals reach the right users? tools/judge_cold.py [--part valid] [--until distill] [--out FOLDER]
 
-Runs the teacher (and with --until distill or prune what follows) on Online Retail, with an items file that is made of
+Runs the teacher (and with --until distill, prune or quantize what follows) on Online Retail, with an items file that is made of
 the log itself: text and price of a product are known when it is listed, before anybody buys it. Then ranks the products
 that the fit rows never held, for every customer who bought one of them in the held part, and prints this beside chance
 (which is also popularity: none of them was ever bought), the popularity of like prices, and the likeness of texts.
@@ -17,20 +17,27 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import torch
 
 from edgerec import pipeline
 from edgerec.cli.output import format_table
+from edgerec.compression.newcomers import described
+from edgerec.compression.quantization import NEWCOMERS
+from edgerec.compression.rows import quantize_rows
 from edgerec.config import Config
 from edgerec.evaluation.cold import Score, cold_report
 from edgerec.evaluation.metrics import Estimate
 from edgerec.progress import progress_for
 from edgerec.tasks.history import Int
+from edgerec.tasks.newcomers import Newcomers
 from edgerec.training.load import LearningData, load_learning_data
-from edgerec.training.scoring import STAGES, load_scorer
+from edgerec.training.scoring import STAGES, AnyScorer, TorchScorer, load_scorer
 
 SAMPLE = Path(__file__).resolve().parents[1] / "edgerec" / "samples" / "retail"
-MADE_BY = {"train": "teacher", "distill": "student", "prune": "pruned"}
+MADE_BY = {"train": "teacher", "distill": "student", "prune": "pruned", "quantize": "pruned"}
 """Stages of the pipeline, and the models they leave."""
+HASHED = "bundle, by hashed words"
+"""The rows that the bundle's table of words and attributes gives to arrivals."""
 
 
 def settings(folder: Path, part: str, seed: int, teacher: Mapping[str, Any]) -> Config:
@@ -52,7 +59,10 @@ def settings(folder: Path, part: str, seed: int, teacher: Mapping[str, Any]) -> 
 
 def scores_of(stage: str, task: str, config: Config, run_dir: Path, data: LearningData) -> Score:
     """A trained model as `edgerec.evaluation.cold` asks it."""
-    scorer = load_scorer(stage, config, run_dir, data)
+    return _asked(load_scorer(stage, config, run_dir, data), task, data)
+
+
+def _asked(scorer: AnyScorer, task: str, data: LearningData) -> Score:
     at = [t.name for t in scorer.tasks].index(task)
     visits = data.held.visits
     assert visits is not None
@@ -61,6 +71,22 @@ def scores_of(stage: str, task: str, config: Config, run_dir: Path, data: Learni
         return scorer.log_shares(visits.requests, rows)[:, at]
 
     return score
+
+
+def hashed_scores(task: str, config: Config, run_dir: Path, data: LearningData) -> Score:
+    """The pruned student, with rows for the arrivals that newcomers.npz of the bundle makes of their descriptions."""
+    scorer = load_scorer("pruned", config, run_dir, data)
+    assert isinstance(scorer, TorchScorer)
+    table, prior = scorer.items[0]
+    words = Newcomers.from_bytes((run_dir / "bundle" / NEWCOMERS).read_bytes())
+    n = data.held.n_seen
+    rows, priors = words.rows(*(values[n:] for values in described(data)))
+    rounded, scales = quantize_rows(rows)
+    scorer.items[0] = (
+        torch.cat([table[:n], torch.from_numpy(rounded * scales[:, None])]),
+        torch.cat([prior[:n], torch.from_numpy(priors)]),
+    )
+    return _asked(scorer, task, data)
 
 
 def show(task: str, report: Mapping[str, Mapping[str, Estimate]]) -> str:
@@ -99,6 +125,8 @@ def main() -> None:
     for task in data.tasks:
         if task.kind == "retrieval":
             scores = {stage: scores_of(stage, task.name, config, run_dir, data) for stage in models}
+            if given.until == "quantize":
+                scores[HASHED] = hashed_scores(task.name, config, run_dir, data)
             report = cold_report(data, task, scores)
             found[task.name] = {name: {m: e.to_json() for m, e in of.items()} for name, of in report.items()}
             print(show(task.name, report) + "\n")

@@ -18,6 +18,7 @@ from edgerec.bundle import dump_json, write_bundle, write_catalog
 from edgerec.compression.export import export_student
 from edgerec.compression.graph import GraphBuilder, pack
 from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph, score_graph, similar_graph
+from edgerec.compression.newcomers import fit_newcomers
 from edgerec.config import Config
 from edgerec.devices import load_profile
 from edgerec.progress import Progress
@@ -28,6 +29,8 @@ from edgerec.training.load import LearningData, load_learning_data
 MIB = 2**20
 K = 10
 """Length of the lists that conformance.json keeps."""
+NEWCOMERS = "newcomers.npz"
+"""What gives a row to an item that comes later."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ def quantize(config: Config, run_dir: Path, progress: Progress) -> QuantizeRepor
         scratch = Path(folder)
         _check_graphs(builders, models, weights.content, scratch)
         conformance = _conformance(data, scratch, config.quantization.conformance, exported.relation is not None)
+        if data.dataset.meta.text or data.dataset.meta.items.categorical or data.dataset.meta.items.numeric:
+            files[NEWCOMERS] = fit_newcomers(student, data).to_bytes()
         files["conformance.json"] = dump_json(conformance)
         files["policy.json"] = dump_json(_policy(config))
         files["report.json"] = dump_json({"format": 1, "name": config.name, "metrics": {}})

@@ -71,25 +71,43 @@ def judge(score: Score, cases: ColdCases) -> dict[str, Estimate]:
 
     Equal scores stand in random order, and what is reported is the expectation over it, exactly.
     Returns:
-        "mrr": reciprocal rank of the first true arrival. "hit@10": is one among the first ten? "auc": share of the
-        pairs of a true and another arrival that are in order, of users who did not consume all of them.
+        "ndcg@10", with binary gain. "mrr": reciprocal rank of the first true arrival. "hit@10": is one among the first
+        ten? "auc": share of the pairs of a true and another arrival that are in order, of users who did not consume all
+        of them.
     """
     parts = [cases.rows[start : start + AT_ONCE] for start in range(0, len(cases.rows), AT_ONCE)]
     scores = np.concatenate([score(rows)[:, cases.items] for rows in parts]) if parts else np.zeros((0, 0))
     each = [_one(row, truth) for row, truth in zip(scores, cases.truth, strict=True)]
-    mrr, hit, auc = np.array(each, np.float64).reshape(-1, 3).T
-    return {"mrr": mean(mrr), f"hit@{TOP}": mean(hit), "auc": mean(auc[np.isfinite(auc)])}
+    ndcg, mrr, hit, auc = np.array(each, np.float64).reshape(-1, 4).T
+    return {
+        f"ndcg@{TOP}": mean(ndcg),
+        "mrr": mean(mrr),
+        f"hit@{TOP}": mean(hit),
+        "auc": mean(auc[np.isfinite(auc)]),
+    }
 
 
-def _one(score: Scores, truth: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
-    """MRR, hit rate and AUC of one user."""
+def _one(score: Scores, truth: npt.NDArray[np.bool_]) -> tuple[float, float, float, float]:
+    """NDCG, MRR, hit rate and AUC of one user."""
     true, other = score[truth], score[~truth]
     best = true.max()
     above, tied, tied_true = int((other > best).sum()), int((score == best).sum()), int((true == best).sum())
     first = _first_of(tied, tied_true)
     ranks = above + 1 + np.arange(len(first))
     won = (true[:, None] > other).mean() + (true[:, None] == other).mean() / 2 if len(other) else math.nan
-    return float(first @ (1 / ranks)), float(first[ranks <= TOP].sum()), float(won)
+    return _ndcg(score, truth), float(first @ (1 / ranks)), float(first[ranks <= TOP].sum()), float(won)
+
+
+def _ndcg(score: Scores, truth: npt.NDArray[np.bool_]) -> float:
+    """Expected NDCG of one user: each place has the share of true items among those of its score.
+
+    >>> round(_ndcg(np.array([1.0, 1.0, 0.0]), np.array([True, False, False])), 4)  # first or second
+    0.8155
+    """
+    _, group = np.unique(-score, return_inverse=True)
+    share = np.bincount(group, truth) / np.bincount(group)
+    gain = 1 / np.log2(np.arange(min(TOP, len(score))) + 2)
+    return float(share[np.sort(group)[:TOP]] @ gain / gain[: int(truth.sum())].sum())
 
 
 def _first_of(n: int, true: int) -> npt.NDArray[np.float64]:

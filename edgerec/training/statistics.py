@@ -51,7 +51,13 @@ def moments(first_ms: int, end_ms: int) -> Int:
 
 
 def item_statistics(
-    log: Log, tasks: Sequence[Task], n_items: int, groups: Sequence[tuple[str, Int]], end_ms: int, scratch: Scratch
+    log: Log,
+    tasks: Sequence[Task],
+    n_items: int,
+    groups: Sequence[tuple[str, Int]],
+    end_ms: int,
+    scratch: Scratch,
+    last_only: bool = False,
 ) -> ItemStatistics:
     """Take the statistics of `n_items` items.
 
@@ -60,6 +66,7 @@ def item_statistics(
             pooled, so that a new item starts from its author's or category's rate. Value 0 is unknown.
         end_ms: the last moment; rows from then on are left out.
         scratch: where what is as long as the log lies.
+        last_only: of the last moment alone.
     """
     at = moments(int(log.time_ms.min(initial=end_ms - 1)), end_ms)
     keys = [("item", np.arange(n_items)), *groups]
@@ -68,10 +75,11 @@ def item_statistics(
     for s, rows in enumerate(_until_each(log, at, n_items, scratch)):
         for start, end in pieces(len(rows)):
             sums.add(rows[start:end])
-        values.append(sums.features(int(at[s])))
+        if s + 1 == len(at) or not last_only:
+            values.append(sums.features(int(at[s])))
         if s + 1 < len(at):
             sums.pass_by(float(at[s + 1] - at[s]) / MS_PER_DAY)
-    return ItemStatistics(at, np.stack(values), tuple(sums.names()))
+    return ItemStatistics(at[-len(values) :], np.stack(values), tuple(sums.names()))
 
 
 def _until_each(log: Log, at: Int, n_items: int, scratch: Scratch) -> Iterator[Int]:
