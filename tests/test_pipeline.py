@@ -9,7 +9,7 @@ import pytest
 
 from edgerec import pipeline
 from edgerec.config import Config
-from edgerec.errors import DataError
+from edgerec.errors import DataError, QualityError
 from edgerec.progress import Silent
 
 
@@ -130,3 +130,15 @@ def test_every_setting_is_read_by_a_stage():
 
     # `[tuning]` is for the command of that name, which is no stage.
     assert read | {"tuning"} == set(Config.model_fields)
+
+
+def test_a_failed_gate_stops_the_run_each_time_and_leaves_the_stage_whole(tmp_path, ran, monkeypatch):
+    """Or a second `edgerec run` would go on from a student that was refused."""
+    monkeypatch.setattr(Said, "failures", property(lambda said: ("click: too low",) * (said.text == "distill")), False)
+    for _ in range(2):
+        with pytest.raises(QualityError, match=r"distill: click: too low; see \[distillation\]"):
+            pipeline.run(settings(tmp_path), tmp_path / "run", Silent())
+
+    assert ran == ["prepare", "train", "distill"]
+    pipeline.run_stage(pipeline.stage_named("prune"), settings(tmp_path), tmp_path / "run", Silent())
+    assert ran[-1] == "prune"

@@ -1,9 +1,10 @@
 """Do new arrivals reach the right users? tools/judge_cold.py [--part valid] [--until distill] [--out FOLDER]
 
-Runs the teacher (and with --until distill, prune or quantize what follows) on Online Retail, with an items file that is made of
-the log itself: text and price of a product are known when it is listed, before anybody buys it. Then ranks the products
-that the fit rows never held, for every customer who bought one of them in the held part, and prints this beside chance
-(which is also popularity: none of them was ever bought), the popularity of like prices, and the likeness of texts.
+Runs the teacher (and with --until distill, prune or quantize what follows) on Online Retail, with an items file that is
+made of the log itself: text and price of a product are known when it is listed, before anybody buys it. Then ranks the
+products that the fit rows never held, for every customer who bought one of them in the held part, and prints this
+beside chance (which is also popularity: none of them was ever bought), the popularity of like prices, and the likeness
+of texts.
 """
 
 from __future__ import annotations

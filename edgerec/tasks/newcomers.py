@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -108,5 +109,5 @@ class Newcomers:
                 arrays = {name: found[name] for name in found.files}
             names = bytes(arrays.pop("names")).decode()
             return cls(**arrays | {"names": tuple(names.split("\n")) if names else (), "dim": int(arrays["dim"])})
-        except (OSError, KeyError, TypeError, zlib.error) as error:
+        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"no table of newcomers: {error}") from error

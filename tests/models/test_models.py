@@ -184,3 +184,32 @@ def test_an_empty_history_is_scored(build, tiny_data):
 
     assert scores.shape == (3, TASKS, tiny.ITEMS)
     assert torch.isfinite(scores).all()
+
+
+def test_rescaling_a_task_changes_its_logits_alone(tiny_data):
+    model, requests = random(student, tiny_data), tiny_data.held.visits.requests
+    batch, rows = requests.batch(np.arange(4)), torch.tensor([3, 1, 0, 2])
+
+    def logits():
+        with torch.inference_mode():
+            items = last_items(model, tiny_data)
+            catalog = model.score_catalog(batch, items)
+            return catalog, model.score_rows(batch, rows, items), model.score_related(rows, items)
+
+    catalog, shown, related = logits()
+    model.rescale(1, 0.5, 2.0)
+    model.rescale(TASKS, 2.0, 0.0)
+    after = logits()
+    slope, offset = torch.ones(TASKS), torch.zeros(TASKS)
+    slope[1], offset[1] = 0.5, 2.0
+
+    assert torch.allclose(after[0], slope[:, None] * catalog + offset[:, None], atol=1e-4)
+    assert torch.allclose(after[1], slope * shown + offset, atol=1e-4)
+    assert torch.allclose(after[2], 2 * related, atol=1e-4)
+
+
+def test_a_folded_table_has_the_width_of_the_product(tiny_data):
+    model = Student(tiny_data.shape, tiny_data.features, TASKS, StudentSizes.of(8, 16, 2, factor=12))
+
+    assert model.items.identity.weight.shape == (40, 12)
+    assert last_items(model, tiny_data)[0].shape == (40, 8)

@@ -23,7 +23,7 @@ from edgerec.training import losses
 from edgerec.training.batches import BatchSettings, JointBatch, JointBatches
 from edgerec.training.joint import JointTraining, Terms, exclude_history, joined
 from edgerec.training.loop import LoopSettings, _Run, fit, precision_of
-from edgerec.training.soft import SoftBatch
+from edgerec.training.soft import SoftBatch, SoftLabels
 
 BATCHES = BatchSettings(visits=64, rows=256, visits_per_epoch=1_000, history_dropout=0.1, lag=0)
 LOOP = LoopSettings(epochs=3, learning_rate=3e-3, weight_decay=0.1, patience=None)
@@ -339,3 +339,46 @@ def test_items_of_the_history_are_no_candidates_and_padding_excludes_nothing(tin
     assert requests.lengths()[short] == 0
     assert (logits[0] == 0).all()
     assert (logits[1] == losses.NEVER).sum() == requests.lengths()[long]
+
+
+@pytest.mark.parametrize("most", [1, 40 * 2 * 20])
+def test_a_large_catalogue_is_scored_in_parts_with_the_same_loss_and_gradient(tiny_data, monkeypatch, most):
+    def learned(numbers: int):
+        monkeypatch.setattr("edgerec.training.joint.MOST_LOGITS", numbers)
+        module = JointTraining(student(tiny_data), tiny_data.tasks, 40)
+        found = module.losses(next(b for b in JointBatches(tiny_data.fit, BATCHES, 0) if b.visits is not None))
+        module.total(found).backward()
+        return found, torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
+
+    (whole, gradient), (parts, other) = learned(2**26), learned(most)
+    assert parts.keys() == whole.keys()
+    for name, loss in whole.items():
+        assert parts[name].item() == pytest.approx(loss.item(), rel=1e-4)
+    assert torch.allclose(other, gradient, atol=1e-5)
+
+
+def test_every_term_on_vectors_learns_and_goes_on_after_a_stop(tiny_data, tmp_path):
+    vectors = torch.nn.functional.normalize(torch.randn(40, 6)).numpy()
+    data = replace(tiny_data, fit=replace(tiny_data.fit, soft=SoftLabels(vectors=vectors)))
+    loop = replace(LOOP, terms=Terms(neighbours=1.0, alignment=1.0, rounded=0.5))
+    train(data, tmp_path / "whole", loop=loop)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path / "parts", Stops(1), loop=loop)
+    train(data, tmp_path / "parts", loop=loop)
+
+    whole, parts = (torch.load(tmp_path / name / "work" / "last.ckpt") for name in ("whole", "parts"))
+    assert torch.equal(whole["projection"]["weight"], parts["projection"]["weight"])
+    assert all(torch.equal(whole["model"][n], parts["model"][n]) for n in whole["model"])
+    assert whole["model"]["step"].abs().max() > 0  # rounding was learned at the end
+
+
+def test_alignment_fades_and_rounding_comes_at_the_end(tiny_data):
+    module = JointTraining(
+        student(tiny_data), tiny_data.tasks, 40, Terms(alignment=1.0, rounded=0.25), vectors=torch.eye(40).numpy()
+    )
+    seen = {}
+    for done in (0.0, 0.3, 0.7, 0.8):
+        module.at(done)
+        seen[done] = (round(float(module.fading), 6), module.model.rounded)
+
+    assert seen == {0.0: (1, False), 0.3: (0.5, False), 0.7: (0, False), 0.8: (0, True)}
