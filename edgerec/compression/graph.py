@@ -109,7 +109,8 @@ def pack(builders: Sequence[GraphBuilder], file_name: str) -> tuple[list[bytes],
 
     def place(name: str, value: Array) -> tuple[int, int]:
         data = value.tobytes()
-        key = hashlib.sha256(f"{value.dtype}{value.shape}".encode() + data).hexdigest()
+        # Without the shape: a matrix that a graph also reads in another shape lies there once.
+        key = hashlib.sha256(str(value.dtype).encode() + data).hexdigest()
         if key not in placed:
             content.extend(b"\0" * (-len(content) % ALIGNMENT))
             placed[key] = (len(content), len(data))

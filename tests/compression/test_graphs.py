@@ -347,6 +347,18 @@ def test_no_copy_of_the_table_in_fp32_is_shipped(exported):
     assert len({t["name"] for t in exported.tensors}) == len(exported.tensors)
 
 
+def test_a_tensor_in_two_shapes_is_shipped_once(exported):
+    """The matrices of the task vectors are read as (T * dim, H) and, for the reasons, as (T, dim, H)."""
+    names = [t["name"] for t in exported.tensors]
+
+    assert "tower/tower.mix.weight" in names and "tower/tower.head.last.weight" in names
+    assert len(exported.weights) < 1.02 * sum(t["bytes"] for t in exported.tensors) + 64 * len(names)
+    for i, a in enumerate(exported.tensors):
+        for b in exported.tensors[:i]:
+            first, second = (exported.weights[t["offset"] : t["offset"] + t["bytes"]] for t in (a, b))
+            assert first != second, f"{a['name']} is {b['name']} again"
+
+
 def test_the_tensors_of_the_weights_file_lie_where_they_are_listed(exported):
     codes = next(t for t in exported.tensors if t["name"] == "item_table")
     part = exported.weights[codes["offset"] : codes["offset"] + codes["bytes"]]
