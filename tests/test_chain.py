@@ -17,6 +17,7 @@ from edgerec.evaluation.cases import find_cases
 from edgerec.evaluation.chain import RuntimeModel
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
+from edgerec.tasks.newcomers import Newcomers
 from edgerec.training.load import load_learning_data
 from edgerec.training.scoring import TorchModel, load_scorer
 from tests import tiny
@@ -80,7 +81,7 @@ def test_the_bundle_verifies(tiny_chain):
     result = CliRunner().invoke(app, ["verify", str(tiny_chain / "run" / "bundle"), "--json"])
 
     asked = 2 * tiny.SMALL["quantization"]["conformance"]  # of recommend, and of similar
-    assert json.loads(result.stdout) == {"ok": True, "files": 8, "conformance_requests": asked}
+    assert json.loads(result.stdout) == {"ok": True, "files": 9, "conformance_requests": asked}
 
 
 def test_an_app_gets_recommendations_reasons_and_related_items(tiny_chain):
@@ -204,6 +205,62 @@ def test_the_report_holds_the_baselines_and_paired_differences(tiny_chain):
     difference = report["paired"]["int8 - student"]["next"]["ndcg@10"]["value"]
     assert difference == pytest.approx(value["int8"] - value["student"])
     assert report["fidelity"]["int8 ~ pruned"]["next"]["overlap@10"]["value"] >= 0.9
+
+
+def test_the_report_tells_what_is_kept_of_the_teacher_and_how_reliable_the_probabilities_are(tiny_chain):
+    report = json.loads((tiny_chain / "run" / "report" / "report.json").read_text())
+
+    assert report["fidelity"]["int8 ~ teacher"].keys() == {"next", "new", "related", "click", "liked", "watch"}
+    assert any(name.startswith("int8 ~ teacher, users with") for name in report["fidelity"])
+    for stage in ("teacher", "student", "pruned", "int8"):
+        bins = report["reliability"][stage]["click"]
+        assert sum(n for *_, n in bins) == report["metrics"][stage]["click"]["auc"]["n"]
+        mean = sum(rate * n for _, rate, n in bins) / sum(n for *_, n in bins)
+        assert 0.3 < mean < 0.9 and all(0 <= p <= 1 for p, *_ in bins)
+
+
+def test_distillation_tells_what_is_kept_and_how_well_it_is_calibrated(tiny_chain):
+    kept = json.loads((tiny_chain / "run" / "student" / "fidelity.json").read_text())["parts"]
+
+    assert kept["all"]["next"].keys() == {"kept", "overlap@10", "rank_correlation"}
+    assert kept["all"]["click"].keys() == {"auc", "rank_correlation"}
+    assert {path.name.partition("-")[0] for path in (tiny_chain / "run" / "soft").glob("*.parquet")} == {
+        "visits",
+        "rows",
+        "related",
+        "vectors",
+    }
+
+
+def test_labels_are_made_again_only_for_another_teacher_or_other_requests(copied):
+    def labelled() -> int:
+        return (copied / "run" / "soft" / "visits-00000.parquet").stat().st_mtime_ns
+
+    first = labelled()
+    settle(copied, distillation={"listwise": 0.3})
+    assert edgerec("distill", copied).exit_code == 0
+    assert labelled() == first
+    settle(copied, distillation={"unlabelled": 0.5})
+    assert edgerec("distill", copied).exit_code == 0
+    assert labelled() != first
+
+
+def test_a_student_below_its_gate_ends_with_1_and_one_line(copied):
+    settle(copied, distillation={"least_kept": 5.0})
+    result = edgerec("distill", copied)
+
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("distill: ") and "the gate is 5" in result.stderr.splitlines()[-1]
+    assert (copied / "run" / "student" / "model.safetensors").exists()
+    assert edgerec("run", copied).exit_code == 1
+
+
+def test_the_bundle_gives_newcomers_a_row(tiny_chain):
+    words = Newcomers.from_bytes((tiny_chain / "run" / "bundle" / "newcomers.npz").read_bytes())
+    vectors, priors = words.rows([None, None], [{"shelf": "x"}, {"shelf": "y"}], [{"price": 1.0}, {}])
+
+    assert vectors.shape == (2, 8) and priors.shape == (2, 6)
+    assert np.abs(vectors[0] - vectors[1]).max() > 0
 
 
 def test_the_report_is_in_the_bundle_and_on_the_screen(tiny_chain):
