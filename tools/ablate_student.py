@@ -37,15 +37,14 @@ VARIANTS: dict[str, Change] = {
     "the teacher alone": {"distillation": {"hard": 0.0}},
     "without teacher's probabilities": {"distillation": {"probabilities": 0.0}},
     "without teacher's softmax": {"distillation": {"listwise": 0.0}},
-    "top list instead of softmax": {"distillation": {"listwise": 0.0, "top_list": 0.5}},
-    "and top list": {"distillation": {"top_list": 0.25}},
+    "without teacher's top list": {"distillation": {"top_list": 0.0}},
     "and neighbours": {"distillation": {"neighbours": 0.5}},
     "and alignment": {"distillation": {"alignment": 0.5}},
     "weighed by confidence": {"distillation": {"confidence": True}},
     "temperature 2": {"distillation": {"temperature": 2.0}},
     "no unlabelled requests": {"distillation": {"unlabelled": 0.0}},
     "twice the unlabelled requests": {"distillation": {"unlabelled": 4.0}},
-    "folded factors": {"student": {"factor": 128}},
+    "no folded factors": {"student": {"factor": 0}},
     "not rounded in training": {"distillation": {"rounded": 0.0}},
 }
 """Changes of the settings, by name."""

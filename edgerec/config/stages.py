@@ -167,17 +167,18 @@ class StudentConfig(Settings):
     """Hidden units of the request tower; None: by size."""
     heads: int | None = Field(None, ge=1)
     """Attention heads over the history; None: by size."""
-    factor: int = Field(0, ge=0)
+    factor: int | None = Field(None, ge=0)
     """Width of the vectors of the items' ids while they are learned, which a matrix folds into the table: a product of
-    two factors learns better than the narrow table alone. 0: learned as narrow as they are kept."""
+    two factors learns better than the narrow table alone. None: four times `dim`; 0: as narrow as they are kept."""
     max_history: int = Field(256, ge=1)
     """Distinct past items that are looked at, the latest ones."""
 
     @property
-    def widths(self) -> tuple[int, int, int]:
-        """dim, hidden and heads."""
+    def widths(self) -> tuple[int, int, int, int]:
+        """dim, hidden, heads and factor."""
         dim, hidden, heads = SIZES[self.size]
-        return self.dim or dim, self.hidden or hidden, self.heads or heads
+        dim = self.dim or dim
+        return dim, self.hidden or hidden, self.heads or heads, 4 * dim if self.factor is None else self.factor
 
 
 class DistillationConfig(Settings):
@@ -190,7 +191,7 @@ class DistillationConfig(Settings):
     any of the teacher's terms the student is trained by the log alone, and no teacher is needed."""
     listwise: NonNegativeFloat = 0.5
     """Weight of the teacher's softmax over the whole catalogue, of rankings and related items."""
-    top_list: NonNegativeFloat = 0.0
+    top_list: NonNegativeFloat = 1.0
     """Weight of the order of the teacher's best 20 items."""
     neighbours: NonNegativeFloat = 0.0
     """Weight of whom the teacher's networks see near an item."""

@@ -149,8 +149,8 @@ def _calibration_errors(scorer: TorchScorer, data: LearningData) -> dict[str, fl
 def new_student(config: Config, data: LearningData) -> Student:
     """An untrained student, the same for the same seed."""
     torch.manual_seed(config.seed)
-    dim, hidden, heads = config.student.widths
-    sizes = StudentSizes.of(dim, hidden, heads, config.student.factor, item=max(hidden, ITEM_UNITS))
+    dim, hidden, heads, factor = config.student.widths
+    sizes = StudentSizes.of(dim, hidden, heads, factor, item=max(hidden, ITEM_UNITS))
     return Student(data.shape, data.features, len(scored_tasks(data.tasks)), sizes, config.distillation.dropout)
 
 
