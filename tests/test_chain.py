@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -243,6 +244,17 @@ def test_labels_are_made_again_only_for_another_teacher_or_other_requests(copied
     settle(copied, distillation={"unlabelled": 0.5})
     assert edgerec("distill", copied).exit_code == 0
     assert labelled() != first
+
+
+def test_easy_labels_come_from_early_checkpoints_of_the_teacher(copied):
+    settle(copied, distillation={"easy_epochs": 1, "epochs": 2})
+    assert edgerec("distill", copied).exit_code == 0
+    soft = {path.name.partition("-0")[0]: pl.read_parquet(path) for path in (copied / "run" / "soft").glob("*.parquet")}
+
+    assert soft.keys() == {"visits", "rows", "related", "vectors", "easy-visits", "easy-rows"}
+    assert (copied / "run" / "teacher" / "early-0.safetensors").exists()
+    assert soft["easy-rows"]["scores"].to_numpy().std() > 0
+    assert not np.array_equal(soft["easy-rows"]["scores"].to_numpy(), soft["rows"]["scores"].to_numpy())
 
 
 def test_a_student_below_its_gate_ends_with_1_and_one_line(copied):

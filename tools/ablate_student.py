@@ -42,6 +42,7 @@ VARIANTS: dict[str, Change] = {
     "and alignment": {"distillation": {"alignment": 0.5}},
     "weighed by confidence": {"distillation": {"confidence": True}},
     "temperature 2": {"distillation": {"temperature": 2.0}},
+    "easy labels first": {"distillation": {"easy_epochs": 4}},
     "no unlabelled requests": {"distillation": {"unlabelled": 0.0}},
     "twice the unlabelled requests": {"distillation": {"unlabelled": 4.0}},
     "no folded factors": {"student": {"factor": 0}},

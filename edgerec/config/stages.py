@@ -202,6 +202,9 @@ class DistillationConfig(Settings):
     """Softens teacher and student logits of the catalogue alike."""
     confidence: bool = False
     """Weigh each request by how sure the teacher is."""
+    easy_epochs: int = Field(0, ge=0)
+    """First epochs that are taught by the teacher's networks as they were after a third of their training, which know
+    what is easy; then the whole teacher takes over. 0: it teaches from the start."""
     rounded: float = Field(0.25, ge=0, le=1)
     """Last part of the training in which the item table is rounded to INT8 as in the bundle, with steps that are
     learned."""
@@ -215,7 +218,7 @@ class DistillationConfig(Settings):
     """Requests of the same users at other times, labelled by the teacher alone: this many for each visit."""
     visits_per_epoch: int = Field(16_000, ge=1)
     """Visits and unlabelled requests that an epoch sees, a random part of them."""
-    epochs: int = Field(8, ge=1)
+    epochs: int = Field(16, ge=1)
     learning_rate: PositiveFloat = 3e-3
     weight_decay: NonNegativeFloat = 1.0
     """Of the item ids' own vectors; all else has 0.01."""

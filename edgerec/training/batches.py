@@ -206,6 +206,8 @@ class BatchSettings:
     history_dropout: float
     lag: int
     """Statistics of a visit may be up to this many moments old: a bundle's are, when it is used."""
+    easy_epochs: int = 0
+    """First epochs that are taught by the easy labels, where there are any."""
 
 
 class JointBatches:
@@ -280,8 +282,14 @@ class JointBatches:
             return np.arange(start, end)
         return start + np.flatnonzero(self.users[requests.user[start:end]])
 
+    def _soft(self) -> SoftLabels | None:
+        """The labels of this epoch."""
+        soft = self.examples.soft
+        early = soft is not None and self.epoch < self.settings.easy_epochs
+        return soft.easy if soft is not None and early and soft.easy is not None else soft
+
     def _visits(self, moment: int, chosen: Int, rng: np.random.Generator) -> VisitBatch:
-        visits, soft = self.examples.visits, self.examples.soft
+        visits, soft = self.examples.visits, self._soft()
         assert visits is not None
         truth = [visits.truth[t.name].take(chosen) for t in self.examples.tasks if t.kind == "retrieval"]
         dropout = self.settings.history_dropout if self.train else 0.0
@@ -295,7 +303,7 @@ class JointBatches:
         )
 
     def _rows(self, moment: int, chosen: Int, rng: np.random.Generator) -> RowBatch:
-        rows, soft = self.examples.rows, self.examples.soft
+        rows, soft = self.examples.rows, self._soft()
         assert rows is not None
         dropout = self.settings.history_dropout if self.train else 0.0
         scored = [t for t in self.examples.tasks if t.kind != "related"]
@@ -311,7 +319,7 @@ class JointBatches:
         )
 
     def _related(self, visits: VisitExamples, chosen: Int, rng: np.random.Generator) -> PairBatch:
-        soft = self.examples.soft
+        soft = self.examples.soft  # related items have no easy labels
         lists = visits.items.take(chosen)
         lists = lists.take(np.flatnonzero(lists.sizes() > 1))
         query = lists.values[lists.offsets[:-1] + (rng.random(len(lists)) * lists.sizes()).astype(np.int64)]

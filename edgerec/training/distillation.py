@@ -167,7 +167,9 @@ def train_student(
 ) -> None:
     """Train `student` in place on hard and soft labels; for `on_epoch`, the held part is judged after each epoch."""
     d = config.distillation
-    settings = replace(batch_settings(config, data, d.history_dropout), visits_per_epoch=d.visits_per_epoch)
+    settings = replace(
+        batch_settings(config, data, d.history_dropout), visits_per_epoch=d.visits_per_epoch, easy_epochs=d.easy_epochs
+    )
     loop = LoopSettings(
         epochs,
         d.learning_rate,

@@ -41,6 +41,7 @@ LARGEST_GRADIENT = 1.0
 """Norm to which longer gradients are cut."""
 BEST = "best.safetensors"
 LAST = "last.ckpt"
+EARLY = "early.safetensors"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class LoopSettings:
     """What is learned from."""
     stop_after: int | None = None
     """Stop the schedule of `epochs` after this many of them: repeats a run that was stopped early."""
+    early: int | None = None
+    """Keep the weights after this many epochs too, in `EARLY`."""
     keep_last: bool = False
     """Leave the model at its last epoch, even where another was better on valid."""
     regression: Regression = "huber"
@@ -317,6 +320,8 @@ class _Run:
         self.history.append(values)
         if self.valid is not None and self._best() == self.at.epoch and self.group.local_rank == 0:
             save_weights(self.module.model, self.folder / BEST)
+        if self.at.epoch + 1 == self.settings.early and self.group.local_rank == 0:
+            save_weights(self.module.model, self.folder / EARLY)
         self.at = _Position(self.at.epoch + 1, 0, self.at.updates)
         self._save()
         self._track({f"valid/{name}": value for name, value in values.items()})

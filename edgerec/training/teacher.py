@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,13 @@ from edgerec.training.committee.committee import CLOSED_FORM, Blend, Committee, 
 from edgerec.training.committee.views import Views
 from edgerec.training.folds import fold_of
 from edgerec.training.load import LearningData, load_learning_data
-from edgerec.training.loop import Fitted, LoopSettings, OnEpoch, fit
+from edgerec.training.loop import EARLY, Fitted, LoopSettings, OnEpoch, fit
 from edgerec.training.text import TextReader
 
 COMMITTEE, WEIGHTS = "committee", "weights.json"
 """Folder of the members beside the networks, under the teacher's, and their weights."""
+EARLY_PART = 3
+"""An early checkpoint is kept after this part of the epochs."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def train(config: Config, run_dir: Path, progress: Progress) -> TeacherReport:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     for fold in range(config.teacher.folds):
-        (work / fold_name(fold)).rename(out / fold_name(fold))
+        for name in (fold_name(fold), early_name(fold)):
+            (work / name).rename(out / name)
     (work / part).rename(out / COMMITTEE)
     shutil.copy(work / WEIGHTS, out / COMMITTEE / WEIGHTS)
     _keep_logs(work, out)
@@ -116,10 +119,11 @@ def _train_folds(config: Config, data: LearningData, work: Path, epochs: int, pr
             users = fold_of(np.arange(len(data.fit_log.offsets) - 1), settings.folds) != fold
             batches = batch_settings(config, data, settings.item_dropout)
             train_batches = JointBatches(data.fit, batches, config.seed + fold + 1, users=users)
-            loop = _loop(config, stop_after=epochs)
+            loop = replace(_loop(config, stop_after=epochs), early=max(epochs // EARLY_PART, 1))
             title = f"teacher, fold {fold + 1} of {settings.folds}"
             folder = work / f"fold-{fold}"
             fit(model, data.tasks, train_batches, None, loop, folder, progress, title, reader=text_reader(data))
+            shutil.copy(folder / EARLY, work / early_name(fold))
             save_weights(model, weights)
     return parameters
 
@@ -150,12 +154,12 @@ def load_committee(config: Config, run_dir: Path, data: LearningData) -> Committ
     return Committee(config, data, load_teachers(config, run_dir, data), Members.load(config, data, folder), weights)
 
 
-def load_teachers(config: Config, run_dir: Path, data: LearningData) -> list[Teacher]:
-    """The fold models of a run, ready to score."""
+def load_teachers(config: Config, run_dir: Path, data: LearningData, early: bool = False) -> list[Teacher]:
+    """The fold models of a run, ready to score; or, `early`, as they were after a third of their training."""
     teachers = []
     for fold in range(config.teacher.folds):
         model = build_teacher(config, data)
-        load_weights(model, run_dir / "teacher" / fold_name(fold))
+        load_weights(model, run_dir / "teacher" / (early_name if early else fold_name)(fold))
         teachers.append(model.eval())
     return teachers
 
@@ -190,6 +194,11 @@ def text_reader(data: LearningData) -> TextReader | None:
 def fold_name(fold: int) -> str:
     """File of a fold's weights."""
     return f"fold-{fold}.safetensors"
+
+
+def early_name(fold: int) -> str:
+    """File of a fold's weights after a third of its training."""
+    return f"early-{fold}.safetensors"
 
 
 def batch_settings(config: Config, data: LearningData, history_dropout: float = 0.0) -> BatchSettings:

@@ -118,6 +118,18 @@ def test_soft_labels_stay_with_their_examples(tiny_data):
                 assert camp[tuple(x)] == user % 2
 
 
+def test_the_first_epochs_are_taught_by_the_easy_labels(tiny_data):
+    rows = np.zeros((len(tiny_data.fit.rows.item), 5), np.float16)
+    soft = SoftLabels(rows=rows, easy=SoftLabels(rows=rows + 1))
+    batches = JointBatches(replace(tiny_data.fit, soft=soft), replace(SETTINGS, easy_epochs=2), 0)
+    seen = []
+    for epoch in range(3):
+        batches.epoch = epoch
+        seen.append({float(v) for b in batches if b.rows is not None for v in b.rows.soft.flatten()})
+
+    assert seen == [{1.0}, {1.0}, {0.0}]
+
+
 def _numbers_and_users(data):
     requests = data.fit.visits.requests
     return requests.numbers(np.arange(len(requests))).tolist(), requests.user.tolist()

@@ -15,17 +15,18 @@ from edgerec.progress import Progress
 from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Float, Int
 from edgerec.training.batches import Examples
-from edgerec.training.committee.committee import Committee
+from edgerec.training.committee.committee import Committee, Members, network_alone
 from edgerec.training.examples import VisitExamples
 from edgerec.training.folds import by_fold, fold_of
 from edgerec.training.load import LearningData
 from edgerec.training.network import AT_ONCE, network_rows
 from edgerec.training.soft.lists import SoftLabels, SoftLists, Vectors, log_weights, shortened
 from edgerec.training.soft.store import SoftStore, spans
-from edgerec.training.teacher import load_committee
+from edgerec.training.teacher import load_committee, load_teachers
 
 PART = 2048
 """Requests or items in a file."""
+NOBODY = Members(None, None, None)
 ROWS = 65_536
 """Shown rows in a file."""
 
@@ -33,7 +34,10 @@ ROWS = 65_536
 def label(
     config: Config, run_dir: Path, examples: Examples, data: LearningData, store: SoftStore, progress: Progress
 ) -> None:
-    """Fill the store with what is missing; the teacher of the run is loaded only if something is."""
+    """Fill the store with what is missing; the teacher of the run is loaded only if something is.
+
+    With `easy_epochs`, its networks of early in their training label too, alone.
+    """
     visits, rows = examples.visits, examples.rows
     retrieval = any(t.kind == "retrieval" for t in data.tasks)
     wanted = {
@@ -42,6 +46,8 @@ def label(
         "related": any(t.kind == "related" for t in data.tasks),
         "vectors": True,
     }
+    if config.distillation.easy_epochs:
+        wanted |= {f"easy-{kind}": wanted[kind] for kind in ("visits", "rows")}
     if all(store.has(kind) for kind, there in wanted.items() if there):
         return
     committee = load_committee(config, run_dir, data)
@@ -52,6 +58,13 @@ def label(
             store.fill("visits", spans(len(order), PART), _told(label_part, done.advance))
         if rows is not None:
             store.fill("rows", spans(len(rows.item), ROWS), _told(_of_rows(examples, committee), done.advance))
+    if config.distillation.easy_epochs:
+        early = Committee(config, data, load_teachers(config, run_dir, data, True), NOBODY, network_alone(data))
+        if wanted["visits"] and visits is not None:
+            label_part, order = _of_visits(visits, early, config.seed)
+            store.fill("easy-visits", spans(len(order), PART), label_part)
+        if rows is not None:
+            store.fill("easy-rows", spans(len(rows.item), ROWS), _of_rows(examples, early))
     n = data.n_items
     if wanted["related"]:
         store.fill("related", spans(n, PART), _of_related(committee, config.seed))
@@ -61,14 +74,23 @@ def label(
 def read(store: SoftStore, data: LearningData, place: Path) -> SoftLabels:
     """The labels of a filled store; what is long lies in mapped files in `place`."""
     weights = log_weights(data.fit.n_seen)
+    related = _lists(store.read("related", place), "related", weights) if store.has("related") else None
+    easy = SoftLabels(*_of_requests(store, data, place, "easy-"))
+    visits, rows = _of_requests(store, data, place, "")
+    some = easy.visits is not None or easy.rows is not None
+    return SoftLabels(visits, rows, related, store.read("vectors")["vector"], easy if some else None)
+
+
+def _of_requests(
+    store: SoftStore, data: LearningData, place: Path, prefix: str
+) -> tuple[tuple[SoftLists, ...] | None, npt.NDArray[np.float16] | None]:
+    """Labels of visits and of shown rows."""
     visits: tuple[SoftLists, ...] | None = None
-    if store.has("visits"):
-        columns = store.read("visits", place)
+    if store.has(f"{prefix}visits"):
+        columns, weights = store.read(f"{prefix}visits", place), log_weights(data.fit.n_seen)
         names = [t.name for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
         visits = tuple(_lists(columns, name, weights) for name in names)
-    rows = store.read("rows", place)["scores"] if store.has("rows") else None
-    related = _lists(store.read("related", place), "related", weights) if store.has("related") else None
-    return SoftLabels(visits, rows, related, store.read("vectors")["vector"])
+    return visits, store.read(f"{prefix}rows", place)["scores"] if store.has(f"{prefix}rows") else None
 
 
 def _lists(columns: Mapping[str, npt.NDArray[Any]], name: str, weights: Float | None) -> SoftLists:

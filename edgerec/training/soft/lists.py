@@ -74,12 +74,14 @@ class SoftLabels:
         rows: float16 (R, T), log-probabilities of binary tasks and standardised logs of amounts.
         related: of every item as query.
         vectors: of the items, as the teacher's networks see them.
+        easy: what the teacher's networks said early in their training, before they knew what is hard.
     """
 
     visits: tuple[SoftLists, ...] | None = None
     rows: npt.NDArray[np.float16] | None = None
     related: SoftLists | None = None
     vectors: Vectors | None = None
+    easy: SoftLabels | None = None
 
 
 def shortened(scores: Float, rng: np.random.Generator) -> SoftLists:
