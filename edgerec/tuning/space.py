@@ -57,7 +57,9 @@ def present(config: Config) -> Values | None:
     return found
 
 
-def _within(value: float, axis: Range) -> bool:
+def _within(value: float | None, axis: Range) -> bool:
+    if value is None:  # by a preset: no number that could lie anywhere
+        return False
     steps = 0.0 if axis.step is None else (value - axis.low) / axis.step
     return axis.low <= value <= axis.high and abs(steps - round(steps)) < 1e-8
 
