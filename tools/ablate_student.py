@@ -20,7 +20,8 @@ from edgerec.errors import EdgerecError
 from edgerec.evaluation import chain
 from edgerec.progress import Progress, progress_for
 from edgerec.training.batches import Examples
-from edgerec.training.distillation import calibrate, needs_teacher, new_student, soft_examples, train_student
+from edgerec.training.calibrate import calibrate
+from edgerec.training.distillation import needs_teacher, new_student, soft_examples, train_student
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.scoring import TorchScorer
 from edgerec.training.soft.store import key_of

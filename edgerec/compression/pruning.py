@@ -18,8 +18,9 @@ from edgerec.config import Config
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
 from edgerec.training.batches import JointBatches
+from edgerec.training.calibrate import calibrate
 from edgerec.training.checkpoint import load_student, save_student
-from edgerec.training.distillation import calibrate, soft_examples, terms_of, train_student
+from edgerec.training.distillation import soft_examples, terms_of, train_student
 from edgerec.training.joint import JointTraining
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.teacher import batch_settings, work_folder

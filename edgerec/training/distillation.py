@@ -8,9 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from scipy.special import expit
 
 from edgerec.config import Config
 from edgerec.config.stages import DistillationConfig
@@ -21,18 +19,15 @@ from edgerec.evaluation.report import to_json
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
 from edgerec.tasks import scored_tasks
-from edgerec.tasks.history import Int
 from edgerec.training.batches import Examples, JointBatches
-from edgerec.training.calibration import fit_expectation, fit_odds, fit_shares
+from edgerec.training.calibrate import calibrate
 from edgerec.training.checkpoint import save_student, write_json
 from edgerec.training.committee.views import Views
-from edgerec.training.examples import Ragged, Requests, VisitExamples, draw_visits, join_visits, make_requests
-from edgerec.training.joint import Terms, exclude_history
+from edgerec.training.examples import Ragged, VisitExamples, draw_visits, join_visits, make_requests
+from edgerec.training.joint import Terms
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.loop import LoopSettings, OnEpoch, fit
-from edgerec.training.network import network_logits, same_moment
 from edgerec.training.scoring import TorchModel, TorchScorer, load_scorer
-from edgerec.training.scratch import AT_ONCE as AT_ONCE_ROWS
 from edgerec.training.soft.label import label, read
 from edgerec.training.soft.store import SoftStore, key_of
 from edgerec.training.statistics import MS_PER_DAY
@@ -40,8 +35,6 @@ from edgerec.training.teacher import COMMITTEE, WEIGHTS, batch_settings, committ
 
 ITEM_UNITS = 64
 """Least hidden units of the item tower, which is folded into the table and costs nothing on the device."""
-MOST_SHARES = 20_000_000
-"""Numbers in memory while a ranking is calibrated."""
 MOST_STARTS = 1_000_000
 """Visits that the unlabelled requests are drawn beside."""
 WEEKS = 4
@@ -238,92 +231,6 @@ def _labels_key(config: Config, run_dir: Path) -> str:
         (run_dir / "dataset" / "dataset.json").read_bytes(),
         *(path.read_bytes() for path in files),
     )
-
-
-def calibrate(student: Student, data: LearningData) -> dict[str, dict[str, float]]:
-    """Calibrate every task in place on the latest fifth of what it learned from; amounts are left to `expectations`.
-
-    Returns:
-        See `expectations`.
-    """
-    _calibrate_rows(student.eval(), data)
-    _calibrate_rankings(student, data)
-    return expectations(student, data)
-
-
-def _calibrate_rows(student: Student, data: LearningData) -> None:
-    """Binary tasks: odds, each after the task that it comes after."""
-    rows, tasks = data.fit.rows, scored_tasks(data.tasks)
-    if rows is None:
-        return
-    latest = _latest_fifth(rows.requests)
-    logits = network_logits(student, data, rows.requests, rows.item, latest).astype(np.float64)
-    place = {t.name: i for i, t in enumerate(tasks)}
-    done: dict[str, npt.NDArray[np.float64]] = {}
-    binary = [t for t in tasks if t.kind == "binary"]
-    while len(done) < len(binary):
-        for task in binary:
-            if task.name in done or (task.after is not None and task.after not in done):
-                continue
-            i, before = place[task.name], np.ones(len(latest)) if task.after is None else done[task.after]
-            slope, offset = fit_odds(logits[:, i], before, rows.labels[task.name][latest].astype(np.float64))
-            student.rescale(i, slope, offset)
-            done[task.name] = before * expit(slope * logits[:, i] + offset)
-
-
-def _calibrate_rankings(student: Student, data: LearningData) -> None:
-    """Rankings: how far the best items stand above the others."""
-    visits, n_seen = data.fit.visits, data.fit.n_seen
-    if visits is None:
-        return
-    latest = _latest_fifth(visits.requests)
-    latest = latest[:: -(-len(latest) * n_seen // MOST_SHARES)]
-    for i, task in enumerate(scored_tasks(data.tasks)):
-        if task.kind != "retrieval":
-            continue
-        truth = visits.truth[task.name].take(latest)
-        chosen = latest[truth.sizes() > 0]
-        if not len(chosen):
-            continue
-        truth = visits.truth[task.name].take(chosen)
-        logits = np.zeros((len(chosen), n_seen), np.float32)
-        with torch.inference_mode():
-            for items, places in same_moment(student, data, visits.requests, chosen):
-                batch = visits.requests.batch(chosen[places])
-                found = student.score_catalog(batch, items, [i])[:, 0]
-                found = exclude_history(found, batch) if task.repeats == "exclude" else found
-                logits[places] = found[:, :n_seen].numpy()
-        shares = np.zeros_like(logits)
-        shares[truth.owner(), truth.values] = 1 / truth.sizes()[truth.owner()]
-        student.rescale(i, fit_shares(logits, shares), 0.0)
-
-
-def expectations(student: Student, data: LearningData) -> dict[str, dict[str, float]]:
-    """Calibration of every regression task on the last fifth of the fit rows.
-
-    Returns:
-        By task: "slope" and "offset", see `fit_expectation`, and "cap", the largest label, in the label's unit.
-    """
-    rows = data.fit.rows
-    if rows is None:
-        return {}
-    latest = _latest_fifth(rows.requests)
-    logits = network_logits(student.eval(), data, rows.requests, rows.item, latest)
-    found = {}
-    for i, task in enumerate(scored_tasks(data.tasks)):
-        if task.kind == "regression":
-            scale = data.scales[task.name]
-            labels = np.expm1(rows.labels[task.name][latest].astype(np.float64) * scale.std + scale.mean)
-            slope, offset = fit_expectation(logits[:, i].astype(np.float64), labels)
-            found[task.name] = {"slope": slope, "offset": offset, "cap": float(labels.max())}
-    return found
-
-
-def _latest_fifth(requests: Requests) -> Int:
-    """Places of the latest fifth of the requests, ascending; of very many an even part of them."""
-    every = np.arange(0, len(requests), -(-len(requests) // AT_ONCE_ROWS))
-    latest = np.argsort(requests.time_ms[every], kind="stable")[-max(len(every) // 5, 1) :]
-    return np.sort(every[latest])
 
 
 def _unlabelled(data: LearningData, share: float, seed: int) -> VisitExamples:

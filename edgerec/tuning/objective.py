@@ -16,7 +16,8 @@ from edgerec.evaluation.chain import judge_scorer
 from edgerec.evaluation.metrics import Estimate
 from edgerec.progress import Progress
 from edgerec.training.batches import Examples
-from edgerec.training.distillation import calibrate, new_student, soft_examples, train_student
+from edgerec.training.calibrate import calibrate
+from edgerec.training.distillation import new_student, soft_examples, train_student
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.scoring import TorchScorer
 from edgerec.training.teacher import fit_on_valid
