@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from edgerec.bundle import MANIFEST, Bundle, dump_json, write_bundle
 from edgerec.config import Config
-from edgerec.evaluation import baselines, metrics
+from edgerec.evaluation import baselines, cold, metrics
 from edgerec.evaluation.cases import Cases, Judged, find_cases, held_labels, held_sessions, judge_lists
 from edgerec.evaluation.fidelity import ALL, Answers, fidelity
 from edgerec.evaluation.metrics import MAX_RANK, Estimate
@@ -20,6 +21,7 @@ from edgerec.progress import Progress
 from edgerec.runtime import Events, Recommender
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
+from edgerec.training.examples import Requests
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.scoring import RELATED_K, STAGES, AnyScorer, Scores, TorchModel, load_scorer
 
@@ -30,6 +32,8 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
     cases = find_cases(data)
     found, answers = judge_stages(config, run_dir, data, cases, progress)
     found |= judge_baselines(data, cases, config.evaluation.k)
+    for name, figures in references_on_arrivals(data).items():
+        found.setdefault(name, {}).update(figures)
     report = Report(
         name=config.name,
         part=config.evaluation.part,
@@ -55,7 +59,41 @@ def judge_stages(
         for name, model in _stages(config, run_dir, data, cases, recommender, progress):
             progress.say(f"evaluate: {name}")
             found[name], answers[name] = _judge(model, data, cases, config.evaluation.k)
+            if isinstance(model, TorchModel):
+                found[name] |= judge_arrivals(model, data)
     return found, answers
+
+
+ARRIVALS = "_arrivals"
+"""Ends the name of a task that is judged on items of the catalogue that no fit row holds, see `evaluation.cold`."""
+
+
+def judge_arrivals(model: TorchModel, data: LearningData) -> dict[str, dict[str, Estimate]]:
+    """How a model orders, for each user, the items that nobody had before the part; nothing where there are none."""
+    found = {}
+    for i, task in enumerate(scored_tasks(data.tasks)):
+        if task.kind != "retrieval":
+            continue
+        cases, visits = cold.cold_cases(data, task), data.held.visits
+        if len(cases.rows) and visits is not None:
+            requests = visits.requests
+            score = partial(_of_task, model.scorer, requests, i)
+            found[task.name + ARRIVALS] = cold.judge(score, cases)
+    return found
+
+
+def _of_task(scorer: AnyScorer, requests: Requests, task: int, rows: Int) -> Scores:
+    return scorer.log_shares(requests, rows)[:, task]
+
+
+def references_on_arrivals(data: LearningData) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """The same of chance, which popularity cannot beat there, of like attributes and of like texts."""
+    found: dict[str, dict[str, dict[str, Estimate]]] = {}
+    for task in scored_tasks(data.tasks):
+        if task.kind == "retrieval":
+            for name, figures in cold.cold_report(data, task, {}).items():
+                found.setdefault(name, {})[task.name + ARRIVALS] = figures
+    return found
 
 
 def judge_bundle(
@@ -250,6 +288,7 @@ def _paired(found: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> dict[s
         f"{a} - {b}": {
             task: {m: found[a][task][m].minus(other) for m, other in values.items() if m in found[a][task]}
             for task, values in found[b].items()
+            if task in found[a]
         }
         for a, b in pairs
     }

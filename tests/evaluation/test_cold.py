@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from edgerec.data import prepare
+from edgerec.evaluation.cases import find_cases
+from edgerec.evaluation.chain import judge_arrivals, references_on_arrivals
 from edgerec.evaluation.cold import ColdCases, attribute_popularity, cold_cases, cold_report, judge
+from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
 from edgerec.training.load import LearningData, load_learning_data
+from edgerec.training.scoring import TorchModel, TorchScorer
 from tests import tiny
 
 LATE = 5
@@ -49,7 +54,7 @@ def test_equal_scores_are_judged_by_the_mean_over_all_their_orders():
 
     found = judge(by_table([tied]), cases_of([truth], 12))
 
-    for name in ("mrr", "hit@10", "auc"):
+    for name in ("ndcg@10", "mrr", "hit@10", "auc"):
         assert found[name].value == pytest.approx(np.mean([e[name].value for e in each]))
 
 
@@ -130,3 +135,14 @@ def test_attribute_popularity_is_the_mean_of_like_items(arrivals):
 
 def test_without_an_items_file_there_are_no_arrivals_to_judge(tiny_data):
     assert cold_report(tiny_data, tiny_data.tasks[0], {}) == {}
+
+
+def test_the_report_tells_of_arrivals_where_there_are_some(arrivals, tiny_data):
+    torch.manual_seed(0)
+    student = Student(arrivals.shape, arrivals.features, 5, StudentSizes.of(8, 16, 2)).eval()
+    model = TorchModel(TorchScorer([student], arrivals), arrivals, find_cases(arrivals))
+    found, references = judge_arrivals(model, arrivals), references_on_arrivals(arrivals)
+
+    assert found.keys() == {"next_arrivals", "new_arrivals"} == references["chance"].keys()
+    assert found["next_arrivals"]["auc"].n == references["chance"]["next_arrivals"]["auc"].n
+    assert references_on_arrivals(tiny_data) == {}
