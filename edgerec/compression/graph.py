@@ -12,6 +12,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from edgerec.compression.rows import quantize_rows
+
 Array = npt.NDArray[Any]
 
 OPSET = 18
@@ -19,6 +21,10 @@ IR_VERSION = 10
 """Loads in every onnxruntime since 1.18."""
 EXTERNAL_FROM = 64
 """Bytes from which an initializer lies in weights.bin; shorter ones stay in the graph."""
+HALF_FROM = 1024
+"""Bytes from which a tensor of 32-bit numbers is written in 16 bits; a session widens it once, when it is opened."""
+HALF = ".half"
+"""Ends the name of such a tensor in the graph."""
 ALIGNMENT = 64
 """Of tensors in weights.bin, so that mapped rows start on a cache line."""
 
@@ -32,6 +38,7 @@ class GraphBuilder:
     inputs: list[onnx.ValueInfoProto] = field(default_factory=list)
     outputs: list[onnx.ValueInfoProto] = field(default_factory=list)
     constants: dict[str, Array] = field(default_factory=dict)
+    exact: set[str] = field(default_factory=set)
 
     def input(self, name: str, dtype: int, shape: Sequence[int | str]) -> str:
         """A graph input; a text in `shape` is a dynamic dimension."""
@@ -43,8 +50,10 @@ class GraphBuilder:
         self.nodes.append(helper.make_node("Identity", [value], [name]))
         self.outputs.append(helper.make_tensor_value_info(name, dtype, shape))
 
-    def constant(self, name: str, value: Array) -> str:
-        """An initializer; the same name must always mean the same value."""
+    def constant(self, name: str, value: Array, exact: bool = False) -> str:
+        """An initializer; the same name must always mean the same value. `exact`: never written in fewer bits."""
+        if exact:
+            self.exact.add(name)
         if name in self.constants and not np.array_equal(self.constants[name], value, equal_nan=True):
             raise ValueError(f"{self.name}: constant {name} is given twice with different values")
         self.constants[name] = np.array(value, order="C")  # ascontiguousarray would make a scalar a vector
@@ -70,15 +79,26 @@ class GraphBuilder:
         return outputs
 
     def inline(self, graph: onnx.GraphProto, prefix: str, feeds: dict[str, str]) -> list[str]:
-        """Copy another graph's nodes; `feeds` says which of our values its inputs are. Returns its outputs."""
-        rename = dict(feeds)
+        """Copy another graph's nodes; `feeds` says which of our values its inputs are. Returns its outputs.
+
+        Tables that rows are looked up in are rounded to INT8, with one scale a row.
+        """
+        rename, tables = dict(feeds), dict[str, Array]()
+        looked_up = _looked_up(graph)
         for tensor in graph.initializer:
-            rename[tensor.name] = self.constant(f"{prefix}{tensor.name}", numpy_helper.to_array(tensor))
+            if tensor.name in looked_up:
+                tables[tensor.name] = numpy_helper.to_array(tensor)
+            else:
+                rename[tensor.name] = self.constant(f"{prefix}{tensor.name}", numpy_helper.to_array(tensor))
 
         def renamed(name: str) -> str:
             return rename.get(name, f"{prefix}{name}") if name else name
 
         for node in graph.node:
+            if node.op_type == "Gather" and node.input[0] in tables:
+                rows = self._rounded_rows(f"{prefix}{node.input[0]}", tables[node.input[0]], renamed(node.input[1]))
+                rename[node.output[0]] = rows
+                continue
             copy = onnx.NodeProto()
             copy.CopyFrom(node)
             copy.name = f"{prefix}{node.name}"
@@ -88,6 +108,27 @@ class GraphBuilder:
             copy.ClearField("doc_string")
             self.nodes.append(copy)
         return [renamed(o.name) for o in graph.output]
+
+    def _rounded_rows(self, name: str, table: Array, index: str) -> str:
+        """Rows `index` of a table (R, H), from its INT8 codes."""
+        codes, scales = quantize_rows(table)
+        rows = self.add("Cast", self.add("Gather", self.constant(name, codes), index), to=TensorProto.FLOAT)
+        steps = self.add("Gather", self.constant(f"{name}_scales", scales[:, None], exact=True), index)
+        return self.add("Mul", rows, steps)
+
+
+def _looked_up(graph: onnx.GraphProto) -> set[str]:
+    """Tables of 32-bit numbers, large enough to matter, that nothing but look-ups of rows reads."""
+    large = {
+        t.name
+        for t in graph.initializer
+        if t.data_type == TensorProto.FLOAT and len(t.dims) == 2 and 4 * t.dims[0] * t.dims[1] >= HALF_FROM
+    }
+    for node in graph.node:
+        axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+        by_row = node.op_type == "Gather" and axis == 0
+        large -= {name for i, name in enumerate(node.input) if not (by_row and i == 0)}
+    return large & {node.input[0] for node in graph.node if node.op_type == "Gather"}
 
 
 @dataclass(frozen=True)
@@ -121,17 +162,24 @@ def pack(builders: Sequence[GraphBuilder], file_name: str) -> tuple[list[bytes],
 
     models = []
     for builder in builders:
-        initializers = []
+        initializers, widened = [], []
         for name, value in builder.constants.items():
+            if value.dtype == np.float32 and value.nbytes >= HALF_FROM and name not in builder.exact:
+                half = value.astype(np.float16)
+                if np.isfinite(half).sum() == np.isfinite(value).sum():
+                    widened.append(helper.make_node("Cast", [name + HALF], [name], to=TensorProto.FLOAT))
+                    name, value = name + HALF, half
             tensor = numpy_helper.from_array(value, name)
             if value.nbytes >= EXTERNAL_FROM:
-                offset, length = place(name, value)
+                offset, length = place(name.removesuffix(HALF), value)
                 tensor.ClearField("raw_data")
                 tensor.data_location = TensorProto.EXTERNAL
                 for key, text in (("location", file_name), ("offset", str(offset)), ("length", str(length))):
                     tensor.external_data.add(key=key, value=text)
             initializers.append(tensor)
-        graph = helper.make_graph(builder.nodes, builder.name, builder.inputs, builder.outputs, initializers)
+        graph = helper.make_graph(
+            [*widened, *builder.nodes], builder.name, builder.inputs, builder.outputs, initializers
+        )
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="edgerec")
         models.append(model.SerializeToString(deterministic=True))

@@ -169,7 +169,7 @@ def _rows(g: GraphBuilder, items: Catalogue, index: str) -> str:
     """Item vectors (n, dim) of `index` (n,), from the one table there is."""
     columns = g.add("Gather", g.constant("item_table", items.codes), index, axis=1)
     rows = g.add("Transpose", g.add("Cast", columns, to=F32), perm=[1, 0])
-    scales = g.add("Gather", g.constant("item_scales", items.scales), index)
+    scales = g.add("Gather", g.constant("item_scales", items.scales, exact=True), index)
     return g.add("Mul", rows, g.add("Unsqueeze", scales, g.ints(1)))
 
 
@@ -194,7 +194,7 @@ def _scan(g: GraphBuilder, user: str, tasks: int, items: Catalogue) -> str:
     # (T, 2T): puts the two digits of each task together and brings in its scale.
     digit_values = np.concatenate([np.eye(tasks) * DIGIT, np.eye(tasks)], axis=1).astype(np.float32)
     join = g.add("Mul", g.constant(f"digits_{tasks}", digit_values), scale)
-    return g.add("Mul", g.add("MatMul", join, raw), g.constant("item_scales", items.scales))
+    return g.add("Mul", g.add("MatMul", join, raw), g.constant("item_scales", items.scales, exact=True))
 
 
 def _probabilities(

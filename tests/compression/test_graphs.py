@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from onnx import TensorProto
 
 from edgerec.compression import graphs
 from edgerec.compression.export import ExportedStudent, export_student
-from edgerec.compression.graph import GraphBuilder, pack
+from edgerec.compression.graph import HALF_FROM, GraphBuilder, pack
 from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph, score_graph, similar_graph
+from edgerec.compression.rows import quantize_rows
 from edgerec.models.student import Student, StudentSizes
 from edgerec.tasks import Task
 
@@ -152,12 +154,25 @@ def test_the_best_items_are_those_of_the_student_in_torch(exported, asked, tiny_
     assert np.mean(overlaps) >= 0.9
 
 
-def test_only_the_table_is_rounded_so_torch_over_the_rounded_table_agrees_closely(exported, asked, tiny_data):
+def as_shipped(student: Student) -> Student:
+    """With the weights of the file: 16 bits where a tensor is long, INT8 where rows of it are looked up."""
+    shipped = copy.deepcopy(student)
+    for name, parameter in shipped.requests.named_parameters():
+        if name == "context.category.table.weight":
+            codes, scales = quantize_rows(parameter.detach().numpy())
+            parameter.data = torch.from_numpy(codes * scales[:, None])
+        elif 4 * parameter.numel() >= HALF_FROM:
+            parameter.data = parameter.data.half().float()
+    return shipped
+
+
+def test_torch_over_the_rounded_weights_agrees_closely(exported, asked, tiny_data):
+    student = as_shipped(exported.student)
     table = torch.from_numpy((exported.items.codes * exported.items.scales).T.copy())
     prior = torch.from_numpy(exported.parts.prior.T.copy())
     for a in asked:
         with torch.inference_mode():
-            logits = exported.student.score_catalog(a.batch, (table, prior))[0]
+            logits = student.score_catalog(a.batch, (table, prior))[0]
         wanted = torch.sigmoid(logits[2]).numpy()
 
         # Half a step of the task vectors' 14 bits in each of their dimensions; 8 bits alone would be off by 1e-2.
@@ -357,6 +372,14 @@ def test_a_tensor_in_two_shapes_is_shipped_once(exported):
         for b in exported.tensors[:i]:
             first, second = (exported.weights[t["offset"] : t["offset"] + t["bytes"]] for t in (a, b))
             assert first != second, f"{a['name']} is {b['name']} again"
+
+
+def test_rows_that_are_looked_up_are_shipped_as_int8_and_long_tensors_in_16_bits(exported):
+    kinds = {t["name"]: t["type"] for t in exported.tensors}
+
+    assert kinds["tower/tower.context.category.table.weight"] == kinds["item_table"] == "int8"
+    assert kinds["item_scales"] == kinds["tower/tower.context.category.table.weight_scales"] == "float32"
+    assert all(t["bytes"] < 1024 for t in exported.tensors if t["type"] == "float32" and "scales" not in t["name"])
 
 
 def test_the_tensors_of_the_weights_file_lie_where_they_are_listed(exported):
