@@ -44,8 +44,8 @@ VARIANTS: dict[str, Change] = {
     "weighed by confidence": {"distillation": {"confidence": True}},
     "temperature 2": {"distillation": {"temperature": 2.0}},
     "easy labels first": {"distillation": {"easy_epochs": 4}},
-    "no unlabelled requests": {"distillation": {"unlabelled": 0.0}},
-    "twice the unlabelled requests": {"distillation": {"unlabelled": 4.0}},
+    "no requests after the log's end": {"distillation": {"ahead": 0.0}},
+    "no unlabelled requests": {"distillation": {"unlabelled": 0.0, "ahead": 0.0}},
     "no folded factors": {"student": {"factor": 0}},
     "not rounded in training": {"distillation": {"rounded": 0.0}},
 }
@@ -107,13 +107,15 @@ def _do(work: Work, variants: Sequence[str], progress: Progress) -> None:
     run_dir, config = work.folder / "teacher", config_of(work, DEFAULT)
     pipeline.run(config, run_dir, progress, until="train")
     data = load_learning_data(config, run_dir, "valid", progress)
-    labelled: dict[float, Examples] = {}
+    labelled: dict[str, Examples] = {}
     for variant, seed in wanted:
         progress.stage(f"{work.name}: student, {variant}, seed {seed}")
         config = config_of(work, variant)
-        key = config.distillation.unlabelled if needs_teacher(config.distillation) else -1.0
+        key = "none"
+        if needs_teacher(config.distillation):
+            key = f"{config.distillation.unlabelled:g}-{config.distillation.ahead:g}"
         if key not in labelled:
-            folder = work.folder / f"soft-{key:g}"
+            folder = work.folder / f"soft-{key}"
             labelled = {key: soft_examples(config, run_dir, data, progress, folder)[0]}  # one at a time: they are large
         student = config.model_copy(update={"seed": seed})
         found = judged(student, data, labelled[key], work.folder / "training", progress)

@@ -122,7 +122,7 @@ def _do(work: Work, asked: argparse.Namespace, progress: Progress) -> None:
         config = config_of(work, seed)
         if not all(finished(result(work, name, seed), config) for name in STAGES.values()):
             _chain(work, config, seed, progress)
-        alone = config_of(work, seed, {"distillation": {**LOG_ALONE, "unlabelled": 0.0}})
+        alone = config_of(work, seed, {"distillation": LOG_ALONE})
         if not finished(result(work, ALONE, seed), alone):
             _alone(work, alone, seed, progress)
     for size in SIZES if asked.sizes else ():
@@ -226,7 +226,7 @@ def tables(work: Work) -> Iterator[Table]:
 
 
 def _of_seeds(work: Work, name: str) -> list[Found]:
-    change = {"distillation": {**LOG_ALONE, "unlabelled": 0.0}} if name == ALONE else None
+    change = {"distillation": LOG_ALONE} if name == ALONE else None
     paths = {seed: result(work, name, seed) for seed in work.seeds}
     return [metrics_of(path) for seed, path in paths.items() if finished(path, config_of(work, seed, change))]
 

@@ -216,6 +216,8 @@ class DistillationConfig(Settings):
     """Gate: the AUC of a binary task, or XAUC of an amount, that may be lost against the teacher."""
     unlabelled: NonNegativeFloat = 1.0
     """Requests of the same users at other times, labelled by the teacher alone: this many for each visit."""
+    ahead: NonNegativeFloat = 0.5
+    """The same after the end of the log, where the student will be asked."""
     visits_per_epoch: int = Field(16_000, ge=1)
     """Visits and unlabelled requests that an epoch sees, a random part of them."""
     epochs: int = Field(16, ge=1)

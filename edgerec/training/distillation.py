@@ -19,6 +19,7 @@ from edgerec.evaluation.report import to_json
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
 from edgerec.tasks import scored_tasks
+from edgerec.tasks.history import Int
 from edgerec.training.batches import Examples, JointBatches
 from edgerec.training.calibrate import calibrate
 from edgerec.training.checkpoint import save_student, write_json
@@ -38,7 +39,7 @@ ITEM_UNITS = 64
 MOST_STARTS = 1_000_000
 """Visits that the unlabelled requests are drawn beside."""
 WEEKS = 4
-"""An unlabelled request comes up to this many weeks after a visit, at the same hour and weekday."""
+"""An unlabelled request comes up to this many weeks after a visit, or the log's end, at the same hour and weekday."""
 
 
 @dataclass(frozen=True)
@@ -201,13 +202,13 @@ def soft_examples(
     if not needs_teacher(config.distillation):
         return fit_examples, 0
     visits = data.fit.visits
-    extra = None
-    views = committee_views(config, data)
+    views, d, extra = committee_views(config, data), config.distillation, 0
     if visits is not None:
         visits = _served(visits, views)
-    if visits is not None and config.distillation.unlabelled > 0:
-        extra = _served(_unlabelled(data, config.distillation.unlabelled, config.seed), views)
-        visits = join_visits(visits, extra)
+        for make, share in ((_unlabelled, d.unlabelled), (_ahead, d.ahead)):
+            if share > 0:
+                more = _served(make(data, share, config.seed), views)
+                visits, extra = join_visits(visits, more), extra + len(more.requests)
     examples = replace(fit_examples, visits=visits)
     folder = folder or run_dir / "soft"
     store = SoftStore.open(folder, _labels_key(config, run_dir))
@@ -217,20 +218,17 @@ def soft_examples(
         progress.say(f"labels: {store.bytes / 1e6:,.1f} MB in {folder.name}/, made in {store.seconds:,.0f} s")
     assert data.scratch is not None
     soft = read(store, data, data.scratch.folder_of("soft"))
-    return replace(examples, soft=soft), 0 if extra is None else len(extra.requests)
+    return replace(examples, soft=soft), extra
 
 
 def _labels_key(config: Config, run_dir: Path) -> str:
     """What labels depend on: the teacher, the log, and which requests are asked."""
-    said = config.model_dump(mode="json", include={"seed", "task", "evaluation"})
+    settings = config.model_dump(mode="json", include={"seed", "task", "evaluation", "committee"})
+    requests = [config.distillation.unlabelled, config.distillation.ahead, config.student.max_history]
     teacher = run_dir / "teacher"
     files = (*sorted(teacher.glob("*.safetensors")), *sorted((teacher / COMMITTEE).glob(WEIGHTS)))
-    return key_of(
-        said,
-        [config.distillation.unlabelled, config.student.max_history, config.committee.model_dump(mode="json")],
-        (run_dir / "dataset" / "dataset.json").read_bytes(),
-        *(path.read_bytes() for path in files),
-    )
+    dataset = (run_dir / "dataset" / "dataset.json").read_bytes()
+    return key_of(settings, requests, dataset, *(path.read_bytes() for path in files))
 
 
 def _unlabelled(data: LearningData, share: float, seed: int) -> VisitExamples:
@@ -244,8 +242,28 @@ def _unlabelled(data: LearningData, share: float, seed: int) -> VisitExamples:
     chosen = np.sort(rng.choice(first, wanted))
     time_ms = log.time_ms[chosen] + 7 * MS_PER_DAY * rng.integers(1, WEEKS + 1, len(chosen))
     chosen, time_ms = chosen[time_ms <= end_ms], time_ms[time_ms <= end_ms]
-    requests = make_requests(log, data.encoder, data.statistics, log, chosen, time_ms, time_ms, data.sequence)
-    none = Ragged.empty(len(chosen))
+    return _without_outcome(data, chosen, time_ms)
+
+
+def _ahead(data: LearningData, share: float, seed: int) -> VisitExamples:
+    """Requests of the same users after the end of the log, where the student will be asked.
+
+    What the whole teacher says of them is no leak: nothing that it saw tells their outcome.
+    """
+    assert data.fit.visits is not None
+    log, end_ms = data.fit_log, int(data.statistics.moments_ms[-1])
+    rng = np.random.default_rng((seed, 2))
+    wanted, week = int(len(data.fit.visits.requests) * share), 7 * MS_PER_DAY
+    chosen = np.sort(rng.choice(draw_visits(log, MOST_STARTS, rng), wanted))
+    weeks = -(-(end_ms - log.time_ms[chosen]) // week) + rng.integers(0, WEEKS, wanted)
+    return _without_outcome(data, chosen, log.time_ms[chosen] + week * weeks)
+
+
+def _without_outcome(data: LearningData, first: Int, time_ms: Int) -> VisitExamples:
+    """Requests like the visits that start at the rows `first`, but of other times."""
+    assert data.fit.visits is not None
+    log, none = data.fit_log, Ragged.empty(len(first))
+    requests = make_requests(log, data.encoder, data.statistics, log, first, time_ms, time_ms, data.sequence)
     return VisitExamples(requests, none, dict.fromkeys(data.fit.visits.truth, none))
 
 

@@ -98,7 +98,7 @@ def loss_that_decides(metric: Mapping[str, float], losses: Mapping[str, float]) 
 
 def _labelled(search: Search, config: Config, data: LearningData, progress: Progress) -> Examples:
     """The examples with the teacher's labels, which the first trial with such requests makes for all others."""
-    said = [search.name, config.distillation.unlabelled, config.student.max_history]
+    said = [search.name, config.distillation.unlabelled, config.distillation.ahead, config.student.max_history]
     folder = search.folder / "work" / f"labels-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     with alone(search.folder, "labels"):

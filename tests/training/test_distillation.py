@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
+
 from edgerec.progress import Silent
 from edgerec.training.checkpoint import read_json
-from edgerec.training.distillation import distill
+from edgerec.training.distillation import WEEKS, _ahead, distill
+from edgerec.training.statistics import MS_PER_DAY
 
 
 def test_without_a_soft_share_the_log_alone_teaches_and_no_teacher_is_needed(tiny_config, tiny_run, tmp_path):
@@ -17,3 +20,19 @@ def test_without_a_soft_share_the_log_alone_teaches_and_no_teacher_is_needed(tin
     assert report.unlabelled == 0
     assert report.lines()[0].endswith("by the log's labels alone")
     assert read_json(tmp_path / "student" / "model.json")["expectations"].keys() == {"watch"}
+
+
+def test_requests_after_the_log_are_the_visits_of_its_users_at_their_hour_and_weekday(tiny_data):
+    extra, log = _ahead(tiny_data, 0.5, seed=0), tiny_data.fit_log
+    end_ms, week = int(tiny_data.statistics.moments_ms[-1]), 7 * MS_PER_DAY
+    requests = extra.requests
+
+    assert len(requests) == len(tiny_data.fit.visits.requests) // 2
+    assert requests.time_ms.min() >= end_ms and requests.time_ms.max() < end_ms + WEEKS * week
+    for user, time_ms in zip(requests.user.tolist(), requests.time_ms.tolist(), strict=True):
+        visits = log.time_ms[log.offsets[user] : log.offsets[user + 1]]
+        assert ((time_ms - visits) % week == 0).any()
+    assert (requests.moment == len(tiny_data.statistics.moments_ms) - 1).all()
+    assert (extra.truth["next"].sizes() == 0).all()
+    pasts = [log.item[log.offsets[u] : log.offsets[u + 1]] for u in requests.user]
+    assert requests.lengths().tolist() == [min(len(np.unique(past)), 16) for past in pasts]  # whole ones

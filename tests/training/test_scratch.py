@@ -97,7 +97,7 @@ def test_members_that_need_memory_see_the_latest_whole_days(tiny_data, monkeypat
     assert (fit_log.time_ms.max() + 1 - since) % 86_400_000 == 0
     assert log.latest_since(fit_log, 10_000) == fit_log.time_ms.min()
     monkeypatch.setattr("edgerec.training.committee.views.MOST_ROWS", 300)
-    assert Views(None, 2).rows(fit_log, 2).tolist() == np.flatnonzero(kept).tolist()
+    assert Views(None, 2, 300).rows(fit_log, 2).tolist() == np.flatnonzero(kept).tolist()
 
 
 def test_a_mapped_column_is_handed_on_by_its_name(tmp_path):
