@@ -31,6 +31,7 @@ from edgerec.progress import Progress, progress_for
 from edgerec.tasks import scored_tasks
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.scoring import AT_ONCE, CommitteeScorer, load_scorer
+from tools.ablate_student import LOG_ALONE
 from tools.judge_teacher import Table, Work, baselines_of, fit_baselines, work_of
 from tools.peers import sets
 from tools.peers.results import (
@@ -53,7 +54,6 @@ from tools.peers.results import (
 STAGES = {"teacher": "teacher", "student": "student, fp32", "pruned": "pruned, fp32", "int8": "INT8, by the runtime"}
 """Names of the stages in the tables."""
 ALONE, SVD = "student without distillation", "SVD of the teacher"
-LOG_ALONE = {"hard": 1.0, "probabilities": 0.0, "listwise": 0.0, "top_list": 0.0, "neighbours": 0.0, "alignment": 0.0}
 OPEN = {"least_kept": 0.0, "most_lost": 1.0}
 """Gates that let everything pass: what falls short is told, not refused."""
 DEPENDS = ("seed", "data", "task", "evaluation", "teacher", "committee", "student", "distillation", "pruning")

@@ -24,7 +24,7 @@ def work(tmp_path) -> Work:
 
 
 def keep(work: Work, name: str, seed: int, metrics: results.Found, size: int = 0) -> None:
-    change = {"distillation": judge_student.LOG_ALONE} if name == judge_student.ALONE else None
+    change = {"distillation": ablate_student.LOG_ALONE} if name == judge_student.ALONE else None
     config = judge_student.config_of(work, seed, change)
     more = {judge_student.SIZE: size} if size else {}
     results.keep(judge_student.result(work, name, seed), name, config, judge_student.DEPENDS, metrics, more)
