@@ -16,7 +16,6 @@ from typing import Any, TypeAlias
 from edgerec import pipeline
 from edgerec.cli.output import format_table
 from edgerec.config import Config
-from edgerec.errors import EdgerecError
 from edgerec.evaluation import chain
 from edgerec.progress import Progress, progress_for
 from edgerec.training.batches import Examples
@@ -27,6 +26,7 @@ from edgerec.training.scoring import TorchScorer
 from edgerec.training.soft.store import key_of
 from tools.judge_teacher import Work, work_of
 from tools.peers import sets
+from tools.peers.command import exit_code_of, judging_parser
 from tools.peers.results import Found, cell, finished, keep, mean_of_seeds, metrics_of, number, slug, spread, title_of
 
 DEFAULT = "as the settings say"
@@ -69,33 +69,22 @@ def result(work: Work, variant: str, seed: int) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks; 130 after Ctrl-C, 2 after a mistake of the user."""
     asked = _parser().parse_args(arguments)
-    progress = progress_for()
-    try:
-        for name in asked.sets or list(sets.ASKED):
-            work = work_of(name, asked.out, asked.data, asked.seeds, "valid")
-            if not asked.show:
-                _do(work, asked.only or list(VARIANTS), progress)
-            title, columns, rows = table(work)
-            print(f"\n{title}\n{format_table(columns, rows)}", flush=True)
-    except EdgerecError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code_of(lambda: _ablate(asked, progress_for()))
+
+
+def _ablate(asked: argparse.Namespace, progress: Progress) -> None:
+    for name in asked.sets or list(sets.ASKED):
+        work = work_of(name, asked.out, asked.data, asked.seeds, "valid")
+        if not asked.show:
+            _do(work, asked.only or list(VARIANTS), progress)
+        title, columns, rows = table(work)
+        print(f"\n{title}\n{format_table(columns, rows)}", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tools/ablate_student", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("sets", nargs="*", choices=[*sets.ASKED], help="data sets; all by default")
-    parser.add_argument("--data", type=Path, help="where MovieLens lies")
-    parser.add_argument("--seeds", default="0,1,2", help="seeds of the student; the teacher has seed 0")
+    seeds = "seeds of the student; the teacher has seed 0"
+    parser = judging_parser("tools/ablate_student", __doc__, seeds, Path("runs/ablate_student"))
     parser.add_argument("--only", nargs="*", choices=[*VARIANTS], metavar="VARIANT", help="these alone")
-    parser.add_argument("--out", type=Path, default=Path("runs/ablate_student"), help="runs and results")
-    parser.add_argument("--show", action="store_true", help="print what is finished, train nothing")
     return parser
 
 

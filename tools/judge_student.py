@@ -22,7 +22,6 @@ from edgerec import pipeline
 from edgerec.cli.output import format_table
 from edgerec.config import Config
 from edgerec.config.stages import SIZES
-from edgerec.errors import EdgerecError
 from edgerec.evaluation import chain
 from edgerec.evaluation.baselines import top_k
 from edgerec.evaluation.cases import Cases, find_cases, judge_lists
@@ -34,6 +33,7 @@ from edgerec.training.scoring import AT_ONCE, CommitteeScorer, load_scorer
 from tools.ablate_student import LOG_ALONE
 from tools.judge_teacher import Table, Work, baselines_of, fit_baselines, work_of
 from tools.peers import sets
+from tools.peers.command import add_changes, exit_code_of, judging_parser
 from tools.peers.results import (
     Figure,
     Found,
@@ -64,39 +64,25 @@ SIZE = "bytes"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks; 130 after Ctrl-C, 2 after a mistake of the user."""
     asked = _parser().parse_args(arguments)
-    progress = progress_for()
-    try:
-        for name in asked.sets or list(sets.ASKED):
-            work = work_of(name, asked.out, asked.data, asked.seeds, asked.part, asked.set)
-            if not asked.show:
-                _do(work, asked, progress)
-            for title, columns, rows in tables(work):
-                print(f"\n{title}\n{format_table(columns, rows)}", flush=True)
-            if picture := draw_sizes(work):
-                print(f"\nquality against bytes: {picture}")
-    except EdgerecError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code_of(lambda: _judge(asked, progress_for()))
+
+
+def _judge(asked: argparse.Namespace, progress: Progress) -> None:
+    for name in asked.sets or list(sets.ASKED):
+        work = work_of(name, asked.out, asked.data, asked.seeds, asked.part, asked.set)
+        if not asked.show:
+            _do(work, asked, progress)
+        for title, columns, rows in tables(work):
+            print(f"\n{title}\n{format_table(columns, rows)}", flush=True)
+        if picture := draw_sizes(work):
+            print(f"\nquality against bytes: {picture}")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tools/judge_student", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("sets", nargs="*", choices=[*sets.ASKED], help="data sets; all by default")
-    parser.add_argument("--data", type=Path, help="where MovieLens lies")
-    parser.add_argument("--seeds", default="0,1,2", help="seeds of teacher and student")
-    parser.add_argument("--out", type=Path, default=Path("runs/judge_teacher"), help="runs and results")
+    seeds = "seeds of teacher and student"
+    parser = judging_parser("tools/judge_student", __doc__, seeds, Path("runs/judge_teacher"))
+    add_changes(parser)
     parser.add_argument("--sizes", action="store_true", help="also every preset size, of the first seed")
-    parser.add_argument("--part", choices=("test", "valid"), default="test", help="what is judged")
-    parser.add_argument("--show", action="store_true", help="print what is finished, train nothing")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as --set distillation.epochs=1"
-    )
     return parser
 
 

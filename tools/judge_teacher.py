@@ -23,7 +23,7 @@ from edgerec import pipeline
 from edgerec.cli.output import format_table
 from edgerec.config import Config
 from edgerec.data.dataset import Dataset
-from edgerec.errors import ConfigError, EdgerecError
+from edgerec.errors import ConfigError
 from edgerec.evaluation import chain
 from edgerec.progress import Progress, progress_for
 from edgerec.training.committee.committee import Committee, Members, choose_weights
@@ -32,6 +32,7 @@ from edgerec.training.scoring import CommitteeScorer
 from edgerec.training.teacher import WEIGHTS, fit_on_valid
 from tools.peers import sets
 from tools.peers.closed_form import LIGHT
+from tools.peers.command import add_changes, exit_code_of, judging_parser
 from tools.peers.judging import RANKERS, Parts, judge_peers, names_of
 from tools.peers.results import (
     Figure,
@@ -104,39 +105,25 @@ class Work:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks; 130 after Ctrl-C, 2 after a mistake of the user."""
     asked = _parser().parse_args(arguments)
-    progress = progress_for()
-    try:
-        for name in asked.sets or list(sets.ASKED):
-            work = work_of(name, asked.out, asked.data, asked.seeds, asked.part, asked.set, asked.quick)
-            if not asked.show:
-                _do(work, asked, progress)
-            for title, columns, rows in tables(work):
-                print(f"\n{title}\n{format_table(columns, rows)}", flush=True)
-    except EdgerecError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code_of(lambda: _judge(asked, progress_for()))
+
+
+def _judge(asked: argparse.Namespace, progress: Progress) -> None:
+    for name in asked.sets or list(sets.ASKED):
+        work = work_of(name, asked.out, asked.data, asked.seeds, asked.part, asked.set, asked.quick)
+        if not asked.show:
+            _do(work, asked, progress)
+        for title, columns, rows in tables(work):
+            print(f"\n{title}\n{format_table(columns, rows)}", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tools/judge_teacher", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("sets", nargs="*", choices=[*sets.ASKED], help="data sets; all by default")
-    parser.add_argument("--data", type=Path, help="where MovieLens lies")
-    parser.add_argument("--seeds", default="0,1,2", help="seeds of the teacher; the ablations take the first")
-    parser.add_argument("--out", type=Path, default=Path("runs/judge_teacher"), help="runs and results")
+    seeds = "seeds of the teacher; the ablations take the first"
+    parser = judging_parser("tools/judge_teacher", __doc__, seeds, Path("runs/judge_teacher"))
+    add_changes(parser)
     parser.add_argument("--ablations", action="store_true", help="also judge, on valid, the teacher without its parts")
-    parser.add_argument("--part", choices=("test", "valid"), default="test", help="what is judged")
-    parser.add_argument("--show", action="store_true", help="print what is finished, train nothing")
     parser.add_argument("--baselines", action="store_true", help="fit the baselines only")
     parser.add_argument("--quick", action="store_true", help="baselines untuned, to try the command")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as --set teacher.epochs=1"
-    )
     return parser
 
 
