@@ -16,6 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from edgerec.training.checkpoint import read_json, write_json
+from edgerec.training.scratch import mapped
 
 FACTS = "soft.json"
 Columns: TypeAlias = Mapping[str, npt.NDArray[Any]]
@@ -87,7 +88,10 @@ class SoftStore:
                     found[name] = _room(place, f"{kind}-{name}.npy", (n, *values.shape[1:]), values.dtype)
                 found[name][at] = values
             start += len(frame)
-        return found
+        if place is None:
+            return found
+        # By the file's name, so that another process is handed that and not the content.
+        return {name: mapped(place / f"{kind}-{name}.npy") for name in found}
 
     @property
     def bytes(self) -> int:

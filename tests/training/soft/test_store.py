@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import polars as pl
 import pytest
@@ -20,7 +22,9 @@ def test_labels_come_back_by_example_in_memory_and_mapped(tmp_path):
     store.fill("visits", spans(5, 2), lambda a, b: {"example": order[a:b], "score": order[a:b].astype(np.float16)})
 
     assert store.read("visits")["score"].tolist() == [0, 1, 2, 3, 4]
-    assert store.read("visits", tmp_path / "place")["score"].tolist() == [0, 1, 2, 3, 4]
+    there = store.read("visits", tmp_path / "place")["score"]
+    assert there.tolist() == [0, 1, 2, 3, 4]
+    assert len(pickle.dumps(there)) < 500 and pickle.loads(pickle.dumps(there)).tolist() == there.tolist()
 
 
 def test_a_stopped_labelling_goes_on_with_the_part_that_is_missing(tmp_path):
