@@ -15,6 +15,7 @@ import onnxruntime as ort
 import polars as pl
 
 from edgerec.bundle import dump_json, write_bundle, write_catalog
+from edgerec.bundle.catalog import OWN_COLUMNS
 from edgerec.compression.export import export_student
 from edgerec.compression.graph import GraphBuilder, pack
 from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph, score_graph, similar_graph
@@ -74,7 +75,7 @@ def quantize(config: Config, run_dir: Path, progress: Progress) -> QuantizeRepor
         files["conformance.json"] = dump_json(conformance)
         files["policy.json"] = dump_json(_policy(config))
         files["report.json"] = dump_json({"format": 1, "name": config.name, "metrics": {}})
-        write_catalog(scratch / "catalog.sqlite", _catalog_rows(data), _attributes(data))
+        write_catalog(scratch / "catalog.sqlite", _catalog_rows(data), list(_attributes(data)))
         files["catalog.sqlite"] = scratch / "catalog.sqlite"
         write_bundle(run_dir / "bundle", files, _manifest(config, data, weights.tensors, student.sizes.dim))
     return QuantizeReport({p.name: p.stat().st_size for p in sorted((run_dir / "bundle").iterdir())})
@@ -114,14 +115,19 @@ def _policy(config: Config) -> dict[str, Any]:
     return {"weights": weights, "where": None}
 
 
-def _attributes(data: LearningData) -> list[str]:
-    return [c.removeprefix("raw.") for c in data.dataset.items().columns if c.startswith("raw.")]
+def _attributes(data: LearningData) -> dict[str, str]:
+    """Columns of the dataset's items by their name in the catalogue.
+
+    An attribute that is called like one of the catalogue's own columns, such as "title", is "item_title" there.
+    """
+    names = [c.removeprefix("raw.") for c in data.dataset.items().columns if c.startswith("raw.")]
+    return {f"item_{name}" if name.lower() in OWN_COLUMNS else name: f"raw.{name}" for name in names}
 
 
 def _catalog_rows(data: LearningData) -> Iterator[Mapping[str, Any]]:
     items = data.dataset.items().head(data.n_items)
-    raw = {f"raw.{name}": name for name in _attributes(data)}
-    chosen = items.select(pl.col("id"), pl.col("title").fill_null(pl.col("id")), *raw).rename(raw)
+    attributes = [pl.col(column).alias(name) for name, column in _attributes(data).items()]
+    chosen = items.select(pl.col("id"), pl.col("title").fill_null(pl.col("id")), *attributes)
     return chosen.iter_rows(named=True)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
-from edgerec.compression.quantization import _policy
+import polars as pl
+
+from edgerec.compression.quantization import _attributes, _catalog_rows, _policy
 from tests import tiny
 
 
@@ -19,3 +22,11 @@ def test_by_default_every_task_counts_by_its_weight_but_an_amount_beside_others_
 
 def test_an_amount_alone_decides_or_nothing_would_be_ranked():
     assert weights("watch") == {"watch": 2.0}
+
+
+def test_an_attribute_called_like_a_column_of_the_catalogue_keeps_its_values_under_another_name():
+    items = pl.DataFrame({"id": ["a"], "title": ["A mug"], "raw.Title": ["mug"], "raw.price": [2.0]})
+    data = SimpleNamespace(dataset=SimpleNamespace(items=lambda: items), n_items=1)
+
+    assert list(_attributes(data)) == ["item_Title", "price"]
+    assert list(_catalog_rows(data)) == [{"id": "a", "title": "A mug", "item_Title": "mug", "price": 2.0}]
