@@ -13,10 +13,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from edgerec.models.blocks import event_numbers
 from edgerec.models.inputs import Moment
 from edgerec.models.rounding import row_scales
-from edgerec.models.student import Student
+from edgerec.models.student import FOLLOWED, Student, numbers_of
 from edgerec.tasks import Task, scored_tasks
 
 Float = npt.NDArray[np.float32]
@@ -32,7 +31,7 @@ TOWER_INPUTS = (
     "task_weights",
 )
 """Inputs of the exported tower. `vectors` (L, dim) are the rows of the history's items."""
-TOWER_OUTPUTS = ("user", "repeat", "attention", "direction")
+TOWER_OUTPUTS = ("user", "repeat", "follow", "attention", "direction")
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,11 @@ class ExportedStudent:
     """A student as plain parts.
 
     Attributes:
-        tower: ONNX graph from `TOWER_INPUTS` to `TOWER_OUTPUTS`: task vectors (T, dim), repeat term (L, T), attention
-            (L, heads), and how a unit of each attended value moves the weighted logits of an item (dim, heads * dim).
+        tower: ONNX graph from `TOWER_INPUTS` to `TOWER_OUTPUTS`: task vectors (T, dim), what past items add to their
+            own logits and to those of their followers, both (L, T), attention (L, heads), and how a unit of each
+            attended value moves the weighted logits of an item (dim, heads * dim).
         table: float32 (N, dim). scales: float32 (N,), of its rows in INT8, as they were learned. prior: float32 (T, N).
+        followers: int32 (N, K) and follower_weight, float32 (N, K), or None. Without them `follow` is (L, 0).
         relation: float32 (dim, dim) and relation_prior (N,), of the related task, or None.
         tasks: the scored tasks. heads: of the attention.
     """
@@ -51,6 +52,8 @@ class ExportedStudent:
     table: Float
     scales: Float
     prior: Float
+    followers: npt.NDArray[np.int32] | None
+    follower_weight: Float | None
     relation: Float | None
     relation_prior: Float | None
     tasks: tuple[Task, ...]
@@ -74,17 +77,20 @@ class _Tower(nn.Module):
         categorical: Tensor,
         numeric: Tensor,
         weights: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         t = self.tower
-        numbers = event_numbers(count, age_h, interval_h)
-        present = torch.ones_like(kind, dtype=torch.bool).unsqueeze(0)
-        user, repeat, attention = t(
-            vectors.unsqueeze(0), kind.unsqueeze(0), numbers.unsqueeze(0), present,
+        present = torch.ones_like(kind, dtype=torch.bool)
+        later = (age_h < age_h.unsqueeze(1)).sum(dim=1)  # `later_items` of one history: ONNX has no searchsorted
+        numbers = numbers_of(count, age_h, interval_h, later)
+        user, repeat, follow, attention = t(
+            vectors.unsqueeze(0), kind.unsqueeze(0), numbers.unsqueeze(0), present.unsqueeze(0),
             categorical.unsqueeze(0), numeric.unsqueeze(0),
         )  # fmt: skip
         context = t.context(categorical.unsqueeze(0), numeric.unsqueeze(0))
         pooled = (attention.squeeze(0).T @ vectors).flatten()
-        return user.squeeze(0), repeat.squeeze(0), attention.squeeze(0), self._direction(context, pooled, weights)
+        follow = follow.squeeze(0) * (later < FOLLOWED).unsqueeze(1)
+        direction = self._direction(context, pooled, weights)
+        return user.squeeze(0), repeat.squeeze(0), follow, attention.squeeze(0), direction
 
     def _direction(self, context: Tensor, pooled: Tensor, weights: Tensor) -> Tensor:
         """Derivative of the weighted task vector by the pooled values: exact where no unit of the head switches."""
@@ -110,6 +116,8 @@ def export_student(student: Student, statistics: Float, tasks: Sequence[Task]) -
         table=table.numpy().astype(np.float32),
         scales=scales.numpy().astype(np.float32),
         prior=prior[:, : student.tasks].T.numpy().astype(np.float32).copy(),
+        followers=None if student.followers is None else student.followers.item.numpy(),
+        follower_weight=None if student.followers is None else student.followers.weight.detach().numpy(),
         relation=student.relation.weight.detach().numpy() if related else None,
         relation_prior=prior[:, student.tasks].numpy().copy() if related else None,
         tasks=tuple(scored_tasks(tasks)),

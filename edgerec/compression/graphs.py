@@ -132,7 +132,7 @@ class _Request:
         self.vectors = _rows(g, items, self.history)
         feeds["vectors"] = self.vectors
         assert set(feeds) <= set(TOWER_INPUTS)
-        self.user, self.repeat, self.attention, self.direction = g.inline(student.tower, "tower/", feeds)
+        self.user, self.repeat, self.follow, self.attention, self.direction = g.inline(student.tower, "tower/", feeds)
         self.weights_row = g.add("Unsqueeze", "task_weights", g.ints(0))
 
     def logits(self) -> str:
@@ -145,13 +145,34 @@ class _Request:
         if never.any():
             update = g.add("Add", update, g.constant("never", never))
         index = g.add("Expand", g.add("Unsqueeze", self.history, g.ints(0)), g.add("Shape", update))
+        logits = g.add("ScatterElements", logits, index, update, axis=1, reduction="add")
+        return logits if self.student.followers is None else self._with_followers(logits)
+
+    def _with_followers(self, logits: str) -> str:
+        """`logits` (T, N) and what past items add to those of their followers."""
+        g, tasks = self.g, len(self.student.tasks)
+        item, weight = self._followers()
+        follow = g.add("Unsqueeze", g.add("Transpose", self.follow, perm=[1, 0]), g.ints(2))
+        update = g.add("Reshape", g.add("Mul", follow, weight), g.ints(tasks, -1))
+        index = g.add("Expand", g.add("Reshape", item, g.ints(1, -1)), g.add("Shape", update))
         return g.add("ScatterElements", logits, index, update, axis=1, reduction="add")
+
+    def _followers(self) -> tuple[str, str]:
+        """Of each past item, the items that follow it and their weights, both (L, K)."""
+        g, item, weight = self.g, self.student.followers, self.student.follower_weight
+        assert item is not None and weight is not None
+        codes, scales = quantize_rows(weight)
+        short = item.astype(np.uint16) if len(item) <= 1 << 16 else item
+        found = g.add("Cast", g.add("Gather", g.constant("followers", short), self.history), to=I64)
+        rows = g.add("Cast", g.add("Gather", g.constant("follower_weights", codes), self.history), to=F32)
+        steps = g.add("Gather", g.constant("follower_scales", scales[:, None], exact=True), self.history)
+        return found, g.add("Mul", rows, steps)
 
     def reasons(self, item: str) -> str:
         """How much each past item added to the weighted logits of each `item`: (k, L).
 
-        A past item acts through the attention (exact but for units of the head that would switch) and, on itself,
-        through the repeat term.
+        A past item acts through the attention (exact but for units of the head that would switch), on itself through
+        the repeat term, and on those that follow it.
         """
         g, heads, dim = self.g, self.student.heads, self.student.table.shape[1]
         rows = _rows(g, self.items, item)
@@ -159,10 +180,21 @@ class _Request:
         dots = g.add("MatMul", moved, g.add("Transpose", self.vectors, perm=[1, 0]))
         attended = g.add("Mul", dots, g.add("Transpose", self.attention, perm=[1, 0]))
         through_attention = g.add("ReduceSum", attended, g.ints(1), keepdims=0)
-        again = g.add("MatMul", self.repeat, g.add("Unsqueeze", "task_weights", g.ints(1)))
-        again = g.add("Transpose", again, perm=[1, 0])
+        again = self._weighted(self.repeat)
         same = g.add("Equal", g.add("Unsqueeze", item, g.ints(1)), g.add("Unsqueeze", self.history, g.ints(0)))
-        return g.add("Add", through_attention, g.add("Where", same, again, g.scalar(0.0)))
+        found = g.add("Add", through_attention, g.add("Where", same, again, g.scalar(0.0)))
+        if self.student.followers is None:
+            return found
+        follower, weight = self._followers()
+        same = g.add("Equal", g.add("Unsqueeze", item, g.ints(1, 2)), g.add("Unsqueeze", follower, g.ints(0)))
+        strength = g.add("ReduceSum", g.add("Where", same, weight, g.scalar(0.0)), g.ints(2), keepdims=0)
+        return g.add("Add", found, g.add("Mul", strength, self._weighted(self.follow)))
+
+    def _weighted(self, added: str) -> str:
+        """What past items add to each task (L, T), weighted and added up: (1, L)."""
+        g = self.g
+        weighted = g.add("MatMul", added, g.add("Unsqueeze", "task_weights", g.ints(1)))
+        return g.add("Transpose", weighted, perm=[1, 0])
 
 
 def _rows(g: GraphBuilder, items: Catalogue, index: str) -> str:

@@ -115,6 +115,8 @@ def shrink(student: Student, cut: Cut, data: LearningData, dropout: float) -> St
             for axis, stay in _axes(name, student, cut):
                 value = value.index_select(axis, stay)
             parameter.copy_(value)
+        if small.followers is not None:
+            small.followers.item.copy_(old["followers.item"])
     return small
 
 

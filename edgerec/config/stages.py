@@ -81,7 +81,7 @@ class TeacherConfig(Settings):
     rows: int = Field(1024, ge=1)
     """Shown rows of a training step."""
     visits_per_epoch: int = Field(20_000, ge=1)
-    """Of more visits an epoch sees a random part."""
+    """Of more visits a random part is learned from, the same in each epoch."""
     folds: int = Field(3, ge=2)
     """Groups of users; one teacher is trained without each and labels it for the student. Their mean is the teacher."""
 
@@ -170,6 +170,9 @@ class StudentConfig(Settings):
     factor: int | None = Field(None, ge=0)
     """Width of the vectors of the items' ids while they are learned, which a matrix folds into the table: a product of
     two factors learns better than the narrow table alone. None: four times `dim`; 0: as narrow as they are kept."""
+    followers: int = Field(0, ge=0)
+    """Items that most often come next after each item, kept with a weight for each, three bytes together: for logs in
+    which the order of the items tells more than their kind. 0 leaves them out."""
     max_history: int = Field(256, ge=1)
     """Distinct past items that are looked at, the latest ones."""
 

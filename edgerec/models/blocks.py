@@ -11,6 +11,8 @@ from edgerec.models.inputs import ItemFeatures, RequestBatch, Shape
 
 EVENT_NUMBERS = 6
 """Columns of `event_numbers`."""
+FOLLOWS = 0.3
+"""What an event adds to an item that follows it with weight 1, before anything is learned."""
 ABSENT = -1e4
 """Logit of what is padding; no attention is left of it, and 16 bits can hold it."""
 
@@ -31,6 +33,12 @@ def event_numbers(count: Tensor, age_h: Tensor, interval_h: Tensor) -> Tensor:
         ],
         dim=-1,
     )
+
+
+def later_items(age_h: Tensor, present: Tensor) -> Tensor:
+    """How many of the history's items had an event later than each one, int64; `age_h` and `present` (B, L)."""
+    ascending = age_h.masked_fill(~present, torch.inf).sort(dim=1).values
+    return torch.searchsorted(ascending, age_h.contiguous())
 
 
 class Mlp(nn.Module):
@@ -121,11 +129,14 @@ class ItemTower(nn.Module):
 class HistoryPooling(nn.Module):
     """Attention over the past items, each seen with its numbers; a learned "nothing" event stands in every history."""
 
-    def __init__(self, kinds: int, dim: int, hidden: int, heads: int, context: int) -> None:
+    def __init__(
+        self, kinds: int, dim: int, hidden: int, heads: int, context: int, numbers: int = EVENT_NUMBERS
+    ) -> None:
+        """`numbers`: columns of each event's numbers."""
         super().__init__()
         self.kind = nn.Embedding(kinds, hidden)
         self.from_item = nn.Linear(dim, hidden)
-        self.from_numbers = nn.Linear(EVENT_NUMBERS, hidden)
+        self.from_numbers = nn.Linear(numbers, hidden)
         self.from_context = nn.Linear(context, hidden, bias=False)
         self.attention = nn.Linear(hidden, heads)
         self.nothing = nn.Parameter(torch.zeros(heads))
@@ -134,7 +145,7 @@ class HistoryPooling(nn.Module):
         """Attention weights (B, L, heads); what is missing to one went to "nothing".
 
         Args:
-            vectors: (B, L, dim) of the past items. kind: (B, L). numbers: (B, L, 6). context: (B, context).
+            vectors: (B, L, dim) of the past items. kind: (B, L). numbers: (B, L, numbers). context: (B, context).
             present: bool (B, L).
         """
         event = self.from_item(vectors) + self.from_numbers(numbers) + self.kind(kind)
@@ -145,23 +156,62 @@ class HistoryPooling(nn.Module):
 
 
 class RepeatTerm(nn.Module):
-    """What having had an item adds to its own logits, from its count, age, interval and kind and from the user."""
+    """What having had an item adds to its own logits, from its count, age, interval and kind and from the user.
 
-    def __init__(self, kinds: int, dim: int, hidden: int, context: int, tasks: int) -> None:
+    With `followers` as many outputs again: how much it adds to the logits of the items that follow it.
+    """
+
+    def __init__(
+        self,
+        kinds: int,
+        dim: int,
+        hidden: int,
+        context: int,
+        tasks: int,
+        numbers: int = EVENT_NUMBERS,
+        followers: bool = False,
+    ) -> None:
         super().__init__()
+        outputs = 2 * tasks if followers else tasks
         self.kind = nn.Embedding(kinds, hidden)
         self.from_item = nn.Linear(dim, hidden)
-        self.from_numbers = nn.Linear(EVENT_NUMBERS, hidden)
+        self.from_numbers = nn.Linear(numbers, hidden)
         self.from_context = nn.Linear(context, hidden, bias=False)
-        self.out = nn.Linear(hidden, tasks)
+        self.out = nn.Linear(hidden, outputs)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+        if followers:
+            nn.init.constant_(self.out.bias[tasks:], FOLLOWS)
 
     def forward(self, vectors: Tensor, kind: Tensor, numbers: Tensor, context: Tensor) -> Tensor:
-        """Shapes as in `HistoryPooling.forward`; returns (B, L, tasks)."""
+        """Shapes as in `HistoryPooling.forward`; returns (B, L, outputs)."""
         event = self.from_item(vectors) + self.from_numbers(numbers) + self.kind(kind)
         added: Tensor = self.out(torch.relu(event + self.from_context(context).unsqueeze(1)))
         return added
+
+
+class Followers(nn.Module):
+    """For each item the K items that most often follow it, and the weight of each, learned.
+
+    Item vectors of few numbers cannot tell which one item follows which; a short list can.
+
+    Attributes:
+        item: int32 (N, K); a place that no item takes holds the row's own item, with weight 0.
+        weight: (N, K).
+    """
+
+    item: Tensor
+
+    def __init__(self, n_items: int, most: int) -> None:
+        super().__init__()
+        self.register_buffer("item", torch.arange(n_items, dtype=torch.int32).unsqueeze(1).repeat(1, most))
+        self.weight = nn.Parameter(torch.zeros(n_items, most))
+
+    def start(self, item: Tensor, weight: Tensor) -> None:
+        """Set both, as they are before learning."""
+        with torch.no_grad():
+            self.item.copy_(item)
+            self.weight.copy_(weight)
 
 
 class RequestContext(nn.Module):
@@ -191,3 +241,20 @@ def repeat_of(candidate: Tensor, repeat: Tensor, batch: RequestBatch) -> Tensor:
     """The `repeat` (B, L, T) of each request's candidate (B,), zero where it is not in the history: (B, T)."""
     same = (batch.item == candidate.unsqueeze(1)) & batch.present
     return (repeat * same.unsqueeze(2)).sum(dim=1)
+
+
+def scatter_followers(logits: Tensor, follow: Tensor, item: Tensor, weight: Tensor) -> Tensor:
+    """Add ``follow[b, l, t] * weight[b, l, k]`` to the logits (B, T, N) of the item ``item[b, l, k]``.
+
+    Args:
+        follow: (B, L, T), 0 on padding. item, weight: (B, L, K), of each past item.
+    """
+    added = torch.einsum("blt,blk->btlk", follow, weight).flatten(2).to(logits.dtype)
+    index = item.flatten(1).to(torch.int64).unsqueeze(1).expand(-1, logits.shape[1], -1)
+    return logits.scatter_add(2, index, added)
+
+
+def follow_of(candidate: Tensor, follow: Tensor, item: Tensor, weight: Tensor) -> Tensor:
+    """What `scatter_followers` adds to each request's candidate (B,): (B, T)."""
+    strength = (weight * (item == candidate[:, None, None])).sum(dim=2)
+    return torch.einsum("bl,blt->bt", strength, follow)

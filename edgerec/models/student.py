@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from edgerec.models.blocks import (
+    EVENT_NUMBERS,
+    Followers,
     HistoryPooling,
     ItemTower,
     Mlp,
     RepeatTerm,
     RequestContext,
     event_numbers,
+    follow_of,
+    later_items,
     repeat_of,
+    scatter_followers,
     scatter_repeat,
 )
 from edgerec.models.inputs import ItemFeatures, Items, Moment, RequestBatch, Shape
 from edgerec.models.rounding import round_rows, row_scales
+
+NUMBERS = EVENT_NUMBERS + 1
+"""Columns of `numbers_of`."""
+FOLLOWED = 32
+"""An item's followers are looked at if fewer items of the history than this had a later event."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +42,7 @@ class StudentSizes:
         inner, context: hidden units on the way to, and of, the context vector.
         pooling, repeat, head: hidden units of the attention, the repeat term and the task vectors' head.
         item: hidden units of the item tower, which is folded into the table.
-        factor: see `ItemTower`.
+        factor: see `ItemTower`. followers: of each item, see `Followers`; 0 leaves them out.
     """
 
     dim: int
@@ -43,39 +54,70 @@ class StudentSizes:
     head: int
     item: int
     factor: int = 0
+    followers: int = 0
 
     @classmethod
-    def of(cls, dim: int, hidden: int, heads: int, factor: int = 0, item: int | None = None) -> StudentSizes:
+    def of(
+        cls, dim: int, hidden: int, heads: int, factor: int = 0, item: int | None = None, followers: int = 0
+    ) -> StudentSizes:
         """All parts of one width but the repeat term, which needs half of it."""
-        return cls(dim, heads, hidden, hidden, hidden, max(hidden // 2, 1), hidden, item or hidden, factor)
+        return cls(dim, heads, hidden, hidden, hidden, max(hidden // 2, 1), hidden, item or hidden, factor, followers)
+
+
+def numbers_of(count: Tensor, age_h: Tensor, interval_h: Tensor, later: Tensor) -> Tensor:
+    """What a student reads of each event beside its item and kind, (..., NUMBERS).
+
+    Hours do not tell the latest of many events from the one before it, seconds ago, on which most depends what comes
+    next: `later` (...,) is how many of the history's items had a later event.
+    """
+    order = torch.log1p(later.to(age_h.dtype)) * 0.5
+    return torch.cat([event_numbers(count, age_h, interval_h), order.unsqueeze(-1)], dim=-1)
+
+
+class Request(NamedTuple):
+    """B encoded requests.
+
+    Attributes:
+        user: (B, T, dim), task vectors. repeat: (B, L, T), what past items add to their own logits.
+        follow: the same, to the logits of their followers; (B, L, 0) without. attention: (B, L, heads).
+    """
+
+    user: Tensor
+    repeat: Tensor
+    follow: Tensor
+    attention: Tensor
 
 
 class RequestTower(nn.Module):
-    """From the past items' vectors and the context to one vector a task, and to the repeat term."""
+    """From the past items' vectors and the context to one vector a task, and to what past items add by themselves."""
 
     def __init__(self, shape: Shape, tasks: int, sizes: StudentSizes, dropout: float) -> None:
         super().__init__()
         self.tasks, self.dim, self.heads = tasks, sizes.dim, sizes.heads
         pooled = sizes.heads * sizes.dim
         self.context = RequestContext(shape, sizes.inner, sizes.context, dropout)
-        self.pooling = HistoryPooling(shape.kinds, sizes.dim, sizes.pooling, sizes.heads, sizes.context)
-        self.repeat = RepeatTerm(shape.kinds, sizes.dim, sizes.repeat, sizes.context, tasks)
+        self.pooling = HistoryPooling(shape.kinds, sizes.dim, sizes.pooling, sizes.heads, sizes.context, NUMBERS)
+        self.repeat = RepeatTerm(
+            shape.kinds, sizes.dim, sizes.repeat, sizes.context, tasks, NUMBERS, bool(sizes.followers)
+        )
         self.mix = nn.Linear(pooled, tasks * sizes.dim, bias=False)
         self.head = Mlp(sizes.context + pooled, sizes.head, tasks * sizes.dim, dropout)
 
     def forward(
         self, vectors: Tensor, kind: Tensor, numbers: Tensor, present: Tensor, categorical: Tensor, numeric: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Task vectors (B, T, dim), repeat (B, L, T), attention (B, L, heads); arguments as in the blocks."""
+    ) -> Request:
+        """Arguments as in the blocks."""
         context = self.context(categorical, numeric)
         attention = self.pooling(vectors, kind, numbers, context, present)
         pooled = torch.einsum("blh,bld->bhd", attention, vectors).flatten(1)
         user = self.mix(pooled) + self.head(torch.cat([context, pooled], dim=1))
-        return user.unflatten(1, (self.tasks, self.dim)), self.repeat(vectors, kind, numbers, context), attention
+        added = self.repeat(vectors, kind, numbers, context)
+        repeat, follow = added[..., : self.tasks], added[..., self.tasks :]
+        return Request(user.unflatten(1, (self.tasks, self.dim)), repeat, follow, attention)
 
 
 class Student(nn.Module):
-    """``logit_t(i) = u_t . v_i + b_t(i) + repeat_t(i)`` for every task t and item i.
+    """``logit_t(i) = u_t . v_i + b_t(i) + repeat_t(i) + follow_t(i)`` for every task t and item i.
 
     `related` scores item pairs with the same table: ``v_q R . v_i + b(i)``.
 
@@ -93,6 +135,7 @@ class Student(nn.Module):
         self.step = nn.Parameter(torch.zeros(shape.n_items))
         self.rounded = False
         self.requests = RequestTower(shape, tasks, sizes, dropout)
+        self.followers = Followers(shape.n_items, sizes.followers) if sizes.followers else None
         self.relation = nn.Linear(sizes.dim, sizes.dim, bias=False)
         nn.init.eye_(self.relation.weight)
 
@@ -111,34 +154,57 @@ class Student(nn.Module):
                 scaled.append(self.relation.weight)
             else:
                 scaled += [tower.mix.weight[rows], tower.head.last.weight[rows], tower.head.last.bias[rows]]
-                scaled += [tower.repeat.out.weight[task], tower.repeat.out.bias[task : task + 1]]
+                for added in (task, self.tasks + task) if self.followers is not None else (task,):
+                    scaled += [tower.repeat.out.weight[added], tower.repeat.out.bias[added : added + 1]]
             for values in scaled:
                 values.mul_(slope)
             prior.prior.last.bias[task] += offset
 
-    def encode_requests(self, batch: RequestBatch, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Task vectors, repeat term and attention, see `RequestTower`."""
-        numbers = event_numbers(batch.count, batch.age_h, batch.interval_h)
+    def encode_requests(self, batch: RequestBatch, table: Tensor) -> Request:
+        """See `RequestTower`; padding and what is too long ago have no followers."""
+        later = later_items(batch.age_h, batch.present)
+        numbers = numbers_of(batch.count, batch.age_h, batch.interval_h, later)
         vectors = nn.functional.embedding(batch.item, table)
-        encoded: tuple[Tensor, Tensor, Tensor] = self.requests(
-            vectors, batch.kind, numbers, batch.present, batch.categorical, batch.numeric
-        )
-        return encoded
+        found: Request = self.requests(vectors, batch.kind, numbers, batch.present, batch.categorical, batch.numeric)
+        followed = batch.present & (later < FOLLOWED)
+        return found._replace(follow=found.follow * followed.unsqueeze(2))
+
+    def _followers(self, item: Tensor, follow: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """How much W past items add to their followers (B, W, T), which these are and their weights, both (B, W, K).
+
+        Of the history (B, L) the part that has followers is packed together, since it is short.
+        """
+        assert self.followers is not None
+        followed = (follow != 0).any(dim=2)
+        width = int(followed.sum(dim=1).max())
+        place = torch.argsort(followed.logical_not().to(torch.int8), dim=1, stable=True)[:, :width]
+        item = item.gather(1, place)
+        follow = follow.gather(1, place.unsqueeze(2).expand(-1, -1, follow.shape[2]))
+        weight: Tensor = self.followers.weight
+        if self.rounded:
+            weight = round_rows(weight, row_scales(weight, torch.zeros_like(weight[:, 0])))
+        return follow, self.followers.item[item], nn.functional.embedding(item, weight)
 
     def score_catalog(self, batch: RequestBatch, items: Items, tasks: Sequence[int] | None = None) -> Tensor:
         """Logits of every item for all tasks, or for the `tasks` that are asked for: (B, T, N)."""
         table, prior = items
-        user, repeat, _ = self.encode_requests(batch, table)
+        request = self.encode_requests(batch, table)
         wanted = list(range(self.tasks) if tasks is None else tasks)
-        logits = user[:, wanted] @ table.T + prior[:, wanted].T
-        return scatter_repeat(logits, repeat[:, :, wanted], batch)
+        logits = request.user[:, wanted] @ table.T + prior[:, wanted].T
+        logits = scatter_repeat(logits, request.repeat[:, :, wanted], batch)
+        if self.followers is None:
+            return logits
+        return scatter_followers(logits, *self._followers(batch.item, request.follow[:, :, wanted]))
 
     def score_rows(self, batch: RequestBatch, candidate: Tensor, items: Items) -> Tensor:
         """Logits of one candidate a request, (B, T); `candidate` int64 (B,)."""
         table, prior = items
-        user, repeat, _ = self.encode_requests(batch, table)
-        dot = torch.einsum("btd,bd->bt", user, table[candidate])
-        return dot + prior[candidate, : self.tasks] + repeat_of(candidate, repeat, batch)
+        request = self.encode_requests(batch, table)
+        dot = torch.einsum("btd,bd->bt", request.user, table[candidate])
+        logits = dot + prior[candidate, : self.tasks] + repeat_of(candidate, request.repeat, batch)
+        if self.followers is None:
+            return logits
+        return logits + follow_of(candidate, *self._followers(batch.item, request.follow))
 
     def score_related(self, query: Tensor, items: Items) -> Tensor:
         """Logits of being in one session with `query` (Q,), (Q, N)."""

@@ -25,8 +25,10 @@ from edgerec.training.calibrate import calibrate
 from edgerec.training.checkpoint import save_student, write_json
 from edgerec.training.committee.views import Views
 from edgerec.training.examples import Ragged, VisitExamples, draw_visits, join_visits, make_requests
+from edgerec.training.followers import followers
 from edgerec.training.joint import Terms
 from edgerec.training.load import LearningData, load_learning_data
+from edgerec.training.log import Log
 from edgerec.training.loop import LoopSettings, OnEpoch, fit
 from edgerec.training.scoring import TorchModel, TorchScorer, load_scorer
 from edgerec.training.soft.label import label, read
@@ -39,7 +41,9 @@ ITEM_UNITS = 64
 MOST_STARTS = 1_000_000
 """Visits that the unlabelled requests are drawn beside."""
 WEEKS = 4
-"""An unlabelled request comes up to this many weeks after a visit, or the log's end, at the same hour and weekday."""
+"""An unlabelled request comes up to this many weeks after a visit, or the log's end, at the same hour and weekday.
+
+Where each user's last event is held out, the next request is asked as soon as the log's users come back."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +148,11 @@ def new_student(config: Config, data: LearningData) -> Student:
     """An untrained student, the same for the same seed."""
     torch.manual_seed(config.seed)
     dim, hidden, heads, factor = config.student.widths
-    sizes = StudentSizes.of(dim, hidden, heads, factor, item=max(hidden, ITEM_UNITS))
-    return Student(data.shape, data.features, len(scored_tasks(data.tasks)), sizes, config.distillation.dropout)
+    sizes = StudentSizes.of(dim, hidden, heads, factor, max(hidden, ITEM_UNITS), config.student.followers)
+    student = Student(data.shape, data.features, len(scored_tasks(data.tasks)), sizes, config.distillation.dropout)
+    if student.followers is not None:
+        student.followers.start(*followers(data, sizes.followers))
+    return student
 
 
 def train_student(
@@ -200,7 +207,7 @@ def soft_examples(
     """
     fit_examples = replace(data.fit, graph=None)  # a student reads none
     if not needs_teacher(config.distillation):
-        return fit_examples, 0
+        return _as_served(fit_examples, data), 0
     visits = data.fit.visits
     views, d, extra = committee_views(config, data), config.distillation, 0
     if visits is not None:
@@ -218,7 +225,20 @@ def soft_examples(
         progress.say(f"labels: {store.bytes / 1e6:,.1f} MB in {folder.name}/, made in {store.seconds:,.0f} s")
     assert data.scratch is not None
     soft = read(store, data, data.scratch.folder_of("soft"))
-    return replace(examples, soft=soft), extra
+    return replace(_as_served(examples, data), soft=soft), extra
+
+
+def _as_served(examples: Examples, data: LearningData) -> Examples:
+    """With the item statistics that the device has: those of the log's end, also of users whose own part ended before.
+
+    Where time splits the log, requests keep the statistics of their time, since all who ask come after its end. So do
+    shown rows, since an item's later rates hold the row's own outcome.
+    """
+    visits = examples.visits
+    if visits is None or not data.by_user:
+        return examples
+    last = np.full(len(visits.requests), len(data.statistics.moments_ms) - 1)
+    return replace(examples, visits=replace(visits, requests=replace(visits.requests, moment=last)))
 
 
 def _labels_key(config: Config, run_dir: Path) -> str:
@@ -232,7 +252,7 @@ def _labels_key(config: Config, run_dir: Path) -> str:
 
 
 def _unlabelled(data: LearningData, share: float, seed: int) -> VisitExamples:
-    """Requests of the same users whole weeks after a visit, whose outcome nobody knows."""
+    """Requests of the same users some time after a visit, whose outcome nobody knows."""
     assert data.fit.visits is not None
     log, end_ms = data.fit_log, int(data.statistics.moments_ms[-1])
     rng = np.random.default_rng((seed, 1))
@@ -240,13 +260,14 @@ def _unlabelled(data: LearningData, share: float, seed: int) -> VisitExamples:
     wanted = int(len(data.fit.visits.requests) * share)
     first = draw_visits(log, MOST_STARTS, rng)
     chosen = np.sort(rng.choice(first, wanted))
-    time_ms = log.time_ms[chosen] + 7 * MS_PER_DAY * rng.integers(1, WEEKS + 1, len(chosen))
+    after = _gaps(log, first, wanted, rng) if data.by_user else 7 * MS_PER_DAY * rng.integers(1, WEEKS + 1, wanted)
+    time_ms = log.time_ms[chosen] + after
     chosen, time_ms = chosen[time_ms <= end_ms], time_ms[time_ms <= end_ms]
     return _without_outcome(data, chosen, time_ms)
 
 
 def _ahead(data: LearningData, share: float, seed: int) -> VisitExamples:
-    """Requests of the same users after the end of the log, where the student will be asked.
+    """Requests of the same users after the end of the log, or of their own part of it: where the student will be asked.
 
     What the whole teacher says of them is no leak: nothing that it saw tells their outcome.
     """
@@ -254,9 +275,22 @@ def _ahead(data: LearningData, share: float, seed: int) -> VisitExamples:
     log, end_ms = data.fit_log, int(data.statistics.moments_ms[-1])
     rng = np.random.default_rng((seed, 2))
     wanted, week = int(len(data.fit.visits.requests) * share), 7 * MS_PER_DAY
-    chosen = np.sort(rng.choice(draw_visits(log, MOST_STARTS, rng), wanted))
+    first = draw_visits(log, MOST_STARTS, rng)
+    if data.by_user:
+        last = log.offsets[1:][np.diff(log.offsets) > 0] - 1
+        chosen = np.sort(rng.choice(last, wanted))
+        return _without_outcome(data, chosen, log.time_ms[chosen] + _gaps(log, first, wanted, rng))
+    chosen = np.sort(rng.choice(first, wanted))
     weeks = -(-(end_ms - log.time_ms[chosen]) // week) + rng.integers(0, WEEKS, wanted)
     return _without_outcome(data, chosen, log.time_ms[chosen] + week * weeks)
+
+
+def _gaps(log: Log, first: Int, n: int, rng: np.random.Generator) -> Int:
+    """`n` draws of the time, in ms, from one of the visits that begin at the rows `first` to its user's next one."""
+    following = log.ends_of_visits(first)
+    followed = following < log.offsets[log.user[first] + 1]
+    gaps = log.time_ms[following[followed]] - log.time_ms[first[followed]]
+    return np.maximum(rng.choice(gaps, n), 1) if len(gaps) else np.full(n, MS_PER_DAY)
 
 
 def _without_outcome(data: LearningData, first: Int, time_ms: Int) -> VisitExamples:

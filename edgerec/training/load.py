@@ -100,6 +100,11 @@ class LearningData:
         return self.fit.tasks
 
     @property
+    def by_user(self) -> bool:
+        """Is each user's last event held out, in place of a last part of the time?"""
+        return self.dataset.meta.boundaries_ms.valid is None
+
+    @property
     def statistics(self) -> ItemStatistics:
         """Of the fit rows."""
         return self.fit.statistics

@@ -107,7 +107,7 @@ class CommitteeScorer:
     def _now(self, requests: Requests) -> Requests:
         """The same requests after all fit rows; of their own time, if no time splits the log."""
         data = self.committee.data
-        if data.dataset.meta.boundaries_ms.valid is None:
+        if data.by_user:
             return replace(requests, moment=data.statistics.moment_before(requests.time_ms))
         return replace(requests, moment=np.full(len(requests), self._last, np.int64))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from edgerec.compression import graphs
+from edgerec.compression import export, graphs
 from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graph import HALF_FROM, GraphBuilder, pack
 from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph, score_graph, similar_graph
 from edgerec.compression.rows import quantize_rows
+from edgerec.models import student as student_module
+from edgerec.models.rounding import round_rows, row_scales
 from edgerec.models.student import Student, StudentSizes
 from edgerec.tasks import Task
 
@@ -55,19 +58,31 @@ def session(model):
     return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
-@pytest.fixture(scope="module")
-def exported(tiny_data, tmp_path_factory) -> Exported:
+@pytest.fixture(scope="module", params=[0, 3], ids=["plain", "followers"])
+def exported(request, tiny_data, tmp_path_factory) -> Iterator[Exported]:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (export, student_module):
+            patch.setattr(module, "FOLLOWED", 5)  # so that some of the past is too long ago
+        yield _export(request.param, tiny_data, tmp_path_factory.mktemp("graphs"))
+
+
+def _export(n_followers, tiny_data, folder) -> Exported:
     torch.manual_seed(0)
-    sizes = replace(StudentSizes.of(8, 16, 2), context=12, pooling=10, repeat=6, head=14)  # as pruning leaves them
+    sizes = StudentSizes.of(8, 16, 2, followers=n_followers)
+    sizes = replace(sizes, context=12, pooling=10, repeat=6, head=14)  # as pruning leaves them
     student = Student(tiny_data.shape, tiny_data.features, TASKS, sizes).eval()
     with torch.no_grad():
         for parameter in student.parameters():
             parameter.normal_(std=0.3)  # every part speaks
         student.step.mul_(0.02)  # hardly ever is a number cut
-        student.requests.repeat.out.bias.fill_(2.0)  # and the repeat term loudest
+        student.requests.repeat.out.bias[:TASKS] = 2.0  # and the repeat term loudest
+        if student.followers is not None:
+            weight = student.followers.weight
+            student.followers.start(
+                torch.randint(0, 40, (40, 3)), round_rows(weight, row_scales(weight, torch.zeros(40)))
+            )
     parts = export_student(student, tiny_data.statistics.values[-1], tiny_data.tasks)
     items = Catalogue.of(parts)
-    folder = tmp_path_factory.mktemp("graphs")
     builders = [recommend_graph(parts, items, EXPECTATIONS), score_graph(parts, items, EXPECTATIONS)]
     builders.append(similar_graph(parts, items))
     models, weights = pack(builders, "weights.bin")
@@ -313,20 +328,24 @@ def test_reasons_add_up_to_what_the_weighted_logits_lose_without_an_item_of_the_
     def weighted(attention_factor):
         tower = student.requests
         with torch.inference_mode():
-            user, repeat, attention = student.encode_requests(batch, table)
+            _, repeat, follow, attention = student.encode_requests(batch, table)
             context = tower.context(batch.categorical, batch.numeric)
             pooled = torch.einsum("lh,ld->hd", attention[0] * attention_factor[:, None], table[batch.item[0]]).flatten()
             user = tower.mix(pooled) + tower.head(torch.cat([context[0], pooled]))
             logits = user.unflatten(0, (TASKS, -1)) @ table.T
-        return (weights @ logits), repeat[0] @ weights
+        return (weights @ logits), repeat[0] @ weights, follow[0] @ weights if follow.shape[2] else None
 
     one = torch.ones(16)
-    base, repeat = weighted(one)
+    base, repeat, follow = weighted(one)
     for place in range(16):
         moved = one.clone()
         moved[place] -= step
         change = (base - weighted(moved)[0]) / step
         change[batch.item[0, place]] += repeat[place]
+        if student.followers is not None:
+            lists = student.followers
+            for item, weight in zip(*(of[batch.item[0, place]] for of in (lists.item, lists.weight)), strict=True):
+                change[item] += follow[place] * weight.detach()
         assert reason[:, place] == pytest.approx(change.numpy(), abs=2e-2)
 
 

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from edgerec.models.blocks import later_items
 from edgerec.models.inputs import RequestBatch
 from edgerec.models.student import Student, StudentSizes
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Silent
 from edgerec.training.batches import BatchSettings, JointBatches
+from edgerec.training.followers import followers
 from edgerec.training.load import load_learning_data
 from edgerec.training.loop import LoopSettings, fit
 from tests import tiny
@@ -22,6 +24,13 @@ TASKS = 5  # scored: next, new, click, liked, watch
 
 def student(data, dropout=0.0):
     return Student(data.shape, data.features, TASKS, StudentSizes.of(8, 16, 2), dropout)
+
+
+def follower(data, dropout=0.0):
+    """A student that knows of each item some that follow it."""
+    model = Student(data.shape, data.features, TASKS, StudentSizes.of(8, 16, 2, followers=3), dropout)
+    model.followers.start(*followers(data, 3))
+    return model
 
 
 def teacher(data, dropout=0.0):
@@ -61,7 +70,7 @@ def ranker(data, dropout=0.0):
     return Teacher(data.shape, data.features, [False] * TASKS, 8, 16, 2, 2, dropout)
 
 
-@pytest.fixture(params=[student, *TEACHERS, ranker], ids=lambda build: build.__name__)
+@pytest.fixture(params=[student, follower, *TEACHERS, ranker], ids=lambda build: build.__name__)
 def build(request):
     return request.param
 
@@ -80,7 +89,7 @@ def last_items(model, data):
     return model.encode_items(data.moment(-1))
 
 
-@pytest.mark.parametrize("build", [student, *TEACHERS], ids=lambda build: build.__name__)
+@pytest.mark.parametrize("build", [student, follower, *TEACHERS], ids=lambda build: build.__name__)
 def test_it_learns_the_checkerboard(build, tiny_data, tmp_path):
     torch.manual_seed(0)
     model = build(tiny_data)
@@ -186,8 +195,9 @@ def test_an_empty_history_is_scored(build, tiny_data):
     assert torch.isfinite(scores).all()
 
 
-def test_rescaling_a_task_changes_its_logits_alone(tiny_data):
-    model, requests = random(student, tiny_data), tiny_data.held.visits.requests
+@pytest.mark.parametrize("build", [student, follower], ids=lambda build: build.__name__)
+def test_rescaling_a_task_changes_its_logits_alone(build, tiny_data):
+    model, requests = random(build, tiny_data), tiny_data.held.visits.requests
     batch, rows = requests.batch(np.arange(4)), torch.tensor([3, 1, 0, 2])
 
     def logits():
@@ -213,3 +223,29 @@ def test_a_folded_table_has_the_width_of_the_product(tiny_data):
 
     assert model.items.identity.weight.shape == (40, 12)
     assert last_items(model, tiny_data)[0].shape == (40, 8)
+
+
+def test_an_event_knows_how_many_items_had_a_later_one_whatever_their_order():
+    age_h = torch.tensor([[5.0, 1.0, 1.0, 0.5, 9.0]])
+    present = torch.tensor([[True, True, True, False, True]])
+
+    assert later_items(age_h, present)[present].tolist() == [2, 0, 0, 3]
+
+
+def test_followers_are_added_to_their_own_logits_alone(tiny_data):
+    model, requests = random(follower, tiny_data), tiny_data.held.visits.requests
+    batch = requests.batch(np.array([0]))
+    with torch.inference_mode():
+        items = last_items(model, tiny_data)
+        whole = model.score_catalog(batch, items)[0]
+        weight = model.followers.weight.clone()
+        model.followers.weight.zero_()
+        without = model.score_catalog(batch, items)[0]
+        follow = model.encode_requests(batch, items[0]).follow[0]
+
+    wanted = torch.zeros_like(whole)
+    for place, item in enumerate(batch.item[0].tolist()):
+        for other, w in zip(model.followers.item[item].tolist(), weight[item], strict=True):
+            wanted[:, other] += follow[place] * w
+    assert torch.allclose(whole - without, wanted, atol=1e-3)
+    assert wanted.abs().max() > 0.1

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from edgerec.data.splits import Boundaries
 from edgerec.progress import Silent
 from edgerec.training.checkpoint import read_json
-from edgerec.training.distillation import WEEKS, _ahead, distill
+from edgerec.training.distillation import WEEKS, _ahead, _as_served, _unlabelled, distill
 from edgerec.training.statistics import MS_PER_DAY
 
 
@@ -36,3 +39,33 @@ def test_requests_after_the_log_are_the_visits_of_its_users_at_their_hour_and_we
     assert (extra.truth["next"].sizes() == 0).all()
     pasts = [log.item[log.offsets[u] : log.offsets[u + 1]] for u in requests.user]
     assert requests.lengths().tolist() == [min(len(np.unique(past)), 16) for past in pasts]  # whole ones
+
+
+@pytest.fixture(scope="module")
+def last_out(tiny_data):
+    """The same data, as if the last event of each user were held out."""
+    meta = tiny_data.dataset.meta
+    dataset = replace(tiny_data.dataset, meta=replace(meta, boundaries_ms=Boundaries(None, None, None)))
+    return replace(tiny_data, dataset=dataset)
+
+
+def test_where_the_last_event_is_held_out_requests_come_as_soon_as_users_come_back(last_out):
+    log = last_out.fit_log
+    gaps = np.diff(log.time_ms[log.starts_of_visits()])
+    same = np.diff(log.user[log.starts_of_visits()]) == 0
+    ahead, between = _ahead(last_out, 0.5, seed=0).requests, _unlabelled(last_out, 0.5, seed=0).requests
+    last_ms = log.time_ms[log.offsets[1:] - 1]
+
+    assert (ahead.time_ms > last_ms[ahead.user]).all()
+    assert set((ahead.time_ms - last_ms[ahead.user]).tolist()) <= set(np.maximum(gaps[same], 1).tolist())
+    assert np.median(between.time_ms - log.time_ms.min()) < np.median(ahead.time_ms - log.time_ms.min())
+    pasts = [log.item[log.offsets[u] : log.offsets[u + 1]] for u in ahead.user]
+    assert ahead.lengths().tolist() == [min(len(np.unique(past)), 16) for past in pasts]  # whole ones
+
+
+def test_where_the_last_event_is_held_out_requests_see_the_statistics_that_the_device_has(last_out, tiny_data):
+    served = _as_served(last_out.fit, last_out)
+
+    assert set(served.visits.requests.moment.tolist()) == {len(last_out.statistics.moments_ms) - 1}
+    assert served.rows is last_out.fit.rows
+    assert _as_served(tiny_data.fit, tiny_data) is tiny_data.fit

@@ -63,7 +63,7 @@ class Snapshot:
         rows = rows[log.item[rows] < n_items]
         user, item = log.user[rows], log.item[rows]
         held = counts(user, item, int(user.max(initial=0)) + 1, n_items)
-        visits, owner = _visits(log, rows, n_items)
+        visits, owner = visits_of(log, rows, n_items)
         small = n_items <= MAX_DENSE_ITEMS
         binary = held.copy()
         binary.data[:] = 1
@@ -227,7 +227,7 @@ def visit_rank(row: Int, last_ms: Int) -> Int:
     return of_row[row] - number
 
 
-def _visits(log: Log, rows: Int, n_items: int) -> tuple[Matrix, Int]:
+def visits_of(log: Log, rows: Int, n_items: int) -> tuple[Matrix, Int]:
     """Visits by items, by user and time, and the user of each."""
     user, visit, time_ms = log.user[rows], log.visit[rows], log.time_ms[rows]
     order = np.lexsort((rows, visit, time_ms, user))

@@ -30,22 +30,28 @@ class Views:
     Attributes:
         cuts_ms: ascending moments, view v serves the requests from ``cuts_ms[v]`` on; None where users are left out.
         folds: groups of users, view v serves the users of fold v; 0 where the log is rolled back.
-        end_ms: where the log ends; whoever asks later is served by all of it, view V, since no outcome is in it.
+        end_ms: int64 (n_users,), where the log, or each user's part of it, ends; whoever asks later is served by all of
+            it, view V, since no outcome is in it.
     """
 
     cuts_ms: Int | None
     folds: int
-    end_ms: int
+    end_ms: Int
 
     @classmethod
     def of(cls, settings: CommitteeConfig, data: LearningData, folds: int) -> Views:
         """The views of `data`."""
-        if data.dataset.meta.boundaries_ms.valid is None:
-            return cls(None, folds, int(data.statistics.moments_ms[-1]))
-        end_ms, first_ms = int(data.statistics.moments_ms[-1]), int(data.fit_log.time_ms.min())
+        log, end_ms = data.fit_log, int(data.statistics.moments_ms[-1])
+        n_users = len(log.offsets) - 1
+        if data.by_user:
+            last = log.time_ms[np.maximum(log.offsets[1:] - 1, 0)]
+            return cls(None, folds, np.where(np.diff(log.offsets) > 0, last + 1, end_ms))
+        first_ms = int(log.time_ms.min())
         # A short log has shorter windows, so that the earliest members still see an equal part of it.
         step = min(duration_ms(settings.window), (end_ms - first_ms) // (settings.windows + 1))
-        return cls(end_ms - step * np.arange(settings.windows, 0, -1, dtype=np.int64), 0, end_ms)
+        return cls(
+            end_ms - step * np.arange(settings.windows, 0, -1, dtype=np.int64), 0, np.broadcast_to(end_ms, n_users)
+        )
 
     def __len__(self) -> int:
         return self.folds if self.cuts_ms is None else len(self.cuts_ms)
@@ -69,9 +75,10 @@ class Views:
     def serving(self, requests: Requests) -> Int:
         """The view that serves each request, -1 where none does."""
         if self.cuts_ms is None:
-            return fold_of(requests.user, self.folds)
-        found = np.searchsorted(self.cuts_ms, requests.time_ms, side="right") - 1
-        return np.where(requests.time_ms >= self.end_ms, len(self), found).astype(np.int64)
+            found = fold_of(requests.user, self.folds)
+        else:
+            found = np.searchsorted(self.cuts_ms, requests.time_ms, side="right") - 1
+        return np.where(requests.time_ms >= self.end_ms[requests.user], len(self), found).astype(np.int64)
 
     def known(self, requests: Requests, view: int, last: int) -> Requests:
         """The requests with the item statistics that go with a view: of their own moments, or else of the `last`.
