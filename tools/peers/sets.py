@@ -82,6 +82,9 @@ repeats = "exclude"
 name = "like"
 kind = "binary"
 label = "rating >= 4"
+
+[student]
+followers = 32
 """
 
 
