@@ -66,6 +66,7 @@ class _Tower(nn.Module):
     def __init__(self, student: Student) -> None:
         super().__init__()
         self.tower = student.requests
+        self.ordered = student.followers is not None
 
     def forward(
         self,
@@ -80,7 +81,8 @@ class _Tower(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         t = self.tower
         present = torch.ones_like(kind, dtype=torch.bool)
-        later = (age_h < age_h.unsqueeze(1)).sum(dim=1)  # `later_items` of one history: ONNX has no searchsorted
+        # `later_items` of one history: ONNX has no searchsorted.
+        later = (age_h < age_h.unsqueeze(1)).sum(dim=1) if self.ordered else None
         numbers = numbers_of(count, age_h, interval_h, later)
         user, repeat, follow, attention = t(
             vectors.unsqueeze(0), kind.unsqueeze(0), numbers.unsqueeze(0), present.unsqueeze(0),
@@ -88,7 +90,9 @@ class _Tower(nn.Module):
         )  # fmt: skip
         context = t.context(categorical.unsqueeze(0), numeric.unsqueeze(0))
         pooled = (attention.squeeze(0).T @ vectors).flatten()
-        follow = follow.squeeze(0) * (later < FOLLOWED).unsqueeze(1)
+        follow = follow.squeeze(0)
+        if later is not None:
+            follow = follow * (later < FOLLOWED).unsqueeze(1)
         direction = self._direction(context, pooled, weights)
         return user.squeeze(0), repeat.squeeze(0), follow, attention.squeeze(0), direction
 

@@ -172,7 +172,7 @@ class StudentConfig(Settings):
     two factors learns better than the narrow table alone. None: four times `dim`; 0: as narrow as they are kept."""
     followers: int = Field(0, ge=0)
     """Items that most often come next after each item, kept with a weight for each, three bytes together: for logs in
-    which the order of the items tells more than their kind. 0 leaves them out."""
+    which the order of the items tells more than their kind; then the past is seen in its order too. 0: neither."""
     max_history: int = Field(256, ge=1)
     """Distinct past items that are looked at, the latest ones."""
 

@@ -27,8 +27,6 @@ from edgerec.models.blocks import (
 from edgerec.models.inputs import ItemFeatures, Items, Moment, RequestBatch, Shape
 from edgerec.models.rounding import round_rows, row_scales
 
-NUMBERS = EVENT_NUMBERS + 1
-"""Columns of `numbers_of`."""
 FOLLOWED = 32
 """An item's followers are looked at if fewer items of the history than this had a later event."""
 
@@ -42,7 +40,8 @@ class StudentSizes:
         inner, context: hidden units on the way to, and of, the context vector.
         pooling, repeat, head: hidden units of the attention, the repeat term and the task vectors' head.
         item: hidden units of the item tower, which is folded into the table.
-        factor: see `ItemTower`. followers: of each item, see `Followers`; 0 leaves them out.
+        factor: see `ItemTower`. followers: of each item, see `Followers`; 0 leaves them
+            and the order of events out.
     """
 
     dim: int
@@ -64,14 +63,17 @@ class StudentSizes:
         return cls(dim, heads, hidden, hidden, hidden, max(hidden // 2, 1), hidden, item or hidden, factor, followers)
 
 
-def numbers_of(count: Tensor, age_h: Tensor, interval_h: Tensor, later: Tensor) -> Tensor:
-    """What a student reads of each event beside its item and kind, (..., NUMBERS).
+def numbers_of(count: Tensor, age_h: Tensor, interval_h: Tensor, later: Tensor | None) -> Tensor:
+    """What a student reads of each event beside its item and kind, (..., 6), or 7 with `later`.
 
     Hours do not tell the latest of many events from the one before it, seconds ago, on which most depends what comes
     next: `later` (...,) is how many of the history's items had a later event.
     """
+    numbers = event_numbers(count, age_h, interval_h)
+    if later is None:
+        return numbers
     order = torch.log1p(later.to(age_h.dtype)) * 0.5
-    return torch.cat([event_numbers(count, age_h, interval_h), order.unsqueeze(-1)], dim=-1)
+    return torch.cat([numbers, order.unsqueeze(-1)], dim=-1)
 
 
 class Request(NamedTuple):
@@ -96,10 +98,10 @@ class RequestTower(nn.Module):
         self.tasks, self.dim, self.heads = tasks, sizes.dim, sizes.heads
         pooled = sizes.heads * sizes.dim
         self.context = RequestContext(shape, sizes.inner, sizes.context, dropout)
-        self.pooling = HistoryPooling(shape.kinds, sizes.dim, sizes.pooling, sizes.heads, sizes.context, NUMBERS)
-        self.repeat = RepeatTerm(
-            shape.kinds, sizes.dim, sizes.repeat, sizes.context, tasks, NUMBERS, bool(sizes.followers)
-        )
+        ordered = sizes.followers > 0
+        numbers = EVENT_NUMBERS + ordered
+        self.pooling = HistoryPooling(shape.kinds, sizes.dim, sizes.pooling, sizes.heads, sizes.context, numbers)
+        self.repeat = RepeatTerm(shape.kinds, sizes.dim, sizes.repeat, sizes.context, tasks, numbers, ordered)
         self.mix = nn.Linear(pooled, tasks * sizes.dim, bias=False)
         self.head = Mlp(sizes.context + pooled, sizes.head, tasks * sizes.dim, dropout)
 
@@ -162,10 +164,12 @@ class Student(nn.Module):
 
     def encode_requests(self, batch: RequestBatch, table: Tensor) -> Request:
         """See `RequestTower`; padding and what is too long ago have no followers."""
-        later = later_items(batch.age_h, batch.present)
+        later = None if self.followers is None else later_items(batch.age_h, batch.present)
         numbers = numbers_of(batch.count, batch.age_h, batch.interval_h, later)
         vectors = nn.functional.embedding(batch.item, table)
         found: Request = self.requests(vectors, batch.kind, numbers, batch.present, batch.categorical, batch.numeric)
+        if later is None:
+            return found
         followed = batch.present & (later < FOLLOWED)
         return found._replace(follow=found.follow * followed.unsqueeze(2))
 
