@@ -14,9 +14,16 @@ def loaded_by(code: str) -> set[str]:
     return set(run.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("start", ["import edgerec.runtime", "import edgerec.bundle", "import edgerec.cli.main"])
+@pytest.mark.parametrize(
+    "start",
+    ["import edgerec.runtime", "import edgerec.bundle", "import edgerec.bench.child", "import edgerec.cli.main"],
+)
 def test_light_entry_points_load_nothing_heavy(start):
     assert (HEAVY | {"pydantic", "rich"}).isdisjoint(loaded_by(start))
+
+
+def test_a_fresh_process_that_measures_has_loaded_nothing_of_what_it_measures():
+    assert (HEAVY | {"numpy", "onnxruntime"}).isdisjoint(loaded_by("import edgerec.bench.child"))
 
 
 def test_help_loads_neither_numpy_nor_onnxruntime():

@@ -33,6 +33,7 @@ COMMANDS = (
     "inspect",
     "verify",
     "devices",
+    "bench",
     "demo",
 )
 

@@ -1,0 +1,1 @@
+"""What a bundle costs on this machine, measured in fresh processes; needs what the runtime needs."""

@@ -1,0 +1,87 @@
+"""One fresh process of a measurement: ``python -m edgerec.bench.child BUNDLE THREADS CALLS COLD_CALLS``.
+
+Prints a line as soon as the first result is there, and then its figures, both JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+EVENTS = 50
+"""Events of the made-up user, on items spread over the catalogue, a day apart."""
+DAY_MS = 86_400_000
+NOW_MS = 1_700_000_000_000
+K = 10
+EVICTED_MB = 64
+"""Memory that is read before a call whose bundle must not lie in the processor's cache."""
+
+
+def main(folder: str, threads: int, calls: int, cold_calls: int) -> None:
+    """Open, recommend, and tell how long each took and how much memory it needed."""
+    interpreter_mb = peak_mb()
+    start = time.perf_counter()
+    recommender = opened(folder, threads)
+    result = recommender.recommend(k=min(K, recommender.bundle.manifest.n_items), now=NOW_MS)
+    first_ms = 1000 * (time.perf_counter() - start)
+    print(json.dumps({"items": len(result)}), flush=True)
+
+    n = recommender.bundle.manifest.n_items
+    for event in range(EVENTS):
+        item, _ = recommender.named(event * n // EVENTS)
+        recommender.observe(item, time=NOW_MS - (EVENTS - event) * DAY_MS)
+    hot = [_timed_ms(recommender, n) for _ in range(calls)][calls // 10 :]
+    peak = peak_mb()
+    cold = [_after_other_work_ms(recommender, n) for _ in range(cold_calls)]
+    recommender.close()
+    figures = {"first_result_ms": first_ms, "hot_ms": hot, "cold_cache_ms": cold}
+    print(json.dumps(figures | {"peak_rss_mb": peak, "interpreter_rss_mb": interpreter_mb}), flush=True)
+
+
+def opened(folder: str, threads: int) -> Any:
+    """The recommender of a bundle, with this many threads whatever its device has."""
+    from dataclasses import replace
+
+    from edgerec.bundle import Bundle
+    from edgerec.runtime import Recommender
+
+    bundle = Bundle.open(folder)
+    manifest = replace(bundle.manifest, device={**bundle.manifest.device, "threads": threads})
+    return Recommender(replace(bundle, manifest=manifest))
+
+
+def peak_mb() -> float | None:
+    """Largest resident memory of this process so far, MB of 10^6 bytes; None where the system does not tell."""
+    try:
+        # getrusage would do, but a process that another one started begins with the other's peak there.
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return 1024 * int(status.split("VmHWM:")[1].split()[0]) / 1e6
+    except (OSError, IndexError, ValueError):
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def _timed_ms(recommender: Any, n_items: int) -> float:
+    start = time.perf_counter()
+    recommender.recommend(k=min(K, n_items), now=NOW_MS)
+    return 1000 * (time.perf_counter() - start)
+
+
+def _after_other_work_ms(recommender: Any, n_items: int) -> float:
+    """As `_timed_ms`, after something else has used the processor's cache."""
+    import numpy as np
+
+    np.ones(EVICTED_MB * 10**6 // 8).sum()
+    return _timed_ms(recommender, n_items)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:]))

@@ -1,0 +1,126 @@
+"""Fresh processes that use a bundle as an app does, and what their times and memory say against a device's budget."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgerec.bundle import Bundle
+from edgerec.devices import Profile
+from edgerec.errors import BundleError
+
+PROCESSES = 5
+"""Of each bundle; they take turns, so that what disturbs the machine disturbs all."""
+CALLS, COLD_CALLS = 200, 40
+"""recommend() calls of a process, with everything in the cache and with nothing."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One bundle on this machine.
+
+    Attributes:
+        bundle_mb: size on disk, MB of 10^6 bytes, without catalog.sqlite; with_catalog_mb: with it.
+        threads: of each recommend().
+        cold_start_ms: from the start of the process, Python's own included, to the first result.
+        first_result_ms: of that, importing the runtime, opening, and the first recommend().
+        p50_ms, p95_ms, p99_ms: of one recommend() after the others. cold_cache_p50_ms, cold_cache_p95_ms: of one
+            after other work has used the processor's cache.
+        peak_ram_mb: peak resident memory of the process. above_interpreter_mb: less what Python alone needs. None
+            where the system does not tell.
+    """
+
+    bundle_mb: float
+    with_catalog_mb: float
+    threads: int
+    cold_start_ms: float
+    first_result_ms: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    cold_cache_p50_ms: float
+    cold_cache_p95_ms: float
+    peak_ram_mb: float | None
+    above_interpreter_mb: float | None
+
+    def to_json(self) -> dict[str, float | int | None]:
+        """By name."""
+        return asdict(self)
+
+
+def measure(
+    bundles: Sequence[str | Path],
+    threads: int,
+    processes: int | None = None,
+    calls: int = CALLS,
+    cold: int = COLD_CALLS,
+) -> list[Measured]:
+    """Measure bundles side by side; `processes` of each are `PROCESSES` if not given.
+
+    Raises:
+        BundleError: one is damaged, or cannot be used on this machine.
+    """
+    opened = [Bundle.open(bundle) for bundle in bundles]
+    runs: list[list[dict[str, Any]]] = [[] for _ in opened]
+    for _ in range(processes or PROCESSES):
+        for bundle, of in zip(opened, runs, strict=True):
+            of.append(_run(bundle.folder, threads, calls, cold))
+    return [_joined(bundle, threads, of) for bundle, of in zip(opened, runs, strict=True)]
+
+
+def verdicts(measured: Measured, profile: Profile) -> dict[str, tuple[float, float | None, bool]]:
+    """For each limit of a device's budget: the limit, what was measured, and whether it is kept."""
+    found = {}
+    for name, figure in profile.to_json()["budget"].items():
+        value = getattr(measured, name)
+        found[name] = (float(figure["limit"]), value, value is None or value <= figure["limit"])
+    return found
+
+
+def _run(folder: Path, threads: int, calls: int, cold: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "edgerec.bench.child", str(folder), str(threads), str(calls), str(cold)]
+    start = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        cold_start_ms = 1000 * (time.perf_counter() - start)
+        rest, errors = process.communicate()
+    if process.returncode or not first:
+        told = errors.strip().splitlines()
+        raise BundleError(f"{folder}: cannot be measured: {told[-1] if told else 'the process ended without a word'}")
+    return {"cold_start_ms": cold_start_ms, **json.loads(rest)}
+
+
+def _joined(bundle: Bundle, threads: int, runs: Sequence[dict[str, Any]]) -> Measured:
+    sizes = {path.name: path.stat().st_size for path in bundle.folder.iterdir()}
+    hot = sorted(time_ms for run in runs for time_ms in run["hot_ms"])
+    cold = sorted(time_ms for run in runs for time_ms in run["cold_cache_ms"])
+    peaks = [run["peak_rss_mb"] for run in runs if run["peak_rss_mb"] is not None]
+    alone = [run["interpreter_rss_mb"] for run in runs if run["interpreter_rss_mb"] is not None]
+    peak = max(peaks) if peaks else None
+    return Measured(
+        bundle_mb=(sum(sizes.values()) - sizes.get("catalog.sqlite", 0)) / 1e6,
+        with_catalog_mb=sum(sizes.values()) / 1e6,
+        threads=threads,
+        cold_start_ms=statistics.median(run["cold_start_ms"] for run in runs),
+        first_result_ms=statistics.median(run["first_result_ms"] for run in runs),
+        p50_ms=_quantile(hot, 0.5),
+        p95_ms=_quantile(hot, 0.95),
+        p99_ms=_quantile(hot, 0.99),
+        cold_cache_p50_ms=_quantile(cold, 0.5),
+        cold_cache_p95_ms=_quantile(cold, 0.95),
+        peak_ram_mb=peak,
+        above_interpreter_mb=None if peak is None or not alone else peak - min(alone),
+    )
+
+
+def _quantile(ascending: Sequence[float], share: float) -> float:
+    """The least of the values that a `share` of them does not exceed."""
+    return ascending[min(int(share * len(ascending)), len(ascending) - 1)]

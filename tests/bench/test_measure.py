@@ -1,0 +1,83 @@
+"""Fresh processes tell size, times and memory; a device's budget is held against them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from edgerec.bench.child import peak_mb
+from edgerec.bench.measure import Measured, measure, verdicts
+from edgerec.cli.main import app
+from edgerec.devices import load_profile
+from edgerec.errors import BundleError
+
+SMALL = {"processes": 2, "calls": 20, "cold": 4}
+
+
+@pytest.fixture
+def few(monkeypatch):
+    monkeypatch.setattr(sys.modules["edgerec.bench.measure"], "PROCESSES", 1)
+
+
+def edgerec(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_a_bundle_is_measured_in_fresh_processes(toy_bundle):
+    found, again = measure([toy_bundle, toy_bundle], 1, **SMALL)
+    files = {path.name: path.stat().st_size for path in toy_bundle.iterdir()}
+
+    assert found.with_catalog_mb == sum(files.values()) / 1e6
+    assert found.bundle_mb == again.bundle_mb == (sum(files.values()) - files["catalog.sqlite"]) / 1e6
+    assert 0 < found.p50_ms <= found.p95_ms <= found.p99_ms
+    assert found.p50_ms < found.first_result_ms < found.cold_start_ms
+    assert found.cold_cache_p50_ms <= found.cold_cache_p95_ms
+    assert 0 < found.above_interpreter_mb < found.peak_ram_mb
+
+
+def test_memory_is_this_process_own_not_that_of_its_parent(toy_bundle):
+    ballast = b"x" * 300_000_000  # would be a child's peak, if getrusage told it
+    found = measure([toy_bundle], 1, processes=1, calls=10, cold=1)[0]
+
+    assert len(ballast) / 1e6 > found.peak_ram_mb
+    assert peak_mb() > 300
+
+
+def test_what_cannot_be_measured_is_one_line(toy_bundle, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "false")
+    with pytest.raises(BundleError, match="cannot be measured: the process ended without a word"):
+        measure([toy_bundle], 1, **SMALL)
+
+
+def test_a_limit_is_kept_up_to_itself_and_where_memory_is_not_told():
+    profile = load_profile("kiosk-x86")
+    at = profile.budget.p95_ms.limit
+    values = dict.fromkeys(Measured.__dataclass_fields__, 0.0) | {"p95_ms": at, "peak_ram_mb": None}
+
+    assert all(ok for _, _, ok in verdicts(Measured(**values), profile).values())
+    assert not verdicts(Measured(**values | {"p95_ms": at + 0.1}), profile)["p95_ms"][2]
+
+
+def test_the_command_prints_the_budget_of_the_bundles_own_device_and_a_comparison(toy_bundle, few):
+    result = edgerec("bench", toy_bundle, "--compare", toy_bundle)
+
+    assert result.exit_code == 0, result.output
+    line = next(line for line in result.stdout.splitlines() if line.startswith("bundle_mb"))
+    assert line.split()[1] == line.split()[2] and line.split()[3] == "1"
+    assert line.endswith("kept")
+
+
+def test_over_the_budget_the_exit_code_is_1(toy_bundle, few, tmp_path):
+    text = (Path(__file__).parents[2] / "devices" / "kiosk-x86.toml").read_text()
+    (tmp_path / "tiny.toml").write_text(text.replace("limit = 25.0", "limit = 0.001"))
+    result = edgerec("bench", toy_bundle, "--device", tmp_path / "tiny.toml", "--json")
+
+    assert result.exit_code == 1
+    assert "over the budget of tiny: bundle_mb" in result.stderr
+    found = json.loads(result.stdout)
+    assert found["budget"]["bundle_mb"]["kept"] is False and found["budget"]["p95_ms"]["kept"] is True
+    assert found["measured"][0]["threads"] == 1
