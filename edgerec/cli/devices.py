@@ -33,6 +33,11 @@ def devices(
         print_table(columns, rows)
     else:
         p = profiles[0]
-        typer.echo(f"{p.name}: {p.about}\n{p.cores} cores, {p.threads} threads, {p.instruction_set}, body {p.body}")
+        speed = p.memory_bandwidth_gb_s
+        typer.echo(
+            f"{p.name}: {p.about}\n{p.cores} cores, of which recommend() takes {p.threads}; {p.instruction_set}; "
+            f"{p.runtime}, operator set {p.opset}, graph body {p.body}\n"
+            f"memory: {speed.value:g} GB/s a core ({speed.basis}: {speed.source})"
+        )
         figures = [[key, f["limit"], f["basis"], f["source"]] for key, f in p.to_json()["budget"].items()]
-        print_table(["budget", "at most", "basis", "source"], figures)
+        print_table(["budget", "at most", "basis", "source"], figures, title="What a bundle may cost")

@@ -7,6 +7,13 @@ A profile is one TOML file; all keys are required::
     threads = 1                    # threads of one recommend(); the app needs the others
     instruction_set = "avx2"       # what the INT8 kernels may count on
     body = "u8s8"                  # the scorer's graph body, see BODIES
+    runtime = "onnxruntime"        # what loads the graphs, see RUNTIMES
+    opset = 18                     # the newest operator set that it has to know
+
+    [memory_bandwidth_gb_s]        # what one core reads, GB/s of 10^9 bytes; a scan of the table cannot be faster
+    value = 8.0
+    basis = "estimated"            # or "measured"
+    source = "where the figure comes from"
 
     [budget.bundle_mb]             # also peak_ram_mb, p95_ms, cold_start_ms
     limit = 25.0                   # in the unit that the name says; MB = 10^6 bytes
@@ -27,11 +34,22 @@ from edgerec.errors import ConfigError
 
 BODIES = ("u8s8",)
 """Graph bodies of the scorer: "u8s8" multiplies uint8 activations with the int8 table (portable)."""
+RUNTIMES = ("onnxruntime", "onnxruntime-web")
+"""What loads the graphs on a device: natively, from whatever language, or in a browser."""
 BASES = ("measured", "estimated")
 
 _PACKAGE = Path(__file__).parent
 # In a wheel the profiles lie in the package, in a source tree beside it.
 _FOLDERS = (_PACKAGE / "profiles", _PACKAGE.parents[1] / "devices")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A property of the device, and how far it can be trusted, as of a `Figure`."""
+
+    value: float
+    basis: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -70,6 +88,9 @@ class Profile:
     threads: int
     instruction_set: str
     body: str
+    runtime: str
+    opset: int
+    memory_bandwidth_gb_s: Fact
     budget: Budget
 
     def to_json(self) -> dict[str, Any]:
@@ -87,7 +108,7 @@ def load_profile(name: str | Path) -> Profile:
     if path.suffix != ".toml":
         known = _known()
         if str(name) not in known:
-            near = difflib.get_close_matches(str(name), known, 1)
+            near = [n for n in known if str(name) in n] or difflib.get_close_matches(str(name), known, 1)
             guess = f", did you mean {near[0]!r}?" if near else ""
             raise ConfigError(
                 f"no device {str(name)!r}{guess} (known: {', '.join(known)}; or give the path of a .toml file)"
@@ -116,9 +137,11 @@ def _profile(path: Path, values: Mapping[str, Any]) -> Profile:
     section = _section(path, Profile, {"name": path.stem, **values})
     budget = _section(path, Budget, section["budget"], "budget")
     figures = {k: _figure(path, k, v) for k, v in budget.items()}
-    profile = Profile(**{**section, "budget": Budget(**figures)})
-    if profile.body not in BODIES:
-        raise ConfigError(f"{path}: body must be one of {', '.join(BODIES)}, got {profile.body!r}")
+    fact = _fact(path, "memory_bandwidth_gb_s", section["memory_bandwidth_gb_s"])
+    profile = Profile(**{**section, "memory_bandwidth_gb_s": fact, "budget": Budget(**figures)})
+    for key, known in (("body", BODIES), ("runtime", RUNTIMES)):
+        if getattr(profile, key) not in known:
+            raise ConfigError(f"{path}: {key} must be one of {', '.join(known)}, got {getattr(profile, key)!r}")
     if not 1 <= profile.threads <= profile.cores:
         raise ConfigError(f"{path}: threads must be between 1 and cores = {profile.cores}, got {profile.threads}")
     return profile
@@ -129,6 +152,13 @@ def _figure(path: Path, name: str, values: Mapping[str, Any]) -> Figure:
     if figure.basis not in BASES or not figure.limit > 0:
         raise ConfigError(f"{path}: [budget.{name}] needs limit > 0 and basis = {' or '.join(BASES)}")
     return figure
+
+
+def _fact(path: Path, name: str, values: Mapping[str, Any]) -> Fact:
+    fact = Fact(**_section(path, Fact, values, name))
+    if fact.basis not in BASES or not fact.value > 0:
+        raise ConfigError(f"{path}: [{name}] needs value > 0 and basis = {' or '.join(BASES)}")
+    return fact
 
 
 def _section(path: Path, kind: type, values: Mapping[str, Any], section: str = "") -> dict[str, Any]:

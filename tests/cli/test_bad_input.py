@@ -56,7 +56,9 @@ def folder(tmp_path, toy_bundle, monkeypatch):
     return tmp_path
 
 
-BUNDLE_COMMANDS = ("recommend B", "similar B i1", "score B --rows log.csv -o out.parquet", "verify B", "inspect B")
+BUNDLE_COMMANDS = (
+    "recommend B", "similar B i1", "score B --rows log.csv -o out.parquet", "verify B", "inspect B", "bench B",
+)  # fmt: skip
 BUNDLES = {
     "gone": "no bundle here",
     "file.txt": "cannot be read",
@@ -87,6 +89,9 @@ OTHERS = {
     "demo music": "one of: retail, video",
     "demo retail --run-dir file.txt": "file.txt: File exists",
     "devices phone": "no device 'phone' (known: ",
+    "bench bundle --device kioks-x86": "did you mean 'kiosk-x86'?",
+    "bench bundle --device none.toml": "none.toml: cannot be read",
+    "bench bundle --compare gone": "gone: no bundle here",
     "recommend bundle -k 0": "k must be at least 1, got 0",
     "recommend bundle --weights next=nan": "next must be a finite number",
     "recommend bundle --weights nxt=1": "no task 'nxt'",

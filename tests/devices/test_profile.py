@@ -6,7 +6,10 @@ from edgerec.errors import ConfigError
 
 def test_all_shipped_profiles_are_valid():
     names = [profile.name for profile in list_profiles()]
-    assert names == ["android-mid", "kiosk-x86", "raspberry-pi-4", "server-x86"]
+    assert names == [
+        "android-low", "android-mid", "ios", "kiosk-x86", "raspberry-pi-4", "raspberry-pi-5", "raspberry-pi-zero-2w",
+        "server-x86", "web-wasm",
+    ]  # fmt: skip
 
 
 def test_a_profile_says_how_far_each_figure_can_be_trusted():
@@ -28,6 +31,8 @@ def test_an_unknown_device_is_answered_with_the_nearest():
         ("cores = 4", 'cores = "4"', "cores must be int, got '4'"),
         ("threads = 1", "threads = 5", "between 1 and cores = 4"),
         ('body = "u8s8"', 'body = "fp4"', "body must be one of u8s8, got 'fp4'"),
+        ('runtime = "onnxruntime"', 'runtime = "tflite"', "runtime must be one of onnxruntime, onnxruntime-web"),
+        ("value = 8.0", "value = 0", r"\[memory_bandwidth_gb_s\] needs value > 0"),
         ("limit = 10.0", "limit = 0", r"\[budget.p95_ms\] needs limit > 0"),
         ('basis = "estimated"', 'basis = "guessed"', "measured or estimated"),
         ("cores = 4", "cores = = 4", "not valid TOML"),
