@@ -1,10 +1,4 @@
-"""The three INT8 graphs of a bundle, written by hand around the exported request tower.
-
-The catalogue is scored by one `MatMulIntegerToFloat`: the task vectors, split into two 7-bit digits each, against the
-s8 item table [dim, N]. Two digits make the rounding of the task vectors vanish (14 bits), and since a digit never
-exceeds 128, a pair of products stays below 2 ** 15: processors without VNNI, whose u8 x s8 kernel saturates at 16
-bits, compute the same as all others.
-"""
+"""The three graphs of a bundle, written by hand around the exported request tower."""
 
 from __future__ import annotations
 
@@ -15,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
 
+from edgerec.compression.bodies import BODIES, Body
 from edgerec.compression.export import TOWER_INPUTS, ExportedStudent
 from edgerec.compression.graph import GraphBuilder
 from edgerec.compression.rows import quantize_rows
@@ -23,11 +18,6 @@ from edgerec.tasks import Task
 Float = npt.NDArray[np.float32]
 
 I64, F32 = TensorProto.INT64, TensorProto.FLOAT
-DIGIT = 128
-"""Base of the two digits of a task vector."""
-ZERO_POINT = 64
-LARGEST = 63 * DIGIT + 63
-"""Code of a task vector's largest entry: its digits are 63 and 63."""
 BLOCK = 256
 BLOCKS_FROM = 32_768
 """Items from which the top k are found block by block."""
@@ -45,22 +35,20 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What the body of every graph reads: table codes int8 (dim, N), scales (N,), prior (T, N)."""
+    """What every graph reads: the item table in one of its bodies, and the prior (T, N)."""
 
-    codes: npt.NDArray[np.int8]
-    scales: Float
+    table: Body
     prior: Float
 
     @classmethod
-    def of(cls, student: ExportedStudent) -> Catalogue:
-        """Quantize a student's table."""
-        codes, scales = quantize_rows(student.table, student.scales)
-        return cls(np.ascontiguousarray(codes.T), scales, student.prior)
+    def of(cls, student: ExportedStudent, body: str = "u8s8") -> Catalogue:
+        """Quantize a student's table; `body` is a name in `BODIES`."""
+        return cls(BODIES[body](*quantize_rows(student.table, student.scales)), student.prior)
 
     @property
     def n_items(self) -> int:
         """Rows of the table."""
-        return int(self.codes.shape[1])
+        return int(self.prior.shape[1])
 
 
 def recommend_graph(
@@ -101,9 +89,9 @@ def similar_graph(student: ExportedStudent, items: Catalogue) -> GraphBuilder:
     g = GraphBuilder("similar")
     item, exclude, k = g.input("item", I64, []), g.input("exclude", I64, ["E"]), g.input("k", I64, [])
     query = g.add("Reshape", item, g.ints(1))
-    vector = _rows(g, items, query)
+    vector = items.table.rows(g, query)
     user = g.add("MatMul", vector, g.constant("relation", student.relation.T.copy()))
-    logits = _scan(g, user, 1, items)
+    logits = items.table.scan(g, user, 1)
     logits = g.add("Add", logits, g.constant("relation_prior", student.relation_prior))
     gone = g.add("Concat", query, exclude, axis=0)
     logits = _mask(g, g.add("Squeeze", logits, g.ints(0)), gone)
@@ -129,7 +117,7 @@ class _Request:
             if value.name in used or 0 not in shape:
                 feeds[value.name] = g.input(value.name, value.type.tensor_type.elem_type, shape)
         self.history = g.input("history", I64, ["L"])
-        self.vectors = _rows(g, items, self.history)
+        self.vectors = items.table.rows(g, self.history)
         feeds["vectors"] = self.vectors
         assert set(feeds) <= set(TOWER_INPUTS)
         self.user, self.repeat, self.follow, self.attention, self.direction = g.inline(student.tower, "tower/", feeds)
@@ -138,7 +126,7 @@ class _Request:
     def logits(self) -> str:
         """(T, N)."""
         g, tasks = self.g, self.student.tasks
-        logits = _scan(g, self.user, len(tasks), self.items)
+        logits = self.items.table.scan(g, self.user, len(tasks))
         logits = g.add("Add", logits, g.constant("prior", self.items.prior))
         never = np.array([[NEVER if t.repeats == "exclude" else 0.0] for t in tasks], np.float32)
         update = g.add("Transpose", self.repeat, perm=[1, 0])
@@ -175,7 +163,7 @@ class _Request:
         the repeat term, and on those that follow it.
         """
         g, heads, dim = self.g, self.student.heads, self.student.table.shape[1]
-        rows = _rows(g, self.items, item)
+        rows = self.items.table.rows(g, item)
         moved = g.add("Reshape", g.add("MatMul", rows, self.direction), g.ints(-1, heads, dim))
         dots = g.add("MatMul", moved, g.add("Transpose", self.vectors, perm=[1, 0]))
         attended = g.add("Mul", dots, g.add("Transpose", self.attention, perm=[1, 0]))
@@ -195,38 +183,6 @@ class _Request:
         g = self.g
         weighted = g.add("MatMul", added, g.add("Unsqueeze", "task_weights", g.ints(1)))
         return g.add("Transpose", weighted, perm=[1, 0])
-
-
-def _rows(g: GraphBuilder, items: Catalogue, index: str) -> str:
-    """Item vectors (n, dim) of `index` (n,), from the one table there is."""
-    columns = g.add("Gather", g.constant("item_table", items.codes), index, axis=1)
-    rows = g.add("Transpose", g.add("Cast", columns, to=F32), perm=[1, 0])
-    scales = g.add("Gather", g.constant("item_scales", items.scales, exact=True), index)
-    return g.add("Mul", rows, g.add("Unsqueeze", scales, g.ints(1)))
-
-
-def _scan(g: GraphBuilder, user: str, tasks: int, items: Catalogue) -> str:
-    """Dot products of task vectors (T, dim) with every row of the INT8 table: (T, N)."""
-    largest = g.add("ReduceMax", g.add("Abs", user), g.ints(1), keepdims=1)
-    scale = g.add("Div", g.add("Max", largest, g.scalar(1e-12)), g.scalar(float(LARGEST)))
-    code = g.add("Round", g.add("Div", user, scale))
-    high = g.add("Round", g.add("Div", code, g.scalar(float(DIGIT))))
-    low = g.add("Sub", code, g.add("Mul", high, g.scalar(float(DIGIT))))
-    digits = g.add("Add", g.add("Concat", high, low, axis=0), g.scalar(float(ZERO_POINT)))
-    raw = g.add(
-        "MatMulIntegerToFloat",
-        g.add("Cast", digits, to=TensorProto.UINT8),
-        g.constant("item_table", items.codes),
-        g.constant("one", np.array(1.0, np.float32)),
-        g.constant("one", np.array(1.0, np.float32)),
-        g.constant("zero_point", np.array(ZERO_POINT, np.uint8)),
-        g.constant("table_zero_point", np.array(0, np.int8)),
-        domain="com.microsoft",
-    )
-    # (T, 2T): puts the two digits of each task together and brings in its scale.
-    digit_values = np.concatenate([np.eye(tasks) * DIGIT, np.eye(tasks)], axis=1).astype(np.float32)
-    join = g.add("Mul", g.constant(f"digits_{tasks}", digit_values), scale)
-    return g.add("Mul", g.add("MatMul", join, raw), g.constant("item_scales", items.scales, exact=True))
 
 
 def _probabilities(

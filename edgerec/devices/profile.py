@@ -32,8 +32,9 @@ from typing import Any, get_type_hints
 
 from edgerec.errors import ConfigError
 
-BODIES = ("u8s8",)
-"""Graph bodies of the scorer: "u8s8" multiplies uint8 activations with the int8 table (portable)."""
+BODIES = ("u8s8", "nbits8", "fp32")
+"""How a graph holds the item table, see `edgerec.compression.bodies`: u8s8 is INT8 for every device, nbits8 INT8 for
+large tables on x86, fp32 32-bit numbers."""
 RUNTIMES = ("onnxruntime", "onnxruntime-web")
 """What loads the graphs on a device: natively, from whatever language, or in a browser."""
 BASES = ("measured", "estimated")

@@ -14,7 +14,7 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from edgerec.compression import export, graphs
+from edgerec.compression import bodies, export, graphs
 from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graph import HALF_FROM, GraphBuilder, pack
 from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph, score_graph, similar_graph
@@ -183,7 +183,7 @@ def as_shipped(student: Student) -> Student:
 
 def test_torch_over_the_rounded_weights_agrees_closely(exported, asked, tiny_data):
     student = as_shipped(exported.student)
-    table = torch.from_numpy((exported.items.codes * exported.items.scales).T.copy())
+    table = torch.from_numpy((exported.items.table.codes * exported.items.table.scales).T.copy())
     prior = torch.from_numpy(exported.parts.prior.T.copy())
     for a in asked:
         with torch.inference_mode():
@@ -202,7 +202,7 @@ def test_the_codes_of_the_bundle_are_those_that_training_saw_bit_for_bit(exporte
     with torch.no_grad():
         seen, _ = student.encode_items(tiny_data.moment(-1))
     student.rounded = False
-    codes, scales = exported.items.codes.T, exported.items.scales
+    codes, scales = exported.items.table.codes.T, exported.items.table.scales
 
     assert np.array_equal(seen.numpy(), codes.astype(np.float32) * scales[:, None])
     assert np.array_equal(_quantized_by_onnxruntime(table.detach().numpy(), scales), codes)
@@ -321,7 +321,7 @@ def test_reasons_add_up_to_what_the_weighted_logits_lose_without_an_item_of_the_
     a, requests = asked[-1], tiny_data.fit.visits.requests
     assert requests is not None
     reason = exported.run("score", **a.feed, candidates=np.arange(40))["reason"]
-    table = torch.from_numpy((exported.items.codes * exported.items.scales).T.copy())
+    table = torch.from_numpy((exported.items.table.codes * exported.items.table.scales).T.copy())
     student, batch, step = exported.student, a.batch, 1e-3
     weights = torch.from_numpy(WEIGHTS)
 
@@ -361,16 +361,46 @@ def test_an_item_that_is_bought_again_is_its_own_strongest_reason_where_repeats_
 
 
 def test_pairs_of_products_stay_below_sixteen_bits_so_that_every_processor_computes_the_same():
-    low, high = np.array([-graphs.LARGEST, graphs.LARGEST])
+    low, high = np.array([-bodies.LARGEST, bodies.LARGEST])
     codes = np.arange(low, high + 1)
-    tens = np.rint(codes / graphs.DIGIT)
-    ones = codes - tens * graphs.DIGIT
-    unsigned = np.concatenate([tens, ones]) + graphs.ZERO_POINT
+    tens = np.rint(codes / bodies.DIGIT)
+    ones = codes - tens * bodies.DIGIT
+    unsigned = np.concatenate([tens, ones]) + bodies.ZERO_POINT
 
     assert unsigned.min() >= 0
     assert unsigned.max() <= 128
     assert 2 * unsigned.max() * 127 < 2**15  # two u8 x s8 products are added in 16 bits without VNNI
-    assert np.array_equal(tens * graphs.DIGIT + ones, codes)
+    assert np.array_equal(tens * bodies.DIGIT + ones, codes)
+
+
+@pytest.mark.parametrize(("body", "off"), [("fp32", 4e-4), ("nbits8", 2e-2)])
+def test_every_body_gives_the_probabilities_of_the_portable_one(exported, asked, body, off, tmp_path):
+    """The portable one rounds task vectors to 14 bits, MatMulNBits to 8."""
+    builder = recommend_graph(exported.parts, Catalogue.of(exported.parts, body), EXPECTATIONS)
+    (model,), weights = pack([builder], "weights.bin")
+    (tmp_path / "weights.bin").write_bytes(weights.content)
+    (tmp_path / "recommend.onnx").write_bytes(model)
+    other = Exported(exported.student, exported.parts, exported.items, tmp_path, weights.content, weights.tensors)
+    for a in asked:
+        wanted, found = (by_item(of.run("recommend", **a.feed))[0] for of in (exported, other))
+        assert found[:, :4] == pytest.approx(wanted[:, :4], abs=off)
+
+
+@pytest.mark.parametrize("dim", [3, 16, 20])
+def test_rows_of_every_body_are_the_rounded_ones(dim, tmp_path):
+    rng = np.random.default_rng(dim)
+    codes, scales = quantize_rows(rng.normal(size=(6, dim)).astype(np.float32))
+    for name, of in bodies.BODIES.items():
+        g = GraphBuilder(name)
+        g.output(
+            of(codes, scales).rows(g, g.input("index", TensorProto.INT64, ["n"])), "rows", TensorProto.FLOAT, ["n", "d"]
+        )
+        (model,), weights = pack([g], "weights.bin")
+        (tmp_path / "weights.bin").write_bytes(weights.content)
+        (tmp_path / "rows.onnx").write_bytes(model)
+        (found,) = session(tmp_path / "rows.onnx").run(None, {"index": np.array([4, 0, 4])})
+
+        assert found == pytest.approx((codes * scales[:, None])[[4, 0, 4]], rel=1e-6)
 
 
 def test_no_copy_of_the_table_in_fp32_is_shipped(exported):
@@ -405,7 +435,7 @@ def test_the_tensors_of_the_weights_file_lie_where_they_are_listed(exported):
     codes = next(t for t in exported.tensors if t["name"] == "item_table")
     part = exported.weights[codes["offset"] : codes["offset"] + codes["bytes"]]
 
-    assert np.array_equal(np.frombuffer(part, np.int8).reshape(codes["shape"]), exported.items.codes)
+    assert np.array_equal(np.frombuffer(part, np.int8).reshape(codes["shape"]), exported.items.table.codes)
     ends = [t["offset"] + t["bytes"] for t in exported.tensors]
     assert all(t["offset"] % 64 == 0 for t in exported.tensors)
     assert all(end <= t["offset"] for end, t in zip(ends[:-1], exported.tensors[1:], strict=True))
