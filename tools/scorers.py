@@ -1,0 +1,186 @@
+"""Time of one recommend() graph at 10 thousand to a million made-up items, beside the ways that others score a catalogue.
+
+One thread, one run, all in turn. The graphs include everything: history, task vectors, prior, repeats, exclusion,
+probabilities and the best 20. numpy, torch and faiss only multiply three given vectors with the table and find the best
+20 of each, faiss by its own index. `quantize_dynamic` is onnxruntime's own way from the fp32 graph to INT8. What is not
+installed is left out, and said: pip install faiss-cpu openvino.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+import torch
+
+from edgerec.cli.output import format_table
+from edgerec.compression.export import ExportedStudent, export_student
+from edgerec.compression.graph import pack
+from edgerec.compression.graphs import Catalogue, recommend_graph
+from edgerec.models.inputs import ItemFeatures, Shape
+from edgerec.models.student import Student, StudentSizes
+from edgerec.tasks import Task
+
+SIZES = (10_000, 100_000, 1_000_000)
+DIM, HIDDEN, HEADS = 64, 128, 4
+TASKS = (Task("next", "retrieval"), Task("new", "retrieval", repeats="exclude"), Task("click", "binary", "click"))
+PAST, EXCLUDED, K = 50, 10, 20
+REQUESTS = 20
+"""Different requests that the best 20 are compared on."""
+OURS = {"edgerec INT8, u8s8": "u8s8", "edgerec INT8, nbits8": "nbits8", "edgerec fp32": "fp32"}
+FP32 = "edgerec fp32"
+Feed = Mapping[str, npt.NDArray[Any]]
+Run = Callable[[], object]
+
+
+def main() -> int:
+    """Print one table for each size."""
+    parser = argparse.ArgumentParser(prog="tools/scorers", description=__doc__)
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="items, such as 10000,100000")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each way and size")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    for name in ("faiss", "openvino"):
+        if find_spec(name) is None:
+            print(f"{name} is not installed and left out", file=sys.stderr)
+    for n in map(int, asked.sizes.split(",")):
+        with tempfile.TemporaryDirectory() as folder:
+            columns, rows = compare(n, Path(folder), asked.seconds)
+        print(
+            f"\n{n:,} items of {DIM} numbers, {len(TASKS)} tasks, one thread\n{format_table(columns, rows)}", flush=True
+        )
+    return 0
+
+
+def compare(n: int, folder: Path, seconds: float) -> tuple[tuple[str, ...], list[list[object]]]:
+    """Medians in ms, how many times slower than the portable INT8 graph, and what of fp32's best 20 is found."""
+    parts, rng = made_up(n), np.random.default_rng(0)
+    feeds = [request(n, rng) for _ in range(REQUESTS)]
+    sessions = {name: session(written(parts, body, folder)) for name, body in OURS.items()}
+    sessions["quantize_dynamic of fp32"] = session(quantized(folder / "fp32" / "recommend.onnx", folder))
+    best = {name: [set(of.run(["item"], f)[0].tolist()) for f in feeds] for name, of in sessions.items()}
+    alike = {
+        name: statistics.mean(len(a & b) for a, b in zip(of, best[FP32], strict=True)) for name, of in best.items()
+    }
+    runs: dict[str, Run] = {name: lambda of=of: of.run(None, feeds[0]) for name, of in sessions.items()}
+    runs |= dict(others(parts.table, feeds[0], folder))
+    times = timed(runs, seconds)
+    base = times[next(iter(OURS))]
+    rows: list[list[object]] = [[name, ms, ms / base, alike.get(name)] for name, ms in times.items()]
+    return ("", "ms", "of u8s8", f"best {K} of fp32"), rows
+
+
+def made_up(n: int) -> ExportedStudent:
+    """A student with random weights and a table of `n` random rows."""
+    torch.manual_seed(0)
+    shape = Shape(1, 2, (8, 25, 8), 8, (), 0, 0, 4)
+    features = ItemFeatures(torch.zeros(1, 0), torch.zeros(1, 0, dtype=torch.int64), torch.zeros(1, 0))
+    student = Student(shape, features, len(TASKS), StudentSizes.of(DIM, HIDDEN, HEADS)).eval()
+    parts = export_student(student, np.zeros((1, 4), np.float32), TASKS)
+    rng = np.random.default_rng(0)
+    table = rng.normal(scale=0.3, size=(n, DIM)).astype(np.float32)
+    scales = (np.abs(table).max(axis=1) / 127).astype(np.float32)
+    prior = rng.normal(size=(len(TASKS), n)).astype(np.float32)
+    return ExportedStudent(parts.tower, table, scales, prior, None, None, None, None, TASKS, HEADS)
+
+
+def request(n: int, rng: np.random.Generator) -> Feed:
+    """A user with a past, who is not to be shown some items."""
+    age = np.sort(rng.exponential(500, PAST))[::-1].astype(np.float32)
+    return {
+        "history": rng.choice(n, PAST, replace=False),
+        "history_kind": rng.integers(0, 2, PAST),
+        "history_count": np.ones(PAST, np.float32),
+        "history_age_h": age,
+        "history_interval_h": np.zeros(PAST, np.float32),
+        "context_categorical": np.array([1, 2, 3]),
+        "context_numeric": rng.normal(size=8).astype(np.float32),
+        "task_weights": np.array([1, 0.5, 0.01], np.float32),
+        "exclude": rng.choice(n, EXCLUDED, replace=False),
+        "k": np.array(K),
+    }
+
+
+def written(parts: ExportedStudent, body: str, folder: Path) -> Path:
+    """The recommend graph with this body."""
+    (model,), weights = pack([recommend_graph(parts, Catalogue.of(parts, body), {})], "weights.bin")
+    place = folder / body
+    place.mkdir()
+    (place / "weights.bin").write_bytes(weights.content)
+    (place / "recommend.onnx").write_bytes(model)
+    return place / "recommend.onnx"
+
+
+def quantized(path: Path, folder: Path) -> Path:
+    """What `quantize_dynamic` makes of a graph."""
+    from onnxruntime.quantization import quantize_dynamic
+
+    out = folder / "dynamic.onnx"
+    quantize_dynamic(onnx.load(str(path)), out, use_external_data_format=True)
+    return out
+
+
+def session(path: Path) -> ort.InferenceSession:
+    """One thread."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def others(table: npt.NDArray[np.float32], feed: Feed, folder: Path) -> Iterator[tuple[str, Run]]:
+    """Ways without a graph of ours: three queries, the best 20 of each."""
+    queries = np.random.default_rng(1).normal(size=(len(TASKS), table.shape[1])).astype(np.float32)
+    columns = np.ascontiguousarray(table.T)
+    yield "numpy, matmul and argpartition", lambda: np.argpartition(-(queries @ columns), K, axis=1)[:, :K]
+    tensor, asked = torch.from_numpy(columns), torch.from_numpy(queries)
+    yield "torch, matmul and topk", lambda: (asked @ tensor).topk(K, dim=1)
+    if find_spec("faiss") is not None:
+        import faiss
+
+        faiss.omp_set_num_threads(1)
+        flat = faiss.IndexFlatIP(table.shape[1])
+        flat.add(table)
+        yield "faiss FlatIP", lambda: flat.search(queries, K)
+        short = faiss.IndexScalarQuantizer(table.shape[1], faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
+        short.train(table[:100_000])
+        short.add(table)
+        yield "faiss SQ8", lambda: short.search(queries, K)
+    if find_spec("openvino") is not None:
+        import openvino
+
+        core = openvino.Core()
+        compiled = core.compile_model(
+            str(folder / "fp32" / "recommend.onnx"), "CPU", {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
+        )
+        inputs = {port.any_name: feed[port.any_name] for port in compiled.inputs}
+        yield "OpenVINO, the fp32 graph", lambda: compiled(inputs)
+
+
+def timed(runs: Mapping[str, Run], seconds: float) -> dict[str, float]:
+    """Median ms of each, which take turns so that what disturbs the machine disturbs all."""
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    for run in runs.values():
+        run()
+    until = time.monotonic() + seconds * len(runs)
+    while time.monotonic() < until or len(found[next(iter(runs))]) < 5:
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            found[name].append(1000 * (time.perf_counter() - start))
+    return {name: statistics.median(times) for name, times in found.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
