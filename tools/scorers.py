@@ -1,4 +1,4 @@
-"""Time of one recommend() graph at 10 thousand to a million made-up items, beside the ways that others score a catalogue.
+"""Time of one recommend() graph for 10 thousand to a million made-up items, beside other ways to score a catalogue.
 
 One thread, one run, all in turn. The graphs include everything: history, task vectors, prior, repeats, exclusion,
 probabilities and the best 20. numpy, torch and faiss only multiply three given vectors with the table and find the best

@@ -218,7 +218,7 @@ def soft_examples(
                 visits, extra = join_visits(visits, more), extra + len(more.requests)
     examples = replace(fit_examples, visits=visits)
     folder = folder or run_dir / "soft"
-    store = SoftStore.open(folder, _labels_key(config, run_dir))
+    store = SoftStore.open(folder, _labels_key(config, run_dir, visits))
     made = store.bytes
     label(config, run_dir, examples, data, store, progress)
     if store.bytes > made:
@@ -241,14 +241,15 @@ def _as_served(examples: Examples, data: LearningData) -> Examples:
     return replace(examples, visits=replace(visits, requests=replace(visits.requests, moment=last)))
 
 
-def _labels_key(config: Config, run_dir: Path) -> str:
+def _labels_key(config: Config, run_dir: Path, visits: VisitExamples | None) -> str:
     """What labels depend on: the teacher, the log, and which requests are asked."""
     settings = config.model_dump(mode="json", include={"seed", "task", "evaluation", "committee"})
-    requests = [config.distillation.unlabelled, config.distillation.ahead, config.student.max_history]
     teacher = run_dir / "teacher"
     files = (*sorted(teacher.glob("*.safetensors")), *sorted((teacher / COMMITTEE).glob(WEIGHTS)))
     dataset = (run_dir / "dataset" / "dataset.json").read_bytes()
-    return key_of(settings, requests, dataset, *(path.read_bytes() for path in files))
+    asked = [] if visits is None else [visits.requests.user, visits.requests.time_ms]
+    requests = [np.ascontiguousarray(column).tobytes() for column in asked]
+    return key_of(settings, config.student.max_history, dataset, *requests, *(path.read_bytes() for path in files))
 
 
 def _unlabelled(data: LearningData, share: float, seed: int) -> VisitExamples:

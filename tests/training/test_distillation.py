@@ -11,7 +11,7 @@ import pytest
 from edgerec.data.splits import Boundaries
 from edgerec.progress import Silent
 from edgerec.training.checkpoint import read_json
-from edgerec.training.distillation import WEEKS, _ahead, _as_served, _unlabelled, distill
+from edgerec.training.distillation import WEEKS, _ahead, _as_served, _labels_key, _unlabelled, distill
 from edgerec.training.statistics import MS_PER_DAY
 
 
@@ -69,3 +69,11 @@ def test_where_the_last_event_is_held_out_requests_see_the_statistics_that_the_d
     assert set(served.visits.requests.moment.tolist()) == {len(last_out.statistics.moments_ms) - 1}
     assert served.rows is last_out.fit.rows
     assert _as_served(tiny_data.fit, tiny_data) is tiny_data.fit
+
+
+def test_labels_are_of_the_very_requests_that_were_asked(tiny_config, tiny_run, tiny_data):
+    visits = tiny_data.fit.visits
+    later = replace(visits, requests=replace(visits.requests, time_ms=visits.requests.time_ms + 1))
+
+    assert _labels_key(tiny_config, tiny_run, visits) == _labels_key(tiny_config, tiny_run, visits)
+    assert _labels_key(tiny_config, tiny_run, visits) != _labels_key(tiny_config, tiny_run, later)
