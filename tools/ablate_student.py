@@ -47,9 +47,10 @@ VARIANTS: dict[str, Change] = {
     "no requests after the log's end": {"distillation": {"ahead": 0.0}},
     "no unlabelled requests": {"distillation": {"unlabelled": 0.0, "ahead": 0.0}},
     "no folded factors": {"student": {"factor": 0}},
+    "no followers": {"student": {"followers": 0}},
     "not rounded in training": {"distillation": {"rounded": 0.0}},
 }
-"""Changes of the settings, by name."""
+"""Changes of the settings, by name; those that change nothing in a set are left out there."""
 LEARNED = ("seed", "data", "task", "evaluation", "teacher", "committee", "student", "distillation")
 """Sections of the settings that a result depends on."""
 
@@ -90,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _do(work: Work, variants: Sequence[str], progress: Progress) -> None:
     """All students that are not finished, one seed after the other."""
-    wanted = [(v, s) for s in work.seeds for v in variants if not finished(result(work, v, s), config_of(work, v, s))]
+    told = [v for v in variants if v == DEFAULT or config_of(work, v) != config_of(work, DEFAULT)]
+    wanted = [(v, s) for s in work.seeds for v in told if not finished(result(work, v, s), config_of(work, v, s))]
     if not wanted:
         return
     run_dir, config = work.folder / "teacher", config_of(work, DEFAULT)
