@@ -114,10 +114,9 @@ def request(n: int, rng: np.random.Generator) -> Feed:
 
 def written(parts: ExportedStudent, body: str, folder: Path) -> Path:
     """The recommend graph with this body."""
-    (model,), weights = pack([recommend_graph(parts, Catalogue.of(parts, body), {})], "weights.bin")
     place = folder / body
     place.mkdir()
-    (place / "weights.bin").write_bytes(weights.content)
+    (model,), _ = pack([recommend_graph(parts, Catalogue.of(parts, body), {})], place / "weights.bin")
     (place / "recommend.onnx").write_bytes(model)
     return place / "recommend.onnx"
 

@@ -13,7 +13,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from edgerec.models.inputs import Moment
+from edgerec.compression.rows import AT_ONCE
 from edgerec.models.rounding import row_scales
 from edgerec.models.student import FOLLOWED, Student, numbers_of
 from edgerec.tasks import Task, scored_tasks
@@ -113,21 +113,34 @@ def export_student(student: Student, statistics: Float, tasks: Sequence[Task]) -
     """Fold the item side at `statistics` (N, F) and export the request side."""
     student = student.eval()
     related = any(t.kind == "related" for t in tasks)
-    with torch.inference_mode():
-        table, prior = student.encode_items(Moment(torch.from_numpy(statistics)))
-        scales = row_scales(table, student.step)
+    table, scales, prior = _folded(student, statistics)
     return ExportedStudent(
         tower=_export_tower(student),
-        table=table.numpy().astype(np.float32),
-        scales=scales.numpy().astype(np.float32),
-        prior=prior[:, : student.tasks].T.numpy().astype(np.float32).copy(),
+        table=table,
+        scales=scales,
+        prior=prior[: student.tasks],
         followers=None if student.followers is None else student.followers.item.numpy(),
         follower_weight=None if student.followers is None else student.followers.weight.detach().numpy(),
         relation=student.relation.weight.detach().numpy() if related else None,
-        relation_prior=prior[:, student.tasks].numpy().copy() if related else None,
+        relation_prior=prior[student.tasks] if related else None,
         tasks=tuple(scored_tasks(tasks)),
         heads=student.requests.heads,
     )
+
+
+def _folded(student: Student, statistics: Float) -> tuple[Float, Float, Float]:
+    """Table (N, dim), scales (N,) and priors (T + 1, N): a part of the items after the other, to save memory."""
+    n, dim = student.shape.n_items, student.sizes.dim
+    table, scales = np.empty((n, dim), np.float32), np.empty(n, np.float32)
+    prior = np.empty((student.tasks + 1, n), np.float32)
+    known = torch.from_numpy(statistics)
+    for start in range(0, n, AT_ONCE):
+        rows = slice(start, start + AT_ONCE)
+        with torch.inference_mode():
+            vectors, priors = student.items(known, rows)
+            table[rows], prior[:, rows] = vectors.numpy(), priors.T.numpy()
+            scales[rows] = row_scales(vectors, student.step[rows]).numpy()
+    return table, scales, prior
 
 
 def _export_tower(student: Student) -> onnx.GraphProto:

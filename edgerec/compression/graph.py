@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,9 +55,9 @@ class GraphBuilder:
         """An initializer; the same name must always mean the same value. `exact`: never written in fewer bits."""
         if exact:
             self.exact.add(name)
-        if name in self.constants and not np.array_equal(self.constants[name], value, equal_nan=True):
+        known = self.constants.setdefault(name, np.asarray(value, order="C"))  # a long one is not copied
+        if known is not value and not np.array_equal(known, value, equal_nan=True):
             raise ValueError(f"{self.name}: constant {name} is given twice with different values")
-        self.constants[name] = np.array(value, order="C")  # ascontiguousarray would make a scalar a vector
         return name
 
     def ints(self, *values: int) -> str:
@@ -131,56 +132,55 @@ def _looked_up(graph: onnx.GraphProto) -> set[str]:
     return large & {node.input[0] for node in graph.node if node.op_type == "Gather"}
 
 
-@dataclass(frozen=True)
-class WeightFile:
-    """The content of weights.bin and where each tensor lies in it.
+def pack(builders: Sequence[GraphBuilder], weights: Path) -> tuple[list[bytes], list[dict[str, Any]]]:
+    """Serialize graphs over one file of weights: a tensor that several of them use is written once.
 
-    Attributes:
-        tensors: name, numpy type, shape, offset and bytes, as the manifest lists them.
+    Args:
+        weights: the file, which is written; graphs look for its name beside themselves.
+    Returns:
+        The graphs, and where each tensor lies, as the manifest lists them: name, numpy type, shape, offset and bytes.
     """
+    tensors: list[dict[str, Any]] = []
+    placed: dict[str, dict[str, Any]] = {}
+    with weights.open("wb") as file:
 
-    content: bytes
-    tensors: list[dict[str, Any]]
+        def place(name: str, value: Array) -> dict[str, Any]:
+            data = value.reshape(-1).view(np.uint8).data
+            # Without the shape: a matrix that a graph also reads in another shape lies there once.
+            key = hashlib.sha256(str(value.dtype).encode())
+            key.update(data)
+            if key.hexdigest() not in placed:
+                file.write(b"\0" * (-file.tell() % ALIGNMENT))
+                entry = {"name": name, "type": str(value.dtype), "shape": list(value.shape)}
+                placed[key.hexdigest()] = entry | {"offset": file.tell(), "bytes": value.nbytes}
+                tensors.append(placed[key.hexdigest()])
+                file.write(data)
+            return placed[key.hexdigest()]
+
+        models = [_serialized(builder, place, weights.name) for builder in builders]
+    return models, tensors
 
 
-def pack(builders: Sequence[GraphBuilder], file_name: str) -> tuple[list[bytes], WeightFile]:
-    """Serialize graphs over one file of weights: a tensor that several of them use is written once."""
-    content, tensors = bytearray(), []
-    placed: dict[str, tuple[int, int]] = {}
-
-    def place(name: str, value: Array) -> tuple[int, int]:
-        data = value.tobytes()
-        # Without the shape: a matrix that a graph also reads in another shape lies there once.
-        key = hashlib.sha256(str(value.dtype).encode() + data).hexdigest()
-        if key not in placed:
-            content.extend(b"\0" * (-len(content) % ALIGNMENT))
-            placed[key] = (len(content), len(data))
-            content.extend(data)
-            entry = {"name": name, "type": str(value.dtype), "shape": list(value.shape)}
-            tensors.append({**entry, "offset": placed[key][0], "bytes": placed[key][1]})
-        return placed[key]
-
-    models = []
-    for builder in builders:
-        initializers, widened = [], []
-        for name, value in builder.constants.items():
-            if value.dtype == np.float32 and value.nbytes >= HALF_FROM and name not in builder.exact:
-                half = value.astype(np.float16)
-                if np.isfinite(half).sum() == np.isfinite(value).sum():
-                    widened.append(helper.make_node("Cast", [name + HALF], [name], to=TensorProto.FLOAT))
-                    name, value = name + HALF, half
-            tensor = numpy_helper.from_array(value, name)
-            if value.nbytes >= EXTERNAL_FROM:
-                offset, length = place(name.removesuffix(HALF), value)
-                tensor.ClearField("raw_data")
-                tensor.data_location = TensorProto.EXTERNAL
-                for key, text in (("location", file_name), ("offset", str(offset)), ("length", str(length))):
-                    tensor.external_data.add(key=key, value=text)
-            initializers.append(tensor)
-        graph = helper.make_graph(
-            [*widened, *builder.nodes], builder.name, builder.inputs, builder.outputs, initializers
-        )
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="edgerec")
-        models.append(model.SerializeToString(deterministic=True))
-    return models, WeightFile(bytes(content), tensors)
+def _serialized(builder: GraphBuilder, place: Callable[[str, Array], dict[str, Any]], file_name: str) -> bytes:
+    """One graph, whose long constants lie where `place` puts them."""
+    initializers, widened = [], []
+    for name, value in builder.constants.items():
+        if value.dtype == np.float32 and value.nbytes >= HALF_FROM and name not in builder.exact:
+            half = value.astype(np.float16)
+            if np.isfinite(half).sum() == np.isfinite(value).sum():
+                widened.append(helper.make_node("Cast", [name + HALF], [name], to=TensorProto.FLOAT))
+                name, value = name + HALF, half
+        if value.nbytes < EXTERNAL_FROM:
+            initializers.append(numpy_helper.from_array(value, name))
+            continue
+        entry = place(name.removesuffix(HALF), value)
+        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+        tensor = TensorProto(name=name, data_type=kind, dims=value.shape, data_location=TensorProto.EXTERNAL)
+        for key, text in (("location", file_name), ("offset", str(entry["offset"])), ("length", str(entry["bytes"]))):
+            tensor.external_data.add(key=key, value=text)
+        initializers.append(tensor)
+    graph = helper.make_graph([*widened, *builder.nodes], builder.name, builder.inputs, builder.outputs, initializers)
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="edgerec")
+    serialized: bytes = model.SerializeToString(deterministic=True)
+    return serialized

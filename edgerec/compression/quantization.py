@@ -63,12 +63,12 @@ def quantize(config: Config, run_dir: Path, progress: Progress) -> QuantizeRepor
     builders = [recommend_graph(exported, items, expectations), score_graph(exported, items, expectations)]
     if exported.relation is not None:
         builders.append(similar_graph(exported, items))
-    models, weights = pack(builders, "weights.bin")
-    files: dict[str, bytes | Path] = {f"{b.name}.onnx": m for b, m in zip(builders, models, strict=True)}
-    files["weights.bin"] = weights.content
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        _check_graphs(builders, models, weights.content, scratch)
+        models, tensors = pack(builders, scratch / "weights.bin")
+        files: dict[str, bytes | Path] = {f"{b.name}.onnx": m for b, m in zip(builders, models, strict=True)}
+        files["weights.bin"] = scratch / "weights.bin"
+        _check_graphs(builders, models, scratch)
         conformance = _conformance(data, scratch, config.quantization.conformance, exported.relation is not None)
         if data.dataset.meta.text or data.dataset.meta.items.categorical or data.dataset.meta.items.numeric:
             files[NEWCOMERS] = fit_newcomers(student, data).to_bytes()
@@ -77,13 +77,12 @@ def quantize(config: Config, run_dir: Path, progress: Progress) -> QuantizeRepor
         files["report.json"] = dump_json({"format": 1, "name": config.name, "metrics": {}})
         write_catalog(scratch / "catalog.sqlite", _catalog_rows(data), list(_attributes(data)))
         files["catalog.sqlite"] = scratch / "catalog.sqlite"
-        write_bundle(run_dir / "bundle", files, _manifest(config, data, weights.tensors, student.sizes.dim))
+        write_bundle(run_dir / "bundle", files, _manifest(config, data, tensors, student.sizes.dim))
     return QuantizeReport({p.name: p.stat().st_size for p in sorted((run_dir / "bundle").iterdir())})
 
 
-def _check_graphs(builders: Sequence[GraphBuilder], models: Sequence[bytes], weights: bytes, folder: Path) -> None:
-    """Write the graphs where they can be loaded, and let onnx check them."""
-    (folder / "weights.bin").write_bytes(weights)
+def _check_graphs(builders: Sequence[GraphBuilder], models: Sequence[bytes], folder: Path) -> None:
+    """Write the graphs beside their weights, where they can be loaded, and let onnx check them."""
     for builder, model in zip(builders, models, strict=True):
         path = folder / f"{builder.name}.onnx"
         path.write_bytes(model)

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 LEVELS = 127
+AT_ONCE = 65_536
+"""Rows that are rounded together: a long table needs little memory beside itself."""
 
 
 def quantize_rows(
@@ -29,10 +31,19 @@ def quantize_rows(
     >>> codes.tolist()
     [[50, -127], [0, 0]]
     """
-    if table.ndim != 2 or not np.isfinite(table).all():
+    if table.ndim != 2:
         raise ValueError(f"an embedding table must be 2-D and finite, got shape {table.shape}")
-    if scales is None:
-        scales = (np.abs(table).max(axis=1, initial=0) / LEVELS).astype(np.float32)
-        scales[scales == 0] = 1
-    codes = np.clip(np.rint(table / scales[:, None]), -LEVELS, LEVELS).astype(np.int8)
-    return codes, scales
+    codes = np.empty(table.shape, np.int8)
+    steps = np.empty(len(table), np.float32)
+    for start in range(0, len(table), AT_ONCE):
+        rows = slice(start, start + AT_ONCE)
+        part = table[rows]
+        if not np.isfinite(part).all():
+            raise ValueError(f"an embedding table must be 2-D and finite, got shape {table.shape}")
+        if scales is None:
+            steps[rows] = np.abs(part).max(axis=1, initial=0) / LEVELS
+            steps[rows][steps[rows] == 0] = 1
+        else:
+            steps[rows] = scales[rows]
+        codes[rows] = np.clip(np.rint(part / steps[rows, None]), -LEVELS, LEVELS)
+    return codes, steps

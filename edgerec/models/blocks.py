@@ -115,15 +115,16 @@ class ItemTower(nn.Module):
         self.from_numbers = Mlp(shape.statistics + shape.item_numbers, hidden, dim)
         self.prior = Mlp(shape.statistics + shape.item_numbers, hidden, priors)
 
-    def forward(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
-        """Statistics (N, F) of one moment -> vectors (N, dim), priors (N, priors)."""
-        numbers = torch.cat([statistics, self.numeric], dim=1)
-        identity = self.identity.weight if self.fold is None else self.fold(self.identity.weight)
-        vectors = identity + self.from_category(self.categorical) + self.from_numbers(numbers)
+    def forward(self, statistics: Tensor, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """Statistics (N, F) of one moment -> vectors (N, dim), priors (N, priors); of some `rows` alone."""
+        numbers = torch.cat([statistics[rows], self.numeric[rows]], dim=1)
+        identity = self.identity.weight[rows]
+        identity = identity if self.fold is None else self.fold(identity)
+        vectors = identity + self.from_category(self.categorical[rows]) + self.from_numbers(numbers)
         if self.from_text is not None:
             text = self.text if self.fresh is None else self.text.index_copy(0, *self.fresh)
-            vectors = vectors + self.from_text(text)
-        return vectors, self.prior(numbers) + self.bias.weight
+            vectors = vectors + self.from_text(text[rows])
+        return vectors, self.prior(numbers) + self.bias.weight[rows]
 
 
 class HistoryPooling(nn.Module):

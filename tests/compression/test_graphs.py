@@ -85,11 +85,10 @@ def _export(n_followers, tiny_data, folder) -> Exported:
     items = Catalogue.of(parts)
     builders = [recommend_graph(parts, items, EXPECTATIONS), score_graph(parts, items, EXPECTATIONS)]
     builders.append(similar_graph(parts, items))
-    models, weights = pack(builders, "weights.bin")
+    models, tensors = pack(builders, folder / "weights.bin")
     for builder, model in zip(builders, models, strict=True):
         (folder / f"{builder.name}.onnx").write_bytes(model)
-    (folder / "weights.bin").write_bytes(weights.content)
-    return Exported(student, parts, items, folder, weights.content, weights.tensors)
+    return Exported(student, parts, items, folder, (folder / "weights.bin").read_bytes(), tensors)
 
 
 @dataclass(frozen=True)
@@ -377,10 +376,9 @@ def test_pairs_of_products_stay_below_sixteen_bits_so_that_every_processor_compu
 def test_every_body_gives_the_probabilities_of_the_portable_one(exported, asked, body, off, tmp_path):
     """The portable one rounds task vectors to 14 bits, MatMulNBits to 8."""
     builder = recommend_graph(exported.parts, Catalogue.of(exported.parts, body), EXPECTATIONS)
-    (model,), weights = pack([builder], "weights.bin")
-    (tmp_path / "weights.bin").write_bytes(weights.content)
+    (model,), tensors = pack([builder], tmp_path / "weights.bin")
     (tmp_path / "recommend.onnx").write_bytes(model)
-    other = Exported(exported.student, exported.parts, exported.items, tmp_path, weights.content, weights.tensors)
+    other = Exported(exported.student, exported.parts, exported.items, tmp_path, b"", tensors)
     for a in asked:
         wanted, found = (by_item(of.run("recommend", **a.feed))[0] for of in (exported, other))
         assert found[:, :4] == pytest.approx(wanted[:, :4], abs=off)
@@ -395,8 +393,7 @@ def test_rows_of_every_body_are_the_rounded_ones(dim, tmp_path):
         g.output(
             of(codes, scales).rows(g, g.input("index", TensorProto.INT64, ["n"])), "rows", TensorProto.FLOAT, ["n", "d"]
         )
-        (model,), weights = pack([g], "weights.bin")
-        (tmp_path / "weights.bin").write_bytes(weights.content)
+        (model,), _ = pack([g], tmp_path / "weights.bin")
         (tmp_path / "rows.onnx").write_bytes(model)
         (found,) = session(tmp_path / "rows.onnx").run(None, {"index": np.array([4, 0, 4])})
 
@@ -450,10 +447,9 @@ def top_k(values, k, monkeypatch, blocks_from, tmp_path):
     best, at = graphs._top_k(g, scores, g.input("k", TensorProto.INT64, []), len(values))
     g.output(best, "best", TensorProto.FLOAT, ["k"])
     g.output(at, "at", TensorProto.INT64, ["k"])
-    (model,), weights = pack([g], "weights.bin")
+    (model,), _ = pack([g], tmp_path / "weights.bin")
     path = tmp_path / "top.onnx"
     path.write_bytes(model)
-    (tmp_path / "weights.bin").write_bytes(weights.content)
     return session(path).run(None, {"values": np.array(values, np.float32), "k": np.array(k, np.int64)})
 
 
