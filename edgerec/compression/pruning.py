@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -214,4 +213,5 @@ def _in_bundle(student: Student) -> int:
     """Parameters that reach the device: the request tower, the relation, and a row and its priors for each item."""
     tower = sum(p.numel() for p in student.requests.parameters())
     rows = student.shape.n_items * (student.sizes.dim + student.tasks + 1)
-    return tower + rows + int(np.prod(student.relation.weight.shape))
+    lists = 0 if student.followers is None else student.followers.weight.numel()
+    return tower + rows + lists + student.relation.weight.numel()

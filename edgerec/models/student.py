@@ -40,8 +40,8 @@ class StudentSizes:
         inner, context: hidden units on the way to, and of, the context vector.
         pooling, repeat, head: hidden units of the attention, the repeat term and the task vectors' head.
         item: hidden units of the item tower, which is folded into the table.
-        factor: see `ItemTower`. followers: of each item, see `Followers`; 0 leaves them
-            and the order of events out.
+        factor: see `ItemTower`.
+        followers: of each item, see `Followers`; 0 leaves them and the order of events out.
     """
 
     dim: int

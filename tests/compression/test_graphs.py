@@ -19,6 +19,7 @@ from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graph import HALF_FROM, GraphBuilder, pack
 from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph, score_graph, similar_graph
 from edgerec.compression.rows import quantize_rows
+from edgerec.devices import profile
 from edgerec.models import student as student_module
 from edgerec.models.rounding import round_rows, row_scales
 from edgerec.models.student import Student, StudentSizes
@@ -382,6 +383,10 @@ def test_every_body_gives_the_probabilities_of_the_portable_one(exported, asked,
     for a in asked:
         wanted, found = (by_item(of.run("recommend", **a.feed))[0] for of in (exported, other))
         assert found[:, :4] == pytest.approx(wanted[:, :4], abs=off)
+
+
+def test_a_profile_can_name_the_bodies_that_there_are():
+    assert set(bodies.BODIES) == set(profile.BODIES)
 
 
 @pytest.mark.parametrize("dim", [3, 16, 20])
