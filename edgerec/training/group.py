@@ -103,7 +103,11 @@ def _member(fabric: Any, call: _Opaque) -> _Opaque:
             for tensor in (*argument.parameters(), *argument.buffers()):
                 tensor.data = tensor.data.clone()  # comes in memory that all processes would write to
     group = Group(fabric.device, fabric.global_rank, fabric.world_size, fabric.local_rank)
-    return _Opaque(function(group, *arguments))
+    found = _Opaque(function(group, *arguments))
+    # Its threads can abort a process that ends before they do; the first process holds the place where all meet.
+    dist.barrier()
+    dist.destroy_process_group()
+    return found
 
 
 def _ours(error: ProcessRaisedException) -> Exception:
