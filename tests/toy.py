@@ -17,6 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgerec.bundle import write_bundle, write_catalog
+from edgerec.devices import load_profile
 from edgerec.tasks import Categorical, Numeric, RequestEncoder, Task
 
 TASKS = (
@@ -208,7 +209,7 @@ def manifest(n_items: int, dim: int, with_context: bool = True) -> dict[str, Any
         ],
         "settings": SETTINGS,
         "metrics": {},
-        "device": {"name": "kiosk-x86", "threads": 1},
+        "device": load_profile("kiosk-x86").to_json(),
     }
 
 

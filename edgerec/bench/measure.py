@@ -7,14 +7,14 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from edgerec.bundle import Bundle
-from edgerec.devices import Profile
-from edgerec.errors import BundleError
+from edgerec.devices import Budget
+from edgerec.errors import BundleError, ConfigError
 
 PROCESSES = 5
 """Of each bundle; they take turns, so that what disturbs the machine disturbs all."""
@@ -55,6 +55,28 @@ class Measured:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Target:
+    """What a bundle is measured for: a device's name, the threads of a recommend(), and the limits of `Budget`."""
+
+    name: str
+    threads: int
+    limits: Mapping[str, float]
+
+    @classmethod
+    def of(cls, device: Mapping[str, Any], source: str | Path) -> Target:
+        """From a profile as JSON, as a manifest holds it; `source` names it in the error.
+
+        Raises:
+            ConfigError: it has no threads or no budget.
+        """
+        try:
+            limits = {field.name: float(device["budget"][field.name]["limit"]) for field in fields(Budget)}
+            return cls(str(device["name"]), int(device["threads"]), limits)
+        except (KeyError, TypeError, ValueError):
+            raise ConfigError(f"{source}: names no device with threads and a budget; give --device") from None
+
+
 def measure(
     bundles: Sequence[str | Path],
     threads: int,
@@ -75,13 +97,10 @@ def measure(
     return [_joined(bundle, threads, of) for bundle, of in zip(opened, runs, strict=True)]
 
 
-def verdicts(measured: Measured, profile: Profile) -> dict[str, tuple[float, float | None, bool]]:
+def verdicts(measured: Measured, target: Target) -> dict[str, tuple[float, float | None, bool]]:
     """For each limit of a device's budget: the limit, what was measured, and whether it is kept."""
-    found = {}
-    for name, figure in profile.to_json()["budget"].items():
-        value = getattr(measured, name)
-        found[name] = (float(figure["limit"]), value, value is None or value <= figure["limit"])
-    return found
+    values = measured.to_json()
+    return {n: (limit, values[n], (values[n] or 0) <= limit) for n, limit in target.limits.items()}
 
 
 def _run(folder: Path, threads: int, calls: int, cold: int) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from edgerec.cli.output import print_json, print_table
 from edgerec.cli.recommend import BundleArgument
 
 if TYPE_CHECKING:
-    from edgerec.bench.measure import Measured
-    from edgerec.devices import Profile
+    from edgerec.bench.measure import Measured, Target
 
 __all__ = ["bench"]
 
@@ -21,7 +20,8 @@ __all__ = ["bench"]
 def bench(
     bundle: BundleArgument,
     device: Annotated[
-        str | None, typer.Option(help="Whose budget and threads count, or a .toml file; by default the bundle's own.")
+        str | None,
+        typer.Option(help="A device, or a .toml file of one, whose budget counts; or else the bundle's own."),
     ] = None,
     compare: Annotated[Path | None, typer.Option(help="Another bundle, measured in turn with this one.")] = None,
     as_json: JsonOption = False,
@@ -30,36 +30,33 @@ def bench(
     from edgerec.bench.measure import measure, verdicts
     from edgerec.errors import QualityError
 
-    profile = _profile(bundle, device)
+    target = _target(bundle, device)
     bundles = [bundle] if compare is None else [bundle, compare]
-    found = measure(bundles, profile.threads)
-    kept = verdicts(found[0], profile)
+    found = measure(bundles, target.threads)
+    kept = verdicts(found[0], target)
     if as_json:
         budget = {name: {"limit": at, "measured": value, "kept": ok} for name, (at, value, ok) in kept.items()}
         names = [str(b) for b in bundles]
         values: list[Any] = [{"bundle": n, **m.to_json()} for n, m in zip(names, found, strict=True)]
-        print_json({"device": profile.name, "budget": budget, "measured": values})
+        print_json({"device": target.name, "budget": budget, "measured": values})
     else:
-        _print(found, kept, profile)
+        _print(found, kept, target)
     if over := [name for name, (_, _, ok) in kept.items() if not ok]:
-        raise QualityError(f"{bundle}: over the budget of {profile.name}: {', '.join(over)}")
+        raise QualityError(f"{bundle}: over the budget of {target.name}: {', '.join(over)}")
 
 
-def _profile(bundle: Path, device: str | None) -> Profile:
+def _target(bundle: Path, device: str | None) -> Target:
+    from edgerec.bench.measure import Target
     from edgerec.bundle import Bundle
     from edgerec.devices import load_profile
-    from edgerec.errors import ConfigError
 
     if device is not None:
-        return load_profile(device)
-    own = Bundle.open(bundle).manifest.device
-    if not own:
-        raise ConfigError(f"{bundle}: names no device; give --device")
-    return load_profile(str(own["name"]))
+        return Target.of(load_profile(device).to_json(), device)
+    return Target.of(Bundle.open(bundle).manifest.device, bundle)
 
 
-def _print(found: list[Measured], kept: dict[str, tuple[float, float | None, bool]], profile: Profile) -> None:
-    typer.echo(f"against the budget of {profile.name}, measured on this machine, {profile.threads} thread(s)")
+def _print(found: list[Measured], kept: dict[str, tuple[float, float | None, bool]], target: Target) -> None:
+    typer.echo(f"against the budget of {target.name}, measured on this machine, {target.threads} thread(s)")
     columns = ["figure", "measured", *(["the other", "ratio"] if len(found) > 1 else []), "at most", ""]
     rows: list[list[object]] = []
     for name, value in found[0].to_json().items():

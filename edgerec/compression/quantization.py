@@ -17,11 +17,12 @@ import polars as pl
 from edgerec.bundle import dump_json, write_bundle, write_catalog
 from edgerec.bundle.catalog import OWN_COLUMNS
 from edgerec.compression.export import export_student
-from edgerec.compression.graph import GraphBuilder, pack
+from edgerec.compression.graph import OPSET, GraphBuilder, pack
 from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph, score_graph, similar_graph
 from edgerec.compression.newcomers import fit_newcomers
 from edgerec.config import Config
 from edgerec.devices import load_profile
+from edgerec.errors import ConfigError
 from edgerec.progress import Progress
 from edgerec.tasks import Encoded, scored_tasks
 from edgerec.training.checkpoint import load_student, read_json
@@ -52,12 +53,19 @@ class QuantizeReport:
 
 
 def quantize(config: Config, run_dir: Path, progress: Progress) -> QuantizeReport:
-    """Write the bundle of a run; an older one is replaced whole or not at all."""
+    """Write the bundle of a run; an older one is replaced whole or not at all.
+
+    Raises:
+        ConfigError: the device's runtime is too old for the graphs.
+    """
+    device = load_profile(config.device)
+    if device.opset < OPSET:
+        raise ConfigError(f"device {device.name}: knows operator set {device.opset}, and the graphs need {OPSET}")
     data = load_learning_data(config, run_dir, config.evaluation.part, progress)
     pruned = run_dir / "pruned"
     student = load_student(pruned, data.shape, data.features)
     exported = export_student(student, data.statistics.values[-1], data.tasks)
-    items = Catalogue.of(exported, load_profile(config.device).body)
+    items = Catalogue.of(exported, device.body)
     facts = read_json(pruned / "model.json")["expectations"]
     expectations = {name: Expectation(**values) for name, values in facts.items()}
     builders = [recommend_graph(exported, items, expectations), score_graph(exported, items, expectations)]

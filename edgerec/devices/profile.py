@@ -143,6 +143,8 @@ def _profile(path: Path, values: Mapping[str, Any]) -> Profile:
     for key, known in (("body", BODIES), ("runtime", RUNTIMES)):
         if getattr(profile, key) not in known:
             raise ConfigError(f"{path}: {key} must be one of {', '.join(known)}, got {getattr(profile, key)!r}")
+    if (profile.body, profile.runtime) == ("nbits8", "onnxruntime-web"):
+        raise ConfigError(f"{path}: body nbits8 is many times slower than u8s8 in a browser; set body = 'u8s8'")
     if not 1 <= profile.threads <= profile.cores:
         raise ConfigError(f"{path}: threads must be between 1 and cores = {profile.cores}, got {profile.threads}")
     return profile

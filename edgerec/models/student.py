@@ -184,10 +184,11 @@ class Student(nn.Module):
         place = torch.argsort(followed.logical_not().to(torch.int8), dim=1, stable=True)[:, :width]
         item = item.gather(1, place)
         follow = follow.gather(1, place.unsqueeze(2).expand(-1, -1, follow.shape[2]))
-        weight: Tensor = self.followers.weight
+        weight = nn.functional.embedding(item, self.followers.weight)
         if self.rounded:
-            weight = round_rows(weight, row_scales(weight, torch.zeros_like(weight[:, 0])))
-        return follow, self.followers.item[item], nn.functional.embedding(item, weight)
+            rows = weight.flatten(0, 1)
+            weight = round_rows(rows, row_scales(rows, torch.zeros_like(rows[:, 0]))).view_as(weight)
+        return follow, self.followers.item[item], weight
 
     def score_catalog(self, batch: RequestBatch, items: Items, tasks: Sequence[int] | None = None) -> Tensor:
         """Logits of every item for all tasks, or for the `tasks` that are asked for: (B, T, N)."""

@@ -6,11 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgerec.tasks.history import Int
 from edgerec.training.committee.closed_form import best_of_rows, transitions
 from edgerec.training.committee.signals import visits_of
 from edgerec.training.committee.views import MOST_ROWS
 from edgerec.training.load import LearningData
 from edgerec.training.log import latest_since
+from edgerec.training.scratch import pieces
 
 
 def followers(data: LearningData, most: int) -> tuple[Tensor, Tensor]:
@@ -22,8 +24,13 @@ def followers(data: LearningData, most: int) -> tuple[Tensor, Tensor]:
         int32 (N, most), float32 (N, most), best first; places that no item takes hold the row's own item, with 0.
     """
     log, n = data.fit_log, data.fit.n_seen
-    rows = np.flatnonzero(log.time_ms >= latest_since(log, MOST_ROWS))
-    matrix = transitions(*visits_of(log, rows[log.item[rows] < n], n))
+    since = latest_since(log, MOST_ROWS)
+
+    def latest(start: int, end: int) -> Int:
+        return start + np.flatnonzero((log.time_ms[start:end] >= since) & (log.item[start:end] < n))
+
+    rows = np.concatenate([latest(*piece) for piece in pieces(len(log))])
+    matrix = transitions(*visits_of(log, rows, n))
     matrix.setdiag(0)
     matrix.eliminate_zeros()
     matrix = best_of_rows(matrix, most)

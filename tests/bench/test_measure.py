@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edgerec.bench.child import peak_mb
-from edgerec.bench.measure import Measured, measure, verdicts
+from edgerec.bench.measure import Measured, Target, measure, verdicts
 from edgerec.cli.main import app
 from edgerec.devices import load_profile
 from edgerec.errors import BundleError
@@ -54,12 +55,12 @@ def test_what_cannot_be_measured_is_one_line(toy_bundle, monkeypatch):
 
 
 def test_a_limit_is_kept_up_to_itself_and_where_memory_is_not_told():
-    profile = load_profile("kiosk-x86")
-    at = profile.budget.p95_ms.limit
+    target = Target.of(load_profile("kiosk-x86").to_json(), "here")
+    at = target.limits["p95_ms"]
     values = dict.fromkeys(Measured.__dataclass_fields__, 0.0) | {"p95_ms": at, "peak_ram_mb": None}
 
-    assert all(ok for _, _, ok in verdicts(Measured(**values), profile).values())
-    assert not verdicts(Measured(**values | {"p95_ms": at + 0.1}), profile)["p95_ms"][2]
+    assert all(ok for _, _, ok in verdicts(Measured(**values), target).values())
+    assert not verdicts(Measured(**values | {"p95_ms": at + 0.1}), target)["p95_ms"][2]
 
 
 def test_the_command_prints_the_budget_of_the_bundles_own_device_and_a_comparison(toy_bundle, few):
@@ -69,6 +70,24 @@ def test_the_command_prints_the_budget_of_the_bundles_own_device_and_a_compariso
     line = next(line for line in result.stdout.splitlines() if line.startswith("bundle_mb"))
     assert line.split()[1] == line.split()[2] and line.split()[3] == "1"
     assert line.endswith("kept")
+
+
+def test_a_bundle_for_a_device_of_its_owners_is_held_against_that_budget(toy_bundle, few, tmp_path):
+    bundle = shutil.copytree(toy_bundle, tmp_path / "mine")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["device"] |= {"name": "mine"}
+    manifest["device"]["budget"]["bundle_mb"]["limit"] = 0.001
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    result = edgerec("bench", bundle)
+
+    assert result.exit_code == 1
+    assert "over the budget of mine: bundle_mb" in result.stderr
+
+    del manifest["device"]["budget"]
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    result = edgerec("bench", bundle)
+    assert result.exit_code == 2
+    assert result.stderr.strip().endswith("names no device with threads and a budget; give --device")
 
 
 def test_over_the_budget_the_exit_code_is_1(toy_bundle, few, tmp_path):

@@ -72,7 +72,9 @@ def test_units_that_do_nothing_have_no_importance_and_are_cut_without_a_trace(ti
 
 def test_living_units_leave_a_trace(tiny_data):
     model = student(tiny_data)
-    small = shrink(model, {"head": torch.arange(8)}, tiny_data, 0.0).eval()
+    most = int(measured(model, tiny_data)["head"].argmax())  # another may be silent by chance
+    stay = torch.tensor([u for u in range(16) if u != most])
+    small = shrink(model, {"head": stay}, tiny_data, 0.0).eval()
 
     assert not torch.allclose(outputs(small, tiny_data), outputs(model, tiny_data), atol=1e-2)
 

@@ -6,8 +6,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import polars as pl
+import pytest
 
-from edgerec.compression.quantization import _attributes, _catalog_rows, _policy
+from edgerec.compression.quantization import _attributes, _catalog_rows, _policy, quantize
+from edgerec.errors import ConfigError
+from edgerec.progress import Silent
 from tests import tiny
 
 
@@ -30,3 +33,12 @@ def test_an_attribute_called_like_a_column_of_the_catalogue_keeps_its_values_und
 
     assert list(_attributes(data)) == ["item_Title", "price"]
     assert list(_catalog_rows(data)) == [{"id": "a", "title": "A mug", "item_Title": "mug", "price": 2.0}]
+
+
+def test_a_runtime_too_old_for_the_graphs_is_refused_before_any_work(tiny_config, tmp_path):
+    text = (Path(__file__).parents[2] / "devices" / "kiosk-x86.toml").read_text()
+    (tmp_path / "old.toml").write_text(text.replace("opset = 18", "opset = 17"))
+    old = tiny_config.model_copy(update={"device": str(tmp_path / "old.toml")})
+
+    with pytest.raises(ConfigError, match="device old: knows operator set 17, and the graphs need 18"):
+        quantize(old, tmp_path, Silent())

@@ -32,6 +32,7 @@ def test_an_unknown_device_is_answered_with_the_nearest():
         ("threads = 1", "threads = 5", "between 1 and cores = 4"),
         ('body = "u8s8"', 'body = "fp4"', "body must be one of u8s8, nbits8, fp32, got 'fp4'"),
         ('runtime = "onnxruntime"', 'runtime = "tflite"', "runtime must be one of onnxruntime, onnxruntime-web"),
+        ('body = "u8s8"\nruntime = "onnxruntime"', 'body = "nbits8"\nruntime = "onnxruntime-web"', "slower than u8s8"),
         ("value = 8.0", "value = 0", r"\[memory_bandwidth_gb_s\] needs value > 0"),
         ("limit = 10.0", "limit = 0", r"\[budget.p95_ms\] needs limit > 0"),
         ('basis = "estimated"', 'basis = "guessed"', "measured or estimated"),
