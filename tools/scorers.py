@@ -9,6 +9,7 @@ installed is left out, and said: pip install faiss-cpu openvino.
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
 import tempfile
@@ -36,6 +37,9 @@ SIZES = (10_000, 100_000, 1_000_000)
 DIM, HIDDEN, HEADS = 64, 128, 4
 TASKS = (Task("next", "retrieval"), Task("new", "retrieval", repeats="exclude"), Task("click", "binary", "click"))
 PAST, EXCLUDED, K = 50, 10, 20
+LONGEST_S = 600
+LEAST = 1000
+"""Items, so that past, excluded and best ones are a small part of them."""
 REQUESTS = 20
 """Different requests that the best 20 are compared on."""
 OURS = {"edgerec INT8, u8s8": "u8s8", "edgerec INT8, nbits8": "nbits8", "edgerec fp32": "fp32"}
@@ -47,14 +51,14 @@ Run = Callable[[], object]
 def main() -> int:
     """Print one table for each size."""
     parser = argparse.ArgumentParser(prog="tools/scorers", description=__doc__)
-    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="items, such as 10000,100000")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each way and size")
+    parser.add_argument("--sizes", type=sizes, default=SIZES, help="items, such as 10000,100000")
+    parser.add_argument("--seconds", type=seconds, default=3.0, help="of each way and size")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     for name in ("faiss", "openvino"):
         if find_spec(name) is None:
             print(f"{name} is not installed and left out", file=sys.stderr)
-    for n in map(int, asked.sizes.split(",")):
+    for n in asked.sizes:
         with tempfile.TemporaryDirectory() as folder:
             columns, rows = compare(n, Path(folder), asked.seconds)
         print(
@@ -63,7 +67,37 @@ def main() -> int:
     return 0
 
 
-def compare(n: int, folder: Path, seconds: float) -> tuple[tuple[str, ...], list[list[object]]]:
+def sizes(text: str) -> tuple[int, ...]:
+    """Numbers of items, as the command line gives them.
+
+    Raises:
+        argparse.ArgumentTypeError: they are none, or too few for a past and the best `K`.
+    """
+    try:
+        found = tuple(map(int, text.split(",")))
+    except ValueError:
+        found = ()
+    if not found or min(found) < LEAST:
+        raise argparse.ArgumentTypeError(f"expected numbers of at least {LEAST}, such as 10000,100000, got {text!r}")
+    return found
+
+
+def seconds(text: str) -> float:
+    """A time, as the command line gives it.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found <= LONGEST_S:
+        raise argparse.ArgumentTypeError(f"expected seconds, above 0 and at most {LONGEST_S}, got {text!r}")
+    return found
+
+
+def compare(n: int, folder: Path, each_s: float) -> tuple[tuple[str, ...], list[list[object]]]:
     """Medians in ms, how many times slower than the portable INT8 graph, and what of fp32's best 20 is found."""
     parts, rng = made_up(n), np.random.default_rng(0)
     feeds = [request(n, rng) for _ in range(REQUESTS)]
@@ -75,7 +109,7 @@ def compare(n: int, folder: Path, seconds: float) -> tuple[tuple[str, ...], list
     }
     runs: dict[str, Run] = {name: lambda of=of: of.run(None, feeds[0]) for name, of in sessions.items()}
     runs |= dict(others(parts.table, feeds[0], folder))
-    times = timed(runs, seconds)
+    times = timed(runs, each_s)
     base = times[next(iter(OURS))]
     rows: list[list[object]] = [[name, ms, ms / base, alike.get(name)] for name, ms in times.items()]
     return ("", "ms", "of u8s8", f"best {K} of fp32"), rows
@@ -167,12 +201,12 @@ def others(table: npt.NDArray[np.float32], feed: Feed, folder: Path) -> Iterator
         yield "OpenVINO, the fp32 graph", lambda: compiled(inputs)
 
 
-def timed(runs: Mapping[str, Run], seconds: float) -> dict[str, float]:
+def timed(runs: Mapping[str, Run], each_s: float) -> dict[str, float]:
     """Median ms of each, which take turns so that what disturbs the machine disturbs all."""
     found: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run()
-    until = time.monotonic() + seconds * len(runs)
+    until = time.monotonic() + each_s * len(runs)
     while time.monotonic() < until or len(found[next(iter(runs))]) < 5:
         for name, run in runs.items():
             start = time.perf_counter()
