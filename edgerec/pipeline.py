@@ -98,7 +98,7 @@ STAGES = (
         "edgerec.compression.pruning:prune",
         "pruned",
         ("prepare", "train", "distill"),
-        (*_LEARNING, "student", "distillation", "pruning"),
+        (*_LEARNING, "student", "distillation", "pruning", "quantization.table"),
     ),
     Stage(
         "quantize",

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from edgerec.compression.rows import AT_ONCE
-from edgerec.models.rounding import row_scales
 from edgerec.models.student import FOLLOWED, Student, numbers_of
 from edgerec.tasks import Task, scored_tasks
 
@@ -139,7 +138,7 @@ def _folded(student: Student, statistics: Float) -> tuple[Float, Float, Float]:
         with torch.inference_mode():
             vectors, priors = student.items(known, rows)
             table[rows], prior[:, rows] = vectors.numpy(), priors.T.numpy()
-            scales[rows] = row_scales(vectors, student.step[rows]).numpy()
+            scales[rows] = student.scales(vectors, rows).numpy()
     return table, scales, prior
 
 

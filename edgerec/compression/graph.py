@@ -40,6 +40,7 @@ class GraphBuilder:
     outputs: list[onnx.ValueInfoProto] = field(default_factory=list)
     constants: dict[str, Array] = field(default_factory=dict)
     exact: set[str] = field(default_factory=set)
+    known: dict[str, str] = field(default_factory=dict)
 
     def input(self, name: str, dtype: int, shape: Sequence[int | str]) -> str:
         """A graph input; a text in `shape` is a dynamic dimension."""
@@ -59,6 +60,12 @@ class GraphBuilder:
         if known is not value and not np.array_equal(known, value, equal_nan=True):
             raise ValueError(f"{self.name}: constant {name} is given twice with different values")
         return name
+
+    def once(self, what: str, make: Callable[[], str]) -> str:
+        """The value that `make` adds, which is added the first time only."""
+        if what not in self.known:
+            self.known[what] = make()
+        return self.known[what]
 
     def ints(self, *values: int) -> str:
         """A 1-D int64 constant."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
 
-from edgerec.compression.bodies import BODIES, Body
+from edgerec.compression.bodies import Body, body_of
 from edgerec.compression.export import TOWER_INPUTS, ExportedStudent
 from edgerec.compression.graph import GraphBuilder
 from edgerec.compression.rows import quantize_rows
@@ -35,20 +36,76 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What every graph reads: the item table in one of its bodies, and the prior (T, N)."""
+    """What every graph reads: the item table in one of its bodies, and the priors, the related task's last."""
 
     table: Body
-    prior: Float
+    prior: Prior
+    relation_prior: Prior | None
 
     @classmethod
-    def of(cls, student: ExportedStudent, body: str = "u8s8") -> Catalogue:
-        """Quantize a student's table; `body` is a name in `BODIES`."""
-        return cls(BODIES[body](*quantize_rows(student.table, student.scales)), student.prior)
+    def of(cls, student: ExportedStudent, body: str = "u8s8", stored: str = "int8") -> Catalogue:
+        """Round a student's table and priors; the names are those of `body_of`."""
+        kind = Exact if body == "fp32" else Rounded.of
+        relation = None if student.relation_prior is None else kind(student.relation_prior[None])
+        return cls(body_of(body, stored, student.table, student.scales), kind(student.prior), relation)
 
     @property
     def n_items(self) -> int:
         """Rows of the table."""
-        return int(self.prior.shape[1])
+        return self.prior.n_items
+
+
+class Prior(Protocol):
+    """What each task adds to each item's logit, (T, N)."""
+
+    @property
+    def n_items(self) -> int: ...
+    def value(self, g: GraphBuilder, name: str) -> str:
+        """Its name in a graph, float32 (T, N)."""
+
+
+@dataclass(frozen=True)
+class Exact:
+    """32-bit numbers (T, N)."""
+
+    values: Float
+
+    @property
+    def n_items(self) -> int:
+        return int(self.values.shape[1])
+
+    def value(self, g: GraphBuilder, name: str) -> str:
+        return g.constant(name, self.values)
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """INT8, evenly between each task's least and largest; a session widens it once, when it is opened.
+
+    Attributes:
+        codes: int8 (T, N). scale, middle: float32 (T, 1).
+    """
+
+    codes: npt.NDArray[np.int8]
+    scale: Float
+    middle: Float
+
+    @classmethod
+    def of(cls, prior: Float) -> Rounded:
+        """Of a prior (T, N)."""
+        low, high = prior.min(axis=1, keepdims=True), prior.max(axis=1, keepdims=True)
+        middle = (low + high) / 2
+        codes, scale = quantize_rows(prior - middle)
+        return cls(codes, scale[:, None], middle.astype(np.float32))
+
+    @property
+    def n_items(self) -> int:
+        return int(self.codes.shape[1])
+
+    def value(self, g: GraphBuilder, name: str) -> str:
+        wide = g.add("Cast", g.constant(name, self.codes), to=F32)
+        scaled = g.add("Mul", wide, g.constant(f"{name}_scale", self.scale, exact=True))
+        return g.add("Add", scaled, g.constant(f"{name}_middle", self.middle, exact=True))
 
 
 def recommend_graph(
@@ -85,14 +142,14 @@ def score_graph(student: ExportedStudent, items: Catalogue, expectations: Mappin
 
 def similar_graph(student: ExportedStudent, items: Catalogue) -> GraphBuilder:
     """One item -> the k items that most likely share a session with it, and how likely."""
-    assert student.relation is not None and student.relation_prior is not None
+    assert student.relation is not None and items.relation_prior is not None
     g = GraphBuilder("similar")
     item, exclude, k = g.input("item", I64, []), g.input("exclude", I64, ["E"]), g.input("k", I64, [])
     query = g.add("Reshape", item, g.ints(1))
     vector = items.table.rows(g, query)
     user = g.add("MatMul", vector, g.constant("relation", student.relation.T.copy()))
     logits = items.table.scan(g, user, 1)
-    logits = g.add("Add", logits, g.constant("relation_prior", student.relation_prior))
+    logits = g.add("Add", logits, items.relation_prior.value(g, "relation_prior"))
     gone = g.add("Concat", query, exclude, axis=0)
     logits = _mask(g, g.add("Squeeze", logits, g.ints(0)), gone)
     score, found = _top_k(g, g.add("Softmax", logits, axis=0), k, items.n_items)
@@ -127,7 +184,7 @@ class _Request:
         """(T, N)."""
         g, tasks = self.g, self.student.tasks
         logits = self.items.table.scan(g, self.user, len(tasks))
-        logits = g.add("Add", logits, g.constant("prior", self.items.prior))
+        logits = g.add("Add", logits, self.items.prior.value(g, "prior"))
         never = np.array([[NEVER if t.repeats == "exclude" else 0.0] for t in tasks], np.float32)
         update = g.add("Transpose", self.repeat, perm=[1, 0])
         if never.any():

@@ -13,10 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from edgerec.config import Config
+from edgerec.compression.stored import LEVELS_OF_4
+from edgerec.config import Config, PruningConfig
+from edgerec.models.rounding import round_rows, row_scales
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
-from edgerec.training.batches import JointBatches
+from edgerec.training.batches import Examples, JointBatches
 from edgerec.training.calibrate import calibrate
 from edgerec.training.checkpoint import load_student, save_student
 from edgerec.training.distillation import soft_examples, terms_of, train_student
@@ -24,6 +26,8 @@ from edgerec.training.joint import JointTraining
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.teacher import batch_settings, work_folder
 
+HIDDEN = ("inner", "context", "pooling", "repeat", "head")
+"""Widths that `hidden` of ``[pruning]`` cuts."""
 STEPS = 40
 """Joint batches whose gradients decide what matters."""
 
@@ -44,30 +48,72 @@ class PruneReport:
         """For the screen."""
         s = self.sizes
         return [
-            f"pruned: {self.before:,} -> {self.after:,} parameters in the bundle; width {s.dim}, hidden units "
-            f"{s.inner}/{s.context}/{s.pooling}/{s.repeat}/{s.head} (context, its output, attention, repeat, head)"
+            f"pruned: {self.before:,} -> {self.after:,} parameters in the bundle; width {s.dim}, {s.heads} heads, "
+            f"hidden units {s.inner}/{s.context}/{s.pooling}/{s.repeat}/{s.head} (context, its output, attention, "
+            "repeat, head)"
         ]
 
 
 def prune(config: Config, run_dir: Path, progress: Progress) -> PruneReport:
     """Cut the student of a run to the shares of ``[pruning]`` and let it recover on the teacher's labels."""
-    work = work_folder(run_dir, "pruned", config, ("teacher", "student", "distillation", "pruning"))
+    work = work_folder(run_dir, "pruned", config, ("teacher", "student", "distillation", "pruning", "quantization"))
     data = load_learning_data(config, run_dir, config.evaluation.part, progress)
     student = load_student(run_dir / "student", data.shape, data.features, config.distillation.dropout)
-    before = _in_bundle(student)
     examples, _ = soft_examples(config, run_dir, data, progress)
-    batches = JointBatches(examples, batch_settings(config, data), config.seed)
-    module = JointTraining(student, data.tasks, data.fit.n_seen, terms_of(config.distillation))
-    cut = choose(student, importances(module, batches), config.pruning.hidden, config.pruning.dim)
-    torch.manual_seed(config.seed)
-    pruned = shrink(student, cut, data, config.distillation.dropout)
-    if config.pruning.epochs and cut:
-        train_student(config, data, examples, pruned, config.pruning.epochs, work / "pruned", progress, "recovery")
+    pruned = pruned_student(config, data, examples, student, work, progress)
     out = run_dir / "pruned"
     shutil.rmtree(out, ignore_errors=True)
     save_student(pruned, out, {"expectations": calibrate(pruned, data)})
     shutil.rmtree(work)
-    return PruneReport(before, _in_bundle(pruned), pruned.sizes)
+    return PruneReport(_in_bundle(student), _in_bundle(pruned), pruned.sizes)
+
+
+def pruned_student(
+    config: Config, data: LearningData, examples: Examples, student: Student, folder: Path, progress: Progress
+) -> Student:
+    """A student cut in rounds and recovered, rounded to as many bits as its table will have; `student` is left alone.
+
+    Args:
+        folder: keeps checkpoints, from which the same call goes on.
+    """
+    p, whole = config.pruning, student.sizes
+    four_bits = config.quantization.table == "int4"
+    for number in range(1, p.rounds + 1):
+        module = JointTraining(student, data.tasks, data.fit.n_seen, terms_of(config.distillation))
+        batches = JointBatches(examples, batch_settings(config, data), config.seed)
+        cut = choose(importances(module, batches), _left(p, whole, number / p.rounds))
+        if not cut and not (four_bits and number == 1):
+            break
+        torch.manual_seed(config.seed)
+        student = shrink(student, cut, data, config.distillation.dropout)
+        if four_bits and number == 1:
+            _to_four_bits(student, data)
+        if p.epochs:
+            # What is rounded coarsely has to be learned with; INT8 hardly matters, so it comes at the end.
+            d = config.distillation.model_copy(update={"rounded": 1.0}) if four_bits else config.distillation
+            settings = config.model_copy(update={"distillation": d})
+            place, said = folder / f"round-{number}", "recovery" + (f", round {number}" if p.rounds > 1 else "")
+            train_student(settings, data, examples, student, p.epochs, place, progress, said)
+    return student
+
+
+def _left(pruning: PruningConfig, whole: StudentSizes, done: float) -> dict[str, int]:
+    """The units that each width keeps when a part `done` of the cutting is."""
+    shares = {**dict.fromkeys(HIDDEN, pruning.hidden), "dim": pruning.dim, "heads": pruning.heads}
+    return {
+        width: size - int(size * share * done) for width, share in shares.items() for size in [getattr(whole, width)]
+    }
+
+
+def _to_four_bits(student: Student, data: LearningData) -> None:
+    """Let the table be rounded to 4 bits, by the steps with the least squared error among some."""
+    student.sizes = replace(student.sizes, levels=LEVELS_OF_4)
+    with torch.no_grad():
+        table, _ = student.items(data.moment(-1).statistics)
+        widest = row_scales(table, torch.zeros_like(student.step), LEVELS_OF_4)
+        tried = torch.log(torch.linspace(0.4, 1.0, 25))
+        errors = [(round_rows(table, widest * torch.exp(step), LEVELS_OF_4) - table).square().sum(1) for step in tried]
+        student.step.copy_(tried[torch.stack(errors).argmin(0)])
 
 
 def importances(module: JointTraining, batches: JointBatches) -> dict[str, Tensor]:
@@ -92,15 +138,13 @@ def importances(module: JointTraining, batches: JointBatches) -> dict[str, Tenso
     return found
 
 
-def choose(student: Student, importance: Mapping[str, Tensor], hidden: float, dim: float) -> Cut:
-    """The units that stay when the least important share of each hidden width, and of the table's columns, goes."""
-    cut = {}
-    for width, values in importance.items():
-        share = dim if width == "dim" else hidden
-        gone = int(len(values) * share)
-        if gone:
-            cut[width] = torch.sort(torch.argsort(values, stable=True)[gone:]).values
-    return cut
+def choose(importance: Mapping[str, Tensor], left: Mapping[str, int]) -> Cut:
+    """Of each width the most important units, as many as shall be left; what loses none is not named."""
+    return {
+        width: torch.sort(torch.argsort(values, stable=True)[len(values) - left[width] :]).values
+        for width, values in importance.items()
+        if left[width] < len(values)
+    }
 
 
 def shrink(student: Student, cut: Cut, data: LearningData, dropout: float) -> Student:
@@ -128,6 +172,7 @@ def _effects(student: Student) -> dict[str, Tensor]:
         columns = slice(first, first + count)
         return (parameter[:, columns] * parameter.grad[:, columns]).sum(0).detach()
 
+    pooled = s.heads * s.dim
     context = (tower.pooling.from_context, tower.repeat.from_context, tower.head.first)
     found = {
         "inner": out(tower.context.out.weight, 0, s.inner),
@@ -135,6 +180,8 @@ def _effects(student: Student) -> dict[str, Tensor]:
         "pooling": out(tower.pooling.attention.weight, 0, s.pooling),
         "repeat": out(tower.repeat.out.weight, 0, s.repeat),
         "head": out(tower.head.last.weight, 0, s.head),
+        "heads": out(tower.mix.weight, 0, pooled).view(s.heads, s.dim).sum(1)
+        + out(tower.head.first.weight, s.context, pooled).view(s.heads, s.dim).sum(1),
     }
     items = student.items
     incoming = [items.from_category.table.weight] + ([items.identity.weight] if items.fold is None else [])
@@ -153,10 +200,12 @@ def _grad(parameter: Tensor) -> Tensor:
 def _axes(name: str, student: Student, cut: Cut) -> Iterator[tuple[int, Index]]:
     """Which indices of which axis of a parameter stay."""
     s, tasks = student.sizes, student.tasks
+    dim = cut.get("dim", torch.arange(s.dim))
 
-    def blocks(count: int) -> Index:
-        return (torch.arange(count)[:, None] * s.dim + cut["dim"]).flatten()
+    def blocks(of: Index) -> Index:
+        return (of[:, None] * s.dim + dim).flatten()
 
+    pooled = blocks(cut.get("heads", torch.arange(s.heads)))
     rows, columns = _WIDTHS.get(name, ("", ""))
     if s.factor and name == "items.identity.weight":
         columns = ""
@@ -164,13 +213,11 @@ def _axes(name: str, student: Student, cut: Cut) -> Iterator[tuple[int, Index]]:
         if width in cut:
             yield axis, cut[width]
         elif width == "tasks*dim" and "dim" in cut:
-            yield axis, blocks(tasks)
-        elif width == "heads*dim" and "dim" in cut:
-            yield axis, blocks(s.heads)
-        elif width == "context+heads*dim" and ("context" in cut or "dim" in cut):
-            context = cut.get("context", torch.arange(s.context))
-            pooled = blocks(s.heads) if "dim" in cut else torch.arange(s.heads * s.dim)
-            yield axis, torch.cat([context, pooled + s.context])
+            yield axis, blocks(torch.arange(tasks))
+        elif width == "heads*dim" and ("dim" in cut or "heads" in cut):
+            yield axis, pooled
+        elif width == "context+heads*dim" and not cut.keys().isdisjoint(("context", "dim", "heads")):
+            yield axis, torch.cat([cut.get("context", torch.arange(s.context)), pooled + s.context])
 
 
 _WIDTHS = {
@@ -192,7 +239,9 @@ _WIDTHS = {
     "requests.pooling.from_numbers.weight": ("pooling", ""),
     "requests.pooling.from_numbers.bias": ("pooling", ""),
     "requests.pooling.from_context.weight": ("pooling", "context"),
-    "requests.pooling.attention.weight": ("", "pooling"),
+    "requests.pooling.attention.weight": ("heads", "pooling"),
+    "requests.pooling.attention.bias": ("heads", ""),
+    "requests.pooling.nothing": ("heads", ""),
     "requests.repeat.kind.weight": ("", "repeat"),
     "requests.repeat.from_item.weight": ("repeat", "dim"),
     "requests.repeat.from_item.bias": ("repeat", ""),

@@ -65,7 +65,7 @@ def quantize(config: Config, run_dir: Path, progress: Progress) -> QuantizeRepor
     pruned = run_dir / "pruned"
     student = load_student(pruned, data.shape, data.features)
     exported = export_student(student, data.statistics.values[-1], data.tasks)
-    items = Catalogue.of(exported, device.body)
+    items = Catalogue.of(exported, device.body, config.quantization.table)
     facts = read_json(pruned / "model.json")["expectations"]
     expectations = {name: Expectation(**values) for name, values in facts.items()}
     builders = [recommend_graph(exported, items, expectations), score_graph(exported, items, expectations)]

@@ -11,7 +11,7 @@ AT_ONCE = 65_536
 
 
 def quantize_rows(
-    table: npt.NDArray[np.float32], scales: npt.NDArray[np.float32] | None = None
+    table: npt.NDArray[np.float32], scales: npt.NDArray[np.float32] | None = None, levels: int = LEVELS
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Quantize an embedding table to INT8, symmetric, one scale per row.
 
@@ -20,8 +20,9 @@ def quantize_rows(
     Args:
         table: float32, shape (n_items, dim).
         scales: positive, shape (n_items,), as they were learned; None: those that cover each row's largest entry.
+        levels: the largest code; 7 for 4 bits.
     Returns:
-        codes: int8, shape (n_items, dim), in [-127, 127].
+        codes: int8, shape (n_items, dim), in [-levels, levels].
         scales: float32, shape (n_items,), in the unit of `table`.
     Raises:
         ValueError: `table` is not 2-D, or holds NaN or infinity.
@@ -41,9 +42,9 @@ def quantize_rows(
         if not np.isfinite(part).all():
             raise ValueError(f"an embedding table must be 2-D and finite, got shape {table.shape}")
         if scales is None:
-            steps[rows] = np.abs(part).max(axis=1, initial=0) / LEVELS
+            steps[rows] = np.abs(part).max(axis=1, initial=0) / levels
             steps[rows][steps[rows] == 0] = 1
         else:
             steps[rows] = scales[rows]
-        codes[rows] = np.clip(np.rint(part / steps[rows, None]), -LEVELS, LEVELS)
+        codes[rows] = np.clip(np.rint(part / steps[rows, None]), -levels, levels)
     return codes, steps

@@ -239,12 +239,19 @@ class PruningConfig(Settings):
     """Share of hidden units to cut, the least important ones."""
     dim: float = Field(0.0, ge=0, lt=1)
     """Share of the item table's width to cut."""
+    heads: float = Field(0.0, ge=0, lt=1)
+    """Share of the attention's heads to cut."""
+    rounds: int = Field(1, ge=1)
+    """Each round cuts a part, lets the student recover, and looks anew at what matters least."""
     epochs: int = Field(2, ge=0)
-    """Recovery training after the cut."""
+    """Recovery training in each round."""
 
 
 class QuantizationConfig(Settings):
     """How the student becomes an INT8 bundle."""
 
+    table: Literal["int8", "int4", "pq"] = "int8"
+    """How the item table lies in the bundle: a byte a number; four bits a number, which the recovery after pruning
+    gets used to; or product quantization, a byte for two numbers and a codebook. The last two save bytes, not time."""
     conformance: int = Field(32, ge=1)
     """Requests whose answers are kept in the bundle, so that every runtime can check itself."""

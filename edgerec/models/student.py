@@ -25,7 +25,7 @@ from edgerec.models.blocks import (
     scatter_repeat,
 )
 from edgerec.models.inputs import ItemFeatures, Items, Moment, RequestBatch, Shape
-from edgerec.models.rounding import round_rows, row_scales
+from edgerec.models.rounding import LEVELS, round_rows, row_scales
 
 FOLLOWED = 32
 """An item's followers are looked at if fewer items of the history than this had a later event."""
@@ -42,6 +42,7 @@ class StudentSizes:
         item: hidden units of the item tower, which is folded into the table.
         factor: see `ItemTower`.
         followers: of each item, see `Followers`; 0 leaves them and the order of events out.
+        levels: largest code of a number of the table, once it is rounded.
     """
 
     dim: int
@@ -54,6 +55,7 @@ class StudentSizes:
     item: int
     factor: int = 0
     followers: int = 0
+    levels: int = LEVELS
 
     @classmethod
     def of(
@@ -144,7 +146,11 @@ class Student(nn.Module):
     def encode_items(self, moment: Moment) -> Items:
         """Item vectors (N, dim) and priors (N, T + 1; the last column belongs to `related`)."""
         table, prior = self.items(moment.statistics)
-        return (round_rows(table, row_scales(table, self.step)) if self.rounded else table), prior
+        return (round_rows(table, self.scales(table), self.sizes.levels) if self.rounded else table), prior
+
+    def scales(self, table: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Width of a quantization step of `rows` of the items, whose vectors `table` holds."""
+        return row_scales(table, self.step[rows], self.sizes.levels)
 
     def rescale(self, task: int, slope: float, offset: float) -> None:
         """Change a task's logits z to ``slope * z + offset``, by its weights alone; `tasks` names the related task."""

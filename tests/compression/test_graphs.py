@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graph import HALF_FROM, GraphBuilder, pack
 from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph, score_graph, similar_graph
 from edgerec.compression.rows import quantize_rows
+from edgerec.compression.stored import STORED
 from edgerec.devices import profile
 from edgerec.models import student as student_module
 from edgerec.models.rounding import round_rows, row_scales
@@ -43,6 +45,18 @@ class Exported:
 
     def __post_init__(self):
         self._sessions = {}
+
+    @property
+    def table(self):
+        """(N, dim), as it was rounded."""
+        stored = self.items.table.stored
+        return (stored.values * stored.scales).T.copy()
+
+    @property
+    def prior(self):
+        """(T, N), as it was rounded."""
+        prior = self.items.prior
+        return prior.codes * prior.scale + prior.middle
 
     def run(self, graph, **feed):
         if graph not in self._sessions:
@@ -183,8 +197,8 @@ def as_shipped(student: Student) -> Student:
 
 def test_torch_over_the_rounded_weights_agrees_closely(exported, asked, tiny_data):
     student = as_shipped(exported.student)
-    table = torch.from_numpy((exported.items.table.codes * exported.items.table.scales).T.copy())
-    prior = torch.from_numpy(exported.parts.prior.T.copy())
+    table = torch.from_numpy(exported.table)
+    prior = torch.from_numpy(exported.prior.T.copy())
     for a in asked:
         with torch.inference_mode():
             logits = student.score_catalog(a.batch, (table, prior))[0]
@@ -202,7 +216,7 @@ def test_the_codes_of_the_bundle_are_those_that_training_saw_bit_for_bit(exporte
     with torch.no_grad():
         seen, _ = student.encode_items(tiny_data.moment(-1))
     student.rounded = False
-    codes, scales = exported.items.table.codes.T, exported.items.table.scales
+    codes, scales = exported.items.table.stored.values.T, exported.items.table.stored.scales
 
     assert np.array_equal(seen.numpy(), codes.astype(np.float32) * scales[:, None])
     assert np.array_equal(_quantized_by_onnxruntime(table.detach().numpy(), scales), codes)
@@ -321,7 +335,7 @@ def test_reasons_add_up_to_what_the_weighted_logits_lose_without_an_item_of_the_
     a, requests = asked[-1], tiny_data.fit.visits.requests
     assert requests is not None
     reason = exported.run("score", **a.feed, candidates=np.arange(40))["reason"]
-    table = torch.from_numpy((exported.items.table.codes * exported.items.table.scales).T.copy())
+    table = torch.from_numpy(exported.table)
     student, batch, step = exported.student, a.batch, 1e-3
     weights = torch.from_numpy(WEIGHTS)
 
@@ -376,7 +390,10 @@ def test_pairs_of_products_stay_below_sixteen_bits_so_that_every_processor_compu
 @pytest.mark.parametrize(("body", "off"), [("fp32", 4e-4), ("nbits8", 2e-2)])
 def test_every_body_gives_the_probabilities_of_the_portable_one(exported, asked, body, off, tmp_path):
     """The portable one rounds task vectors to 14 bits, MatMulNBits to 8."""
-    builder = recommend_graph(exported.parts, Catalogue.of(exported.parts, body), EXPECTATIONS)
+    parts = exported.parts
+    if body == "fp32":  # of numbers that INT8 can hold
+        parts = replace(parts, table=exported.table, prior=exported.prior)
+    builder = recommend_graph(parts, Catalogue.of(parts, body), EXPECTATIONS)
     (model,), tensors = pack([builder], tmp_path / "weights.bin")
     (tmp_path / "recommend.onnx").write_bytes(model)
     other = Exported(exported.student, exported.parts, exported.items, tmp_path, b"", tensors)
@@ -386,23 +403,44 @@ def test_every_body_gives_the_probabilities_of_the_portable_one(exported, asked,
 
 
 def test_a_profile_can_name_the_bodies_that_there_are():
-    assert set(bodies.BODIES) == set(profile.BODIES)
+    table, scales = np.ones((3, 4), np.float32), np.ones(3, np.float32)
+
+    kinds = [type(bodies.body_of(body, "int8", table, scales)) for body in profile.BODIES]
+    assert kinds == [bodies.TwoDigits, bodies.Blocks, bodies.Full]
 
 
 @pytest.mark.parametrize("dim", [3, 16, 20])
 def test_rows_of_every_body_are_the_rounded_ones(dim, tmp_path):
     rng = np.random.default_rng(dim)
-    codes, scales = quantize_rows(rng.normal(size=(6, dim)).astype(np.float32))
-    for name, of in bodies.BODIES.items():
-        g = GraphBuilder(name)
-        g.output(
-            of(codes, scales).rows(g, g.input("index", TensorProto.INT64, ["n"])), "rows", TensorProto.FLOAT, ["n", "d"]
-        )
+    table = rng.normal(size=(6, dim)).astype(np.float32)
+    user = rng.normal(size=(2, dim)).astype(np.float32)
+    for body, stored in itertools.product(profile.BODIES, STORED):
+        levels = 7 if stored == "int4" else 127
+        codes, scales = quantize_rows(table, levels=levels)
+        wanted, off = codes * scales[:, None], 1e-6
+        if body == "fp32":
+            wanted = table
+        elif stored == "pq":  # six rows have a pair each in the codebook, which is rounded to INT8 by one scale
+            wanted, off = table, float(np.abs(table).max()) / 127 / 2 * 1.001
+        g = GraphBuilder(body)
+        of = bodies.body_of(body, stored, table, scales)
+        g.output(of.rows(g, g.input("index", TensorProto.INT64, ["n"])), "rows", TensorProto.FLOAT, ["n", "d"])
+        g.output(of.scan(g, g.input("user", TensorProto.FLOAT, [2, dim]), 2), "logits", TensorProto.FLOAT, [2, 6])
         (model,), _ = pack([g], tmp_path / "weights.bin")
         (tmp_path / "rows.onnx").write_bytes(model)
-        (found,) = session(tmp_path / "rows.onnx").run(None, {"index": np.array([4, 0, 4])})
+        found, logits = session(tmp_path / "rows.onnx").run(None, {"index": np.array([4, 0, 4]), "user": user})
 
-        assert found == pytest.approx((codes * scales[:, None])[[4, 0, 4]], rel=1e-6)
+        assert found == pytest.approx(wanted[[4, 0, 4]], abs=off), (body, stored)
+        largest = float(np.abs(user).sum(axis=1).max())
+        assert logits == pytest.approx(user @ wanted.T, abs=largest * (off + 0.02)), (body, stored)
+
+
+def test_a_prior_takes_a_byte_and_is_off_by_half_a_step_at_most(exported):
+    kinds = {t["name"]: (t["type"], t["bytes"]) for t in exported.tensors}
+    off = np.abs(exported.prior - exported.parts.prior).max(axis=1)
+
+    assert kinds["prior"] == ("int8", TASKS * 40)
+    assert (off <= np.ptp(exported.parts.prior, axis=1) / 254 / 2 * 1.001).all()
 
 
 def test_no_copy_of_the_table_in_fp32_is_shipped(exported):
@@ -437,7 +475,7 @@ def test_the_tensors_of_the_weights_file_lie_where_they_are_listed(exported):
     codes = next(t for t in exported.tensors if t["name"] == "item_table")
     part = exported.weights[codes["offset"] : codes["offset"] + codes["bytes"]]
 
-    assert np.array_equal(np.frombuffer(part, np.int8).reshape(codes["shape"]), exported.items.table.codes)
+    assert np.array_equal(np.frombuffer(part, np.int8).reshape(codes["shape"]), exported.items.table.stored.values)
     ends = [t["offset"] + t["bytes"] for t in exported.tensors]
     assert all(t["offset"] % 64 == 0 for t in exported.tensors)
     assert all(end <= t["offset"] for end, t in zip(ends[:-1], exported.tensors[1:], strict=True))

@@ -8,6 +8,8 @@ import torch
 
 from edgerec.compression import pruning
 from edgerec.compression.pruning import choose, importances, shrink
+from edgerec.config import PruningConfig
+from edgerec.models.rounding import round_rows
 from edgerec.models.student import Student, StudentSizes
 from edgerec.training.batches import BatchSettings, JointBatches
 from edgerec.training.joint import JointTraining
@@ -63,7 +65,7 @@ def test_units_that_do_nothing_have_no_importance_and_are_cut_without_a_trace(ti
 
     size = len(importance)
     importance[[u for u in range(size) if u not in (1, 5)]] += 1e-6  # a ReLU of another may be silent by chance
-    cut = choose(model, {width: importance}, hidden=2.5 / size, dim=2.5 / size)
+    cut = choose({width: importance}, {width: size - 2})
     assert cut[width].tolist() == [u for u in range(size) if u not in (1, 5)]
     small = shrink(model, cut, tiny_data, 0.0).eval()
     assert getattr(small.sizes, width) == size - 2
@@ -81,7 +83,7 @@ def test_living_units_leave_a_trace(tiny_data):
 
 def test_all_widths_shrink_by_the_shares_that_were_asked_for(tiny_data):
     model = student(tiny_data)
-    cut = choose(model, measured(model, tiny_data), hidden=0.25, dim=0.5)
+    cut = choose(measured(model, tiny_data), pruning._left(PruningConfig(hidden=0.25, dim=0.5), model.sizes, 1.0))
     small = shrink(model, cut, tiny_data, 0.0).eval()
 
     s = small.sizes
@@ -93,14 +95,14 @@ def test_all_widths_shrink_by_the_shares_that_were_asked_for(tiny_data):
 
 def test_a_share_of_nothing_cuts_nothing(tiny_data):
     model = student(tiny_data)
-    cut = choose(model, measured(model, tiny_data), hidden=0.0, dim=0.0)
+    cut = choose(measured(model, tiny_data), pruning._left(PruningConfig(hidden=0.0), model.sizes, 1.0))
 
     assert cut == {}
     assert torch.equal(outputs(shrink(model, cut, tiny_data, 0.0).eval(), tiny_data), outputs(model, tiny_data))
 
 
-def test_the_least_important_units_go_and_the_others_keep_their_order(tiny_data):
-    cut = choose(student(tiny_data), {"head": torch.tensor([5.0, 0.1, 4.0, 0.2])}, hidden=0.5, dim=0.0)
+def test_the_least_important_units_go_and_the_others_keep_their_order():
+    cut = choose({"head": torch.tensor([5.0, 0.1, 4.0, 0.2])}, {"head": 2})
 
     assert cut["head"].tolist() == [0, 2]
 
@@ -109,7 +111,7 @@ def test_the_least_important_units_go_and_the_others_keep_their_order(tiny_data)
 def test_every_parameter_that_grows_with_a_width_is_listed(tiny_data, factor):
     """Or a new layer would be left at its old size."""
     sizes = StudentSizes(dim=8, heads=2, inner=16, context=16, pooling=16, repeat=8, head=16, item=16, factor=factor)
-    small = StudentSizes(dim=6, heads=2, inner=11, context=13, pooling=9, repeat=5, head=7, item=16, factor=factor)
+    small = StudentSizes(dim=6, heads=1, inner=11, context=13, pooling=9, repeat=5, head=7, item=16, factor=factor)
     shapes = [
         {n: p.shape for n, p in Student(tiny_data.shape, tiny_data.features, 5, s).named_parameters()}
         for s in (sizes, small)
@@ -131,3 +133,36 @@ def test_a_folded_table_is_cut_without_a_trace_too(tiny_data):
     assert (importance[[1, 5]] == 0).all()
     stay = torch.tensor([u for u in range(8) if u not in (1, 5)])
     assert torch.allclose(outputs(shrink(model, {"dim": stay}, tiny_data, 0.0).eval(), tiny_data), before, atol=1e-4)
+
+
+def test_a_head_that_nothing_reads_has_no_importance_and_is_cut_without_a_trace(tiny_data):
+    model = student(tiny_data)
+    with torch.no_grad():
+        for columns in (model.requests.mix.weight, model.requests.head.first.weight[:, model.sizes.context :]):
+            columns.view(len(columns), 2, 8)[:, 1] = 0.0
+    before, importance = outputs(model, tiny_data), measured(model, tiny_data)["heads"]
+    small = shrink(model, choose({"heads": importance}, {"heads": 1}), tiny_data, 0.0).eval()
+
+    assert importance[1] == 0 < importance[0]
+    assert small.sizes.heads == 1
+    assert torch.allclose(outputs(small, tiny_data), before, atol=1e-4)
+
+
+def test_rounds_share_the_cutting_out_and_end_where_one_round_does():
+    sizes, asked = StudentSizes.of(8, 16, 4), PruningConfig(hidden=0.5, heads=0.5, rounds=2)
+    left = [pruning._left(asked, sizes, done) for done in (0.5, 1.0)]
+
+    assert [(of["head"], of["repeat"], of["heads"], of["dim"]) for of in left] == [(12, 6, 3, 8), (8, 4, 2, 8)]
+
+
+def test_four_bits_start_from_the_steps_with_the_least_error(tiny_data):
+    model = student(tiny_data)
+    table = model.items(tiny_data.moment(-1).statistics)[0].detach()
+    pruning._to_four_bits(model, tiny_data)
+
+    def error(step):
+        scales = table.abs().amax(1) / 7 * torch.exp(step)
+        return float((round_rows(table, scales, 7) - table).square().sum())
+
+    assert model.sizes.levels == 7
+    assert error(model.step) < 0.99 * error(torch.zeros(40))
