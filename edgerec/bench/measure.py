@@ -103,6 +103,18 @@ def verdicts(measured: Measured, target: Target) -> dict[str, tuple[float, float
     return {n: (limit, values[n], (values[n] or 0) <= limit) for n, limit in target.limits.items()}
 
 
+def correction(bundle: str | Path, measured: Measured) -> dict[str, Any]:
+    """What tells `edgerec fit` how far its predictions are off this device: the bundle's work, and what it took.
+
+    Raises:
+        BundleError: the bundle does not tell its work.
+    """
+    work = Bundle.open(bundle).manifest.device.get("work")
+    if work is None:
+        raise BundleError(f"{bundle}: does not tell its work; build it again with: edgerec quantize")
+    return {"work": work, "measured": measured.to_json()}
+
+
 def _run(folder: Path, threads: int, calls: int, cold: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "edgerec.bench.child", str(folder), str(threads), str(calls), str(cold)]
     start = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,15 +25,20 @@ def bench(
         typer.Option(help="A device, or a .toml file of one, whose budget counts; or else the bundle's own."),
     ] = None,
     compare: Annotated[Path | None, typer.Option(help="Another bundle, measured in turn with this one.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Write a correction file: what this device measures, for edgerec fit.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure size, memory, cold start and speed here, against a device's budget; exit code 1 where it is exceeded."""
-    from edgerec.bench.measure import measure, verdicts
+    from edgerec.bench.measure import correction, measure, verdicts
     from edgerec.errors import QualityError
 
     target = _target(bundle, device)
     bundles = [bundle] if compare is None else [bundle, compare]
     found = measure(bundles, target.threads)
+    if save is not None:
+        save.write_text(json.dumps(correction(bundle, found[0]), indent=1) + "\n", encoding="utf-8")
     kept = verdicts(found[0], target)
     if as_json:
         budget = {name: {"limit": at, "measured": value, "kept": ok} for name, (at, value, ok) in kept.items()}

@@ -42,6 +42,9 @@ def demo(
 
     pipeline.run(settings, folder, progress_for())
     print_report(folder)
+    from edgerec.evaluation.ratios import ratios
+
+    typer.echo("\n" + "\n".join(ratios(settings, folder, progress_for()).lines()))
     _recommend_to_someone(folder)
 
 

@@ -33,11 +33,12 @@ def devices(
         print_table(columns, rows)
     else:
         p = profiles[0]
-        speed = p.memory_bandwidth_gb_s
+        memory, core = p.memory_bandwidth_gb_s, p.core_speed
         typer.echo(
             f"{p.name}: {p.about}\n{p.cores} cores, of which recommend() takes {p.threads}; {p.instruction_set}; "
             f"{p.runtime}, operator set {p.opset}, graph body {p.body}\n"
-            f"memory: {speed.value:g} GB/s a core ({speed.basis}: {speed.source})"
+            f"memory: {memory.value:g} GB/s a core ({memory.basis}: {memory.source})\n"
+            f"core: {core.value:g} times one of server-x86 ({core.basis}: {core.source})"
         )
         figures = [[key, f["limit"], f["basis"], f["source"]] for key, f in p.to_json()["budget"].items()]
         print_table(["budget", "at most", "basis", "source"], figures, title="What a bundle may cost")

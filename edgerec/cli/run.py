@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edgerec.cli.fit import TRIALS, fit
 from edgerec.cli.options import ConfigOption, JsonOption, RunDirOption, SeedOption, load_run
 from edgerec.cli.output import print_json
 from edgerec.cli.stages import print_report
@@ -20,9 +21,17 @@ def run(
     run_dir: RunDirOption = None,
     seed: SeedOption = None,
     until: Annotated[str | None, typer.Option(help="The last stage to run; evaluate by default.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Search the best bundle for this device, as edgerec fit does.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run every stale stage, from the log to the judged bundle; what is fresh is left alone."""
+    if device is not None:
+        if until is not None:
+            raise ConfigError("--until and --device exclude each other: a search ends with a judged bundle")
+        fit(config, run_dir, seed, device, TRIALS, None, as_json)
+        return
     settings, folder = load_run(config, run_dir, seed)
     from edgerec import pipeline
     from edgerec.progress import progress_for

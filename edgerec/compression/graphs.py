@@ -256,8 +256,12 @@ def _probabilities(
             found[task.name] = own if task.after is None else g.add("Mul", own, found[task.after])
         else:
             e = expectations[task.name]
-            line = g.add("Add", g.add("Mul", row, g.scalar(e.slope)), g.scalar(e.offset))
-            found[task.name] = g.add("Min", g.add("Exp", line), g.scalar(e.cap))
+            # By name, not by value: so a graph's size is known before its values are.
+            slope, offset, cap = (
+                g.constant(f"{task.name}_{name}", np.array(value, np.float32)) for name, value in vars(e).items()
+            )
+            line = g.add("Add", g.add("Mul", row, slope), offset)
+            found[task.name] = g.add("Min", g.add("Exp", line), cap)
     return g.add("Concat", *found.values(), axis=0) if len(tasks) > 1 else found[tasks[0].name]
 
 

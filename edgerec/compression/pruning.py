@@ -81,7 +81,7 @@ def pruned_student(
     for number in range(1, p.rounds + 1):
         module = JointTraining(student, data.tasks, data.fit.n_seen, terms_of(config.distillation))
         batches = JointBatches(examples, batch_settings(config, data), config.seed)
-        cut = choose(importances(module, batches), _left(p, whole, number / p.rounds))
+        cut = choose(importances(module, batches), left_of(p, whole, number / p.rounds))
         if not cut and not (four_bits and number == 1):
             break
         torch.manual_seed(config.seed)
@@ -97,7 +97,7 @@ def pruned_student(
     return student
 
 
-def _left(pruning: PruningConfig, whole: StudentSizes, done: float) -> dict[str, int]:
+def left_of(pruning: PruningConfig, whole: StudentSizes, done: float) -> dict[str, int]:
     """The units that each width keeps when a part `done` of the cutting is."""
     shares = {**dict.fromkeys(HIDDEN, pruning.hidden), "dim": pruning.dim, "heads": pruning.heads}
     return {

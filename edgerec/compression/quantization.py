@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,16 @@ import polars as pl
 
 from edgerec.bundle import dump_json, write_bundle, write_catalog
 from edgerec.bundle.catalog import OWN_COLUMNS
-from edgerec.compression.export import export_student
-from edgerec.compression.graph import OPSET, GraphBuilder, pack
+from edgerec.compression.choice import Pick, pick_body
+from edgerec.compression.export import ExportedStudent, export_student
+from edgerec.compression.graph import OPSET, pack
 from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph, score_graph, similar_graph
 from edgerec.compression.newcomers import fit_newcomers
+from edgerec.compression.work import Work, macs
 from edgerec.config import Config
 from edgerec.devices import load_profile
 from edgerec.errors import ConfigError
+from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
 from edgerec.tasks import Encoded, scored_tasks
 from edgerec.training.checkpoint import load_student, read_json
@@ -37,67 +40,103 @@ NEWCOMERS = "newcomers.npz"
 
 @dataclass(frozen=True)
 class QuantizeReport:
-    """Size of the bundle by file, in bytes."""
+    """Size of the bundle by file, in bytes, and which body its graphs have and why."""
 
     sizes: dict[str, int]
+    pick: Pick
 
     @property
     def model_bytes(self) -> int:
         """All that is needed to score: graphs and weights."""
-        return sum(size for name, size in self.sizes.items() if name.endswith(".onnx") or name == "weights.bin")
+        return model_bytes(self.sizes)
 
     def lines(self) -> Sequence[str]:
         """For the screen."""
         total = sum(self.sizes.values())
-        return [f"bundle: {self.model_bytes / MIB:.2f} MiB of graphs and weights, {total / MIB:.2f} MiB with all files"]
+        return [
+            f"bundle: {self.model_bytes / MIB:.2f} MiB of graphs and weights, {total / MIB:.2f} MiB with all files",
+            self.pick.why,
+        ]
+
+
+def model_bytes(sizes: Mapping[str, int]) -> int:
+    """Of files with these names and sizes, the graphs and their weights."""
+    return sum(size for name, size in sizes.items() if name.endswith(".onnx") or name == "weights.bin")
 
 
 def quantize(config: Config, run_dir: Path, progress: Progress) -> QuantizeReport:
     """Write the bundle of a run; an older one is replaced whole or not at all.
 
     Raises:
-        ConfigError: the device's runtime is too old for the graphs.
+        ConfigError: the device's runtime is too old for the graphs, or cannot run the body that is asked for.
     """
     device = load_profile(config.device)
     if device.opset < OPSET:
         raise ConfigError(f"device {device.name}: knows operator set {device.opset}, and the graphs need {OPSET}")
+    if config.quantization.body == "nbits8" and device.runtime == "onnxruntime-web":
+        raise ConfigError(f"[quantization] body nbits8 is many times slower than u8s8 on {device.name}, a browser")
     data = load_learning_data(config, run_dir, config.evaluation.part, progress)
     pruned = run_dir / "pruned"
     student = load_student(pruned, data.shape, data.features)
-    exported = export_student(student, data.statistics.values[-1], data.tasks)
-    items = Catalogue.of(exported, device.body, config.quantization.table)
     facts = read_json(pruned / "model.json")["expectations"]
     expectations = {name: Expectation(**values) for name, values in facts.items()}
+    pick = build(config, data, student, expectations, run_dir / "bundle")
+    return QuantizeReport({p.name: p.stat().st_size for p in sorted((run_dir / "bundle").iterdir())}, pick)
+
+
+def build(
+    config: Config, data: LearningData, student: Student, expectations: Mapping[str, Expectation], out: Path
+) -> Pick:
+    """Write a student as the bundle `out`; returns the body that its graphs have."""
+    exported = export_student(student, data.statistics.values[-1], data.tasks)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        requests = list(_some_requests(data, config.quantization.conformance))
+        pick = pick_body(exported, config, expectations, requests, scratch)
+        files = write_graphs(exported, pick.body, config.quantization.table, expectations, scratch)
+        for name in files.names:
+            onnx.checker.check_model(str(scratch / name), full_check=True)
+        content: dict[str, bytes | Path] = {name: scratch / name for name in (*files.names, "weights.bin")}
+        if data.dataset.meta.text or data.dataset.meta.items.categorical or data.dataset.meta.items.numeric:
+            content[NEWCOMERS] = fit_newcomers(student, data).to_bytes()
+        weight = model_bytes({name: (scratch / name).stat().st_size for name in content if name != NEWCOMERS})
+        n, tasks = data.n_items, len(exported.tasks)
+        work = Work(pick.body, n, weight, n * student.sizes.dim, n * tasks, macs(data.shape, student.sizes, tasks))
+        related = exported.relation is not None
+        content["conformance.json"] = dump_json(_conformance(data, scratch, requests, related))
+        content["policy.json"] = dump_json(_policy(config))
+        content["report.json"] = dump_json({"format": 1, "name": config.name, "metrics": {}})
+        write_catalog(scratch / "catalog.sqlite", _catalog_rows(data), list(_attributes(data)))
+        content["catalog.sqlite"] = scratch / "catalog.sqlite"
+        write_bundle(out, content, _manifest(config, data, files.tensors, student.sizes, work))
+    return pick
+
+
+@dataclass(frozen=True)
+class Written:
+    """Graphs in a folder, beside their weights.bin: their names, and what the manifest lists of the weights."""
+
+    names: tuple[str, ...]
+    tensors: list[dict[str, Any]]
+
+
+def write_graphs(
+    exported: ExportedStudent, body: str, table: str, expectations: Mapping[str, Expectation], folder: Path
+) -> Written:
+    """Write all graphs of a student and their weights into `folder`; the names are those of `body_of`."""
+    items = Catalogue.of(exported, body, table)
     builders = [recommend_graph(exported, items, expectations), score_graph(exported, items, expectations)]
     if exported.relation is not None:
         builders.append(similar_graph(exported, items))
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder)
-        models, tensors = pack(builders, scratch / "weights.bin")
-        files: dict[str, bytes | Path] = {f"{b.name}.onnx": m for b, m in zip(builders, models, strict=True)}
-        files["weights.bin"] = scratch / "weights.bin"
-        _check_graphs(builders, models, scratch)
-        conformance = _conformance(data, scratch, config.quantization.conformance, exported.relation is not None)
-        if data.dataset.meta.text or data.dataset.meta.items.categorical or data.dataset.meta.items.numeric:
-            files[NEWCOMERS] = fit_newcomers(student, data).to_bytes()
-        files["conformance.json"] = dump_json(conformance)
-        files["policy.json"] = dump_json(_policy(config))
-        files["report.json"] = dump_json({"format": 1, "name": config.name, "metrics": {}})
-        write_catalog(scratch / "catalog.sqlite", _catalog_rows(data), list(_attributes(data)))
-        files["catalog.sqlite"] = scratch / "catalog.sqlite"
-        write_bundle(run_dir / "bundle", files, _manifest(config, data, tensors, student.sizes.dim))
-    return QuantizeReport({p.name: p.stat().st_size for p in sorted((run_dir / "bundle").iterdir())})
-
-
-def _check_graphs(builders: Sequence[GraphBuilder], models: Sequence[bytes], folder: Path) -> None:
-    """Write the graphs beside their weights, where they can be loaded, and let onnx check them."""
+    models, tensors = pack(builders, folder / "weights.bin")
     for builder, model in zip(builders, models, strict=True):
-        path = folder / f"{builder.name}.onnx"
-        path.write_bytes(model)
-        onnx.checker.check_model(str(path), full_check=True)
+        (folder / f"{builder.name}.onnx").write_bytes(model)
+    return Written(tuple(f"{builder.name}.onnx" for builder in builders), tensors)
 
 
-def _manifest(config: Config, data: LearningData, tensors: list[dict[str, Any]], dim: int) -> dict[str, Any]:
+def _manifest(
+    config: Config, data: LearningData, tensors: list[dict[str, Any]], sizes: StudentSizes, work: Work
+) -> dict[str, Any]:
     scored = [t for t in data.tasks if t.kind != "related"]
     return {
         "name": config.name,
@@ -105,12 +144,12 @@ def _manifest(config: Config, data: LearningData, tensors: list[dict[str, Any]],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "tasks": [{**t.to_json(), "index": i} for i, t in enumerate(scored)],
         "n_items": data.n_items,
-        "dim": dim,
+        "dim": sizes.dim,
         "inputs": data.encoder.to_json(),
         "tensors": tensors,
         "settings": config.model_dump(mode="json", exclude_unset=True, exclude={"tuning"}),
         "metrics": {},
-        "device": load_profile(config.device).to_json(),
+        "device": {**load_profile(config.device).to_json(), "work": asdict(work)},
     }
 
 
@@ -138,24 +177,24 @@ def _catalog_rows(data: LearningData) -> Iterator[Mapping[str, Any]]:
     return chosen.iter_rows(named=True)
 
 
-def _conformance(data: LearningData, folder: Path, count: int, related: bool) -> dict[str, Any]:
-    """Real requests of the fit rows, cold ones among them, with this machine's answers."""
+def _conformance(data: LearningData, folder: Path, encoded: Sequence[Encoded], with_related: bool) -> dict[str, Any]:
+    """Real requests with this machine's answers."""
     requests: list[dict[str, Any]] = []
     recommend = ort.InferenceSession(str(folder / "recommend.onnx"), providers=["CPUExecutionProvider"])
     known = {i.name for i in recommend.get_inputs()}
     tasks = len([t for t in data.tasks if t.kind != "related"])
     k = min(K, data.n_items)
-    for encoded in _some_requests(data, count):
-        inputs = {**vars(encoded), "task_weights": np.ones(tasks, np.float32), "exclude": encoded.history[:3],
+    for request in encoded:
+        inputs = {**vars(request), "task_weights": np.ones(tasks, np.float32), "exclude": request.history[:3],
                   "k": np.array(k, np.int64)}  # fmt: skip
         feed = {name: value for name, value in inputs.items() if name in known}
         item, utility, probability, _ = recommend.run(None, feed)
         if np.isfinite(utility).all():
             expect = {"item": item.tolist(), "utility": utility.tolist(), "probability": probability.tolist()}
             requests.append({"inputs": {n: v.tolist() for n, v in feed.items()}, "expect": expect})
-    if related and data.n_items > k:
+    if with_related and data.n_items > k:
         similar = ort.InferenceSession(str(folder / "similar.onnx"), providers=["CPUExecutionProvider"])
-        for item in range(min(count, data.n_items)):
+        for item in range(min(len(encoded), data.n_items)):
             feed = {"item": np.array(item), "exclude": np.zeros(0, np.int64), "k": np.array(k, np.int64)}
             found, score = similar.run(None, feed)
             if np.isfinite(score).all():
@@ -165,6 +204,7 @@ def _conformance(data: LearningData, folder: Path, count: int, related: bool) ->
 
 
 def _some_requests(data: LearningData, count: int) -> Iterator[Encoded]:
+    """Requests of the fit rows, cold ones among them."""
     source = data.fit.visits or data.fit.rows
     assert source is not None
     requests = source.requests

@@ -6,6 +6,7 @@ Each section is one class here; its fields are the section's keys, documented wi
 from edgerec.config.base import Settings, duration_ms, nearest
 from edgerec.config.data import ContextConfig, DataConfig, GraphConfig, ItemsConfig, SplitConfig, UsersConfig
 from edgerec.config.stages import (
+    SIZES,
     CommitteeConfig,
     DistillationConfig,
     EvaluationConfig,
@@ -21,6 +22,7 @@ from edgerec.config.whole import Config
 
 __all__ = [
     "MAX_BINARY_TASKS",
+    "SIZES",
     "CommitteeConfig",
     "Config",
     "ContextConfig",

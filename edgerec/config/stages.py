@@ -253,5 +253,8 @@ class QuantizationConfig(Settings):
     table: Literal["int8", "int4", "pq"] = "int8"
     """How the item table lies in the bundle: a byte a number; four bits a number, which the recovery after pruning
     gets used to; or product quantization, a byte for two numbers and a codebook. The last two save bytes, not time."""
+    body: Literal["auto", "u8s8", "nbits8", "fp32"] = "auto"
+    """How the graphs multiply the item table, see `edgerec devices NAME`. auto: as the device's profile says, held
+    against 32-bit numbers on this machine, which are kept where INT8 is much slower or finds other items."""
     conformance: int = Field(32, ge=1)
     """Requests whose answers are kept in the bundle, so that every runtime can check itself."""

@@ -15,6 +15,11 @@ A profile is one TOML file; all keys are required::
     basis = "estimated"            # or "measured"
     source = "where the figure comes from"
 
+    [core_speed]                   # how fast one core is beside one of server-x86, which is 1
+    value = 0.3
+    basis = "estimated"
+    source = "where the figure comes from"
+
     [budget.bundle_mb]             # also peak_ram_mb, p95_ms, cold_start_ms
     limit = 25.0                   # in the unit that the name says; MB = 10^6 bytes
     basis = "estimated"            # or "measured"
@@ -92,6 +97,7 @@ class Profile:
     runtime: str
     opset: int
     memory_bandwidth_gb_s: Fact
+    core_speed: Fact
     budget: Budget
 
     def to_json(self) -> dict[str, Any]:
@@ -138,8 +144,8 @@ def _profile(path: Path, values: Mapping[str, Any]) -> Profile:
     section = _section(path, Profile, {"name": path.stem, **values})
     budget = _section(path, Budget, section["budget"], "budget")
     figures = {k: _figure(path, k, v) for k, v in budget.items()}
-    fact = _fact(path, "memory_bandwidth_gb_s", section["memory_bandwidth_gb_s"])
-    profile = Profile(**{**section, "memory_bandwidth_gb_s": fact, "budget": Budget(**figures)})
+    facts = {name: _fact(path, name, section[name]) for name in ("memory_bandwidth_gb_s", "core_speed")}
+    profile = Profile(**{**section, **facts, "budget": Budget(**figures)})
     for key, known in (("body", BODIES), ("runtime", RUNTIMES)):
         if getattr(profile, key) not in known:
             raise ConfigError(f"{path}: {key} must be one of {', '.join(known)}, got {getattr(profile, key)!r}")

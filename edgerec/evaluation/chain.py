@@ -45,7 +45,7 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
         notes=_notes(data, cases),
     )
     report.write(run_dir / "report")
-    _seal(run_dir / "bundle", report)
+    seal(run_dir / "bundle", report)
     return report
 
 
@@ -134,7 +134,7 @@ class RuntimeModel:
     def lists(self, task: Task) -> Int:
         tops = np.full((len(self.cases.rows), MAX_RANK), -1, np.int64)
         with self.progress.track(len(tops), f"int8, {task.name}") as done:
-            for row, asked in zip(tops, self._asked(), strict=True):
+            for row, asked in zip(tops, self.asked(), strict=True):
                 found = self.recommender.rank(MAX_RANK, weights={task.name: 1.0}, **asked).item
                 row[: len(found)] = found
                 done.advance()
@@ -144,7 +144,7 @@ class RuntimeModel:
         at = [t.name for t in self.recommender.bundle.manifest.tasks].index(task.name)
         return [
             self.recommender.rate(past, **asked).probability[:, at]
-            for past, asked in zip(self.cases.pasts, self._asked(), strict=True)
+            for past, asked in zip(self.cases.pasts, self.asked(), strict=True)
         ]
 
     def rows(self) -> Scores:
@@ -170,7 +170,7 @@ class RuntimeModel:
             row[: len(found)] = found
         return tops
 
-    def _asked(self) -> Iterator[dict[str, Any]]:
+    def asked(self) -> Iterator[dict[str, Any]]:
         """Each case as arguments of the runtime."""
         visits, held = self.data.held.visits, self.data.held_log
         assert visits is not None
@@ -341,7 +341,7 @@ def _notes(data: LearningData, cases: Cases) -> list[str]:
     return notes
 
 
-def _seal(folder: Path, report: Report) -> None:
+def seal(folder: Path, report: Report) -> None:
     """Put the report into the bundle; its manifest is written anew around it."""
     bundle = Bundle.open(folder)
     manifest = json.loads((folder / MANIFEST).read_bytes()) | {"metrics": report.to_json()["metrics"]["int8"]}

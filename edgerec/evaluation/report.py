@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -37,7 +37,7 @@ class Report:
     keyed by what is subtracted ("int8 - student"). `fidelity` says what one stage keeps of another ("int8 ~ teacher"),
     for everyone and for parts, see `edgerec.evaluation.fidelity`. `reliability` holds, by stage and binary task, bins
     of rows: mean probability, rate, number. `sizes` are bytes or counts, keyed by what they are. `notes` say what was
-    left out and why.
+    left out and why. `fit` tells how the bundle was found, see `edgerec.fitting.report`.
     """
 
     name: str
@@ -48,6 +48,11 @@ class Report:
     reliability: Mapping[str, Mapping[str, Sequence[Sequence[float]]]] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    fit: Mapping[str, Any] | None = None
+
+    def with_fit(self, fit: Mapping[str, Any]) -> Report:
+        """The same, and how the bundle was found: the content of fit.json."""
+        return replace(self, fit=fit)
 
     def to_json(self) -> dict[str, Any]:
         """The content of report.json."""
@@ -61,6 +66,7 @@ class Report:
             "reliability": {stage: dict(tasks) for stage, tasks in self.reliability.items()},
             "sizes": dict(self.sizes),
             "notes": list(self.notes),
+            "fit": None if self.fit is None else dict(self.fit),
         }
 
     @classmethod
@@ -76,8 +82,17 @@ class Report:
         except FileNotFoundError:
             raise DataError(f"{path}: not there; run: edgerec evaluate") from None
         metrics, paired, fidelity = (_from_json(values[key]) for key in ("metrics", "paired", "fidelity"))
-        rest = (values[key] for key in ("reliability", "sizes", "notes"))
-        return cls(values["name"], values["part"], metrics, paired, fidelity, *rest)
+        return cls(
+            values["name"],
+            values["part"],
+            metrics,
+            paired,
+            fidelity,
+            reliability=values["reliability"],
+            sizes=values["sizes"],
+            notes=values["notes"],
+            fit=values.get("fit"),
+        )
 
     def write(self, folder: Path) -> None:
         """Write report.json and report.html."""
@@ -95,7 +110,7 @@ class Report:
         if self.sizes:
             rows = tuple((name, f"{size:,}") for name, size in self.sizes.items())
             tables.append(Table("Sizes", ("what", "value"), rows, numbers=1))
-        return tables
+        return tables if self.fit is None else [*tables, *_fit_tables(self.fit)]
 
     def lines(self) -> list[str]:
         """What was left out and why; the figures are in `tables`."""
@@ -142,6 +157,32 @@ def _grouped(metrics: Metrics, title: str, first: str, signed: bool) -> Iterator
             if task in found
         )
         yield Table(title + ", ".join(group), ("task", first, *names), rows, numbers=len(names))
+
+
+def _fit_tables(fit: Mapping[str, Any]) -> Iterator[Table]:
+    """The front of a search, what was chosen, and how far the cost model was off."""
+    rows = [row for row in fit["trials"] if row["front"]]
+    keys = list(rows[0]["settings"]) if rows else []
+    yield Table(
+        f"Found for {fit['device']}: nothing better in quality, size and time alike. Chosen since {fit['why']}",
+        (*keys, "kept", "MB", "p95 ms", "chosen"),
+        tuple(
+            (
+                *(str(row["settings"][key]) for key in keys),
+                f"{row['quality']:.1%}", f"{row['costs']['bundle_mb']:.3f}", f"{row['costs']['p95_ms']:.2f}",
+                "yes" if row["settings"] == fit["chosen"] else "",
+            )
+            for row in rows
+        ),
+        numbers=4,
+    )  # fmt: skip
+    checked = fit["checked"].items()
+    yield Table(
+        "What the cost model expected on this machine, and what was measured",
+        ("figure", "expected", "measured"),
+        tuple((name, f"{of['expected']:.3f}", f"{of['measured']:.3f}") for name, of in checked),
+        numbers=2,
+    )
 
 
 def _shown(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -144,11 +144,16 @@ def _calibration_errors(scorer: TorchScorer, data: LearningData) -> dict[str, fl
     return {t.name: metrics.ece(held_labels(data, t), scores[:, i]) for i, t in binary}
 
 
+def sizes_of(config: Config) -> StudentSizes:
+    """The widths that the settings ask for."""
+    dim, hidden, heads, factor = config.student.widths
+    return StudentSizes.of(dim, hidden, heads, factor, max(hidden, ITEM_UNITS), config.student.followers)
+
+
 def new_student(config: Config, data: LearningData) -> Student:
     """An untrained student, the same for the same seed."""
     torch.manual_seed(config.seed)
-    dim, hidden, heads, factor = config.student.widths
-    sizes = StudentSizes.of(dim, hidden, heads, factor, max(hidden, ITEM_UNITS), config.student.followers)
+    sizes = sizes_of(config)
     student = Student(data.shape, data.features, len(scored_tasks(data.tasks)), sizes, config.distillation.dropout)
     if student.followers is not None:
         student.followers.start(*followers(data, sizes.followers))

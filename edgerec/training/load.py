@@ -131,6 +131,12 @@ class LearningData:
         )
 
 
+def catalogue_length(config: Config, dataset: Dataset, part: Literal["valid", "test"]) -> int:
+    """Items of the fit rows, and all items of an items file."""
+    seen = dataset.meta.catalog["train" if part == "valid" else "valid"]
+    return dataset.meta.n_items if config.data.items.path is not None else seen
+
+
 def load_learning_data(
     config: Config, run_dir: Path, part: Literal["valid", "test"], progress: Progress
 ) -> LearningData:
@@ -148,7 +154,7 @@ def load_learning_data(
     if not len(fit_log):
         raise DataError(f"{run_dir / 'dataset'}: no rows to learn from before the {part} part; make the split smaller")
     n_seen = dataset.meta.catalog["train" if part == "valid" else "valid"]
-    n_items = dataset.meta.n_items if config.data.items.path is not None else n_seen
+    n_items = catalogue_length(config, dataset, part)
     end_ms, lag_ms = _boundary(dataset, part, fit_log)
     items = dataset.items().head(n_items)
     groups = [(c.name, items[f"cat.{c.name}"].to_numpy().astype(np.int64)) for c in dataset.meta.items.categorical]
@@ -380,7 +386,7 @@ def _text_components(
     if settings.text_tuning == "frozen":
         vectors = text_vectors(texts, model, cache, progress)[:n_items]
         return principal_components(vectors, settings.text_components).apply(vectors), None
-    consumed = _is_consumed(fit_log, dataset.meta.tasks)
+    consumed = is_consumed(fit_log, dataset.meta.tasks)
     pairs = co_consumed(fit_log, consumed, texts, sessions=config.data.session is not None)
     tuning = Tuning(settings.text_tuning, settings.text_epochs, config.seed, config.training.accelerator)
     vectors = tuned_vectors(texts, model, pairs, tuning, cache, progress)[:n_items]
@@ -392,7 +398,7 @@ def _text_components(
     return projection.apply(vectors), source
 
 
-def _is_consumed(log: Log, tasks: Sequence[Task]) -> npt.NDArray[np.bool_]:
+def is_consumed(log: Log, tasks: Sequence[Task]) -> npt.NDArray[np.bool_]:
     """Rows that any ranking task counts; without one those of the related task, then of any binary one; else all."""
     for kind in ("retrieval", "related", "binary"):
         found = np.zeros(len(log), bool)

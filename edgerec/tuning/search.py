@@ -66,6 +66,11 @@ def _base(config: Config, run_dir: Path, progress: Progress) -> Path:
     if config.tuning.stage == "teacher":
         pipeline.run(config, run_dir, progress, until="prepare")
         return run_dir
+    return taught_on_train(config, run_dir, progress)
+
+
+def taught_on_train(config: Config, run_dir: Path, progress: Progress) -> Path:
+    """A run whose teacher did not learn from the valid part: this one, or one that is made for it once."""
     if all(pipeline.is_fresh(pipeline.stage_named(name), config, run_dir) for name in ("prepare", "train")):
         return run_dir
     base = run_dir / "tuning" / "base"

@@ -83,7 +83,7 @@ def test_living_units_leave_a_trace(tiny_data):
 
 def test_all_widths_shrink_by_the_shares_that_were_asked_for(tiny_data):
     model = student(tiny_data)
-    cut = choose(measured(model, tiny_data), pruning._left(PruningConfig(hidden=0.25, dim=0.5), model.sizes, 1.0))
+    cut = choose(measured(model, tiny_data), pruning.left_of(PruningConfig(hidden=0.25, dim=0.5), model.sizes, 1.0))
     small = shrink(model, cut, tiny_data, 0.0).eval()
 
     s = small.sizes
@@ -95,7 +95,7 @@ def test_all_widths_shrink_by_the_shares_that_were_asked_for(tiny_data):
 
 def test_a_share_of_nothing_cuts_nothing(tiny_data):
     model = student(tiny_data)
-    cut = choose(measured(model, tiny_data), pruning._left(PruningConfig(hidden=0.0), model.sizes, 1.0))
+    cut = choose(measured(model, tiny_data), pruning.left_of(PruningConfig(hidden=0.0), model.sizes, 1.0))
 
     assert cut == {}
     assert torch.equal(outputs(shrink(model, cut, tiny_data, 0.0).eval(), tiny_data), outputs(model, tiny_data))
@@ -150,7 +150,7 @@ def test_a_head_that_nothing_reads_has_no_importance_and_is_cut_without_a_trace(
 
 def test_rounds_share_the_cutting_out_and_end_where_one_round_does():
     sizes, asked = StudentSizes.of(8, 16, 4), PruningConfig(hidden=0.5, heads=0.5, rounds=2)
-    left = [pruning._left(asked, sizes, done) for done in (0.5, 1.0)]
+    left = [pruning.left_of(asked, sizes, done) for done in (0.5, 1.0)]
 
     assert [(of["head"], of["repeat"], of["heads"], of["dim"]) for of in left] == [(12, 6, 3, 8), (8, 4, 2, 8)]
 

@@ -1,0 +1,198 @@
+"""The teacher's language model as INT8 ONNX, by optimum: for build machines without torch."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgerec.bundle import dump_json
+from edgerec.config import Config
+from edgerec.data.dataset import Dataset
+from edgerec.devices import Profile, load_profile
+from edgerec.errors import ConfigError, DataError, need
+from edgerec.progress import Progress
+from edgerec.runtime import texts as light
+from edgerec.tasks.history import Float
+from edgerec.training.load import is_consumed, load_learning_data
+from edgerec.training.text import (
+    Tuning,
+    co_consumed,
+    default_model,
+    principal_components,
+    tuned_folder,
+    tuned_vectors,
+)
+from edgerec.training.text.model import TextEncoder
+from edgerec.training.text.tuning import load_tuned
+from edgerec.training.text.vectors import encode
+
+CHECKED = 2_000
+"""At most so many of the run's texts are encoded both ways."""
+NEIGHBOURS = 10
+OPERATORS = {"avx512-vnni": "avx512_vnni", "avx512": "avx512", "avx2": "avx2", "armv8": "arm64"}
+"""optimum's name of how to quantize, by the beginning of a profile's instruction set."""
+
+
+@dataclass(frozen=True)
+class EncoderReport:
+    """An encoder and how near it is to torch.
+
+    Attributes:
+        model_bytes: INT8; fp32_bytes: the same in 32 bits. texts: encoded both ways.
+        cosine, least_cosine: of both vectors of a text, the mean and the least.
+        neighbours: share of each text's ten nearest texts that stay the same.
+        ms, torch_ms: of a text, on one thread.
+    """
+
+    folder: str
+    model_bytes: int
+    fp32_bytes: int
+    texts: int
+    cosine: float
+    least_cosine: float
+    neighbours: float
+    ms: float
+    torch_ms: float
+
+    def lines(self) -> Sequence[str]:
+        """For the screen."""
+        return [
+            f"text encoder: {self.model_bytes / 1e6:.1f} MB, {self.fp32_bytes / 1e6:.1f} MB in 32 bits",
+            f"against torch, {self.texts:,} texts: cosine {self.cosine:.4f} in the mean, {self.least_cosine:.4f} at "
+            f"least; {self.neighbours:.1%} of the {NEIGHBOURS} nearest texts are the same; {self.ms:.2f} ms a text, "
+            f"torch {self.torch_ms:.2f}",
+        ]
+
+
+def export_text_encoder(config: Config, run_dir: Path, out: Path, device: str, progress: Progress) -> EncoderReport:
+    """Write the text model of a run's teacher to the folder `out` and hold it against torch on the run's texts.
+
+    Raises:
+        ConfigError: the device cannot build, or the items have no texts, or no text model is installed.
+        DataError: `out` holds something else, or the run has no dataset.
+        MissingExtraError: optimum is not installed.
+    """
+    need("optimum.onnxruntime", "train", "edgerec encoder")
+    quantization = _quantization(load_profile(device))
+    if out.exists() and any(out.iterdir()) and not (out / light.SETTINGS).exists():
+        raise DataError(f"{out}: exists and is no encoder; choose another folder or remove it")
+    encoder, texts = _of_teacher(config, run_dir, progress)
+    progress.say(f"text encoder: exporting {sum(p.numel() for p in encoder.parameters()):,} parameters")
+    fresh = out.with_name(f".{out.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    fp32_bytes = _exported(encoder, quantization, fresh)
+    some = [texts[i] for i in np.linspace(0, len(texts) - 1, min(CHECKED, len(texts))).astype(int)]
+    start = time.perf_counter()
+    theirs = encode(encoder, some, progress)
+    torch_s = time.perf_counter() - start
+    projection = principal_components(theirs, config.teacher.text_components)
+    padding = encoder.tokenizer.pad_token_id
+    facts = {"format": light.FORMAT, "pooling": list(encoder.pooling), "max_tokens": encoder.max_tokens,
+             "padding": 0 if padding is None else int(padding), "mean": projection.mean.tolist(),
+             "axes": projection.axes.tolist()}  # fmt: skip
+    (fresh / light.SETTINGS).write_bytes(dump_json(facts))
+    start = time.perf_counter()
+    ours = light.TextEncoder.open(fresh).encode(some)
+    ours_s = time.perf_counter() - start
+    shutil.rmtree(out, ignore_errors=True)
+    fresh.rename(out)
+    cosines = (ours * theirs).sum(1)[np.any(theirs != 0, axis=1)]
+    return EncoderReport(
+        folder=str(out),
+        model_bytes=(out / light.MODEL).stat().st_size,
+        fp32_bytes=fp32_bytes,
+        texts=len(some),
+        cosine=float(cosines.mean()),
+        least_cosine=float(cosines.min()),
+        neighbours=_same_neighbours(ours, theirs),
+        ms=1000 * ours_s / len(some),
+        torch_ms=1000 * torch_s / len(some),
+    )
+
+
+def _quantization(profile: Profile) -> str:
+    for start, name in OPERATORS.items():
+        if profile.instruction_set.startswith(start):
+            return name
+    raise ConfigError(f"device {profile.name} encodes no texts: its instruction set is {profile.instruction_set}")
+
+
+def _of_teacher(config: Config, run_dir: Path, progress: Progress) -> tuple[TextEncoder, list[str]]:
+    """The language model as the run's teacher reads it, and the texts of its items."""
+    dataset, settings = Dataset.open(run_dir / "dataset"), config.teacher
+    model = settings.text_model or default_model()
+    if not dataset.meta.text:
+        raise ConfigError("[data.items] text: the items have no texts, so there is nothing to encode")
+    if model is None:
+        raise ConfigError('no [teacher] text_model is set and the extra "edgerec[text]" is missing')
+    texts = dataset.items()["text"].fill_null("").to_list()
+    if settings.text_tuning == "frozen":
+        return TextEncoder.load(model), texts
+    data = load_learning_data(config, run_dir, config.evaluation.part, progress)
+    consumed = is_consumed(data.fit_log, dataset.meta.tasks)
+    pairs = co_consumed(data.fit_log, consumed, texts, sessions=config.data.session is not None)
+    tuning = Tuning(settings.text_tuning, settings.text_epochs, config.seed, config.training.accelerator)
+    tuned_vectors(texts, model, pairs, tuning, run_dir / "text", progress)
+    folder = tuned_folder(texts, model, pairs, tuning, run_dir / "text")
+    return load_tuned(model, folder, settings.text_tuning), texts
+
+
+def _exported(encoder: TextEncoder, quantization: str, out: Path) -> int:
+    """Write the model, INT8, and its tokenizer; returns the bytes of the model in 32 bits."""
+    from optimum.exporters.onnx import main_export
+    from optimum.onnxruntime import ORTQuantizer
+    from optimum.onnxruntime.configuration import AutoQuantizationConfig
+
+    backbone: Any = encoder.backbone
+    if hasattr(backbone, "merge_and_unload"):  # LoRA's matrices become part of the weights
+        backbone = backbone.merge_and_unload()
+    with tempfile.TemporaryDirectory(prefix="text-") as scratch, _quiet():
+        plain, exported = Path(scratch) / "plain", Path(scratch) / "onnx"
+        backbone.save_pretrained(plain, safe_serialization=True)
+        encoder.tokenizer.save_pretrained(plain)
+        main_export(str(plain), exported, task="feature-extraction", local_files_only=True, do_validation=False)
+        settings = getattr(AutoQuantizationConfig, quantization)(is_static=False, per_channel=True)
+        quantizer = ORTQuantizer.from_pretrained(exported, file_name="model.onnx")
+        quantizer.quantize(save_dir=Path(scratch) / "int8", quantization_config=settings)
+        shutil.copyfile(Path(scratch) / "int8" / "model_quantized.onnx", out / light.MODEL)
+        encoder.tokenizer.backend_tokenizer.save(str(out / light.TOKENIZER))
+        return sum(path.stat().st_size for path in exported.glob("model.onnx*"))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Exporters warn of what is meant to be so."""
+    import logging
+    import warnings
+
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _same_neighbours(ours: Float, theirs: Float) -> float:
+    """Share of each text's nearest texts that both vectors agree on."""
+    k = min(NEIGHBOURS, len(ours) - 1)
+    if k < 1:
+        return 1.0
+
+    def nearest(vectors: Float) -> list[set[int]]:
+        likeness = vectors @ vectors.T
+        np.fill_diagonal(likeness, -np.inf)
+        return [set(row.tolist()) for row in np.argpartition(-likeness, k - 1, axis=1)[:, :k]]
+
+    return float(np.mean([len(a & b) / k for a, b in zip(nearest(ours), nearest(theirs), strict=True)]))

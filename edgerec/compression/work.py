@@ -1,0 +1,42 @@
+"""What a bundle weighs, and what it has to do for a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgerec.models.inputs import Shape
+from edgerec.models.student import StudentSizes
+
+EVENTS, K = 50, 10
+"""Past items of the request that is counted, and items that it asks for."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One bundle.
+
+    Attributes:
+        body: of its graphs. items: in the catalogue.
+        model_bytes: of graphs and weights.
+        table: numbers of the item table, which are read for each request. logits: items times tasks.
+        macs: multiplications of the request tower and the reasons.
+    """
+
+    body: str
+    items: int
+    model_bytes: int
+    table: int
+    logits: int
+    macs: int
+
+
+def macs(shape: Shape, s: StudentSizes, tasks: int) -> int:
+    """Multiplications of one request with `EVENTS` past items, without the scan of the table."""
+    numbers, outputs = 6 + (s.followers > 0), tasks * (1 + (s.followers > 0))
+    pooled = s.heads * s.dim
+    context = shape.numbers * s.inner + s.inner * s.context + s.context * (s.pooling + s.repeat)
+    event = (s.dim + numbers) * (s.pooling + s.repeat) + s.pooling * s.heads + s.repeat * outputs + pooled
+    vectors = pooled * tasks * s.dim + (s.context + pooled) * s.head + s.head * tasks * s.dim
+    direction = tasks * s.dim * (s.head + pooled) + s.dim * s.head * pooled
+    reasons = K * pooled * (s.dim + EVENTS)
+    return context + EVENTS * event + vectors + direction + reasons

@@ -1,0 +1,108 @@
+"""How much smaller and faster than its teacher a bundle is, on this machine, one thread each."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgerec.compression.quantization import model_bytes
+from edgerec.config import Config
+from edgerec.evaluation.cases import find_cases
+from edgerec.evaluation.chain import RuntimeModel
+from edgerec.progress import Progress
+from edgerec.runtime import Recommender
+from edgerec.training.examples import Requests
+from edgerec.training.load import load_learning_data
+from edgerec.training.scoring import AnyScorer, load_scorer
+from edgerec.training.text import default_model
+
+REQUESTS = 15
+"""Different ones that are timed."""
+CALLS = 10
+"""Of each by the bundle, which is quick."""
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """Of one run; times of ranking the whole catalogue for one request, all tasks, in ms.
+
+    Attributes:
+        text_bytes: of the teacher's language model, which is part of it; 0 without texts.
+    """
+
+    teacher_bytes: int
+    text_bytes: int
+    bundle_bytes: int
+    teacher_ms: float
+    bundle_ms: float
+
+    def lines(self) -> list[str]:
+        """For the screen."""
+        whole = self.teacher_bytes + self.text_bytes
+        text = f", {self.text_bytes / 1e6:.1f} MB of them its text model" if self.text_bytes else ""
+        return [
+            f"teacher: {whole / 1e6:.1f} MB{text}; {self.teacher_ms:.1f} ms a request (torch, one thread)",
+            f"bundle: {self.bundle_bytes / 1e6:.3f} MB of graphs and weights; {self.bundle_ms:.2f} ms a request",
+            f"{whole / self.bundle_bytes:,.0f} times smaller, {self.teacher_ms / self.bundle_ms:,.0f} times faster",
+        ]
+
+
+def ratios(config: Config, run_dir: Path, progress: Progress) -> Ratios:
+    """Weigh and time the teacher and the bundle of a run."""
+    data = load_learning_data(config, run_dir, config.evaluation.part, progress)
+    cases = find_cases(data)
+    teacher, visits = load_scorer("teacher", config, run_dir, data), data.held.visits
+    assert visits is not None
+    chosen = np.linspace(0, len(cases.rows) - 1, min(REQUESTS, len(cases.rows))).astype(np.int64)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with Recommender.open(run_dir / "bundle") as recommender:
+            asked = list(RuntimeModel(recommender, data, cases, progress).asked())
+            slow = [_ms(partial(_all_tasks, teacher, visits.requests, int(cases.rows[r]))) for r in chosen]
+            quick = [_ms(partial(recommender.rank, 10, **asked[r])) for r in chosen for _ in range(CALLS)]
+    finally:
+        torch.set_num_threads(threads)
+    sizes = {path.name: path.stat().st_size for path in (run_dir / "bundle").iterdir()}
+    return Ratios(
+        _teacher_bytes(run_dir / "teacher"),
+        _text_bytes(config) if data.dataset.meta.text else 0,
+        model_bytes(sizes),
+        statistics.median(slow),
+        statistics.median(quick),
+    )
+
+
+def _all_tasks(teacher: AnyScorer, requests: Requests, row: int) -> None:
+    """What the bundle computes for a request: every task of every item."""
+    if any(task.kind == "retrieval" for task in teacher.tasks):
+        teacher.log_shares(requests, np.array([row]))
+    if any(task.kind != "retrieval" for task in teacher.tasks):
+        items = np.arange(teacher.n_items)
+        teacher.rows(requests.take(np.full(len(items), row)), items, items)
+
+
+def _ms(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - start)
+
+
+def _teacher_bytes(folder: Path) -> int:
+    """All that the teacher answers with: its networks and its committee, without logs and early checkpoints."""
+    files = [p for p in folder.glob("*.safetensors") if not p.name.startswith("early")]
+    files += [p for p in (folder / "committee").rglob("*") if p.is_file()]
+    return sum(path.stat().st_size for path in files)
+
+
+def _text_bytes(config: Config) -> int:
+    """Weights of the language model, where it lies in a folder."""
+    folder = Path(config.teacher.text_model or default_model() or "")
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else 0
