@@ -37,6 +37,8 @@ from edgerec.training.text.vectors import encode
 CHECKED = 2_000
 """At most so many of the run's texts are encoded both ways."""
 NEIGHBOURS = 10
+EXAMPLE = 16
+"""Tokens of the text that the exporter traces."""
 OPERATORS = {"avx512-vnni": "avx512_vnni", "avx512": "avx512", "avx2": "avx2", "armv8": "arm64"}
 """optimum's name of how to quantize, by the beginning of a profile's instruction set."""
 
@@ -159,7 +161,14 @@ def _exported(encoder: TextEncoder, quantization: str, out: Path) -> int:
         plain, exported = Path(scratch) / "plain", Path(scratch) / "onnx"
         backbone.save_pretrained(plain, safe_serialization=True)
         encoder.tokenizer.save_pretrained(plain)
-        main_export(str(plain), exported, task="feature-extraction", local_files_only=True, do_validation=False)
+        main_export(
+            str(plain),
+            exported,
+            task="feature-extraction",
+            local_files_only=True,
+            do_validation=False,
+            sequence_length=min(EXAMPLE, encoder.max_tokens),
+        )
         settings = getattr(AutoQuantizationConfig, quantization)(is_static=False, per_channel=True)
         quantizer = ORTQuantizer.from_pretrained(exported, file_name="model.onnx")
         quantizer.quantize(save_dir=Path(scratch) / "int8", quantization_config=settings)

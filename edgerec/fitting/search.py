@@ -107,7 +107,7 @@ class _Search:
         hopeless = 0
         while len(self.study.get_trials(states=[TrialState.COMPLETE])) < trials and hopeless < DRAWS:
             trial = self.study.ask()
-            values = {key: trial.suggest_categorical(key, of) for key, of in self.space.items()}
+            values = plain({key: trial.suggest_categorical(key, of) for key, of in self.space.items()})
             settings = applied(self.trial_config, values)
             costs = self.costs(settings)
             trial.set_user_attr("settings", values)
@@ -345,6 +345,15 @@ def space_of(config: Config, profile: Profile) -> dict[str, list[Any]]:
     return space
 
 
+def plain(values: Values) -> Values:
+    """The same bundle by its simplest settings: 32-bit numbers are not packed, and codebooks have one body."""
+    if values["quantization.body"] == "fp32":
+        return values | {"quantization.table": "int8"}
+    if values["quantization.table"] == "pq":
+        return values | {"quantization.body": "u8s8"}
+    return values
+
+
 def first_of(config: Config, space: Mapping[str, Sequence[Any]]) -> list[Values]:
     """Where the search begins: the sizes that have names, in the device's own way, and the least of all."""
     found: list[Values] = []
@@ -355,7 +364,8 @@ def first_of(config: Config, space: Mapping[str, Sequence[Any]]) -> list[Values]
             values["student.followers"] = config.student.followers
         found.append(values)
     least: Values = {key: of[0] for key, of in space.items()}
-    return [*found, least | {"pruning.hidden": CUTS[-1], "quantization.table": TABLES[-1]}]
+    found.append(least | {"pruning.hidden": CUTS[-1], "quantization.table": TABLES[-1]})
+    return [values for values in found if all(values[key] in of for key, of in space.items())]
 
 
 def figures(found: Mapping[str, Mapping[str, Estimate]], config: Config) -> dict[str, float]:
