@@ -32,8 +32,10 @@ def bench(
 ) -> None:
     """Measure size, memory, cold start and speed here, against a device's budget; exit code 1 where it is exceeded."""
     from edgerec.bench.measure import correction, measure, verdicts
-    from edgerec.errors import QualityError
+    from edgerec.errors import ConfigError, QualityError
 
+    if save is not None and not save.parent.is_dir():  # before minutes of measuring
+        raise ConfigError(f"{save}: there is no folder {save.parent}; make it first")
     target = _target(bundle, device)
     bundles = [bundle] if compare is None else [bundle, compare]
     found = measure(bundles, target.threads)

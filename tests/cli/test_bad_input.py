@@ -86,6 +86,10 @@ OTHERS = {
     "prepare -c good.toml --run-dir file.txt": "file.txt",
     "run -c gone.toml": "gone.csv: no such file",
     "run -c good.toml --until shipping": "no such stage",
+    "fit -c good.toml --device kioks-x86": "did you mean 'kiosk-x86'?",
+    "fit -c good.toml --measured gone.json": "gone.json: no measurement of a device",
+    "encoder -c good.toml --device web-wasm": "web-wasm encodes no texts",
+    "bench bundle --save none/pi.json": "there is no folder none",
     "demo music": "one of: retail, video",
     "demo retail --run-dir file.txt": "file.txt: File exists",
     "devices phone": "no device 'phone' (known: ",
@@ -122,7 +126,19 @@ CASES = {
     **{c.replace("B", b, 1): said for c in BUNDLE_COMMANDS for b, said in BUNDLES.items()},
     **{
         f"{c} -c {f}": said
-        for c in ("prepare", "train", "distill", "prune", "quantize", "evaluate", "run", "transfer", "tune")
+        for c in (
+            "prepare",
+            "train",
+            "distill",
+            "prune",
+            "quantize",
+            "evaluate",
+            "run",
+            "transfer",
+            "tune",
+            "fit",
+            "encoder",
+        )
         for f, said in SETTINGS_FILES.items()
     },
     **{
