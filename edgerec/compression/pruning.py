@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from edgerec.compression.shown import ban, never_shown
 from edgerec.compression.stored import LEVELS_OF_4
 from edgerec.config import Config, PruningConfig
 from edgerec.models.rounding import round_rows, row_scales
@@ -38,19 +39,25 @@ Cut = Mapping[str, Index]
 
 @dataclass(frozen=True)
 class PruneReport:
-    """Parameters of the request tower and the item table before and after, and the widths that are left."""
+    """Parameters of the request tower and the item table before and after, and the widths that are left.
+
+    `never_shown`: items that have no row any more.
+    """
 
     before: int
     after: int
     sizes: StudentSizes
+    never_shown: int = 0
 
     def lines(self) -> Sequence[str]:
         """For the screen."""
         s = self.sizes
+        gone = [f"{self.never_shown:,} items that are never shown leave the table"] if self.never_shown else []
         return [
             f"pruned: {self.before:,} -> {self.after:,} parameters in the bundle; width {s.dim}, {s.heads} heads, "
             f"hidden units {s.inner}/{s.context}/{s.pooling}/{s.repeat}/{s.head} (context, its output, attention, "
-            "repeat, head)"
+            "repeat, head)",
+            *gone,
         ]
 
 
@@ -61,11 +68,14 @@ def prune(config: Config, run_dir: Path, progress: Progress) -> PruneReport:
     student = load_student(run_dir / "student", data.shape, data.features, config.distillation.dropout)
     examples, _ = soft_examples(config, run_dir, data, progress)
     pruned = pruned_student(config, data, examples, student, work, progress)
+    expectations = calibrate(pruned, data)
+    gone = never_shown(config, data.dataset, config.evaluation.part)
+    ban(pruned, gone)
     out = run_dir / "pruned"
     shutil.rmtree(out, ignore_errors=True)
-    save_student(pruned, out, {"expectations": calibrate(pruned, data)})
+    save_student(pruned, out, {"expectations": expectations, "never_shown": gone.tolist()})
     shutil.rmtree(work)
-    return PruneReport(_in_bundle(student), _in_bundle(pruned), pruned.sizes)
+    return PruneReport(_in_bundle(student), _in_bundle(pruned, len(gone)), pruned.sizes, len(gone))
 
 
 def pruned_student(
@@ -258,9 +268,8 @@ _WIDTHS = {
 """The widths of each parameter's rows and columns; "" never shrinks."""
 
 
-def _in_bundle(student: Student) -> int:
+def _in_bundle(student: Student, gone: int = 0) -> int:
     """Parameters that reach the device: the request tower, the relation, and a row and its priors for each item."""
     tower = sum(p.numel() for p in student.requests.parameters())
-    rows = student.shape.n_items * (student.sizes.dim + student.tasks + 1)
-    lists = 0 if student.followers is None else student.followers.weight.numel()
-    return tower + rows + lists + student.relation.weight.numel()
+    row = student.sizes.dim + student.tasks + 1 + student.sizes.followers
+    return tower + (student.shape.n_items - gone) * row + student.relation.weight.numel()

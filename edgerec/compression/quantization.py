@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graph import OPSET, pack
 from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph, score_graph, similar_graph
 from edgerec.compression.newcomers import fit_newcomers
+from edgerec.compression.shown import without
 from edgerec.compression.work import Work, macs
 from edgerec.config import Config
 from edgerec.devices import load_profile
@@ -28,12 +29,14 @@ from edgerec.errors import ConfigError
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
 from edgerec.tasks import Encoded, scored_tasks
+from edgerec.tasks.history import Int
 from edgerec.training.checkpoint import load_student, read_json
 from edgerec.training.load import LearningData, load_learning_data
 
 MIB = 2**20
 K = 10
 """Length of the lists that conformance.json keeps."""
+NONE = np.zeros(0, np.int64)
 NEWCOMERS = "newcomers.npz"
 """What gives a row to an item that comes later."""
 
@@ -78,20 +81,27 @@ def quantize(config: Config, run_dir: Path, progress: Progress) -> QuantizeRepor
     data = load_learning_data(config, run_dir, config.evaluation.part, progress)
     pruned = run_dir / "pruned"
     student = load_student(pruned, data.shape, data.features)
-    facts = read_json(pruned / "model.json")["expectations"]
-    expectations = {name: Expectation(**values) for name, values in facts.items()}
-    pick = build(config, data, student, expectations, run_dir / "bundle")
+    facts = read_json(pruned / "model.json")
+    expectations = {name: Expectation(**values) for name, values in facts["expectations"].items()}
+    gone = np.array(facts["never_shown"], np.int64)
+    pick = build(config, data, student, expectations, run_dir / "bundle", gone)
     return QuantizeReport({p.name: p.stat().st_size for p in sorted((run_dir / "bundle").iterdir())}, pick)
 
 
 def build(
-    config: Config, data: LearningData, student: Student, expectations: Mapping[str, Expectation], out: Path
+    config: Config,
+    data: LearningData,
+    student: Student,
+    expectations: Mapping[str, Expectation],
+    out: Path,
+    gone: Int = NONE,
 ) -> Pick:
-    """Write a student as the bundle `out`; returns the body that its graphs have."""
-    exported = export_student(student, data.statistics.values[-1], data.tasks)
+    """Write a student as the bundle `out`, without the items `gone`; returns the body that its graphs have."""
+    exported = without(export_student(student, data.statistics.values[-1], data.tasks), gone)
+    kept = np.setdiff1d(np.arange(data.n_items), gone)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        requests = list(_some_requests(data, config.quantization.conformance))
+        requests = [among(kept, r) for r in _some_requests(data, config.quantization.conformance)]
         pick = pick_body(exported, config, expectations, requests, scratch)
         files = write_graphs(exported, pick.body, config.quantization.table, expectations, scratch)
         for name in files.names:
@@ -100,13 +110,15 @@ def build(
         if data.dataset.meta.text or data.dataset.meta.items.categorical or data.dataset.meta.items.numeric:
             content[NEWCOMERS] = fit_newcomers(student, data).to_bytes()
         weight = model_bytes({name: (scratch / name).stat().st_size for name in content if name != NEWCOMERS})
-        n, tasks = data.n_items, len(exported.tasks)
+        n, tasks = len(kept), len(exported.tasks)
         work = Work(pick.body, n, weight, n * student.sizes.dim, n * tasks, macs(data.shape, student.sizes, tasks))
         related = exported.relation is not None
-        content["conformance.json"] = dump_json(_conformance(data, scratch, requests, related))
+        content["conformance.json"] = dump_json(
+            _conformance(len(kept), len(exported.tasks), scratch, requests, related)
+        )
         content["policy.json"] = dump_json(_policy(config))
         content["report.json"] = dump_json({"format": 1, "name": config.name, "metrics": {}})
-        write_catalog(scratch / "catalog.sqlite", _catalog_rows(data), list(_attributes(data)))
+        write_catalog(scratch / "catalog.sqlite", _catalog_rows(data, kept), list(_attributes(data)))
         content["catalog.sqlite"] = scratch / "catalog.sqlite"
         write_bundle(out, content, _manifest(config, data, files.tensors, student.sizes, work))
     return pick
@@ -143,7 +155,7 @@ def _manifest(
         "version": 1,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "tasks": [{**t.to_json(), "index": i} for i, t in enumerate(scored)],
-        "n_items": data.n_items,
+        "n_items": work.items,
         "dim": sizes.dim,
         "inputs": data.encoder.to_json(),
         "tensors": tensors,
@@ -170,20 +182,21 @@ def _attributes(data: LearningData) -> dict[str, str]:
     return {f"item_{name}" if name.lower() in OWN_COLUMNS else name: f"raw.{name}" for name in names}
 
 
-def _catalog_rows(data: LearningData) -> Iterator[Mapping[str, Any]]:
-    items = data.dataset.items().head(data.n_items)
+def _catalog_rows(data: LearningData, kept: Int) -> Iterator[Mapping[str, Any]]:
+    items = data.dataset.items()[kept]
     attributes = [pl.col(column).alias(name) for name, column in _attributes(data).items()]
     chosen = items.select(pl.col("id"), pl.col("title").fill_null(pl.col("id")), *attributes)
     return chosen.iter_rows(named=True)
 
 
-def _conformance(data: LearningData, folder: Path, encoded: Sequence[Encoded], with_related: bool) -> dict[str, Any]:
+def _conformance(
+    n_items: int, tasks: int, folder: Path, encoded: Sequence[Encoded], with_related: bool
+) -> dict[str, Any]:
     """Real requests with this machine's answers."""
     requests: list[dict[str, Any]] = []
     recommend = ort.InferenceSession(str(folder / "recommend.onnx"), providers=["CPUExecutionProvider"])
     known = {i.name for i in recommend.get_inputs()}
-    tasks = len([t for t in data.tasks if t.kind != "related"])
-    k = min(K, data.n_items)
+    k = min(K, n_items)
     for request in encoded:
         inputs = {**vars(request), "task_weights": np.ones(tasks, np.float32), "exclude": request.history[:3],
                   "k": np.array(k, np.int64)}  # fmt: skip
@@ -192,15 +205,24 @@ def _conformance(data: LearningData, folder: Path, encoded: Sequence[Encoded], w
         if np.isfinite(utility).all():
             expect = {"item": item.tolist(), "utility": utility.tolist(), "probability": probability.tolist()}
             requests.append({"inputs": {n: v.tolist() for n, v in feed.items()}, "expect": expect})
-    if with_related and data.n_items > k:
+    if with_related and n_items > k:
         similar = ort.InferenceSession(str(folder / "similar.onnx"), providers=["CPUExecutionProvider"])
-        for item in range(min(len(encoded), data.n_items)):
+        for item in range(min(len(encoded), n_items)):
             feed = {"item": np.array(item), "exclude": np.zeros(0, np.int64), "k": np.array(k, np.int64)}
             found, score = similar.run(None, feed)
             if np.isfinite(score).all():
                 requests.append({"graph": "similar.onnx", "inputs": {n: v.tolist() for n, v in feed.items()},
                                  "expect": {"related": found.tolist(), "score": score.tolist()}})  # fmt: skip
     return {"requests": requests}
+
+
+def among(kept: Int, request: Encoded) -> Encoded:
+    """A request whose past holds nothing but the items `kept`, counted as they are in the bundle."""
+    place = np.searchsorted(kept, request.history)
+    there = place < len(kept)
+    there[there] = kept[place[there]] == request.history[there]
+    past = {name: value[there] for name, value in vars(request).items() if name.startswith("history_")}
+    return replace(request, history=place[there], **past)
 
 
 def _some_requests(data: LearningData, count: int) -> Iterator[Encoded]:

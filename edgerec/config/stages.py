@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
-from edgerec.config.base import Settings, problem
+from edgerec.config.base import Expression, Settings, problem
 
 Member = Literal["ease", "als", "popularity", "own", "transitions", "reranker", "boosting"]
 """A model that judges beside the network."""
@@ -241,6 +241,9 @@ class PruningConfig(Settings):
     """Share of the item table's width to cut."""
     heads: float = Field(0.0, ge=0, lt=1)
     """Share of the attention's heads to cut."""
+    never_shown: Expression | None = None
+    """SQL condition over the items' attributes, and idle_days since an item's last event, such as "idle_days > 180":
+    items that it is true for leave the bundle. They are not shown, and where they were bought they are not seen."""
     rounds: int = Field(1, ge=1)
     """Each round cuts a part, lets the student recover, and looks anew at what matters least."""
     epochs: int = Field(2, ge=0)

@@ -130,22 +130,24 @@ class RuntimeModel:
 
     def __init__(self, recommender: Recommender, data: LearningData, cases: Cases, progress: Progress) -> None:
         self.recommender, self.data, self.cases, self.progress = recommender, data, cases, progress
+        index = {item: i for i, item in enumerate(data.dataset.items()["id"].head(data.n_items).to_list())}
+        ids = (recommender.named(i)[0] for i in range(recommender.bundle.manifest.n_items))
+        self.items = np.array([index[item] for item in ids])
+        self.place = np.full(data.n_items, -1, np.int64)
+        self.place[self.items] = np.arange(len(self.items))
 
     def lists(self, task: Task) -> Int:
         tops = np.full((len(self.cases.rows), MAX_RANK), -1, np.int64)
         with self.progress.track(len(tops), f"int8, {task.name}") as done:
             for row, asked in zip(tops, self.asked(), strict=True):
                 found = self.recommender.rank(MAX_RANK, weights={task.name: 1.0}, **asked).item
-                row[: len(found)] = found
+                row[: len(found)] = self.items[found]
                 done.advance()
         return tops
 
     def own_items(self, task: Task) -> list[Scores]:
         at = [t.name for t in self.recommender.bundle.manifest.tasks].index(task.name)
-        return [
-            self.recommender.rate(past, **asked).probability[:, at]
-            for past, asked in zip(self.cases.pasts, self.asked(), strict=True)
-        ]
+        return [self._rate(past, asked)[:, at] for past, asked in zip(self.cases.pasts, self.asked(), strict=True)]
 
     def rows(self) -> Scores:
         rows = self.data.held.rows
@@ -158,16 +160,24 @@ class RuntimeModel:
             for r, (user, at) in enumerate(zip(rows.requests.user, place, strict=True)):
                 events = slice(int(log.offsets[user]), int(log.offsets[user + 1]))
                 asked = self._request(events, int(at))
-                scores[r] = self.recommender.rate(rows.item[r : r + 1], **asked).probability[0]
+                scores[r] = self._rate(rows.item[r : r + 1], asked)[0]
                 done.advance()
+        return scores
+
+    def _rate(self, item: Int, asked: dict[str, Any]) -> Scores:
+        """What each task says of some items, (n, T); 0 of those that the bundle does not hold."""
+        place = self.place[item]
+        scores = np.zeros((len(item), len(scored_tasks(self.data.tasks))))
+        if (place >= 0).any():
+            scores[place >= 0] = self.recommender.rate(place[place >= 0], **asked).probability
         return scores
 
     def related(self) -> Int:
         n = self.data.n_items
         tops = np.full((n, RELATED_K), -1, np.int64)
-        for item, row in enumerate(tops):
-            found, _ = self.recommender.relate(item, min(RELATED_K, n - 1))
-            row[: len(found)] = found
+        for place, item in enumerate(self.items):
+            found, _ = self.recommender.relate(place, min(RELATED_K, len(self.items) - 1))
+            tops[item, : len(found)] = self.items[found]
         return tops
 
     def asked(self) -> Iterator[dict[str, Any]]:
@@ -186,8 +196,10 @@ class RuntimeModel:
             values[column.source][column.name] = column.values[index - 1] if index else None
         for number, value in zip(encoder.numeric, held.numeric[held_row].tolist(), strict=True):
             values[number.source][number.name] = value
+        past = self.place[log.item[events]]
+        held_too = past >= 0
         return {
-            "history": Events(log.item[events], log.kind[events], log.time_ms[events]),
+            "history": Events(past[held_too], log.kind[events][held_too], log.time_ms[events][held_too]),
             "now": int(held.time_ms[held_row]),
             "context": values["context"],
             "user": values["user"],

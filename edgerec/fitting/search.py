@@ -27,6 +27,7 @@ from edgerec.bundle import Bundle
 from edgerec.compression.graphs import Expectation
 from edgerec.compression.pruning import pruned_student
 from edgerec.compression.quantization import build
+from edgerec.compression.shown import never_shown
 from edgerec.config import SIZES, Config
 from edgerec.devices import Profile, load_profile
 from edgerec.errors import QualityError
@@ -97,7 +98,10 @@ class _Search:
         self.data = load_learning_data(self.trial_config, self.base, "valid", progress)
         self.untrained = Untrained(self.data.shape, self.data.features, self.data.tasks)
         self.space = space_of(config, profile)
-        self.n_items = catalogue_length(config, self.data.dataset, config.evaluation.part)
+        self.gone = never_shown(self.trial_config, self.data.dataset, "valid")
+        part = config.evaluation.part
+        self.n_items = catalogue_length(config, self.data.dataset, part)
+        self.n_items -= len(never_shown(config, self.data.dataset, part))
         self.study = self._study()
         self.model = CostModel.fit(self._points())
         self._examples: Any = None
@@ -267,7 +271,7 @@ class _Search:
         student = self._student(settings)
         pruned = pruned_student(settings, data, self._soft(), student, work / "pruned", self.progress)
         expectations = {name: Expectation(**v) for name, v in calibrate_student(pruned, data).items()}
-        build(settings, data, pruned, expectations, work / "bundle")
+        build(settings, data, pruned, expectations, work / "bundle", self.gone)
         sizes = {path.name: path.stat().st_size for path in (work / "bundle").iterdir()}
         model = sum(size for name, size in sizes.items() if name.endswith((".onnx", ".bin")))
         self.study.set_user_attr("other_bytes", sum(sizes.values()) - sizes["catalog.sqlite"] - model)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import polars as pl
 import pytest
 
-from edgerec.compression.quantization import _attributes, _catalog_rows, _policy, quantize
+from edgerec.compression.quantization import _attributes, _catalog_rows, _policy, among, quantize
 from edgerec.errors import ConfigError
 from edgerec.progress import Silent
+from edgerec.tasks import Encoded
 from tests import tiny
 
 
@@ -32,7 +34,9 @@ def test_an_attribute_called_like_a_column_of_the_catalogue_keeps_its_values_und
     data = SimpleNamespace(dataset=SimpleNamespace(items=lambda: items), n_items=1)
 
     assert list(_attributes(data)) == ["item_Title", "price"]
-    assert list(_catalog_rows(data)) == [{"id": "a", "title": "A mug", "item_Title": "mug", "price": 2.0}]
+    assert list(_catalog_rows(data, np.array([0]))) == [
+        {"id": "a", "title": "A mug", "item_Title": "mug", "price": 2.0}
+    ]
 
 
 def test_a_runtime_too_old_for_the_graphs_is_refused_before_any_work(tiny_config, tmp_path):
@@ -42,3 +46,14 @@ def test_a_runtime_too_old_for_the_graphs_is_refused_before_any_work(tiny_config
 
     with pytest.raises(ConfigError, match="device old: knows operator set 17, and the graphs need 18"):
         quantize(old, tmp_path, Silent())
+
+
+def test_a_past_keeps_what_the_bundle_holds_and_counts_as_the_bundle_does():
+    past = np.array([4, 1, 3, 9])
+    numbers = {name: past.astype(np.float32) for name in ("history_count", "history_age_h", "history_interval_h")}
+    request = Encoded(past, past, **numbers, context_categorical=past, context_numeric=past)
+    found = among(np.array([1, 4, 7]), request)
+
+    assert found.history.tolist() == [1, 0]
+    assert found.history_age_h.tolist() == found.history_kind.tolist() == [4, 1]
+    assert found.context_categorical.tolist() == past.tolist()
