@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ REQUESTS = 20
 """Different requests that the best 20 are compared on."""
 OURS = {"edgerec INT8, u8s8": "u8s8", "edgerec INT8, nbits8": "nbits8", "edgerec fp32": "fp32"}
 FP32 = "edgerec fp32"
+SPARSE = "edgerec INT8, u8s8, nine tenths zeros"
 Feed = Mapping[str, npt.NDArray[Any]]
 Run = Callable[[], object]
 
@@ -107,6 +109,7 @@ def compare(n: int, folder: Path, each_s: float) -> tuple[tuple[str, ...], list[
     alike = {
         name: statistics.mean(len(a & b) for a, b in zip(of, best[FP32], strict=True)) for name, of in best.items()
     }
+    sessions[SPARSE] = session(written(sparse(parts), "u8s8", folder / "sparse"))
     runs: dict[str, Run] = {name: lambda of=of: of.run(None, feeds[0]) for name, of in sessions.items()}
     runs |= dict(others(parts.table, feeds[0], folder))
     times = timed(runs, each_s)
@@ -129,6 +132,17 @@ def made_up(n: int) -> ExportedStudent:
     return ExportedStudent(parts.tower, table, scales, prior, None, None, None, None, TASKS, HEADS)
 
 
+def sparse(parts: ExportedStudent) -> ExportedStudent:
+    """The same with the smallest nine tenths of the table's numbers set to zero, as unstructured pruning does it."""
+    return replace(parts, table=sparse_table(parts.table))
+
+
+def sparse_table(table: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """A table without the smallest nine tenths of its numbers."""
+    size = np.abs(table)
+    return np.where(size < np.quantile(size[:10_000], 0.9), np.float32(0), table)
+
+
 def request(n: int, rng: np.random.Generator) -> Feed:
     """A user with a past, who is not to be shown some items."""
     age = np.sort(rng.exponential(500, PAST))[::-1].astype(np.float32)
@@ -149,7 +163,7 @@ def request(n: int, rng: np.random.Generator) -> Feed:
 def written(parts: ExportedStudent, body: str, folder: Path) -> Path:
     """The recommend graph with this body."""
     place = folder / body
-    place.mkdir()
+    place.mkdir(parents=True)
     (model,), _ = pack([recommend_graph(parts, Catalogue.of(parts, body), {})], place / "weights.bin")
     (place / "recommend.onnx").write_bytes(model)
     return place / "recommend.onnx"
@@ -177,6 +191,10 @@ def others(table: npt.NDArray[np.float32], feed: Feed, folder: Path) -> Iterator
     queries = np.random.default_rng(1).normal(size=(len(TASKS), table.shape[1])).astype(np.float32)
     columns = np.ascontiguousarray(table.T)
     yield "numpy, matmul and argpartition", lambda: np.argpartition(-(queries @ columns), K, axis=1)[:, :K]
+    from scipy.sparse import csr_array
+
+    few = csr_array(sparse_table(table))
+    yield "scipy, sparse matmul of nine tenths zeros", lambda: np.argpartition(-(few @ queries.T).T, K, axis=1)[:, :K]
     tensor, asked = torch.from_numpy(columns), torch.from_numpy(queries)
     yield "torch, matmul and topk", lambda: (asked @ tensor).topk(K, dim=1)
     if find_spec("faiss") is not None:
