@@ -30,7 +30,7 @@ from edgerec.compression.quantization import build
 from edgerec.compression.shown import never_shown
 from edgerec.config import SIZES, Config
 from edgerec.devices import Profile, load_profile
-from edgerec.errors import QualityError
+from edgerec.errors import EdgerecError, QualityError
 from edgerec.evaluation.chain import judge_bundle, judge_scorer, seal
 from edgerec.evaluation.metrics import Estimate
 from edgerec.evaluation.report import Report
@@ -133,7 +133,12 @@ class _Search:
             try:
                 quality, tasks = self._trained(settings)
                 costs = self.costs(settings)
-            except BaseException:
+            except EdgerecError as error:  # these settings are no good; others may be
+                hopeless += 1
+                self.progress.say(f"   failed: {error}")
+                self.study.tell(trial, state=TrialState.FAIL)
+                continue
+            except BaseException:  # Ctrl-C, or a mistake of ours: the next call goes on
                 self.study.tell(trial, state=TrialState.FAIL)
                 raise
             trial.set_user_attr("expected", asdict(costs))
@@ -351,9 +356,10 @@ class _Search:
 def space_of(config: Config, profile: Profile) -> dict[str, list[Any]]:
     """What is searched, by "section.key": width, hidden units, pruning, bits and body of what the device can run."""
     bodies = ["u8s8", "fp32"] if profile.runtime == "onnxruntime-web" else ["u8s8", "nbits8", "fp32"]
+    dim, hidden, *_ = config.student.widths
     space: dict[str, list[Any]] = {
-        "student.dim": list(DIMS),
-        "student.hidden": list(HIDDEN),
+        "student.dim": sorted({*DIMS, dim}),
+        "student.hidden": sorted({*HIDDEN, hidden}),
         "pruning.hidden": list(CUTS),
         "pruning.heads": [0.0, 0.5],
         "quantization.table": list(TABLES),
@@ -374,9 +380,10 @@ def plain(values: Values) -> Values:
 
 
 def first_of(config: Config, space: Mapping[str, Sequence[Any]]) -> list[Values]:
-    """Where the search begins: the sizes that have names, in the device's own way, and the least of all."""
+    """Where the search begins: the widths of the settings, the sizes that have names, and the least of all."""
     found: list[Values] = []
-    for dim, hidden, _ in (SIZES["std"], SIZES["nano"], SIZES["small"], SIZES["large"]):
+    named = [SIZES[size][:2] for size in ("nano", "std", "small", "large")]
+    for dim, hidden in dict.fromkeys([config.student.widths[:2], *named]):
         values: Values = {key: of[0] for key, of in space.items()}
         values |= {"student.dim": dim, "student.hidden": hidden, "pruning.hidden": 0.25}
         if config.student.followers:
