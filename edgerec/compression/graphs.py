@@ -246,6 +246,8 @@ def _probabilities(
     g: GraphBuilder, logits: str, tasks: tuple[Task, ...], expectations: Mapping[str, Expectation]
 ) -> str:
     """(T, N) logits -> shares of the catalogue, probabilities along the `after` chains, and expectations."""
+    if all(t.kind == "retrieval" for t in tasks):  # no row is taken apart, so none is copied
+        return g.add("Softmax", logits, axis=1)
     rows = g.add_many("Split", len(tasks), logits, axis=0, num_outputs=len(tasks)) if len(tasks) > 1 else [logits]
     found: dict[str, str] = {}
     for task, row in zip(tasks, rows, strict=True):

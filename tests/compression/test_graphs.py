@@ -402,6 +402,18 @@ def test_every_body_gives_the_probabilities_of_the_portable_one(exported, asked,
         assert found[:, :4] == pytest.approx(wanted[:, :4], abs=off)
 
 
+def test_rankings_alone_are_shares_of_the_catalogue_task_by_task(exported, asked, tmp_path):
+    tasks = tuple(Task(name, "retrieval") for name in NAMES)
+    builder = recommend_graph(replace(exported.parts, tasks=tasks), exported.items, {})
+    (model,), tensors = pack([builder], tmp_path / "weights.bin")
+    (tmp_path / "recommend.onnx").write_bytes(model)
+    other = Exported(exported.student, exported.parts, exported.items, tmp_path, b"", tensors)
+    for a in asked:
+        wanted, found = (by_item(of.run("recommend", **a.feed))[0] for of in (exported, other))
+        assert found.sum(axis=0) == pytest.approx(np.ones(5), abs=1e-5)
+        assert found[:, 0] == pytest.approx(wanted[:, 0], abs=1e-6)  # the one that is a ranking in both
+
+
 def test_a_profile_can_name_the_bodies_that_there_are():
     table, scales = np.ones((3, 4), np.float32), np.ones(3, np.float32)
 
