@@ -34,6 +34,8 @@ COMMANDS = (
     "score",
     "inspect",
     "verify",
+    "keygen",
+    "sign",
     "devices",
     "bench",
     "demo",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from edgerec.cli.options import JsonOption
@@ -11,14 +14,21 @@ from edgerec.cli.recommend import BundleArgument
 __all__ = ["verify"]
 
 
-def verify(bundle: BundleArgument, as_json: JsonOption = False) -> None:
-    """Check every file's hash, then run the bundle's own test requests on this machine."""
+def verify(
+    bundle: BundleArgument,
+    public_key: Annotated[
+        list[Path] | None, typer.Option(help="A .pub file of edgerec keygen; one of those given must have signed it.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every file's hash and the signature, then run the bundle's own test requests on this machine."""
     from edgerec.runtime import Recommender
 
-    with Recommender.open(bundle) as rec:
+    with Recommender.open(bundle, public_key=public_key or None) as rec:
         requests = rec.check()
         files = len(rec.bundle.manifest.files)
     if as_json:
-        print_json({"ok": True, "files": files, "conformance_requests": requests})
+        print_json({"ok": True, "files": files, "conformance_requests": requests, "signed": bool(public_key)})
     else:
-        typer.echo(f"{bundle}: OK, {files} files whole, {requests} conformance requests answered as expected")
+        signed = ", signed by a pinned key" if public_key else ""
+        typer.echo(f"{bundle}: OK{signed}, {files} files whole, {requests} conformance requests answered as expected")

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec.bundle import Bundle, Catalog
+from edgerec.bundle.sign import PublicKey, require_signature
 from edgerec.errors import BundleError, ConfigError, DataError
 from edgerec.runtime.conformance import check_conformance
 from edgerec.runtime.engine import Engine, Float, Int, Ranked, Scoring
@@ -90,16 +91,26 @@ class Recommender:
         self._default_weights = self._weights(policy.get("weights", {}))
 
     @classmethod
-    def open(cls, bundle: str | Path, store: str | Path | None = None) -> Recommender:
+    def open(
+        cls,
+        bundle: str | Path,
+        store: str | Path | None = None,
+        public_key: PublicKey | Sequence[PublicKey] | None = None,
+    ) -> Recommender:
         """Verify the bundle in a folder and load it.
 
         Args:
             store: SQLite file of the user's events, created if missing; None keeps them in memory.
+            public_key: a key, or several while one replaces another, of which one must have signed the bundle: the
+                file of it, or its 32 bytes. Needs the extra `sign`. None: a signature is not looked at.
         Raises:
-            BundleError: the bundle is damaged, unsafe or of another format.
+            BundleError: the bundle is damaged, unsafe, of another format, or not signed by a pinned key.
             DataError: `store` is not an event log.
         """
-        return cls(Bundle.open(bundle), store)
+        opened = Bundle.open(bundle)
+        if public_key is not None:
+            require_signature(opened.folder, public_key)
+        return cls(opened, store)
 
     def recommend(
         self,

@@ -1,0 +1,25 @@
+"""`edgerec sign`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgerec.cli.recommend import BundleArgument
+
+__all__ = ["sign"]
+
+
+def sign(
+    bundle: BundleArgument,
+    key: Annotated[Path, typer.Option(help="The private key, from edgerec keygen.")],
+) -> None:
+    """Sign a bundle after its files were checked; with a second key too, while devices change from one to the other."""
+    from edgerec.bundle import Bundle
+    from edgerec.bundle.sign import sign_bundle
+
+    folder = Bundle.open(bundle).folder
+    for signer in sign_bundle(folder, key):
+        typer.echo(f"{bundle}: signed by {signer}")
