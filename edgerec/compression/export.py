@@ -30,7 +30,7 @@ TOWER_INPUTS = (
     "task_weights",
 )
 """Inputs of the exported tower. `vectors` (L, dim) are the rows of the history's items."""
-TOWER_OUTPUTS = ("user", "repeat", "follow", "attention", "direction")
+TOWER_OUTPUTS = ("user", "repeat", "follow", "attention", "moves_directly", "moves_units", "moves_through")
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,9 @@ class ExportedStudent:
 
     Attributes:
         tower: ONNX graph from `TOWER_INPUTS` to `TOWER_OUTPUTS`: task vectors (T, dim), what past items add to their
-            own logits and to those of their followers, both (L, T), attention (L, heads), and how a unit of each
-            attended value moves the weighted logits of an item (dim, heads * dim).
+            own logits and to those of their followers, both (L, T), attention (L, heads), and what tells how a unit
+            of each attended value moves the weighted logits of an item: directly (dim, heads * dim), and by way of
+            the head's hidden units (dim, hidden) through what each of them sees (hidden, heads * dim).
         table: float32 (N, dim). scales: float32 (N,), of its rows in INT8, as they were learned. prior: float32 (T, N).
         followers: int32 (N, K) and follower_weight, float32 (N, K), or None. Without them `follow` is (L, 0).
         relation: float32 (dim, dim) and relation_prior (N,), of the related task, or None.
@@ -77,7 +78,7 @@ class _Tower(nn.Module):
         categorical: Tensor,
         numeric: Tensor,
         weights: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         t = self.tower
         present = torch.ones_like(kind, dtype=torch.bool)
         # `later_items` of one history: ONNX has no searchsorted.
@@ -88,24 +89,25 @@ class _Tower(nn.Module):
             categorical.unsqueeze(0), numeric.unsqueeze(0),
         )  # fmt: skip
         context = t.context(categorical.unsqueeze(0), numeric.unsqueeze(0))
-        pooled = (attention.squeeze(0).T @ vectors).flatten()
+        pooled = t.pooled(attention, vectors.unsqueeze(0)).squeeze(0)
         follow = follow.squeeze(0)
         if later is not None:
             follow = follow * (later < FOLLOWED).unsqueeze(1)
-        direction = self._direction(context, pooled, weights)
-        return user.squeeze(0), repeat.squeeze(0), follow, attention.squeeze(0), direction
+        return user.squeeze(0), repeat.squeeze(0), follow, attention.squeeze(0), *self._moving(context, pooled, weights)
 
-    def _direction(self, context: Tensor, pooled: Tensor, weights: Tensor) -> Tensor:
-        """Derivative of the weighted task vector by the pooled values: exact where no unit of the head switches."""
+    def _moving(self, context: Tensor, pooled: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Derivative of the weighted task vector by the pooled values: exact where no unit of the head switches.
+
+        It is ``linear + units @ through``. Multiplied out it would cost more than all else: a few items need less.
+        """
         t = self.tower
         first, last = t.head.first, t.head.last
         width = context.shape[1]
         active = (first(torch.cat([context.squeeze(0), pooled])) > 0).to(weights.dtype)
         # As products of matrices, which take a tenth of the time of a sum over the tasks.
-        outer = (weights @ last.weight.view(t.tasks, -1)).view(t.dim, -1)
+        units = (weights @ last.weight.view(t.tasks, -1)).view(t.dim, -1) * active
         linear = (weights @ t.mix.weight.view(t.tasks, -1)).view(t.dim, -1)
-        direction: Tensor = linear + (outer * active) @ first.weight[:, width:]
-        return direction
+        return linear, units, first.weight[:, width:].clone()
 
 
 def export_student(student: Student, statistics: Float, tasks: Sequence[Task]) -> ExportedStudent:

@@ -19,6 +19,8 @@ from edgerec.tasks import Task
 Float = npt.NDArray[np.float32]
 
 I64, F32 = TensorProto.INT64, TensorProto.FLOAT
+BLOCKS = range(512, 127, -1)
+"""Items of a block, if one of these divides the catalogue, so that nothing is copied to fill it up; else `BLOCK`."""
 BLOCK = 256
 BLOCKS_FROM = 32_768
 """Items from which the top k are found block by block."""
@@ -177,7 +179,8 @@ class _Request:
         self.vectors = items.table.rows(g, self.history)
         feeds["vectors"] = self.vectors
         assert set(feeds) <= set(TOWER_INPUTS)
-        self.user, self.repeat, self.follow, self.attention, self.direction = g.inline(student.tower, "tower/", feeds)
+        found = g.inline(student.tower, "tower/", feeds)
+        self.user, self.repeat, self.follow, self.attention, self.linear, self.units, self.through = found
         self.weights_row = g.add("Unsqueeze", "task_weights", g.ints(0))
 
     def logits(self) -> str:
@@ -221,7 +224,9 @@ class _Request:
         """
         g, heads, dim = self.g, self.student.heads, self.student.table.shape[1]
         rows = self.items.table.rows(g, item)
-        moved = g.add("Reshape", g.add("MatMul", rows, self.direction), g.ints(-1, heads, dim))
+        by_units = g.add("MatMul", g.add("MatMul", rows, self.units), self.through)
+        moved = g.add("Add", g.add("MatMul", rows, self.linear), by_units)
+        moved = g.add("Reshape", moved, g.ints(-1, heads, dim))
         dots = g.add("MatMul", moved, g.add("Transpose", self.vectors, perm=[1, 0]))
         attended = g.add("Mul", dots, g.add("Transpose", self.attention, perm=[1, 0]))
         through_attention = g.add("ReduceSum", attended, g.ints(1), keepdims=0)
@@ -287,13 +292,14 @@ def _top_k(g: GraphBuilder, values: str, k: str, n: int) -> tuple[str, str]:
     if n < BLOCKS_FROM:
         best, at = g.add_many("TopK", 2, values, count, axis=0)
         return best, at
-    blocks = -(-n // BLOCK)
-    padding = np.full(blocks * BLOCK - n, -np.inf, np.float32)
+    size = next((size for size in BLOCKS if n % size == 0), BLOCK)
+    blocks = -(-n // size)
+    padding = np.full(blocks * size - n, -np.inf, np.float32)
     padded = g.add("Concat", values, g.constant("padding", padding), axis=0) if len(padding) else values
-    table = g.add("Reshape", padded, g.ints(blocks, BLOCK))
+    table = g.add("Reshape", padded, g.ints(blocks, size))
     maxima = g.add("ReduceMax", table, g.ints(1), keepdims=0)
     _, chosen = g.add_many("TopK", 2, maxima, g.add("Min", count, g.ints(blocks)), axis=0)
     candidates = g.add("Reshape", g.add("Gather", table, chosen, axis=0), g.ints(-1))
     best, at = g.add_many("TopK", 2, candidates, count, axis=0)
-    block = g.add("Gather", chosen, g.add("Div", at, g.ints(BLOCK)))
-    return best, g.add("Add", g.add("Mul", block, g.ints(BLOCK)), g.add("Mod", at, g.ints(BLOCK)))
+    block = g.add("Gather", chosen, g.add("Div", at, g.ints(size)))
+    return best, g.add("Add", g.add("Mul", block, g.ints(size)), g.add("Mod", at, g.ints(size)))

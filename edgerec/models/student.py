@@ -113,11 +113,16 @@ class RequestTower(nn.Module):
         """Arguments as in the blocks."""
         context = self.context(categorical, numeric)
         attention = self.pooling(vectors, kind, numbers, context, present)
-        pooled = torch.einsum("blh,bld->bhd", attention, vectors).flatten(1)
+        pooled = self.pooled(attention, vectors)
         user = self.mix(pooled) + self.head(torch.cat([context, pooled], dim=1))
         added = self.repeat(vectors, kind, numbers, context)
         repeat, follow = added[..., : self.tasks], added[..., self.tasks :]
         return Request(user.unflatten(1, (self.tasks, self.dim)), repeat, follow, attention)
+
+    @staticmethod
+    def pooled(attention: Tensor, vectors: Tensor) -> Tensor:
+        """What each head sees of the history, (B, heads * dim), from (B, L, heads) and (B, L, dim)."""
+        return (attention.transpose(1, 2) @ vectors).flatten(1)
 
 
 class Student(nn.Module):

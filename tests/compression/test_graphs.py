@@ -497,6 +497,7 @@ def test_the_tensors_of_the_weights_file_lie_where_they_are_listed(exported):
 def top_k(values, k, monkeypatch, blocks_from, tmp_path):
     monkeypatch.setattr(graphs, "BLOCKS_FROM", blocks_from)
     monkeypatch.setattr(graphs, "BLOCK", 4)
+    monkeypatch.setattr(graphs, "BLOCKS", (5,))  # 30 items fill blocks of 5, 16 and 17 do not
     g = GraphBuilder("top")
     scores = g.input("values", TensorProto.FLOAT, [len(values)])
     best, at = graphs._top_k(g, scores, g.input("k", TensorProto.INT64, []), len(values))
