@@ -158,11 +158,12 @@ def _export_tower(student: Student) -> onnx.GraphProto:
     )
     dynamic = torch.export.Dim("L")
     shapes = tuple({0: dynamic} if i < 5 else None for i in range(len(example)))
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
+    loggers = {name: logging.getLogger(name) for name in ("torch.onnx", "onnx_ir")}
+    levels = {name: logger.level for name, logger in loggers.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logger.setLevel(logging.ERROR)
+        for logger in loggers.values():
+            logger.setLevel(logging.ERROR)
         try:
             program = torch.onnx.export(
                 _Tower(student).eval(),
@@ -175,7 +176,8 @@ def _export_tower(student: Student) -> onnx.GraphProto:
                 verbose=False,
             )
         finally:
-            logger.setLevel(level)
+            for name, logger in loggers.items():
+                logger.setLevel(levels[name])
     assert program is not None
     graph: onnx.GraphProto = program.model_proto.graph
     return graph
