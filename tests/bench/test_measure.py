@@ -15,6 +15,7 @@ from edgerec.bench.measure import Measured, Target, measure, verdicts
 from edgerec.cli.main import app
 from edgerec.devices import load_profile
 from edgerec.errors import BundleError
+from edgerec.fitting.cost import Point
 
 SMALL = {"processes": 2, "calls": 20, "cold": 4}
 
@@ -100,3 +101,20 @@ def test_over_the_budget_the_exit_code_is_1(toy_bundle, few, tmp_path):
     found = json.loads(result.stdout)
     assert found["budget"]["bundle_mb"]["kept"] is False and found["budget"]["p95_ms"]["kept"] is True
     assert found["measured"][0]["threads"] == 1
+
+
+def test_what_is_saved_on_a_device_corrects_fit(tiny_chain, few, tmp_path):
+    saved = tmp_path / "here.json"
+    result = edgerec("bench", tiny_chain / "run" / "bundle", "--save", saved, "--json")
+    point = Point.read(saved)
+
+    assert json.loads(result.stdout)["measured"][0]["p50_ms"] == point.measured["p50_ms"] > 0
+    assert (point.work.items, point.work.table) == (40, 40 * 8)
+
+
+def test_a_bundle_that_does_not_tell_its_work_cannot_correct(toy_bundle, few, tmp_path):
+    result = edgerec("bench", toy_bundle, "--save", tmp_path / "here.json")
+
+    assert result.exit_code == 2
+    assert "does not tell its work; build it again" in result.stderr
+    assert not (tmp_path / "here.json").exists()
