@@ -59,11 +59,10 @@ def _copy_missing(source: Path, folder: Path) -> None:
 def _recommend_to_someone(folder: Path) -> None:
     from edgerec.runtime import Recommender
 
-    user, past, now_ms = _someone(folder / "dataset")
+    user, past, titles, now_ms = _someone(folder / "dataset")
     with Recommender.open(folder / "bundle") as recommender:
-        titles = [recommender.named(int(item))[1] for item in dict.fromkeys(past.item[::-1])][:5]
         typer.echo(f"\nUser {user} came with {len(past.item)} events in the log, lately:")
-        for title in titles:
+        for title in list(dict.fromkeys(titles[::-1]))[:5]:
             typer.echo(f"   {title}")
         retrieval = [task.name for task in recommender.bundle.manifest.tasks if task.kind == "retrieval"]
         for task in retrieval:
@@ -78,8 +77,11 @@ def _why(recommendation: Recommendation) -> str:
     return "; ".join(reasons)
 
 
-def _someone(dataset: Path) -> tuple[str, Events, int]:
-    """A user of the test part with a readable past: id, the events before, and the time of the first test row."""
+def _someone(dataset: Path) -> tuple[str, Events, list[str], int]:
+    """A user of the test part with a readable past: id, the events before, their titles, and the first test row's time.
+
+    Events name their items by id: a bundle may hold fewer items than the dataset.
+    """
     import polars as pl
 
     from edgerec.runtime import Events
@@ -98,7 +100,9 @@ def _someone(dataset: Path) -> tuple[str, Events, int]:
     if user.is_empty():
         raise ConfigError(f"{dataset}: no user of the test part has {least} to {most} items in the past")
     index, _, now_ms = user.row(0)
-    past = before.filter(pl.col("user") == index).select("item", "kind", "time").sort("time").collect()
+    items = pl.scan_parquet(dataset / "items.parquet").select(pl.col("index").alias("item"), "id", "title")
+    past = before.filter(pl.col("user") == index).join(items, on="item").sort("time").collect()
     name = pl.scan_parquet(dataset / "users.parquet").filter(pl.col("index") == index).select("id").collect().item()
-    events = Events(*(past[column].cast(pl.Int64).to_numpy() for column in ("item", "kind", "time")))
-    return str(name), events, int(now_ms)
+    kind, time_ms = (past[column].cast(pl.Int64).to_numpy() for column in ("kind", "time"))
+    titles = past.select(pl.coalesce("title", "id")).to_series().to_list()
+    return str(name), Events(past["id"].to_list(), kind, time_ms), titles, int(now_ms)
