@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graph import OPSET, pack
 from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph, score_graph, similar_graph
 from edgerec.compression.newcomers import fit_newcomers
-from edgerec.compression.shown import without
+from edgerec.compression.shown import among, without
 from edgerec.compression.work import Work, macs
 from edgerec.config import Config
 from edgerec.devices import load_profile
@@ -113,9 +113,7 @@ def build(
         n, tasks = len(kept), len(exported.tasks)
         work = Work(pick.body, n, weight, n * student.sizes.dim, n * tasks, macs(data.shape, student.sizes, tasks))
         related = exported.relation is not None
-        content["conformance.json"] = dump_json(
-            _conformance(len(kept), len(exported.tasks), scratch, requests, related)
-        )
+        content["conformance.json"] = dump_json(_conformance(n, tasks, scratch, requests, related))
         content["policy.json"] = dump_json(_policy(config))
         content["report.json"] = dump_json({"format": 1, "name": config.name, "metrics": {}})
         write_catalog(scratch / "catalog.sqlite", _catalog_rows(data, kept), list(_attributes(data)))
@@ -214,15 +212,6 @@ def _conformance(
                 requests.append({"graph": "similar.onnx", "inputs": {n: v.tolist() for n, v in feed.items()},
                                  "expect": {"related": found.tolist(), "score": score.tolist()}})  # fmt: skip
     return {"requests": requests}
-
-
-def among(kept: Int, request: Encoded) -> Encoded:
-    """A request whose past holds nothing but the items `kept`, counted as they are in the bundle."""
-    place = np.searchsorted(kept, request.history)
-    there = place < len(kept)
-    there[there] = kept[place[there]] == request.history[there]
-    past = {name: value[there] for name, value in vars(request).items() if name.startswith("history_")}
-    return replace(request, history=place[there], **past)
 
 
 def _some_requests(data: LearningData, count: int) -> Iterator[Encoded]:

@@ -14,6 +14,7 @@ from edgerec.data.dataset import Dataset
 from edgerec.data.readers import sql
 from edgerec.errors import ConfigError
 from edgerec.models.student import Student
+from edgerec.tasks import Encoded
 from edgerec.tasks.history import Int
 from edgerec.training.load import catalogue_length
 
@@ -85,3 +86,12 @@ def without(exported: ExportedStudent, items: Int) -> ExportedStudent:
         follower_weight=weight,
         relation_prior=None if relation is None else relation[kept],
     )
+
+
+def among(kept: Int, request: Encoded) -> Encoded:
+    """A request whose past holds nothing but the items `kept`, counted as they are in the bundle."""
+    place = np.searchsorted(kept, request.history)
+    there = place < len(kept)
+    there[there] = kept[place[there]] == request.history[there]
+    past = {name: value[there] for name, value in vars(request).items() if name.startswith("history_")}
+    return replace(request, history=place[there], **past)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from edgerec.compression import choice
 from edgerec.compression.choice import decide, pick_body
 from edgerec.compression.export import export_student
 from edgerec.compression.graphs import Expectation
@@ -72,3 +73,14 @@ def test_a_table_with_wrong_scales_is_not_shipped(tiny_config, exported, tiny_da
     wrong = replace(exported, scales=exported.scales * 1000)
 
     assert picked(tiny_config, wrong, tiny_data, tmp_path).body == "fp32"
+
+
+def test_of_a_long_catalogue_a_part_is_measured(tiny_config, exported, tiny_data, tmp_path, monkeypatch):
+    sizes = []
+    for most in (40, 15):
+        monkeypatch.setattr(choice, "MOST_ITEMS", most)
+        (tmp_path / str(most)).mkdir()
+        picked(tiny_config, exported, tiny_data, tmp_path / str(most))
+        sizes.append((tmp_path / str(most) / "try-fp32" / "weights.bin").stat().st_size)
+
+    assert sizes[0] - sizes[1] >= 25 * 8 * 4  # 25 rows of 8 numbers of 32 bits less
