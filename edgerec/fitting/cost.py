@@ -8,6 +8,7 @@ negative, so that more work never costs less.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -44,8 +45,16 @@ class Point:
 
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> Point:
-        """From "work" and "measured", as a correction file has them."""
-        return cls(Work(**values["work"]), {name: float(values["measured"][name]) for name in (*FIGURES, "p95_ms")})
+        """From "work" and "measured", as a correction file has them.
+
+        Raises:
+            ValueError: a figure is no number, or not above 0. KeyError, TypeError: something is missing or too much.
+        """
+        measured = {name: float(values["measured"][name]) for name in (*FIGURES, "p95_ms")}
+        for name, value in measured.items():
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} = {value}, expected a number above 0")
+        return cls(Work(**values["work"]), measured)
 
     @classmethod
     def read(cls, path: Path) -> Point:

@@ -101,6 +101,16 @@ def test_a_file_that_is_no_measurement_is_refused_in_one_line(tmp_path):
         Point.read(tmp_path / "pi.json")
 
 
+@pytest.mark.parametrize("value", ["NaN", "0", "Infinity", "-1", '"fast"'])
+def test_a_measurement_that_is_no_number_is_refused(tmp_path, value):
+    work = json.dumps(asdict(Work("u8s8", 10, 1_000, 80, 20, 100)))
+    figures = f'"p50_ms": 1, "p95_ms": {value}, "peak_ram_mb": 70, "cold_start_ms": 200'
+    (tmp_path / "pi.json").write_text(f'{{"work": {work}, "measured": {{{figures}}}}}')
+
+    with pytest.raises(ConfigError, match=r"pi\.json: no measurement of a device"):
+        Point.read(tmp_path / "pi.json")
+
+
 def test_what_exceeds_the_budget_is_named_with_its_limit():
     work = Work("u8s8", 1_000_000, 70_000_000, 64_000_000, 2_000_000, 300_000)
     over = model().on(work, load_profile("raspberry-pi-zero-2w")).over(load_profile("raspberry-pi-zero-2w"))
