@@ -50,11 +50,12 @@ class Point:
         Raises:
             ValueError: a figure is no number, or not above 0. KeyError, TypeError: something is missing or too much.
         """
+        work = Work(**values["work"])
         measured = {name: float(values["measured"][name]) for name in (*FIGURES, "p95_ms")}
         for name, value in measured.items():
             if not 0 < value < math.inf:
                 raise ValueError(f"{name} = {value}, expected a number above 0")
-        return cls(Work(**values["work"]), measured)
+        return cls(work, measured)
 
     @classmethod
     def read(cls, path: Path) -> Point:
