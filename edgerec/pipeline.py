@@ -106,7 +106,7 @@ STAGES = (
         "edgerec.compression.quantization:quantize",
         "bundle",
         ("prepare", "prune"),
-        ("seed", "name", "device", "quantization", "evaluation.part"),
+        ("seed", "name", "version", "device", "quantization", "policy", "evaluation.part"),
     ),
     Stage(
         "evaluate",

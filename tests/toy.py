@@ -140,7 +140,7 @@ def _topk(scores: str, values: str, found: str) -> list[onnx.NodeProto]:
 
 
 def graphs(n_items: int, dim: int, with_context: bool) -> dict[str, bytes]:
-    """The three graphs over one weights.bin: table, then prior, then bias."""
+    """The graphs over one weights.bin: table, then prior, then bias."""
     size = 4 * n_items * dim
     weights = [
         _external("table", (n_items, dim), 0, size),
@@ -180,6 +180,8 @@ def graphs(n_items: int, dim: int, with_context: bool) -> dict[str, bytes]:
     minus_inf_1 = numpy_helper.from_array(np.array([-np.inf], np.float32), "minus_inf_1")
     outputs = {"related": ["R"], "score": ["R"]}
     files["similar.onnx"] = _model(similar, {"item": [], **ranked}, outputs, [*constants, minus_inf_1])
+    vectors = [node("Gather", ["table", "item"], ["vector"])]
+    files["vectors.onnx"] = _model(vectors, {"item": ["M"]}, {"vector": ["M", dim]}, constants)
     return files
 
 

@@ -64,7 +64,7 @@ def call_ms(bundle: Path, k: int) -> tuple[list[float], list[float]]:
     plain = ort.InferenceSession
     ort.InferenceSession = Recording
     try:
-        recommender = Recommender.open(bundle)
+        recommender = Recommender.of(bundle)
     finally:
         ort.InferenceSession = plain
     with recommender:

@@ -50,7 +50,7 @@ def opened(folder: str, threads: int) -> Any:
 
     bundle = Bundle.open(folder)
     manifest = replace(bundle.manifest, device={**bundle.manifest.device, "threads": threads})
-    return Recommender(replace(bundle, manifest=manifest))
+    return Recommender.of(replace(bundle, manifest=manifest))
 
 
 def peak_mb() -> float | None:

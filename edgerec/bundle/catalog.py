@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
@@ -14,14 +13,14 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
+from edgerec.bundle.conditions import Condition, Numbers, Parameter, Texts, Value
 from edgerec.errors import BundleError, ConfigError
 
 OWN_COLUMNS: Final = ("idx", "id", "title", "available")
-# What a condition may call: pure functions, none of which can allocate much or reach outside.
-_NULLS = ("coalesce", "ifnull", "iif", "nullif", "typeof")
-_NUMBERS = ("abs", "max", "min", "round", "sign")
-_TEXTS = ("glob", "instr", "length", "like", "lower", "ltrim", "rtrim", "substr", "substring", "trim", "upper")
-FUNCTIONS: Final = frozenset((*_NULLS, *_NUMBERS, *_TEXTS))
+REMEMBERED: Final = 65_536
+"""Ids, and titles, that are kept in memory."""
+MAX_CELL: Final = 1 << 20
+"""Bytes of a value or a statement: longer ones are no part of a catalogue."""
 
 
 def write_catalog(path: Path, items: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -80,16 +79,27 @@ class Catalog:
         uri = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
         try:
             self._db = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
+            self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_CELL)
             self._db.execute("PRAGMA trusted_schema = OFF")
-            self.columns: tuple[str, ...] = tuple(r[1] for r in self._db.execute("PRAGMA table_info(items)"))
-            rows = self._db.execute("SELECT count(*) FROM items").fetchone() if self.columns else (0,)
-            self._size: int = rows[0]
-        except sqlite3.Error as error:
+            self._db.execute("PRAGMA cell_size_check = ON")
+            # A view or a trigger could do more than hold values.
+            known = [("index", "items"), ("table", "items")]
+            plain = sorted(self._db.execute("SELECT type, tbl_name FROM sqlite_master")) == known
+            described = self._db.execute("PRAGMA table_xinfo(items)").fetchall() if plain else []
+            self.columns: tuple[str, ...] = tuple(row[1] for row in described if row[6] == 0)
+            self._kinds = {row[1]: "number" if row[2] in ("INTEGER", "REAL") else "text" for row in described}
+            bounds = self._db.execute("SELECT count(*), min(idx), max(idx) FROM items").fetchone() if plain else ()
+        except (sqlite3.Error, OverflowError) as error:
             raise BundleError(f"{path}: not a catalogue ({error}); build the bundle again") from error
-        if self.columns[: len(OWN_COLUMNS)] != OWN_COLUMNS:
+        if self.columns[: len(OWN_COLUMNS)] != OWN_COLUMNS or len(self.columns) < len(described):
             raise BundleError(f"{path}: not a catalogue (table items lacks {', '.join(OWN_COLUMNS)}); build it again")
+        self._size: int = bounds[0]
+        if self._size and bounds[1:] != (0, self._size - 1):
+            raise BundleError(f"{path}: not a catalogue (its indices have gaps); build the bundle again")
         self._db.set_authorizer(_authorize)
+        self._path = path
         self._lock = Lock()
+        self._values: dict[str, Value] = {}
         self._index: dict[str, int | None] = {}
         self._named: dict[int, tuple[str, str]] = {}
 
@@ -99,16 +109,25 @@ class Catalog:
 
     def index_of(self, item_id: str) -> int | None:
         """The index of an item, None if the catalogue does not hold it."""
-        if item_id not in self._index:
-            found = self._rows("SELECT idx FROM items WHERE id = ?", item_id)
-            self._index[item_id] = found[0][0] if found else None
-        return self._index[item_id]
+        try:
+            return self._index[item_id]
+        except KeyError:
+            rows = self._rows("SELECT idx FROM items WHERE id = ?", item_id)
+            index: int | None = rows[0][0] if rows else None
+        if len(self._index) >= REMEMBERED:
+            self._index.clear()
+        self._index[item_id] = index
+        return index
 
     def named(self, index: int) -> tuple[str, str]:
         """Id and title of an item by index."""
         found = self._named.get(index)
         if found is None:
-            found = self._named[index] = self._rows("SELECT id, title FROM items WHERE idx = ?", index)[0]
+            row = self._rows("SELECT id, title FROM items WHERE idx = ?", index)[0]
+            found = (str(row[0]), str(row[1]))
+            if len(self._named) >= REMEMBERED:
+                self._named.clear()
+            self._named[index] = found
         return found
 
     def attributes(self, index: int) -> dict[str, Any]:
@@ -128,48 +147,82 @@ class Catalog:
 
     def unavailable(self) -> npt.NDArray[np.int64]:
         """Indices of the items that are not to be recommended."""
-        return self._indices("available = 0")
+        found = self._rows("SELECT idx FROM items WHERE available = 0 ORDER BY idx")
+        return np.array([row[0] for row in found], np.int64)
 
-    def failing(self, condition: str) -> npt.NDArray[np.int64]:
-        """Indices of the items for which the SQL `condition` over the catalogue's columns is false or NULL.
+    def failing(self, condition: str, parameters: Mapping[str, Parameter] | None = None) -> npt.NDArray[np.int64]:
+        """Indices of the items for which a condition over the catalogue's columns is not true.
 
         Raises:
-            ConfigError: not one valid condition, or one that reads or calls anything but the items and `FUNCTIONS`.
+            ConfigError: it is no condition, see `edgerec.bundle.conditions`.
         """
-        # The line break ends a "--" comment, which would otherwise swallow the parenthesis.
-        try:
-            return self._indices(f"({condition}\n) IS NOT TRUE")
-        except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-            raise ConfigError(f"where: {condition!r}: {self._hint(str(error))}") from error
+        return np.flatnonzero(~Condition.parse(condition, self).met(self, parameters or {}))
+
+    # --- as columns, for conditions and for what goes by attribute ---
+
+    def names(self) -> tuple[str, ...]:
+        """Of all columns."""
+        return self.columns
+
+    def kind_of(self, name: str) -> str | None:
+        """ "number" or "text", None if there is no such column."""
+        return self._kinds.get(name)
+
+    def column(self, name: str) -> Value:
+        """A whole column, read when it is first used and kept.
+
+        Raises:
+            ConfigError: there is no such column.
+        """
+        found = self._values.get(name)
+        if found is None:
+            if name not in self._kinds:
+                raise ConfigError(f"no column {name!r} (the catalogue has {', '.join(self.columns)})")
+            rows = self._rows(f"SELECT {_quoted(name)} FROM items ORDER BY idx")
+            read = _numbers if self._kinds[name] == "number" else _texts
+            found = self._values[name] = read([row[0] for row in rows])
+        return found
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
 
-    def _indices(self, condition: str) -> npt.NDArray[np.int64]:
-        found = self._rows(f"SELECT idx FROM items WHERE {condition}")
-        return np.fromiter((row[0] for row in found), np.int64, len(found))
+    def __del__(self) -> None:
+        # After an update the old catalogue goes when the last call that reads it has ended.
+        if hasattr(self, "_db"):
+            self._db.close()
 
-    def _rows(self, sql: str, *values: object) -> list[Any]:
-        with self._lock:
-            return self._db.execute(sql, values).fetchall()
-
-    def _hint(self, message: str) -> str:
-        if "not authorized" in message or "prohibited" in message:
-            return f"{message}; only columns of items and these functions may be used: {' '.join(sorted(FUNCTIONS))}"
-        name = message.removeprefix("no such column: ")
-        near = difflib.get_close_matches(name, self.columns, 1)
-        guess = f", did you mean {near[0]!r}?" if near and name != message else ""
-        return f"{message}{guess} (the catalogue has {', '.join(self.columns)})"
-
+    def _rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        try:
+            with self._lock:
+                return self._db.execute(sql, values).fetchall()
+        except UnicodeEncodeError:  # half of a character: no text that a catalogue holds
+            return []
+        except (sqlite3.Error, OverflowError) as error:
+            raise BundleError(f"{self._path}: cannot be read ({error}); build the bundle again") from error
 
 def _authorize(action: int, first: str | None, second: str | None, *_: object) -> int:
     allowed = (
         action == sqlite3.SQLITE_SELECT
         or (action == sqlite3.SQLITE_READ and first == "items")
-        or (action == sqlite3.SQLITE_FUNCTION and second in FUNCTIONS)
+        or (action == sqlite3.SQLITE_FUNCTION and second == "substr")
     )
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
+
+
+def _numbers(values: Sequence[Any]) -> Numbers:
+    """What is no number is missing, whatever the file's column is declared to hold."""
+    known = (v if isinstance(v, int | float) else np.nan for v in values)
+    found = np.fromiter(known, np.float64, len(values))
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def _texts(values: Sequence[Any]) -> Texts:
+    """The same for texts."""
+    index: dict[str, int] = {}
+    codes = (index.setdefault(v, len(index)) if isinstance(v, str) else -1 for v in values)
+    found = np.fromiter(codes, np.int32, len(values))
+    return Texts(list(index), found)
 
 
 def _quoted(name: str) -> str:

@@ -60,7 +60,7 @@ def _recommend_to_someone(folder: Path) -> None:
     from edgerec.runtime import Recommender
 
     user, past, titles, now_ms = _someone(folder / "dataset")
-    with Recommender.open(folder / "bundle") as recommender:
+    with Recommender.of(folder / "bundle") as recommender:
         typer.echo(f"\nUser {user} came with {len(past.item)} events in the log, lately:")
         for title in list(dict.fromkeys(titles[::-1]))[:5]:
             typer.echo(f"   {title}")

@@ -196,7 +196,7 @@ def open_stage(bundle: Path, stage: str | None, run_dir: Path | None) -> tuple[R
 
     if stage is None and run_dir is not None:
         raise ConfigError("--run-dir is where --stage finds its models; give both or none")
-    rec = Recommender.open(bundle)
+    rec = Recommender.of(bundle)
     if stage is None:
         return rec, lambda user, time_ms: None
     need("torch", "train", "--stage")

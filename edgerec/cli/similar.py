@@ -23,7 +23,7 @@ def similar(
     """Items that are most often in one session with an item."""
     from edgerec.runtime import Recommender
 
-    with Recommender.open(bundle) as rec:
+    with Recommender.of(bundle) as rec:
         found = rec.similar(item, k, where=where)
         if as_json:
             print_json({"items": [{"item": r.item, "title": r.title, "score": r.utility} for r in found]})

@@ -22,9 +22,12 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Check every file's hash and the signature, then run the bundle's own test requests on this machine."""
+    from edgerec.bundle.sign import require_signature
     from edgerec.runtime import Recommender
 
-    with Recommender.open(bundle, public_key=public_key or None) as rec:
+    with Recommender.of(bundle) as rec:
+        if public_key:
+            require_signature(rec.bundle.folder, public_key)
         requests = rec.check()
         files = len(rec.bundle.manifest.files)
     if as_json:

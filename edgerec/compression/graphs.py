@@ -161,6 +161,13 @@ def similar_graph(student: ExportedStudent, items: Catalogue) -> GraphBuilder:
     return g
 
 
+def vectors_graph(items: Catalogue, dim: int) -> GraphBuilder:
+    """Items -> their rows of the table, for what an app does with a list: how like two items are."""
+    g = GraphBuilder("vectors")
+    g.output(items.table.rows(g, g.input("item", I64, ["M"])), "vector", F32, ["M", dim])
+    return g
+
+
 class _Request:
     """The inputs of a request, its tower, and what follows from both."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,12 +15,13 @@ import onnx
 import onnxruntime as ort
 import polars as pl
 
-from edgerec.bundle import dump_json, write_bundle, write_catalog
+from edgerec.bundle import Catalog, dump_json, write_bundle, write_catalog
 from edgerec.bundle.catalog import OWN_COLUMNS
+from edgerec.bundle.policy import Policy
 from edgerec.compression.choice import Pick, pick_body
 from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graph import OPSET, pack
-from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph, score_graph, similar_graph
+from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph, score_graph, similar_graph, vectors_graph
 from edgerec.compression.newcomers import fit_newcomers
 from edgerec.compression.shown import among, without
 from edgerec.compression.work import Work, macs
@@ -114,10 +116,10 @@ def build(
         work = Work(pick.body, n, weight, n * student.sizes.dim, n * tasks, macs(data.shape, student.sizes, tasks))
         related = exported.relation is not None
         content["conformance.json"] = dump_json(_conformance(n, tasks, scratch, requests, related))
-        content["policy.json"] = dump_json(_policy(config))
         content["report.json"] = dump_json({"format": 1, "name": config.name, "metrics": {}})
         write_catalog(scratch / "catalog.sqlite", _catalog_rows(data, kept), list(_attributes(data)))
         content["catalog.sqlite"] = scratch / "catalog.sqlite"
+        content["policy.json"] = _checked_policy(config, data, scratch / "catalog.sqlite")
         write_bundle(out, content, _manifest(config, data, files.tensors, student.sizes, work))
     return pick
 
@@ -138,6 +140,7 @@ def write_graphs(
     builders = [recommend_graph(exported, items, expectations), score_graph(exported, items, expectations)]
     if exported.relation is not None:
         builders.append(similar_graph(exported, items))
+    builders.append(vectors_graph(items, exported.table.shape[1]))
     models, tensors = pack(builders, folder / "weights.bin")
     for builder, model in zip(builders, models, strict=True):
         (folder / f"{builder.name}.onnx").write_bytes(model)
@@ -150,7 +153,7 @@ def _manifest(
     scored = [t for t in data.tasks if t.kind != "related"]
     return {
         "name": config.name,
-        "version": 1,
+        "version": config.version,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "tasks": [{**t.to_json(), "index": i} for i, t in enumerate(scored)],
         "n_items": work.items,
@@ -164,11 +167,26 @@ def _manifest(
 
 
 def _policy(config: Config) -> dict[str, Any]:
-    """Every task counts by its weight in the settings; amounts have their own unit, so beside others they count 0."""
+    """As in the settings. Every task counts by its weight there; amounts have their own unit, so beside others 0."""
     scored = scored_tasks(config.tasks)
     alone = all(t.kind == "regression" for t in scored)
     weights = {t.name: t.weight if alone or t.kind != "regression" else 0.0 for t in scored}
-    return {"weights": weights, "where": None}
+    return {"weights": weights, **config.policy.model_dump(mode="json", exclude_unset=True)}
+
+
+def _checked_policy(config: Config, data: LearningData, catalog: Path) -> bytes:
+    """policy.json, read as a device will read it.
+
+    Raises:
+        ConfigError: it does not fit the catalogue or the tasks.
+    """
+    policy, scored = _policy(config), [t.name for t in scored_tasks(config.tasks)]
+    with closing(Catalog(catalog)) as found:
+        try:
+            Policy.parse(policy, found, scored, data.encoder.binary)
+        except ConfigError as error:
+            raise ConfigError(f"[policy]: {error}") from None
+    return dump_json(policy)
 
 
 def _attributes(data: LearningData) -> dict[str, str]:

@@ -5,6 +5,7 @@ Each section is one class here; its fields are the section's keys, documented wi
 
 from edgerec.config.base import Settings, duration_ms, nearest
 from edgerec.config.data import ContextConfig, DataConfig, GraphConfig, ItemsConfig, SplitConfig, UsersConfig
+from edgerec.config.policy import PolicyConfig
 from edgerec.config.stages import (
     SIZES,
     CommitteeConfig,
@@ -31,6 +32,7 @@ __all__ = [
     "EvaluationConfig",
     "GraphConfig",
     "ItemsConfig",
+    "PolicyConfig",
     "PruningConfig",
     "QuantizationConfig",
     "Range",

@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from edgerec.config.base import Name, Settings, hint, problem
 from edgerec.config.data import DataConfig
 from edgerec.config.messages import explain
+from edgerec.config.policy import PolicyConfig
 from edgerec.config.stages import (
     CommitteeConfig,
     DistillationConfig,
@@ -37,6 +38,8 @@ class Config(Settings):
     """Names the run's folder and the bundle."""
     device: str = "kiosk-x86"
     """A profile in devices/."""
+    version: int = Field(1, ge=1)
+    """Of the bundle; a device takes a higher one only, so raise it with every release."""
     seed: int = Field(0, ge=0)
     """Of all randomness."""
     data: DataConfig
@@ -50,6 +53,7 @@ class Config(Settings):
     distillation: DistillationConfig = DistillationConfig()
     pruning: PruningConfig = PruningConfig()
     quantization: QuantizationConfig = QuantizationConfig()
+    policy: PolicyConfig = PolicyConfig()
     tuning: TuningConfig = TuningConfig()
 
     _folder: Path = PrivateAttr(default_factory=Path)

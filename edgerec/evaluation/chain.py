@@ -55,7 +55,7 @@ def judge_stages(
     """Metrics by stage and task of a run's teacher, student, pruned student and bundle, and what they answered."""
     found: dict[str, dict[str, dict[str, Estimate]]] = {}
     answers: dict[str, Answers] = {}
-    with Recommender.open(run_dir / "bundle") as recommender:
+    with Recommender.of(run_dir / "bundle") as recommender:
         for name, model in _stages(config, run_dir, data, cases, recommender, progress):
             progress.say(f"evaluate: {name}")
             found[name], answers[name] = _judge(model, data, cases, config.evaluation.k)
@@ -101,7 +101,7 @@ def judge_bundle(
 ) -> dict[str, dict[str, Estimate]]:
     """Metrics by task of a run's bundle alone, through the runtime."""
     cases = find_cases(data)
-    with Recommender.open(run_dir / "bundle") as recommender:
+    with Recommender.of(run_dir / "bundle") as recommender:
         return _judge(RuntimeModel(recommender, data, cases, progress), data, cases, config.evaluation.k)[0]
 
 

@@ -64,7 +64,7 @@ def ratios(config: Config, run_dir: Path, progress: Progress) -> Ratios:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with Recommender.open(run_dir / "bundle") as recommender:
+        with Recommender.of(run_dir / "bundle") as recommender:
             asked = list(RuntimeModel(recommender, data, cases, progress).asked())
             slow = [_ms(partial(_all_tasks, teacher, visits.requests, int(cases.rows[r]))) for r in chosen]
             quick = [_ms(partial(recommender.rank, 10, **asked[r])) for r in chosen for _ in range(CALLS)]

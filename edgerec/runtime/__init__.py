@@ -3,11 +3,13 @@
 from edgerec.runtime.conformance import check_conformance
 from edgerec.runtime.engine import Ranked
 from edgerec.runtime.recommender import Recommender
-from edgerec.runtime.results import Reason, Recommendation, Recommendations
+from edgerec.runtime.results import Contribution, Explanation, Reason, Recommendation, Recommendations
 from edgerec.runtime.store import Events
 
 __all__ = [
+    "Contribution",
     "Events",
+    "Explanation",
     "Ranked",
     "Reason",
     "Recommendation",

@@ -1,29 +1,34 @@
-"""The three graphs of a bundle as functions over arrays."""
+"""The graphs of a bundle as functions over arrays, run by onnxruntime or by numpy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from edgerec.bundle import Bundle
-from edgerec.errors import BundleError
+from edgerec.errors import BundleError, ConfigError, MissingExtraError
+from edgerec.runtime.numpy_session import NumpySession
+from edgerec.runtime.onnx_file import check_external
 from edgerec.tasks import Encoded
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float32]
-
+EngineName: TypeAlias = Literal["auto", "onnxruntime", "numpy"]
+"""auto: onnxruntime where it is installed, else numpy."""
 
 OUTPUTS = {
     "recommend.onnx": ("item", "utility", "probability", "reason"),
     "score.onnx": ("utility", "probability", "reason"),
     "similar.onnx": ("related", "score"),
+    "vectors.onnx": ("vector",),
 }
 _TYPES: dict[str, type] = {"tensor(int64)": np.int64, "tensor(float)": np.float32}
 
@@ -46,6 +51,10 @@ class Ranked:
     reason: Float
     history: Int
 
+    def take(self, at: npt.NDArray[Any]) -> Ranked:
+        """The items at these positions."""
+        return Ranked(self.item[at], self.utility[at], self.probability[at], self.reason[at], self.history)
+
 
 class Scoring(Protocol):
     """What scores the requests of a `Recommender`: the bundle's `Engine`, or a stand-in for it."""
@@ -61,14 +70,20 @@ class Scoring(Protocol):
 
 
 class Engine:
-    """Runs recommend.onnx, score.onnx and similar.onnx; thread-safe."""
+    """Runs the graphs of a bundle; thread-safe."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, engine: EngineName = "auto") -> None:
         """Load recommend.onnx; the other graphs are loaded when first used.
 
         Raises:
             BundleError: the graph does not load.
+            ConfigError: no engine has this name. MissingExtraError: onnxruntime is asked for and not installed.
         """
+        if engine not in get_args(EngineName):
+            raise ConfigError(f"engine: expected one of {', '.join(get_args(EngineName))}, got {engine!r}")
+        if engine == "auto":
+            engine = "onnxruntime" if find_spec("onnxruntime") else "numpy"
+        self.name = engine
         self._bundle = bundle
         self._lock = Lock()
         self._recommend = self._load("recommend.onnx")
@@ -80,6 +95,10 @@ class Engine:
     @cached_property
     def _similar(self) -> _Graph:
         return self._load("similar.onnx")
+
+    @cached_property
+    def _vectors(self) -> _Graph:
+        return self._load("vectors.onnx")
 
     def recommend(self, request: Encoded, weights: Float, exclude: Int, k: int) -> Ranked:
         """See `Scoring`."""
@@ -106,45 +125,70 @@ class Engine:
         found, score = graph.run({"item": np.array(item, np.int64), "exclude": exclude, "k": np.array(k, np.int64)})
         return found, score
 
+    def vectors(self, items: Int) -> Float:
+        """Rows (n, dim) of the item table, for item indices (n,).
+
+        Raises:
+            BundleError: the bundle was built by an edgerec that did not write vectors.onnx.
+        """
+        with self._lock:
+            graph = self._vectors
+        return graph.run({"item": items})[0]
+
     def run(self, name: str, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
         """Run "recommend.onnx", "score.onnx" or "similar.onnx" on JSON inputs; outputs by name."""
         graph = self._recommend if name == "recommend.onnx" else self._load(name)
         return dict(zip(OUTPUTS[name], graph.run(graph.cast(inputs)), strict=True))
 
     def _load(self, name: str) -> _Graph:
-        return _Graph(self._bundle, name, OUTPUTS[name])
+        threads = int(self._bundle.manifest.device.get("threads", 1))
+        return _Graph(self._bundle.path(name), OUTPUTS[name], self.name, threads)
 
 
 class _Graph:
     """One session, fed and read by names."""
 
-    def __init__(self, bundle: Bundle, name: str, outputs: Sequence[str]) -> None:
-        path = bundle.path(name)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = int(bundle.manifest.device.get("threads", 1))
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            # By path, not by bytes: weights.bin is then memory-mapped and shared by the graphs.
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own exceptions have no common root
-            raise BundleError(f"{path}: does not load ({_first_line(error)}); build the bundle again") from error
+    def __init__(self, path: Path, outputs: Sequence[str], engine: str, threads: int) -> None:
+        check_external(path)
+        session = NumpySession(path) if engine == "numpy" else _OnnxruntimeSession(path, threads)
         # A bundle without categorical context has no such input: feed only what the graph takes.
-        self._types = {i.name: _TYPES.get(i.type) for i in self._session.get_inputs()}
+        self._session, self._types = session, session.inputs
         self._inputs = list(self._types)
         self._outputs = list(outputs)
-        missing = set(outputs) - {o.name for o in self._session.get_outputs()}
-        if missing or None in self._types.values():
+        missing = set(outputs) - set(session.outputs)
+        if missing or not set(self._types.values()) <= set(_TYPES.values()):
             raise BundleError(f"{path}: not a graph of this format (no {', '.join(missing)}); build the bundle again")
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         if len(inputs) > len(self._inputs):
             inputs = {name: inputs[name] for name in self._inputs}
-        return self._session.run(self._outputs, inputs)  # type: ignore[no-any-return]
+        return self._session.run(self._outputs, inputs)
 
     def cast(self, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
         """JSON values as the arrays that the graph takes."""
         return {name: np.asarray(inputs[name], dtype) for name, dtype in self._types.items()}
+
+
+class _OnnxruntimeSession:
+    """As `NumpySession`, by onnxruntime."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        try:
+            import onnxruntime as ort
+        except ImportError as error:
+            raise MissingExtraError('onnxruntime is not installed: pip install onnxruntime, or engine="numpy"') from error
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            # By path, not by bytes: weights.bin is then memory-mapped and shared by the graphs.
+            session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own exceptions have no common root
+            raise BundleError(f"{path}: does not load ({_first_line(error)}); build the bundle again") from error
+        self.inputs = {i.name: _TYPES.get(i.type, object) for i in session.get_inputs()}
+        self.outputs = [o.name for o in session.get_outputs()]
+        self.run = session.run
 
 
 def _first_line(error: Exception) -> str:

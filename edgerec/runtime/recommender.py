@@ -2,57 +2,54 @@
 
 from __future__ import annotations
 
-import difflib
-import math
 import time as clock
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import repeat
-from numbers import Real
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import NamedTuple, TypedDict, Unpack
+from typing import Unpack
 
 import numpy as np
-import numpy.typing as npt
 
-from edgerec.bundle import Bundle, Catalog
-from edgerec.bundle.sign import PublicKey, require_signature
-from edgerec.errors import BundleError, ConfigError, DataError
+from edgerec.bundle import Bundle
+from edgerec.bundle.conditions import Parameter
+from edgerec.bundle.policy import NOW
+from edgerec.bundle.sign import PublicKey
+from edgerec.errors import ConfigError, DataError
+from edgerec.runtime.adaptation import Learned
 from edgerec.runtime.conformance import check_conformance
-from edgerec.runtime.engine import Engine, Float, Int, Ranked, Scoring
-from edgerec.runtime.results import Reason, Recommendation, Recommendations
-from edgerec.runtime.store import NO_KIND, Events, EventStore, kind_mask
-from edgerec.tasks import Encoded, RequestEncoder, UserPast
+from edgerec.runtime.engine import EngineName, Float, Int, Ranked, Scoring
+from edgerec.runtime.feedback import learn_from, load_learned
+from edgerec.runtime.lists import List, Removal, best_list
+from edgerec.runtime.model import NONE, Model, Past, Request, Time, milliseconds
+from edgerec.runtime.results import Contribution, Explanation, Reason, Recommendation, Recommendations
+from edgerec.runtime.store import DEFAULT_PROFILE, NO_KIND, Events, EventStore, Shown, kind_mask, new_name
+from edgerec.runtime.updates import Updates
+from edgerec.tasks import Encoded, RequestEncoder
 
 MAX_REASONS = 3
 """Reasons told for one item."""
-MAX_CONDITIONS = 64
-"""Different `where` conditions whose result is remembered."""
-Time = int | datetime | None
-"""Milliseconds since 1970 UTC, or a datetime with a timezone; None is now."""
-
-
-class Request(TypedDict, total=False):
-    """What `Recommender.rank` and `rate` take like `recommend`: see there."""
-
-    weights: Mapping[str, float] | None
-    context: Mapping[str, object] | None
-    user: Mapping[str, object] | None
-    now: Time
-    history: Events | None
-
-
-class _UserPast(NamedTuple):
-    """What was done before, for the graph, and the items of all events, also those beyond its history."""
-
-    encoded: UserPast
-    items: Int
-
+MAX_CONTRIBUTIONS = 10
+"""Past items that an explanation takes out one by one."""
+MS_PER_DAY = 86_400_000
 
 _POPULAR = (Reason("popular", None, None, 0.0),)
+
+
+@dataclass
+class _Home:
+    """What the views of one recommender share."""
+
+    model: Model
+    store: EventStore
+    updates: Updates | None = None
+    engine: EngineName = "auto"
+    closed: bool = False
+    lock: RLock = field(default_factory=RLock)
+    random: np.random.Generator = field(default_factory=np.random.default_rng)
 
 
 class Recommender:
@@ -64,31 +61,11 @@ class Recommender:
     ...         print(r.title, r.reasons)
     """
 
-    def __init__(self, bundle: Bundle, store: str | Path | None = None) -> None:
+    def __init__(self, home: _Home, store: EventStore, profile: str = DEFAULT_PROFILE, idle_s: float = 0.0) -> None:
         """Use `open`, which verifies the bundle first."""
-        self.encoder = _read_encoder(bundle)
-        self._engine = Engine(bundle)
-        self._scoring: Scoring = self._engine
-        self._catalog = Catalog(bundle.path("catalog.sqlite"))
-        self._store = EventStore(Path(store) if store is not None else None)
-        self.bundle = bundle
-        self.tasks = tuple(task.name for task in bundle.manifest.tasks)
-        self._n_items = bundle.manifest.n_items
-        self._may_repeat = {task.name for task in bundle.manifest.tasks if task.repeats == "allow"}
-        self._columns = {source: _columns(self.encoder, source) for source in ("context", "user")}
-        self._lock = RLock()
-        self._past: _UserPast | None = None
-        self._closed = False
-        self._failing: dict[str, Int] = {}
-        if len(self._catalog) != self._n_items:
-            raise BundleError(
-                f"{bundle.folder}: catalog.sqlite has {len(self._catalog)} items, the graphs have {self._n_items}; "
-                "build the bundle again"
-            )
-        self._unavailable = self._catalog.unavailable()
-        policy = bundle.json("policy.json")
-        self._default_where: str | None = policy.get("where")
-        self._default_weights = self._weights(policy.get("weights", {}))
+        self._home, self._store, self._profile = home, store, profile
+        self._idle_s, self._used_s = idle_s, clock.monotonic()
+        self._past: tuple[Model, object, Past] | None = None
 
     @classmethod
     def open(
@@ -96,21 +73,79 @@ class Recommender:
         bundle: str | Path,
         store: str | Path | None = None,
         public_key: PublicKey | Sequence[PublicKey] | None = None,
+        *,
+        updates: str | Path | None = None,
+        engine: EngineName = "auto",
+        store_key: bytes | None = None,
     ) -> Recommender:
         """Verify the bundle in a folder and load it.
 
         Args:
-            store: SQLite file of the user's events, created if missing; None keeps them in memory.
+            store: SQLite file of the users' events, created if missing; None keeps them in memory.
             public_key: a key, or several while one replaces another, of which one must have signed the bundle: the
                 file of it, or its 32 bytes. Needs the extra `sign`. None: a signature is not looked at.
+            updates: folder for what `update` brings, created when it is needed; a newer bundle that lies there is
+                opened in place of this one. None: beside the bundle, under its name with ".updates".
+            engine: "auto" is onnxruntime where it is installed, else "numpy", which gives the same lists more slowly.
+            store_key: 32 bytes that encrypt `store`. Needs the extra `encrypt`.
         Raises:
             BundleError: the bundle is damaged, unsafe, of another format, or not signed by a pinned key.
             DataError: `store` is not an event log.
         """
-        opened = Bundle.open(bundle)
-        if public_key is not None:
-            require_signature(opened.folder, public_key)
-        return cls(opened, store)
+        versions = Updates(Path(bundle), None if updates is None else Path(updates), public_key)
+        model = versions.open(lambda found: Model(found, engine))
+        file = None if store is None else Path(store)
+        events = EventStore(file, model.policy.log, store_key)
+        return cls(_Home(model, events, versions, engine), events)
+
+    @classmethod
+    def of(cls, bundle: str | Path | Bundle, engine: EngineName = "auto") -> Recommender:
+        """Load this very bundle, with its events in memory: for tools. It is never updated.
+
+        Raises:
+            BundleError: see `open`.
+        """
+        model = Model(bundle if isinstance(bundle, Bundle) else Bundle.open(bundle), engine)
+        events = EventStore(None, model.policy.log)
+        return cls(_Home(model, events, engine=engine), events)
+
+    @property
+    def bundle(self) -> Bundle:
+        """What is recommended from."""
+        return self._home.model.bundle
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the scored tasks."""
+        return self._home.model.tasks
+
+    @property
+    def encoder(self) -> RequestEncoder:
+        """How a request becomes arrays."""
+        return self._home.model.encoder
+
+    # --- views ---
+
+    def profile(self, name: str) -> Recommender:
+        """The same recommender for another user of this device, with a past of its own in the same store."""
+        self._model()
+        return Recommender(self._home, self._home.store, name)
+
+    def session(self, idle_s: float = 0.0) -> Recommender:
+        """The same recommender for a visitor without a name: the past is in memory only, and gone when it is closed.
+
+        Args:
+            idle_s: seconds without a call after which the next call finds it empty; 0: never.
+        """
+        model = self._model()
+        return Recommender(self._home, EventStore(None, model.policy.log), idle_s=idle_s)
+
+    def profiles(self) -> list[str]:
+        """Names of all users of whom something is stored."""
+        self._model()
+        return self._home.store.profiles()
+
+    # --- what is asked ---
 
     def recommend(
         self,
@@ -118,56 +153,65 @@ class Recommender:
         *,
         weights: Mapping[str, float] | None = None,
         where: str | None = None,
+        parameters: Mapping[str, Parameter] | None = None,
         exclude: Collection[str] = (),
+        diversity: float | None = None,
         explain: bool = False,
         context: Mapping[str, object] | None = None,
         user: Mapping[str, object] | None = None,
         now: Time = None,
         history: Events | None = None,
+        log: bool | None = None,
     ) -> Recommendations:
-        """The best k items of the catalogue.
+        """The best k items of the catalogue, by the bundle's policy.
 
         Args:
             weights: what each task counts; tasks left out count nothing. None: the bundle's defaults.
-            where: SQL condition over the catalogue's columns, such as ``"price < 20 AND available"``.
+            where: condition over the catalogue's columns, such as ``"price < 20 AND brand = :brand"``; see
+                `edgerec.bundle.conditions`.
+            parameters: values of ``:name`` in `where`; they are never part of its text.
             exclude: item ids; unknown ones are ignored.
+            diversity: from 0, the best items, to 1, items unlike each other. None: the policy's.
             explain: also tell `Recommendation.reasons`.
             context, user: values of the log's context and user columns; one that is missing, or that the bundle has
                 not seen, is treated as unknown.
             now: the time of the request.
             history: used in place of the store's events.
+            log: keep the list, for `observe`, for the policy's caps and for evaluation. None: as the policy needs.
         Returns:
             Best first; all that are left where fewer than k are, see `Recommendations.why_fewer`.
         Raises:
             ConfigError: unknown task or column, invalid condition, or k < 1.
         """
+        model = self._model()
         request = Request(weights=weights, context=context, user=user, now=now, history=history)
-        ranked = self.rank(k, where=where, exclude=exclude, **request)
-        why_fewer = {} if len(ranked.item) == k else self._why_fewer(len(ranked.item), where, exclude)
-        return Recommendations(self._named(ranked, explain), why_fewer)
+        found = self._list(model, k, where, parameters, exclude, diversity, request)
+        ranked, probability, name = found.ranked, None, None
+        keep = model.policy.logs if log is None else log
+        if keep:
+            learned = self._learned(model)
+            if model.policy.explore is not None and len(ranked.item):
+                ranked, probability = found.explored(model, model.policy.explore, k, learned, self._home.random)
+            name = self._log(model, ranked, probability, len(found.pool.item), request)
+        why_fewer = found.why_fewer(model.n_items) if len(ranked.item) < k else {}
+        return Recommendations(_named(model, ranked, explain), why_fewer, name)
 
     def rank(
-        self, k: int, *, where: str | None = None, exclude: Collection[str] = (), **request: Unpack[Request]
+        self,
+        k: int,
+        *,
+        where: str | None = None,
+        parameters: Mapping[str, Parameter] | None = None,
+        exclude: Collection[str] = (),
+        diversity: float | None = None,
+        **request: Unpack[Request],
     ) -> Ranked:
-        """`recommend` as arrays over item indices, for batches and evaluation; at most k items.
+        """`recommend` as arrays over item indices, for batches and evaluation; nothing is explored or logged.
 
         Raises:
             ConfigError: see `recommend`.
         """
-        self._check_open()
-        if k < 1:
-            raise ConfigError(f"k must be at least 1, got {k}")
-        weights, may_repeat = self._weights(request.get("weights"))
-        left_out = self._left_out(where, exclude)
-        past = self._user_past(request.get("history"))
-        if not may_repeat:
-            left_out = np.concatenate([left_out, past.items])
-        ranked = self._scoring.recommend(self._arrays(past, request), weights, left_out, min(k, self._n_items))
-        if ranked.utility[-1] != -np.inf:
-            return ranked
-        keep = ranked.utility != -np.inf
-        item, utility, probability = ranked.item[keep], ranked.utility[keep], ranked.probability[keep]
-        return Ranked(item, utility, probability, ranked.reason[keep], ranked.history)
+        return self._list(self._model(), k, where, parameters, exclude, diversity, request).ranked
 
     def score(
         self,
@@ -185,9 +229,10 @@ class Recommender:
         Raises:
             ConfigError: an item that the catalogue does not hold; see also `recommend`.
         """
-        candidates = np.array([self._known(item) for item in items], np.int64)
+        model = self._model()
+        candidates = np.array([model.known(item) for item in items], np.int64)
         request = Request(weights=weights, context=context, user=user, now=now, history=history)
-        return self._named(self.rate(candidates, **request), explain)
+        return _named(model, self._rate(model, candidates, request), explain)
 
     def rate(self, candidates: Int, **request: Unpack[Request]) -> Ranked:
         """`score` as arrays: `candidates` int64 (M,), each in [0, n_items).
@@ -195,15 +240,16 @@ class Recommender:
         Raises:
             ConfigError: see `recommend`; or a candidate is out of range.
         """
-        self._check_open()
-        if len(candidates) and not 0 <= candidates.min() <= candidates.max() < self._n_items:
-            raise ConfigError(f"candidates must be item indices from 0 to {self._n_items - 1}")
-        past = self._user_past(request.get("history"))
-        weights, _ = self._weights(request.get("weights"))
-        return self._scoring.score(self._arrays(past, request), weights, candidates)
+        return self._rate(self._model(), candidates, request)
 
     def similar(
-        self, item: str, k: int = 10, *, where: str | None = None, exclude: Collection[str] = ()
+        self,
+        item: str,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        parameters: Mapping[str, Parameter] | None = None,
+        exclude: Collection[str] = (),
     ) -> Recommendations:
         """The k items that most often share a session with `item`; arguments as in `recommend`.
 
@@ -211,15 +257,17 @@ class Recommender:
             ConfigError: the catalogue does not hold the item, an invalid condition, or k < 1.
             BundleError: the bundle was built without a "related" task.
         """
-        self._check_open()
+        model = self._model()
         if k < 1:
             raise ConfigError(f"k must be at least 1, got {k}")
-        found, score = self.relate(self._known(item), k, where=where, exclude=exclude)
+        index = model.known(item)
+        removed = self._removed(model, where, parameters, exclude, {})
+        removed.append(("excluded", np.array([index])))
+        found, score = _related(model, index, k, removed)
         scores = score.tolist()
-        related = self._recommendations(found.tolist(), scores, [{"related": s} for s in scores], [()] * len(scores))
-        return Recommendations(
-            related, {} if len(related) == k else self._why_fewer(len(related), where, [*exclude, item])
-        )
+        items = _recommendations(model, found.tolist(), scores, [{"related": s} for s in scores], repeat(()))
+        why_fewer = List(_no_list(), _no_list(), removed).why_fewer(model.n_items, len(items)) if len(items) < k else {}
+        return Recommendations(items, why_fewer)
 
     def relate(
         self, item: int, k: int, *, where: str | None = None, exclude: Collection[str] = ()
@@ -229,37 +277,131 @@ class Recommender:
         Raises:
             ConfigError: see `similar`.
         """
-        found, score = self._scoring.similar(item, self._left_out(where, exclude), min(k, self._n_items))
-        keep = (score != -np.inf) & (found != item)
-        return found[keep], score[keep]
+        model = self._model()
+        return _related(model, item, k, self._removed(model, where, None, exclude, {}))
+
+    def explain(
+        self,
+        item: str,
+        *,
+        weights: Mapping[str, float] | None = None,
+        where: str | None = None,
+        parameters: Mapping[str, Parameter] | None = None,
+        exclude: Collection[str] = (),
+        context: Mapping[str, object] | None = None,
+        user: Mapping[str, object] | None = None,
+        now: Time = None,
+        history: Events | None = None,
+    ) -> Explanation:
+        """Where an item's utility comes from, by asking again without each part; arguments as in `recommend`.
+
+        Raises:
+            ConfigError: the catalogue does not hold the item; see also `recommend`.
+        """
+        model = self._model()
+        request = Request(weights=weights, context=context, user=user, now=milliseconds(now), history=history)
+        index, past = model.known(item), self._past_of(model, history)
+        weight = model.weights(weights)[0]
+
+        def utility(encoded: Encoded) -> Ranked:
+            return model.scoring.score(encoded, weight, np.array([index]))
+
+        nobody = model.past(Events(NONE, NONE, NONE))
+        here = model.arrays(nobody, request)
+        nowhere = replace(
+            here,
+            context_categorical=np.zeros_like(here.context_categorical),
+            context_numeric=np.zeros_like(here.context_numeric),
+        )
+        whole = utility(model.arrays(past, request))
+        total, alone, plain = (float(r.utility[0]) for r in (whole, utility(here), utility(nowhere)))
+        contributions = []
+        for at in np.argsort(-np.abs(whole.reason[0]), kind="stable")[:MAX_CONTRIBUTIONS]:
+            cause = int(whole.history[at])
+            kept = past.items != cause
+            without = model.past(Events(past.items[kept], past.kinds[kept], past.time_ms[kept]))
+            lost = total - float(utility(model.arrays(without, request)).utility[0])
+            contributions.append(Contribution(*model.catalog.named(cause), float(whole.reason[0, at]), lost))
+        removed = self._removed(model, where, parameters, exclude, request, past)
+        by = next((cause for cause, gone in removed if index in gone), None)
+        parts = (total, plain, alone - plain, total - alone)
+        return Explanation(*model.catalog.named(index), *parts, tuple(contributions), by)
+
+    # --- what is told ---
 
     def observe(
-        self, item: str, kind: str = NO_KIND, time: Time = None, context: Mapping[str, object] | None = None
-    ) -> None:
-        """Log what the user did; it is on the disk when this returns and counts from the next call on.
+        self,
+        item: str,
+        kind: str = NO_KIND,
+        time: Time = None,
+        context: Mapping[str, object] | None = None,
+        *,
+        event_id: str | None = None,
+        list_name: str | None = None,
+    ) -> bool:
+        """Log what the user did; it is on the disk when this returns True, and counts from the next call on.
 
         Args:
             item: its id; one that the catalogue does not hold is kept for a later bundle and ignored in scoring.
             kind: the binary tasks that were positive, such as "click" or "click+like"; "event" for none of them.
+            event_id: of the app's own; an event that is told again with the same id is one event.
+            list_name: `Recommendations.name` of the list that it answers.
+        Returns:
+            False if the disk did not take it; recommending goes on, and `health` counts the loss.
         Raises:
-            DataError: unknown kind, or the event could not be stored.
-            ConfigError: unknown context column.
+            DataError: unknown kind, or no item. ConfigError: unknown context column.
         """
-        self._check_open()
-        if not isinstance(item, str) or not item:
+        model = self._model()
+        if not isinstance(item, str) or not item or not _is_text(item):
             raise DataError(f"an item is named by its id, a string that is not empty; got {item!r}")
-        kind_mask(kind, self.encoder.binary)
-        self._check_columns(context or {}, "context")
-        with self._lock:
-            self._store.append(item, kind, _milliseconds(time), context or {})
-            self._past = None
+        kind_mask(kind, model.encoder.binary)
+        model.check_columns(context or {}, "context")
+        self._wake()
+        try:
+            self._store.append(
+                item,
+                kind,
+                milliseconds(time),
+                context or {},
+                profile=self._profile,
+                event_id=event_id,
+                list_name=list_name,
+                by_clock=time is None,
+            )
+        except DataError:
+            return False
+        return True
 
     def forget(self) -> None:
-        """Erase the user's events from the device."""
-        self._check_open()
-        with self._lock:
-            self._store.forget()
-            self._past = None
+        """Erase all that is stored of this user: events, lists, what was learned.
+
+        Raises:
+            DataError: the disk refused it.
+        """
+        self._model()
+        self._store.forget(self._profile)
+        self._past = None
+
+    def update(self, folder: str | Path) -> str:
+        """Take a newer bundle, or a delta to one, from a folder: verified, tried in a process of its own, swapped in.
+
+        The old version stays and is used until the new one has passed everything, and again if it later fails.
+        Returns:
+            "NAME VERSION" of the bundle in use.
+        Raises:
+            BundleError: it is damaged, older, unsigned where a key is pinned, or gives other answers here than where
+                it was built; the old version goes on.
+        """
+        self._model()
+        home = self._home
+        if home.updates is None:
+            raise ConfigError("this recommender is of one bundle; open it with Recommender.open to update it")
+        with home.lock:
+            found = home.updates.install(Path(folder), home.model.bundle)
+            if found is not None:
+                home.model = home.updates.open(lambda bundle: Model(bundle, home.engine))
+                home.store.bound(home.model.policy.log)
+            return home.model.name
 
     def check(self) -> int:
         """Run the bundle's conformance requests; returns how many passed.
@@ -267,26 +409,37 @@ class Recommender:
         Raises:
             BundleError: this machine computes something else than the one that built the bundle.
         """
-        return check_conformance(self.bundle, self._engine)
+        model = self._model()
+        return check_conformance(model.bundle, model.engine)
+
+    def health(self) -> dict[str, object]:
+        """For a log of the app: bundle, engine, rows and bytes of the store, events lost, updates rolled back."""
+        model = self._model()
+        rolled = self._home.updates.rolled_back() if self._home.updates else []
+        return {"bundle": model.name, "engine": model.engine.name, "rolled_back": rolled, **self._home.store.size()}
 
     def score_by(self, scoring: Scoring) -> None:
         """Let something else than the bundle's graphs score: the models that the bundle was made from, to compare."""
-        self._scoring = scoring
+        self._home.model.scoring = scoring
 
     def index_of(self, item: str) -> int | None:
         """The index of an item id, None if the catalogue does not hold it."""
-        return self._catalog.index_of(item)
+        return self._home.model.catalog.index_of(item)
 
     def named(self, index: int) -> tuple[str, str]:
         """Id and title of an item index."""
-        return self._catalog.named(index)
+        return self._home.model.catalog.named(index)
 
     def close(self) -> None:
-        """Close the files; events stay in the store. Closing twice is harmless."""
-        with self._lock:
-            self._closed = True
-            self._catalog.close()
+        """Close the files; events stay in the store. Closing twice is harmless, and a view closes itself only."""
+        if self._store is not self._home.store:
             self._store.close()
+            self._past, self._profile = None, DEFAULT_PROFILE
+        elif self._profile == DEFAULT_PROFILE:
+            with self._home.lock:
+                self._home.closed = True
+                self._home.model.close()
+                self._store.close()
 
     def __enter__(self) -> Recommender:
         return self
@@ -296,161 +449,185 @@ class Recommender:
     ) -> None:
         self.close()
 
-    def _check_open(self) -> None:
-        if self._closed:
+    # --- parts ---
+
+    def _model(self) -> Model:
+        """The bundle in use; one call works with one, whatever update comes meanwhile."""
+        if self._home.closed:
             raise ConfigError("this recommender is closed; open it again")
+        return self._home.model
 
-    # --- from the caller's words to arrays ---
+    def _wake(self) -> None:
+        """Empty the session of a visitor who left."""
+        if self._idle_s:
+            now_s = clock.monotonic()
+            if now_s - self._used_s > self._idle_s:
+                self._store.forget()
+            self._used_s = now_s
 
-    def _arrays(self, past: _UserPast, request: Request) -> Encoded:
-        context, user = request.get("context") or {}, request.get("user") or {}
-        self._check_columns(context, "context")
-        self._check_columns(user, "user")
-        return self.encoder.encode(past.encoded, _milliseconds(request.get("now")), {**user, **context})
-
-    def _user_past(self, history: Events | None) -> _UserPast:
+    def _past_of(self, model: Model, history: Events | None) -> Past:
         if history is not None:
-            return self._encode(history)
-        with self._lock:
-            if self._past is None:
-                self._past = self._encode(self._store.events(self.encoder.binary))
-            return self._past
+            return model.past(history)
+        self._wake()
+        version, kept = self._store.version, self._past
+        if kept is not None and kept[0] is model and kept[1] == version:
+            return kept[2]
+        past = model.past(self._store.events(model.encoder.binary, self._profile))
+        self._past = (model, version, past)
+        return past
 
-    def _encode(self, events: Events) -> _UserPast:
-        if not len(events.item) == len(events.kind) == len(events.time_ms):
-            raise ConfigError("history: item, kind and time_ms must have equal length")
-        item = self._indices(events.item)
-        known = (item >= 0) & (item < self._n_items)
-        item, kind, time_ms = item[known], events.kind[known], events.time_ms[known]
-        return _UserPast(self.encoder.past(item, kind, time_ms), item)
-
-    def _indices(self, items: Sequence[str] | npt.NDArray[np.int64]) -> Int:
-        if isinstance(items, np.ndarray):
-            return items
-        found = (self._catalog.index_of(item) for item in items)
-        return np.array([-1 if index is None else index for index in found], np.int64)
-
-    def _weights(self, weights: Mapping[str, float] | None) -> tuple[Float, bool]:
-        """Weights by task, and whether a task that counts may repeat what the user had."""
-        if weights is None:
-            return self._default_weights
-        for name in weights:
-            if name not in self.tasks:
-                raise ConfigError(f"weights: no task {name!r}; this bundle has: {', '.join(self.tasks)}")
-            if not (isinstance(weights[name], Real) and math.isfinite(weights[name])):
-                raise ConfigError(f"weights: {name} must be a finite number, got {weights[name]!r}")
-        may_repeat = any(weights[name] for name in self._may_repeat & weights.keys())
-        return np.array([weights.get(name, 0.0) for name in self.tasks], np.float32), may_repeat
-
-    def _check_columns(self, values: Mapping[str, object], source: str) -> None:
-        if not values:
-            return
-        known = self._columns[source]
-        for name, value in values.items():
-            if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                guess = f", did you mean {near[0]!r}?" if near else ""
-                raise ConfigError(
-                    f"{source}: no column {name!r}{guess} (this bundle has: {', '.join(known) or 'none'})"
-                )
-            if known[name] and not (value is None or isinstance(value, Real)):
-                raise ConfigError(f"{source}: {name} must be a number, got {value!r}")
-
-    def _known(self, item: str) -> int:
-        index = self._catalog.index_of(item)
-        if index is None:
-            near = ", ".join(self._catalog.nearest(item))
-            raise ConfigError(f"no item {item!r} in the catalogue" + (f"; there are {near}" if near else ""))
-        return index
-
-    def _left_out(self, where: str | None, exclude: Iterable[str]) -> Int:
-        """Indices that are no candidates; one may occur twice."""
-        if not exclude and where is None and self._default_where is None:
-            return self._unavailable
-        parts = [self._unavailable, *(self._failing_items(w) for w in (self._default_where, where) if w is not None)]
-        indices = [i for i in map(self._catalog.index_of, exclude) if i is not None]
-        return np.concatenate([*parts, np.array(indices, np.int64)])
-
-    def _failing_items(self, where: str) -> Int:
-        found = self._failing.get(where)
-        if found is None:
-            found = self._catalog.failing(where)
-            with self._lock:
-                if len(self._failing) >= MAX_CONDITIONS:
-                    self._failing.clear()
-                self._failing[where] = found
-        return found
-
-    # --- from arrays to the caller's words ---
-
-    def _named(self, ranked: Ranked, explain: bool) -> list[Recommendation]:
-        reasons = self._reasons(ranked) if explain else [()] * len(ranked.item)
-        # As [dict(zip(self.tasks, row)) for row in ...], but in half the time: it is most of what naming costs.
-        probability = list(map(dict, map(zip, repeat(self.tasks), ranked.probability.tolist())))
-        return self._recommendations(ranked.item.tolist(), ranked.utility.tolist(), probability, reasons)
-
-    def _recommendations(
+    def _list(
         self,
-        items: list[int],
-        utility: list[float],
-        probability: Sequence[Mapping[str, float]],
-        reasons: Sequence[tuple[Reason, ...]],
-    ) -> list[Recommendation]:
-        named, attributes = self._catalog.named, self._catalog.attributes
-        return [
-            Recommendation(*named(item), u, p, why, partial(attributes, item))
-            for item, u, p, why in zip(items, utility, probability, reasons, strict=True)
-        ]
+        model: Model,
+        k: int,
+        where: str | None,
+        parameters: Mapping[str, Parameter] | None,
+        exclude: Collection[str],
+        diversity: float | None,
+        request: Request,
+    ) -> List:
+        if k < 1:
+            raise ConfigError(f"k must be at least 1, got {k}")
+        if diversity is not None and not 0 <= diversity <= 1:
+            raise ConfigError(f"diversity must lie between 0 and 1, got {diversity}")
+        weights, may_repeat = model.weights(request.get("weights"))
+        past = self._past_of(model, request.get("history"))
+        removed = self._removed(model, where, parameters, exclude, request, past)
+        if not may_repeat:
+            removed.append(("history", past.items))
+        learned = self._learned(model) if model.policy.adapt is not None else None
+        values = self._values(request) if model.policy.boosts else {}
+        return best_list(model, k, model.arrays(past, request), weights, removed, past, diversity, values, learned)
 
-    def _reasons(self, ranked: Ranked) -> list[tuple[Reason, ...]]:
-        """The strongest positive reasons of each item."""
-        order = np.argsort(-ranked.reason, axis=1, kind="stable")[:, :MAX_REASONS]
-        weight = np.take_along_axis(ranked.reason, order, axis=1).tolist()
-        cause = ranked.history[order].tolist()
-        return [
-            tuple(self._reason(index, c, w) for c, w in zip(causes, weights, strict=True) if w > 0) or _POPULAR
-            for index, causes, weights in zip(ranked.item.tolist(), cause, weight, strict=True)
-        ]
+    def _rate(self, model: Model, candidates: Int, request: Request) -> Ranked:
+        if len(candidates) and not 0 <= candidates.min() <= candidates.max() < model.n_items:
+            raise ConfigError(f"candidates must be item indices from 0 to {model.n_items - 1}")
+        past = self._past_of(model, request.get("history"))
+        weights, _ = model.weights(request.get("weights"))
+        return model.scoring.score(model.arrays(past, request), weights, candidates)
 
-    def _reason(self, index: int, cause: int, weight: float) -> Reason:
-        item, title = self._catalog.named(cause)
-        return Reason("again" if cause == index else "history", item, title, weight)
+    def _removed(
+        self,
+        model: Model,
+        where: str | None,
+        parameters: Mapping[str, Parameter] | None,
+        exclude: Collection[str],
+        request: Request,
+        past: Past | None = None,
+    ) -> list[Removal]:
+        """What is no candidate, by cause; one item may stand under several."""
+        removed: list[Removal] = [("unavailable", model.unavailable)]
+        if exclude:
+            removed.append(("excluded", model.indices_of(exclude)))
+        policy = model.policy
+        if policy.rules:
+            values = self._values(request)
+            for rule in policy.rules:
+                name = "where" if rule.name == "where" else f"rule {rule.name}"
+                removed.append((name, model.failing(rule.keep, values)))
+        if where is not None:
+            removed.append(("where", self._failing_where(model, where, parameters)))
+        if past is not None and (policy.seen or policy.caps):
+            removed += self._known_too_well(model, past, milliseconds(request.get("now")))
+        return removed
 
-    def _why_fewer(self, n_found: int, where: str | None, exclude: Iterable[str]) -> dict[str, int]:
-        gone = np.zeros(self._n_items, bool)
-        causes = {"unavailable": [self._unavailable]}
-        causes["excluded"] = [np.array([i for i in map(self._catalog.index_of, exclude) if i is not None], np.int64)]
-        causes["where"] = [self._failing_items(w) for w in (self._default_where, where) if w is not None]
-        lost = {}
-        for cause, parts in causes.items():
-            before = int(gone.sum())
-            for part in parts:
-                gone[part] = True
-            lost[cause] = int(gone.sum()) - before
-        lost["history"] = self._n_items - n_found - sum(lost.values())
-        return {"catalogue": self._n_items, **{cause: n for cause, n in lost.items() if n}}
+    def _failing_where(self, model: Model, where: str, parameters: Mapping[str, Parameter] | None) -> Int:
+        condition, given = model.condition(where), parameters or {}
+        if missing := [name for name in condition.parameters if name not in given]:
+            raise ConfigError(f"where: no value for :{missing[0]}; give it in parameters")
+        return model.failing(condition, given)
+
+    def _values(self, request: Request) -> dict[str, Parameter]:
+        """What the policy's conditions may name."""
+        given = {**(request.get("user") or {}), **(request.get("context") or {})}
+        plain = {n: v for n, v in given.items() if v is None or isinstance(v, bool | int | float | str)}
+        return {**plain, NOW: milliseconds(request.get("now"))}
+
+    def _known_too_well(self, model: Model, past: Past, now_ms: int) -> list[Removal]:
+        removed: list[Removal] = []
+        for seen in model.policy.seen:
+            since = now_ms - int(seen.days * MS_PER_DAY) if seen.days is not None else -(2**62)
+            hit = past.time_ms >= since
+            if seen.kind is not None:
+                hit &= (past.kinds >> model.encoder.binary.index(seen.kind)) & 1 == 1
+            removed.append((f"seen {seen.kind or NO_KIND}", past.items[hit]))
+        for cap in model.policy.caps:
+            often = self._store.how_often(now_ms - int(cap.hours * 3_600_000), self._profile)
+            found = model.indices_of([item for item, n in often.items() if n >= cap.shown])
+            removed.append(("shown too often", found))
+        return removed
+
+    def _learned(self, model: Model) -> Learned:
+        return load_learned(self._store, self._profile, model)
+
+    def _log(self, model: Model, ranked: Ranked, probability: object, pool: int, request: Request) -> str | None:
+        """Keep a list; before that, learn from the last one, whose answers are complete now."""
+        learn_from(self._store, self._profile, model)
+        ids = tuple(model.catalog.named(i)[0] for i in ranked.item.tolist())
+        chances = tuple(np.asarray(probability).tolist()) if probability is not None else (1.0,) * len(ids)
+        context = {n: v for n, v in self._values(request).items() if n != NOW}
+        now_ms = milliseconds(request.get("now"))
+        utility = tuple(ranked.utility.tolist())
+        shown = Shown(new_name(), now_ms, model.name, ids, chances, utility, pool, context)
+        return shown.name if self._store.show(shown, self._profile) else None
 
 
-def _columns(encoder: RequestEncoder, source: str) -> dict[str, bool]:
-    """The columns of "context" or "user", and whether each is a number."""
-    names = {c.name: False for c in encoder.categorical if c.source == source}
-    return names | {c.name: True for c in encoder.numeric if c.source == source}
+def _related(model: Model, item: int, k: int, removed: Sequence[Removal]) -> tuple[Int, Float]:
+    gone = np.concatenate([part for _, part in removed])
+    found, score = model.scoring.similar(item, gone, min(k, model.n_items))
+    keep = (score != -np.inf) & (found != item)
+    return found[keep], score[keep]
 
 
-def _read_encoder(bundle: Bundle) -> RequestEncoder:
+def _no_list() -> Ranked:
+    return Ranked(NONE, np.zeros(0, np.float32), np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32), NONE)
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be stored: half of a character cannot."""
     try:
-        return RequestEncoder.from_json(bundle.manifest.inputs)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(
-            f"{bundle.folder}: manifest.json: inputs are not valid ({error!r}); build it again"
-        ) from error
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _milliseconds(time: Time) -> int:
-    if time is None:
-        return clock.time_ns() // 1_000_000
-    if isinstance(time, datetime):
-        if time.tzinfo is None:
-            raise ConfigError(f"time {time.isoformat()} has no timezone; give one, or milliseconds since 1970 UTC")
-        return int(time.timestamp() * 1000)
-    return int(time)
+# --- from arrays to the caller's words ---
+
+
+def _named(model: Model, ranked: Ranked, explain: bool) -> list[Recommendation]:
+    reasons = _reasons(model, ranked) if explain else repeat(())
+    # As [dict(zip(tasks, row)) for row in ...], but in half the time: it is most of what naming costs.
+    probability = list(map(dict, map(zip, repeat(model.tasks), ranked.probability.tolist())))
+    return _recommendations(model, ranked.item.tolist(), ranked.utility.tolist(), probability, reasons)
+
+
+def _recommendations(
+    model: Model,
+    items: list[int],
+    utility: list[float],
+    probability: Sequence[Mapping[str, float]],
+    reasons: object,
+) -> list[Recommendation]:
+    named, attributes = model.catalog.named, model.catalog.attributes
+    each: Callable[..., zip[tuple[int, float, Mapping[str, float], tuple[Reason, ...]]]] = zip
+    return [
+        Recommendation(*named(item), u, p, why, partial(attributes, item))
+        for item, u, p, why in each(items, utility, probability, reasons)
+    ]
+
+
+def _reasons(model: Model, ranked: Ranked) -> list[tuple[Reason, ...]]:
+    """The strongest positive reasons of each item."""
+    order = np.argsort(-ranked.reason, axis=1, kind="stable")[:, :MAX_REASONS]
+    weight = np.take_along_axis(ranked.reason, order, axis=1).tolist()
+    cause = ranked.history[order].tolist()
+    return [
+        tuple(_reason(model, index, c, w) for c, w in zip(causes, weights, strict=True) if w > 0) or _POPULAR
+        for index, causes, weights in zip(ranked.item.tolist(), cause, weight, strict=True)
+    ]
+
+
+def _reason(model: Model, index: int, cause: int, weight: float) -> Reason:
+    item, title = model.catalog.named(cause)
+    return Reason("again" if cause == index else "history", item, title, weight)

@@ -43,7 +43,7 @@ class Recommendation:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """The item's catalogue columns, read now: works until the recommender is closed."""
+        """The item's catalogue columns, read now: works until the recommender is closed or updated."""
         return self._attributes()
 
 
@@ -52,10 +52,51 @@ class Recommendations(list[Recommendation]):
 
     Attributes:
         why_fewer: empty when as many items came back as were asked for. Else the catalogue's size under "catalogue"
-            and the items lost to each cause, every item counted once: "unavailable", "excluded", "where",
-            "history" (items the tasks in use may not repeat). The catalogue less the losses is this list's length.
+            and the items lost to each cause, every item counted once: "unavailable", "excluded", "where", "rule NAME",
+            "seen KIND", "shown too often", "history" (items the tasks in use may not repeat), "quota". The catalogue
+            less the losses is this list's length.
+        name: of the list in the log, for `Recommender.observe`; None if it was not logged.
     """
 
-    def __init__(self, items: Iterable[Recommendation], why_fewer: Mapping[str, int]) -> None:
+    def __init__(
+        self, items: Iterable[Recommendation], why_fewer: Mapping[str, int], name: str | None = None
+    ) -> None:
         super().__init__(items)
         self.why_fewer = dict(why_fewer)
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """A past item's part in a score.
+
+    Attributes:
+        weight: what the graph says that it added to the weighted logits.
+        lost: by how much the utility falls when the events of this item are taken out of the past.
+    """
+
+    item: str
+    title: str
+    weight: float
+    lost: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Where a utility comes from: ``popular + context + history = utility``.
+
+    Attributes:
+        popular: the utility for a user of whom nothing is known, in no known context.
+        context: what the context and the user's attributes add to it. history: what the past adds to both.
+        past: the items of the past with the largest weights, strongest first.
+        removed_by: the rule that keeps the item off the list, None if it may be on it; see `Recommendations.why_fewer`.
+    """
+
+    item: str
+    title: str
+    utility: float
+    popular: float
+    context: float
+    history: float
+    past: tuple[Contribution, ...]
+    removed_by: str | None

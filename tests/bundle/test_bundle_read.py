@@ -10,7 +10,7 @@ from edgerec.bundle import FORMAT, Bundle, Manifest
 from edgerec.errors import BundleError
 from tests import toy
 
-GRAPHS = ["recommend.onnx", "score.onnx", "similar.onnx"]
+GRAPHS = ["recommend.onnx", "score.onnx", "similar.onnx", "vectors.onnx"]
 ALL_FILES = sorted([*GRAPHS, "weights.bin", "catalog.sqlite", "policy.json", "conformance.json", "report.json"])
 
 

@@ -102,7 +102,7 @@ OTHERS = {
     "recommend bundle -k 0": "k must be at least 1, got 0",
     "recommend bundle --weights next=nan": "next must be a finite number",
     "recommend bundle --weights nxt=1": "no task 'nxt'",
-    "recommend bundle --where price<": "syntax error",
+    "recommend bundle --where price<": "ends too early",
     "recommend bundle --context age=old": "must be a number",
     "recommend bundle --user ann": "--user needs --history",
     "recommend bundle --user zoe --history log.csv": "its users are such as ann, bob",

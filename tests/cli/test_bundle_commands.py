@@ -123,7 +123,7 @@ def test_similar_inspect_verify_and_devices_print(toy_bundle):
     inspected = good("inspect", toy_bundle)
     assert all(word in inspected for word in ("toy, version 1", "weights.bin", "retrieval", "tab (context)"))
     assert json.loads(good("inspect", toy_bundle, "--json"))["n_items"] == 8
-    assert "OK, 8 files whole, 1 conformance requests" in good("verify", toy_bundle)
+    assert "OK, 9 files whole, 1 conformance requests" in good("verify", toy_bundle)
     assert "kiosk-x86" in good("devices")
     assert "p95_ms" in good("devices", "kiosk-x86")
     assert json.loads(good("devices", "kiosk-x86", "--json"))["threads"] == 1

@@ -210,9 +210,9 @@ def test_a_wrong_call_is_one_clear_line(rec, call, message):
 
 
 def test_an_unseen_or_missing_value_is_unknown_not_an_error(rec):
-    past = rec._user_past(None)
-    unseen = rec._arrays(past, {"context": {"tab": "moon"}, "user": {"country": None, "age": None}, "now": NOW})
-    none = rec._arrays(past, {"now": NOW})
+    past = rec._past_of(rec._model(), None)
+    unseen = rec._model().arrays(past, {"context": {"tab": "moon"}, "user": {"country": None, "age": None}, "now": NOW})
+    none = rec._model().arrays(past, {"now": NOW})
     assert unseen.context_categorical.tolist() == none.context_categorical.tolist() == [0, 0, 22 + 1]
     assert unseen.context_numeric.tolist() == none.context_numeric.tolist()
 

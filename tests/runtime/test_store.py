@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgerec.bundle.policy import Bounds
 from edgerec.errors import DataError
 from edgerec.runtime.store import EventStore, kind_mask
 
@@ -54,7 +55,7 @@ def test_a_kind_of_an_older_bundle_is_an_event_without_it():
     bound=st.integers(1, 10),
 )
 def test_the_newest_events_are_kept_in_order_up_to_the_bound(appended, bound):
-    store = EventStore(None, max_events=bound)
+    store = EventStore(None, Bounds(rows=bound))
     for item, kind, time_ms in appended:
         store.append(item, kind, time_ms, {})
     events = store.events(KINDS)

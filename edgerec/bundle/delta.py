@@ -1,0 +1,129 @@
+"""A delta: what makes a new bundle of an old one, byte for byte, so that hashes and signatures are the new bundle's own.
+
+A folder: delta.json (from which bundle to which, and how each file comes about), the new manifest as manifest.new, its
+signature as manifest.sig if it has one, and a file NAME.patch for each file that is not the same in both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from edgerec.bundle.manifest import MANIFEST, SIGNATURE, Manifest, dump_json, sha256_of
+from edgerec.bundle.patch import apply_patch, make_patch
+from edgerec.bundle.read import Bundle
+from edgerec.errors import BundleError, DataError
+
+DELTA: Final = "delta.json"
+NEW_MANIFEST: Final = "manifest.new"
+FORMAT: Final = 1
+MAX_BYTES: Final = 1 << 20
+"""A longer delta.json, or signature, is refused before it is parsed."""
+_AGAIN = "copy the delta again or make it again: edgerec delta OLD NEW"
+
+
+@dataclass(frozen=True)
+class DeltaReport:
+    """Bytes of the delta and of the whole new bundle, and what became of the catalogue."""
+
+    bytes: int
+    whole: int
+    changed: tuple[str, ...]
+
+
+def make_delta(old: Path, new: Path, out: Path) -> DeltaReport:
+    """Write the delta from one bundle to a newer one.
+
+    Raises:
+        BundleError: one of them is damaged.
+        DataError: they are not two versions of one bundle, or `out` exists.
+    """
+    before, after = Bundle.open(old), Bundle.open(new)
+    if before.manifest.name != after.manifest.name:
+        raise DataError(f"{new}: is a bundle {after.manifest.name!r}, not {before.manifest.name!r} as {old} is")
+    if after.manifest.version <= before.manifest.version:
+        raise DataError(
+            f"{new}: has version {after.manifest.version}, and a device with {before.manifest.version} takes higher ones "
+            "only; raise `version` in edgerec.toml and run edgerec quantize"
+        )
+    if out.exists():
+        raise DataError(f"{out}: is there already; name another folder or remove it")
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    changed = []
+    for name, entry in after.manifest.files.items():
+        if before.manifest.files.get(name) == entry:
+            continue
+        changed.append(name)
+        content = before.path(name).read_bytes() if name in before.manifest.files else b""
+        (part / f"{name}.patch").write_bytes(make_patch(content, after.path(name).read_bytes()))
+    shutil.copyfile(after.folder / MANIFEST, part / NEW_MANIFEST)
+    if (after.folder / SIGNATURE).exists():
+        shutil.copyfile(after.folder / SIGNATURE, part / SIGNATURE)
+    header = {
+        "format": FORMAT,
+        "name": after.manifest.name,
+        "from": {"version": before.manifest.version, "manifest": sha256_of(before.folder / MANIFEST)},
+        "to": {"version": after.manifest.version, "manifest": sha256_of(after.folder / MANIFEST)},
+        "changed": changed,
+    }
+    (part / DELTA).write_bytes(dump_json(header))
+    part.rename(out)
+    whole = sum(entry.bytes for entry in after.manifest.files.values())
+    return DeltaReport(sum(path.stat().st_size for path in out.iterdir()), whole, tuple(changed))
+
+
+def apply_delta(old: Bundle, delta: Path, out: Path) -> None:
+    """Write the new bundle's files into the empty folder `out`; they are still to be verified as any bundle is.
+
+    Raises:
+        BundleError: the delta is damaged, or for another bundle.
+    """
+    header = _header(delta)
+    if header["from"]["manifest"] != sha256_of(old.folder / MANIFEST):
+        raise BundleError(
+            f"{delta}: is for version {header['from']['version']} of {header['name']!r}, and here is "
+            f"{old.manifest.name!r} {old.manifest.version}; take the whole bundle"
+        )
+    manifest_bytes = _read(delta / NEW_MANIFEST, 64 * MAX_BYTES)
+    manifest = Manifest.parse(manifest_bytes.decode("utf-8", "replace"), str(delta / NEW_MANIFEST))
+    for name, entry in manifest.files.items():
+        if name not in header["changed"]:
+            if old.manifest.files.get(name) != entry:
+                raise BundleError(f"{delta}: does not say how {name} comes about: {_AGAIN}")
+            shutil.copyfile(old.path(name), out / name)
+            continue
+        before = old.path(name).read_bytes() if name in old.manifest.files else b""
+        patch = _read(delta / f"{name}.patch", 32 * entry.bytes + 4096)
+        (out / name).write_bytes(apply_patch(before, patch, entry.bytes))
+    (out / MANIFEST).write_bytes(manifest_bytes)
+    if (delta / SIGNATURE).exists():
+        (out / SIGNATURE).write_bytes(_read(delta / SIGNATURE, MAX_BYTES))
+
+
+def _header(delta: Path) -> Mapping[str, Any]:
+    try:
+        value = json.loads(_read(delta / DELTA, MAX_BYTES))
+        if value["format"] != FORMAT:
+            raise ValueError(f"format {value['format']!r}")
+        texts = (value["name"], value["from"]["manifest"], value["to"]["manifest"], *value["changed"])
+        if not all(isinstance(text, str) for text in texts) or not isinstance(value["from"]["version"], int):
+            raise ValueError("a wrong type")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BundleError(f"{delta / DELTA}: damaged ({error}): {_AGAIN}") from None
+    return value  # type: ignore[no-any-return]
+
+
+def _read(path: Path, most: int) -> bytes:
+    try:
+        if path.is_symlink() or not path.is_file() or os.stat(path).st_size > most:  # noqa: PTH116
+            raise BundleError(f"{path}: missing, a link, or too large: {_AGAIN}")
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror}): {_AGAIN}") from error

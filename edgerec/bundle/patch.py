@@ -1,0 +1,143 @@
+"""The difference of two files as copies from the old one and new bytes between them.
+
+A patch is deflated; inside it is a row of steps, each two or three numbers of 7-bit groups: ``0 length`` and that many
+bytes, or ``1 start length`` of the old file.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgerec.errors import BundleError
+
+WINDOW: Final = 32
+"""Bytes that must be equal for a copy to be worth its numbers."""
+STEP: Final = 16
+"""Of the old file, every so many bytes a window is remembered; a copy of two windows is always found."""
+_FACTOR: Final = 0x9E3779B97F4A7C15
+Hashes = npt.NDArray[np.uint64]
+
+
+def make_patch(old: bytes, new: bytes) -> bytes:
+    """What makes `new` of `old`."""
+    steps = bytearray()
+    done = 0
+    for at, start, length in _copies(old, new):
+        _insert(steps, new[done:at])
+        steps += b"\1" + _number(start) + _number(length)
+        done = at + length
+    _insert(steps, new[done:])
+    return zlib.compress(bytes(steps), 9)
+
+
+def apply_patch(old: bytes, patch: bytes, size: int) -> bytes:
+    """The new file, which must have `size` bytes.
+
+    Raises:
+        BundleError: the patch is damaged, or not for this file. Nothing beyond `size` is ever unpacked.
+    """
+    try:
+        unpack = zlib.decompressobj()
+        # A step has at least one byte of result, and no more than 21 of its own.
+        steps = unpack.decompress(patch, 22 * size + 64)
+        if not unpack.eof:
+            raise ValueError("more than its file can need")
+        found = bytearray()
+        at = 0
+        while at < len(steps):
+            how, at = steps[at], at + 1
+            if how == 0:
+                length, at = _read(steps, at)
+                part, at = steps[at : at + length], at + length
+            elif how == 1:
+                start, at = _read(steps, at)
+                length, at = _read(steps, at)
+                part = old[start : start + length]
+            else:
+                raise ValueError("an unknown step")
+            if not length or len(part) != length or len(found) + length > size:
+                raise ValueError("a step leads out of its file")
+            found += part
+    except (ValueError, IndexError, zlib.error, OverflowError) as error:
+        raise BundleError(f"a damaged patch ({error}); copy the delta again") from error
+    if len(found) != size:
+        raise BundleError(f"a damaged patch ({len(found)} bytes, expected {size}); copy the delta again")
+    return bytes(found)
+
+
+def _copies(old: bytes, new: bytes) -> list[tuple[int, int, int]]:
+    """(where in new, where in old, length), ascending and without overlap."""
+    if len(old) < WINDOW or len(new) < WINDOW:
+        return []
+    kept = _hashes(old)[::STEP]
+    known, first = np.unique(kept, return_index=True)
+    wanted = _hashes(new)
+    near = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    hits = np.flatnonzero(known[near] == wanted)
+    a, b = np.frombuffer(old, np.uint8), np.frombuffer(new, np.uint8)
+    found: list[tuple[int, int, int]] = []
+    done = i = 0
+    while i < len(hits):
+        at = int(hits[i])
+        start = int(first[near[at]]) * STEP
+        if old[start : start + WINDOW] != new[at : at + WINDOW]:
+            i += 1
+            continue
+        back = _equal(a[:start][::-1], b[done:at][::-1])
+        length = back + WINDOW + _equal(a[start + WINDOW :], b[at + WINDOW :])
+        found.append((at - back, start - back, length))
+        done = at - back + length
+        i = int(np.searchsorted(hits, done))
+    return found
+
+
+def _equal(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> int:
+    """How many bytes are equal from the start."""
+    n, at, size = min(len(a), len(b)), 0, 256
+    while at < n:
+        differ = np.flatnonzero(a[at : min(at + size, n)] != b[at : min(at + size, n)])
+        if len(differ):
+            return at + int(differ[0])
+        at, size = at + size, 4 * size
+    return n
+
+
+def _hashes(content: bytes) -> Hashes:
+    """Of every window, modulo 2 ** 64; sums of powers, so that all are computed at once."""
+    n = len(content)
+    inverse = pow(_FACTOR, -1, 1 << 64)
+    up = np.cumprod(np.full(n, _FACTOR, np.uint64))
+    down = np.cumprod(np.full(n, inverse, np.uint64))
+    sums = np.concatenate([[np.uint64(0)], np.cumsum(np.frombuffer(content, np.uint8) * up, dtype=np.uint64)])
+    found: Hashes = (sums[WINDOW:] - sums[:-WINDOW]) * down[: n - WINDOW + 1]
+    return found
+
+
+def _insert(steps: bytearray, content: bytes) -> None:
+    if content:
+        steps += b"\0" + _number(len(content)) + content
+
+
+def _number(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _read(content: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = content[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value, at
+        if shift > 63:
+            raise ValueError("a number without an end")

@@ -1,0 +1,302 @@
+"""policy.json: what an app's owner declares about the lists, beside what the model scores. Checked at build and at open.
+
+    {"weights": {"next": 1.0}, "rules": [{"name": "for adults", "keep": "NOT adult OR :age >= 18"}],
+     "boosts": [{"name": "own label", "where": "brand = 'ours'", "factor": 1.2}],
+     "seen": [{"kind": "like", "days": 30}], "caps": [{"shown": 3, "hours": 24}],
+     "quotas": [{"by": "brand", "most": 2}], "diversity": 0.2, "calibration": {"by": "genre", "strength": 0.3},
+     "pool": 200, "log": {"rows": 10000, "bytes": 8000000, "days": 400}, "explore": {...}, "adapt": {...}}
+
+Conditions are those of `edgerec.bundle.conditions`. In rules and boosts ``:now`` is the request's time in milliseconds,
+and other parameters are the request's context and user columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from edgerec.bundle.catalog import Catalog
+from edgerec.bundle.conditions import Condition
+from edgerec.errors import ConfigError
+
+NOW: Final = "now"
+"""The parameter that holds the request's time."""
+Method: TypeAlias = Literal["epsilon", "thompson", "linucb"]
+MAX_POOL: Final = 5000
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A hard filter: items that `keep` is not true for are no candidates."""
+
+    name: str
+    keep: Condition
+
+
+@dataclass(frozen=True)
+class Boost:
+    """Items that `where` is true for have their utility multiplied by `factor` (divided, where it is negative)."""
+
+    name: str
+    where: Condition
+    factor: float
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Items with an event of this kind in the last `days` are no candidates; None is any kind, or ever."""
+
+    kind: str | None
+    days: float | None
+
+
+@dataclass(frozen=True)
+class Cap:
+    """Items that were in `shown` logged lists within the last `hours` are no candidates."""
+
+    shown: int
+    hours: float
+
+
+@dataclass(frozen=True)
+class Quota:
+    """At most so many items of a list have one value of this column; items without a value are free."""
+
+    by: str
+    most: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Pulls a list's mix of a column's values to that of the user's past, by `strength` between 0 and 1."""
+
+    by: str
+    strength: float
+
+
+@dataclass(frozen=True)
+class Explore:
+    """The last `slots` of each list are filled from the pool by `method`; lists are logged with their propensities.
+
+    Attributes:
+        epsilon: "epsilon": the probability that a slot is drawn evenly from the pool, else its next best item.
+        width: "thompson" and "linucb": how far an item's uncertainty moves it; no unit.
+    """
+
+    method: Method
+    slots: int = 1
+    epsilon: float = 0.1
+    width: float = 0.5
+
+
+@dataclass(frozen=True)
+class Adapt:
+    """A correction of utilities learned on the device from what the user does with logged lists.
+
+    Attributes:
+        rate: of learning, in log-odds a list. most: no item moves by more than this, in log-odds.
+    """
+
+    rate: float = 0.1
+    most: float = 1.0
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Of the event log: its newest `rows`, no more than `bytes` on disk, none older than `days` (None: of any age)."""
+
+    rows: int = 10_000
+    bytes: int = 16_000_000
+    days: float | None = None
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A checked policy.json; conditions are read against the catalogue they are for."""
+
+    weights: Mapping[str, float]
+    rules: tuple[Rule, ...] = ()
+    boosts: tuple[Boost, ...] = ()
+    seen: tuple[Seen, ...] = ()
+    caps: tuple[Cap, ...] = ()
+    quotas: tuple[Quota, ...] = ()
+    diversity: float = 0.0
+    calibration: Calibration | None = None
+    pool: int = 200
+    log: Bounds = field(default_factory=Bounds)
+    explore: Explore | None = None
+    adapt: Adapt | None = None
+
+    @property
+    def rearranges(self) -> bool:
+        """Whether a list is more than the best items by utility."""
+        return bool(self.boosts or self.quotas or self.diversity or self.calibration or self.adapt)
+
+    @property
+    def logs(self) -> bool:
+        """Whether lists must be logged for it to work."""
+        return bool(self.caps or self.explore or self.adapt)
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any], catalog: Catalog, tasks: Sequence[str], kinds: Sequence[str]) -> Policy:
+        """Check a policy.
+
+        Args:
+            tasks: names of the scored tasks. kinds: of events.
+        Raises:
+            ConfigError: which key, and what was expected.
+        """
+        return _Reader(catalog, tasks, kinds).policy(value)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    catalog: Catalog
+    tasks: Sequence[str]
+    kinds: Sequence[str]
+
+    def policy(self, value: Any) -> Policy:
+        given = self.keys(value, "policy", {f.name for f in fields(Policy)} | {"where"})
+        rules = [self.rule(v, f"rules[{i}]") for i, v in enumerate(self.list(given, "rules"))]
+        if given.get("where") is not None:
+            rules.insert(0, Rule("where", self.condition(given["where"], "where")))
+        names = [r.name for r in rules]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"policy: two rules have one name: {', '.join(names)}")
+        found = Policy(
+            weights=self.weights(given.get("weights", {})),
+            rules=tuple(rules),
+            boosts=tuple(self.boost(v, f"boosts[{i}]") for i, v in enumerate(self.list(given, "boosts"))),
+            seen=tuple(self.seen(v, f"seen[{i}]") for i, v in enumerate(self.list(given, "seen"))),
+            caps=tuple(self.cap(v, f"caps[{i}]") for i, v in enumerate(self.list(given, "caps"))),
+            quotas=tuple(self.quota(v, f"quotas[{i}]") for i, v in enumerate(self.list(given, "quotas"))),
+            diversity=self.number(given, "diversity", "policy", 0.0, 0, 1),
+            calibration=None if given.get("calibration") is None else self.calibration(given["calibration"]),
+            pool=self.whole(given, "pool", "policy", Policy.pool, 1, MAX_POOL),
+            log=self.bounds(given.get("log") or {}),
+            explore=None if given.get("explore") is None else self.explore(given["explore"]),
+            adapt=None if given.get("adapt") is None else self.adapt(given["adapt"]),
+        )
+        if len({b.name for b in found.boosts}) < len(found.boosts):
+            raise ConfigError("policy: two boosts have one name")
+        if found.diversity + (found.calibration.strength if found.calibration else 0) > 1:
+            raise ConfigError("policy: diversity and calibration.strength must not be more than 1 together")
+        return found
+
+    def weights(self, value: Any) -> dict[str, float]:
+        given = self.keys(value, "weights", set(self.tasks))
+        return {name: self.number(given, name, "weights") for name in given}
+
+    def rule(self, value: Any, at: str) -> Rule:
+        given = self.keys(value, at, {"name", "keep"})
+        return Rule(self.text(given, "name", at), self.condition(given.get("keep"), f"{at}.keep"))
+
+    def boost(self, value: Any, at: str) -> Boost:
+        given = self.keys(value, at, {"name", "where", "factor"})
+        where = self.condition(given.get("where"), f"{at}.where")
+        return Boost(self.text(given, "name", at), where, self.number(given, "factor", at, None, 1e-6, 1e6))
+
+    def seen(self, value: Any, at: str) -> Seen:
+        given = self.keys(value, at, {"kind", "days"})
+        kind = given.get("kind")
+        if kind is not None and kind not in self.kinds:
+            raise ConfigError(f"policy: {at}.kind: {kind!r} is none of {', '.join(self.kinds) or 'no kinds'}")
+        days = None if given.get("days") is None else self.number(given, "days", at, None, 0)
+        return Seen(kind, days)
+
+    def cap(self, value: Any, at: str) -> Cap:
+        given = self.keys(value, at, {"shown", "hours"})
+        return Cap(self.whole(given, "shown", at, None, 1), self.number(given, "hours", at, None, 0))
+
+    def quota(self, value: Any, at: str) -> Quota:
+        given = self.keys(value, at, {"by", "most"})
+        return Quota(self.column(given, at), self.whole(given, "most", at, None, 1))
+
+    def calibration(self, value: Any) -> Calibration:
+        given = self.keys(value, "calibration", {"by", "strength"})
+        strength = self.number(given, "strength", "calibration", None, 0, 1)
+        return Calibration(self.column(given, "calibration"), strength)
+
+    def explore(self, value: Any) -> Explore:
+        given = self.keys(value, "explore", {f.name for f in fields(Explore)})
+        method = given.get("method")
+        if method not in get_args(Method):
+            raise ConfigError(f"policy: explore.method: {method!r} is none of {', '.join(get_args(Method))}")
+        return Explore(
+            method,
+            self.whole(given, "slots", "explore", Explore.slots, 1),
+            self.number(given, "epsilon", "explore", Explore.epsilon, 0, 1),
+            self.number(given, "width", "explore", Explore.width, 0, 100),
+        )
+
+    def adapt(self, value: Any) -> Adapt:
+        given = self.keys(value, "adapt", {f.name for f in fields(Adapt)})
+        rate = self.number(given, "rate", "adapt", Adapt.rate, 0, 10)
+        return Adapt(rate, self.number(given, "most", "adapt", Adapt.most, 0, 10))
+
+    def bounds(self, value: Any) -> Bounds:
+        given = self.keys(value, "log", {f.name for f in fields(Bounds)})
+        days = None if given.get("days") is None else self.number(given, "days", "log", None, 0)
+        rows = self.whole(given, "rows", "log", Bounds.rows, 1)
+        return Bounds(rows, self.whole(given, "bytes", "log", Bounds.bytes, 1 << 18), days)
+
+    # --- parts ---
+
+    def keys(self, value: Any, at: str, known: set[str]) -> Mapping[str, Any]:
+        if not isinstance(value, dict):
+            raise ConfigError(f"policy: {at} must be an object, got {str(value)[:40]!r}")
+        for key in value:
+            if key not in known:
+                raise ConfigError(f"policy: {at} has no key {key!r}; it knows {', '.join(sorted(known)) or 'none'}")
+        return value
+
+    def list(self, given: Mapping[str, Any], key: str) -> Sequence[Any]:
+        value = given.get(key) or []
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"policy: {key} must be a list, got {str(value)[:40]!r}")
+        return value
+
+    def text(self, given: Mapping[str, Any], key: str, at: str) -> str:
+        value = given.get(key)
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"policy: {at}.{key} must be a text, got {value!r}")
+        return value
+
+    def column(self, given: Mapping[str, Any], at: str) -> str:
+        name = self.text(given, "by", at)
+        if self.catalog.kind_of(name) is None:
+            raise ConfigError(f"policy: {at}.by: no column {name!r} (there are {', '.join(self.catalog.columns)})")
+        return name
+
+    def condition(self, value: Any, at: str) -> Condition:
+        try:
+            return Condition.parse(value, self.catalog)
+        except ConfigError as error:
+            raise ConfigError(f"policy: {at}: {error}") from None
+
+    def number(
+        self,
+        given: Mapping[str, Any],
+        key: str,
+        at: str,
+        default: float | None = None,
+        least: float = -math.inf,
+        most: float = math.inf,
+    ) -> float:
+        value = given.get(key, default)
+        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not good or not least <= value <= most:
+            between = "" if math.isinf(least) else f" of at least {least:g}"
+            between += "" if math.isinf(most) else f" and at most {most:g}"
+            raise ConfigError(f"policy: {at}.{key} must be a number{between}, got {value!r}")
+        return float(value)
+
+    def whole(
+        self, given: Mapping[str, Any], key: str, at: str, default: int | None, least: int, most: int = 2**53
+    ) -> int:
+        value = given.get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise ConfigError(f"policy: {at}.{key} must be a whole number from {least} to {most}, got {value!r}")
+        return value

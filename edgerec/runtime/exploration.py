@@ -1,0 +1,89 @@
+"""The last places of a list, filled so that the device learns what it does not know, with the probability of each choice.
+
+A place is filled evenly from the pool with probability epsilon, so that every candidate can be estimated off-policy;
+otherwise by the method: the next best ("epsilon"), a draw from what is believed of each item ("thompson"; Chapelle and
+Li, NIPS 2011), or the largest upper bound ("linucb"; Li et al., WWW 2010).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgerec.bundle.policy import Explore
+from edgerec.runtime.adaptation import Learned, unit
+
+Int = npt.NDArray[np.int64]
+Float = npt.NDArray[np.float32]
+Double = npt.NDArray[np.float64]
+
+DRAWS: Final = 256
+"""Of Thompson sampling, from which the probability of its choice is told."""
+
+
+def fill(
+    explore: Explore,
+    k: int,
+    ids: list[str],
+    utility: Float,
+    vectors: Float | None,
+    learned: Learned,
+    random: np.random.Generator,
+) -> tuple[Int, Double]:
+    """Positions in the pool of k items, and with what probability each was chosen for its place.
+
+    Args:
+        ids, utility, vectors: of the pool's P >= k items, as the list would have them, best first; vectors (P, dim)
+            are needed for "linucb".
+    """
+    slots = min(explore.slots, k)
+    chosen = list(range(k - slots))
+    probability = [1.0] * len(chosen)
+    rest = list(range(k - slots, len(ids)))
+    # Thompson and LinUCB tilt what is believed already; an item without evidence keeps the model's word.
+    for _ in range(slots):
+        share = (1 - explore.epsilon) * _shares(explore, [ids[i] for i in rest], utility[rest],
+                                                None if vectors is None else vectors[rest], learned, random)  # fmt: skip
+        share += explore.epsilon / len(rest)
+        share /= share.sum()
+        at = int(random.choice(len(rest), p=share))
+        probability.append(float(share[at]))
+        chosen.append(rest.pop(at))
+    return np.array(chosen, np.int64), np.array(probability)
+
+
+def _shares(
+    explore: Explore, ids: list[str], utility: Float, vectors: Float | None, learned: Learned, random: np.random.Generator
+) -> Double:
+    """With what probability the method alone takes each candidate, (n,), adding up to 1."""
+    n = len(ids)
+    if explore.method == "thompson":
+        belief = _draws(explore, ids, utility, learned, random)
+        return np.bincount(belief.argmax(axis=1), minlength=n) / DRAWS
+    found = np.zeros(n)
+    if explore.method == "linucb" and vectors is not None:
+        found[int(_upper(explore, utility, vectors, learned).argmax())] = 1.0
+    else:
+        found[0] = 1.0
+    return found
+
+
+def _draws(explore: Explore, ids: list[str], utility: Float, learned: Learned, random: np.random.Generator) -> Double:
+    """Chances (DRAWS, n) by Beta distributions: the model's word counts as 1 / width answers."""
+    chance = np.clip(learned.chance(utility), 1e-6, 1 - 1e-6)
+    counts = np.array([learned.counts.get(item, (0, 0)) for item in ids], np.float64).reshape(-1, 2)
+    weight = 1 / max(explore.width, 1e-3)
+    a, b = chance * weight + counts[:, 1], (1 - chance) * weight + counts[:, 0] - counts[:, 1]
+    return random.beta(a, b, (DRAWS, len(ids)))
+
+
+def _upper(explore: Explore, utility: Float, vectors: Float, learned: Learned) -> Double:
+    chance = learned.chance(utility)
+    x = unit(vectors).astype(np.float64)
+    if learned.inverse is None or learned.response is None or len(learned.response) != x.shape[1]:
+        return chance + explore.width
+    theta = learned.inverse @ learned.response
+    spread: Double = np.sqrt(np.maximum(((x @ learned.inverse) * x).sum(axis=1), 0))
+    return chance + x @ theta + explore.width * spread

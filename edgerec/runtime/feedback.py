@@ -1,0 +1,52 @@
+"""Turns logged lists and their answers into what a device has learned of a user."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgerec.bundle.policy import Adapt
+from edgerec.runtime.adaptation import Learned
+from edgerec.runtime.model import Model
+from edgerec.runtime.store import NO_KIND, EventStore
+
+NAME = "learned"
+"""Under which it is stored."""
+
+
+def load_learned(store: EventStore, profile: str, model: Model) -> Learned:
+    """What is known of a profile under this bundle."""
+    return Learned.from_bytes(store.learned(NAME, profile), model.name)
+
+
+def learn_from(store: EventStore, profile: str, model: Model) -> None:
+    """Learn from a profile's newest list, if that was not done yet: an item is taken if an event names the list.
+
+    Where the bundle has binary tasks, an event without any of them is a look, not a take.
+    """
+    policy = model.policy
+    if policy.adapt is None and policy.explore is None:
+        return
+    newest = store.shown(profile, newest=1)
+    if not newest or newest[0].bundle != model.name:
+        return
+    shown, learned = newest[0], load_learned(store, profile, model)
+    if learned.last == shown.name:
+        return
+    indices = [model.catalog.index_of(item) for item in shown.items]
+    known = [at for at, index in enumerate(indices) if index is not None]
+    if not known:
+        return
+    answers = store.answers(shown.name, profile)
+    kinds = {item: set(kind.split("+")) - {NO_KIND} for item, kind in answers.items()}
+    liked = [item in answers and bool(kinds[item] or not model.encoder.binary) for item in shown.items]
+    taken = np.array(liked)[known]
+    items = np.array([indices[at] for at in known], np.int64)
+    utility = np.array(shown.utility, np.float32)[known]
+    learned.count(tuple(shown.items[at] for at in known), taken)
+    needs_rows = policy.adapt is not None or (policy.explore is not None and policy.explore.method == "linucb")
+    vectors = model.engine.vectors(items) if needs_rows else np.zeros((len(items), 1), np.float32)
+    learned.learn(utility, vectors, taken, policy.adapt or Adapt())
+    if policy.explore is not None and policy.explore.method == "linucb":
+        learned.refine(vectors, taken)
+    learned.last = shown.name
+    store.learn(NAME, learned.to_bytes(), profile)

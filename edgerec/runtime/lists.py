@@ -1,0 +1,136 @@
+"""One list: candidates from the engine, less what was removed, arranged by the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from edgerec.bundle.conditions import Parameter
+from edgerec.bundle.policy import Explore
+from edgerec.runtime.adaptation import Learned
+from edgerec.runtime.engine import Float, Int, Ranked
+from edgerec.runtime.exploration import fill
+from edgerec.runtime.model import Model, Past
+from edgerec.runtime.slate import Full, Mix, arrange, multiplied
+from edgerec.tasks import Encoded
+
+Removal: TypeAlias = tuple[str, Int]
+"""A cause, and the item indices that it removes."""
+
+
+@dataclass(frozen=True)
+class List:
+    """What is shown, the candidates that it was chosen from (in the order in which they would follow), and what was
+    removed before."""
+
+    ranked: Ranked
+    pool: Ranked
+    removed: Sequence[Removal]
+
+    def why_fewer(self, n_items: int, n_found: int | None = None) -> dict[str, int]:
+        """See `Recommendations.why_fewer`."""
+        gone = np.zeros(n_items, bool)
+        lost: dict[str, int] = {}
+        for cause, part in self.removed:
+            before = int(gone.sum())
+            gone[part] = True
+            lost[cause] = lost.get(cause, 0) + int(gone.sum()) - before
+        left = n_items - int(gone.sum()) - (len(self.ranked.item) if n_found is None else n_found)
+        rest = "quota" if len(self.pool.item) > len(self.ranked.item) else "history"
+        lost[rest] = lost.get(rest, 0) + left
+        return {"catalogue": n_items, **{cause: n for cause, n in lost.items() if n}}
+
+    def explored(
+        self, model: Model, explore: Explore, k: int, learned: Learned, random: np.random.Generator
+    ) -> tuple[Ranked, npt.NDArray[np.float64]]:
+        """The list with its last places filled by trial, and the probability of each choice."""
+        shown = {int(i) for i in self.ranked.item}
+        rest = [at for at, i in enumerate(self.pool.item.tolist()) if i not in shown]
+        where = {i: at for at, i in enumerate(self.pool.item.tolist())}
+        order = np.array([*(where[int(i)] for i in self.ranked.item), *rest], np.int64)
+        pool = self.pool.take(order)
+        vectors = model.engine.vectors(pool.item) if explore.method == "linucb" else None
+        ids = [model.catalog.named(i)[0] for i in pool.item.tolist()]
+        at, probability = fill(explore, min(k, len(ids)), ids, pool.utility, vectors, learned, random)
+        return pool.take(at), probability
+
+
+def best_list(
+    model: Model,
+    k: int,
+    request: Encoded,
+    weights: Float,
+    removed: Sequence[Removal],
+    past: Past,
+    diversity: float | None,
+    values: Mapping[str, Parameter],
+    learned: Learned | None,
+) -> List:
+    """The best k items by the policy.
+
+    Args:
+        diversity: in place of the policy's. values: what the policy's conditions may name.
+    """
+    policy = model.policy
+    diversity = policy.diversity if diversity is None else diversity
+    gone = removed[0][1] if len(removed) == 1 else np.concatenate([part for _, part in removed])
+    arranged = bool(diversity) or policy.rearranges
+    size = min(max(policy.pool, k), model.n_items) if arranged or policy.explore else min(k, model.n_items)
+    while True:
+        pool = _candidates(model.scoring.recommend(request, weights, gone, size))
+        if not arranged:
+            return List(pool.take(np.arange(min(k, len(pool.item)))) if len(pool.item) > k else pool, pool, removed)
+        pool = _moved(model, pool, values, learned)
+        at = _arranged(model, pool, k, diversity, past)
+        # Quotas can use up the pool; then it is widened, to the whole catalogue if need be.
+        if len(at) >= k or size == model.n_items or len(pool.item) < size:
+            return List(pool.take(at), pool, removed)
+        size = min(4 * size, model.n_items)
+
+
+def _candidates(ranked: Ranked) -> Ranked:
+    if not len(ranked.utility) or ranked.utility[-1] != -np.inf:
+        return ranked
+    return ranked.take(np.flatnonzero(ranked.utility != -np.inf))
+
+
+def _moved(model: Model, pool: Ranked, values: Mapping[str, Parameter], learned: Learned | None) -> Ranked:
+    """With boosts and what was learned of the user, best first again."""
+    utility, policy = pool.utility, model.policy
+    factor = np.ones(len(utility))
+    for boost in policy.boosts:
+        hit = np.ones(model.n_items, bool)
+        hit[model.failing(boost.where, values)] = False
+        factor *= np.where(hit[pool.item], boost.factor, 1.0)
+    if policy.adapt is not None and learned is not None and learned.trusted():
+        factor *= np.exp(learned.correction(model.engine.vectors(pool.item), policy.adapt))
+    if (factor == 1).all():
+        return pool
+    moved = Ranked(pool.item, multiplied(utility, factor), pool.probability, pool.reason, pool.history)
+    return moved.take(np.argsort(-moved.utility, kind="stable"))
+
+
+def _arranged(model: Model, pool: Ranked, k: int, diversity: float, past: Past) -> Int:
+    policy = model.policy
+    if not (diversity or policy.quotas or policy.calibration):
+        return np.arange(min(k, len(pool.item)))
+    quotas = [Full(model.groups(quota.by)[0][pool.item], quota.most) for quota in policy.quotas]
+    vectors = model.engine.vectors(pool.item) if diversity else None
+    return arrange(pool.utility, k, vectors, diversity, quotas, _mix(model, pool, past))
+
+
+def _mix(model: Model, pool: Ranked, past: Past) -> Mix | None:
+    """None where the user has no past to be held to."""
+    calibration = model.policy.calibration
+    if calibration is None:
+        return None
+    group, n = model.groups(calibration.by)
+    own = group[past.items]
+    count = np.bincount(own[own >= 0], minlength=n).astype(np.float64)
+    if not count.sum():
+        return None
+    return Mix(group[pool.item], count / count.sum(), calibration.strength)

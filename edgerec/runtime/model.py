@@ -1,0 +1,240 @@
+"""What is read from one bundle: its engine, catalogue, policy and request encoder. A recommender swaps it at an update."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import time as clock
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from numbers import Real
+from threading import Lock
+from typing import Any, NamedTuple, TypeAlias, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from edgerec.bundle import Bundle, Catalog
+from edgerec.bundle.conditions import Condition, Parameter, Texts
+from edgerec.bundle.policy import NOW, Policy
+from edgerec.errors import BundleError, ConfigError
+from edgerec.runtime.engine import Engine, EngineName, Float, Int, Scoring
+from edgerec.runtime.store import Events
+from edgerec.tasks import Encoded, RequestEncoder, UserPast
+
+MAX_CONDITIONS = 64
+"""Different conditions whose result is remembered."""
+Time: TypeAlias = int | datetime | None
+"""Milliseconds since 1970 UTC, or a datetime with a timezone; None is now."""
+NONE = np.zeros(0, np.int64)
+
+
+class Request(TypedDict, total=False):
+    """What `Recommender.rank` and `rate` take like `recommend`: see there."""
+
+    weights: Mapping[str, float] | None
+    context: Mapping[str, object] | None
+    user: Mapping[str, object] | None
+    now: Time
+    history: Events | None
+
+
+class Past(NamedTuple):
+    """What was done before: for the graph, and as events of known items, also those beyond the graph's history."""
+
+    encoded: UserPast
+    items: Int
+    kinds: Int
+    time_ms: Int
+
+
+class Model:
+    """One bundle, loaded. Nothing of it changes after that; thread-safe."""
+
+    def __init__(self, bundle: Bundle, engine: EngineName = "auto") -> None:
+        """Load a verified bundle.
+
+        Raises:
+            BundleError: a part of it is not what the format says.
+        """
+        self.bundle = bundle
+        self.encoder = _read_encoder(bundle)
+        self.engine = Engine(bundle, engine)
+        self.scoring: Scoring = self.engine
+        self.catalog = Catalog(bundle.path("catalog.sqlite"))
+        self.tasks = tuple(task.name for task in bundle.manifest.tasks)
+        self.n_items = bundle.manifest.n_items
+        self.name = f"{bundle.manifest.name} {bundle.manifest.version}"
+        self._may_repeat = {task.name for task in bundle.manifest.tasks if task.repeats == "allow"}
+        self._columns = {source: _columns(self.encoder, source) for source in ("context", "user")}
+        if len(self.catalog) != self.n_items:
+            raise BundleError(
+                f"{bundle.folder}: catalog.sqlite has {len(self.catalog)} items, the graphs have {self.n_items}; "
+                "build the bundle again"
+            )
+        self.unavailable = self.catalog.unavailable()
+        try:
+            self.policy = Policy.parse(bundle.json("policy.json"), self.catalog, self.tasks, self.encoder.binary)
+        except ConfigError as error:
+            raise BundleError(f"{bundle.folder}: policy.json: {error}; build the bundle again") from None
+        self._default_weights = self.weights(self.policy.weights)
+        self._lock = Lock()
+        self._failing: dict[Any, Int] = {}
+        self._conditions: dict[str, Condition] = {}
+
+    def close(self) -> None:
+        """Close the catalogue's file."""
+        self.catalog.close()
+
+    # --- from the caller's words to arrays ---
+
+    def arrays(self, past: Past, request: Request) -> Encoded:
+        """What the graphs take.
+
+        Raises:
+            ConfigError: an unknown column, or text where a number belongs.
+        """
+        context, user = request.get("context") or {}, request.get("user") or {}
+        self.check_columns(context, "context")
+        self.check_columns(user, "user")
+        return self.encoder.encode(past.encoded, milliseconds(request.get("now")), {**user, **context})
+
+    def past(self, events: Events) -> Past:
+        """Encode what was done; events of unknown items are left out."""
+        if not len(events.item) == len(events.kind) == len(events.time_ms):
+            raise ConfigError("history: item, kind and time_ms must have equal length")
+        item = self._indices(events.item)
+        known = (item >= 0) & (item < self.n_items)
+        item, kind, time_ms = item[known], events.kind[known], events.time_ms[known]
+        return Past(self.encoder.past(item, kind, time_ms), item, kind, time_ms)
+
+    def _indices(self, items: Sequence[str] | npt.NDArray[np.int64]) -> Int:
+        if isinstance(items, np.ndarray):
+            return items
+        found = (self.catalog.index_of(item) for item in items)
+        return np.array([-1 if index is None else index for index in found], np.int64)
+
+    def weights(self, weights: Mapping[str, float] | None) -> tuple[Float, bool]:
+        """Weights by task, and whether a task that counts may repeat what the user had."""
+        if weights is None:
+            return self._default_weights
+        for name in weights:
+            if name not in self.tasks:
+                raise ConfigError(f"weights: no task {name!r}; this bundle has: {', '.join(self.tasks)}")
+            if not (isinstance(weights[name], Real) and math.isfinite(weights[name])):
+                raise ConfigError(f"weights: {name} must be a finite number, got {weights[name]!r}")
+        may_repeat = any(weights[name] for name in self._may_repeat & weights.keys())
+        return np.array([weights.get(name, 0.0) for name in self.tasks], np.float32), may_repeat
+
+    def check_columns(self, values: Mapping[str, object], source: str) -> None:
+        """Refuse a name that is no column of "context" or "user", or a text where a number belongs."""
+        if not values:
+            return
+        known = self._columns[source]
+        for name, value in values.items():
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                guess = f", did you mean {near[0]!r}?" if near else ""
+                raise ConfigError(
+                    f"{source}: no column {name!r}{guess} (this bundle has: {', '.join(known) or 'none'})"
+                )
+            if known[name] and not (value is None or isinstance(value, Real)):
+                raise ConfigError(f"{source}: {name} must be a number, got {value!r}")
+
+    def known(self, item: str) -> int:
+        """The index of an item.
+
+        Raises:
+            ConfigError: the catalogue does not hold it.
+        """
+        index = self.catalog.index_of(item)
+        if index is None:
+            near = ", ".join(self.catalog.nearest(item))
+            raise ConfigError(f"no item {item!r} in the catalogue" + (f"; there are {near}" if near else ""))
+        return index
+
+    def indices_of(self, items: Collection[str]) -> Int:
+        """Of the items that the catalogue holds."""
+        return np.array([i for i in map(self.catalog.index_of, items) if i is not None], np.int64)
+
+    # --- conditions and columns ---
+
+    def condition(self, text: str) -> Condition:
+        """A condition that a caller gave.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        found = self._conditions.get(text)
+        if found is None:
+            try:
+                found = Condition.parse(text, self.catalog)
+            except ConfigError as error:
+                raise ConfigError(f"where: {error}") from None
+            with self._lock:
+                _make_room(self._conditions)
+                self._conditions[text] = found
+        return found
+
+    def failing(self, condition: Condition, parameters: Mapping[str, Parameter]) -> Int:
+        """Indices of the items that a condition is not true for; remembered, unless it depends on the time."""
+        if NOW in condition.parameters:
+            return np.flatnonzero(~condition.met(self.catalog, parameters))
+        key = (condition.text, tuple((type(v), v) for v in map(parameters.get, condition.parameters)))
+        found = self._failing.get(key)
+        if found is None:
+            found = np.flatnonzero(~condition.met(self.catalog, parameters))
+            with self._lock:
+                _make_room(self._failing)
+                self._failing[key] = found
+        return found
+
+    def groups(self, column: str) -> tuple[npt.NDArray[np.int64], int]:
+        """Of each item, which of a column's distinct values it has, -1 for none; and how many there are."""
+        key = ("groups", column)
+        found = self._failing.get(key)
+        if found is None:
+            value = self.catalog.column(column)
+            if isinstance(value, Texts):
+                found = value.codes.astype(np.int64)
+            else:
+                _, codes = np.unique(value, return_inverse=True)
+                found = np.where(np.isnan(value), -1, codes).astype(np.int64)
+            with self._lock:
+                self._failing[key] = found
+        return found, int(found.max(initial=-1)) + 1
+
+
+def _make_room(remembered: dict[Any, Any]) -> None:
+    if len(remembered) >= MAX_CONDITIONS:
+        remembered.clear()
+
+
+def _columns(encoder: RequestEncoder, source: str) -> dict[str, bool]:
+    """The columns of "context" or "user", and whether each is a number."""
+    names = {c.name: False for c in encoder.categorical if c.source == source}
+    return names | {c.name: True for c in encoder.numeric if c.source == source}
+
+
+def _read_encoder(bundle: Bundle) -> RequestEncoder:
+    try:
+        return RequestEncoder.from_json(bundle.manifest.inputs)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"{bundle.folder}: manifest.json: inputs are not valid ({error!r}); build it again"
+        ) from error
+
+
+def milliseconds(time: Time) -> int:
+    """Since 1970 UTC.
+
+    Raises:
+        ConfigError: a datetime without a timezone.
+    """
+    if time is None:
+        return clock.time_ns() // 1_000_000
+    if isinstance(time, datetime):
+        if time.tzinfo is None:
+            raise ConfigError(f"time {time.isoformat()} has no timezone; give one, or milliseconds since 1970 UTC")
+        return int(time.timestamp() * 1000)
+    return int(time)

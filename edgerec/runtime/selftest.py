@@ -1,0 +1,32 @@
+"""Does a bundle load and answer here as where it was built? Run by an update, in a process of its own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from edgerec.bundle import Bundle
+from edgerec.errors import EdgerecError
+from edgerec.runtime.conformance import check_conformance
+from edgerec.runtime.model import Model
+
+
+def selftest(folder: Path) -> int:
+    """How many requests were answered as expected.
+
+    Raises:
+        BundleError: what is wrong.
+    """
+    model = Model(Bundle.open(folder))
+    try:
+        return check_conformance(model.bundle, model.engine)
+    finally:
+        model.close()
+
+
+def main(folder: str) -> None:
+    """Exit 0 or 1, with one line."""
+    try:
+        selftest(Path(folder))
+    except EdgerecError as error:
+        sys.exit(str(error))

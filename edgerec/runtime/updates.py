@@ -1,0 +1,284 @@
+"""Versions of a bundle side by side: taking a new one, falling back to the old one.
+
+The bundle that came with the app is never touched. What `install` brings lies in a folder of its own, each version
+under the first digits of its manifest's hash, and state.json says which one is in use. Every step is a rename or a file
+that is written whole, so that a device that loses its power finds a bundle that works.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+
+import edgerec
+from edgerec.bundle import MANIFEST, Bundle, Manifest
+from edgerec.bundle.delta import DELTA, apply_delta
+from edgerec.bundle.manifest import SIGNATURE, sha256_of
+from edgerec.bundle.sign import PublicKey, require_signature
+from edgerec.errors import BundleError, EdgerecError
+
+T = TypeVar("T")
+
+STATE: Final = "state.json"
+MAX_STARTS: Final = 3
+"""Starts that a new version may fail before the previous one comes back."""
+SELFTEST_S: Final = 300
+MAX_SIGNATURE: Final = 1 << 16
+_INCOMING: Final = ".incoming"
+
+
+@dataclass
+class State:
+    """What state.json holds.
+
+    Attributes:
+        current, previous: names of versions; None is the bundle that came with the app.
+        confirmed: whether `current` has ever been opened and answered.
+        starts: how often it was tried before that.
+        bad: names of versions that failed; they are not taken again.
+    """
+
+    current: str | None = None
+    previous: str | None = None
+    confirmed: bool = True
+    starts: int = 0
+    bad: list[str] = field(default_factory=list)
+
+
+class Updates:
+    """The versions of one bundle on this device. One process installs at a time."""
+
+    def __init__(self, shipped: Path, folder: Path | None, keys: PublicKey | Sequence[PublicKey] | None) -> None:
+        """See `Recommender.open`."""
+        self._shipped, self._keys = shipped, keys
+        self._folder = folder or shipped.absolute().with_name(f"{shipped.absolute().name}.updates")
+
+    def open(self, load: Callable[[Bundle], T]) -> T:
+        """Load the version in use; one that fails is rolled back, in the end to the bundle that came with the app.
+
+        Raises:
+            BundleError: that one fails as well; what is wrong with it.
+        """
+        state = self._state()
+        while state.current is not None:
+            found = self._try(state, load)
+            if found is not None:
+                return found
+            state = self._state()
+        return load(self._verified(self._shipped))
+
+    def install(self, source: Path, current: Bundle) -> str | None:
+        """Take a bundle or a delta; it is used from the next `open` on.
+
+        Returns:
+            The version's name, or None if it is the one in use.
+        Raises:
+            BundleError: see `Recommender.update`.
+        """
+        try:
+            with self._alone():
+                incoming = self._folder / _INCOMING
+                shutil.rmtree(incoming, ignore_errors=True)
+                incoming.mkdir()
+                try:
+                    return self._take(source, incoming, current)
+                finally:
+                    shutil.rmtree(incoming, ignore_errors=True)
+        except OSError as error:
+            raise BundleError(
+                f"{error.filename or self._folder}: the update could not be written ({error.strerror}); "
+                "the old version goes on"
+            ) from error
+
+    def rolled_back(self) -> list[str]:
+        """Names of versions that failed on this device."""
+        return list(self._state().bad)
+
+    # --- taking a version ---
+
+    def _take(self, source: Path, incoming: Path, current: Bundle) -> str | None:
+        if (source / DELTA).exists():
+            apply_delta(current, source, incoming)
+        else:
+            _copy(source, incoming)
+        # What was copied is what is checked: the stick may change meanwhile.
+        found = self._verified(incoming)
+        name = sha256_of(incoming / MANIFEST)[:16]
+        if name == sha256_of(current.folder / MANIFEST)[:16]:
+            return None
+        self._may_follow(found.manifest, current.manifest, source, name)
+        _selftest(incoming)
+        home = self._folder / name
+        shutil.rmtree(home, ignore_errors=True)
+        _flush(incoming)
+        incoming.rename(home)
+        _sync(self._folder)
+        state = self._state()
+        state = State(name, self._name_of(current), False, 0, state.bad)
+        self._write(state)
+        self._sweep(state)
+        return name
+
+    def _may_follow(self, new: Manifest, old: Manifest, source: Path, name: str) -> None:
+        if new.name != old.name:
+            raise BundleError(f"{source}: is a bundle {new.name!r}, and {old.name!r} is in use; the old version goes on")
+        if new.version <= old.version:
+            raise BundleError(
+                f"{source}: has version {new.version}, and {old.version} is in use; only a higher one is taken"
+            )
+        if name in self._state().bad:
+            raise BundleError(f"{source}: version {new.version} has failed on this device before; build another one")
+
+    def _name_of(self, bundle: Bundle) -> str | None:
+        return bundle.folder.name if bundle.folder.parent == self._folder.absolute() else None
+
+    def _sweep(self, state: State) -> None:
+        """Drop versions that are neither in use nor the one before."""
+        for path in self._folder.iterdir():
+            if path.is_dir() and path.name not in (state.current, state.previous, _INCOMING):
+                shutil.rmtree(path, ignore_errors=True)
+
+    # --- opening a version ---
+
+    def _try(self, state: State, load: Callable[[Bundle], T]) -> T | None:
+        """What `load` makes of the current version; None where it failed, and the one before is current."""
+        assert state.current is not None
+        if not state.confirmed:
+            state.starts += 1
+            if state.starts > MAX_STARTS:
+                self._roll_back(state)
+                return None
+            self._write(state)
+        try:
+            bundle = self._verified(self._folder / state.current)
+            if bundle.manifest.version < self._shipped_version():
+                self._write(State(bad=state.bad))  # the app brought a newer one
+                return None
+            found = load(bundle)
+        except EdgerecError:
+            self._roll_back(state)
+            return None
+        if not state.confirmed:
+            state.confirmed, state.starts = True, 0
+            self._write(state)
+        return found
+
+    def _roll_back(self, state: State) -> None:
+        bad = [*state.bad, state.current] if state.current else state.bad
+        self._write(State(state.previous, None, True, 0, bad[-16:]))
+
+    def _shipped_version(self) -> int:
+        try:
+            return Manifest.read(self._shipped).version
+        except BundleError:
+            return 0  # it will be looked at when nothing else works
+
+    def _verified(self, folder: Path) -> Bundle:
+        bundle = Bundle.open(folder)
+        if self._keys is not None:
+            require_signature(bundle.folder, self._keys)
+        return bundle
+
+    # --- state.json ---
+
+    def _state(self) -> State:
+        """A damaged file counts as none: the bundle that came with the app is used."""
+        path = self._folder / STATE
+        try:
+            value = json.loads(path.read_bytes())
+            state = State(**{name: value[name] for name in State.__dataclass_fields__})
+            names = [state.current, state.previous, *state.bad]
+            if all(n is None or (isinstance(n, str) and n.isalnum()) for n in names) and isinstance(state.starts, int):
+                return state
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            pass
+        return State()
+
+    def _write(self, state: State) -> None:
+        """Whole or not at all. A disk that is full or read-only leaves the old state, which works as well."""
+        part = self._folder / f"{STATE}.part"
+        with suppress(OSError):
+            with part.open("w") as file:
+                json.dump(asdict(state), file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self._folder / STATE)
+            _sync(self._folder)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from installing; a process that dies lets go by itself."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / ".lock").open("w") as file:
+            with suppress(ImportError):
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _copy(source: Path, to: Path) -> None:
+    """Copy a bundle's listed files, none longer than its manifest says."""
+    manifest = Manifest.read(source)
+    sizes = {MANIFEST: None, **{name: entry.bytes for name, entry in manifest.files.items()}}
+    if (source / SIGNATURE).exists():
+        sizes[SIGNATURE] = None
+    for name, size in sizes.items():
+        path = source / name
+        if path.is_symlink() or not path.is_file():
+            raise BundleError(f"{path}: missing, or no plain file; copy the bundle again")
+        if size is not None and path.stat().st_size != size:
+            raise BundleError(f"{path}: {path.stat().st_size} bytes, expected {size}: copy the bundle again")
+        if name == SIGNATURE and path.stat().st_size > MAX_SIGNATURE:
+            raise BundleError(f"{path}: is no signature; copy the bundle again")
+        shutil.copyfile(path, to / name)
+
+
+def _selftest(folder: Path) -> None:
+    """Run the conformance requests in a process of its own: a graph that crashes takes only that one with it.
+
+    Where a platform has no processes to start, they run here.
+    """
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from edgerec.runtime.selftest import main; main(sys.argv[2])"
+    home = Path(edgerec.__file__).parent.parent
+    if sys.executable:
+        try:
+            command = [sys.executable, "-c", code, str(home), str(folder)]
+            run = subprocess.run(command, capture_output=True, text=True, timeout=SELFTEST_S, check=False)
+        except subprocess.TimeoutExpired:
+            raise BundleError(f"{folder}: its self-test took over {SELFTEST_S} s; the old version goes on") from None
+        except OSError:
+            pass
+        else:
+            if run.returncode:
+                said = run.stderr.strip().split("\n")[-1] or f"it ended with {run.returncode}"
+                raise BundleError(f"the self-test failed ({said[:300]}); the old version goes on")
+            return
+    from edgerec.runtime.selftest import selftest
+
+    selftest(folder)
+
+
+def _flush(folder: Path) -> None:
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    _sync(folder)
+
+
+def _sync(folder: Path) -> None:
+    # Only POSIX can flush a folder's entries; elsewhere the rename itself is durable enough.
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
