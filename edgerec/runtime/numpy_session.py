@@ -247,7 +247,7 @@ OPERATORS: Mapping[str, Callable[..., Any]] = {
     "MatMulNBits": _blocks_product,
     "Max": _joined(np.maximum),
     "Min": _joined(np.minimum),
-    "Mod": _plain(np.mod),
+    "Mod": lambda a, x, y: np.fmod(x, y) if a.get("fmod") else np.mod(x, y),
     "Mul": _plain(np.multiply),
     "Neg": _plain(np.negative),
     "Not": _plain(np.logical_not),

@@ -70,7 +70,7 @@ def read_graph(path: Path) -> Graph:
     weights = path.with_name(WEIGHTS)
     try:
         mapped = np.memmap(weights, np.uint8, "r") if weights.stat().st_size else np.zeros(0, np.uint8)
-        return _graph(_only(memoryview(path.read_bytes()), 7), mapped)
+        return _graph(dict(_fields(memoryview(path.read_bytes())))[7], mapped)
     except (ValueError, KeyError, IndexError, OverflowError, struct.error, RecursionError) as error:
         raise BundleError(f"{path}: does not load ({error}); build the bundle again") from error
 

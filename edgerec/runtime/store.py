@@ -49,6 +49,7 @@ CREATE INDEX IF NOT EXISTS lists_of ON lists(profile, id);
 CREATE TABLE IF NOT EXISTS learned(profile TEXT NOT NULL, name TEXT NOT NULL, value BLOB, PRIMARY KEY(profile, name));
 CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
+_COUNT = "INSERT INTO facts VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET value = value + ?"
 _ADDED = ("profile TEXT NOT NULL DEFAULT ''", "event_id TEXT", "list TEXT", "by_clock INTEGER NOT NULL DEFAULT 0")
 """Columns of `events` that the first schema did not have."""
 
@@ -141,6 +142,7 @@ class EventStore:
         self._name = str(path or "memory")
         self._sql = sqlite3 if key is None else need("sqlcipher3.dbapi2", "encrypt", "an encrypted log")
         self._writes = 0
+        self._unnoted = 0  # losses that the disk did not take either; the next write notes them
         self.lost = 0
         try:
             self._db = self._open(path, key)
@@ -151,7 +153,8 @@ class EventStore:
                 ) from error
             _set_aside(path)
             self._db = self._open(path, key)
-            self._count("damaged")
+            with self._writing() as db:
+                db.execute(_COUNT, ("damaged", 1, 1))
         self.lost = self._fact("lost")
 
     def _open(self, path: Path | None, key: bytes | None) -> Any:
@@ -393,7 +396,10 @@ class EventStore:
                 if self._nearly_full():
                     self._make_room()
                 yield self._db
+                if self._unnoted:
+                    self._db.execute(_COUNT, ("lost", self._unnoted, self._unnoted))
                 self._db.execute("COMMIT")
+                self._unnoted = 0
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
@@ -410,7 +416,7 @@ class EventStore:
         for table in ("events", "lists"):
             low, high = self._db.execute(f"SELECT min(id), max(id) FROM {table}").fetchone()
             if low is not None:
-                self._db.execute(f"DELETE FROM {table} WHERE id <= ?", (low + (high - low) // 10,))
+                self._db.execute(f"DELETE FROM {table} WHERE id < ?", (low + (high - low) // 10,))
 
     def _rows(self, sql: str, *values: object) -> list[Any]:
         with self._lock:
@@ -420,14 +426,11 @@ class EventStore:
         rows = self._rows("SELECT value FROM facts WHERE name = ?", name)
         return rows[0][0] if rows else 0
 
-    def _count(self, name: str) -> None:
-        sql = "INSERT INTO facts VALUES (?, 1) ON CONFLICT(name) DO UPDATE SET value = value + 1"
-        with suppress(self._sql.Error), self._lock:
-            self._db.execute(sql, (name,))
-
     def _lose(self) -> None:
         self.lost += 1
-        self._count("lost")
+        self._unnoted += 1
+        with suppress(self._sql.Error), self._writing():
+            pass
 
 
 def new_name() -> str:

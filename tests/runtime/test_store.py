@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgerec.bundle.policy import Bounds
 from edgerec.errors import DataError
-from edgerec.runtime.store import EventStore, kind_mask
+from edgerec.runtime.store import EventStore, Shown, kind_mask
 
 KINDS = ("click", "like", "watch")
 
@@ -117,3 +117,155 @@ def test_a_full_disk_loses_no_older_event(tmp_path):
     assert store.events(KINDS).item == ["a"]
     with sqlite3.connect(tmp_path / "s.sqlite") as other:
         assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def shown(name, items=("a", "b"), time_ms=5):
+    n = len(items)
+    return Shown(name, time_ms, "toy 1", tuple(items), (1.0,) * n, (0.5,) * n, 9, {"tab": "home"})
+
+
+def test_an_event_told_again_with_its_id_is_one_event():
+    store = EventStore(None)
+    assert store.append("a", "click", 5, {}, event_id="x1")
+    assert not store.append("a", "click", 6, {}, event_id="x1")
+    assert store.append("a", "click", 6, {}, event_id="x1", profile="bob")
+    assert store.events(KINDS).time_ms.tolist() == [5]
+
+
+def test_profiles_have_pasts_of_their_own_and_are_forgotten_alone(tmp_path):
+    store = EventStore(tmp_path / "s.sqlite")
+    store.append("secret-of-anna", "click", 1, {}, profile="anna")
+    store.append("b", "click", 2, {}, profile="bob")
+    store.show(shown("l1", ["secret-of-anna"]), profile="anna")
+    store.learn("x", b"secret-of-anna", profile="anna")
+    assert store.profiles() == ["anna", "bob"]
+    store.forget("anna")
+
+    assert store.profiles() == ["bob"]
+    assert store.events(KINDS, "bob").item == ["b"]
+    assert not any(b"secret-of-anna" in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_lists_come_back_as_they_were_logged_with_their_answers():
+    store = EventStore(None)
+    store.show(shown("l1", time_ms=5))
+    store.show(shown("l2", ["b", "c"], time_ms=9))
+    store.append("b", "click", 6, {}, list_name="l1")
+    store.append("b", "like", 7, {}, list_name="l1")
+
+    assert store.shown() == [shown("l1", time_ms=5), shown("l2", ["b", "c"], time_ms=9)]
+    assert store.shown(newest=1) == [shown("l2", ["b", "c"], time_ms=9)]
+    assert store.how_often(0) == {"a": 1, "b": 2, "c": 1}
+    assert store.how_often(6) == {"b": 1, "c": 1}
+    assert store.answers("l1") == {"b": "click+like"}
+
+
+def test_a_clock_that_ran_ahead_is_set_back_by_the_next_event():
+    store = EventStore(None)
+    for time_ms in (100, 9_000_000, 200, 300):
+        store.append(str(time_ms), "event", time_ms, {}, by_clock=True)
+    store.append("told", "event", 50, {})  # a time that the app gave is its own
+    assert store.events(KINDS).time_ms.tolist() == [100, 200, 200, 300, 50]
+
+
+def test_old_events_are_erased_by_age():
+    store = EventStore(None, Bounds(days=10))
+    store.append("old", "event", 0, {})
+    for day in range(130):
+        store.append("x", "event", day * 86_400_000, {})
+    left = store.events(KINDS).time_ms // 86_400_000
+    assert left.min() >= 129 - 10 - 64  # looked for once in 64 events
+    assert "old" not in store.events(KINDS).item
+
+
+def test_the_file_stays_inside_its_bytes_and_keeps_the_newest(tmp_path):
+    bounds = Bounds(rows=1_000_000, bytes=1 << 18)
+    store = EventStore(tmp_path / "s.sqlite", bounds)
+    for i in range(4000):
+        store.append(f"item-{i}-{'x' * 80}", "event", i, {})
+        if i % 500 == 0:
+            store.show(shown(f"l{i}", ["a" * 200]))
+    assert store.size()["bytes"] <= bounds.bytes + 64_000  # the shared-memory file is SQLite's own
+    assert store.lost == 0
+    times = store.events(KINDS).time_ms
+    assert times[-1] == 3999 and 500 < len(times) < 4000
+    assert (times[1:] == times[:-1] + 1).all()
+
+
+def test_a_log_of_the_first_schema_is_taken_over(tmp_path):
+    with sqlite3.connect(tmp_path / "s.sqlite") as old:
+        old.execute("CREATE TABLE events(id INTEGER PRIMARY KEY, item TEXT NOT NULL, kind TEXT NOT NULL, "
+                    "time_ms INTEGER NOT NULL, context TEXT)")  # fmt: skip
+        old.execute("INSERT INTO events VALUES (1, 'a', 'click', 5, NULL)")
+    old.close()
+    store = EventStore(tmp_path / "s.sqlite")
+    store.append("b", "like", 6, {}, event_id="e")
+    assert store.events(KINDS).item == ["a", "b"]
+
+
+def test_a_damaged_log_of_ours_is_set_aside_and_the_device_goes_on(tmp_path):
+    path = tmp_path / "s.sqlite"
+    store = EventStore(path)
+    for i in range(500):
+        store.append(f"item {i}", "event", i, {})
+    store.close()
+    content = bytearray(path.read_bytes())
+    content[100:4096] = b"\xff" * 3996
+    path.write_bytes(content)
+
+    store = EventStore(path)
+    store.append("new", "event", 1, {})
+    assert store.events(KINDS).item == ["new"]
+    assert store.size()["damaged"] == 1
+    assert (tmp_path / "s.sqlite.damaged").read_bytes() == content
+
+
+def test_a_database_of_something_else_is_left_alone(tmp_path):
+    path = tmp_path / "shop.sqlite"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE orders(id)")
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="database of something else"):
+        EventStore(path)
+    assert path.read_bytes() == before
+
+
+def test_a_log_with_a_trigger_is_refused(tmp_path):
+    EventStore(tmp_path / "s.sqlite").close()
+    with sqlite3.connect(tmp_path / "s.sqlite") as db:
+        db.execute("CREATE TRIGGER t AFTER INSERT ON events BEGIN DELETE FROM events; END")
+    db.close()
+    with pytest.raises(DataError, match="views or triggers"):
+        EventStore(tmp_path / "s.sqlite")
+
+
+def test_an_encrypted_log_needs_its_key_and_shows_nothing(tmp_path):
+    pytest.importorskip("sqlcipher3", reason="the extra encrypt is not installed")
+    key = bytes(range(32))
+    store = EventStore(tmp_path / "s.sqlite", key=key)
+    store.append("secret", "click", 5, {})
+    store.close()
+
+    assert not any(b"secret" in p.read_bytes() or b"SQLite" in p.read_bytes() for p in tmp_path.iterdir())
+    assert EventStore(tmp_path / "s.sqlite", key=key).events(KINDS).item == ["secret"]
+    for wrong in (None, bytes(32)):
+        with pytest.raises(DataError, match="cannot be used"):
+            EventStore(tmp_path / "s.sqlite", key=wrong)
+    with pytest.raises(DataError, match="32 bytes"):
+        EventStore(tmp_path / "t.sqlite", key=b"short")
+
+
+def test_a_loss_is_counted_and_outlives_a_restart(tmp_path):
+    store = EventStore(tmp_path / "s.sqlite")
+    store.append("a", "event", 1, {})
+    store._db.execute("PRAGMA query_only = ON")
+    with pytest.raises(DataError):
+        store.append("b", "event", 2, {})
+    assert not store.show(shown("l"))
+    store._db.execute("PRAGMA query_only = OFF")
+    with pytest.raises(DataError):
+        store.append("c", "event", 2**70, {})
+    store.close()
+    assert store.lost == 3
+    assert EventStore(tmp_path / "s.sqlite").lost == 3
