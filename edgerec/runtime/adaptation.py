@@ -125,7 +125,7 @@ class Learned:
             for name in ("weights", "inverse", "response"):
                 values[name] = None if values[name] is None else np.array(values[name], np.float64)
             return cls(**values)
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (AttributeError, ValueError, KeyError, TypeError, RecursionError):
             return cls(bundle)
 
 

@@ -1,0 +1,65 @@
+"""`edgerec serve`."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgerec.cli.recommend import BundleArgument
+
+__all__ = ["serve"]
+
+GRACE_S = 10
+"""Seconds that a stop waits for requests under way."""
+
+
+def serve(
+    bundle: BundleArgument,
+    store: Annotated[Path | None, typer.Option(help="File of the users' events; in memory if left out.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; other machines reach it only if you open it.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8765,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes; they share one mapped weights.bin.")] = 1,
+    public_key: Annotated[list[Path] | None, typer.Option(help="Refuse bundles that none of these has signed.")] = None,
+    engine: Annotated[str, typer.Option(help="auto, onnxruntime or numpy.")] = "auto",
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once; more are answered with 503.")] = 64,
+) -> None:
+    """Serve a bundle on this machine over HTTP: /recommend, /score, /similar, /observe; /docs shows all."""
+    from edgerec.errors import ConfigError, need
+    from edgerec.runtime import Recommender
+
+    need("fastapi", "serve", "edgerec serve")
+    uvicorn = need("uvicorn", "serve", "edgerec serve")
+    from edgerec.serve.app import SETTINGS
+
+    if workers > 1 and store is None:
+        raise ConfigError("several --workers share a past only through a file: give --store FILE")
+    # What is wrong is told here, on one line, not by each worker.
+    with Recommender.open(bundle, store, public_key or None, engine=engine) as rec:  # type: ignore[arg-type]
+        typer.echo(f"{bundle}: {rec.health()['bundle']}, on http://{host}:{port} (Ctrl-C stops)", err=True)
+    told = {
+        "bundle": str(bundle),
+        "store": None if store is None else str(store),
+        "public_key": [str(key) for key in public_key or []],
+        "engine": engine,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[SETTINGS] = json.dumps(told)
+        if workers > 1:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        uvicorn.run(
+            "edgerec.serve.app:from_environment",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            limit_concurrency=concurrency,
+            timeout_graceful_shutdown=GRACE_S,
+            log_level="warning",
+        )

@@ -1,0 +1,97 @@
+"""Several users of one device, and what is told of a score."""
+
+import numpy as np
+import pytest
+
+from edgerec.runtime import Recommender
+from tests import toy
+
+NOW = toy.NOW_MS
+
+
+@pytest.fixture
+def rec(toy_bundle, tmp_path):
+    with Recommender.open(toy_bundle, store=tmp_path / "s.sqlite") as found:
+        yield found
+
+
+def history(rec):
+    return rec.rank(1, now=NOW).history.tolist()
+
+
+def test_profiles_have_pasts_of_their_own(rec):
+    anna, bob = rec.profile("anna"), rec.profile("bob")
+    anna.observe("i5", time=NOW)
+    bob.observe("i2", time=NOW)
+    assert (history(anna), history(bob), history(rec)) == ([5], [2], [])
+    assert rec.profiles() == ["anna", "bob"]
+    anna.forget()
+    anna.close()  # a view ends alone
+    assert (history(rec.profile("anna")), history(bob)) == ([], [2])
+
+
+def test_a_session_leaves_nothing_behind(rec, tmp_path):
+    rec.observe("i1", time=NOW)
+    with rec.session() as visitor:
+        visitor.observe("i5", time=NOW)
+        found = visitor.recommend(k=2, log=True)
+        assert found.name and history(visitor) == [5]
+    assert history(rec) == [1]
+    assert rec.health()["lists"] == 0
+
+
+def test_a_session_is_wiped_when_its_visitor_leaves(rec, monkeypatch):
+    at = [1000.0]
+    monkeypatch.setattr("edgerec.runtime.recommender.clock.monotonic", lambda: at[0])
+    visitor = rec.session(idle_s=60)
+    visitor.observe("i5", time=NOW)
+    at[0] += 59
+    assert history(visitor) == [5]
+    at[0] += 61
+    assert history(visitor) == []
+
+
+def test_an_update_reaches_every_view(rec, tmp_path):
+    anna = rec.profile("anna")
+    from edgerec.bundle import write_bundle
+
+    (tmp_path / "v2").mkdir()
+    write_bundle(tmp_path / "v2" / "b", toy.files(tmp_path / "v2", 9, 4), {**toy.manifest(9, 4), "version": 2})
+    rec.update(tmp_path / "v2" / "b")
+    assert anna.bundle.manifest.version == 2
+
+
+def test_an_event_is_told_once_and_a_full_disk_is_no_error(rec):
+    assert rec.observe("i5", event_id="e1", time=NOW)
+    assert rec.observe("i5", event_id="e1", time=NOW)
+    rec._store._db.execute("PRAGMA query_only = ON")
+    assert not rec.observe("i6", time=NOW)
+    assert rec.recommend(k=2, now=NOW, log=True).name is None
+    assert rec.health()["lost"] == 2 and rec.health()["events"] == 1
+
+
+def test_a_utility_is_its_parts(rec):
+    rec.observe("i5", time=NOW)
+    rec.observe("i2", time=NOW)
+    found = rec.explain("i5", now=NOW, context={"tab": "home"})
+    score = rec.score(["i5"], now=NOW, context={"tab": "home"})[0]
+
+    assert found.utility == pytest.approx(score.utility)
+    assert found.popular + found.context + found.history == pytest.approx(found.utility)
+    assert found.popular == pytest.approx(1 / (1 + np.exp(-toy.prior(8)[5])))
+    assert found.context == pytest.approx(0)  # the toy's graph takes no context
+    assert [c.item for c in found.past] == ["i5", "i2"]
+    vectors = toy.table(8, 4)
+    assert found.past[0].weight == pytest.approx(vectors[5] @ vectors[5])
+    logit = toy.prior(8)[5] + vectors[5] @ vectors[5] + vectors[5] @ vectors[2]
+    without = logit - vectors[5] @ vectors[5]
+    assert found.past[0].lost == pytest.approx(1 / (1 + np.exp(-logit)) - 1 / (1 + np.exp(-without)))
+
+
+def test_a_parameter_stands_in_a_condition(rec):
+    from edgerec.errors import ConfigError
+
+    items = [r.item for r in rec.recommend(where="price < :most", parameters={"most": 2})]
+    assert items == ["i0", "i1"]
+    with pytest.raises(ConfigError, match="no value for :most; give it in parameters"):
+        rec.recommend(where="price < :most")
