@@ -23,6 +23,7 @@ __all__ = [
     "StageOption",
     "StageRunDirOption",
     "WeightsOption",
+    "past_of",
     "print_items",
     "recommend",
     "weights_of",
@@ -52,8 +53,11 @@ def recommend(
     history_items: Annotated[str | None, typer.Option(help="Ids of items just seen, such as 22423,85123A.")] = None,
     k: Annotated[int, typer.Option("-k", "--k", help="How many items.")] = 10,
     weights: WeightsOption = None,
-    where: Annotated[str | None, typer.Option(help="SQL condition over the catalogue's columns.")] = None,
+    where: Annotated[str | None, typer.Option(help="Condition over the catalogue's columns, such as \"price < 20\".")] = None,
     exclude: Annotated[str | None, typer.Option(help="Ids of items to leave out, separated by commas.")] = None,
+    diversity: Annotated[
+        float | None, typer.Option(help="From 0, the best items, to 1, items unlike each other; the policy's if left out.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False,
     context: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of a context column; repeat it.")] = None,
     users: Annotated[
@@ -80,22 +84,31 @@ def recommend(
         raise ConfigError("--stage is for many requests: it needs --users FILE")
     if out is not None:
         check_out(out, force)
-    request: dict[str, Any] = {"weights": weights_of(weights), "where": where, "exclude": _split(exclude)}
+    request: dict[str, Any] = {
+        "weights": weights_of(weights),
+        "where": where,
+        "exclude": _split(exclude),
+        "diversity": diversity,
+    }
     rec, ask_as = open_stage(bundle, stage, run_dir)
     with rec:
         if users is not None and out is not None:
             _recommend_many(rec, ask_as, k, users, history, out, request)
             return
         request["context"] = _typed(rec, key_values(context or [], "--context"))
-        if user is not None and history is not None:
-            request.update(_user_of(rec, user, history))
-        elif history_items is not None:
-            request["history"] = _just_now(rec, _split(history_items))
+        request |= past_of(rec, user, history, history_items)
         found = rec.recommend(k, explain=explain, **request)
         if as_json:
             print_json({"items": [_item_json(r) for r in found], "why_fewer": found.why_fewer})
         else:
             print_items(found, rec.tasks, explain)
+
+
+def past_of(rec: Recommender, user: str | None, history: Path | None, items: str | None) -> dict[str, Any]:
+    """What of the options of a command tells a past, as arguments of the runtime."""
+    if user is not None and history is not None:
+        return _user_of(rec, user, history)
+    return {} if items is None else {"history": _just_now(rec, _split(items))}
 
 
 def weights_of(text: str | None) -> dict[str, float] | None:

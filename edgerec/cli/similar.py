@@ -17,7 +17,7 @@ def similar(
     bundle: BundleArgument,
     item: Annotated[str, typer.Argument(help="Id of an item.")],
     k: Annotated[int, typer.Option("-k", "--k", help="How many items.")] = 10,
-    where: Annotated[str | None, typer.Option(help="SQL condition over the catalogue's columns.")] = None,
+    where: Annotated[str | None, typer.Option(help="Condition over the catalogue's columns.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Items that are most often in one session with an item."""

@@ -1,0 +1,5 @@
+"""`python -m edgerec`."""
+
+from edgerec.cli.main import app
+
+app()

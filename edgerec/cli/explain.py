@@ -1,0 +1,53 @@
+"""`edgerec explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgerec.cli.options import JsonOption
+from edgerec.cli.output import print_json, print_table
+from edgerec.cli.recommend import BundleArgument, WeightsOption, past_of, weights_of
+from edgerec.errors import ConfigError
+
+__all__ = ["explain"]
+
+
+def explain(
+    bundle: BundleArgument,
+    item: Annotated[str, typer.Argument(help="Id of an item.")],
+    user: Annotated[str | None, typer.Option(help="A user of --history.")] = None,
+    history: Annotated[
+        Path | None, typer.Option(help="Log with the past, columns named as in the bundle's log.")
+    ] = None,
+    history_items: Annotated[str | None, typer.Option(help="Ids of items just seen, such as 22423,85123A.")] = None,
+    weights: WeightsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Where an item's utility comes from: popularity, context, and each item of the past, by taking it away."""
+    from dataclasses import asdict
+
+    from edgerec.runtime import Recommender
+
+    if (user is None) != (history is None):
+        raise ConfigError("--user and --history go together")
+    with Recommender.of(bundle) as rec:
+        asked: dict[str, Any] = {"weights": weights_of(weights), **past_of(rec, user, history, history_items)}
+        found = rec.explain(item, **asked)
+    if as_json:
+        print_json(asdict(found))
+        return
+    rows: list[list[object]] = [
+        ["popularity", found.popular],
+        ["context and user", found.context],
+        ["the past", found.history],
+        ["utility", found.utility],
+    ]
+    print_table(["from", "utility"], rows, title=f"{found.item} {found.title}")
+    if found.past:
+        past = [[c.item, c.title, c.weight, c.lost] for c in found.past]
+        print_table(["item", "title", "weight in the graph", "utility lost without it"], past, title="The past")
+    if found.removed_by:
+        typer.echo(f"\nnot recommended: {found.removed_by}")

@@ -1,0 +1,95 @@
+"""What may leave the device, for evaluation: only of users who agreed, and with noise of the user's side.
+
+Noise is randomised response (Warner, JASA 1965; with many values: Kairouz et al., ICML 2016): each item is kept with
+probability ``e^epsilon / (e^epsilon + n - 1)`` and is else one of the other n - 1 items of the catalogue, evenly; each
+kind is flipped with probability ``1 / (e^(epsilon) + 1)``. So one event's item, and each of its kinds, is epsilon-locally
+differentially private. Times are cut to the day, users are numbered anew in every export, and what is said of the
+context is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from edgerec.bundle import Catalog
+from edgerec.runtime.store import NO_KIND, EventStore
+
+MS_PER_DAY: Final = 86_400_000
+CONSENT: Final = "consent"
+"""Under which name a user's agreement is stored."""
+
+
+def consent(store: EventStore, profile: str, given: bool) -> None:
+    """Remember that a user agrees, or no longer does."""
+    store.learn(CONSENT, b"1" if given else None, profile)
+
+
+def agreed(store: EventStore) -> list[str]:
+    """Profiles of the users who do."""
+    return [profile for profile in store.profiles() if store.learned(CONSENT, profile)]
+
+
+def exported(
+    store: EventStore, catalog: Catalog, kinds: Sequence[str], epsilon: float | None, random: np.random.Generator
+) -> Iterator[dict[str, Any]]:
+    """Rows ``user, item, kind, time_ms`` of the events of all users who agreed; `epsilon` None: as they are, but users.
+
+    Events of items that the catalogue does not hold are left out where there is noise: they could not be another's.
+    """
+    n = len(catalog)
+    for number, profile in enumerate(random.permutation(np.array(agreed(store), object)).tolist(), 1):
+        events = store.events(kinds, profile)
+        for item, kind, time_ms in zip(events.item, events.kind.tolist(), events.time_ms.tolist(), strict=True):
+            index = catalog.index_of(str(item))
+            if epsilon is not None:
+                if index is None:
+                    continue
+                item = catalog.named(other_item(index, n, epsilon, random))[0]
+                kind = other_kinds(kind, len(kinds), epsilon, random)
+                time_ms -= time_ms % MS_PER_DAY
+            yield {"user": number, "item": item, "kind": named(kind, kinds), "time_ms": time_ms}
+
+
+def other_item(index: int, n: int, epsilon: float, random: np.random.Generator) -> int:
+    """An item of n by randomised response."""
+    if random.random() < math.exp(epsilon) / (math.exp(epsilon) + n - 1):
+        return index
+    other = int(random.integers(n - 1))
+    return other + (other >= index)
+
+
+def other_kinds(kind: int, n: int, epsilon: float, random: np.random.Generator) -> int:
+    """A bitmask of n kinds by randomised response."""
+    flips = random.random(n) < 1 / (math.exp(epsilon) + 1)
+    return kind ^ sum(1 << i for i in np.flatnonzero(flips).tolist())
+
+
+def named(kind: int, kinds: Sequence[str]) -> str:
+    """The inverse of `edgerec.runtime.store.kind_mask`."""
+    return "+".join(name for i, name in enumerate(kinds) if kind >> i & 1) or NO_KIND
+
+
+def exported_lists(
+    store: EventStore, kinds: Sequence[str], random: np.random.Generator
+) -> Iterator[dict[str, Any]]:
+    """One row for each place of a logged list of users who agreed: for off-policy evaluation.
+
+    Columns: user, list, time_ms, bundle, rank (from 1), item, probability (of being chosen for its place), utility,
+    pool (how many candidates there were) and kind (what was done with it; None: nothing).
+    """
+    number = 0
+    for user, profile in enumerate(random.permutation(np.array(agreed(store), object)).tolist(), 1):
+        for shown in store.shown(profile):
+            number += 1
+            answers = store.answers(shown.name, profile)
+            for rank, (item, p, u) in enumerate(
+                zip(shown.items, shown.probability, shown.utility, strict=True), 1
+            ):
+                yield {
+                    "user": user, "list": number, "time_ms": shown.time_ms, "bundle": shown.bundle, "rank": rank,
+                    "item": item, "probability": p, "utility": u, "pool": shown.pool, "kind": answers.get(item),
+                }  # fmt: skip

@@ -1,0 +1,57 @@
+"""A folder with the Python runtime, a bundle, a lock of its two dependencies, and an example app."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import edgerec
+from edgerec.bundle import Bundle
+from edgerec.errors import DataError
+
+ROOMS: Final = ("tasks", "bundle", "runtime")
+"""What a device needs of the package: they import the standard library, numpy and onnxruntime."""
+FILES: Final = ("__init__.py", "errors.py", "py.typed")
+DEPENDENCIES: Final = ("numpy", "onnxruntime")
+TEMPLATES: Final = ("app.py", "README.md")
+
+
+@dataclass(frozen=True)
+class EmbedReport:
+    """Bytes written."""
+
+    runtime_bytes: int
+    bundle_bytes: int
+
+
+def embed_python(bundle: Path, folder: Path) -> EmbedReport:
+    """Write the folder; the bundle is verified first.
+
+    Raises:
+        BundleError: the bundle is damaged.
+        DataError: there is something in `folder`.
+    """
+    opened = Bundle.open(bundle)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder}: is there already and not empty; name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    home, package = Path(edgerec.__file__).parent, folder / "edgerec"
+    package.mkdir()
+    for name in FILES:
+        shutil.copyfile(home / name, package / name)
+    for room in ROOMS:
+        shutil.copytree(home / room, package / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(opened.folder, folder / "bundle")
+    lock = "".join(f"{name}=={version(name)}\n" for name in DEPENDENCIES)
+    (folder / "requirements.lock").write_text(f"# What edgerec {edgerec.__version__} was tested with.\n{lock}")
+    for name in TEMPLATES:
+        shutil.copyfile(str(files("edgerec.ship") / "templates" / name), folder / name)
+    return EmbedReport(_size(package), _size(folder / "bundle"))
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

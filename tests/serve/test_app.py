@@ -1,0 +1,151 @@
+"""The service on the toy bundle."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+import schemathesis  # noqa: E402
+from fastapi.testclient import TestClient  # noqa: E402
+
+from edgerec.runtime import Recommender  # noqa: E402
+from edgerec.serve.app import MAX_BODY, create_app  # noqa: E402
+from tests import toy  # noqa: E402
+
+NOW = toy.NOW_MS
+
+
+@pytest.fixture
+def client(toy_bundle, tmp_path):
+    with TestClient(create_app(lambda: Recommender.open(toy_bundle, store=tmp_path / "s.sqlite"))) as found:
+        yield found
+
+
+def ids(answer):
+    assert answer.status_code == 200, answer.text
+    return [item["item"] for item in answer.json()["items"]]
+
+
+def test_it_answers_as_the_runtime_does(client, toy_bundle):
+    history = [{"item": "i5", "kind": "click", "time": NOW}]
+    asked = {"k": 4, "history": history, "now": NOW, "where": "price > :p", "parameters": {"p": 1}, "explain": True}
+    answer = client.post("/recommend", json=asked)
+    with Recommender.of(toy_bundle) as rec:
+        rec.observe("i5", "click", time=NOW)
+        wanted = rec.recommend(k=4, now=NOW, where="price > 1", explain=True)
+        related = [r.item for r in rec.similar("i3", k=2)]
+        first = answer.json()["items"][0]
+        assert ids(answer) == [r.item for r in wanted]
+        assert first["utility"] == pytest.approx(wanted[0].utility)
+        assert first["attributes"] == wanted[0].attributes
+        assert first["reasons"][0]["item"] == wanted[0].reasons[0].item
+    assert ids(client.get("/similar/i3?k=2")) == related
+
+
+def test_what_is_observed_counts_for_its_profile_until_it_is_forgotten(client):
+    before = ids(client.post("/recommend", json={"profile": "anna", "now": NOW}))
+    for _ in range(9):
+        assert client.post("/observe", json={"item": "i7", "profile": "anna", "time": NOW}).json() == {"stored": True}
+    assert ids(client.post("/recommend", json={"profile": "anna", "now": NOW})) != before
+    assert ids(client.post("/recommend", json={"now": NOW})) == before
+    assert client.delete("/profiles/anna").status_code == 204
+    assert ids(client.post("/recommend", json={"profile": "anna", "now": NOW})) == before
+    found = client.post("/explain", json={"item": "i1", "now": NOW}).json()
+    assert found["popular"] + found["context"] + found["history"] == pytest.approx(found["utility"])
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "said"),
+    [
+        ("/recommend", {"weights": {"nxt": 1}}, "no task 'nxt'"),
+        ("/recommend", {"where": "prize < 2"}, "did you mean 'price'"),
+        ("/recommend", {"k": 0}, "body.k: Input should be greater than or equal to 1"),
+        ("/recommend", {"tasks": 1}, "body.tasks: Extra inputs are not permitted"),
+        ("/score", {"items": ["i99"]}, "no item 'i99'"),
+        ("/observe", {"item": "i1", "kind": "buy"}, "unknown kind 'buy'"),
+    ],
+)
+def test_a_wrong_request_is_one_line(client, path, asked, said):
+    answer = client.post(path, json=asked)
+    assert answer.status_code == 422
+    assert said in answer.json()["detail"] and "\n" not in answer.json()["detail"]
+
+
+def test_a_body_that_is_too_long_is_refused_and_counted(client):
+    answer = client.post("/recommend", content=b"x" * (MAX_BODY + 1))
+    assert answer.status_code == 413
+    assert 'status="413"' in client.get("/metrics").text
+
+
+def test_health_and_metrics_tell_what_happened(client):
+    client.post("/recommend", json={})
+    health = client.get("/health").json()
+    assert (health["bundle"], health["lost"]) == ("toy 1", 0)
+    assert 'edgerec_requests_total{route="/recommend",status="200"} 1.0' in client.get("/metrics").text
+
+
+def test_no_request_that_openapi_allows_or_forbids_is_an_error_of_the_service(toy_bundle):
+    app = create_app(lambda: Recommender.of(toy_bundle))
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+    with TestClient(app):
+        asked = []
+
+        for result in schema.get_all_operations():
+            operation = result.ok()
+
+            @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+            @given(case=operation.as_strategy())
+            def one(case):
+                answer = case.call()
+                asked.append(answer.status_code)
+                assert answer.status_code < 500, (case.method, case.path, answer.text)
+
+            one()
+    assert len(asked) > 200 and 200 in asked and 422 in asked
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_several_workers_share_a_store_and_stop_gracefully(toy_bundle, tmp_path):
+    port = free_port()
+    command = [sys.executable, "-m", "edgerec", "serve", str(toy_bundle), "--store", str(tmp_path / "s.sqlite"),
+               "--port", str(port), "--workers", "2"]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            base = f"http://127.0.0.1:{port}"
+
+            def call(path, body=None):
+                data = None if body is None else json.dumps(body).encode()
+                request = urllib.request.Request(base + path, data, {"Content-Type": "application/json"})
+                with urllib.request.urlopen(request, timeout=10) as answer:
+                    return answer.read().decode()
+
+            for _ in range(200):
+                try:
+                    call("/health")
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            for _ in range(30):
+                call("/observe", {"item": "i7", "time": NOW})
+            lists = {call("/recommend", {"k": 3, "now": NOW}) for _ in range(20)}
+            assert [json.loads(found)["items"][0]["item"] for found in lists] == ["i7"]
+            assert 'edgerec_requests_total{route="/recommend",status="200"} 20.0' in call("/metrics")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            said = process.communicate(timeout=30)[1]
+    assert "Traceback" not in said
+    assert process.returncode in (0, -signal.SIGTERM)
