@@ -1,4 +1,4 @@
-"""Does what a device learns of its user pay? Replays the shown rows of a run's held part, user by user, in order of time.
+"""Does what a device learns of its user pay? Replays the shown rows of a run's held part, user by user, in time order.
 
 Each row is a list of one item that was shown and taken or not. "frozen" ranks by the bundle's probability; "adapted" by
 the policy's correction of it, learned from the user's earlier rows of the part alone and used only while its guard
@@ -33,7 +33,7 @@ Double = npt.NDArray[np.float64]
 
 
 def replay(run: Path, part: str, task_name: str, adapts: list[Adapt]) -> list[dict[str, Any]]:
-    """Figures of "frozen" and of each setting; judged on users with ten rows and more, who have something to learn from."""
+    """Figures of "frozen" and of each setting."""
     config = Config.load(run / "edgerec.toml")
     progress = progress_for()
     data = load_learning_data(config, run, part, progress)
@@ -47,7 +47,7 @@ def replay(run: Path, part: str, task_name: str, adapts: list[Adapt]) -> list[di
         plain = model.rows()[:, at]
         known = model.place[rows.item] >= 0
         vectors = np.zeros((len(plain), rec.bundle.manifest.dim), np.float32)
-        vectors[known] = rec._model().engine.vectors(model.place[rows.item[known]])
+        vectors[known] = rec._model().directions(model.place[rows.item[known]])
     taken = held_labels(data, tasks[0]) > 0
     user, time_ms = rows.requests.user, rows.requests.time_ms
     order = np.lexsort((time_ms, user))
@@ -97,7 +97,9 @@ def _figures(taken: npt.NDArray[np.bool_], score: Double, user: npt.NDArray[Any]
     }
 
 
-def _by_user(taken: npt.NDArray[np.bool_], score: Double, user: npt.NDArray[Any], many: npt.NDArray[np.bool_]) -> Double:
+def _by_user(
+    taken: npt.NDArray[np.bool_], score: Double, user: npt.NDArray[Any], many: npt.NDArray[np.bool_]
+) -> Double:
     """AUC of each user with both answers."""
     found = []
     for name in np.unique(user[many]):

@@ -88,7 +88,9 @@ class Catalog:
             described = self._db.execute("PRAGMA table_xinfo(items)").fetchall() if plain else []
             self.columns: tuple[str, ...] = tuple(row[1] for row in described if row[6] == 0)
             self._kinds = {row[1]: "number" if row[2] in ("INTEGER", "REAL") else "text" for row in described}
-            bounds = self._db.execute("SELECT count(*), min(idx), max(idx) FROM items").fetchone() if plain else ()
+            bounds: tuple[int, ...] = (
+                self._db.execute("SELECT count(*), min(idx), max(idx) FROM items").fetchone() if plain else ()
+            )
         except (sqlite3.Error, OverflowError) as error:
             raise BundleError(f"{path}: not a catalogue ({error}); build the bundle again") from error
         if self.columns[: len(OWN_COLUMNS)] != OWN_COLUMNS or len(self.columns) < len(described):
@@ -200,6 +202,7 @@ class Catalog:
             return []
         except (sqlite3.Error, OverflowError) as error:
             raise BundleError(f"{self._path}: cannot be read ({error}); build the bundle again") from error
+
 
 def _authorize(action: int, first: str | None, second: str | None, *_: object) -> int:
     allowed = (

@@ -111,7 +111,8 @@ class Condition:
 
     def met(self, columns: Columns, parameters: Mapping[str, Parameter]) -> npt.NDArray[np.bool_]:
         """For each of the N items whether the condition is true; a parameter that is not given is NULL."""
-        return self._met(columns, parameters) == 2
+        met: npt.NDArray[np.bool_] = self._met(columns, parameters) == 2
+        return met
 
 
 _TOKEN = re.compile(
@@ -186,7 +187,7 @@ class _Reader:
     def comparison(self) -> _Node:
         left = self.sum()
         token = self.peek()
-        if token in _COMPARE:
+        if token is not None and token in _COMPARE:
             self.at += 1
             return self._compared(token, left, self.sum())
         if self.took("is"):
@@ -402,8 +403,10 @@ def _length(reader: _Reader, arguments: list[_Node]) -> _Node:
 
     def of(c: Columns, p: Mapping[str, Parameter]) -> Numbers:
         texts = value(c, p)
-        known = isinstance(texts, Texts)
-        return _looked_up(texts, list(map(len, texts.values)), np.nan, np.float64) if known else texts * np.nan
+        if not isinstance(texts, Texts):
+            return np.full(len(texts), np.nan)
+        lengths: Numbers = _looked_up(texts, list(map(len, texts.values)), np.nan, np.float64)
+        return lengths
 
     return _Node("number", of)
 

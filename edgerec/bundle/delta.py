@@ -1,4 +1,4 @@
-"""A delta: what makes a new bundle of an old one, byte for byte, so that hashes and signatures are the new bundle's own.
+"""A delta: what makes a new bundle of an old one, byte for byte, so that hashes and signatures are the new one's.
 
 A folder: delta.json (from which bundle to which, and how each file comes about), the new manifest as manifest.new, its
 signature as manifest.sig if it has one, and a file NAME.patch for each file that is not the same in both.
@@ -48,8 +48,8 @@ def make_delta(old: Path, new: Path, out: Path) -> DeltaReport:
         raise DataError(f"{new}: is a bundle {after.manifest.name!r}, not {before.manifest.name!r} as {old} is")
     if after.manifest.version <= before.manifest.version:
         raise DataError(
-            f"{new}: has version {after.manifest.version}, and a device with {before.manifest.version} takes higher ones "
-            "only; raise `version` in edgerec.toml and run edgerec quantize"
+            f"{new}: has version {after.manifest.version}, and a device with {before.manifest.version} takes higher "
+            "ones only; raise `version` in edgerec.toml and run edgerec quantize"
         )
     if out.exists():
         raise DataError(f"{out}: is there already; name another folder or remove it")

@@ -1,4 +1,4 @@
-"""policy.json: what an app's owner declares about the lists, beside what the model scores. Checked at build and at open.
+"""policy.json: what an app's owner declares of its lists, beside what the model scores. Checked at build and at open.
 
     {"weights": {"next": 1.0}, "rules": [{"name": "for adults", "keep": "NOT adult OR :age >= 18"}],
      "boosts": [{"name": "own label", "where": "brand = 'ours'", "factor": 1.2}],
@@ -221,9 +221,10 @@ class _Reader:
 
     def explore(self, value: Any) -> Explore:
         given = self.keys(value, "explore", {f.name for f in fields(Explore)})
-        method = given.get("method")
-        if method not in get_args(Method):
-            raise ConfigError(f"policy: explore.method: {method!r} is none of {', '.join(get_args(Method))}")
+        methods: dict[Any, Method] = {m: m for m in get_args(Method)}
+        method = next((m for m in methods if m == given.get("method")), None)
+        if method is None:
+            raise ConfigError(f"policy: explore.method: {given.get('method')!r} is none of {', '.join(methods)}")
         return Explore(
             method,
             self.whole(given, "slots", "explore", Explore.slots, 1),

@@ -20,8 +20,12 @@ StoreArgument = Annotated[Path, typer.Argument(help="A device's store, see Recom
 def events(
     action: Annotated[str, typer.Argument(help="show, export, lists, consent, withdraw or forget.")],
     store: StoreArgument,
-    bundle: Annotated[Path | None, typer.Option(help="For export: whose catalogue and kinds the events are of.")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="For export and lists: a .jsonl file to write.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="For export: whose catalogue and kinds the events are of.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="For export and lists: a .jsonl file to write.")
+    ] = None,
     epsilon: Annotated[
         float | None, typer.Option(min=0.01, help="For export: noise; smaller is more private. Left out: none.")
     ] = None,

@@ -53,10 +53,13 @@ def recommend(
     history_items: Annotated[str | None, typer.Option(help="Ids of items just seen, such as 22423,85123A.")] = None,
     k: Annotated[int, typer.Option("-k", "--k", help="How many items.")] = 10,
     weights: WeightsOption = None,
-    where: Annotated[str | None, typer.Option(help="Condition over the catalogue's columns, such as \"price < 20\".")] = None,
+    where: Annotated[
+        str | None, typer.Option(help='Condition over the catalogue\'s columns, such as "price < 20".')
+    ] = None,
     exclude: Annotated[str | None, typer.Option(help="Ids of items to leave out, separated by commas.")] = None,
     diversity: Annotated[
-        float | None, typer.Option(help="From 0, the best items, to 1, items unlike each other; the policy's if left out.")
+        float | None,
+        typer.Option(help="From 0, the best items, to 1, items unlike each other; the policy's if left out."),
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False,
     context: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of a context column; repeat it.")] = None,

@@ -21,7 +21,14 @@ from edgerec.bundle.policy import Policy
 from edgerec.compression.choice import Pick, pick_body
 from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graph import OPSET, pack
-from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph, score_graph, similar_graph, vectors_graph
+from edgerec.compression.graphs import (
+    Catalogue,
+    Expectation,
+    recommend_graph,
+    score_graph,
+    similar_graph,
+    vectors_graph,
+)
 from edgerec.compression.newcomers import fit_newcomers
 from edgerec.compression.shown import among, without
 from edgerec.compression.work import Work, macs

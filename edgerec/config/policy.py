@@ -96,7 +96,7 @@ class LogConfig(Settings):
 class PolicyConfig(Settings):
     """What a bundle's lists are made of beside scores."""
 
-    weights: dict[str, float] = {}
+    weights: dict[str, float] = Field({})
     """What each task counts by default; left out: its weight in [[task]], 0 for amounts beside other tasks."""
     where: Condition | None = None
     """A rule without a name."""

@@ -1,8 +1,8 @@
 """What a device learns from its lists: a bounded correction of utilities for one user, which must earn its place.
 
-The chance that an item of a list is taken is ``sigmoid(level + log utility + correction)``. `level` is learned for all
-items alike; the correction is a linear function of the item's row in the table, learned by stochastic gradient, bounded,
-and used only while it has predicted the user's answers better than no correction would have.
+The chance that an item of a list is taken is ``sigmoid(level + log-odds of the utility + correction)``. `level` is
+learned for all items alike; the correction is a linear function of the item's row, from the table's middle, learned by
+stochastic gradient, bounded, and used only while it has predicted the user's answers better than none would have.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec.bundle.policy import Adapt
+from edgerec.runtime.slate import unit_rows
 
 Double = npt.NDArray[np.float64]
 Float = npt.NDArray[np.float32]
@@ -66,17 +67,19 @@ class Learned:
         """Log-odds (n,) for items with these vectors (n, dim), whether they are trusted or not."""
         if self.weights is None or len(self.weights) != vectors.shape[1]:
             return np.zeros(len(vectors))
-        bounded: Double = np.clip(unit(vectors) @ self.weights, -adapt.most, adapt.most)
+        bounded: Double = np.clip(unit_rows(vectors) @ self.weights, -adapt.most, adapt.most)
         return bounded
 
     def chance(self, utility: Float, moved: Double | float = 0.0) -> Double:
         """Of being taken, (n,)."""
-        z = self.level + np.log(np.maximum(utility.astype(np.float64), _TINY)) + moved
+        u = np.maximum(utility.astype(np.float64), _TINY)
+        # The log-odds of a probability; of a utility that is none, its logarithm.
+        z = self.level + np.log(u) - np.where(u < 1, np.log1p(-np.minimum(u, 1 - _TINY)), 0.0) + moved
         return 1 / (1 + np.exp(-np.clip(z, -30, 30)))
 
     def learn(self, utility: Float, vectors: Float, taken: npt.NDArray[np.bool_], adapt: Adapt) -> None:
         """Learn from a list of n items: utilities (n,), vectors (n, dim), and which were taken (n,)."""
-        x = unit(vectors)
+        x = unit_rows(vectors)
         if self.weights is None or len(self.weights) != x.shape[1]:
             self.weights = np.zeros(x.shape[1])
         moved = self.correction(vectors, adapt)
@@ -100,7 +103,7 @@ class Learned:
 
     def refine(self, vectors: Float, taken: npt.NDArray[np.bool_]) -> None:
         """LinUCB's sums, by Sherman and Morrison."""
-        x = unit(vectors).astype(np.float64)
+        x = unit_rows(vectors).astype(np.float64)
         dim = x.shape[1]
         if self.inverse is None or self.response is None or len(self.response) != dim:
             self.inverse, self.response = np.eye(dim), np.zeros(dim)
@@ -127,10 +130,3 @@ class Learned:
             return cls(**values)
         except (AttributeError, ValueError, KeyError, TypeError, RecursionError):
             return cls(bundle)
-
-
-def unit(vectors: Float) -> Float:
-    """Rows of length 1, or 0."""
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    found: Float = vectors / np.where(length > 0, length, 1)
-    return found

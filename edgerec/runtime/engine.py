@@ -176,7 +176,9 @@ class _OnnxruntimeSession:
         try:
             import onnxruntime as ort
         except ImportError as error:
-            raise MissingExtraError('onnxruntime is not installed: pip install onnxruntime, or engine="numpy"') from error
+            raise MissingExtraError(
+                'onnxruntime is not installed: pip install onnxruntime, or engine="numpy"'
+            ) from error
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -1,4 +1,4 @@
-"""The last places of a list, filled so that the device learns what it does not know, with the probability of each choice.
+"""The last places of a list, filled so that the device learns what it does not know, each with its probability.
 
 A place is filled evenly from the pool with probability epsilon, so that every candidate can be estimated off-policy;
 otherwise by the method: the next best ("epsilon"), a draw from what is believed of each item ("thompson"; Chapelle and
@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec.bundle.policy import Explore
-from edgerec.runtime.adaptation import Learned, unit
+from edgerec.runtime.adaptation import Learned
+from edgerec.runtime.slate import unit_rows
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float32]
@@ -44,8 +45,8 @@ def fill(
     rest = list(range(k - slots, len(ids)))
     # Thompson and LinUCB tilt what is believed already; an item without evidence keeps the model's word.
     for _ in range(slots):
-        share = (1 - explore.epsilon) * _shares(explore, [ids[i] for i in rest], utility[rest],
-                                                None if vectors is None else vectors[rest], learned, random)  # fmt: skip
+        left = None if vectors is None else vectors[rest]
+        share = (1 - explore.epsilon) * _shares(explore, [ids[i] for i in rest], utility[rest], left, learned, random)
         share += explore.epsilon / len(rest)
         share /= share.sum()
         at = int(random.choice(len(rest), p=share))
@@ -55,7 +56,12 @@ def fill(
 
 
 def _shares(
-    explore: Explore, ids: list[str], utility: Float, vectors: Float | None, learned: Learned, random: np.random.Generator
+    explore: Explore,
+    ids: list[str],
+    utility: Float,
+    vectors: Float | None,
+    learned: Learned,
+    random: np.random.Generator,
 ) -> Double:
     """With what probability the method alone takes each candidate, (n,), adding up to 1."""
     n = len(ids)
@@ -81,7 +87,7 @@ def _draws(explore: Explore, ids: list[str], utility: Float, learned: Learned, r
 
 def _upper(explore: Explore, utility: Float, vectors: Float, learned: Learned) -> Double:
     chance = learned.chance(utility)
-    x = unit(vectors).astype(np.float64)
+    x = unit_rows(vectors).astype(np.float64)
     if learned.inverse is None or learned.response is None or len(learned.response) != x.shape[1]:
         return chance + explore.width
     theta = learned.inverse @ learned.response

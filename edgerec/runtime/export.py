@@ -1,9 +1,9 @@
 """What may leave the device, for evaluation: only of users who agreed, and with noise of the user's side.
 
 Noise is randomised response (Warner, JASA 1965; with many values: Kairouz et al., ICML 2016): each item is kept with
-probability ``e^epsilon / (e^epsilon + n - 1)`` and is else one of the other n - 1 items of the catalogue, evenly; each
-kind is flipped with probability ``1 / (e^(epsilon) + 1)``. So one event's item, and each of its kinds, is epsilon-locally
-differentially private. Times are cut to the day, users are numbered anew in every export, and what is said of the
+probability ``e^epsilon / (e^epsilon + n - 1)`` and is else one of the catalogue's other n - 1 items, evenly; each
+kind is flipped with probability ``1 / (e^epsilon + 1)``. So one event's item, and each of its kinds, is
+epsilon-locally differentially private. Times are cut to the day, users are numbered anew in every export, and what is said of the
 context is left out.
 """
 
@@ -73,9 +73,7 @@ def named(kind: int, kinds: Sequence[str]) -> str:
     return "+".join(name for i, name in enumerate(kinds) if kind >> i & 1) or NO_KIND
 
 
-def exported_lists(
-    store: EventStore, kinds: Sequence[str], random: np.random.Generator
-) -> Iterator[dict[str, Any]]:
+def exported_lists(store: EventStore, kinds: Sequence[str], random: np.random.Generator) -> Iterator[dict[str, Any]]:
     """One row for each place of a logged list of users who agreed: for off-policy evaluation.
 
     Columns: user, list, time_ms, bundle, rank (from 1), item, probability (of being chosen for its place), utility,
@@ -86,9 +84,7 @@ def exported_lists(
         for shown in store.shown(profile):
             number += 1
             answers = store.answers(shown.name, profile)
-            for rank, (item, p, u) in enumerate(
-                zip(shown.items, shown.probability, shown.utility, strict=True), 1
-            ):
+            for rank, (item, p, u) in enumerate(zip(shown.items, shown.probability, shown.utility, strict=True), 1):
                 yield {
                     "user": user, "list": number, "time_ms": shown.time_ms, "bundle": shown.bundle, "rank": rank,
                     "item": item, "probability": p, "utility": u, "pool": shown.pool, "kind": answers.get(item),

@@ -44,7 +44,7 @@ def learn_from(store: EventStore, profile: str, model: Model) -> None:
     utility = np.array(shown.utility, np.float32)[known]
     learned.count(tuple(shown.items[at] for at in known), taken)
     needs_rows = policy.adapt is not None or (policy.explore is not None and policy.explore.method == "linucb")
-    vectors = model.engine.vectors(items) if needs_rows else np.zeros((len(items), 1), np.float32)
+    vectors = model.directions(items) if needs_rows else np.zeros((len(items), 1), np.float32)
     learned.learn(utility, vectors, taken, policy.adapt or Adapt())
     if policy.explore is not None and policy.explore.method == "linucb":
         learned.refine(vectors, taken)

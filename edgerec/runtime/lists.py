@@ -53,7 +53,7 @@ class List:
         where = {i: at for at, i in enumerate(self.pool.item.tolist())}
         order = np.array([*(where[int(i)] for i in self.ranked.item), *rest], np.int64)
         pool = self.pool.take(order)
-        vectors = model.engine.vectors(pool.item) if explore.method == "linucb" else None
+        vectors = model.directions(pool.item) if explore.method == "linucb" else None
         ids = [model.catalog.named(i)[0] for i in pool.item.tolist()]
         at, probability = fill(explore, min(k, len(ids)), ids, pool.utility, vectors, learned, random)
         return pool.take(at), probability
@@ -107,7 +107,7 @@ def _moved(model: Model, pool: Ranked, values: Mapping[str, Parameter], learned:
         hit[model.failing(boost.where, values)] = False
         factor *= np.where(hit[pool.item], boost.factor, 1.0)
     if policy.adapt is not None and learned is not None and learned.trusted():
-        factor *= np.exp(learned.correction(model.engine.vectors(pool.item), policy.adapt))
+        factor *= np.exp(learned.correction(model.directions(pool.item), policy.adapt))
     if (factor == 1).all():
         return pool
     moved = Ranked(pool.item, multiplied(utility, factor), pool.probability, pool.reason, pool.history)

@@ -1,4 +1,4 @@
-"""What is read from one bundle: its engine, catalogue, policy and request encoder. A recommender swaps it at an update."""
+"""What is read from one bundle: engine, catalogue, policy, request encoder. An update swaps it whole."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import time as clock
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from numbers import Real
 from threading import Lock
 from typing import Any, NamedTuple, TypeAlias, TypedDict
@@ -24,6 +25,8 @@ from edgerec.tasks import Encoded, RequestEncoder, UserPast
 
 MAX_CONDITIONS = 64
 """Different conditions whose result is remembered."""
+MIDDLE_OF = 4096
+"""Items whose mean is the table's middle."""
 Time: TypeAlias = int | datetime | None
 """Milliseconds since 1970 UTC, or a datetime with a timezone; None is now."""
 NONE = np.zeros(0, np.int64)
@@ -156,6 +159,19 @@ class Model:
     def indices_of(self, items: Collection[str]) -> Int:
         """Of the items that the catalogue holds."""
         return np.array([i for i in map(self.catalog.index_of, items) if i is not None], np.int64)
+
+    # --- the item table ---
+
+    @cached_property
+    def _middle(self) -> Float:
+        """The mean row, of some items evenly spread."""
+        some = np.linspace(0, self.n_items - 1, min(self.n_items, MIDDLE_OF)).astype(np.int64)
+        middle: Float = self.engine.vectors(some).mean(axis=0)
+        return middle
+
+    def directions(self, items: Int) -> Float:
+        """Rows (n, dim) of items, from the middle of the table: what tells them from others, not what all share."""
+        return self.engine.vectors(items) - self._middle
 
     # --- conditions and columns ---
 

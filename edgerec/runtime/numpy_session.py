@@ -110,7 +110,8 @@ def _gemm(a: Mapping[str, Any], x: Array, w: Array, b: Array | None = None) -> A
 def _softmax(a: Mapping[str, Any], x: Array) -> Array:
     axis = a.get("axis", -1)
     found = np.exp(x - x.max(axis=axis, keepdims=True)) if x.size else x
-    return found / found.sum(axis=axis, keepdims=True)
+    share: Array = found / found.sum(axis=axis, keepdims=True)
+    return share
 
 
 def _slice(
@@ -164,7 +165,8 @@ def _integer_product(a: Mapping[str, Any], x: Array, w: Array, *rest: Array) -> 
     for start in range(0, w.shape[1], AT_ONCE):
         part = w[:, start : start + AT_ONCE].astype(np.float32)
         found[..., start : start + AT_ONCE] = codes @ (part - np.float32(zero_w) if zero_w.any() else part)
-    return found * (scale_x * scale_w)
+    scaled: Array = found * (scale_x * scale_w)
+    return scaled
 
 
 def _blocks_product(a: Mapping[str, Any], x: Array, codes: Array, scales: Array, *_: Array) -> Array:
@@ -180,7 +182,8 @@ def _blocks_product(a: Mapping[str, Any], x: Array, codes: Array, scales: Array,
             part = np.stack([part & 15, part >> 4], axis=2).reshape(len(part), -1)
         wide = part.astype(np.float32) - np.float32(1 << (a["bits"] - 1))
         found[:, start : start + AT_ONCE] = rounded @ wide.T
-    return found * step * scales
+    scaled: Array = found * step * scales
+    return scaled
 
 
 def _pad(a: Mapping[str, Any], x: Array, pads: Array, value: Array | None = None) -> Array:

@@ -58,9 +58,7 @@ class Recommendations(list[Recommendation]):
         name: of the list in the log, for `Recommender.observe`; None if it was not logged.
     """
 
-    def __init__(
-        self, items: Iterable[Recommendation], why_fewer: Mapping[str, int], name: str | None = None
-    ) -> None:
+    def __init__(self, items: Iterable[Recommendation], why_fewer: Mapping[str, int], name: str | None = None) -> None:
         super().__init__(items)
         self.why_fewer = dict(why_fewer)
         self.name = name

@@ -62,7 +62,7 @@ def arrange(
     strength = mix.strength if mix is not None else 0.0
     base = ((1 - diversity - strength) * relevance).astype(np.float64)
     open_ = np.zeros(n)  # -inf once an item was taken or its quota is full
-    unit = _unit(vectors) if diversity and vectors is not None else None
+    unit = unit_rows(vectors) if diversity and vectors is not None else None
     likeness = np.full(n, -1.0 if unit is not None else 0.0)
     taken = np.zeros(0 if mix is None else len(mix.share))
     counts = [np.zeros(int(q.group.max(initial=-1)) + 1, np.int64) for q in quotas]
@@ -91,10 +91,10 @@ def arrange(
     return np.array(chosen, np.int64)
 
 
-def _unit(vectors: Float) -> Float:
+def unit_rows(vectors: Float) -> Float:
+    """Rows of length 1, or 0."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    found: Float = vectors / np.where(length > 0, length, 1)
-    return found
+    return (vectors / np.where(length > 0, length, 1)).astype(np.float32)
 
 
 def _divergence(mix: Mix, taken: Double) -> Double:
@@ -109,4 +109,5 @@ def _divergence(mix: Mix, taken: Double) -> Double:
     before, after = part(taken), part(taken + 1)
     by_group = before.sum() + (after - before)
     without = before.sum()  # an item without a value adds to no share
-    return np.where(mix.group >= 0, by_group[mix.group] if len(by_group) else without, without)
+    found: Double = np.where(mix.group >= 0, by_group[mix.group] if len(by_group) else without, without)
+    return found

@@ -97,8 +97,8 @@ class Shown:
     def from_json(cls, name: str, time_ms: int, content: str) -> Shown:
         """The inverse of `to_json`."""
         v = json.loads(content)
-        lists = (tuple(v[key]) for key in ("items", "probability", "utility"))
-        return cls(name, time_ms, v["bundle"], *lists, v["pool"], v["context"])
+        items, probability, utility = (tuple(v[key]) for key in ("items", "probability", "utility"))
+        return cls(name, time_ms, v["bundle"], items, probability, utility, v["pool"], v["context"])
 
 
 _SHOWN = ("bundle", "items", "probability", "utility", "pool", "context")
@@ -148,9 +148,7 @@ class EventStore:
             self._db = self._open(path, key)
         except self._sql.Error as error:
             if key is not None or not _is_ours(path) or not any(word in str(error) for word in _DAMAGED):
-                raise DataError(
-                    f"{self._name}: cannot be used as an event log ({error}); name another file"
-                ) from error
+                raise DataError(f"{self._name}: cannot be used as an event log ({error}); name another file") from error
             _set_aside(path)
             self._db = self._open(path, key)
             with self._writing() as db:
@@ -166,7 +164,7 @@ class EventStore:
                 db.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
             tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             mark = db.execute("PRAGMA application_id").fetchone()[0]
-            if tables and mark not in (0, APPLICATION) or (tables and "events" not in tables):
+            if (tables and mark not in (0, APPLICATION)) or (tables and "events" not in tables):
                 raise DataError(f"{self._name}: is a database of something else; name another file")
             if any(kind != "table" and kind != "index" for (kind,) in db.execute("SELECT type FROM sqlite_master")):
                 raise DataError(f"{self._name}: holds views or triggers, which no event log does; name another file")

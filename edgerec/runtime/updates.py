@@ -129,7 +129,9 @@ class Updates:
 
     def _may_follow(self, new: Manifest, old: Manifest, source: Path, name: str) -> None:
         if new.name != old.name:
-            raise BundleError(f"{source}: is a bundle {new.name!r}, and {old.name!r} is in use; the old version goes on")
+            raise BundleError(
+                f"{source}: is a bundle {new.name!r}, and {old.name!r} is in use; the old version goes on"
+            )
         if new.version <= old.version:
             raise BundleError(
                 f"{source}: has version {new.version}, and {old.version} is in use; only a higher one is taken"

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Path as InPath, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
+from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
@@ -171,7 +172,7 @@ class _Metrics:
         self.requests = Counter("edgerec_requests", "Requests by route and status.", ["route", "status"], **keys)
         self.seconds = Histogram("edgerec_seconds", "Seconds by route.", ["route"], buckets=_BUCKETS, **keys)
         if self.several:
-            multiprocess.MultiProcessCollector(self.registry)
+            multiprocess.MultiProcessCollector(self.registry)  # type: ignore[no-untyped-call]
 
     def tell(self, route: str, status: int, seconds: float) -> None:
         self.requests.labels(route, str(status)).inc()

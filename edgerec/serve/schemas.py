@@ -128,7 +128,9 @@ class ItemOut(BaseModel):
             utility=finite(found.utility),
             probability={task: finite(p) for task, p in found.probability.items()},
             attributes={name: plain(value) for name, value in found.attributes.items()},
-            reasons=[ReasonOut(kind=r.kind, item=r.item, title=r.title, weight=finite(r.weight)) for r in found.reasons],
+            reasons=[
+                ReasonOut(kind=r.kind, item=r.item, title=r.title, weight=finite(r.weight)) for r in found.reasons
+            ],
         )
 
 

@@ -140,7 +140,8 @@ def test_a_device_learns_from_a_list_once_when_the_next_is_made(opened):
 def test_what_was_learned_moves_the_list_while_it_is_trusted(opened):
     with opened(adapt={"rate": 0.5, "most": 3.0}) as rec:
         model = rec._model()
-        vector = toy.table(8, 4)[7] / np.linalg.norm(toy.table(8, 4)[7])
+        vector = model.directions(np.array([7]))[0]
+        vector = vector / np.linalg.norm(vector)
         learned = Learned("toy 1", weights=3 * vector.astype(float), answers=50, gained=9.0)
         before = [r.item for r in rec.recommend(k=8, now=NOW)]
         rec._store.learn("learned", learned.to_bytes())

@@ -176,7 +176,7 @@ def test_constants_in_an_attribute_point_nowhere_else_either(tmp_path):
     node = helper.make_node("Constant", [], ["c"])
     node.attribute.add(name="value", type=onnx.AttributeProto.TENSOR).t.CopyFrom(outside("../secret"))
     path = graph(tmp_path, [node, helper.make_node("Add", ["x", "c"], ["y"])], {"x": F32}, {"y": F32})
-    with pytest.raises(BundleError, match="lie in '../secret'"):
+    with pytest.raises(BundleError, match=r"lie in '\.\./secret'"):
         check_external(path)
 
 

@@ -1,4 +1,4 @@
-"""What a policy does to a list, by hand on the toy bundle: item i costs i, odd items are blue, the prior falls with i."""
+"""What a policy does to a list, by hand on the toy bundle: item i costs i, odd ones are blue, item 0 is first."""
 
 import json
 
@@ -183,7 +183,12 @@ def test_a_wrong_policy_is_refused_when_a_bundle_is_opened(opened, policy, messa
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["price", "colour"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["price", "colour"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=8,
 )

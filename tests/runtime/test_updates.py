@@ -1,7 +1,6 @@
 """Versions side by side on a device."""
 
 import json
-import os
 import shutil
 import signal
 
@@ -175,7 +174,7 @@ def test_a_damaged_state_is_none(tmp_path, shipped, content):
 
 
 def test_a_recommender_of_one_bundle_is_not_updated(shipped, tmp_path):
-    with Recommender.of(shipped) as rec, pytest.raises(ConfigError, match="open it with Recommender.open"):
+    with Recommender.of(shipped) as rec, pytest.raises(ConfigError, match="open it with Recommender"):
         rec.update(tmp_path)
 
 
@@ -183,7 +182,7 @@ def test_a_crash_in_the_self_test_takes_only_that_process(tmp_path, shipped, mon
     new = bundle(tmp_path / "v2", 2)
     monkeypatch.setattr(updates.sys, "executable", str(tmp_path / "crash"))
     (tmp_path / "crash").write_text("#!/bin/sh\nkill -SEGV $$\n")
-    os.chmod(tmp_path / "crash", 0o755)
+    (tmp_path / "crash").chmod(0o755)
     with Recommender.open(shipped) as rec, pytest.raises(BundleError, match=f"ended with -{signal.SIGSEGV.value}"):
         rec.update(new)
 

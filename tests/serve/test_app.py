@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
-import schemathesis  # noqa: E402
-from fastapi.testclient import TestClient  # noqa: E402
+import schemathesis
+from fastapi.testclient import TestClient
 
-from edgerec.runtime import Recommender  # noqa: E402
-from edgerec.serve.app import MAX_BODY, create_app  # noqa: E402
-from tests import toy  # noqa: E402
+from edgerec.runtime import Recommender
+from edgerec.serve.app import MAX_BODY, create_app
+from tests import toy
 
 NOW = toy.NOW_MS
 

@@ -21,7 +21,9 @@ def folder(toy_bundle, tmp_path):
 
 def run(folder, code, stdin=""):
     """Runs code in the folder: what is imported as edgerec is the folder's own, or the run fails."""
-    guard = f"import sys; sys.path.insert(0, {str(folder)!r}); import edgerec; assert {str(folder)!r} in edgerec.__file__\n"
+    guard = (
+        f"import sys; sys.path.insert(0, {str(folder)!r}); import edgerec; assert {str(folder)!r} in edgerec.__file__\n"
+    )
     tail = "\nprint('LOADED', *sorted({m.partition('.')[0] for m in sys.modules}))"
     command = [sys.executable, "-P", "-c", guard + code + tail]
     return subprocess.run(command, cwd=folder, input=stdin, capture_output=True, text=True, check=True).stdout

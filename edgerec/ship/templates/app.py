@@ -27,8 +27,8 @@ def main() -> None:
                 match said:
                     case ["quit"]:
                         return
-                    case [number] if number.isdigit() and 1 <= int(number) <= len(found):
-                        rec.observe(found[int(number) - 1].item)
+                    case [place] if place.isdigit() and 1 <= int(place) <= len(found):
+                        rec.observe(found[int(place) - 1].item)
                     case ["more", item]:
                         for r in rec.similar(item, k=5):
                             print(f"     {r.item:12} {r.title}")
