@@ -49,7 +49,7 @@ def opened(folder: str, threads: int) -> Any:
     from edgerec.runtime import Recommender
 
     bundle = Bundle.open(folder)
-    manifest = replace(bundle.manifest, device={**bundle.manifest.device, "threads": threads})
+    manifest = bundle.manifest._replace(device={**bundle.manifest.device, "threads": threads})
     return Recommender.of(replace(bundle, manifest=manifest))
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
-from edgerec.bundle.conditions import Condition, Numbers, Parameter, Texts, Value
+from edgerec.bundle.columns import Numbers, Parameter, Texts, Value
 from edgerec.errors import BundleError, ConfigError
 
 OWN_COLUMNS: Final = ("idx", "id", "title", "available")
@@ -158,6 +158,8 @@ class Catalog:
         Raises:
             ConfigError: it is no condition, see `edgerec.bundle.conditions`.
         """
+        from edgerec.bundle.conditions import Condition  # loaded on use: many policies have none
+
         return np.flatnonzero(~Condition.parse(condition, self).met(self, parameters or {}))
 
     # --- as columns, for conditions and for what goes by attribute ---

@@ -24,6 +24,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from edgerec.bundle.columns import Numbers, Parameter, Texts, Value
 from edgerec.errors import ConfigError
 
 MAX_LENGTH: Final = 4096
@@ -33,20 +34,6 @@ MAX_DEPTH: Final = 40
 
 Truth: TypeAlias = npt.NDArray[np.int8]
 """0 false, 1 unknown, 2 true: AND is the least, OR the largest, NOT ``2 - x``."""
-Numbers: TypeAlias = npt.NDArray[np.float64]
-"""NaN where missing."""
-
-
-@dataclass(frozen=True)
-class Texts:
-    """A column of texts: its distinct values, and for each item the index of its own, -1 where missing."""
-
-    values: Sequence[str]
-    codes: npt.NDArray[np.int32]
-
-
-Value: TypeAlias = Numbers | Texts
-Parameter: TypeAlias = float | int | str | bool | None
 
 
 class Columns(Protocol):

@@ -6,9 +6,8 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgerec.errors import BundleError
 from edgerec.tasks import Task
@@ -27,16 +26,14 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _AGAIN = "copy the bundle again or build it again"
 
 
-@dataclass(frozen=True)
-class FileEntry:
+class FileEntry(NamedTuple):
     """Size and hash of one file; `sha256` is 64 lower-case hex digits."""
 
     sha256: str
     bytes: int
 
 
-@dataclass(frozen=True)
-class TensorEntry:
+class TensorEntry(NamedTuple):
     """Where a tensor lies in weights.bin: `offset` and `bytes` in bytes, `type` a numpy name such as "int8"."""
 
     name: str
@@ -46,8 +43,7 @@ class TensorEntry:
     bytes: int
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(NamedTuple):
     """The typed form of manifest.json.
 
     Attributes:
@@ -120,6 +116,11 @@ def check_name(name: str, source: str = MANIFEST) -> None:
         )
 
 
+def previous_of(home: Path) -> Path:
+    """Where the old bundle lies between the two renames of a swap."""
+    return home.with_name(f".{home.name}.previous")
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file as hex."""
     with path.open("rb") as stream:
@@ -140,8 +141,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-@dataclass(frozen=True)
-class _Reader:
+class _Reader(NamedTuple):
     """Turns JSON into the dataclasses above; every failure names `source` and the key."""
 
     source: str

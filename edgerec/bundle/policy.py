@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 from edgerec.bundle.catalog import Catalog
-from edgerec.bundle.conditions import Condition
 from edgerec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edgerec.bundle.conditions import Condition
 
 NOW: Final = "now"
 """The parameter that holds the request's time."""
@@ -27,16 +28,14 @@ Method: TypeAlias = Literal["epsilon", "thompson", "linucb"]
 MAX_POOL: Final = 5000
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """A hard filter: items that `keep` is not true for are no candidates."""
 
     name: str
     keep: Condition
 
 
-@dataclass(frozen=True)
-class Boost:
+class Boost(NamedTuple):
     """Items that `where` is true for have their utility multiplied by `factor` (divided, where it is negative)."""
 
     name: str
@@ -44,40 +43,35 @@ class Boost:
     factor: float
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """Items with an event of this kind in the last `days` are no candidates; None is any kind, or ever."""
 
     kind: str | None
     days: float | None
 
 
-@dataclass(frozen=True)
-class Cap:
+class Cap(NamedTuple):
     """Items that were in `shown` logged lists within the last `hours` are no candidates."""
 
     shown: int
     hours: float
 
 
-@dataclass(frozen=True)
-class Quota:
+class Quota(NamedTuple):
     """At most so many items of a list have one value of this column; items without a value are free."""
 
     by: str
     most: int
 
 
-@dataclass(frozen=True)
-class Calibration:
+class Calibration(NamedTuple):
     """Pulls a list's mix of a column's values to that of the user's past, by `strength` between 0 and 1."""
 
     by: str
     strength: float
 
 
-@dataclass(frozen=True)
-class Explore:
+class Explore(NamedTuple):
     """The last `slots` of each list are filled from the pool by `method`; lists are logged with their propensities.
 
     Attributes:
@@ -91,8 +85,7 @@ class Explore:
     width: float = 0.5
 
 
-@dataclass(frozen=True)
-class Adapt:
+class Adapt(NamedTuple):
     """A correction of utilities learned on the device from what the user does with logged lists.
 
     Attributes:
@@ -103,8 +96,7 @@ class Adapt:
     most: float = 1.0
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(NamedTuple):
     """Of the event log: its newest `rows`, no more than `bytes` on disk, none older than `days` (None: of any age)."""
 
     rows: int = 10_000
@@ -112,8 +104,7 @@ class Bounds:
     days: float | None = None
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(NamedTuple):
     """A checked policy.json; conditions are read against the catalogue they are for."""
 
     weights: Mapping[str, float]
@@ -125,7 +116,7 @@ class Policy:
     diversity: float = 0.0
     calibration: Calibration | None = None
     pool: int = 200
-    log: Bounds = field(default_factory=Bounds)
+    log: Bounds = Bounds()
     explore: Explore | None = None
     adapt: Adapt | None = None
 
@@ -151,14 +142,13 @@ class Policy:
         return _Reader(catalog, tasks, kinds).policy(value)
 
 
-@dataclass(frozen=True)
-class _Reader:
+class _Reader(NamedTuple):
     catalog: Catalog
     tasks: Sequence[str]
     kinds: Sequence[str]
 
     def policy(self, value: Any) -> Policy:
-        given = self.keys(value, "policy", {f.name for f in fields(Policy)} | {"where"})
+        given = self.keys(value, "policy", {*Policy._fields, "where"})
         rules = [self.rule(v, f"rules[{i}]") for i, v in enumerate(self.list(given, "rules"))]
         if given.get("where") is not None:
             rules.insert(0, Rule("where", self.condition(given["where"], "where")))
@@ -174,7 +164,7 @@ class _Reader:
             quotas=tuple(self.quota(v, f"quotas[{i}]") for i, v in enumerate(self.list(given, "quotas"))),
             diversity=self.number(given, "diversity", "policy", 0.0, 0, 1),
             calibration=None if given.get("calibration") is None else self.calibration(given["calibration"]),
-            pool=self.whole(given, "pool", "policy", Policy.pool, 1, MAX_POOL),
+            pool=self.whole(given, "pool", "policy", Policy._field_defaults["pool"], 1, MAX_POOL),
             log=self.bounds(given.get("log") or {}),
             explore=None if given.get("explore") is None else self.explore(given["explore"]),
             adapt=None if given.get("adapt") is None else self.adapt(given["adapt"]),
@@ -220,28 +210,28 @@ class _Reader:
         return Calibration(self.column(given, "calibration"), strength)
 
     def explore(self, value: Any) -> Explore:
-        given = self.keys(value, "explore", {f.name for f in fields(Explore)})
+        given = self.keys(value, "explore", set(Explore._fields))
         methods: dict[Any, Method] = {m: m for m in get_args(Method)}
         method = next((m for m in methods if m == given.get("method")), None)
         if method is None:
             raise ConfigError(f"policy: explore.method: {given.get('method')!r} is none of {', '.join(methods)}")
         return Explore(
             method,
-            self.whole(given, "slots", "explore", Explore.slots, 1),
-            self.number(given, "epsilon", "explore", Explore.epsilon, 0, 1),
-            self.number(given, "width", "explore", Explore.width, 0, 100),
+            self.whole(given, "slots", "explore", Explore._field_defaults["slots"], 1),
+            self.number(given, "epsilon", "explore", Explore._field_defaults["epsilon"], 0, 1),
+            self.number(given, "width", "explore", Explore._field_defaults["width"], 0, 100),
         )
 
     def adapt(self, value: Any) -> Adapt:
-        given = self.keys(value, "adapt", {f.name for f in fields(Adapt)})
-        rate = self.number(given, "rate", "adapt", Adapt.rate, 0, 10)
-        return Adapt(rate, self.number(given, "most", "adapt", Adapt.most, 0, 10))
+        given = self.keys(value, "adapt", set(Adapt._fields))
+        rate = self.number(given, "rate", "adapt", Adapt._field_defaults["rate"], 0, 10)
+        return Adapt(rate, self.number(given, "most", "adapt", Adapt._field_defaults["most"], 0, 10))
 
     def bounds(self, value: Any) -> Bounds:
-        given = self.keys(value, "log", {f.name for f in fields(Bounds)})
+        given = self.keys(value, "log", set(Bounds._fields))
         days = None if given.get("days") is None else self.number(given, "days", "log", None, 0)
-        rows = self.whole(given, "rows", "log", Bounds.rows, 1)
-        return Bounds(rows, self.whole(given, "bytes", "log", Bounds.bytes, 1 << 18), days)
+        rows = self.whole(given, "rows", "log", Bounds._field_defaults["rows"], 1)
+        return Bounds(rows, self.whole(given, "bytes", "log", Bounds._field_defaults["bytes"], 1 << 18), days)
 
     # --- parts ---
 
@@ -272,6 +262,8 @@ class _Reader:
         return name
 
     def condition(self, value: Any, at: str) -> Condition:
+        from edgerec.bundle.conditions import Condition  # loaded on use: many policies have none
+
         try:
             return Condition.parse(value, self.catalog)
         except ConfigError as error:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgerec.bundle.manifest import MANIFEST, SIGNATURE, FileEntry, Manifest, sha256_of
-from edgerec.bundle.write import previous_of
+from edgerec.bundle.manifest import MANIFEST, SIGNATURE, FileEntry, Manifest, previous_of, sha256_of
 from edgerec.errors import BundleError
 
 _AGAIN = "copy the bundle again or build it again"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgerec.bundle.manifest import FORMAT, MANIFEST, Manifest, check_name, dump_json, sha256_of
+from edgerec.bundle.manifest import FORMAT, MANIFEST, Manifest, check_name, dump_json, previous_of, sha256_of
 from edgerec.errors import BundleError
 
 
@@ -47,11 +47,6 @@ def write_bundle(folder: str | Path, files: Mapping[str, bytes | Path], manifest
         ) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-
-
-def previous_of(home: Path) -> Path:
-    """Where the old bundle lies between the two renames of a swap."""
-    return home.with_name(f".{home.name}.previous")
 
 
 def _check_target(home: Path) -> None:

@@ -27,8 +27,6 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Where an item's utility comes from: popularity, context, and each item of the past, by taking it away."""
-    from dataclasses import asdict
-
     from edgerec.runtime import Recommender
 
     if (user is None) != (history is None):
@@ -37,7 +35,7 @@ def explain(
         asked: dict[str, Any] = {"weights": weights_of(weights), **past_of(rec, user, history, history_items)}
         found = rec.explain(item, **asked)
     if as_json:
-        print_json(asdict(found))
+        print_json({**found._asdict(), "past": [c._asdict() for c in found.past]})
         return
     rows: list[list[object]] = [
         ["popularity", found.popular],

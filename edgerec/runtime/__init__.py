@@ -1,6 +1,5 @@
 """Recommendations on the device: standard library, numpy and onnxruntime; nothing here opens a socket."""
 
-from edgerec.runtime.conformance import check_conformance
 from edgerec.runtime.engine import Ranked
 from edgerec.runtime.recommender import Recommender
 from edgerec.runtime.results import Contribution, Explanation, Reason, Recommendation, Recommendations
@@ -15,5 +14,4 @@ __all__ = [
     "Recommendation",
     "Recommendations",
     "Recommender",
-    "check_conformance",
 ]

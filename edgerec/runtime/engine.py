@@ -15,8 +15,7 @@ import numpy.typing as npt
 
 from edgerec.bundle import Bundle
 from edgerec.errors import BundleError, ConfigError, MissingExtraError
-from edgerec.runtime.numpy_session import NumpySession
-from edgerec.runtime.onnx_file import check_external
+from edgerec.runtime.external import check_external
 from edgerec.tasks import Encoded
 
 Int = npt.NDArray[np.int64]
@@ -150,7 +149,13 @@ class _Graph:
 
     def __init__(self, path: Path, outputs: Sequence[str], engine: str, threads: int) -> None:
         check_external(path)
-        session = NumpySession(path) if engine == "numpy" else _OnnxruntimeSession(path, threads)
+        session: Any
+        if engine == "numpy":
+            from edgerec.runtime.numpy_session import NumpySession  # loaded on use
+
+            session = NumpySession(path)
+        else:
+            session = _OnnxruntimeSession(path, threads)
         # A bundle without categorical context has no such input: feed only what the graph takes.
         self._session, self._types = session, session.inputs
         self._inputs = list(self._types)
@@ -162,7 +167,7 @@ class _Graph:
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         if len(inputs) > len(self._inputs):
             inputs = {name: inputs[name] for name in self._inputs}
-        return self._session.run(self._outputs, inputs)
+        return self._session.run(self._outputs, inputs)  # type: ignore[no-any-return]
 
     def cast(self, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
         """JSON values as the arrays that the graph takes."""

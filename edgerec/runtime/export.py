@@ -3,8 +3,8 @@
 Noise is randomised response (Warner, JASA 1965; with many values: Kairouz et al., ICML 2016): each item is kept with
 probability ``e^epsilon / (e^epsilon + n - 1)`` and is else one of the catalogue's other n - 1 items, evenly; each
 kind is flipped with probability ``1 / (e^epsilon + 1)``. So one event's item, and each of its kinds, is
-epsilon-locally differentially private. Times are cut to the day, users are numbered anew in every export, and what is said of the
-context is left out.
+epsilon-locally differentially private. Times are cut to the day, users are numbered anew in every export, and what is
+said of the context is left out.
 """
 
 from __future__ import annotations

@@ -24,8 +24,6 @@ def learn_from(store: EventStore, profile: str, model: Model) -> None:
     Where the bundle has binary tasks, an event without any of them is a look, not a take.
     """
     policy = model.policy
-    if policy.adapt is None and policy.explore is None:
-        return
     newest = store.shown(profile, newest=1)
     if not newest or newest[0].bundle != model.name:
         return

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from edgerec.bundle.conditions import Parameter
+from edgerec.bundle.columns import Parameter
 from edgerec.bundle.policy import Explore
-from edgerec.runtime.adaptation import Learned
 from edgerec.runtime.engine import Float, Int, Ranked
-from edgerec.runtime.exploration import fill
 from edgerec.runtime.model import Model, Past
-from edgerec.runtime.slate import Full, Mix, arrange, multiplied
 from edgerec.tasks import Encoded
+
+if TYPE_CHECKING:
+    from edgerec.runtime.adaptation import Learned
+    from edgerec.runtime.slate import Mix
 
 Removal: TypeAlias = tuple[str, Int]
 """A cause, and the item indices that it removes."""
 
 
-@dataclass(frozen=True)
-class List:
+class List(NamedTuple):
     """What is shown, the candidates that it was chosen from (in the order in which they would follow), and what was
     removed before."""
 
@@ -48,6 +47,8 @@ class List:
         self, model: Model, explore: Explore, k: int, learned: Learned, random: np.random.Generator
     ) -> tuple[Ranked, npt.NDArray[np.float64]]:
         """The list with its last places filled by trial, and the probability of each choice."""
+        from edgerec.runtime.exploration import fill  # loaded on use
+
         shown = {int(i) for i in self.ranked.item}
         rest = [at for at, i in enumerate(self.pool.item.tolist()) if i not in shown]
         where = {i: at for at, i in enumerate(self.pool.item.tolist())}
@@ -100,6 +101,8 @@ def _candidates(ranked: Ranked) -> Ranked:
 
 def _moved(model: Model, pool: Ranked, values: Mapping[str, Parameter], learned: Learned | None) -> Ranked:
     """With boosts and what was learned of the user, best first again."""
+    from edgerec.runtime.slate import multiplied  # loaded on use, as all that a plain list does not need
+
     utility, policy = pool.utility, model.policy
     factor = np.ones(len(utility))
     for boost in policy.boosts:
@@ -118,6 +121,8 @@ def _arranged(model: Model, pool: Ranked, k: int, diversity: float, past: Past) 
     policy = model.policy
     if not (diversity or policy.quotas or policy.calibration):
         return np.arange(min(k, len(pool.item)))
+    from edgerec.runtime.slate import Full, arrange
+
     quotas = [Full(model.groups(quota.by)[0][pool.item], quota.most) for quota in policy.quotas]
     vectors = model.engine.vectors(pool.item) if diversity else None
     return arrange(pool.utility, k, vectors, diversity, quotas, _mix(model, pool, past))
@@ -125,6 +130,8 @@ def _arranged(model: Model, pool: Ranked, k: int, diversity: float, past: Past) 
 
 def _mix(model: Model, pool: Ranked, past: Past) -> Mix | None:
     """None where the user has no past to be held to."""
+    from edgerec.runtime.slate import Mix
+
     calibration = model.policy.calibration
     if calibration is None:
         return None

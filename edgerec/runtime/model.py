@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import time as clock
 from collections.abc import Collection, Mapping, Sequence
@@ -10,18 +9,21 @@ from datetime import datetime
 from functools import cached_property
 from numbers import Real
 from threading import Lock
-from typing import Any, NamedTuple, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from edgerec.bundle import Bundle, Catalog
-from edgerec.bundle.conditions import Condition, Parameter, Texts
+from edgerec.bundle.columns import Parameter, Texts
 from edgerec.bundle.policy import NOW, Policy
 from edgerec.errors import BundleError, ConfigError
 from edgerec.runtime.engine import Engine, EngineName, Float, Int, Scoring
 from edgerec.runtime.store import Events
 from edgerec.tasks import Encoded, RequestEncoder, UserPast
+
+if TYPE_CHECKING:
+    from edgerec.bundle.conditions import Condition
 
 MAX_CONDITIONS = 64
 """Different conditions whose result is remembered."""
@@ -136,6 +138,8 @@ class Model:
         known = self._columns[source]
         for name, value in values.items():
             if name not in known:
+                import difflib
+
                 near = difflib.get_close_matches(name, known, 1)
                 guess = f", did you mean {near[0]!r}?" if near else ""
                 raise ConfigError(
@@ -183,6 +187,8 @@ class Model:
         """
         found = self._conditions.get(text)
         if found is None:
+            from edgerec.bundle.conditions import Condition  # loaded on use
+
             try:
                 found = Condition.parse(text, self.catalog)
             except ConfigError as error:

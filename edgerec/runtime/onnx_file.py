@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec.errors import BundleError
+from edgerec.runtime.external import WEIGHTS
 
 Array = npt.NDArray[Any]
 
@@ -23,10 +24,7 @@ TYPES: Final = {
     1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
     10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64,
 }  # fmt: skip
-WEIGHTS: Final = "weights.bin"
 _EXTERNAL = 1
-_NAMED = b"location"
-_CANONICAL = b"\x0a\x08location\x12" + bytes([len(WEIGHTS)]) + WEIGHTS.encode()
 
 
 @dataclass(frozen=True)
@@ -47,18 +45,6 @@ class Graph:
     inputs: dict[str, type] = field(default_factory=dict)
     outputs: list[str] = field(default_factory=list)
     constants: dict[str, Array] = field(default_factory=dict)
-
-
-def check_external(path: Path) -> None:
-    """Refuse a graph whose constants lie anywhere but in the bundle's weights.bin.
-
-    Raises:
-        BundleError: it points elsewhere, or is no ONNX file.
-    """
-    content = path.read_bytes()
-    # As our own graphs write it, all is told by counting; anything else is read whole.
-    if content.count(_NAMED) != content.count(_CANONICAL):
-        read_graph(path)
 
 
 def read_graph(path: Path) -> Graph:

@@ -5,30 +5,30 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import repeat
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
 from edgerec.bundle import Bundle
-from edgerec.bundle.conditions import Parameter
+from edgerec.bundle.columns import Parameter
 from edgerec.bundle.policy import NOW
-from edgerec.bundle.sign import PublicKey
 from edgerec.errors import ConfigError, DataError
-from edgerec.runtime.adaptation import Learned
-from edgerec.runtime.conformance import check_conformance
 from edgerec.runtime.engine import EngineName, Float, Int, Ranked, Scoring
-from edgerec.runtime.feedback import learn_from, load_learned
 from edgerec.runtime.lists import List, Removal, best_list
 from edgerec.runtime.model import NONE, Model, Past, Request, Time, milliseconds
 from edgerec.runtime.results import Contribution, Explanation, Reason, Recommendation, Recommendations
 from edgerec.runtime.store import DEFAULT_PROFILE, NO_KIND, Events, EventStore, Shown, kind_mask, new_name
 from edgerec.runtime.updates import Updates
 from edgerec.tasks import Encoded, RequestEncoder
+
+if TYPE_CHECKING:
+    from edgerec.bundle.sign import PublicKey
+    from edgerec.runtime.adaptation import Learned
 
 MAX_REASONS = 3
 """Reasons told for one item."""
@@ -49,7 +49,11 @@ class _Home:
     engine: EngineName = "auto"
     closed: bool = False
     lock: RLock = field(default_factory=RLock)
-    random: np.random.Generator = field(default_factory=np.random.default_rng)
+
+    @cached_property
+    def random(self) -> np.random.Generator:
+        """For trials; made on use, since loading numpy.random takes time."""
+        return np.random.default_rng()
 
 
 class Recommender:
@@ -189,8 +193,8 @@ class Recommender:
         ranked, probability, name = found.ranked, None, None
         keep = model.policy.logs if log is None else log
         if keep:
-            learned = self._learned(model)
             if model.policy.explore is not None and len(ranked.item):
+                learned = self._learned(model)
                 ranked, probability = found.explored(model, model.policy.explore, k, learned, self._home.random)
             name = self._log(model, ranked, probability, len(found.pool.item), request)
         why_fewer = found.why_fewer(model.n_items) if len(ranked.item) < k else {}
@@ -409,6 +413,8 @@ class Recommender:
         Raises:
             BundleError: this machine computes something else than the one that built the bundle.
         """
+        from edgerec.runtime.conformance import check_conformance
+
         model = self._model()
         return check_conformance(model.bundle, model.engine)
 
@@ -558,11 +564,16 @@ class Recommender:
         return removed
 
     def _learned(self, model: Model) -> Learned:
+        from edgerec.runtime.feedback import load_learned  # loaded on use: most policies do not learn
+
         return load_learned(self._store, self._profile, model)
 
     def _log(self, model: Model, ranked: Ranked, probability: object, pool: int, request: Request) -> str | None:
         """Keep a list; before that, learn from the last one, whose answers are complete now."""
-        learn_from(self._store, self._profile, model)
+        if model.policy.adapt is not None or model.policy.explore is not None:
+            from edgerec.runtime.feedback import learn_from
+
+            learn_from(self._store, self._profile, model)
         ids = tuple(model.catalog.named(i)[0] for i in ranked.item.tolist())
         chances = tuple(np.asarray(probability).tolist()) if probability is not None else (1.0,) * len(ids)
         context = {n: v for n, v in self._values(request).items() if n != NOW}

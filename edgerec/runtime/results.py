@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """Why an item is recommended.
 
     Attributes:
@@ -64,8 +63,7 @@ class Recommendations(list[Recommendation]):
         self.name = name
 
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
+class Contribution(NamedTuple):
     """A past item's part in a score.
 
     Attributes:
@@ -79,8 +77,7 @@ class Contribution:
     lost: float
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(NamedTuple):
     """Where a utility comes from: ``popular + context + history = utility``.
 
     Attributes:

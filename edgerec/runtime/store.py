@@ -9,14 +9,12 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -54,8 +52,7 @@ _ADDED = ("profile TEXT NOT NULL DEFAULT ''", "event_id TEXT", "list TEXT", "by_
 """Columns of `events` that the first schema did not have."""
 
 
-@dataclass(frozen=True)
-class Events:
+class Events(NamedTuple):
     """Past events of one user, in any order; the three have equal length E.
 
     Attributes:
@@ -69,8 +66,7 @@ class Events:
     time_ms: npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(NamedTuple):
     """A list that was logged.
 
     Attributes:
@@ -366,7 +362,7 @@ class EventStore:
 
     def bound(self, bounds: Bounds) -> None:
         """Take other bounds, which an update may bring; bytes are those of the file's opening."""
-        self._bounds = replace(bounds, bytes=self._bounds.bytes)
+        self._bounds = bounds._replace(bytes=self._bounds.bytes)
 
     def size(self) -> dict[str, int]:
         """Rows of events and lists, bytes on disk, events lost to a full disk, files set aside as damaged."""
@@ -433,7 +429,7 @@ class EventStore:
 
 def new_name() -> str:
     """Of a list: random, so that it tells nothing."""
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def _is_ours(path: Path | None) -> bool:

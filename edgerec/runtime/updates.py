@@ -10,20 +10,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import edgerec
 from edgerec.bundle import MANIFEST, Bundle, Manifest
-from edgerec.bundle.delta import DELTA, apply_delta
 from edgerec.bundle.manifest import SIGNATURE, sha256_of
-from edgerec.bundle.sign import PublicKey, require_signature
 from edgerec.errors import BundleError, EdgerecError
+
+if TYPE_CHECKING:
+    from edgerec.bundle.sign import PublicKey
 
 T = TypeVar("T")
 
@@ -105,6 +105,8 @@ class Updates:
     # --- taking a version ---
 
     def _take(self, source: Path, incoming: Path, current: Bundle) -> str | None:
+        from edgerec.bundle.delta import DELTA, apply_delta  # loaded on use, as all that only an update needs
+
         if (source / DELTA).exists():
             apply_delta(current, source, incoming)
         else:
@@ -186,6 +188,8 @@ class Updates:
     def _verified(self, folder: Path) -> Bundle:
         bundle = Bundle.open(folder)
         if self._keys is not None:
+            from edgerec.bundle.sign import require_signature
+
             require_signature(bundle.folder, self._keys)
         return bundle
 
@@ -249,6 +253,8 @@ def _selftest(folder: Path) -> None:
 
     Where a platform has no processes to start, they run here.
     """
+    import subprocess
+
     code = "import sys; sys.path.insert(0, sys.argv[1]); from edgerec.runtime.selftest import main; main(sys.argv[2])"
     home = Path(edgerec.__file__).parent.parent
     if sys.executable:

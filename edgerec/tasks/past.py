@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,7 @@ SMOOTHING = 20.0
 """Events at the population's rate that are added to a user's own; KuaiRand's users have 14 rows on average."""
 
 
-@dataclass(frozen=True)
-class Past:
+class Past(NamedTuple):
     """Sums over the earlier events of R requests: all that `past_numbers` needs besides the present time.
 
     Attributes:
@@ -32,8 +31,7 @@ class Past:
     positives: npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Timeless:
+class Timeless(NamedTuple):
     """`past_numbers` before the time of the request is known.
 
     Attributes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,7 @@ CLIP = 5.0
 """Standardised numbers are cut here, in standard deviations: one wild value must not decide a score."""
 
 
-@dataclass(frozen=True)
-class Categorical:
+class Categorical(NamedTuple):
     """A column of names; ``values[i]`` has index i + 1, everything else index 0."""
 
     name: str
@@ -32,8 +31,7 @@ class Categorical:
     values: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Numeric:
+class Numeric(NamedTuple):
     """A column of numbers, standardised by the training rows' mean and deviation; missing becomes 0."""
 
     name: str
@@ -55,8 +53,7 @@ class Encoded:
     context_numeric: Float
 
 
-@dataclass(frozen=True)
-class UserPast:
+class UserPast(NamedTuple):
     """One user's past, encoded as far as it can be before the time of the request is known: a device asks often.
 
     Attributes:

@@ -12,8 +12,9 @@ from edgerec.bundle import Bundle
 from edgerec.errors import BundleError, ConfigError
 from edgerec.runtime import Recommender
 from edgerec.runtime.engine import Engine
+from edgerec.runtime.external import check_external
 from edgerec.runtime.numpy_session import NumpySession
-from edgerec.runtime.onnx_file import check_external, read_graph
+from edgerec.runtime.onnx_file import read_graph
 from tests import toy
 
 

@@ -1,0 +1,24 @@
+"""A catalogue's columns as arrays, for conditions and for what goes by attribute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Numbers: TypeAlias = npt.NDArray[np.float64]
+"""NaN where missing."""
+
+
+class Texts(NamedTuple):
+    """A column of texts: its distinct values, and for each item the index of its own, -1 where missing."""
+
+    values: Sequence[str]
+    codes: npt.NDArray[np.int32]
+
+
+Value: TypeAlias = Numbers | Texts
+Parameter: TypeAlias = float | int | str | bool | None
+"""What ``:name`` may stand for."""
