@@ -32,7 +32,7 @@ OUTPUTS = {
 _TYPES: dict[str, type] = {"tensor(int64)": np.int64, "tensor(float)": np.float32}
 
 
-@dataclass  # not frozen: made for every request, and freezing costs as much as a numpy call
+@dataclass(eq=False, repr=False)  # not frozen: made for every request, and freezing costs as much as a numpy call
 class Ranked:
     """Scored items of one request; R items, T tasks, L history events.
 

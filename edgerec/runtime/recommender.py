@@ -39,7 +39,7 @@ MS_PER_DAY = 86_400_000
 _POPULAR = (Reason("popular", None, None, 0.0),)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Home:
     """What the views of one recommender share."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -83,6 +82,8 @@ class Updates:
         Raises:
             BundleError: see `Recommender.update`.
         """
+        import shutil
+
         try:
             with self._alone():
                 incoming = self._folder / _INCOMING
@@ -105,6 +106,8 @@ class Updates:
     # --- taking a version ---
 
     def _take(self, source: Path, incoming: Path, current: Bundle) -> str | None:
+        import shutil
+
         from edgerec.bundle.delta import DELTA, apply_delta  # loaded on use, as all that only an update needs
 
         if (source / DELTA).exists():
@@ -146,6 +149,8 @@ class Updates:
 
     def _sweep(self, state: State) -> None:
         """Drop versions that are neither in use nor the one before."""
+        import shutil
+
         for path in self._folder.iterdir():
             if path.is_dir() and path.name not in (state.current, state.previous, _INCOMING):
                 shutil.rmtree(path, ignore_errors=True)
@@ -233,6 +238,8 @@ class Updates:
 
 def _copy(source: Path, to: Path) -> None:
     """Copy a bundle's listed files, none longer than its manifest says."""
+    import shutil
+
     manifest = Manifest.read(source)
     sizes = {MANIFEST: None, **{name: entry.bytes for name, entry in manifest.files.items()}}
     if (source / SIGNATURE).exists():

@@ -40,7 +40,7 @@ class Numeric(NamedTuple):
     std: float
 
 
-@dataclass  # not frozen: made for every request, and freezing costs as much as a numpy call
+@dataclass(eq=False, repr=False)  # not frozen: made for every request, and freezing costs as much as a numpy call
 class Encoded:
     """The arrays of one request, named as the graph's inputs; L = len(history), C and M as in the manifest."""
 
