@@ -119,8 +119,8 @@ def main() -> int:
     parser.add_argument("run", type=Path, help="a finished run with its edgerec.toml, such as runs/video")
     parser.add_argument("--part", default="valid", choices=("valid", "test"))
     parser.add_argument("--task", default="click")
-    parser.add_argument("--rate", default=f"{Adapt.rate:g}", help="one or several, separated by commas")
-    parser.add_argument("--most", default=f"{Adapt.most:g}", help="one or several")
+    parser.add_argument("--rate", default=f"{Adapt().rate:g}", help="one or several, separated by commas")
+    parser.add_argument("--most", default=f"{Adapt().most:g}", help="one or several")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     given = parser.parse_args()
     adapts = [Adapt(float(r), float(m)) for r in given.rate.split(",") for m in given.most.split(",")]

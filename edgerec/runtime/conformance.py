@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,17 +24,32 @@ def check_conformance(bundle: Bundle, engine: Engine) -> int:
     Raises:
         BundleError: the first output that differs.
     """
-    requests = bundle.json("conformance.json")["requests"]
+    requests = bundle.json("conformance.json").get("requests")
+    if not isinstance(requests, list) or not requests:
+        raise BundleError(f"{bundle.folder}: conformance.json holds no requests; build the bundle again")
     for number, request in enumerate(requests):
-        expect = {name: np.asarray(value) for name, value in request["expect"].items()}
-        got = engine.run(request.get("graph", "recommend.onnx"), request["inputs"])
-        for name, value in expect.items():
-            if not (_same_items(expect, got) if name == "item" else _close(value, got[name])):
-                raise BundleError(
-                    f"{bundle.folder}: conformance request {number} gives another {name!r} here than where the bundle "
-                    "was built; do not use it on this device and report the processor"
-                )
+        try:
+            name = _differs(request, engine)
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+            raise BundleError(
+                f"{bundle.folder}: conformance request {number} is none ({error!r}); build the bundle again"[:400]
+            ) from error
+        if name is not None:
+            raise BundleError(
+                f"{bundle.folder}: conformance request {number} gives another {name!r} here than where the bundle "
+                "was built; do not use it on this device and report the processor"
+            )
     return len(requests)
+
+
+def _differs(request: Mapping[str, Any], engine: Engine) -> str | None:
+    """The first output that is another one than expected."""
+    expect = {name: np.asarray(value) for name, value in request["expect"].items()}
+    got = engine.run(request.get("graph", "recommend.onnx"), request["inputs"])
+    for name, value in expect.items():
+        if not (_same_items(expect, got) if name == "item" else _close(value, got[name])):
+            return str(name)
+    return None
 
 
 def _close(expect: npt.NDArray[Any], got: npt.NDArray[Any]) -> bool:

@@ -136,6 +136,8 @@ class Engine:
 
     def run(self, name: str, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
         """Run "recommend.onnx", "score.onnx" or "similar.onnx" on JSON inputs; outputs by name."""
+        if name not in OUTPUTS:
+            raise KeyError(name)
         graph = self._recommend if name == "recommend.onnx" else self._load(name)
         return dict(zip(OUTPUTS[name], graph.run(graph.cast(inputs)), strict=True))
 
@@ -157,7 +159,7 @@ class _Graph:
         else:
             session = _OnnxruntimeSession(path, threads)
         # A bundle without categorical context has no such input: feed only what the graph takes.
-        self._session, self._types = session, session.inputs
+        self._path, self._session, self._types = path, session, session.inputs
         self._inputs = list(self._types)
         self._outputs = list(outputs)
         missing = set(outputs) - set(session.outputs)
@@ -167,7 +169,12 @@ class _Graph:
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         if len(inputs) > len(self._inputs):
             inputs = {name: inputs[name] for name in self._inputs}
-        return self._session.run(self._outputs, inputs)  # type: ignore[no-any-return]
+        try:
+            return self._session.run(self._outputs, inputs)  # type: ignore[no-any-return]
+        except BundleError:
+            raise
+        except Exception as error:  # onnxruntime's own exceptions have no common root
+            raise BundleError(f"{self._path}: cannot be run ({_first_line(error)}); build the bundle again") from error
 
     def cast(self, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
         """JSON values as the arrays that the graph takes."""

@@ -39,11 +39,14 @@ class NumpySession:
             raise BundleError(f"{path}: needs onnxruntime (operators {', '.join(unknown)} are not known without it)")
         self.inputs, self.outputs = graph.inputs, graph.outputs
         self._constants, self._nodes = dict(graph.constants), []
-        for node in graph.nodes:
-            if all(name in self._constants for name in node.inputs if name):
-                self._constants.update(zip(node.outputs, _apply(node, self._constants), strict=True))
-            else:
-                self._nodes.append(node)
+        try:
+            for node in graph.nodes:
+                if all(name in self._constants for name in node.inputs if name):
+                    self._constants.update(zip(node.outputs, _apply(node, self._constants), strict=True))
+                else:
+                    self._nodes.append(node)
+        except Exception as error:  # whatever an operator says of what it was given
+            raise BundleError(f"{path}: does not load ({error!r}); build the bundle again"[:400]) from error
         used = {name for node in self._nodes for name in node.inputs} | set(self.outputs)
         self._constants = {name: value for name, value in self._constants.items() if name in used}
         # A value is dropped after its last use: a large catalogue's scores are kept once.
