@@ -14,10 +14,11 @@ from edgerec.bundle import MANIFEST, Bundle, dump_json, write_bundle
 from edgerec.config import Config
 from edgerec.evaluation import baselines, cold, metrics
 from edgerec.evaluation.cases import Cases, Judged, find_cases, held_labels, held_sessions, judge_lists
+from edgerec.evaluation.faithful import deletion
 from edgerec.evaluation.fidelity import ALL, Answers, fidelity
 from edgerec.evaluation.metrics import MAX_RANK, Estimate
 from edgerec.evaluation.report import Report
-from edgerec.progress import Progress
+from edgerec.progress import Progress, Silent
 from edgerec.runtime import Events, Recommender
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
@@ -43,6 +44,7 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
         reliability=_reliability(answers, data),
         sizes=sizes_of(run_dir),
         notes=_notes(data, cases),
+        reasons=judge_reasons(run_dir, data, cases, config.seed),
     )
     report.write(run_dir / "report")
     seal(run_dir / "bundle", report)
@@ -62,6 +64,13 @@ def judge_stages(
             if isinstance(model, TorchModel):
                 found[name] |= judge_arrivals(model, data)
     return found, answers
+
+
+def judge_reasons(run_dir: Path, data: LearningData, cases: Cases, seed: int) -> dict[str, Estimate]:
+    """What the bundle's reasons are worth, on the held requests."""
+    with Recommender.of(run_dir / "bundle") as recommender:
+        model = RuntimeModel(recommender, data, cases, Silent())
+        return deletion(recommender, model.asked() if data.held.visits is not None else model.asked_of_rows(), seed)
 
 
 ARRIVALS = "_arrivals"
@@ -188,6 +197,12 @@ class RuntimeModel:
         for row, events in zip(self.cases.rows, self.cases.events, strict=True):
             assert held.user[first[row]] == visits.requests.user[row]
             yield self._request(events, int(first[row]))
+
+    def asked_of_rows(self) -> Iterator[dict[str, Any]]:
+        """Each held row, as a request, in place of the cases of a log without visits."""
+        held, log = self.data.held_log, self.data.fit_log
+        for row, user in enumerate(held.user.tolist()):
+            yield self._request(slice(int(log.offsets[user]), int(log.offsets[user + 1])), row)
 
     def _request(self, events: slice, held_row: int) -> dict[str, Any]:
         log, held, encoder = self.data.fit_log, self.data.held_log, self.data.encoder

@@ -37,7 +37,8 @@ class Report:
     keyed by what is subtracted ("int8 - student"). `fidelity` says what one stage keeps of another ("int8 ~ teacher"),
     for everyone and for parts, see `edgerec.evaluation.fidelity`. `reliability` holds, by stage and binary task, bins
     of rows: mean probability, rate, number. `sizes` are bytes or counts, keyed by what they are. `notes` say what was
-    left out and why. `fit` tells how the bundle was found, see `edgerec.fitting.report`.
+    left out and why. `reasons` holds what `edgerec.evaluation.faithful`
+    found. `fit` tells how the bundle was found, see `edgerec.fitting.report`.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Report:
     reliability: Mapping[str, Mapping[str, Sequence[Sequence[float]]]] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    reasons: Mapping[str, Estimate] = field(default_factory=dict)
     fit: Mapping[str, Any] | None = None
 
     def with_fit(self, fit: Mapping[str, Any]) -> Report:
@@ -66,6 +68,7 @@ class Report:
             "reliability": {stage: dict(tasks) for stage, tasks in self.reliability.items()},
             "sizes": dict(self.sizes),
             "notes": list(self.notes),
+            "reasons": {name: found.to_json() for name, found in self.reasons.items()},
             "fit": None if self.fit is None else dict(self.fit),
         }
 
@@ -91,6 +94,7 @@ class Report:
             reliability=values["reliability"],
             sizes=values["sizes"],
             notes=values["notes"],
+            reasons={name: Estimate.from_json(e) for name, e in values.get("reasons", {}).items()},
             fit=values.get("fit"),
         )
 
@@ -107,6 +111,9 @@ class Report:
             *_grouped(self.paired, "Differences on the same cases: ", "difference", signed=True),
             *_grouped(self.fidelity, "What one stage keeps of another: ", "stages", signed=False),
         ]
+        if self.reasons:
+            rows = tuple((name, _figure(found, signed=False)) for name, found in self.reasons.items())
+            tables.append(Table("Reasons: what the best item loses without a past item", ("what", "share"), rows, 1))
         if self.sizes:
             rows = tuple((name, f"{size:,}") for name, size in self.sizes.items())
             tables.append(Table("Sizes", ("what", "value"), rows, numbers=1))
