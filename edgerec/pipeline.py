@@ -218,6 +218,9 @@ def _key(stage: Stage, config: Config, run_dir: Path) -> str:
     if stage.name == "prepare":
         home = config.resolve(".")  # the same log is the same, from wherever the command is given
         depends["files"] = {os.path.relpath(path, home): _hash_file(Path(path)) for path in _source_files(config)}
+    if stage.name == "quantize":
+        now = (config.quantization.newer_rows, config.quantization.items_now)
+        depends["files"] = {path: _hash_file(Path(config.resolve(path))) for path in now if path is not None}
     if "device" in stage.settings:
         depends["device"] = load_profile(config.device).to_json()
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()

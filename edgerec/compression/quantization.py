@@ -19,6 +19,7 @@ from edgerec.bundle import Catalog, dump_json, write_bundle, write_catalog
 from edgerec.bundle.catalog import OWN_COLUMNS
 from edgerec.bundle.policy import Policy
 from edgerec.compression.choice import Pick, pick_body
+from edgerec.compression.current import items_now, newest_statistics, with_added
 from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graph import OPSET, pack
 from edgerec.compression.graphs import (
@@ -36,7 +37,7 @@ from edgerec.config import Config
 from edgerec.devices import load_profile
 from edgerec.errors import ConfigError
 from edgerec.models.student import Student, StudentSizes
-from edgerec.progress import Progress
+from edgerec.progress import Progress, Silent
 from edgerec.tasks import Encoded, scored_tasks
 from edgerec.tasks.history import Int
 from edgerec.training.checkpoint import load_student, read_json
@@ -93,7 +94,7 @@ def quantize(config: Config, run_dir: Path, progress: Progress) -> QuantizeRepor
     facts = read_json(pruned / "model.json")
     expectations = {name: Expectation(**values) for name, values in facts["expectations"].items()}
     gone = np.array(facts["never_shown"], np.int64)
-    pick = build(config, data, student, expectations, run_dir / "bundle", gone)
+    pick = build(config, data, student, expectations, run_dir / "bundle", gone, progress)
     return QuantizeReport({p.name: p.stat().st_size for p in sorted((run_dir / "bundle").iterdir())}, pick)
 
 
@@ -104,10 +105,25 @@ def build(
     expectations: Mapping[str, Expectation],
     out: Path,
     gone: Int = NONE,
+    progress: Progress | None = None,
 ) -> Pick:
     """Write a student as the bundle `out`, without the items `gone`; returns the body that its graphs have."""
-    exported = without(export_student(student, data.statistics.values[-1], data.tasks), gone)
+    progress = progress or Silent()
+    statistics = newest_statistics(config, data, progress)
+    exported = without(export_student(student, statistics, data.tasks), gone)
     kept = np.setdiff1d(np.arange(data.n_items), gone)
+    now = items_now(config, data, list(_catalog_rows(data, kept)), _attributes(data))
+    meta = data.dataset.meta
+    newcomers = fit_newcomers(student, data) if meta.text or meta.items.categorical or meta.items.numeric else None
+    if now.added and newcomers is None:
+        raise ConfigError(
+            "[quantization] items_now has new items, and [data.items] no text or attribute to tell them by"
+        )
+    if newcomers is not None:
+        exported = with_added(exported, newcomers, now, config)
+    if config.quantization.items_now is not None:
+        hidden = sum(not row["available"] for row in now.rows)
+        progress.say(f"{config.quantization.items_now}: {now.added:,} new items, {hidden:,} that are not shown")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         requests = [among(kept, r) for r in _some_requests(data, config.quantization.conformance)]
@@ -116,15 +132,15 @@ def build(
         for name in files.names:
             onnx.checker.check_model(str(scratch / name), full_check=True)
         content: dict[str, bytes | Path] = {name: scratch / name for name in (*files.names, "weights.bin")}
-        if data.dataset.meta.text or data.dataset.meta.items.categorical or data.dataset.meta.items.numeric:
-            content[NEWCOMERS] = fit_newcomers(student, data).to_bytes()
+        if newcomers is not None:
+            content[NEWCOMERS] = newcomers.to_bytes()
         weight = model_bytes({name: (scratch / name).stat().st_size for name in content if name != NEWCOMERS})
-        n, tasks = len(kept), len(exported.tasks)
+        n, tasks = len(now.rows), len(exported.tasks)
         work = Work(pick.body, n, weight, n * student.sizes.dim, n * tasks, macs(data.shape, student.sizes, tasks))
         related = exported.relation is not None
         content["conformance.json"] = dump_json(_conformance(n, tasks, scratch, requests, related))
         content["report.json"] = dump_json({"format": 1, "name": config.name, "metrics": {}})
-        write_catalog(scratch / "catalog.sqlite", _catalog_rows(data, kept), list(_attributes(data)))
+        write_catalog(scratch / "catalog.sqlite", now.rows, list(_attributes(data)))
         content["catalog.sqlite"] = scratch / "catalog.sqlite"
         content["policy.json"] = _checked_policy(config, data, scratch / "catalog.sqlite")
         write_bundle(out, content, _manifest(config, data, files.tensors, student.sizes, work))
@@ -205,7 +221,7 @@ def _attributes(data: LearningData) -> dict[str, str]:
     return {f"item_{name}" if name.lower() in OWN_COLUMNS else name: f"raw.{name}" for name in names}
 
 
-def _catalog_rows(data: LearningData, kept: Int) -> Iterator[Mapping[str, Any]]:
+def _catalog_rows(data: LearningData, kept: Int) -> Iterator[dict[str, Any]]:
     items = data.dataset.items()[kept]
     attributes = [pl.col(column).alias(name) for name, column in _attributes(data).items()]
     chosen = items.select(pl.col("id"), pl.col("title").fill_null(pl.col("id")), *attributes)

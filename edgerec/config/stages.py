@@ -259,5 +259,11 @@ class QuantizationConfig(Settings):
     body: Literal["auto", "u8s8", "nbits8", "fp32"] = "auto"
     """How the graphs multiply the item table, see `edgerec devices NAME`. auto: as the device's profile says, held
     against 32-bit numbers on this machine, which are kept where INT8 is much slower or finds other items."""
+    newer_rows: str | None = None
+    """A log with rows after those of the dataset, columns as in [data]: the items' priors then say what is popular
+    now. The model stays, so that a delta to the new bundle is small."""
+    items_now: str | None = None
+    """The items of today, columns as in [data.items], and available (0 or 1) if it has it. New items get a row by their
+    words and attributes; those that it lacks are no longer shown."""
     conformance: int = Field(32, ge=1)
     """Requests whose answers are kept in the bundle, so that every runtime can check itself."""

@@ -141,9 +141,10 @@ class RuntimeModel:
         self.recommender, self.data, self.cases, self.progress = recommender, data, cases, progress
         index = {item: i for i, item in enumerate(data.dataset.items()["id"].head(data.n_items).to_list())}
         ids = (recommender.named(i)[0] for i in range(recommender.bundle.manifest.n_items))
-        self.items = np.array([index[item] for item in ids])
+        self.items = np.array([index.get(item, -1) for item in ids])  # -1: joined the catalogue later
         self.place = np.full(data.n_items, -1, np.int64)
-        self.place[self.items] = np.arange(len(self.items))
+        known = self.items >= 0
+        self.place[self.items[known]] = np.flatnonzero(known)
 
     def lists(self, task: Task) -> Int:
         tops = np.full((len(self.cases.rows), MAX_RANK), -1, np.int64)
@@ -185,6 +186,8 @@ class RuntimeModel:
         n = self.data.n_items
         tops = np.full((n, RELATED_K), -1, np.int64)
         for place, item in enumerate(self.items):
+            if item < 0:
+                continue
             found, _ = self.recommender.relate(place, min(RELATED_K, len(self.items) - 1))
             tops[item, : len(found)] = self.items[found]
         return tops

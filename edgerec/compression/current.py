@@ -1,0 +1,192 @@
+"""The catalogue as it is today, around a student that stays: what is popular now, what is sold, what is new.
+
+Such a bundle differs from the one before in a few kilobytes, which `edgerec delta` finds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from edgerec.compression.export import ExportedStudent
+from edgerec.compression.rows import quantize_rows
+from edgerec.config import Config
+from edgerec.data.cleaning import clean
+from edgerec.data.readers import Source, reading
+from edgerec.data.tables import attributes_from_file
+from edgerec.errors import DataError
+from edgerec.progress import Progress
+from edgerec.tasks.history import Float, Int
+from edgerec.tasks.newcomers import Newcomers
+from edgerec.training.load import LearningData
+from edgerec.training.log import Log
+from edgerec.training.statistics import item_statistics
+
+AVAILABLE = "available"
+"""Column of a table of items: 0 or false where an item is not to be shown."""
+
+
+def newest_statistics(config: Config, data: LearningData, progress: Progress) -> Float:
+    """Statistics (N, F) of the items: of the fit rows, and of the newer rows that the settings name.
+
+    Raises:
+        DataError: the file of newer rows is not what ``[data]`` says, or holds none after the fit rows.
+    """
+    path = config.quantization.newer_rows
+    if path is None:
+        known: Float = data.statistics.values[-1]
+        return known
+    log, used, unknown = _with_newer(config, data, path)
+    progress.say(f"{path}: {used:,} rows after the dataset's say what is popular now; {unknown:,} of unknown items")
+    groups = [
+        (c.name, data.dataset.items().head(data.n_items)[f"cat.{c.name}"].to_numpy().astype(np.int64))
+        for c in data.dataset.meta.items.categorical
+    ]
+    assert data.scratch is not None
+    end_ms = int(log.time_ms.max()) + 1
+    found = item_statistics(log, data.tasks, data.n_items, groups, end_ms, data.scratch, last_only=True)
+    newest: Float = found.values[-1]
+    return newest
+
+
+def _with_newer(config: Config, data: LearningData, path: str) -> tuple[Log, int, int]:
+    """The fit log and the newer rows of known items; how many these are, and how many are of unknown items."""
+    settings, old = config.data, data.fit_log
+    ids = [text for text in (settings.user, settings.item, settings.session) if text is not None]
+    source = Source.open(config.resolve(path), as_text=ids)
+    labels = [f"label.{name}" for name in old.labels]
+    last_ms = int(old.time_ms.max())
+    with reading(source.path):
+        frame = (
+            clean(source, config, [])
+            .frame.filter(pl.col("reason").is_null() & (pl.col("time") > last_ms))
+            .select("user", "item", "time", *labels)
+            .collect(engine="streaming")
+        )
+    item = _places(frame["item"], data.dataset.items()["id"].head(data.n_items))
+    known = item >= 0
+    if not known.any():
+        raise DataError(f"{path}: no row of a known item is newer than the dataset's last one; give a newer log")
+    user = _places(frame["user"], data.dataset.users()["id"])
+    strangers = frame["user"].rank("dense").to_numpy().astype(np.int64)
+    user = np.where(user >= 0, user, len(old.offsets) - 2 + strangers)[known]
+    rows = len(old) + len(user)
+    joined = {
+        "user": np.concatenate([old.user, user]),
+        "item": np.concatenate([old.item, item[known]]),
+        "time_ms": np.concatenate([old.time_ms, frame["time"].to_numpy().astype(np.int64)[known]]),
+    }
+    order = np.lexsort((np.arange(rows), joined["time_ms"], joined["user"]))
+    sizes = np.bincount(joined["user"], minlength=len(old.offsets) - 1)
+    told = {n: np.concatenate([old.labels[n], frame[f"label.{n}"].to_numpy()[known]])[order] for n in old.labels}
+    number = np.arange(rows)
+    log = Log(
+        offsets=np.concatenate(([0], np.cumsum(sizes))).astype(np.int64),
+        row=number,
+        kind=np.zeros(rows, np.int64),  # neither kind nor visit nor features say anything of an item
+        visit=number,
+        labels={n: v.astype(np.float32) for n, v in told.items()},
+        categorical=np.zeros((rows, 0), np.int64),
+        numeric=np.zeros((rows, 0)),
+        **{name: values[order] for name, values in joined.items()},
+    )
+    return log, int(known.sum()), int((~known).sum())
+
+
+def _places(values: pl.Series, ids: pl.Series) -> Int:
+    """Where each value stands among `ids`, -1 if nowhere."""
+    places = pl.DataFrame({"id": ids, "place": np.arange(len(ids))})
+    found = pl.DataFrame({"id": values}).join(places, on="id", how="left", maintain_order="left")
+    return found["place"].fill_null(-1).to_numpy().astype(np.int64)
+
+
+@dataclass(frozen=True)
+class ItemsNow:
+    """The items of a bundle, in index order.
+
+    Attributes:
+        rows: id, title, available, and the attributes by their names in the log.
+        added: of these, how many are new and stand at the end.
+    """
+
+    rows: list[dict[str, Any]]
+    added: int
+
+
+def items_now(config: Config, data: LearningData, rows: list[dict[str, Any]], columns: dict[str, str]) -> ItemsNow:
+    """The rows of a catalogue with today's attributes and availability, and the new items behind them.
+
+    An item that the table of today lacks keeps its attributes and is not available; it stays, since pasts hold it.
+    Args:
+        rows: id, title and attributes of the bundle's items. columns: "raw.NAME" by attribute.
+    Raises:
+        DataError: the table is not what ``[data.items]`` says.
+    """
+    path = config.quantization.items_now
+    if path is None:
+        return ItemsNow([{**row, AVAILABLE: True} for row in rows], 0)
+    settings = config.data.items
+    id_column = settings.id or config.data.item
+    table, _ = attributes_from_file(config.resolve(path), path, settings, id_column, "data.items")
+    now = dict(zip(table["id"].to_list(), table.iter_rows(named=True), strict=True))
+    shown = _available(config, path, id_column)
+
+    def today(item: str, before: dict[str, Any]) -> dict[str, Any]:
+        found = now.get(item)
+        if found is None:
+            return {**before, AVAILABLE: False}
+        texts = [found[f"raw.{name}"] for name in settings.text if found[f"raw.{name}"]]
+        told = {name: found[column] for name, column in columns.items() if column in found}
+        title = str(texts[0]) if texts else before.get("title") or item
+        return {**before, **told, "id": item, "title": title, AVAILABLE: shown.get(item, True)}
+
+    old = [today(row["id"], row) for row in rows]
+    known = {row["id"] for row in rows}
+    added = [today(item, {}) for item in now if item not in known]
+    return ItemsNow(old + added, len(added))
+
+
+def _available(config: Config, path: str, id_column: str) -> dict[str, bool]:
+    source = Source.open(config.resolve(path), as_text=[id_column])
+    if AVAILABLE not in source.schema:
+        return {}
+    with reading(source.path):
+        frame = source.frame.select(pl.col(id_column).cast(pl.String), pl.col(AVAILABLE).cast(pl.Boolean)).collect()
+    return {item: value is not False for item, value in frame.iter_rows()}
+
+
+def with_added(exported: ExportedStudent, newcomers: Newcomers, now: ItemsNow, config: Config) -> ExportedStudent:
+    """A student with a row for each new item, by its words and attributes; nothing follows them yet."""
+    if not now.added:
+        return exported
+    new, settings = now.rows[-now.added :], config.data.items
+    texts = [" ".join(str(row[name]) for name in settings.text if row.get(name)) or None for row in new]
+    attributes = [{n: None if row.get(n) is None else str(row[n]) for n in settings.categorical} for row in new]
+    numbers = [{n: None if row.get(n) is None else float(row[n]) for n in settings.numeric} for row in new]
+    vectors, priors = newcomers.rows(texts, attributes, numbers)
+    tasks, n = len(exported.tasks), len(exported.table)
+    follower, weight = exported.followers, exported.follower_weight
+    if follower is not None and weight is not None:
+        own = np.broadcast_to(np.arange(n, n + len(new), dtype=np.int32)[:, None], (len(new), follower.shape[1]))
+        follower = np.concatenate([follower, own])
+        weight = np.concatenate([weight, np.zeros((len(new), weight.shape[1]), np.float32)])
+    relation = exported.relation_prior
+    return replace(
+        exported,
+        table=np.concatenate([exported.table, vectors]).astype(np.float32),
+        scales=np.concatenate([exported.scales, quantize_rows(vectors)[1]]),
+        prior=_beside(exported.prior, priors[:, :tasks].T),
+        followers=follower,
+        follower_weight=weight,
+        relation_prior=None if relation is None else np.concatenate([relation, priors[:, tasks]]).astype(np.float32),
+    )
+
+
+def _beside(prior: Float, new: npt.NDArray[np.floating[Any]]) -> Float:
+    """Within what is there: one wild number would widen the steps of every item's prior."""
+    low, high = prior.min(axis=1, keepdims=True), prior.max(axis=1, keepdims=True)
+    return np.concatenate([prior, np.clip(new, low, high)], axis=1).astype(np.float32)
