@@ -30,16 +30,12 @@ AVAILABLE = "available"
 """Column of a table of items: 0 or false where an item is not to be shown."""
 
 
-def newest_statistics(config: Config, data: LearningData, progress: Progress) -> Float:
-    """Statistics (N, F) of the items: of the fit rows, and of the newer rows that the settings name.
+def newest_statistics(config: Config, data: LearningData, path: str, progress: Progress) -> Float:
+    """Statistics (N, F) of the items: of the fit rows, and of the newer rows in a log as ``[data]`` describes it.
 
     Raises:
         DataError: the file of newer rows is not what ``[data]`` says, or holds none after the fit rows.
     """
-    path = config.quantization.newer_rows
-    if path is None:
-        known: Float = data.statistics.values[-1]
-        return known
     log, used, unknown = _with_newer(config, data, path)
     progress.say(f"{path}: {used:,} rows after the dataset's say what is popular now; {unknown:,} of unknown items")
     groups = [

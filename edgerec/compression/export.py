@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -127,6 +127,13 @@ def export_student(student: Student, statistics: Float, tasks: Sequence[Task]) -
         tasks=tuple(scored_tasks(tasks)),
         heads=student.requests.heads,
     )
+
+
+def with_priors(exported: ExportedStudent, student: Student, statistics: Float) -> ExportedStudent:
+    """The same table with the priors of other `statistics` (N, F): what is popular changes, what items are does not."""
+    _, _, prior = _folded(student, statistics)
+    related = exported.relation_prior is not None
+    return replace(exported, prior=prior[: student.tasks], relation_prior=prior[student.tasks] if related else None)
 
 
 def _folded(student: Student, statistics: Float) -> tuple[Float, Float, Float]:

@@ -20,7 +20,7 @@ from edgerec.bundle.catalog import OWN_COLUMNS
 from edgerec.bundle.policy import Policy
 from edgerec.compression.choice import Pick, pick_body
 from edgerec.compression.current import items_now, newest_statistics, with_added
-from edgerec.compression.export import ExportedStudent, export_student
+from edgerec.compression.export import ExportedStudent, export_student, with_priors
 from edgerec.compression.graph import OPSET, pack
 from edgerec.compression.graphs import (
     Catalogue,
@@ -109,8 +109,12 @@ def build(
 ) -> Pick:
     """Write a student as the bundle `out`, without the items `gone`; returns the body that its graphs have."""
     progress = progress or Silent()
-    statistics = newest_statistics(config, data, progress)
-    exported = without(export_student(student, statistics, data.tasks), gone)
+    exported = export_student(student, data.statistics.values[-1], data.tasks)
+    if config.quantization.newer_rows is not None:
+        exported = with_priors(
+            exported, student, newest_statistics(config, data, config.quantization.newer_rows, progress)
+        )
+    exported = without(exported, gone)
     kept = np.setdiff1d(np.arange(data.n_items), gone)
     now = items_now(config, data, list(_catalog_rows(data, kept)), _attributes(data))
     meta = data.dataset.meta
