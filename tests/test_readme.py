@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edgerec.cli.main import COMMANDS, app
+from edgerec.config import Config
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +40,11 @@ def test_every_file_that_is_installed_from_is_there():
     assert (ROOT / "constraints.txt").exists() and "\ntrain = [" in pyproject and "\ntext = [" in pyproject
 
 
+@pytest.mark.parametrize("block", [code for language, code in BLOCKS if language == "toml"])
+def test_every_setting_that_is_shown_is_one(block, tmp_path):
+    assert Config.of({**tiny.settings(), **tomllib.loads(block)}, folder=tmp_path)
+
+
 def test_the_lines_for_an_app_run(toy_bundle, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (code,) = (code for language, code in BLOCKS if language == "python")
@@ -50,7 +57,7 @@ def test_the_lines_for_an_app_run(toy_bundle, tmp_path, monkeypatch, capsys):
 def test_the_way_of_a_log_of_ones_own_starts_as_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pl.DataFrame(tiny.rows()).write_csv("orders.csv")
-    init, run, *_ = (line.split()[1:] for line in lines("sh") if line.startswith("edgerec"))
+    init, run = (next(x.split()[1:] for x in lines("sh") if x.startswith(f"edgerec {c}")) for c in ("init", "run"))
     assert (init, run) == (["init", "orders.csv"], ["run"])
 
     for command in (init, [*run, "--until", "prepare"]):

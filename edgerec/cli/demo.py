@@ -31,7 +31,7 @@ def demo(
     seed: SeedOption = None,
 ) -> None:
     """Go the whole way with packaged sample data, then recommend to one of its users, with reasons."""
-    known = sorted(path.name for path in SAMPLES.iterdir() if path.is_dir()) if SAMPLES.is_dir() else []
+    known = sorted(path.parent.name for path in SAMPLES.glob("*/edgerec.toml")) if SAMPLES.is_dir() else []
     if sample not in known:
         raise ConfigError(f"no demo is called {sample!r}; one of: {', '.join(known)}")
     folder = run_dir or Path("runs") / sample

@@ -28,6 +28,9 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes; they share one mapped weights.bin.")] = 1,
     public_key: Annotated[list[Path] | None, typer.Option(help="Refuse bundles that none of these has signed.")] = None,
     engine: Annotated[str, typer.Option(help="auto, onnxruntime or numpy.")] = "auto",
+    replicas: Annotated[
+        str | None, typer.Option(help="LEAST:MOST, such as 1:4: serve on Ray, which adds replicas as the load grows.")
+    ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests at once; more are answered with 503.")] = 64,
 ) -> None:
     """Serve a bundle on this machine over HTTP: /recommend, /score, /similar, /observe; /docs shows all."""
@@ -38,11 +41,21 @@ def serve(
     uvicorn = need("uvicorn", "serve", "edgerec serve")
     from edgerec.serve.app import SETTINGS
 
-    if workers > 1 and store is None:
-        raise ConfigError("several --workers share a past only through a file: give --store FILE")
+    if (workers > 1 or replicas is not None) and store is None:
+        raise ConfigError("several --workers or --replicas share a past only through a file: give --store FILE")
+    least, _, most = (replicas or "1:1").partition(":")
+    if not (least.isdigit() and most.isdigit()):
+        raise ConfigError(f"--replicas: expected LEAST:MOST such as 1:4, got {replicas!r}")
     # What is wrong is told here, on one line, not by each worker.
     with Recommender.open(bundle, store, public_key or None, engine=engine) as rec:  # type: ignore[arg-type]
         typer.echo(f"{bundle}: {rec.health()['bundle']}, on http://{host}:{port} (Ctrl-C stops)", err=True)
+    if replicas is not None:
+        from edgerec.serve.elastic import Served, run
+
+        keys = tuple(str(key.absolute()) for key in public_key or [])
+        where = None if store is None else str(store.absolute())
+        run(Served(str(bundle.absolute()), where, keys, engine), host, port, int(least), int(most))
+        return
     told = {
         "bundle": str(bundle),
         "store": None if store is None else str(store),

@@ -131,6 +131,7 @@ OTHERS = {
     "embed python bundle bundle": "already and not empty",
     "serve gone": "gone: no bundle here",
     "serve bundle --workers 2": "give --store FILE",
+    "serve bundle --store s.sqlite --replicas many": "expected LEAST:MOST such as 1:4",
     "serve bundle --engine torch": "expected one of auto, onnxruntime, numpy",
     "events show gone.sqlite": "gone.sqlite: no such file",
     "events show file.txt": "cannot be used as an event log",

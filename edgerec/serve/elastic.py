@@ -1,0 +1,66 @@
+"""The service on Ray Serve: as many replicas as the load asks for, on one machine of the shop or several."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgerec.errors import ConfigError, need
+from edgerec.runtime import Recommender
+from edgerec.serve.app import create_app
+
+ONGOING = 8
+"""Requests that a replica has under way at most; a call takes milliseconds, so more would only wait in it."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What each replica opens: plain values that travel to other machines, where the paths must lead to it too."""
+
+    bundle: str
+    store: str | None
+    public_key: tuple[str, ...]
+    engine: str
+
+    def app(self) -> Any:
+        """The service, made in the replica."""
+        keys = [Path(key) for key in self.public_key] or None
+        return create_app(lambda: Recommender.open(self.bundle, self.store, keys, engine=self.engine))  # type: ignore[arg-type]
+
+
+def deployment(served: Served, least: int, most: int) -> Any:
+    """A Ray Serve application with between `least` and `most` replicas.
+
+    Raises:
+        ConfigError: `least` is above `most`. MissingExtraError: Ray is not installed.
+    """
+    if not 0 < least <= most:
+        raise ConfigError(f"replicas: expected LEAST:MOST such as 1:4, got {least}:{most}")
+    serve = need("ray.serve", "ray", "serving on Ray")
+
+    def build() -> Any:  # a plain function: it is called in each replica
+        return served.app()
+
+    made = serve.deployment(
+        serve.ingress(build)(),
+        name="edgerec",
+        autoscaling_config={"min_replicas": least, "max_replicas": most, "target_ongoing_requests": ONGOING / 2},
+        max_ongoing_requests=ONGOING,
+    )
+    return made.bind()
+
+
+def run(served: Served, host: str, port: int, least: int, most: int) -> None:
+    """Serve until a signal comes. An address of a Ray cluster in RAY_ADDRESS is joined; else one is started here."""
+    import time
+
+    app = deployment(served, least, most)
+    serve = need("ray.serve", "ray", "serving on Ray")
+    serve.start(http_options={"host": host, "port": port})
+    serve.run(app, name="edgerec", route_prefix="/")
+    try:
+        while True:
+            time.sleep(3600)
+    finally:
+        serve.shutdown()
