@@ -305,7 +305,7 @@ class Recommender:
         model = self._model()
         request = Request(weights=weights, context=context, user=user, now=milliseconds(now), history=history)
         index, past = model.known(item), self._past_of(model, history)
-        weight = model.weights(weights)[0]
+        weight, may_repeat = model.weights(weights)
 
         def utility(encoded: Encoded) -> Ranked:
             return model.scoring.score(encoded, weight, np.array([index]))
@@ -327,6 +327,8 @@ class Recommender:
             lost = total - float(utility(model.arrays(without, request)).utility[0])
             contributions.append(Contribution(*model.catalog.named(cause), float(whole.reason[0, at]), lost))
         removed = self._removed(model, where, parameters, exclude, request, past)
+        if not may_repeat:
+            removed.append(("history", past.items))
         by = next((cause for cause, gone in removed if index in gone), None)
         parts = (total, plain, alone - plain, total - alone)
         return Explanation(*model.catalog.named(index), *parts, tuple(contributions), by)

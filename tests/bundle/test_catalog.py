@@ -105,3 +105,28 @@ def test_another_file_is_no_catalogue(tmp_path):
     (tmp_path / "c").write_bytes(b"x" * 5000)
     with pytest.raises(BundleError, match="not a catalogue"):
         Catalog(tmp_path / "c")
+
+
+@given(flips=st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=30))
+def test_any_bytes_are_a_catalogue_or_a_bundle_error(tmp_path_factory, flips):
+    home = tmp_path_factory.getbasetemp()
+    whole, path = home / "whole.sqlite", home / "flipped.sqlite"
+    if not whole.exists():
+        write_catalog(whole, toy.items(300), ["price", "colour"])
+    content = bytearray(whole.read_bytes())
+    for at, value in flips:
+        content[at % len(content)] = value
+    path.write_bytes(content)
+    with suppress(BundleError, ConfigError):
+        catalog = Catalog(path)
+        for read in (
+            catalog.unavailable,
+            lambda: catalog.index_of("i7"),
+            lambda: catalog.named(7),
+            lambda: catalog.attributes(299),
+            lambda: catalog.nearest("x"),
+            lambda: catalog.failing("price < 3 OR colour = 'red' OR title LIKE '%1%'"),
+        ):
+            with suppress(BundleError, ConfigError):
+                read()
+        catalog.close()
