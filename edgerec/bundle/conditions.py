@@ -104,7 +104,7 @@ class Condition:
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|--[^\n]*)
-      | (?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
+      | (?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
       | (?P<text>'(?:[^']|'')*')
       | (?P<quoted>"(?:[^"]|"")+")
       | (?P<parameter>:[A-Za-z_]\w*)

@@ -17,6 +17,7 @@ import polars as pl
 
 from edgerec.bundle import Catalog, dump_json, write_bundle, write_catalog
 from edgerec.bundle.catalog import OWN_COLUMNS
+from edgerec.bundle.columns_file import COLUMNS, columns_file
 from edgerec.bundle.policy import Policy
 from edgerec.compression.choice import Pick, pick_body
 from edgerec.compression.current import items_now, newest_statistics, with_added
@@ -146,6 +147,8 @@ def build(
         content["report.json"] = dump_json({"format": 1, "name": config.name, "metrics": {}})
         write_catalog(scratch / "catalog.sqlite", now.rows, list(_attributes(data)))
         content["catalog.sqlite"] = scratch / "catalog.sqlite"
+        if config.quantization.web or load_profile(config.device).runtime == "onnxruntime-web":
+            content[COLUMNS] = columns_file(scratch / "catalog.sqlite")
         content["policy.json"] = _checked_policy(config, data, scratch / "catalog.sqlite")
         write_bundle(out, content, _manifest(config, data, files.tensors, student.sizes, work))
     return pick

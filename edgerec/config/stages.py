@@ -259,6 +259,8 @@ class QuantizationConfig(Settings):
     body: Literal["auto", "u8s8", "nbits8", "fp32"] = "auto"
     """How the graphs multiply the item table, see `edgerec devices NAME`. auto: as the device's profile says, held
     against 32-bit numbers on this machine, which are kept where INT8 is much slower or finds other items."""
+    web: bool = False
+    """Also write the catalogue as catalog.json, which JavaScript reads; a browser's profile always does."""
     newer_rows: str | None = None
     """A log with rows after those of the dataset, columns as in [data]: the items' priors then say what is popular
     now. The model stays, so that a delta to the new bundle is small."""

@@ -1,0 +1,105 @@
+/** Reads a bundle from a URL, a folder (Node) or a map of bytes; everything is hashed before it is used. */
+import { BundleError } from "./errors.js";
+
+const FORMAT = 1;
+const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
+const NEEDED = ["recommend.onnx", "score.onnx", "weights.bin", "policy.json", "catalog.json"];
+/** Files of a bundle that only Python reads; they are not downloaded. */
+const UNUSED = new Set(["catalog.sqlite", "newcomers.npz", "report.json"]);
+
+export class Bundle {
+  constructor(manifest, files) {
+    this.manifest = manifest;
+    this.files = files;
+  }
+
+  /**
+   * @param {(name: string) => Promise<Uint8Array>} read gives the bytes of a file
+   * @param {Uint8Array | null} publicKey 32 bytes of Ed25519; then only a bundle that it has signed is taken
+   */
+  static async open(read, publicKey = null) {
+    const bytes = await readFile(read, "manifest.json");
+    if (publicKey !== null) await requireSignature(bytes, await readFile(read, "manifest.sig"), publicKey);
+    const manifest = parsed("manifest.json", bytes);
+    check(manifest);
+    const names = Object.keys(manifest.files).filter((name) => !UNUSED.has(name));
+    const files = new Map(await Promise.all(names.map(async (name) => [name, await verified(read, name, manifest)])));
+    return new Bundle(manifest, files);
+  }
+
+  bytes(name) {
+    const found = this.files.get(name);
+    if (found === undefined) throw new BundleError(`this bundle has no ${name}; build it with the task that needs it`);
+    return found;
+  }
+
+  json(name) {
+    return parsed(name, this.bytes(name));
+  }
+}
+
+/** Reads from a URL, such as "./bundle/"; nothing but that origin is asked. */
+export function fromUrl(url, fetch_ = globalThis.fetch) {
+  const base = new URL(url.endsWith("/") ? url : `${url}/`, globalThis.location?.href);
+  return async (name) => {
+    const answer = await fetch_(new URL(name, base));
+    if (!answer.ok) throw new BundleError(`${name}: cannot be read (${answer.status})`);
+    return new Uint8Array(await answer.arrayBuffer());
+  };
+}
+
+async function readFile(read, name) {
+  try {
+    return await read(name);
+  } catch (error) {
+    if (error instanceof BundleError) throw error;
+    throw new BundleError(`${name}: cannot be read (${error.message})`);
+  }
+}
+
+async function verified(read, name, manifest) {
+  const { sha256, bytes } = manifest.files[name];
+  const content = await readFile(read, name);
+  if (content.length !== bytes) throw new BundleError(`${name}: ${content.length} bytes, expected ${bytes}`);
+  const digest = hex(await crypto.subtle.digest("SHA-256", content));
+  if (digest !== sha256) throw new BundleError(`${name}: damaged (sha256 ${digest.slice(0, 12)}...)`);
+  return content;
+}
+
+function check(manifest) {
+  if (manifest.format !== FORMAT) throw new BundleError(`manifest.json: format ${manifest.format}, expected ${FORMAT}`);
+  const names = Object.keys(manifest.files ?? {});
+  for (const name of names) if (!NAME.test(name)) throw new BundleError(`manifest.json: '${name}' is no file name`);
+  for (const name of NEEDED)
+    if (!names.includes(name))
+      throw new BundleError(`manifest.json: lists no ${name}; build it for a web profile, see devices/web/README.md`);
+}
+
+async function requireSignature(manifest, signature, publicKey) {
+  const name = btoa(String.fromCharCode(...publicKey));
+  const text = parsed("manifest.sig", signature).signatures?.[name];
+  if (typeof text !== "string") throw new BundleError("manifest.sig: is not by the pinned key");
+  const raw = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  let holds = false;
+  try {
+    const key = await crypto.subtle.importKey("raw", publicKey, { name: "Ed25519" }, false, ["verify"]);
+    holds = await crypto.subtle.verify({ name: "Ed25519" }, key, raw, manifest);
+  } catch (error) {
+    throw new BundleError(`manifest.sig: cannot be checked here (${error.message}); this platform knows no Ed25519`);
+  }
+  if (!holds) throw new BundleError("manifest.sig: the signature does not hold: the manifest was changed");
+}
+
+function parsed(name, bytes) {
+  try {
+    const value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    if (value !== null && typeof value === "object" && !Array.isArray(value)) return value;
+  } catch {
+    // told below
+  }
+  throw new BundleError(`${name}: not valid JSON`);
+}
+
+function hex(buffer) {
+  return [...new Uint8Array(buffer)].map((b) => b.toString(16).padStart(2, "0")).join("");
+}

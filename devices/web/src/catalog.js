@@ -1,0 +1,53 @@
+/** catalog.json: the items in columns, for platforms without SQLite. */
+import { BundleError } from "./errors.js";
+
+export class Catalog {
+  /** @param {{format: number, id: string[], title: string[], available: number[], columns: object[]}} value */
+  constructor(value) {
+    if (value.format !== 1 || !Array.isArray(value.id)) throw new BundleError("catalog.json: not of this format");
+    this.ids = value.id;
+    this.titles = value.title;
+    this.index = new Map(value.id.map((id, i) => [id, i]));
+    const gone = new Set(value.unavailable);
+    this.unavailable = value.unavailable;
+    const texts = (values) => ({ kind: "text", at: (i) => values[i] });
+    const numbers = (values) => ({ kind: "number", at: (i) => values[i] ?? NaN });
+    this.attributes_ = value.columns.map((c) => c.name);
+    this.columns = new Map([
+      ["idx", { kind: "number", at: (i) => i }],
+      ["id", texts(this.ids)],
+      ["title", texts(this.titles)],
+      ["available", { kind: "number", at: (i) => (gone.has(i) ? 0 : 1) }],
+      ...value.columns.map((c) => [
+        c.name,
+        c.values === undefined ? numbers(c.numbers) : { kind: "text", at: (i) => c.values[c.codes[i]] ?? null },
+      ]),
+    ]);
+    this.groups_ = new Map();
+  }
+
+  get length() {
+    return this.ids.length;
+  }
+
+  attributes(i) {
+    const plain = (value) => (Number.isNaN(value) ? null : value);
+    return Object.fromEntries(this.attributes_.map((name) => [name, plain(this.columns.get(name).at(i))]));
+  }
+
+  /** Of each item, which of a column's distinct values it has (-1 for none), and how many there are. */
+  groups(name) {
+    if (!this.groups_.has(name)) {
+      const { at } = this.columns.get(name);
+      const seen = new Map();
+      const group = this.ids.map((_, i) => {
+        const value = at(i);
+        if (value === null || Number.isNaN(value)) return -1;
+        if (!seen.has(value)) seen.set(value, seen.size);
+        return seen.get(value);
+      });
+      this.groups_.set(name, { group, n: seen.size });
+    }
+    return this.groups_.get(name);
+  }
+}

@@ -1,0 +1,401 @@
+/** edgerec in JavaScript: the same bundle, the same lists as the Python runtime; see README.md. */
+import { Bundle, fromUrl } from "./bundle.js";
+import { Catalog } from "./catalog.js";
+import { Condition } from "./conditions.js";
+import { Engine } from "./engine.js";
+import { BundleError, ConfigError, DataError, EdgerecError } from "./errors.js";
+import { RequestEncoder, ints } from "./request.js";
+import { arrange, multiplied } from "./slate.js";
+import { IndexedStore, MemoryStore } from "./store.js";
+
+export { Bundle, BundleError, Condition, ConfigError, DataError, EdgerecError, IndexedStore, MemoryStore, fromUrl };
+
+const MS_PER_DAY = 86_400_000;
+const MS_PER_HOUR = 3_600_000;
+const POOL = 200;
+const MAX_REASONS = 3;
+const TOLERANCE = 2e-3;
+
+/** One bundle, loaded; nothing of it changes. */
+class Model {
+  constructor(bundle, ort, sessionOptions) {
+    const { manifest } = bundle;
+    this.bundle = bundle;
+    this.tasks = manifest.tasks.map((task) => task.name);
+    this.name = `${manifest.name} ${manifest.version}`;
+    this.n = manifest.n_items;
+    this.repeats = new Set(manifest.tasks.filter((t) => (t.repeats ?? "allow") === "allow").map((t) => t.name));
+    this.encoder = new RequestEncoder(manifest.inputs);
+    this.catalog = new Catalog(bundle.json("catalog.json"));
+    if (this.catalog.length !== this.n)
+      throw new BundleError(`catalog.json has ${this.catalog.length} items, the graphs have ${this.n}`);
+    this.engine = new Engine(ort, bundle, sessionOptions);
+    this.policy = readPolicy(bundle.json("policy.json"), this.catalog);
+    this.conditions = new Map();
+  }
+
+  condition(text) {
+    if (!this.conditions.has(text)) {
+      if (this.conditions.size > 64) this.conditions.clear();
+      try {
+        this.conditions.set(text, new Condition(text, this.catalog));
+      } catch (error) {
+        throw new ConfigError(`where: ${error.message}`);
+      }
+    }
+    return this.conditions.get(text);
+  }
+
+  known(item) {
+    const index = this.catalog.index.get(item);
+    if (index === undefined) throw new ConfigError(`no item '${item}' in the catalogue`);
+    return index;
+  }
+
+  weights(given) {
+    const weights = given ?? this.policy.weights;
+    for (const [name, value] of Object.entries(weights)) {
+      if (!this.tasks.includes(name))
+        throw new ConfigError(`weights: no task '${name}'; this bundle has: ${this.tasks.join(", ")}`);
+      if (!Number.isFinite(value)) throw new ConfigError(`weights: ${name} must be a finite number, got ${value}`);
+    }
+    const mayRepeat = Object.entries(weights).some(([name, value]) => value && this.repeats.has(name));
+    return [Float32Array.from(this.tasks, (name) => weights[name] ?? 0), mayRepeat];
+  }
+
+  mask(kind) {
+    if (kind === "event") return 0;
+    return kind.split("+").reduce((mask, part) => {
+      const bit = this.encoder.kinds.indexOf(part);
+      if (bit < 0)
+        throw new DataError(`unknown kind '${part}'; this bundle knows: ${["event", ...this.encoder.kinds].join(", ")}`);
+      return mask | (1 << bit);
+    }, 0);
+  }
+
+  /** Kinds by name, as they are stored; parts that this bundle does not know are left out. */
+  bits(kind) {
+    return this.mask(kind.split("+").filter((part) => this.encoder.kinds.includes(part)).join("+") || "event");
+  }
+}
+
+function readPolicy(value, catalog) {
+  const read = (text) => new Condition(text, catalog);
+  const rules = (value.rules ?? []).map(({ name, keep }) => ({ name: `rule ${name}`, keep: read(keep) }));
+  if (value.where !== undefined && value.where !== null) rules.unshift({ name: "where", keep: read(value.where) });
+  return {
+    weights: value.weights ?? {},
+    rules,
+    boosts: (value.boosts ?? []).map(({ where, factor }) => ({ where: read(where), factor })),
+    seen: value.seen ?? [],
+    caps: value.caps ?? [],
+    quotas: value.quotas ?? [],
+    diversity: value.diversity ?? 0,
+    calibration: value.calibration ?? null,
+    pool: value.pool ?? POOL,
+    log: value.log ?? {},
+  };
+}
+
+/** Recommends from a bundle and the events of one user of this device. */
+export class Recommender {
+  /**
+   * Verifies a bundle and loads it.
+   * @param {string | ((name: string) => Promise<Uint8Array>)} bundle a URL, or what reads its files
+   * @param {{ort: object, store?: object, publicKey?: Uint8Array, profile?: string, sessionOptions?: object}} options
+   *   `ort` is onnxruntime-web, onnxruntime-node or onnxruntime-react-native
+   */
+  static async open(bundle, { ort, store, publicKey = null, profile = "", sessionOptions = {} }) {
+    if (ort?.InferenceSession === undefined) throw new ConfigError("ort: give the module of onnxruntime");
+    const home = { ort, publicKey, sessionOptions, model: null };
+    home.model = await load(home, bundle);
+    home.store = store ?? new MemoryStore(home.model.policy.log);
+    return new Recommender(home, home.store, profile);
+  }
+
+  /** Use `open`. */
+  constructor(home, store, profile) {
+    this.home = home;
+    this.store = store;
+    this.name = profile;
+  }
+
+  get manifest() {
+    return this.home.model.bundle.manifest;
+  }
+
+  get tasks() {
+    return this.home.model.tasks;
+  }
+
+  /** The same recommender for another user of this device. */
+  profile(name) {
+    return new Recommender(this.home, this.home.store, name);
+  }
+
+  /** The same for a visitor without a name: in memory only. */
+  session() {
+    return new Recommender(this.home, new MemoryStore(this.home.model.policy.log), "");
+  }
+
+  /** The best k items by the bundle's policy: a list with `whyFewer` and `listName`. */
+  async recommend(k = 10, options = {}) {
+    const { model } = this.home;
+    if (!(Number.isInteger(k) && k >= 1)) throw new ConfigError(`k must be at least 1, got ${k}`);
+    const { diversity = model.policy.diversity, explain = false, log = model.policy.caps.length > 0 } = options;
+    if (!(diversity >= 0 && diversity <= 1)) throw new ConfigError(`diversity must lie between 0 and 1, got ${diversity}`);
+    const [weights, mayRepeat] = model.weights(options.weights);
+    const asked = await this.asked(model, options);
+    const removed = await this.removed(model, options, asked);
+    if (!mayRepeat) removed.push(["history", asked.events.map((e) => e.item)]);
+    const { rows, pool } = await bestList(model, k, asked, weights, removed, diversity);
+    const found = rows.map((row) => told(model, row, asked, explain));
+    found.whyFewer = rows.length < k ? whyFewer(model.n, removed, rows.length, pool) : {};
+    found.listName = log ? await this.logged(model, found, asked) : null;
+    return found;
+  }
+
+  /** The given items, in their order. */
+  async score(items, options = {}) {
+    const { model } = this.home;
+    const candidates = items.map((item) => model.known(item));
+    const [weights] = model.weights(options.weights);
+    const asked = await this.asked(model, options);
+    const rows = await model.engine.score(asked.request, weights, candidates);
+    return rows.map((row) => told(model, row, asked, options.explain ?? false));
+  }
+
+  /** The k items that most often share a session with an item. */
+  async similar(item, k = 10, options = {}) {
+    const { model } = this.home;
+    const index = model.known(item);
+    const removed = await this.removed(model, options, null);
+    const gone = removed.flatMap(([, part]) => part);
+    const found = await model.engine.similar(index, gone, Math.min(k, model.n));
+    return found
+      .filter((row) => row.score !== -Infinity && row.item !== index)
+      .map(({ item: i, score }) => ({ ...named(model, i), utility: score, probability: { related: score }, reasons: [] }));
+  }
+
+  /** Logs what the user did; true once it is on the disk. */
+  async observe(item, { kind = "event", time = Date.now(), context = {}, eventId, listName } = {}) {
+    const { model } = this.home;
+    if (typeof item !== "string" || item === "") throw new DataError(`an item is named by its id, got ${item}`);
+    model.mask(kind);
+    checkColumns(model, context, "context");
+    return this.store.append({ profile: this.name, item, kind, time, context, eventId, listName });
+  }
+
+  /** Erases all that is stored of this user. */
+  forget() {
+    return this.store.forget(this.name);
+  }
+
+  /** Takes a newer bundle: verified, tried, swapped in; else the old one goes on. */
+  async update(bundle) {
+    const { home } = this;
+    const old = home.model.bundle.manifest;
+    const model = await load(home, bundle);
+    const { name, version } = model.bundle.manifest;
+    if (name !== old.name) throw new BundleError(`is a bundle '${name}', and '${old.name}' is in use; it goes on`);
+    if (version <= old.version)
+      throw new BundleError(`has version ${version}, and ${old.version} is in use; only a higher one is taken`);
+    await conform(model);
+    home.model = model;
+    return model.name;
+  }
+
+  /** Runs the bundle's conformance requests; how many passed. */
+  check() {
+    return conform(this.home.model);
+  }
+
+  close() {
+    return this.store.close();
+  }
+
+  // Parts.
+
+  async asked(model, { context = {}, user = {}, now = Date.now(), history }) {
+    checkColumns(model, context, "context");
+    checkColumns(model, user, "user");
+    const told_ = history ?? (await this.store.events(this.name));
+    const events = told_
+      .map((e) => ({ item: model.catalog.index.get(e.item), kind: model.bits(e.kind ?? "event"), time: e.time }))
+      .filter((e) => e.item !== undefined);
+    const values = { ...user, ...context };
+    return { events, now, values, request: model.encoder.encode(model.encoder.past(events), now, values) };
+  }
+
+  /** What is no candidate, by cause; one item may stand under several. */
+  async removed(model, { where, parameters = {}, exclude = [] }, asked) {
+    const { policy, catalog, n } = model;
+    const removed = [["unavailable", catalog.unavailable]];
+    if (exclude.length) removed.push(["excluded", indices(model, exclude)]);
+    const values = { ...asked?.values, now: asked?.now ?? Date.now() };
+    for (const { name, keep } of policy.rules) removed.push([name, keep.failing(n, values)]);
+    if (where !== undefined && where !== null) {
+      const condition = model.condition(where);
+      const absent = condition.parameters.find((name) => !Object.hasOwn(parameters, name));
+      if (absent !== undefined) throw new ConfigError(`where: no value for :${absent}; give it in parameters`);
+      removed.push(["where", condition.failing(n, parameters)]);
+    }
+    if (asked === null) return removed;
+    for (const { kind, days } of policy.seen) {
+      const since = (days ?? null) === null ? -Infinity : asked.now - Math.trunc(days * MS_PER_DAY);
+      const bit = (kind ?? null) === null ? null : 1 << model.encoder.kinds.indexOf(kind);
+      const hit = asked.events.filter((e) => e.time >= since && (bit === null || e.kind & bit));
+      removed.push([`seen ${kind ?? "event"}`, hit.map((e) => e.item)]);
+    }
+    for (const { shown, hours } of policy.caps) {
+      const often = new Map();
+      for (const list of await this.store.shown(this.name, asked.now - Math.trunc(hours * MS_PER_HOUR)))
+        for (const item of list.items) often.set(item, (often.get(item) ?? 0) + 1);
+      removed.push(["shown too often", indices(model, [...often].filter(([, c]) => c >= shown).map(([item]) => item))]);
+    }
+    return removed;
+  }
+
+  async logged(model, found, asked) {
+    const listName = crypto.randomUUID();
+    const items = found.map((r) => r.item);
+    await this.store.show({ profile: this.name, time: asked.now, listName, bundle: model.name, items });
+    return listName;
+  }
+}
+
+async function load({ ort, publicKey, sessionOptions }, bundle) {
+  const read = typeof bundle === "string" ? fromUrl(bundle) : bundle;
+  const model = new Model(await Bundle.open(read, publicKey), ort, sessionOptions);
+  await model.engine.session("recommend.onnx");
+  return model;
+}
+
+async function bestList(model, k, asked, weights, removed, diversity) {
+  const { policy, engine, n } = model;
+  const gone = removed.flatMap(([, part]) => part);
+  const plain = !diversity && !policy.boosts.length && !policy.quotas.length && policy.calibration === null;
+  for (let size = Math.min(plain ? k : Math.max(policy.pool, k), n); ; size = Math.min(4 * size, n)) {
+    const all = await engine.recommend(asked.request, weights, gone, size);
+    const pool = all.filter((row) => row.utility !== -Infinity);
+    if (plain) return { rows: pool, pool };
+    const moved = boosted(model, pool, asked);
+    const at = await arranged(model, moved, k, diversity, asked);
+    if (at.length >= k || size === n || pool.length < size) return { rows: at.map((i) => moved[i]), pool };
+  }
+}
+
+function boosted({ policy }, pool, asked) {
+  if (!policy.boosts.length) return pool;
+  const values = { ...asked.values, now: asked.now };
+  const factor = ({ item }) =>
+    policy.boosts.reduce((whole, { where, factor: own }) => (where.met(item, values) === 2 ? whole * own : whole), 1);
+  return pool
+    .map((row, i) => ({ ...row, utility: multiplied(row.utility, factor(row)), i }))
+    .sort((a, b) => b.utility - a.utility || a.i - b.i);
+}
+
+async function arranged({ policy, catalog, engine }, pool, k, diversity, asked) {
+  const items = pool.map((row) => row.item);
+  if (!diversity && !policy.quotas.length && policy.calibration === null) return items.slice(0, k).map((_, i) => i);
+  const group = (by) => catalog.groups(by).group;
+  const quotas = policy.quotas.map(({ by, most }) => ({ group: items.map((i) => group(by)[i]), most }));
+  const vectors = diversity ? await engine.vectors(items) : undefined;
+  const mix = policy.calibration === null ? null : ownMix(catalog, policy.calibration, items, asked);
+  return arrange(pool.map((row) => row.utility), k, { vectors, diversity, quotas, mix });
+}
+
+/** null where the user has no past to be held to. */
+function ownMix(catalog, { by, strength }, items, { events }) {
+  const { group, n } = catalog.groups(by);
+  const count = new Array(n).fill(0);
+  for (const { item } of events) if (group[item] >= 0) count[group[item]]++;
+  const all = count.reduce((a, b) => a + b, 0);
+  return all ? { group: items.map((i) => group[i]), share: count.map((c) => c / all), strength } : null;
+}
+
+function whyFewer(n, removed, found, pool) {
+  const gone = new Set();
+  const lost = { catalogue: n };
+  for (const [cause, part] of removed) {
+    const before = gone.size;
+    part.forEach((i) => gone.add(i));
+    if (gone.size > before) lost[cause] = (lost[cause] ?? 0) + gone.size - before;
+  }
+  const left = n - gone.size - found;
+  const rest = pool.length > found ? "quota" : "history";
+  if (left) lost[rest] = (lost[rest] ?? 0) + left;
+  return lost;
+}
+
+function named({ catalog }, i) {
+  return { item: catalog.ids[i], title: catalog.titles[i], get attributes() { return catalog.attributes(i); } };
+}
+
+function told(model, { item, utility, probability, reason }, asked, explain) {
+  const found = named(model, item);
+  found.utility = utility;
+  found.probability = Object.fromEntries(model.tasks.map((task, t) => [task, probability[t]]));
+  found.reasons = explain ? reasons(model, item, reason, asked) : [];
+  return found;
+}
+
+/** The strongest positive reasons of an item. */
+function reasons(model, item, reason, { request }) {
+  const order = Array.from(reason, (weight, at) => ({ weight, at })).sort((a, b) => b.weight - a.weight || a.at - b.at);
+  const found = order.slice(0, MAX_REASONS).filter(({ weight }) => weight > 0);
+  if (!found.length) return [{ kind: "popular", item: null, title: null, weight: 0 }];
+  return found.map(({ weight, at }) => {
+    const cause = Number(request.history[at]);
+    const { item: id, title } = named(model, cause);
+    return { kind: cause === item ? "again" : "history", item: id, title, weight };
+  });
+}
+
+function indices({ catalog }, items) {
+  return items.map((item) => catalog.index.get(item)).filter((i) => i !== undefined);
+}
+
+function checkColumns({ encoder }, values, source) {
+  const known = encoder.columns(source);
+  for (const name of Object.keys(values))
+    if (!known.includes(name))
+      throw new ConfigError(`${source}: no column '${name}' (this bundle has: ${known.join(", ") || "none"})`);
+}
+
+/** Does this device compute what the machine computed that built the bundle? */
+async function conform(model) {
+  const { requests } = model.bundle.json("conformance.json");
+  for (const [number, { graph = "recommend.onnx", inputs, expect }] of requests.entries()) {
+    const floats = new Set(["history_count", "history_age_h", "history_interval_h", "context_numeric", "task_weights"]);
+    const feed = Object.fromEntries(
+      Object.entries(inputs).map(([name, value]) => [
+        name,
+        floats.has(name) ? Float32Array.from([value].flat()) : ints([value].flat()),
+      ]),
+    );
+    const got = await model.engine.run(graph, feed);
+    for (const [name, wanted] of Object.entries(expect))
+      if (!(name === "item" || name === "related" ? sameItems(name, expect, got) : close(wanted.flat(), got[name])))
+        throw new BundleError(`conformance request ${number} gives another '${name}' here than where it was built`);
+  }
+  return requests.length;
+}
+
+function near(a, b) {
+  return Math.abs(a - b) <= TOLERANCE + TOLERANCE * Math.abs(b);
+}
+
+function close(wanted, got) {
+  return wanted.length === got.length && wanted.every((value, i) => near(value, got[i]));
+}
+
+/** Items of nearly equal utility may change places. */
+function sameItems(name, expect, got) {
+  const value = expect.utility ?? expect.score;
+  const found = Array.from(got[name], Number);
+  const wanted = expect[name];
+  if (found.length !== wanted.length) return false;
+  const of = new Map(wanted.map((item, i) => [item, value[i]]));
+  return wanted.every((item, i) => item === found[i] || near(of.get(found[i]) ?? value.at(-1), value[i]));
+}

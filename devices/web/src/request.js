@@ -1,0 +1,113 @@
+/** From events and context to the arrays that the graphs take, as edgerec/tasks does it: one encoder for both sides. */
+const MS_PER_HOUR = 3_600_000;
+const MS_PER_DAY = 86_400_000;
+const SMOOTHING = 20;
+const CLIP = 5;
+
+/** @param {object} inputs "inputs" of manifest.json */
+export class RequestEncoder {
+  constructor(inputs, smoothing = SMOOTHING) {
+    this.kinds = inputs.history.kinds;
+    this.rates = this.kinds.map((kind) => inputs.past.rates[kind]);
+    this.most = inputs.history.max_items;
+    this.smoothing = smoothing;
+    this.categorical = inputs.categorical.map((c) => ({ ...c, index: new Map(c.values.map((v, i) => [v, i + 1])) }));
+    this.numeric = inputs.numeric;
+    this.timed = this.categorical.some((c) => c.source === "time");
+    if (this.timed)
+      this.clock = new Intl.DateTimeFormat("en-US", {
+        timeZone: inputs.timezone, hour: "2-digit", hourCycle: "h23", weekday: "short",
+      });
+  }
+
+  /** Names of the columns of "context" or "user". */
+  columns(source) {
+    const own = (column) => column.source === source;
+    return [...this.categorical.filter(own), ...this.numeric.filter(own)].map((column) => column.name);
+  }
+
+  /** Distinct past items, oldest last event first; events are {item: index, kind: bits, time: ms}. */
+  past(events) {
+    const by = new Map();
+    for (const { item, kind, time } of events) {
+      const found = by.get(item);
+      if (found === undefined) by.set(item, { item, kind, count: 1, first: time, last: time });
+      else {
+        found.kind |= kind;
+        found.count++;
+        found.first = Math.min(found.first, time);
+        found.last = Math.max(found.last, time);
+      }
+    }
+    const items = [...by.values()].sort((a, b) => a.last - b.last || a.item - b.item);
+    return { items: items.slice(Math.max(items.length - this.most, 0)), sums: this.sums(events) };
+  }
+
+  sums(events) {
+    const times = events.map((e) => e.time).sort((a, b) => a - b);
+    return {
+      events: times.length,
+      visits: times.filter((t, i) => i === 0 || t !== times[i - 1]).length,
+      first: times[0] ?? 0,
+      last: times.at(-1) ?? 0,
+      positives: this.kinds.map((_, b) => events.reduce((n, e) => n + ((e.kind >> b) & 1), 0)),
+    };
+  }
+
+  /** The user's own past as numbers of order one; zeros without events. */
+  numbers({ events, visits, first, last, positives }, now) {
+    const gap = (last - first) / MS_PER_DAY / Math.max(visits - 1, 1);
+    const since = (from, unit) => (events > 0 ? Math.max(now - from, 0) / unit : 0);
+    const found = [
+      Math.log1p(events),
+      Math.log1p(visits),
+      Math.log1p(since(last, MS_PER_DAY)),
+      Math.log1p(since(first, MS_PER_DAY)),
+      Math.log1p(gap),
+      Math.log1p(since(last, MS_PER_DAY * (gap + 1))),
+    ];
+    this.rates.forEach((rate, b) => {
+      const smoothed = (positives[b] + this.smoothing * rate) / (events + this.smoothing);
+      found.push(Math.log(smoothed / (1 - smoothed)) - Math.log(rate / (1 - rate)), Math.log1p(positives[b]));
+    });
+    return found;
+  }
+
+  /** All arrays by the names of the graph's inputs. */
+  encode(past, now, values) {
+    const { items, sums } = past;
+    const gap = (h) => (h.last - h.first) / MS_PER_HOUR / Math.max(h.count - 1, 1);
+    return {
+      history: ints(items.map((h) => h.item)),
+      history_kind: ints(items.map((h) => h.kind)),
+      history_count: Float32Array.from(items, (h) => h.count),
+      history_age_h: Float32Array.from(items, (h) => Math.max(now - h.last, 0) / MS_PER_HOUR),
+      history_interval_h: Float32Array.from(items, gap),
+      context_categorical: ints(this.categories(values, now)),
+      context_numeric: Float32Array.from([...this.numbers(sums, now), ...this.numeric.map((n) => standard(n, values))]),
+    };
+  }
+
+  categories(values, now) {
+    const clock = this.timed ? this.local(now) : {};
+    return this.categorical.map((column) => {
+      if (column.source === "time") return clock[column.name] + 1;
+      const value = values[column.name];
+      return value === undefined || value === null ? 0 : (column.index.get(String(value)) ?? 0);
+    });
+  }
+
+  local(now) {
+    const parts = Object.fromEntries(this.clock.formatToParts(now).map((p) => [p.type, p.value]));
+    return { hour: Number(parts.hour), weekday: "MonTueWedThuFriSatSun".indexOf(parts.weekday) / 3 };
+  }
+}
+
+function standard({ name, mean, std }, values) {
+  const scaled = (Number(values[name] ?? NaN) - mean) / std;
+  return Number.isFinite(scaled) ? Math.min(Math.max(scaled, -CLIP), CLIP) : 0;
+}
+
+export function ints(values) {
+  return BigInt64Array.from(values, BigInt);
+}

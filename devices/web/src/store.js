@@ -1,0 +1,157 @@
+/** Events and lists of the users of this device: in memory, or in IndexedDB with the policy's bounds. */
+import { DataError } from "./errors.js";
+
+const MS_PER_DAY = 86_400_000;
+
+/** A store without a disk. */
+export class MemoryStore {
+  constructor(bounds = {}) {
+    this.bounds = { rows: 10_000, days: null, ...bounds };
+    this.events_ = [];
+    this.lists_ = [];
+    this.ids = new Set();
+  }
+
+  async append(event) {
+    const id = event.eventId === undefined ? null : JSON.stringify([event.profile, event.eventId]);
+    if (id !== null && this.ids.has(id)) return true;
+    if (id !== null) this.ids.add(id);
+    this.events_.push(event);
+    if (this.events_.length > this.bounds.rows) this.events_.shift();
+    if (this.bounds.days !== null) {
+      const oldest = event.time - this.bounds.days * MS_PER_DAY;
+      this.events_ = this.events_.filter((e) => e.time >= oldest);
+    }
+    return true;
+  }
+
+  async events(profile) {
+    return this.events_.filter((e) => e.profile === profile);
+  }
+
+  async show(list) {
+    this.lists_.push(list);
+    if (this.lists_.length > this.bounds.rows) this.lists_.shift();
+  }
+
+  async shown(profile, since) {
+    return this.lists_.filter((l) => l.profile === profile && l.time >= since);
+  }
+
+  async forget(profile) {
+    this.events_ = this.events_.filter((e) => e.profile !== profile);
+    this.lists_ = this.lists_.filter((l) => l.profile !== profile);
+    this.ids = new Set([...this.ids].filter((id) => JSON.parse(id)[0] !== profile));
+  }
+
+  async close() {}
+}
+
+/** The same in IndexedDB: an event is there after a crash once `append` has answered. */
+export class IndexedStore {
+  /** @param {string} name of the database */
+  static async open(name, bounds = {}, indexedDB = globalThis.indexedDB) {
+    const db = await new Promise((resolve, reject) => {
+      const asked = indexedDB.open(name, 1);
+      asked.onupgradeneeded = () => {
+        const events = asked.result.createObjectStore("events", { keyPath: "number", autoIncrement: true });
+        events.createIndex("profile", "profile");
+        events.createIndex("once", "once", { unique: true });
+        asked.result.createObjectStore("lists", { keyPath: "number", autoIncrement: true }).createIndex("profile", "profile");
+      };
+      asked.onsuccess = () => resolve(asked.result);
+      asked.onerror = () => reject(new DataError(`${name}: cannot be opened (${asked.error?.message})`));
+    });
+    return new IndexedStore(db, bounds);
+  }
+
+  constructor(db, bounds) {
+    this.db = db;
+    this.bounds = { rows: 10_000, days: null, ...bounds };
+  }
+
+  async append(event) {
+    const once = event.eventId === undefined ? {} : { once: JSON.stringify([event.profile, event.eventId]) };
+    try {
+      await this.write("events", (events) => {
+        const added = events.add({ ...event, ...once });
+        // The same event told twice: the transaction goes on without it.
+        added.onerror = (e) => e.preventDefault();
+        added.onsuccess = () => this.trim(events, added.result, event.time);
+      });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  trim(events, newest, time) {
+    const drop = (range) => {
+      const asked = events.openCursor(range);
+      asked.onsuccess = () => {
+        asked.result?.delete();
+        asked.result?.continue();
+      };
+    };
+    if (newest > this.bounds.rows) drop(IDBKeyRange.upperBound(newest - this.bounds.rows));
+    if (this.bounds.days !== null && newest % 64 === 1) {
+      const oldest = time - this.bounds.days * MS_PER_DAY;
+      const asked = events.openCursor();
+      asked.onsuccess = () => {
+        const cursor = asked.result;
+        if (cursor === null) return;
+        if (cursor.value.time < oldest) cursor.delete();
+        cursor.continue();
+      };
+    }
+  }
+
+  events(profile) {
+    return this.all("events", profile);
+  }
+
+  async show(list) {
+    await this.write("lists", (lists) => {
+      const added = lists.add(list);
+      added.onsuccess = () => {
+        if (added.result > this.bounds.rows) lists.delete(added.result - this.bounds.rows);
+      };
+    });
+  }
+
+  async shown(profile, since) {
+    return (await this.all("lists", profile)).filter((l) => l.time >= since);
+  }
+
+  async forget(profile) {
+    for (const name of ["events", "lists"])
+      await this.write(name, (rows) => {
+        const asked = rows.index("profile").openCursor(IDBKeyRange.only(profile));
+        asked.onsuccess = () => {
+          asked.result?.delete();
+          asked.result?.continue();
+        };
+      });
+  }
+
+  async close() {
+    this.db.close();
+  }
+
+  write(name, work) {
+    return new Promise((resolve, reject) => {
+      const transaction = this.db.transaction(name, "readwrite", { durability: "strict" });
+      transaction.oncomplete = () => resolve();
+      transaction.onabort = transaction.onerror = () => reject(transaction.error);
+      work(transaction.objectStore(name));
+    });
+  }
+
+  all(name, profile) {
+    return new Promise((resolve, reject) => {
+      const asked = this.db.transaction(name).objectStore(name).index("profile").getAll(profile);
+      asked.onsuccess = () => resolve(asked.result);
+      asked.onerror = () => reject(new DataError(`${name}: cannot be read (${asked.error?.message})`));
+    });
+  }
+}
