@@ -1,0 +1,129 @@
+/** Types of the edgerec runtime; the same names as in Python, in camel case. */
+
+/** What `ort` must be: onnxruntime-web, onnxruntime-node or onnxruntime-react-native. */
+export interface Onnxruntime {
+  InferenceSession: { create(model: Uint8Array, options?: object): Promise<unknown> };
+  Tensor: unknown;
+}
+
+/** Gives the bytes of a bundle's file. */
+export type Read = (name: string) => Promise<Uint8Array>;
+export type Value = string | number | boolean | null;
+
+export interface PastEvent {
+  item: string;
+  /** "event", or binary tasks such as "click+like". */
+  kind?: string;
+  /** Milliseconds since 1970 UTC. */
+  time: number;
+}
+
+export interface Asked {
+  /** What each task counts; the bundle's defaults if left out. */
+  weights?: Record<string, number>;
+  context?: Record<string, Value>;
+  user?: Record<string, Value>;
+  now?: number;
+  /** In place of the stored events. */
+  history?: PastEvent[];
+  explain?: boolean;
+}
+
+export interface Filter {
+  /** A condition over the catalogue's columns, such as "price < :most". */
+  where?: string;
+  parameters?: Record<string, Value>;
+  exclude?: string[];
+}
+
+export interface RecommendOptions extends Asked, Filter {
+  /** From 0, the best items, to 1, items unlike each other. */
+  diversity?: number;
+  /** Keep the list, for caps and evaluation. */
+  log?: boolean;
+}
+
+export interface Reason {
+  kind: "again" | "history" | "popular";
+  item: string | null;
+  title: string | null;
+  weight: number;
+}
+
+export interface Recommendation {
+  item: string;
+  title: string;
+  utility: number;
+  probability: Record<string, number>;
+  reasons: Reason[];
+  readonly attributes: Record<string, string | number | null>;
+}
+
+export interface Recommendations extends Array<Recommendation> {
+  /** Empty when k items came back; else the catalogue's size and what was lost to each cause. */
+  whyFewer: Record<string, number>;
+  /** For `observe`; null if the list was not logged. */
+  listName: string | null;
+}
+
+export interface Store {
+  append(event: object): Promise<boolean>;
+  events(profile: string): Promise<PastEvent[]>;
+  show(list: object): Promise<void>;
+  shown(profile: string, since: number): Promise<{ items: string[] }[]>;
+  forget(profile: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface Bounds {
+  rows?: number;
+  days?: number | null;
+}
+
+export interface ObserveOptions {
+  kind?: string;
+  time?: number;
+  context?: Record<string, Value>;
+  /** Of the app's own: told twice, it counts once. */
+  eventId?: string;
+  listName?: string;
+}
+
+export declare class Recommender {
+  static open(
+    bundle: string | Read,
+    options: { ort: Onnxruntime; store?: Store; publicKey?: Uint8Array; profile?: string; sessionOptions?: object },
+  ): Promise<Recommender>;
+  readonly manifest: { name: string; version: number; n_items: number; [key: string]: unknown };
+  readonly tasks: string[];
+  profile(name: string): Recommender;
+  session(): Recommender;
+  recommend(k?: number, options?: RecommendOptions): Promise<Recommendations>;
+  score(items: string[], options?: Asked): Promise<Recommendation[]>;
+  similar(item: string, k?: number, options?: Filter): Promise<Recommendation[]>;
+  observe(item: string, options?: ObserveOptions): Promise<boolean>;
+  forget(): Promise<void>;
+  update(bundle: string | Read): Promise<string>;
+  check(): Promise<number>;
+  close(): Promise<void>;
+}
+
+export declare class MemoryStore implements Store {
+  constructor(bounds?: Bounds);
+  append(event: object): Promise<boolean>;
+  events(profile: string): Promise<PastEvent[]>;
+  show(list: object): Promise<void>;
+  shown(profile: string, since: number): Promise<{ items: string[] }[]>;
+  forget(profile: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+export declare class IndexedStore extends MemoryStore {
+  static open(name: string, bounds?: Bounds): Promise<IndexedStore>;
+}
+
+export declare class EdgerecError extends Error {}
+export declare class BundleError extends EdgerecError {}
+export declare class ConfigError extends EdgerecError {}
+export declare class DataError extends EdgerecError {}
+export declare function fromUrl(url: string): Read;

@@ -1,0 +1,184 @@
+"""JavaScript gives Python's lists: generated policies, conditions and requests, through onnxruntime-node."""
+
+import json
+import random
+import subprocess
+
+import numpy as np
+import pytest
+
+from edgerec.bundle.sign import make_keys, public_key_of, sign_bundle
+from edgerec.errors import EdgerecError
+from edgerec.runtime import Events, Recommender
+from tests import toy
+from tests.web.conftest import WEB, ask, write
+
+NOW = toy.NOW_MS
+KINDS = {"event": 0, "click": 1, "like": 2, "click+like": 3}
+POLICIES = [
+    {},
+    {"rules": [{"name": "cheap", "keep": "price < 15 OR :age > 30"}, {"name": "old", "keep": "price * 1e11 < :now"}]},
+    {"boosts": [{"name": "blue", "where": "colour = 'blue'", "factor": 2.5}]},
+    {"seen": [{"kind": "click", "days": 2}, {"days": 0.5}]},
+    {"quotas": [{"by": "colour", "most": 2}], "pool": 5},
+    {"diversity": 0.3, "quotas": [{"by": "price", "most": 1}]},
+    {"calibration": {"by": "colour", "strength": 0.5}},
+    {"diversity": 0.2, "calibration": {"by": "colour", "strength": 0.4}, "where": "title LIKE '%1%' OR price < 9"},
+]
+CONDITIONS = [
+    None, "price < 7.5", "colour = 'red'", "NOT colour = 'red'", "colour IS NULL OR price IN (1, 2, 3.0)",
+    "price BETWEEN 3 AND :most", "lower(title) LIKE 'item _'", "title LIKE '%m 1%'", "length(title) / 0 > 1",
+    "coalesce(colour, 'none') <> 'blue' AND -price + 2 * 3 < abs(price)", "id >= 'i3'", "UPPER(colour) = :what",
+    "available AND idx > 4 -- the later ones",
+]  # fmt: skip
+
+
+def requests(count, seed):
+    """Options of `recommend` as both runtimes take them, JavaScript's names first."""
+    choose = random.Random(seed)
+    for _ in range(count):
+        events = [
+            {"item": f"i{choose.randrange(26)}", "kind": choose.choice(list(KINDS)), "time": NOW - choose.randrange(9**9)}
+            for _ in range(choose.choice([0, 0, 1, 3, 8, 40]))
+        ]
+        options = {
+            "history": events,
+            "now": NOW + choose.randrange(10**8),
+            "context": choose.choice([{}, {"tab": "home"}, {"tab": "moon"}]),
+            "user": choose.choice([{}, {"country": "FR", "age": 31.5}, {"age": 99}]),
+            "exclude": choose.sample([f"i{i}" for i in range(30)], choose.randrange(4)),
+            "weights": choose.choice([None, {"click": 1.0, "like": 0.5}, {"watch": 2.0, "next": -1.0}]),
+            "where": choose.choice(CONDITIONS),
+            "parameters": {"most": 11, "what": "RED"},
+            "explain": True,
+        }
+        yield choose.choice([1, 3, 10, 24, 50]), {k: v for k, v in options.items() if v is not None}
+
+
+def of_python(rec, k, options):
+    events = options["history"]
+    past = Events(
+        [e["item"] for e in events],
+        np.array([KINDS[e["kind"]] for e in events], np.int64),
+        np.array([e["time"] for e in events], np.int64),
+    )
+    return rec.recommend(k, **{**options, "history": past})
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime-node", "onnxruntime-web"])
+def test_lists_reasons_and_removals_are_those_of_python(node, tmp_path, engine):
+    compared = 0
+    for number, policy in enumerate(POLICIES):
+        folder = write(tmp_path / str(number), 24, **policy)
+        asked = list(requests(30, number))
+        found = ask(node, folder, [["recommend", *a] for a in asked], engine)[1:]
+        with Recommender.of(folder) as rec:
+            for (k, options), got in zip(asked, found, strict=True):
+                wanted = of_python(rec, k, options)
+                assert [r["item"] for r in got["items"]] == [r.item for r in wanted], (policy, k, options)
+                assert got["whyFewer"] == wanted.why_fewer
+                for mine, theirs in zip(got["items"], wanted, strict=True):
+                    assert mine["utility"] == pytest.approx(theirs.utility, abs=1e-5)
+                    assert mine["probability"] == pytest.approx(dict(theirs.probability), abs=1e-4)
+                    assert mine["attributes"] == theirs.attributes and mine["title"] == theirs.title
+                    assert [(w["kind"], w["item"]) for w in mine["reasons"]] == [(w.kind, w.item) for w in theirs.reasons]
+                compared += 1
+    assert compared == 240
+
+
+def test_the_other_calls_are_those_of_python(node, tmp_path):
+    folder = write(tmp_path / "a", 12)
+    calls = [
+        ["check"],
+        ["similar", "i3", 4, {"where": "price < 9", "exclude": ["i2"]}],
+        ["observe", "i5", {"kind": "click", "time": NOW, "eventId": "e"}],
+        ["observe", "i5", {"kind": "click", "time": NOW, "eventId": "e"}],
+        ["score", ["i5", "i1"], {"now": NOW, "explain": True}],
+        ["forget"],
+        ["score", ["i5"], {"now": NOW}],
+    ]
+    checked, related, *stored, scored, _, forgotten = ask(node, folder, calls)[1:]
+    with Recommender.of(folder) as rec:
+        assert checked == rec.check()
+        wanted = rec.similar("i3", 4, where="price < 9", exclude=["i2"])
+        assert [r["item"] for r in related["items"]] == [r.item for r in wanted]
+        cold = rec.score(["i5"], now=NOW)
+        rec.observe("i5", "click", time=NOW)
+        warm = rec.score(["i5", "i1"], now=NOW)
+    assert stored == [True, True]
+    assert [r["utility"] for r in scored["items"]] == pytest.approx([r.utility for r in warm], abs=1e-6)
+    assert forgotten["items"][0]["utility"] == pytest.approx(cold[0].utility, abs=1e-6)
+
+
+BAD = [
+    ["recommend", 0],
+    ["recommend", 3, {"weights": {"nxt": 1}}],
+    ["recommend", 3, {"where": "prize < 2"}],
+    ["recommend", 3, {"where": "price < :most"}],
+    ["recommend", 3, {"where": "price = 'red'"}],
+    ["recommend", 3, {"where": "colour LIKE title"}],
+    ["recommend", 3, {"where": "1); DROP TABLE items"}],
+    ["recommend", 3, {"context": {"tap": "home"}}],
+    ["score", ["i99"]],
+    ["observe", "i1", {"kind": "buy"}],
+    ["observe", ""],
+]
+
+
+def test_what_python_refuses_is_refused(node, tmp_path):
+    folder = write(tmp_path / "a")
+    found = ask(node, folder, BAD)[1:]
+    with Recommender.of(folder) as rec:
+        for (method, *arguments), got in zip(BAD, found, strict=True):
+            options = arguments.pop() if isinstance(arguments[-1], dict) else {}
+            with pytest.raises(EdgerecError) as caught:
+                getattr(rec, method)(*arguments, **options)
+            assert got["error"] == type(caught.value).__name__, got
+            assert "\n" not in got["message"]
+
+
+def test_a_damaged_bundle_and_a_wrong_update_are_refused(node, tmp_path):
+    folder, newer, older = write(tmp_path / "a"), write(tmp_path / "b", 9, version=2), write(tmp_path / "c")
+    damaged = write(tmp_path / "d", 9, version=3)
+    (damaged / "weights.bin").write_bytes(bytes((damaged / "weights.bin").stat().st_size))
+    calls = [["update", str(damaged)], ["recommend", 9], ["update", str(newer)], ["recommend", 9], ["update", str(older)]]
+    refused, before, updated, after, old = ask(node, folder, calls)[1:]
+    assert refused["error"] == "BundleError" and "damaged" in refused["message"]
+    assert len(before["items"]) == 8 and updated == "toy 2" and len(after["items"]) == 9
+    assert "only a higher one is taken" in old["message"]
+
+
+def test_a_pinned_key_decides(node, tmp_path):
+    pytest.importorskip("cryptography")
+    import base64
+
+    make_keys(tmp_path / "k", tmp_path / "k.pub")
+    key = list(base64.b64decode(public_key_of(tmp_path / "k.pub")))
+    folder = write(tmp_path / "a")
+    (unsigned,) = ask(node, folder, [], publicKey=key)
+    sign_bundle(folder, tmp_path / "k")
+    (signed,) = ask(node, folder, [], publicKey=key)
+    manifest = json.loads((folder / "manifest.json").read_text()) | {"created": "later"}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (changed,) = ask(node, folder, [], publicKey=key)
+    assert (unsigned["error"], signed, changed["error"]) == ("BundleError", 1, "BundleError")
+    assert "the signature does not hold" in changed["message"]
+
+
+def test_it_is_small(node, tmp_path):
+    import gzip
+
+    bundler = WEB / "node_modules" / "@esbuild" / "linux-x64" / "bin" / "esbuild"
+    if not bundler.exists():
+        pytest.skip("esbuild is not for this machine")
+    command = [bundler, "src/index.js", "--bundle", "--minify", "--format=esm"]
+    code = subprocess.run(command, cwd=WEB, capture_output=True, check=True).stdout
+    assert len(code) <= 30_000
+    assert len(gzip.compress(code, 9)) <= 11_500
+
+
+def test_its_types_hold(node):
+    compiler = WEB / "node_modules" / "typescript" / "bin" / "tsc"
+    options = "--noEmit --strict --skipLibCheck --target es2022 --lib es2022,dom --module nodenext".split()
+    done = subprocess.run([node, compiler, *options, "test/types.ts"], cwd=WEB, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
