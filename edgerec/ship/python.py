@@ -36,8 +36,7 @@ def embed_python(bundle: Path, folder: Path) -> EmbedReport:
         DataError: there is something in `folder`.
     """
     opened = Bundle.open(bundle)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder}: is there already and not empty; name another folder")
+    refuse_full(folder)
     folder.mkdir(parents=True, exist_ok=True)
     home, package = Path(edgerec.__file__).parent, folder / "edgerec"
     package.mkdir()
@@ -50,8 +49,15 @@ def embed_python(bundle: Path, folder: Path) -> EmbedReport:
     (folder / "requirements.lock").write_text(f"# What edgerec {edgerec.__version__} was tested with.\n{lock}")
     for name in TEMPLATES:
         shutil.copyfile(str(files("edgerec.ship") / "templates" / name), folder / name)
-    return EmbedReport(_size(package), _size(folder / "bundle"))
+    return EmbedReport(folder_size(package), folder_size(folder / "bundle"))
 
 
-def _size(folder: Path) -> int:
+def refuse_full(folder: Path) -> None:
+    """Raises DataError where there is something in a folder."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder}: is there already and not empty; name another folder")
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files in it."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -38,7 +38,11 @@ def requests(count, seed):
     choose = random.Random(seed)
     for _ in range(count):
         events = [
-            {"item": f"i{choose.randrange(26)}", "kind": choose.choice(list(KINDS)), "time": NOW - choose.randrange(9**9)}
+            {
+                "item": f"i{choose.randrange(26)}",
+                "kind": choose.choice(list(KINDS)),
+                "time": NOW - choose.randrange(9**9),
+            }
             for _ in range(choose.choice([0, 0, 1, 3, 8, 40]))
         ]
         options = {
@@ -81,7 +85,9 @@ def test_lists_reasons_and_removals_are_those_of_python(node, tmp_path, engine):
                     assert mine["utility"] == pytest.approx(theirs.utility, abs=1e-5)
                     assert mine["probability"] == pytest.approx(dict(theirs.probability), abs=1e-4)
                     assert mine["attributes"] == theirs.attributes and mine["title"] == theirs.title
-                    assert [(w["kind"], w["item"]) for w in mine["reasons"]] == [(w.kind, w.item) for w in theirs.reasons]
+                    assert [(w["kind"], w["item"]) for w in mine["reasons"]] == [
+                        (w.kind, w.item) for w in theirs.reasons
+                    ]
                 compared += 1
     assert compared == 240
 
@@ -141,7 +147,13 @@ def test_a_damaged_bundle_and_a_wrong_update_are_refused(node, tmp_path):
     folder, newer, older = write(tmp_path / "a"), write(tmp_path / "b", 9, version=2), write(tmp_path / "c")
     damaged = write(tmp_path / "d", 9, version=3)
     (damaged / "weights.bin").write_bytes(bytes((damaged / "weights.bin").stat().st_size))
-    calls = [["update", str(damaged)], ["recommend", 9], ["update", str(newer)], ["recommend", 9], ["update", str(older)]]
+    calls = [
+        ["update", str(damaged)],
+        ["recommend", 9],
+        ["update", str(newer)],
+        ["recommend", 9],
+        ["update", str(older)],
+    ]
     refused, before, updated, after, old = ask(node, folder, calls)[1:]
     assert refused["error"] == "BundleError" and "damaged" in refused["message"]
     assert len(before["items"]) == 8 and updated == "toy 2" and len(after["items"]) == 9
@@ -179,6 +191,8 @@ def test_it_is_small(node, tmp_path):
 
 def test_its_types_hold(node):
     compiler = WEB / "node_modules" / "typescript" / "bin" / "tsc"
-    options = "--noEmit --strict --skipLibCheck --target es2022 --lib es2022,dom --module nodenext".split()
-    done = subprocess.run([node, compiler, *options, "test/types.ts"], cwd=WEB, capture_output=True, text=True)
+    options = ["--noEmit", "--strict", "--skipLibCheck", "--target", "es2022", "--lib", "es2022,dom"]
+    done = subprocess.run(
+        [node, compiler, *options, "--module", "nodenext", "test/types.ts"], cwd=WEB, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout

@@ -403,31 +403,19 @@ function order(a, b) {
   return a.length < b.length ? -1 : 1;
 }
 
-/** % any text, _ any character. One pass: each part between % is found as early as possible. */
+/** % any text, _ any character; a % is taken to be as short as what follows it allows. */
 function likeMatcher(like) {
-  const parts = lower(like).split("%").map((part) => {
-    const source = [...part].map((c) => (c === "_" ? "." : c.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&"))).join("");
-    return { find: new RegExp(source.replaceAll("\\-", "-"), "gsu"), here: new RegExp(source.replaceAll("\\-", "-"), "suy") };
-  });
-  const first = parts[0];
-  const last = parts[parts.length - 1];
-  const lastLength = [...like.split("%").at(-1)].length;
-  const begins = (part, text, at) => {
-    part.here.lastIndex = at;
-    return part.here.test(text) ? part.here.lastIndex : -1;
-  };
+  const p = [...lower(like)];
   return (given_) => {
-    const text = lower(given_);
-    let at = begins(first, text, 0);
-    if (at < 0) return false;
-    if (parts.length === 1) return at === text.length;
-    for (const part of parts.slice(1, -1)) {
-      part.find.lastIndex = at;
-      if (!part.find.test(text)) return false;
-      at = part.find.lastIndex;
+    const s = [...lower(given_)];
+    let [i, j, star, mark] = [0, 0, -1, 0];
+    while (j < s.length) {
+      if (p[i] === "%") [star, mark] = [i++, j];
+      else if (i < p.length && (p[i] === "_" || p[i] === s[j])) [i, j] = [i + 1, j + 1];
+      else if (star >= 0) [i, j] = [star + 1, ++mark];
+      else return false;
     }
-    const characters = [...text];
-    const end = characters.slice(0, Math.max(characters.length - lastLength, 0)).join("").length;
-    return characters.length >= lastLength && end >= at && begins(last, text, end) === text.length;
+    while (p[i] === "%") i++;
+    return i === p.length;
   };
 }

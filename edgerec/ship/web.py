@@ -1,0 +1,126 @@
+"""A static folder with the JavaScript runtime, onnxruntime-web, a bundle, and a kiosk page over them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import edgerec
+from edgerec.bundle import Bundle, dump_json
+from edgerec.bundle.columns_file import COLUMNS
+from edgerec.bundle.sign import public_key_of
+from edgerec.errors import ConfigError
+from edgerec.runtime import Recommender
+from edgerec.ship.python import EmbedReport, folder_size, refuse_full
+
+_HOME: Final = Path(edgerec.__file__).parent
+# In a wheel the sources lie in the package, in a source tree beside it.
+SOURCES: Final = (_HOME / "ship" / "javascript", _HOME.parent / "devices" / "web" / "src")
+ORT_FILES: Final = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+FALLBACK: Final = 30
+"""Items of the list that is shown while the bundle is damaged."""
+
+
+def embed_web(
+    bundle: Path, folder: Path, ort: Path | None, title: str | None, language: str, public_key: Path | None
+) -> EmbedReport:
+    """Write the folder; the bundle is verified first.
+
+    Args:
+        ort: the installed npm package onnxruntime-web, or its dist; None: looked for in node_modules here.
+        public_key: what the page pins; then it takes signed bundles only.
+    Raises:
+        BundleError: the bundle is damaged. ConfigError: it was not built for the web, or there is no onnxruntime-web.
+        DataError: there is something in `folder`.
+    """
+    opened = Bundle.open(bundle)
+    if COLUMNS not in opened.manifest.files:
+        raise ConfigError(
+            f"{bundle}: has no {COLUMNS}, which a browser reads; set web = true in [quantization] and run "
+            "edgerec quantize"
+        )
+    parts = _ort_files(ort)
+    refuse_full(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    source = next(path for path in SOURCES if path.is_dir())
+    shutil.copytree(source, folder / "edgerec", ignore=shutil.ignore_patterns("node.js", "*.d.ts"))
+    (folder / "ort").mkdir()
+    for part in parts:
+        shutil.copyfile(part, folder / "ort" / part.name)
+    shutil.copytree(opened.folder, folder / "bundle")
+    shutil.copytree(str(files("edgerec.ship") / "kiosk"), folder, dirs_exist_ok=True)
+    with Recommender.of(opened) as rec:
+        settings = _settings(rec, title, language, public_key)
+        popular = [{"item": r.item, "title": r.title, "attributes": r.attributes} for r in rec.recommend(FALLBACK)]
+    (folder / "kiosk.json").write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    (folder / "fallback.json").write_bytes(dump_json_list(popular))
+    icon = {"src": "icon.svg", "sizes": "any", "type": "image/svg+xml"}
+    colors = {"theme_color": "#0b5d4e", "background_color": "#faf9f6"}
+    app = {"name": settings["title"], "display": "fullscreen", "start_url": ".", "icons": [icon], **colors}
+    (folder / "app.webmanifest").write_bytes(dump_json(app))
+    (folder / "files.json").write_bytes(dump_json(_listed(folder)))
+    return EmbedReport(folder_size(folder) - folder_size(folder / "bundle"), folder_size(folder / "bundle"))
+
+
+def dump_json_list(values: list[Any]) -> bytes:
+    """A list as JSON."""
+    return json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _ort_files(given: Path | None) -> list[Path]:
+    here = [Path("node_modules"), _HOME.parent / "devices" / "web" / "node_modules"]
+    places = [given] if given is not None else [home / "onnxruntime-web" for home in here]
+    for place in places:
+        for folder in (place, place / "dist"):
+            found = [folder / name for name in ORT_FILES]
+            if all(path.is_file() for path in found):
+                return found
+    raise ConfigError(
+        f"no onnxruntime-web in {places[0]}: npm install onnxruntime-web, or give its folder with --ort FOLDER"
+    )
+
+
+def _settings(rec: Recommender, title: str | None, language: str, public_key: Path | None) -> dict[str, Any]:
+    """kiosk.json: what the page shows, for whoever edits it."""
+    model = rec._model()
+    numbers = [n for n in model.catalog.columns[4:] if model.catalog.kind_of(n) == "number"]
+    price = next((n for n in numbers if "price" in n.lower()), None)
+    key = None if public_key is None else public_key_of(public_key)
+    assert key is None or len(base64.b64decode(key)) == 32
+    return {
+        "title": title or rec.bundle.manifest.name,
+        "language": language,
+        "k": 24,
+        "diversity": 0.2,
+        "idle_s": 90,
+        "price": price,
+        "currency": "EUR",
+        "tasks": {task: task for task in rec.tasks},
+        "weights": dict(model.policy.weights),
+        "related": "similar.onnx" in rec.bundle.manifest.files,
+        "updates": "next/",
+        "update_s": 3600,
+        "public_key": key,
+    }
+
+
+def _listed(folder: Path) -> dict[str, Any]:
+    """All files for the service worker, and a version that changes with any of them."""
+    skipped = {"worker.js", "catalog.sqlite", "newcomers.npz", "report.json"}
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in skipped)
+    digest = hashlib.sha256(b"".join(hashlib.sha256(p.read_bytes()).digest() for p in paths)).hexdigest()
+    return {"version": digest[:16], "files": ["./", *(p.relative_to(folder).as_posix() for p in paths)]}
+
+
+def check_language(language: str) -> str:
+    """Raises ConfigError for one that words.js does not have."""
+    words = (files("edgerec.ship") / "kiosk" / "words.js").read_text(encoding="utf-8")
+    known = [line.strip()[:2] for line in words.splitlines() if line.startswith("  ") and line.strip().endswith(": {")]
+    if language not in known:
+        raise ConfigError(f"--language: no words for {language!r}; there are {', '.join(known)}")
+    return language

@@ -1,0 +1,105 @@
+"""The kiosk page in a real Chromium, with and without its server; pictures go to the folder EDGEREC_PICTURES names."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from edgerec.bundle.sign import make_keys, sign_bundle
+from edgerec.errors import ConfigError, DataError
+from edgerec.ship.web import embed_web
+from tests import toy
+from tests.web.conftest import WEB, write
+
+ORT = WEB / "node_modules" / "onnxruntime-web"
+
+
+def test_a_bundle_without_a_catalogue_for_browsers_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"has no catalog.json.*set web = true in \[quantization\]"):
+        embed_web(toy.write(tmp_path), tmp_path / "app", None, None, "en", None)
+    assert not (tmp_path / "app").exists()
+
+
+def test_without_onnxruntime_web_it_says_where_to_get_it(tmp_path):
+    with pytest.raises(ConfigError, match="npm install onnxruntime-web, or give its folder with --ort"):
+        embed_web(write(tmp_path / "a"), tmp_path / "app", tmp_path, None, "en", None)
+    assert not (tmp_path / "app").exists()
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path):
+    for name in ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "mine.txt").write_text("mine")
+    with pytest.raises(DataError, match="already and not empty"):
+        embed_web(write(tmp_path / "a"), tmp_path / "app", tmp_path, None, "en", None)
+
+
+@pytest.fixture(scope="module")
+def seen(node, tmp_path_factory):
+    """What a walk through the page told; its bundle is signed, and the page pins the key."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("Chromium is not installed")
+    pytest.importorskip("cryptography")
+    home = tmp_path_factory.mktemp("kiosk")
+    make_keys(home / "k", home / "k.pub")
+    first, newer, unsigned = write(home / "1", 60), write(home / "2", 61, version=2), write(home / "3", 61, version=2)
+    for bundle in (first, newer):
+        sign_bundle(bundle, home / "k")
+    embed_web(first, home / "app", ORT, "Toy shop", "en", home / "k.pub")
+    settings = json.loads((home / "app" / "kiosk.json").read_text()) | {"idle_s": 2, "diversity": 0}
+    (home / "app" / "kiosk.json").write_text(json.dumps(settings))
+    pictures = Path(os.environ.get("EDGEREC_PICTURES", home))
+    command = [node, "test/kiosk.mjs", home / "app", newer, unsigned, pictures, chromium]
+    run = subprocess.run(command, cwd=WEB, capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stderr
+    told = json.loads(run.stdout)
+    assert "failed" not in told, told["failed"]
+    return told
+
+
+slow = pytest.mark.slow
+
+
+@slow
+def test_it_recommends_and_a_click_changes_the_list_with_its_reason(seen):
+    assert seen["first"][:3] == ["Item 0", "Item 1", "Item 2"] and len(seen["first"]) == 24
+    assert seen["afterClick"] != seen["first"] and seen["eventsAfterClick"] == 1
+    assert any("Item 2" in reason or "you looked at it" in reason for reason in seen["reasons"])
+    assert len(seen["related"]) == 6
+    assert seen["found"] and seen["errors"] == []
+
+
+@slow
+def test_nothing_of_a_visitor_is_left_when_the_page_stood_idle(seen):
+    assert seen["eventsAfterIdle"] == 0 and seen["afterIdle"] == seen["first"]
+
+
+@slow
+def test_it_opens_with_the_server_stopped_and_asks_nobody_else(seen):
+    assert seen["offline"] == seen["first"]
+    assert seen["outside"] == []
+
+
+@slow
+def test_an_unsigned_update_is_refused_and_a_signed_one_is_taken_and_kept(seen):
+    assert seen["badUpdate"].startswith("An update was refused: manifest.sig")
+    assert seen["afterBadUpdate"] == seen["first"]
+    assert seen["update"] == "A newer list is in use"
+    assert len(seen["afterUpdateOffline"]) == 24
+
+
+@slow
+def test_a_damaged_bundle_shows_what_is_popular_and_says_so(seen):
+    assert seen["broken"][:3] == ["Item 0", "Item 1", "Item 2"] and len(seen["broken"]) == 30
+    assert "being repaired" in seen["brokenNotice"]
+
+
+@slow
+def test_it_is_accessible_and_fits_a_phone(seen):
+    assert seen["violations"] == seen["dialogViolations"] == seen["phoneViolations"] == []
+    assert not seen["phoneOverflow"] and seen["focus"] == "done"
