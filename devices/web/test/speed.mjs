@@ -1,0 +1,102 @@
+/**
+ * What the runtime costs in Chromium and Node: node speed.mjs JOB, JOB = {"bundles": {name: folder}, "chromium", "ort"}.
+ * Tells, by bundle: ms of a request in WebAssembly and natively, and ms to the first list by edgerec and by bare
+ * onnxruntime-web, each in a fresh page, alternately.
+ */
+import { createServer } from "node:http";
+import { readFile } from "node:fs/promises";
+import { dirname, extname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+import * as ortNode from "onnxruntime-node";
+import { Recommender } from "../src/index.js";
+import { fromFolder } from "../src/node.js";
+
+const job = JSON.parse(process.argv[2]);
+const home = dirname(dirname(fileURLToPath(import.meta.url)));
+const TYPES = { ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".html": "text/html" };
+const PAGES = 7;
+const CALLS = 60;
+
+const server = createServer(async (request, response) => {
+  const [, root, ...rest] = normalize(new URL(request.url, "http://x").pathname).split("/");
+  const folder = root === "src" ? join(home, "src") : root === "ort" ? job.ort : (job.bundles[root] ?? home);
+  try {
+    const body = root === "page" ? "<!doctype html><title>speed</title>" : await readFile(join(folder, ...rest));
+    response.writeHead(200, { "Content-Type": root === "page" ? "text/html" : (TYPES[extname(request.url)] ?? "application/octet-stream") });
+    response.end(body);
+  } catch {
+    response.writeHead(404).end();
+  }
+});
+await new Promise((done) => server.listen(0, "127.0.0.1", done));
+const url = `http://127.0.0.1:${server.address().port}/`;
+
+/** In the page: the first list by edgerec, then many more. */
+async function ours([bundle, calls]) {
+  const start = performance.now();
+  const [ort, { Recommender: R }] = await Promise.all([import("/ort/ort.wasm.min.mjs"), import("/src/index.js")]);
+  ort.env.wasm.numThreads = 1;
+  ort.env.wasm.wasmPaths = "/ort/";
+  const rec = await R.open(`/${bundle}/`, { ort });
+  await rec.recommend(10);
+  const first = performance.now() - start;
+  const times = [];
+  for (let i = 0; i < calls; i++) {
+    const before = performance.now();
+    await rec.recommend(20);
+    times.push(performance.now() - before);
+  }
+  return { first, call: times.sort((a, b) => a - b)[calls >> 1] };
+}
+
+/** The same model, by onnxruntime-web alone. */
+async function bare([bundle]) {
+  const start = performance.now();
+  const ort = await import("/ort/ort.wasm.min.mjs");
+  ort.env.wasm.numThreads = 1;
+  ort.env.wasm.wasmPaths = "/ort/";
+  const read = async (name) => new Uint8Array(await (await fetch(`/${bundle}/${name}`)).arrayBuffer());
+  const [model, data] = await Promise.all([read("recommend.onnx"), read("weights.bin")]);
+  const session = await ort.InferenceSession.create(model, { externalData: [{ path: "weights.bin", data }] });
+  const manifest = await (await fetch(`/${bundle}/manifest.json`)).json();
+  const numbers = 6 + 2 * manifest.inputs.history.kinds.length + manifest.inputs.numeric.length;
+  const sizes = { context_categorical: manifest.inputs.categorical.length, context_numeric: numbers, task_weights: manifest.tasks.length };
+  const feed = {};
+  for (const name of session.inputNames) {
+    const floats = /count|age_h|interval_h|numeric|weights/.test(name);
+    const n = name === "k" ? 1 : (sizes[name] ?? 0);
+    const values = floats ? new Float32Array(n).fill(1) : new BigInt64Array(n).fill(name === "k" ? 10n : 0n);
+    feed[name] = new ort.Tensor(floats ? "float32" : "int64", values, name === "k" ? [] : [n]);
+  }
+  await session.run(feed);
+  return { first: performance.now() - start };
+}
+
+const middle = (values) => values.sort((a, b) => a - b)[values.length >> 1];
+const browser = await chromium.launch({ executablePath: job.chromium, args: ["--no-sandbox"] });
+const told = {};
+for (const name of Object.keys(job.bundles)) {
+  const found = { ours: [], bare: [], call: [] };
+  for (let i = 0; i < PAGES; i++)
+    for (const [kind, work] of [["bare", bare], ["ours", ours]]) {
+      const page = await (await browser.newContext()).newPage();
+      await page.goto(`${url}page/`);
+      const result = await page.evaluate(work, [name, i === 0 && kind === "ours" ? CALLS : 1]);
+      found[kind].push(result.first);
+      if (i === 0 && kind === "ours") found.call.push(result.call);
+      await page.context().close();
+    }
+  const rec = await Recommender.open(fromFolder(job.bundles[name]), { ort: ortNode });
+  const times = [];
+  for (let i = 0; i < CALLS; i++) {
+    const before = performance.now();
+    await rec.recommend(20);
+    times.push(performance.now() - before);
+  }
+  const [first, alone] = [middle(found.ours), middle(found.bare)];
+  told[name] = { wasm_ms: found.call[0], native_ms: middle(times), first_ms: first, bare_first_ms: alone, ratio: first / alone };
+}
+await browser.close();
+server.close();
+process.stdout.write(JSON.stringify(told));
