@@ -21,19 +21,27 @@ __all__ = ["demo"]
 SAMPLES = Path(__file__).parents[1] / "samples"
 """One folder a demo: its settings and its log."""
 
+RETAIL, KIOSK = "retail", "kiosk"
 SHOPPER_ITEMS = (8, 30)
 """The shopper shown has had at least and at most so many different items: enough to see why, few enough to read."""
 
 
 def demo(
-    sample: Annotated[str, typer.Argument(help="retail or video.")] = "retail",
+    sample: Annotated[str, typer.Argument(help="retail, video, or kiosk: the retail demo as a touch page.")] = "retail",
     run_dir: RunDirOption = None,
     seed: SeedOption = None,
+    ort: Annotated[Path | None, typer.Option(help="For kiosk: the installed npm package onnxruntime-web.")] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="For kiosk: on this machine only; 0 takes a free one.")
+    ] = (8080),
 ) -> None:
     """Go the whole way with packaged sample data, then recommend to one of its users, with reasons."""
+    if sample == KIOSK:
+        _kiosk(run_dir or Path("runs") / RETAIL, seed, ort, port)
+        return
     known = sorted(path.parent.name for path in SAMPLES.glob("*/edgerec.toml")) if SAMPLES.is_dir() else []
     if sample not in known:
-        raise ConfigError(f"no demo is called {sample!r}; one of: {', '.join(known)}")
+        raise ConfigError(f"no demo is called {sample!r}; one of: {', '.join([*known, KIOSK])}")
     folder = run_dir or Path("runs") / sample
     _copy_missing(SAMPLES / sample, folder)
     settings, _ = load_run(folder / "edgerec.toml", folder, seed)
@@ -46,6 +54,23 @@ def demo(
 
     typer.echo("\n" + "\n".join(ratios(settings, folder, progress_for()).lines()))
     _recommend_to_someone(folder)
+
+
+def _kiosk(folder: Path, seed: int | None, ort: Path | None, port: int) -> None:
+    """The retail demo's bundle as a page, served until Ctrl-C."""
+    from edgerec import pipeline
+    from edgerec.progress import progress_for
+    from edgerec.ship.web import embed_web, find_ort, serve_folder
+
+    ort = find_ort(ort)  # before minutes of training
+    _copy_missing(SAMPLES / RETAIL, folder)
+    settings, _ = load_run(folder / "edgerec.toml", folder, seed)
+    pipeline.run(settings, folder, progress_for(), until="quantize")
+    page = folder / KIOSK
+    if (page / "kiosk.json").exists():  # of an earlier call
+        shutil.rmtree(page)
+    embed_web(folder / "bundle", page, ort, "Gift shop", "en", None)
+    serve_folder(page, port, lambda url: typer.echo(f"the kiosk is on {url} (Ctrl-C stops)"))
 
 
 def _copy_missing(source: Path, folder: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 import polars as pl
@@ -47,6 +48,10 @@ from edgerec.training.load import LearningData, load_learning_data
 MIB = 2**20
 K = 10
 """Length of the lists that conformance.json keeps."""
+COLD_ONE_IN = 10
+"""Conformance requests without a past."""
+RELATED = 32
+"""Items whose related ones conformance.json keeps, at most."""
 NONE = np.zeros(0, np.int64)
 NEWCOMERS = "newcomers.npz"
 """What gives a row to an item that comes later."""
@@ -243,23 +248,41 @@ def _conformance(
     recommend = ort.InferenceSession(str(folder / "recommend.onnx"), providers=["CPUExecutionProvider"])
     known = {i.name for i in recommend.get_inputs()}
     k = min(K, n_items)
-    for request in encoded:
-        inputs = {**vars(request), "task_weights": np.ones(tasks, np.float32), "exclude": request.history[:3],
-                  "k": np.array(k, np.int64)}  # fmt: skip
+    for number, real in enumerate(encoded):
+        request = _cold(real) if number % COLD_ONE_IN == COLD_ONE_IN - 1 else real
+        # All tasks, then each alone, in turn.
+        weights = np.ones(tasks, np.float32) if number % (tasks + 1) == 0 else np.eye(tasks, dtype=np.float32)[
+            number % (tasks + 1) - 1
+        ]  # fmt: skip
+        exclude = real.history[: number % 4]
+        inputs = {**vars(request), "task_weights": weights, "exclude": exclude, "k": np.array(k, np.int64)}
         feed = {name: value for name, value in inputs.items() if name in known}
         item, utility, probability, _ = recommend.run(None, feed)
         if np.isfinite(utility).all():
-            expect = {"item": item.tolist(), "utility": utility.tolist(), "probability": probability.tolist()}
-            requests.append({"inputs": {n: v.tolist() for n, v in feed.items()}, "expect": expect})
+            expect = {"item": item.tolist(), "utility": _short(utility, 7), "probability": _short(probability, 7)}
+            requests.append({"inputs": {n: _short(v, 9) for n, v in feed.items()}, "expect": expect})
     if with_related and n_items > k:
         similar = ort.InferenceSession(str(folder / "similar.onnx"), providers=["CPUExecutionProvider"])
-        for item in range(min(len(encoded), n_items)):
+        for item in range(min(len(encoded), n_items, RELATED)):
             feed = {"item": np.array(item), "exclude": np.zeros(0, np.int64), "k": np.array(k, np.int64)}
             found, score = similar.run(None, feed)
             if np.isfinite(score).all():
-                requests.append({"graph": "similar.onnx", "inputs": {n: v.tolist() for n, v in feed.items()},
-                                 "expect": {"related": found.tolist(), "score": score.tolist()}})  # fmt: skip
+                requests.append({"graph": "similar.onnx", "inputs": {n: _short(v, 9) for n, v in feed.items()},
+                                 "expect": {"related": found.tolist(), "score": _short(score, 7)}})  # fmt: skip
     return {"requests": requests}
+
+
+def _short(values: npt.NDArray[Any], digits: int) -> Any:
+    """As JSON with so many significant digits; nine tell a number of 32 bits exactly."""
+    if values.dtype.kind != "f":
+        return values.tolist()
+    return [_short(v, digits) for v in values] if values.ndim else float(f"{float(values):.{digits}g}")
+
+
+def _cold(request: Encoded) -> Encoded:
+    """The same without a past, in the same context."""
+    nothing = {name: value[:0] for name, value in vars(request).items() if name.startswith("history")}
+    return replace(request, **nothing, context_numeric=np.zeros_like(request.context_numeric))
 
 
 def _some_requests(data: LearningData, count: int) -> Iterator[Encoded]:

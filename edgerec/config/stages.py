@@ -267,5 +267,5 @@ class QuantizationConfig(Settings):
     items_now: str | None = None
     """The items of today, columns as in [data.items], and available (0 or 1) if it has it. New items get a row by their
     words and attributes; those that it lacks are no longer shown."""
-    conformance: int = Field(32, ge=1)
+    conformance: int = Field(200, ge=1)
     """Requests whose answers are kept in the bundle, so that every runtime can check itself."""

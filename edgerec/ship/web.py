@@ -6,6 +6,8 @@ import base64
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -44,14 +46,14 @@ def embed_web(
             f"{bundle}: has no {COLUMNS}, which a browser reads; set web = true in [quantization] and run "
             "edgerec quantize"
         )
-    parts = _ort_files(ort)
+    dist = find_ort(ort)
     refuse_full(folder)
     folder.mkdir(parents=True, exist_ok=True)
     source = next(path for path in SOURCES if path.is_dir())
     shutil.copytree(source, folder / "edgerec", ignore=shutil.ignore_patterns("node.js", "*.d.ts"))
     (folder / "ort").mkdir()
-    for part in parts:
-        shutil.copyfile(part, folder / "ort" / part.name)
+    for name in ORT_FILES:
+        shutil.copyfile(dist / name, folder / "ort" / name)
     shutil.copytree(opened.folder, folder / "bundle")
     shutil.copytree(str(files("edgerec.ship") / "kiosk"), folder, dirs_exist_ok=True)
     with Recommender.of(opened) as rec:
@@ -72,17 +74,41 @@ def dump_json_list(values: list[Any]) -> bytes:
     return json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
 
 
-def _ort_files(given: Path | None) -> list[Path]:
+def find_ort(given: Path | None) -> Path:
+    """The folder with onnxruntime-web's files: given, or of an installed npm package.
+
+    Raises:
+        ConfigError: they are not there.
+    """
     here = [Path("node_modules"), _HOME.parent / "devices" / "web" / "node_modules"]
     places = [given] if given is not None else [home / "onnxruntime-web" for home in here]
     for place in places:
         for folder in (place, place / "dist"):
-            found = [folder / name for name in ORT_FILES]
-            if all(path.is_file() for path in found):
-                return found
+            if all((folder / name).is_file() for name in ORT_FILES):
+                return folder
     raise ConfigError(
         f"no onnxruntime-web in {places[0]}: npm install onnxruntime-web, or give its folder with --ort FOLDER"
     )
+
+
+def serve_folder(folder: Path, port: int, said: Callable[[str], None]) -> None:
+    """Serve a page on this machine until a signal comes; `said` gets its address."""
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    class Page(SimpleHTTPRequestHandler):
+        extensions_map = {  # noqa: RUF012
+            **SimpleHTTPRequestHandler.extensions_map,
+            ".mjs": "text/javascript",
+            ".js": "text/javascript",
+            ".wasm": "application/wasm",
+        }
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            """Visitors are not told of."""
+
+    with ThreadingHTTPServer(("127.0.0.1", port), partial(Page, directory=str(folder))) as server:
+        said(f"http://127.0.0.1:{server.server_port}/")
+        server.serve_forever()
 
 
 def _settings(rec: Recommender, title: str | None, language: str, public_key: Path | None) -> dict[str, Any]:
