@@ -70,6 +70,7 @@ class Model:
         self.tasks = tuple(task.name for task in bundle.manifest.tasks)
         self.n_items = bundle.manifest.n_items
         self.name = f"{bundle.manifest.name} {bundle.manifest.version}"
+        self.created_ms = _created_ms(bundle.manifest.created)
         self._may_repeat = {task.name for task in bundle.manifest.tasks if task.repeats == "allow"}
         self._columns = {source: _columns(self.encoder, source) for source in ("context", "user")}
         if len(self.catalog) != self.n_items:
@@ -87,6 +88,11 @@ class Model:
         self._failing: dict[Any, Int] = {}
         self._conditions: dict[str, Condition] = {}
 
+    def now_ms(self, time: Time) -> int:
+        """The time of a request: as given, or the device's clock, which is wrong if it reads a time before the bundle
+        was built (a board without a battery begins at 1970)."""
+        return max(milliseconds(None), self.created_ms) if time is None else milliseconds(time)
+
     def close(self) -> None:
         """Close the catalogue's file."""
         self.catalog.close()
@@ -102,7 +108,7 @@ class Model:
         context, user = request.get("context") or {}, request.get("user") or {}
         self.check_columns(context, "context")
         self.check_columns(user, "user")
-        return self.encoder.encode(past.encoded, milliseconds(request.get("now")), {**user, **context})
+        return self.encoder.encode(past.encoded, self.now_ms(request.get("now")), {**user, **context})
 
     def past(self, events: Events) -> Past:
         """Encode what was done; events of unknown items are left out."""
@@ -245,6 +251,14 @@ def _read_encoder(bundle: Bundle) -> RequestEncoder:
         raise BundleError(
             f"{bundle.folder}: manifest.json: inputs are not valid ({error!r}); build it again"
         ) from error
+
+
+def _created_ms(created: str) -> int:
+    """Of a manifest; 0 where it says nothing readable."""
+    try:
+        return int(datetime.fromisoformat(created).timestamp() * 1000)
+    except ValueError:
+        return 0
 
 
 def milliseconds(time: Time) -> int:

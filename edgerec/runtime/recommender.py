@@ -34,6 +34,8 @@ MAX_REASONS = 3
 """Reasons told for one item."""
 MAX_CONTRIBUTIONS = 10
 """Past items that an explanation takes out one by one."""
+MAX_VIEWS = 256
+"""Users of a device whose encoded past is kept."""
 MS_PER_DAY = 86_400_000
 
 _POPULAR = (Reason("popular", None, None, 0.0),)
@@ -48,6 +50,7 @@ class _Home:
     updates: Updates | None = None
     engine: EngineName = "auto"
     closed: bool = False
+    views: dict[str, Recommender] = field(default_factory=dict)
     lock: RLock = field(default_factory=RLock)
 
     @cached_property
@@ -70,6 +73,7 @@ class Recommender:
         self._home, self._store, self._profile = home, store, profile
         self._idle_s, self._used_s = idle_s, clock.monotonic()
         self._past: tuple[Model, object, Past] | None = None
+        self._ended = False
 
     @classmethod
     def open(
@@ -133,7 +137,18 @@ class Recommender:
     def profile(self, name: str) -> Recommender:
         """The same recommender for another user of this device, with a past of its own in the same store."""
         self._model()
-        return Recommender(self._home, self._home.store, name)
+        if not name:
+            return self if self._profile == name and self._store is self._home.store else self._new(name)
+        with self._home.lock:
+            found = self._home.views.get(name)
+            if found is None:  # kept, with its encoded past: a service asks for the same few again and again
+                if len(self._home.views) >= MAX_VIEWS:
+                    self._home.views.clear()
+                found = self._home.views[name] = self._new(name)
+        return found
+
+    def _new(self, profile: str) -> Recommender:
+        return Recommender(self._home, self._home.store, profile)
 
     def session(self, idle_s: float = 0.0) -> Recommender:
         """The same recommender for a visitor without a name: the past is in memory only, and gone when it is closed.
@@ -303,7 +318,7 @@ class Recommender:
             ConfigError: the catalogue does not hold the item; see also `recommend`.
         """
         model = self._model()
-        request = Request(weights=weights, context=context, user=user, now=milliseconds(now), history=history)
+        request = Request(weights=weights, context=context, user=user, now=model.now_ms(now), history=history)
         index, past = model.known(item), self._past_of(model, history)
         weight, may_repeat = model.weights(weights)
 
@@ -367,12 +382,13 @@ class Recommender:
             self._store.append(
                 item,
                 kind,
-                milliseconds(time),
+                model.now_ms(time),
                 context or {},
                 profile=self._profile,
                 event_id=event_id,
                 list_name=list_name,
-                by_clock=time is None,
+                # A clock that is known to be wrong sets no earlier event back.
+                by_clock=time is None and milliseconds(None) >= model.created_ms,
             )
         except DataError:
             return False
@@ -441,8 +457,8 @@ class Recommender:
     def close(self) -> None:
         """Close the files; events stay in the store. Closing twice is harmless, and a view closes itself only."""
         if self._store is not self._home.store:
+            self._ended, self._past = True, None
             self._store.close()
-            self._past, self._profile = None, DEFAULT_PROFILE
         elif self._profile == DEFAULT_PROFILE:
             with self._home.lock:
                 self._home.closed = True
@@ -461,7 +477,7 @@ class Recommender:
 
     def _model(self) -> Model:
         """The bundle in use; one call works with one, whatever update comes meanwhile."""
-        if self._home.closed:
+        if self._home.closed or self._ended:
             raise ConfigError("this recommender is closed; open it again")
         return self._home.model
 
@@ -504,7 +520,7 @@ class Recommender:
         if not may_repeat:
             removed.append(("history", past.items))
         learned = self._learned(model) if model.policy.adapt is not None else None
-        values = self._values(request) if model.policy.boosts else {}
+        values = self._values(model, request) if model.policy.boosts else {}
         return best_list(model, k, model.arrays(past, request), weights, removed, past, diversity, values, learned)
 
     def _rate(self, model: Model, candidates: Int, request: Request) -> Ranked:
@@ -529,14 +545,14 @@ class Recommender:
             removed.append(("excluded", model.indices_of(exclude)))
         policy = model.policy
         if policy.rules:
-            values = self._values(request)
+            values = self._values(model, request)
             for rule in policy.rules:
                 name = "where" if rule.name == "where" else f"rule {rule.name}"
                 removed.append((name, model.failing(rule.keep, values)))
         if where is not None:
             removed.append(("where", self._failing_where(model, where, parameters)))
         if past is not None and (policy.seen or policy.caps):
-            removed += self._known_too_well(model, past, milliseconds(request.get("now")))
+            removed += self._known_too_well(model, past, model.now_ms(request.get("now")))
         return removed
 
     def _failing_where(self, model: Model, where: str, parameters: Mapping[str, Parameter] | None) -> Int:
@@ -545,11 +561,11 @@ class Recommender:
             raise ConfigError(f"where: no value for :{missing[0]}; give it in parameters")
         return model.failing(condition, given)
 
-    def _values(self, request: Request) -> dict[str, Parameter]:
+    def _values(self, model: Model, request: Request) -> dict[str, Parameter]:
         """What the policy's conditions may name."""
         given = {**(request.get("user") or {}), **(request.get("context") or {})}
         plain = {n: v for n, v in given.items() if v is None or isinstance(v, bool | int | float | str)}
-        return {**plain, NOW: milliseconds(request.get("now"))}
+        return {**plain, NOW: model.now_ms(request.get("now"))}
 
     def _known_too_well(self, model: Model, past: Past, now_ms: int) -> list[Removal]:
         removed: list[Removal] = []
@@ -578,8 +594,8 @@ class Recommender:
             learn_from(self._store, self._profile, model)
         ids = tuple(model.catalog.named(i)[0] for i in ranked.item.tolist())
         chances = tuple(np.asarray(probability).tolist()) if probability is not None else (1.0,) * len(ids)
-        context = {n: v for n, v in self._values(request).items() if n != NOW}
-        now_ms = milliseconds(request.get("now"))
+        context = {n: v for n, v in self._values(model, request).items() if n != NOW}
+        now_ms = model.now_ms(request.get("now"))
         utility = tuple(ranked.utility.tolist())
         shown = Shown(new_name(), now_ms, model.name, ids, chances, utility, pool, context)
         return shown.name if self._store.show(shown, self._profile) else None

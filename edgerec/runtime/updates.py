@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import edgerec
 from edgerec.bundle import MANIFEST, Bundle, Manifest
 from edgerec.bundle.manifest import SIGNATURE, sha256_of
-from edgerec.errors import BundleError, EdgerecError
+from edgerec.errors import BundleError
 
 if TYPE_CHECKING:
     from edgerec.bundle.sign import PublicKey
@@ -172,7 +172,7 @@ class Updates:
                 self._write(State(bad=state.bad))  # the app brought a newer one
                 return None
             found = load(bundle)
-        except EdgerecError:
+        except BundleError:
             self._roll_back(state)
             return None
         if not state.confirmed:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from edgerec.errors import ConfigError
 from edgerec.runtime import Recommender
 from tests import toy
 
@@ -89,9 +90,35 @@ def test_a_utility_is_its_parts(rec):
 
 
 def test_a_parameter_stands_in_a_condition(rec):
-    from edgerec.errors import ConfigError
-
     items = [r.item for r in rec.recommend(where="price < :most", parameters={"most": 2})]
     assert items == ["i0", "i1"]
     with pytest.raises(ConfigError, match="no value for :most; give it in parameters"):
         rec.recommend(where="price < :most")
+
+
+def test_a_session_that_ended_says_so(rec):
+    visitor = rec.session()
+    visitor.close()
+    visitor.close()
+    with pytest.raises(ConfigError, match="closed"):
+        visitor.recommend()
+
+
+def test_a_clock_from_before_the_bundle_is_known_to_be_wrong(rec, monkeypatch):
+    created = rec._model().created_ms
+    at = [created + 50_000]
+    monkeypatch.setattr("edgerec.runtime.model.clock.time_ns", lambda: at[0] * 1_000_000)
+    rec.observe("i1")
+    at[0] = 5_000  # a board without a battery starts
+    rec.observe("i2")
+    asked = rec.explain("i3")
+    at[0] = created + 60_000
+    rec.observe("i3")
+    assert rec._store.events(()).time_ms.tolist() == [created + 50_000, created, created + 60_000]
+    assert asked.utility > 0
+
+
+def test_profiles_are_kept_with_their_past(rec):
+    assert rec.profile("anna") is rec.profile("anna") and rec.profile("") is rec
+    assert rec.profile("anna").profile("").observe("i5")
+    assert rec.health()["events"] == 1 and history(rec.profile("anna")) == []

@@ -32,6 +32,12 @@ class Model {
     this.engine = new Engine(ort, bundle, sessionOptions);
     this.policy = readPolicy(bundle.json("policy.json"), this.catalog);
     this.conditions = new Map();
+    this.created = Date.parse(manifest.created) || 0;
+  }
+
+  /** A clock that reads a time before the bundle was built is wrong. */
+  now() {
+    return Math.max(Date.now(), this.created);
   }
 
   condition(text) {
@@ -178,12 +184,12 @@ export class Recommender {
   }
 
   /** Logs what the user did; true once it is on the disk. */
-  async observe(item, { kind = "event", time = Date.now(), context = {}, eventId, listName } = {}) {
+  async observe(item, { kind = "event", time, context = {}, eventId, listName } = {}) {
     const { model } = this.home;
     if (typeof item !== "string" || item === "") throw new DataError(`an item is named by its id, got ${item}`);
     model.mask(kind);
     checkColumns(model, context, "context");
-    return this.store.append({ profile: this.name, item, kind, time, context, eventId, listName });
+    return this.store.append({ profile: this.name, item, kind, time: time ?? model.now(), context, eventId, listName });
   }
 
   /** Erases all that is stored of this user. */
@@ -216,7 +222,7 @@ export class Recommender {
 
   // Parts.
 
-  async asked(model, { context = {}, user = {}, now = Date.now(), history }) {
+  async asked(model, { context = {}, user = {}, now = model.now(), history }) {
     checkColumns(model, context, "context");
     checkColumns(model, user, "user");
     const told_ = history ?? (await this.store.events(this.name));
@@ -232,7 +238,7 @@ export class Recommender {
     const { policy, catalog, n } = model;
     const removed = [["unavailable", catalog.unavailable]];
     if (exclude.length) removed.push(["excluded", indices(model, exclude)]);
-    const values = { ...asked?.values, now: asked?.now ?? Date.now() };
+    const values = { ...asked?.values, now: asked?.now ?? model.now() };
     for (const { name, keep } of policy.rules) removed.push([name, keep.failing(n, values)]);
     if (where !== undefined && where !== null) {
       const condition = model.condition(where);
