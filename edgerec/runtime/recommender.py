@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import repeat
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
 
@@ -51,6 +51,7 @@ class _Home:
     engine: EngineName = "auto"
     closed: bool = False
     views: dict[str, Recommender] = field(default_factory=dict)
+    views_lock: Lock = field(default_factory=Lock)  # `lock` is held for as long as an update takes
     lock: RLock = field(default_factory=RLock)
 
     @cached_property
@@ -139,7 +140,7 @@ class Recommender:
         self._model()
         if not name:
             return self if self._profile == name and self._store is self._home.store else self._new(name)
-        with self._home.lock:
+        with self._home.views_lock:
             found = self._home.views.get(name)
             if found is None:  # kept, with its encoded past: a service asks for the same few again and again
                 if len(self._home.views) >= MAX_VIEWS:
