@@ -74,6 +74,8 @@ class Calibration(NamedTuple):
 class Explore(NamedTuple):
     """The last `slots` of each list are filled from the pool by `method`; lists are logged with their propensities.
 
+    Rules hold for trials, quotas do not.
+
     Attributes:
         epsilon: "epsilon": the probability that a slot is drawn evenly from the pool, else its next best item.
         width: "thompson" and "linucb": how far an item's uncertainty moves it; no unit.

@@ -66,7 +66,7 @@ class CalibrationConfig(Settings):
 
 
 class ExploreConfig(Settings):
-    """Fills the last places of a list by trial."""
+    """Fills the last places of a list by trial; rules hold for them, quotas do not."""
 
     method: Literal["epsilon", "thompson", "linucb"]
     slots: int = Field(1, ge=1)
