@@ -7,7 +7,6 @@ signature as manifest.sig if it has one, and a file NAME.patch for each file tha
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -109,7 +108,7 @@ def apply_delta(old: Bundle, delta: Path, out: Path) -> None:
 
 def _header(delta: Path) -> Mapping[str, Any]:
     try:
-        value = json.loads(_read(delta / DELTA, MAX_BYTES))
+        value: dict[str, Any] = json.loads(_read(delta / DELTA, MAX_BYTES))
         if value["format"] != FORMAT:
             raise ValueError(f"format {value['format']!r}")
         texts = (value["name"], value["from"]["manifest"], value["to"]["manifest"], *value["changed"])
@@ -117,12 +116,12 @@ def _header(delta: Path) -> Mapping[str, Any]:
             raise ValueError("a wrong type")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{delta / DELTA}: damaged ({error}): {_AGAIN}") from None
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def _read(path: Path, most: int) -> bytes:
     try:
-        if path.is_symlink() or not path.is_file() or os.stat(path).st_size > most:  # noqa: PTH116
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > most:
             raise BundleError(f"{path}: missing, a link, or too large: {_AGAIN}")
         return path.read_bytes()
     except OSError as error:

@@ -38,7 +38,7 @@ def write_bundle(folder: str | Path, files: Mapping[str, bytes | Path], manifest
         content = dump_json({**manifest, "format": FORMAT, "files": entries})
         Manifest.parse(content.decode(), f"{home / MANIFEST}")  # what cannot be read back is never swapped in
         _write_file(fresh / MANIFEST, content)
-        _sync_folder(fresh)
+        sync_folder(fresh)
         _swap(fresh, home)
     except OSError as error:
         raise BundleError(
@@ -76,11 +76,12 @@ def _swap(fresh: Path, home: Path) -> None:
         if previous.exists():
             previous.rename(home)
         raise
-    _sync_folder(home.parent)
+    sync_folder(home.parent)
     shutil.rmtree(previous, ignore_errors=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk."""
     # Only POSIX can flush a folder's entries; elsewhere the rename itself is durable enough.
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)

@@ -42,6 +42,8 @@ def events(
     from edgerec.runtime.store import EventStore
     from edgerec.tasks import RequestEncoder
 
+    if epsilon is not None and not epsilon < float("inf"):
+        raise ConfigError(f"--epsilon: expected a number of at least 0.01, got {epsilon}")
     if not store.is_file():
         raise DataError(f"{store}: no such file; give the store of Recommender.open")
     log = EventStore(store)
@@ -76,12 +78,10 @@ def events(
                 rows_out = exported(log, Catalog(found.path("catalog.sqlite")), kinds, epsilon, random)
             else:
                 rows_out = exported_lists(log, kinds, random)
-            n = 0
-            with out.open("w", encoding="utf-8") as file:
-                for n, row in enumerate(rows_out, 1):  # noqa: B007
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows_out]
+            out.write_text("".join(lines), encoding="utf-8")
             noise = f", noise with epsilon {epsilon:g}" if epsilon is not None and action == "export" else ""
-            typer.echo(f"{out}: {n} rows of {len(users)} users who agreed{noise}")
+            typer.echo(f"{out}: {len(lines)} rows of {len(users)} users who agreed{noise}")
         else:
             raise ConfigError(f"events: no action {action!r}; there are show, export, lists, consent, withdraw, forget")
     finally:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from itertools import repeat
 from pathlib import Path
 from threading import Lock, RLock
 from types import TracebackType
@@ -17,11 +16,13 @@ import numpy as np
 from edgerec.bundle import Bundle
 from edgerec.bundle.columns import Parameter
 from edgerec.bundle.policy import NOW
-from edgerec.errors import ConfigError, DataError
+from edgerec.errors import BundleError, ConfigError, DataError
 from edgerec.runtime.engine import EngineName, Float, Int, Ranked, Scoring
 from edgerec.runtime.lists import List, Removal, best_list
 from edgerec.runtime.model import NONE, Model, Past, Request, Time, milliseconds
-from edgerec.runtime.results import Contribution, Explanation, Reason, Recommendation, Recommendations
+from edgerec.runtime.naming import named, named_related
+from edgerec.runtime.removals import asked_out, known_too_well, values_of
+from edgerec.runtime.results import Contribution, Explanation, Recommendation, Recommendations
 from edgerec.runtime.store import DEFAULT_PROFILE, NO_KIND, Events, EventStore, Shown, kind_mask, new_name
 from edgerec.runtime.updates import Updates
 from edgerec.tasks import Encoded, RequestEncoder
@@ -30,15 +31,10 @@ if TYPE_CHECKING:
     from edgerec.bundle.sign import PublicKey
     from edgerec.runtime.adaptation import Learned
 
-MAX_REASONS = 3
-"""Reasons told for one item."""
 MAX_CONTRIBUTIONS = 10
 """Past items that an explanation takes out one by one."""
 MAX_VIEWS = 256
 """Users of a device whose encoded past is kept."""
-MS_PER_DAY = 86_400_000
-
-_POPULAR = (Reason("popular", None, None, 0.0),)
 
 
 @dataclass(eq=False, repr=False)
@@ -214,7 +210,7 @@ class Recommender:
                 ranked, probability = found.explored(model, model.policy.explore, k, learned, self._home.random)
             name = self._log(model, ranked, probability, len(found.pool.item), request)
         why_fewer = found.why_fewer(model.n_items) if len(ranked.item) < k else {}
-        return Recommendations(_named(model, ranked, explain), why_fewer, name)
+        return Recommendations(named(model, ranked, explain), why_fewer, name)
 
     def rank(
         self,
@@ -252,7 +248,7 @@ class Recommender:
         model = self._model()
         candidates = np.array([model.known(item) for item in items], np.int64)
         request = Request(weights=weights, context=context, user=user, now=now, history=history)
-        return _named(model, self._rate(model, candidates, request), explain)
+        return named(model, self._rate(model, candidates, request), explain)
 
     def rate(self, candidates: Int, **request: Unpack[Request]) -> Ranked:
         """`score` as arrays: `candidates` int64 (M,), each in [0, n_items).
@@ -284,8 +280,7 @@ class Recommender:
         removed = self._removed(model, where, parameters, exclude, {})
         removed.append(("excluded", np.array([index])))
         found, score = _related(model, index, k, removed)
-        scores = score.tolist()
-        items = _recommendations(model, found.tolist(), scores, [{"related": s} for s in scores], repeat(()))
+        items = named_related(model, found.tolist(), score.tolist())
         why_fewer = List(_no_list(), _no_list(), removed).why_fewer(model.n_items, len(items)) if len(items) < k else {}
         return Recommendations(items, why_fewer)
 
@@ -422,8 +417,13 @@ class Recommender:
         with home.lock:
             found = home.updates.install(Path(folder), home.model.bundle)
             if found is not None:
-                home.model = home.updates.open(lambda bundle: Model(bundle, home.engine))
-                home.store.bound(home.model.policy.log)
+                model = home.updates.open(lambda bundle: Model(bundle, home.engine))
+                if model.bundle.folder.name != found:
+                    raise BundleError(
+                        f"{folder}: passed its self-test and cannot be loaded here; the old version goes on"
+                    )
+                home.model = model
+                home.store.bound(model.policy.log)
             return home.model.name
 
     def check(self) -> int:
@@ -494,6 +494,12 @@ class Recommender:
         if history is not None:
             return model.past(history)
         self._wake()
+        try:
+            return self._stored_past(model)
+        except DataError:  # a store that cannot be read is no reason to recommend nothing
+            return model.past(Events(NONE, NONE, NONE))
+
+    def _stored_past(self, model: Model) -> Past:
         version, kept = self._store.version, self._past
         if kept is not None and kept[0] is model and kept[1] == version:
             return kept[2]
@@ -521,7 +527,7 @@ class Recommender:
         if not may_repeat:
             removed.append(("history", past.items))
         learned = self._learned(model) if model.policy.adapt is not None else None
-        values = self._values(model, request) if model.policy.boosts else {}
+        values = values_of(model, request) if model.policy.boosts else {}
         return best_list(model, k, model.arrays(past, request), weights, removed, past, diversity, values, learned)
 
     def _rate(self, model: Model, candidates: Int, request: Request) -> Ranked:
@@ -541,45 +547,10 @@ class Recommender:
         past: Past | None = None,
     ) -> list[Removal]:
         """What is no candidate, by cause; one item may stand under several."""
-        removed: list[Removal] = [("unavailable", model.unavailable)]
-        if exclude:
-            removed.append(("excluded", model.indices_of(exclude)))
-        policy = model.policy
-        if policy.rules:
-            values = self._values(model, request)
-            for rule in policy.rules:
-                name = "where" if rule.name == "where" else f"rule {rule.name}"
-                removed.append((name, model.failing(rule.keep, values)))
-        if where is not None:
-            removed.append(("where", self._failing_where(model, where, parameters)))
-        if past is not None and (policy.seen or policy.caps):
-            removed += self._known_too_well(model, past, model.now_ms(request.get("now")))
-        return removed
-
-    def _failing_where(self, model: Model, where: str, parameters: Mapping[str, Parameter] | None) -> Int:
-        condition, given = model.condition(where), parameters or {}
-        if missing := [name for name in condition.parameters if name not in given]:
-            raise ConfigError(f"where: no value for :{missing[0]}; give it in parameters")
-        return model.failing(condition, given)
-
-    def _values(self, model: Model, request: Request) -> dict[str, Parameter]:
-        """What the policy's conditions may name."""
-        given = {**(request.get("user") or {}), **(request.get("context") or {})}
-        plain = {n: v for n, v in given.items() if v is None or isinstance(v, bool | int | float | str)}
-        return {**plain, NOW: model.now_ms(request.get("now"))}
-
-    def _known_too_well(self, model: Model, past: Past, now_ms: int) -> list[Removal]:
-        removed: list[Removal] = []
-        for seen in model.policy.seen:
-            since = now_ms - int(seen.days * MS_PER_DAY) if seen.days is not None else -(2**62)
-            hit = past.time_ms >= since
-            if seen.kind is not None:
-                hit &= (past.kinds >> model.encoder.binary.index(seen.kind)) & 1 == 1
-            removed.append((f"seen {seen.kind or NO_KIND}", past.items[hit]))
-        for cap in model.policy.caps:
-            often = self._store.how_often(now_ms - int(cap.hours * 3_600_000), self._profile)
-            found = model.indices_of([item for item, n in often.items() if n >= cap.shown])
-            removed.append(("shown too often", found))
+        removed = asked_out(model, where, parameters, exclude, request)
+        if past is not None and (model.policy.seen or model.policy.caps):
+            now_ms = model.now_ms(request.get("now"))
+            removed += known_too_well(model, past, now_ms, partial(self._store.how_often, profile=self._profile))
         return removed
 
     def _learned(self, model: Model) -> Learned:
@@ -595,7 +566,7 @@ class Recommender:
             learn_from(self._store, self._profile, model)
         ids = tuple(model.catalog.named(i)[0] for i in ranked.item.tolist())
         chances = tuple(np.asarray(probability).tolist()) if probability is not None else (1.0,) * len(ids)
-        context = {n: v for n, v in self._values(model, request).items() if n != NOW}
+        context = {n: v for n, v in values_of(model, request).items() if n != NOW}
         now_ms = model.now_ms(request.get("now"))
         utility = tuple(ranked.utility.tolist())
         shown = Shown(new_name(), now_ms, model.name, ids, chances, utility, pool, context)
@@ -620,44 +591,3 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-# --- from arrays to the caller's words ---
-
-
-def _named(model: Model, ranked: Ranked, explain: bool) -> list[Recommendation]:
-    reasons = _reasons(model, ranked) if explain else repeat(())
-    # As [dict(zip(tasks, row)) for row in ...], but in half the time: it is most of what naming costs.
-    probability = list(map(dict, map(zip, repeat(model.tasks), ranked.probability.tolist())))
-    return _recommendations(model, ranked.item.tolist(), ranked.utility.tolist(), probability, reasons)
-
-
-def _recommendations(
-    model: Model,
-    items: list[int],
-    utility: list[float],
-    probability: Sequence[Mapping[str, float]],
-    reasons: object,
-) -> list[Recommendation]:
-    named, attributes = model.catalog.named, model.catalog.attributes
-    each: Callable[..., zip[tuple[int, float, Mapping[str, float], tuple[Reason, ...]]]] = zip
-    return [
-        Recommendation(*named(item), u, p, why, partial(attributes, item))
-        for item, u, p, why in each(items, utility, probability, reasons)
-    ]
-
-
-def _reasons(model: Model, ranked: Ranked) -> list[tuple[Reason, ...]]:
-    """The strongest positive reasons of each item."""
-    order = np.argsort(-ranked.reason, axis=1, kind="stable")[:, :MAX_REASONS]
-    weight = np.take_along_axis(ranked.reason, order, axis=1).tolist()
-    cause = ranked.history[order].tolist()
-    return [
-        tuple(_reason(model, index, c, w) for c, w in zip(causes, weights, strict=True) if w > 0) or _POPULAR
-        for index, causes, weights in zip(ranked.item.tolist(), cause, weight, strict=True)
-    ]
-
-
-def _reason(model: Model, index: int, cause: int, weight: float) -> Reason:
-    item, title = model.catalog.named(cause)
-    return Reason("again" if cause == index else "history", item, title, weight)

@@ -12,6 +12,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from numbers import Real
 from pathlib import Path
 from threading import RLock
 from typing import Any, Final, NamedTuple
@@ -87,7 +88,7 @@ class Shown(NamedTuple):
     def to_json(self) -> str:
         """All but name and time."""
         fields = (self.bundle, self.items, self.probability, self.utility, self.pool, self.context)
-        return json.dumps(dict(zip(_SHOWN, fields, strict=True)), separators=(",", ":"))
+        return json.dumps(dict(zip(_SHOWN, fields, strict=True)), separators=(",", ":"), default=_plain)
 
     @classmethod
     def from_json(cls, name: str, time_ms: int, content: str) -> Shown:
@@ -182,7 +183,8 @@ class EventStore:
 
     def _prepare(self, db: Any, tables: set[str]) -> None:
         if db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA and "lists" in tables:
-            db.execute("SELECT id FROM events LIMIT 1").fetchone()
+            for table in ("events", "lists", "learned", "facts"):
+                db.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
             return
         db.execute("BEGIN IMMEDIATE")
         if "events" in tables:
@@ -224,7 +226,16 @@ class EventStore:
         Raises:
             DataError: it could not be written (disk full, locked, read-only); counted in `lost`.
         """
-        row = (profile, item, kind, time_ms, json.dumps(context) if context else None, event_id, list_name, by_clock)
+        row = (
+            profile,
+            item,
+            kind,
+            time_ms,
+            json.dumps(context, default=_plain) if context else None,
+            event_id,
+            list_name,
+            by_clock,
+        )
         try:
             with self._writing() as db:
                 added = db.execute(
@@ -299,7 +310,11 @@ class EventStore:
     def shown(self, profile: str = DEFAULT_PROFILE, since_ms: int = -(2**62), newest: int = -1) -> list[Shown]:
         """Logged lists, oldest first; `newest`: so many of them at most."""
         sql = "SELECT name, time_ms, content FROM lists WHERE profile = ? AND time_ms >= ? ORDER BY id DESC LIMIT ?"
-        return [Shown.from_json(*row) for row in reversed(self._rows(sql, profile, since_ms, newest))]
+        found = []
+        for row in reversed(self._rows(sql, profile, since_ms, newest)):
+            with suppress(ValueError, KeyError, TypeError, RecursionError):  # a row that is damaged is no list
+                found.append(Shown.from_json(*row))
+        return found
 
     def how_often(self, since_ms: int, profile: str = DEFAULT_PROFILE) -> Counter[str]:
         """In how many lists since then each item was."""
@@ -353,7 +368,7 @@ class EventStore:
     def version(self) -> tuple[int, int]:
         """Changes when anything was written, by this process or another."""
         with self._lock:
-            return self._writes, self._db.execute("PRAGMA data_version").fetchone()[0]
+            return self._writes, self._rows("PRAGMA data_version")[0][0]
 
     @property
     def bounds(self) -> Bounds:
@@ -413,8 +428,12 @@ class EventStore:
                 self._db.execute(f"DELETE FROM {table} WHERE id < ?", (low + (high - low) // 10,))
 
     def _rows(self, sql: str, *values: object) -> list[Any]:
-        with self._lock:
-            return self._db.execute(sql, values).fetchall()  # type: ignore[no-any-return]
+        try:
+            with self._lock:
+                rows: list[Any] = self._db.execute(sql, values).fetchall()
+                return rows
+        except self._sql.Error as error:
+            raise DataError(f"{self._name}: cannot be read ({error})") from error
 
     def _fact(self, name: str) -> int:
         rows = self._rows("SELECT value FROM facts WHERE name = ?", name)
@@ -425,6 +444,11 @@ class EventStore:
         self._unnoted += 1
         with suppress(self._sql.Error), self._writing():
             pass
+
+
+def _plain(value: object) -> object:
+    """numpy's numbers as numbers; anything else that JSON does not know as its text."""
+    return float(value) if isinstance(value, Real) else str(value)
 
 
 def new_name() -> str:

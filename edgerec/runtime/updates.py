@@ -290,10 +290,6 @@ def _flush(folder: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    # Only POSIX can flush a folder's entries; elsewhere the rename itself is durable enough.
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    from edgerec.bundle.write import sync_folder
+
+    sync_folder(folder)

@@ -138,6 +138,7 @@ OTHERS = {
     "serve bundle --engine torch": "expected one of auto, onnxruntime, numpy",
     "events show gone.sqlite": "gone.sqlite: no such file",
     "events show file.txt": "cannot be used as an event log",
+    "events export log.csv --epsilon inf": "expected a number of at least 0.01",
     "events dance log.csv": "cannot be used as an event log",
     "similar bundle i99": "no item 'i99' in the catalogue",
     "similar bundle i1 -k 0": "k must be at least 1, got 0",

@@ -269,3 +269,11 @@ def test_a_loss_is_counted_and_outlives_a_restart(tmp_path):
     store.close()
     assert store.lost == 3
     assert EventStore(tmp_path / "s.sqlite").lost == 3
+
+
+def test_a_list_whose_row_is_damaged_is_none():
+    store = EventStore(None)
+    store.show(shown("l1"))
+    store.show(shown("l2"))
+    store._db.execute("UPDATE lists SET content = '{' WHERE name = 'l1'")
+    assert [found.name for found in store.shown()] == ["l2"]

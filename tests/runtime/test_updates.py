@@ -11,7 +11,7 @@ from edgerec.bundle import write_bundle
 from edgerec.bundle.delta import make_delta
 from edgerec.bundle.sign import make_keys, sign_bundle
 from edgerec.errors import BundleError, ConfigError
-from edgerec.runtime import Recommender, updates
+from edgerec.runtime import Recommender, recommender, updates
 from tests import toy
 
 
@@ -200,3 +200,19 @@ def test_state_is_one_small_file(tmp_path, shipped):
         rec.update(bundle(tmp_path / "v2", 2))
         state = json.loads((tmp_path / "app" / "bundle.updates" / "state.json").read_text())
     assert state == {"bad": [], "confirmed": True, "current": rec.bundle.folder.name, "previous": None, "starts": 0}
+
+
+def test_a_version_that_passes_its_test_and_does_not_load_here_is_told(tmp_path, shipped, monkeypatch):
+    with Recommender.open(shipped) as rec:
+        whole = recommender.Model
+
+        def refused(found, engine):
+            if found.manifest.version == 2:
+                raise BundleError("does not load")
+            return whole(found, engine)
+
+        monkeypatch.setattr(recommender, "Model", refused)
+        with pytest.raises(BundleError, match="cannot be loaded here; the old version goes on"):
+            rec.update(bundle(tmp_path / "v2", 2))
+        assert version(rec) == 1 and len(rec.recommend(k=3)) == 3
+        assert len(rec.health()["rolled_back"]) == 1

@@ -122,3 +122,17 @@ def test_profiles_are_kept_with_their_past(rec):
     assert rec.profile("anna") is rec.profile("anna") and rec.profile("") is rec
     assert rec.profile("anna").profile("").observe("i5")
     assert rec.health()["events"] == 1 and history(rec.profile("anna")) == []
+
+
+def test_a_store_that_cannot_be_read_any_more_is_no_reason_to_recommend_nothing(rec):
+    rec.observe("i5", time=NOW)
+    rec._store._db.execute("DROP TABLE events")
+    assert [r.item for r in rec.recommend(k=2, now=NOW)] == ["i0", "i1"]
+    assert not rec.observe("i6", time=NOW)
+
+
+def test_numbers_of_numpy_are_numbers(rec):
+    assert rec.observe("i5", time=NOW, context={"tab": np.str_("home")})
+    asked = {"user": {"age": np.float32(40)}, "context": {"tab": "home"}, "now": NOW}
+    assert rec.recommend(k=1, log=True, **asked).name
+    assert rec._store.shown()[0].context == {"age": 40.0, "tab": "home"}

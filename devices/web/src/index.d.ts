@@ -108,14 +108,9 @@ export declare class Recommender {
   close(): Promise<void>;
 }
 
-export declare class MemoryStore implements Store {
+export interface MemoryStore extends Store {}
+export declare class MemoryStore {
   constructor(bounds?: Bounds);
-  append(event: object): Promise<boolean>;
-  events(profile: string): Promise<PastEvent[]>;
-  show(list: object): Promise<void>;
-  shown(profile: string, since: number): Promise<{ items: string[] }[]>;
-  forget(profile: string): Promise<void>;
-  close(): Promise<void>;
 }
 
 export declare class IndexedStore extends MemoryStore {
