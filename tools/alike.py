@@ -7,7 +7,6 @@ counted.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -21,15 +20,14 @@ import numpy as np
 from fastapi.testclient import TestClient
 
 from edgerec.bundle.columns_file import COLUMNS
-from edgerec.cli.output import format_table
 from edgerec.config import Config
-from edgerec.errors import EdgerecError
 from edgerec.evaluation.cases import find_cases
 from edgerec.evaluation.chain import RuntimeModel
 from edgerec.progress import Silent
 from edgerec.runtime import Events, Recommender
 from edgerec.serve.app import create_app
 from edgerec.training.load import load_learning_data
+from tools.of_a_run import tell
 
 WEB = Path(__file__).parents[1] / "devices" / "web"
 K = 20
@@ -124,23 +122,7 @@ def compare(run: Path, count: int) -> list[dict[str, Any]]:
     return found
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="tools/alike", description=__doc__)
-    parser.add_argument("run", type=Path, help="a finished run with its edgerec.toml, such as runs/retail")
-    parser.add_argument("--count", type=int, default=1000, help="histories")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    given = parser.parse_args()
-    try:
-        found = compare(given.run, given.count)
-    except EdgerecError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if given.json:
-        print(json.dumps(found, indent=2))
-    else:
-        print(format_table(list(found[0]), [list(row.values()) for row in found]))
-    return int(any(row["other lists"] for row in found))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    count = {"--count": {"type": int, "default": 1000, "help": "histories"}}
+    told = tell("tools/alike", __doc__, lambda given: compare(given.run, given.count), count)
+    sys.exit(int(any(row["other lists"] for row in told)))

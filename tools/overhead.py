@@ -5,9 +5,7 @@ Both sides of every figure are timed alternately, in one process or in fresh one
 
 from __future__ import annotations
 
-import argparse
 import compileall
-import json
 import os
 import statistics
 import subprocess
@@ -17,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import edgerec
-from edgerec.cli.output import format_table
 from edgerec.config import Config
 from edgerec.devices import load_profile
-from edgerec.errors import EdgerecError
 from edgerec.fitting.calibrate import made_up
 from edgerec.fitting.work import Untrained, body_asked, final_sizes
 from edgerec.progress import progress_for
 from edgerec.runtime import Recommender
 from edgerec.training.load import load_learning_data
 from tools.bench import DAY_MS, NOW_MS, Recording, timed_ms
+from tools.of_a_run import tell
 
 ITEMS = (10_000, 100_000)
 CALLS, PROCESSES, EVENTS, K = 400, 15, 50, 20
@@ -116,23 +113,5 @@ def measure(run: Path) -> list[dict[str, Any]]:
     return found
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="tools/overhead", description=__doc__)
-    parser.add_argument("run", type=Path, help="a finished run with its edgerec.toml, such as runs/retail")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    given = parser.parse_args()
-    try:
-        found = measure(given.run)
-    except EdgerecError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if given.json:
-        print(json.dumps(found, indent=2))
-    else:
-        rows = [[name, *(row[name] for row in found)] for name in found[0]]
-        print(format_table(("figure", *(f"{n:,} items" for n in ITEMS)), rows[1:]))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    tell("tools/overhead", __doc__, lambda given: measure(given.run), as_columns=True)

@@ -7,9 +7,6 @@ trusts it. Choose --rate and --most on valid; look at test once.
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec.bundle.policy import Adapt
-from edgerec.cli.output import format_table
 from edgerec.config import Config
-from edgerec.errors import EdgerecError
+from edgerec.errors import ConfigError
 from edgerec.evaluation import metrics
 from edgerec.evaluation.cases import Cases, held_labels
 from edgerec.evaluation.chain import RuntimeModel
@@ -28,6 +24,7 @@ from edgerec.runtime import Recommender
 from edgerec.runtime.adaptation import Learned
 from edgerec.tasks import scored_tasks
 from edgerec.training.load import load_learning_data
+from tools.of_a_run import tell
 
 Double = npt.NDArray[np.float64]
 
@@ -40,7 +37,7 @@ def replay(run: Path, part: str, task_name: str, adapts: list[Adapt]) -> list[di
     rows = data.held.rows
     tasks = [t for t in scored_tasks(data.tasks) if t.name == task_name and t.kind == "binary"]
     if rows is None or not tasks:
-        raise SystemExit(f"tools/replay: {run} has no binary task {task_name!r} with shown rows")
+        raise ConfigError(f"{run}: has no binary task {task_name!r} with shown rows")
     at = [t.name for t in scored_tasks(data.tasks)].index(task_name)
     with Recommender.of(run / "bundle") as rec:
         model = RuntimeModel(rec, data, Cases.none(), progress)
@@ -114,28 +111,20 @@ def _paired(before: Double, after: Double) -> dict[str, float]:
     return {"gain per user": float(gain.mean()), "its error": float(gain.std(ddof=1) / np.sqrt(len(gain)))}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="tools/replay", description=__doc__)
-    parser.add_argument("run", type=Path, help="a finished run with its edgerec.toml, such as runs/video")
-    parser.add_argument("--part", default="valid", choices=("valid", "test"))
-    parser.add_argument("--task", default="click")
-    parser.add_argument("--rate", default=f"{Adapt().rate:g}", help="one or several, separated by commas")
-    parser.add_argument("--most", default=f"{Adapt().most:g}", help="one or several")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    given = parser.parse_args()
-    adapts = [Adapt(float(r), float(m)) for r in given.rate.split(",") for m in given.most.split(",")]
-    try:
-        found = replay(given.run, given.part, given.task, adapts)
-    except EdgerecError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if given.json:
-        print(json.dumps(found, indent=2))
-    else:
-        names = list(found[-1])
-        print(format_table(names, [[row.get(name, "") for name in names] for row in found]))
-    return 0
+def main() -> None:
+    options = {
+        "--part": {"default": "valid", "choices": ("valid", "test")},
+        "--task": {"default": "click"},
+        "--rate": {"default": f"{Adapt().rate:g}", "help": "one or several, separated by commas"},
+        "--most": {"default": f"{Adapt().most:g}", "help": "one or several"},
+    }
+    tell("tools/replay", __doc__, lambda g: replay(g.run, g.part, g.task, adapts_of(g.rate, g.most)), options)
+
+
+def adapts_of(rates: str, most: str) -> list[Adapt]:
+    """All pairs of two lists of numbers."""
+    return [Adapt(float(rate), float(bound)) for rate in rates.split(",") for bound in most.split(",")]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -5,26 +5,24 @@ The run's own bundle, and made-up catalogues of 10,000 and 100,000 items with it
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from edgerec.bundle import write_bundle
 from edgerec.bundle.columns_file import COLUMNS, columns_file
-from edgerec.cli.output import format_table
 from edgerec.config import Config
 from edgerec.devices import load_profile
-from edgerec.errors import ConfigError, EdgerecError
+from edgerec.errors import ConfigError
 from edgerec.fitting.calibrate import made_up
 from edgerec.fitting.work import Untrained, final_sizes
 from edgerec.progress import Silent
 from edgerec.training.load import load_learning_data
+from tools.of_a_run import tell
 
 WEB = Path(__file__).parents[1] / "devices" / "web"
 ITEMS = (10_000, 100_000)
@@ -70,21 +68,5 @@ def download_mb(bundle: Path) -> float:
     return sum(len(gzip.compress(path.read_bytes(), 9)) for path in paths) / 1e6
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="tools/web_speed", description=__doc__)
-    parser.add_argument("run", type=Path, help="a finished run with its edgerec.toml, such as runs/retail")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    given = parser.parse_args()
-    try:
-        found = measure(given.run)
-    except EdgerecError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(
-        json.dumps(found, indent=2) if given.json else format_table(list(found[0]), [list(r.values()) for r in found])
-    )
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    tell("tools/web_speed", __doc__, lambda given: measure(given.run))
