@@ -1,7 +1,7 @@
 /**
  * What the runtime costs in Chromium and Node: node speed.mjs JOB, JOB = {"bundles": {name: folder}, "chromium", "ort"}.
- * Tells, by bundle: ms of a request in WebAssembly and natively, and ms to the first list by edgerec and by bare
- * onnxruntime-web, each in a fresh page, alternately.
+ * Tells, by bundle: ms of a request in WebAssembly with one thread and two and natively, each once it is warm, and ms to
+ * the first list by edgerec and by bare onnxruntime-web, each in a fresh page, alternately.
  */
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
@@ -16,14 +16,19 @@ const job = JSON.parse(process.argv[2]);
 const home = dirname(dirname(fileURLToPath(import.meta.url)));
 const TYPES = { ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".html": "text/html" };
 const PAGES = 7;
-const CALLS = 60;
+/** The browser compiles WebAssembly better while it runs, which takes some dozens of calls. */
+const WARM = 150;
+const CALLS = 300;
+/** For threads, and for a clock finer than .1 ms. */
+const ISOLATED = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
 
 const server = createServer(async (request, response) => {
   const [, root, ...rest] = normalize(new URL(request.url, "http://x").pathname).split("/");
   const folder = root === "src" ? join(home, "src") : root === "ort" ? job.ort : (job.bundles[root] ?? home);
   try {
     const body = root === "page" ? "<!doctype html><title>speed</title>" : await readFile(join(folder, ...rest));
-    response.writeHead(200, { "Content-Type": root === "page" ? "text/html" : (TYPES[extname(request.url)] ?? "application/octet-stream") });
+    const type = root === "page" ? "text/html" : (TYPES[extname(request.url)] ?? "application/octet-stream");
+    response.writeHead(200, { "Content-Type": type, ...ISOLATED });
     response.end(body);
   } catch {
     response.writeHead(404).end();
@@ -32,22 +37,22 @@ const server = createServer(async (request, response) => {
 await new Promise((done) => server.listen(0, "127.0.0.1", done));
 const url = `http://127.0.0.1:${server.address().port}/`;
 
-/** In the page: the first list by edgerec, then many more. */
-async function ours([bundle, calls]) {
+/** In the page: ms to the first list by edgerec, and of the calls after `warm` more. */
+async function ours([bundle, threads, warm, calls]) {
   const start = performance.now();
   const [ort, { Recommender: R }] = await Promise.all([import("/ort/ort.wasm.min.mjs"), import("/src/index.js")]);
-  ort.env.wasm.numThreads = 1;
+  ort.env.wasm.numThreads = threads;
   ort.env.wasm.wasmPaths = "/ort/";
   const rec = await R.open(`/${bundle}/`, { ort });
   await rec.recommend(10);
   const first = performance.now() - start;
   const times = [];
-  for (let i = 0; i < calls; i++) {
+  for (let i = 0; i < warm + calls; i++) {
     const before = performance.now();
     await rec.recommend(20);
     times.push(performance.now() - before);
   }
-  return { first, call: times.sort((a, b) => a - b)[calls >> 1] };
+  return { first, times: times.slice(warm) };
 }
 
 /** The same model, by onnxruntime-web alone. */
@@ -73,29 +78,46 @@ async function bare([bundle]) {
   return { first: performance.now() - start };
 }
 
-const middle = (values) => values.sort((a, b) => a - b)[values.length >> 1];
-const browser = await chromium.launch({ executablePath: job.chromium, args: ["--no-sandbox"] });
-const told = {};
-for (const name of Object.keys(job.bundles)) {
-  const found = { ours: [], bare: [], call: [] };
-  for (let i = 0; i < PAGES; i++)
-    for (const [kind, work] of [["bare", bare], ["ours", ours]]) {
-      const page = await (await browser.newContext()).newPage();
-      await page.goto(`${url}page/`);
-      const result = await page.evaluate(work, [name, i === 0 && kind === "ours" ? CALLS : 1]);
-      found[kind].push(result.first);
-      if (i === 0 && kind === "ours") found.call.push(result.call);
-      await page.context().close();
-    }
-  const rec = await Recommender.open(fromFolder(job.bundles[name]), { ort: ortNode });
+async function natively(folder) {
+  const rec = await Recommender.open(fromFolder(folder), { ort: ortNode, sessionOptions: { intraOpNumThreads: 1 } });
   const times = [];
-  for (let i = 0; i < CALLS; i++) {
+  for (let i = 0; i < WARM + CALLS; i++) {
     const before = performance.now();
     await rec.recommend(20);
     times.push(performance.now() - before);
   }
-  const [first, alone] = [middle(found.ours), middle(found.bare)];
-  told[name] = { wasm_ms: found.call[0], native_ms: middle(times), first_ms: first, bare_first_ms: alone, ratio: first / alone };
+  return times.slice(WARM);
+}
+
+async function inPage(work, argument) {
+  const page = await (await browser.newContext()).newPage();
+  await page.goto(`${url}page/`);
+  const result = await page.evaluate(work, argument);
+  await page.context().close();
+  return result;
+}
+
+const middle = (values) => values.sort((a, b) => a - b)[values.length >> 1];
+const browser = await chromium.launch({ executablePath: job.chromium, args: ["--no-sandbox"] });
+const told = {};
+for (const name of Object.keys(job.bundles)) {
+  const first = [];
+  const alone = [];
+  for (let i = 0; i < PAGES; i++) {
+    alone.push((await inPage(bare, [name])).first);
+    first.push((await inPage(ours, [name, 1, 0, 0])).first);
+  }
+  const times = { wasm: [], threads: [], native: [] };
+  for (let i = 0; i < 3; i++) {
+    times.wasm.push(...(await inPage(ours, [name, 1, WARM, CALLS])).times);
+    times.native.push(...(await natively(job.bundles[name])));
+    times.threads.push(...(await inPage(ours, [name, 2, WARM, CALLS])).times);
+  }
+  const [wasm, threads, native] = [middle(times.wasm), middle(times.threads), middle(times.native)];
+  told[name] = {
+    wasm_ms: wasm, wasm_2_threads_ms: threads, native_ms: native, wasm_over_native: wasm / native,
+    first_ms: middle(first), bare_first_ms: middle(alone), first_over_bare: middle(first) / middle(alone),
+  };
 }
 await browser.close();
 server.close();
