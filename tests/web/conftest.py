@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from edgerec.bundle.columns_file import COLUMNS, columns_file
 from tests import toy
 
 WEB = Path(__file__).parents[2] / "devices" / "web"
+CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from edgerec.bundle.sign import make_keys, sign_bundle
 from edgerec.errors import ConfigError, DataError
 from edgerec.ship.web import embed_web
 from tests import toy
-from tests.web.conftest import WEB, write
+from tests.web.conftest import CHROMIUM, WEB, write
 
 ORT = WEB / "node_modules" / "onnxruntime-web"
 
@@ -41,8 +40,7 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
 @pytest.fixture(scope="module")
 def seen(node, tmp_path_factory):
     """What a walk through the page told; its bundle is signed, and the page pins the key."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
     pytest.importorskip("cryptography")
     home = tmp_path_factory.mktemp("kiosk")
@@ -54,7 +52,7 @@ def seen(node, tmp_path_factory):
     settings = json.loads((home / "app" / "kiosk.json").read_text()) | {"idle_s": 2, "diversity": 0}
     (home / "app" / "kiosk.json").write_text(json.dumps(settings))
     pictures = Path(os.environ.get("EDGEREC_PICTURES", home))
-    command = [node, "test/kiosk.mjs", home / "app", newer, unsigned, pictures, chromium]
+    command = [node, "test/kiosk.mjs", home / "app", newer, unsigned, pictures, CHROMIUM]
     run = subprocess.run(command, cwd=WEB, capture_output=True, text=True, timeout=300, check=False)
     assert run.returncode == 0, run.stderr
     told = json.loads(run.stdout)

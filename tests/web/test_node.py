@@ -1,4 +1,4 @@
-"""JavaScript gives Python's lists: generated policies, conditions and requests, through onnxruntime-node."""
+"""JavaScript gives Python's lists: generated policies, conditions and requests, in Node and in Chromium."""
 
 import json
 import random
@@ -11,7 +11,7 @@ from edgerec.bundle.sign import make_keys, public_key_of, sign_bundle
 from edgerec.errors import EdgerecError
 from edgerec.runtime import Events, Recommender
 from tests import toy
-from tests.web.conftest import WEB, ask, write
+from tests.web.conftest import CHROMIUM, WEB, ask, write
 
 NOW = toy.NOW_MS
 KINDS = {"event": 0, "click": 1, "like": 2, "click+like": 3}
@@ -69,13 +69,15 @@ def of_python(rec, k, options):
     return rec.recommend(k, **{**options, "history": past})
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime-node", "onnxruntime-web"])
+@pytest.mark.parametrize("engine", ["onnxruntime-node", "onnxruntime-web", pytest.param("chromium", marks=pytest.mark.slow)])
 def test_lists_reasons_and_removals_are_those_of_python(node, tmp_path, engine):
+    if engine == "chromium" and CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
     compared = 0
     for number, policy in enumerate(POLICIES):
         folder = write(tmp_path / str(number), 24, **policy)
         asked = list(requests(30, number))
-        found = ask(node, folder, [["recommend", *a] for a in asked], engine)[1:]
+        found = ask(node, folder, [["recommend", *a] for a in asked], engine, chromium=CHROMIUM)[1:]
         with Recommender.of(folder) as rec:
             for (k, options), got in zip(asked, found, strict=True):
                 wanted = of_python(rec, k, options)

@@ -1,36 +1,16 @@
 /** Walks through the kiosk page in Chromium and tells what it saw: node kiosk.mjs FOLDER NEXT BAD SCREENSHOTS CHROMIUM. */
-import { createServer } from "node:http";
 import { cp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { extname, join, normalize } from "node:path";
-import { chromium } from "playwright-core";
+import { join } from "node:path";
+import { launch, serve } from "./origin.mjs";
 
 const [, , folder, next, bad, pictures, executablePath] = process.argv;
-const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css",
-                ".json": "application/json", ".svg": "image/svg+xml", ".wasm": "application/wasm" };
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const told = { requests: [], errors: [] };
-let server;
-
-async function serve(port = 0) {
-  server = createServer(async (request, response) => {
-    const path = normalize(decodeURIComponent(new URL(request.url, "http://x").pathname));
-    try {
-      const body = await readFile(join(folder, path.endsWith("/") ? `${path}index.html` : path));
-      response.writeHead(200, { "Content-Type": TYPES[extname(path)] ?? (path.endsWith("/") ? "text/html" : "application/octet-stream") });
-      response.end(body);
-    } catch {
-      response.writeHead(404).end();
-    }
-  });
-  await new Promise((done) => server.listen(port, "127.0.0.1", done));
-  return server.address().port;
-}
-
-const stop = () => new Promise((done) => { server.close(done); server.closeAllConnections(); });
-const port = await serve();
-const url = `http://127.0.0.1:${port}/`;
-const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+const roots = { "": folder, ort: join(folder, "ort") };
+let origin = await serve(roots);
+const { port, url } = origin;
+const browser = await launch(executablePath);
 
 async function open(context) {
   const page = await context.newPage();
@@ -88,12 +68,12 @@ try {
 
   await page.evaluate(() => navigator.serviceWorker.ready);
   await page.waitForTimeout(1000);
-  await stop();
+  await origin.close();
   await page.close();
   page = await open(context);
   told.offline = await titles(page);
   await page.close();
-  await serve(port);
+  origin = await serve(roots, port);
 
   await cp(bad, join(folder, "next"), { recursive: true });
   page = await open(context);
@@ -108,12 +88,12 @@ try {
   told.update = await page.textContent("#notice");
   told.afterUpdate = await titles(page);
   await page.close();
-  await stop();
+  await origin.close();
   page = await open(context);
   told.afterUpdateOffline = await titles(page);
   await page.close();
   await context.close();
-  await serve(port);
+  origin = await serve(roots, port);
 
   const phone = await browser.newContext({ viewport: { width: 390, height: 844 }, hasTouch: true, bypassCSP: true });
   page = await open(phone);
@@ -136,6 +116,6 @@ try {
   told.failed = String(error.stack);
 } finally {
   await browser.close();
-  await stop().catch(() => {});
+  await origin.close().catch(() => {});
   process.stdout.write(JSON.stringify(told));
 }

@@ -1,30 +1,29 @@
 /** Answers calls on a bundle, for tests in Python: JSON from standard input, JSON to standard output. */
 import { readFileSync } from "node:fs";
-import { Recommender } from "../src/index.js";
 import { fromFolder } from "../src/node.js";
+import { answers } from "./calls.js";
 
-const { folder, engine, calls, publicKey } = JSON.parse(readFileSync(0, "utf8"));
-const ort = await import(engine);
-const told = [];
-let rec = null;
+const job = JSON.parse(readFileSync(0, "utf8"));
 
-async function answer([method, ...args]) {
-  if (method === "open") {
-    const key = publicKey ? Uint8Array.from(publicKey) : null;
-    rec = await Recommender.open(fromFolder(args[0] ?? folder), { ort, publicKey: key });
-    return rec.manifest.version;
-  }
-  if (method === "update") return rec.update(fromFolder(args[0]));
-  const found = await rec[method](...args);
-  if (!Array.isArray(found)) return found ?? null;
-  return { items: found.map((r) => ({ ...r, attributes: r.attributes })), whyFewer: found.whyFewer ?? null };
-}
-
-for (const call of calls) {
+/** In a page of Chromium, with the bundle's folder as its origin's. */
+async function inChromium() {
+  const { launch, serve } = await import("./origin.mjs");
+  const origin = await serve({ bundle: job.folder });
+  const browser = await launch(job.chromium);
   try {
-    told.push(await answer(call));
-  } catch (error) {
-    told.push({ error: error.name, message: error.message });
+    const page = await browser.newPage();
+    await page.goto(`${origin.url}empty/`);
+    return await page.evaluate(async (job_) => {
+      const [ort, { answers: inPage }] = await Promise.all([import("/ort/ort.wasm.min.mjs"), import("/test/calls.js")]);
+      ort.env.wasm.numThreads = job_.threads ?? 1;
+      ort.env.wasm.wasmPaths = "/ort/";
+      return inPage(ort, () => "/bundle/", job_);
+    }, job);
+  } finally {
+    await browser.close();
+    await origin.close();
   }
 }
+
+const told = job.engine === "chromium" ? await inChromium() : await answers(await import(job.engine), fromFolder, job);
 process.stdout.write(JSON.stringify(told));

@@ -1,41 +1,20 @@
 /**
- * What the runtime costs in Chromium and Node: node speed.mjs JOB, JOB = {"bundles": {name: folder}, "chromium", "ort"}.
+ * What the runtime costs in Chromium and Node: node speed.mjs JOB, JOB = {"bundles": {name: folder}, "chromium"}.
  * Tells, by bundle: ms of a request in WebAssembly with one thread and two and natively, each once it is warm, and ms to
  * the first list by edgerec and by bare onnxruntime-web, each in a fresh page, alternately.
  */
-import { createServer } from "node:http";
-import { readFile } from "node:fs/promises";
-import { dirname, extname, join, normalize } from "node:path";
-import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
 import * as ortNode from "onnxruntime-node";
 import { Recommender } from "../src/index.js";
 import { fromFolder } from "../src/node.js";
+import { launch, serve } from "./origin.mjs";
 
 const job = JSON.parse(process.argv[2]);
-const home = dirname(dirname(fileURLToPath(import.meta.url)));
-const TYPES = { ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".html": "text/html" };
 const PAGES = 7;
 /** The browser compiles WebAssembly better while it runs, which takes some dozens of calls. */
 const WARM = 150;
 const CALLS = 300;
-/** For threads, and for a clock finer than .1 ms. */
-const ISOLATED = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
 
-const server = createServer(async (request, response) => {
-  const [, root, ...rest] = normalize(new URL(request.url, "http://x").pathname).split("/");
-  const folder = root === "src" ? join(home, "src") : root === "ort" ? job.ort : (job.bundles[root] ?? home);
-  try {
-    const body = root === "page" ? "<!doctype html><title>speed</title>" : await readFile(join(folder, ...rest));
-    const type = root === "page" ? "text/html" : (TYPES[extname(request.url)] ?? "application/octet-stream");
-    response.writeHead(200, { "Content-Type": type, ...ISOLATED });
-    response.end(body);
-  } catch {
-    response.writeHead(404).end();
-  }
-});
-await new Promise((done) => server.listen(0, "127.0.0.1", done));
-const url = `http://127.0.0.1:${server.address().port}/`;
+const origin = await serve(job.bundles);
 
 /** In the page: ms to the first list by edgerec, and of the calls after `warm` more. */
 async function ours([bundle, threads, warm, calls]) {
@@ -91,14 +70,14 @@ async function natively(folder) {
 
 async function inPage(work, argument) {
   const page = await (await browser.newContext()).newPage();
-  await page.goto(`${url}page/`);
+  await page.goto(`${origin.url}empty/`);
   const result = await page.evaluate(work, argument);
   await page.context().close();
   return result;
 }
 
 const middle = (values) => values.sort((a, b) => a - b)[values.length >> 1];
-const browser = await chromium.launch({ executablePath: job.chromium, args: ["--no-sandbox"] });
+const browser = await launch(job.chromium);
 const told = {};
 for (const name of Object.keys(job.bundles)) {
   const first = [];
@@ -120,5 +99,5 @@ for (const name of Object.keys(job.bundles)) {
   };
 }
 await browser.close();
-server.close();
+await origin.close();
 process.stdout.write(JSON.stringify(told));
