@@ -16,14 +16,16 @@ export class Bundle {
   /**
    * @param {(name: string) => Promise<Uint8Array>} read gives the bytes of a file
    * @param {Uint8Array | null} publicKey 32 bytes of Ed25519; then only a bundle that it has signed is taken
+   * @param {Crypto} crypto WebCrypto
    */
-  static async open(read, publicKey = null) {
+  static async open(read, publicKey = null, crypto = globalThis.crypto) {
+    if (!crypto?.subtle) throw new BundleError("cannot be checked: there is no WebCrypto here; serve by https, or give crypto");
     const bytes = await readFile(read, "manifest.json");
-    if (publicKey !== null) await requireSignature(bytes, await readFile(read, "manifest.sig"), publicKey);
+    if (publicKey !== null) await requireSignature(crypto.subtle, bytes, await readFile(read, "manifest.sig"), publicKey);
     const manifest = parsed("manifest.json", bytes);
     check(manifest);
     const names = Object.keys(manifest.files).filter((name) => !UNUSED.has(name));
-    const files = new Map(await Promise.all(names.map(async (name) => [name, await verified(read, name, manifest)])));
+    const files = new Map(await Promise.all(names.map(async (name) => [name, await verified(crypto.subtle, read, name, manifest)])));
     return new Bundle(manifest, files);
   }
 
@@ -57,11 +59,11 @@ async function readFile(read, name) {
   }
 }
 
-async function verified(read, name, manifest) {
+async function verified(subtle, read, name, manifest) {
   const { sha256, bytes } = manifest.files[name];
   const content = await readFile(read, name);
   if (content.length !== bytes) throw new BundleError(`${name}: ${content.length} bytes, expected ${bytes}`);
-  const digest = hex(await crypto.subtle.digest("SHA-256", content));
+  const digest = hex(await subtle.digest("SHA-256", content));
   if (digest !== sha256) throw new BundleError(`${name}: damaged (sha256 ${digest.slice(0, 12)}...)`);
   return content;
 }
@@ -75,15 +77,15 @@ function check(manifest) {
       throw new BundleError(`manifest.json: lists no ${name}; build it for a web profile, see devices/web/README.md`);
 }
 
-async function requireSignature(manifest, signature, publicKey) {
+async function requireSignature(subtle, manifest, signature, publicKey) {
   const name = btoa(String.fromCharCode(...publicKey));
   const text = parsed("manifest.sig", signature).signatures?.[name];
   if (typeof text !== "string") throw new BundleError("manifest.sig: is not by the pinned key");
   const raw = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   let holds = false;
   try {
-    const key = await crypto.subtle.importKey("raw", publicKey, { name: "Ed25519" }, false, ["verify"]);
-    holds = await crypto.subtle.verify({ name: "Ed25519" }, key, raw, manifest);
+    const key = await subtle.importKey("raw", publicKey, { name: "Ed25519" }, false, ["verify"]);
+    holds = await subtle.verify({ name: "Ed25519" }, key, raw, manifest);
   } catch (error) {
     throw new BundleError(`manifest.sig: cannot be checked here (${error.message}); this platform knows no Ed25519`);
   }

@@ -8,6 +8,12 @@ export interface Onnxruntime {
 
 /** Gives the bytes of a bundle's file. */
 export type Read = (name: string) => Promise<Uint8Array>;
+/** The part of WebCrypto that is used. */
+export interface WebCrypto {
+  subtle: { digest(name: string, data: Uint8Array): Promise<ArrayBuffer> };
+  randomUUID(): string;
+}
+
 export type Value = string | number | boolean | null;
 
 export interface PastEvent {
@@ -92,7 +98,16 @@ export interface ObserveOptions {
 export declare class Recommender {
   static open(
     bundle: string | Read,
-    options: { ort: Onnxruntime; store?: Store; publicKey?: Uint8Array; profile?: string; sessionOptions?: object },
+    options: {
+      ort: Onnxruntime;
+      store?: Store;
+      /** 32 bytes of Ed25519; then only what it has signed is taken. */
+      publicKey?: Uint8Array;
+      profile?: string;
+      sessionOptions?: object;
+      /** WebCrypto, where the platform has none of its own. */
+      crypto?: WebCrypto;
+    },
   ): Promise<Recommender>;
   readonly manifest: { name: string; version: number; n_items: number; [key: string]: unknown };
   readonly tasks: string[];

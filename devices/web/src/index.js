@@ -108,12 +108,12 @@ export class Recommender {
   /**
    * Verifies a bundle and loads it.
    * @param {string | ((name: string) => Promise<Uint8Array>)} bundle a URL, or what reads its files
-   * @param {{ort: object, store?: object, publicKey?: Uint8Array, profile?: string, sessionOptions?: object}} options
-   *   `ort` is onnxruntime-web, onnxruntime-node or onnxruntime-react-native
+   * @param {{ort: object, store?: object, publicKey?: Uint8Array, profile?: string, sessionOptions?: object,
+   *   crypto?: Crypto}} options `ort` is onnxruntime-web, onnxruntime-node or onnxruntime-react-native
    */
-  static async open(bundle, { ort, store, publicKey = null, profile = "", sessionOptions = {} }) {
+  static async open(bundle, { ort, store, publicKey = null, profile = "", sessionOptions = {}, crypto = globalThis.crypto }) {
     if (ort?.InferenceSession === undefined) throw new ConfigError("ort: give the module of onnxruntime");
-    const home = { ort, publicKey, sessionOptions, model: null };
+    const home = { ort, publicKey, sessionOptions, crypto, model: null };
     home.model = await load(home, bundle);
     home.store = store ?? new MemoryStore(home.model.policy.log);
     return new Recommender(home, home.store, profile);
@@ -263,16 +263,16 @@ export class Recommender {
   }
 
   async logged(model, found, asked) {
-    const listName = crypto.randomUUID();
+    const listName = this.home.crypto.randomUUID();
     const items = found.map((r) => r.item);
     await this.store.show({ profile: this.name, time: asked.now, listName, bundle: model.name, items });
     return listName;
   }
 }
 
-async function load({ ort, publicKey, sessionOptions }, bundle) {
+async function load({ ort, publicKey, sessionOptions, crypto }, bundle) {
   const read = typeof bundle === "string" ? fromUrl(bundle) : bundle;
-  const model = new Model(await Bundle.open(read, publicKey), ort, sessionOptions);
+  const model = new Model(await Bundle.open(read, publicKey, crypto), ort, sessionOptions);
   await model.engine.session("recommend.onnx");
   return model;
 }

@@ -1,8 +1,42 @@
-/** Reads a bundle's files from a folder, for Node and Electron. */
-import { readFile } from "node:fs/promises";
+/** Files for Node and Electron's main process. */
+import { open, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 
-/** @param {string} folder */
+/**
+ * Reads a bundle's files from a folder.
+ * @param {string} folder
+ */
 export function fromFolder(folder) {
   return async (name) => new Uint8Array(await readFile(join(folder, name)));
+}
+
+/**
+ * A journal for `JournalStore`; what is written is on the disk when the promise resolves.
+ * @param {string} path
+ */
+export function journalFile(path) {
+  async function write(to, flags, text) {
+    const file = await open(to, flags, 0o600);
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
+  return {
+    read: async () => {
+      try {
+        return await readFile(path, "utf8");
+      } catch (error) {
+        if (error.code === "ENOENT") return "";
+        throw error;
+      }
+    },
+    append: (text) => write(path, "a", text),
+    replace: async (text) => {
+      await write(`${path}.new`, "w", text);
+      await rename(`${path}.new`, path);
+    },
+  };
 }

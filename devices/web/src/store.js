@@ -13,8 +13,14 @@ export class MemoryStore {
   }
 
   async append(event) {
+    this.add(event);
+    return true;
+  }
+
+  /** False for an event that is there already. */
+  add(event) {
     const id = event.eventId === undefined ? null : JSON.stringify([event.profile, event.eventId]);
-    if (id !== null && this.ids.has(id)) return true;
+    if (id !== null && this.ids.has(id)) return false;
     if (id !== null) this.ids.add(id);
     this.events_.push(event);
     if (this.events_.length > this.bounds.rows) this.events_.shift();

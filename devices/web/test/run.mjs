@@ -1,7 +1,7 @@
 /** Answers calls on a bundle, for tests in Python: JSON from standard input, JSON to standard output. */
 import { readFileSync } from "node:fs";
 import { fromFolder } from "../src/node.js";
-import { answers } from "./calls.js";
+import { answers, inTurn, plain } from "./calls.js";
 
 const job = JSON.parse(readFileSync(0, "utf8"));
 
@@ -25,5 +25,18 @@ async function inChromium() {
   }
 }
 
-const told = job.engine === "chromium" ? await inChromium() : await answers(await import(job.engine), fromFolder, job);
-process.stdout.write(JSON.stringify(told));
+/** Over one of the adapters, with a journal; tells of the store too. */
+async function byHost() {
+  const { onHost } = await import("./hosts.mjs");
+  const { rec, store } = await onHost(job.host, await import(job.engine), job);
+  const told = await inTurn(job.calls, async ([method, ...args]) => plain(await rec[method](...args)));
+  await store.close();
+  return { told, damaged: store.damaged, lines: store.lines };
+}
+
+async function run() {
+  if (job.host) return byHost();
+  return job.engine === "chromium" ? inChromium() : answers(await import(job.engine), fromFolder, job);
+}
+
+process.stdout.write(JSON.stringify(await run()));

@@ -1,0 +1,10 @@
+const { join } = require("node:path");
+const { getDefaultConfig, mergeConfig } = require("@react-native/metro-config");
+
+/** edgerec is a link to the folder two above, which Metro has to be told of. */
+const runtime = join(__dirname, "..", "..");
+
+module.exports = mergeConfig(getDefaultConfig(__dirname), {
+  watchFolders: [runtime],
+  resolver: { nodeModulesPaths: [join(__dirname, "..", "node_modules")] },
+});

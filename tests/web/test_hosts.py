@@ -1,0 +1,154 @@
+"""The adapters for Node, Electron and React Native: the same lists, and events that outlive the process."""
+
+import json
+import subprocess
+
+import pytest
+
+from edgerec.runtime import Recommender
+from tests import toy
+from tests.web.conftest import WEB, write
+
+NOW = toy.NOW_MS
+HOSTS = ["node", "electron", "react-native"]
+EXAMPLES = WEB / "examples"
+
+
+@pytest.fixture(params=HOSTS)
+def host(request, node, tmp_path):
+    """Asks one host; each call is a process of its own over the same bundle and journal."""
+    folder, journal = write(tmp_path / "a", 12), tmp_path / "edgerec.jsonl"
+
+    def told(calls, **keys):
+        job = {"folder": str(folder), "engine": "onnxruntime-node", "host": request.param, "journal": str(journal)}
+        run = subprocess.run(
+            [node, "test/run.mjs"], cwd=WEB, input=json.dumps({**job, "calls": calls, **keys}),
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        return json.loads(run.stdout)
+
+    told.folder, told.journal, told.name = folder, journal, request.param
+    return told
+
+
+def test_lists_are_those_of_python_and_events_outlive_the_process(host):
+    first = host([["observe", "i5", {"kind": "click", "time": NOW, "eventId": "e"}]])
+    second = host(
+        [
+            ["observe", "i5", {"kind": "click", "time": NOW, "eventId": "e"}],
+            ["recommend", 5, {"now": NOW, "explain": True}],
+        ]
+    )
+    assert first["told"] == [True] and second["told"][0] is True and second["lines"] == 1
+    with Recommender.of(host.folder) as rec:
+        rec.observe("i5", "click", time=NOW)
+        wanted = rec.recommend(5, now=NOW, explain=True)
+        attributes = wanted[0].attributes
+    found = second["told"][1]
+    assert [r["item"] for r in found["items"]] == [r.item for r in wanted]
+    assert found["items"][0]["attributes"] == attributes and found["whyFewer"] == {}
+    assert found["items"][0]["reasons"][0]["kind"] == wanted[0].reasons[0].kind
+
+
+def test_an_error_keeps_its_name(host):
+    (found,) = host([["recommend", 0]])["told"]
+    assert found["error"] == "ConfigError" and "at least 1" in found["message"]
+
+
+def test_a_line_that_a_crash_cut_off_is_left_out_and_told(host):
+    host([["observe", f"i{i}", {"time": NOW + i}] for i in range(3)])
+    host.journal.write_text(host.journal.read_text()[:-9])
+    after = host([["observe", "i9", {"time": NOW + 9}]])
+    assert (after["damaged"], after["told"], after["lines"]) == (1, [True], 3)
+    assert [json.loads(line)["event"]["item"] for line in host.journal.read_text().splitlines()] == ["i0", "i1", "i9"]
+
+
+def test_nothing_of_a_forgotten_user_is_left_in_the_file(host):
+    host([["observe", "i5", {"time": NOW}], ["recommend", 3, {"now": NOW, "log": True}], ["forget"]])
+    assert host.journal.read_text() == ""
+
+
+def test_the_file_is_bounded(host):
+    calls = [["observe", f"i{i % 12}", {"time": NOW + i}] for i in range(450)]
+    assert host(calls, bounds={"rows": 20})["lines"] <= 200
+    assert host([], bounds={"rows": 20})["lines"] == 20
+
+
+def test_a_write_that_fails_is_told(host):
+    host.journal.mkdir()
+    run = pytest.raises(AssertionError, host, [])
+    assert "the journal cannot be read" in str(run.value)
+
+
+def test_a_new_journal_is_read_where_a_crash_came_between_two_renames(host):
+    if host.name != "react-native":
+        pytest.skip("only there a file cannot be replaced in one step")
+    host([["observe", "i5", {"time": NOW}]])
+    host.journal.rename(host.journal.with_name("edgerec.jsonl.new"))
+    assert host([])["lines"] == 1
+
+
+def test_a_page_of_electron_can_ask_for_nothing_else(node):
+    code = """
+      import { answerPages } from "./src/electron.js";
+      let answer;
+      const stop = answerPages({ handle: (_, a) => (answer = a), removeHandler: () => {} }, {});
+      console.log(JSON.stringify(await answer({}, "constructor", "x")));
+      stop();
+    """
+    run = subprocess.run([node, "--input-type=module", "-e", code], cwd=WEB, capture_output=True, text=True, check=True)
+    assert json.loads(run.stdout)["error"]["message"] == "no call 'constructor'"
+
+
+def test_without_webcrypto_it_says_so(node, tmp_path):
+    folder = json.dumps(str(write(tmp_path / "a")))
+    code = f"""
+      import {{ Recommender }} from "./src/index.js";
+      import {{ fromFolder }} from "./src/node.js";
+      const ort = {{ InferenceSession: {{}} }};
+      const opened = Recommender.open(fromFolder({folder}), {{ ort, crypto: {{}} }});
+      await opened.catch((e) => console.log(e.message));
+    """
+    run = subprocess.run([node, "--input-type=module", "-e", code], cwd=WEB, capture_output=True, text=True, check=True)
+    assert "there is no WebCrypto here" in run.stdout
+
+
+@pytest.fixture
+def tool(node):
+    """Runs a tool of the examples' packages, in their folder."""
+    if not (EXAMPLES / "node_modules" / "metro").exists():
+        pytest.skip("the packages of devices/web/examples are not installed: tools/web")
+
+    def run(*command, cwd=EXAMPLES):
+        done = subprocess.run([str(c) for c in command], cwd=cwd, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+    return run
+
+
+def test_the_examples_types_hold(node, tool):
+    tool(node, WEB / "node_modules" / "typescript" / "bin" / "tsc", "-p", "tsconfig.json")
+
+
+def test_the_electron_example_is_bundled(tool, tmp_path):
+    bundler = WEB / "node_modules" / "@esbuild" / "linux-x64" / "bin" / "esbuild"
+    if not bundler.exists():
+        pytest.skip("esbuild is not for this machine")
+    outside = ["--external:electron", "--external:onnxruntime-node"]
+    options = ["--bundle", "--platform=node", *outside]
+    tool(bundler, "electron/main.ts", *options, "--format=esm", f"--outfile={tmp_path}/main.mjs")
+    tool(bundler, "electron/preload.ts", *options, "--format=cjs", f"--outfile={tmp_path}/preload.cjs")
+    tool(bundler, "electron/page.ts", "--bundle", f"--outfile={tmp_path}/page.js")
+    assert "edgerec" in (tmp_path / "preload.cjs").read_text()
+
+
+@pytest.mark.slow
+def test_the_react_native_example_is_bundled_and_compiled_for_hermes(node, tool, tmp_path):
+    packages = EXAMPLES / "node_modules"
+    bundle = tmp_path / "app.js"
+    metro = [node, packages / "metro" / "src" / "cli.js", "build", "index.js", "-c", "metro.config.cjs"]
+    tool(*metro, "-O", bundle, "--platform", "android", cwd=EXAMPLES / "react-native")
+    assert "whyFewer" in bundle.read_text()
+    compiler = packages / "hermes-compiler" / "hermesc" / "linux64-bin" / "hermesc"
+    tool(compiler, "-O", "-w", "-emit-binary", "-out", tmp_path / "app.hbc", bundle)
