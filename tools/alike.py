@@ -1,4 +1,4 @@
-"""Do all ways to ask a bundle give the same lists? Real histories of a run by onnxruntime, numpy, HTTP, Node and Chromium.
+"""Do all ways to ask a bundle give the same lists? Real histories by onnxruntime, numpy, HTTP, Node and Chromium.
 
 Two items whose utilities differ by less than a ten-thousandth of the first one's may change places: engines add up
 32-bit numbers in another order, and a task vector that lies between two INT8 steps may fall to either. They are

@@ -77,7 +77,8 @@ def test_the_file_is_bounded(host):
 
 def test_a_write_that_fails_is_told(host):
     host.journal.mkdir()
-    run = pytest.raises(AssertionError, host, [])
+    with pytest.raises(AssertionError) as run:
+        host([])
     assert "the journal cannot be read" in str(run.value)
 
 

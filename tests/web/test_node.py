@@ -69,7 +69,9 @@ def of_python(rec, k, options):
     return rec.recommend(k, **{**options, "history": past})
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime-node", "onnxruntime-web", pytest.param("chromium", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "engine", ["onnxruntime-node", "onnxruntime-web", pytest.param("chromium", marks=pytest.mark.slow)]
+)
 def test_lists_reasons_and_removals_are_those_of_python(node, tmp_path, engine):
     if engine == "chromium" and CHROMIUM is None:
         pytest.skip("Chromium is not installed")
