@@ -185,7 +185,7 @@ def _refuse_failures(stage: Stage, stamp: dict[str, str] | None) -> None:
         raise QualityError(f"{stage.name}: {stamp['failures']}; see [{_GATES[stage.name]}] in the settings")
 
 
-_GATES = {"distill": "distillation"}
+_GATES = {"distill": "distillation", "evaluate": "evaluation"}
 """Sections that hold the gates of a stage."""
 
 

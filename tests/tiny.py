@@ -32,6 +32,7 @@ SMALL: dict[str, Any] = {
     "teacher": {"dim": 8, "hidden": 16, "heads": 2, "experts": 2, "epochs": 1, "visits": 32, "rows": 256, "folds": 2},
     "student": {"dim": 8, "hidden": 16, "heads": 2, "max_history": 16},
     "distillation": {"epochs": 1, "least_kept": 0.0, "most_lost": 1.0},  # too short to keep much
+    "evaluation": {"least_kept": 0.0, "most_lost": 1.0, "least_same": 0.0},
     "pruning": {"epochs": 1},
     "quantization": {"conformance": 6},
 }

@@ -243,9 +243,18 @@ def files(folder: Path, n_items: int, dim: int, with_context: bool = True) -> di
     }
 
 
-def write(folder: Path, n_items: int = 8, dim: int = 4, with_context: bool = True) -> Path:
+def write(
+    folder: Path,
+    n_items: int = 8,
+    dim: int = 4,
+    with_context: bool = True,
+    version: int = 1,
+    policy: dict[str, Any] | None = None,
+) -> Path:
     """Write the toy bundle to ``folder/bundle``."""
     with TemporaryDirectory() as scratch:
         content = files(Path(scratch), n_items, dim, with_context)
-        write_bundle(folder / "bundle", content, manifest(n_items, dim, with_context))
+        if policy is not None:
+            content["policy.json"] = json.dumps(policy).encode()
+        write_bundle(folder / "bundle", content, manifest(n_items, dim, with_context) | {"version": version})
     return folder / "bundle"

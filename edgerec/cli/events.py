@@ -30,6 +30,9 @@ def events(
         float | None, typer.Option(min=0.01, help="For export: noise; smaller is more private. Left out: none.")
     ] = None,
     profile: Annotated[str | None, typer.Option(help="For consent, withdraw and forget: which user.")] = None,
+    past: Annotated[
+        bool, typer.Option("--past", help="For lists: context and past too, so that another bundle can be judged.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Of the noise, for tests; unpredictable if left out.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing OUT.")] = False,
     as_json: JsonOption = False,
@@ -77,7 +80,7 @@ def events(
             if action == "export":
                 rows_out = exported(log, Catalog(found.path("catalog.sqlite")), kinds, epsilon, random)
             else:
-                rows_out = exported_lists(log, kinds, random)
+                rows_out = exported_lists(log, kinds, random, past)
             lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows_out]
             out.write_text("".join(lines), encoding="utf-8")
             noise = f", noise with epsilon {epsilon:g}" if epsilon is not None and action == "export" else ""

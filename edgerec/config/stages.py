@@ -23,6 +23,16 @@ class EvaluationConfig(Settings):
     """valid: fitted on train, to choose settings; test: fitted on train and valid, once."""
     k: tuple[Annotated[int, Field(ge=1)], ...] = (10, 20)
     """Lengths of the lists that ranking metrics look at."""
+    segments: tuple[str, ...] = ()
+    """User attributes (categorical columns of ``[data.users]``) by whose values quality is told, with the gaps."""
+    least_kept: float = Field(0.8, ge=0)
+    """Gate: the share of the teacher's NDCG@10 (related: capped recall@10) that the bundle keeps, for everyone. A
+    figure fails where its one-sided 95 % interval lies below its gate; then the stage ends with exit code 1."""
+    most_lost: float = Field(0.02, ge=0)
+    """Gate: the AUC of a binary task, or XAUC of an amount, that may be lost against the teacher."""
+    least_same: float = Field(0.9, ge=0, le=1)
+    """Gate: the share of its ten best that the INT8 graph has in common with the same weights in 32 bits; of tasks
+    without lists the rank correlation."""
 
 
 class TeacherConfig(Settings):

@@ -12,10 +12,11 @@ import numpy as np
 
 from edgerec.bundle import MANIFEST, Bundle, dump_json, write_bundle
 from edgerec.config import Config
+from edgerec.config.stages import EvaluationConfig
 from edgerec.evaluation import baselines, cold, metrics
 from edgerec.evaluation.cases import Cases, Judged, find_cases, held_labels, held_sessions, judge_lists
 from edgerec.evaluation.faithful import deletion
-from edgerec.evaluation.fidelity import ALL, Answers, fidelity
+from edgerec.evaluation.fidelity import ALL, Answers, differing, failures, fidelity
 from edgerec.evaluation.metrics import MAX_RANK, Estimate
 from edgerec.evaluation.report import Report
 from edgerec.progress import Progress, Silent
@@ -35,16 +36,18 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
     found |= judge_baselines(data, cases, config.evaluation.k)
     for name, figures in references_on_arrivals(data).items():
         found.setdefault(name, {}).update(figures)
+    kept = _fidelity(answers, data, cases)
     report = Report(
         name=config.name,
         part=config.evaluation.part,
         metrics=found,
         paired=_paired(found),
-        fidelity=_fidelity(answers, data, cases),
+        fidelity=kept,
         reliability=_reliability(answers, data),
         sizes=sizes_of(run_dir),
         notes=_notes(data, cases),
         reasons=judge_reasons(run_dir, data, cases, config.seed),
+        failures=_failures(kept, config.evaluation),
     )
     report.write(run_dir / "report")
     seal(run_dir / "bundle", report)
@@ -332,6 +335,13 @@ def _fidelity(
     for part, figures in fidelity(answers["int8"], answers["teacher"], data, cases).items():
         found["int8 ~ teacher" if part == ALL else f"int8 ~ teacher, {part}"] = figures
     return {name: figures for name, figures in found.items() if figures}
+
+
+def _failures(kept: Mapping[str, dict[str, dict[str, Estimate]]], gates: EvaluationConfig) -> tuple[str, ...]:
+    """What of the bundle falls below the gates of ``[evaluation]``."""
+    of_teacher, of_weights = kept.get("int8 ~ teacher", {}), kept.get("int8 ~ pruned", {})
+    below = failures({ALL: of_teacher}, gates.least_kept, gates.most_lost)
+    return (*below, *differing(of_weights, gates.least_same))
 
 
 def _reliability(answers: Mapping[str, Answers], data: LearningData) -> dict[str, dict[str, list[list[float]]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -223,14 +223,26 @@ def failures(found: Parts, least_kept: float, most_lost: float) -> Sequence[str]
 
     A figure fails where its one-sided 95 % interval lies below the gate, so that few cases alone do not fail.
     """
+    gates = {KEPT: (least_kept, "of its teacher's quality is kept")}
+    gates |= {name: (-most_lost, f"is its {name} less its teacher's") for name in GAPS.values()}
+    return _below(found[ALL], gates)
+
+
+def differing(found: Mapping[str, Mapping[str, Estimate]], least_same: float) -> Sequence[str]:
+    """The same for a graph beside the weights that it was made of, by task and figure."""
+    lists = {OVERLAP: (least_same, "of the ten best are those of the same weights in 32 bits")}
+    rows = {ORDER: (least_same, "is its rank correlation with the same weights in 32 bits")}
+    return [line for task, of in found.items() for line in _below({task: of}, lists if OVERLAP in of else rows)]
+
+
+def _below(found: Mapping[str, Mapping[str, Estimate]], gates: Mapping[str, tuple[float, str]]) -> list[str]:
     lines = []
-    for task, figures in found[ALL].items():
-        for name, gate in ((KEPT, least_kept), ("auc", -most_lost), ("xauc", -most_lost)):
+    for task, figures in found.items():
+        for name, (gate, what) in gates.items():
             estimate = figures.get(name)
             if estimate is None or not np.isfinite(estimate.value):
                 continue
             error = estimate.se if np.isfinite(estimate.se) else 0.0
             if estimate.value + 1.645 * error < gate:
-                what = "of its teacher's quality is kept" if name == KEPT else f"is its {name} less its teacher's"
                 lines.append(f"{task}: {estimate.value:.4f} ±{error:.4f} {what}, the gate is {gate:g}")
     return lines

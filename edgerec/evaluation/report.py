@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from edgerec.errors import DataError
 from edgerec.evaluation.metrics import Estimate
 
-__all__ = ["Metrics", "Report", "Table", "to_json"]
+__all__ = ["Metrics", "Report", "Table", "figure", "to_json"]
 
 Metrics: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Estimate]]]
 """By stage (or baseline), task and metric."""
@@ -37,8 +37,8 @@ class Report:
     keyed by what is subtracted ("int8 - student"). `fidelity` says what one stage keeps of another ("int8 ~ teacher"),
     for everyone and for parts, see `edgerec.evaluation.fidelity`. `reliability` holds, by stage and binary task, bins
     of rows: mean probability, rate, number. `sizes` are bytes or counts, keyed by what they are. `notes` say what was
-    left out and why. `reasons` holds what `edgerec.evaluation.faithful`
-    found. `fit` tells how the bundle was found, see `edgerec.fitting.report`.
+    left out and why. `reasons` holds what `edgerec.evaluation.faithful` found. `failures` are the gates of
+    ``[evaluation]`` that do not hold. `fit` tells how the bundle was found, see `edgerec.fitting.report`.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Report:
     notes: Sequence[str] = ()
     reasons: Mapping[str, Estimate] = field(default_factory=dict)
     fit: Mapping[str, Any] | None = None
+    failures: tuple[str, ...] = ()
 
     def with_fit(self, fit: Mapping[str, Any]) -> Report:
         """The same, and how the bundle was found: the content of fit.json."""
@@ -70,6 +71,7 @@ class Report:
             "notes": list(self.notes),
             "reasons": {name: found.to_json() for name, found in self.reasons.items()},
             "fit": None if self.fit is None else dict(self.fit),
+            "failures": list(self.failures),
         }
 
     @classmethod
@@ -96,6 +98,7 @@ class Report:
             notes=values["notes"],
             reasons={name: Estimate.from_json(e) for name, e in values.get("reasons", {}).items()},
             fit=values.get("fit"),
+            failures=tuple(values.get("failures", ())),
         )
 
     def write(self, folder: Path) -> None:
@@ -112,7 +115,7 @@ class Report:
             *_grouped(self.fidelity, "What one stage keeps of another: ", "stages", signed=False),
         ]
         if self.reasons:
-            rows = tuple((name, _figure(found, signed=False)) for name, found in self.reasons.items())
+            rows = tuple((name, figure(found, signed=False)) for name, found in self.reasons.items())
             tables.append(Table("Reasons: what the best item loses without a past item", ("what", "share"), rows, 1))
         if self.sizes:
             rows = tuple((name, f"{size:,}") for name, size in self.sizes.items())
@@ -158,7 +161,7 @@ def _grouped(metrics: Metrics, title: str, first: str, signed: bool) -> Iterator
         groups.setdefault(_shown(tuple(found_by_any)), []).append(task)
     for names, group in groups.items():
         rows = tuple(
-            (task, stage, *(_figure(found[task].get(name), signed) for name in names))
+            (task, stage, *(figure(found[task].get(name), signed) for name in names))
             for task in group
             for stage, found in metrics.items()
             if task in found
@@ -202,7 +205,7 @@ def _shown(names: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-def _figure(estimate: Estimate | None, signed: bool) -> str:
+def figure(estimate: Estimate | None, signed: bool = False) -> str:
     """Value ± standard error with as many decimals as its size needs."""
     if estimate is None or not math.isfinite(estimate.value):
         return "-"

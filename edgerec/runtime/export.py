@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from edgerec.bundle import Catalog
-from edgerec.runtime.store import NO_KIND, EventStore
+from edgerec.runtime.store import NO_KIND, Events, EventStore
 
 MS_PER_DAY: Final = 86_400_000
 CONSENT: Final = "consent"
@@ -73,19 +73,35 @@ def named(kind: int, kinds: Sequence[str]) -> str:
     return "+".join(name for i, name in enumerate(kinds) if kind >> i & 1) or NO_KIND
 
 
-def exported_lists(store: EventStore, kinds: Sequence[str], random: np.random.Generator) -> Iterator[dict[str, Any]]:
-    """One row for each place of a logged list of users who agreed: for off-policy evaluation.
+def exported_lists(
+    store: EventStore, kinds: Sequence[str], random: np.random.Generator, with_past: bool = False
+) -> Iterator[dict[str, Any]]:
+    """One row for each place of a logged list of users who agreed: for off-policy evaluation and experiments.
 
     Columns: user, list, time_ms, bundle, rank (from 1), item, probability (of being chosen for its place), utility,
-    pool (how many candidates there were) and kind (what was done with it; None: nothing).
+    pool (how many candidates there were), team ("a" or "b" in a list of two bundles, else None) and kind (what was done
+    with it; None: nothing). `with_past` adds, to the first place of a list, what another bundle needs to make its own:
+    context, and past, the user's events before it as [item, kind, time_ms].
     """
     number = 0
     for user, profile in enumerate(random.permutation(np.array(agreed(store), object)).tolist(), 1):
+        events = store.events(kinds, profile) if with_past else None
         for shown in store.shown(profile):
             number += 1
             answers = store.answers(shown.name, profile)
             for rank, (item, p, u) in enumerate(zip(shown.items, shown.probability, shown.utility, strict=True), 1):
-                yield {
+                row = {
                     "user": user, "list": number, "time_ms": shown.time_ms, "bundle": shown.bundle, "rank": rank,
-                    "item": item, "probability": p, "utility": u, "pool": shown.pool, "kind": answers.get(item),
+                    "item": item, "probability": p, "utility": u, "pool": shown.pool,
+                    "team": shown.teams[rank - 1] if shown.teams else None, "kind": answers.get(item),
                 }  # fmt: skip
+                if events is not None:
+                    first = rank == 1
+                    row["context"] = dict(shown.context) if first else None
+                    row["past"] = _before(events, shown.time_ms, kinds) if first else None
+                yield row
+
+
+def _before(events: Events, time_ms: int, kinds: Sequence[str]) -> list[list[Any]]:
+    told = zip(events.item, events.kind.tolist(), events.time_ms.tolist(), strict=True)
+    return [[str(item), named(kind, kinds), at] for item, kind, at in told if at < time_ms]

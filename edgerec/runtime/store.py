@@ -74,6 +74,7 @@ class Shown(NamedTuple):
         name: what `Recommender.observe` calls it. bundle: "NAME VERSION" of the bundle that made it.
         items: ids, first to last. probability: of each having been chosen for its place, 1 where nothing was drawn.
         utility: of each. pool: how many candidates the drawn places were filled from.
+        teams: of a list of two bundles, "a" or "b" for each place; empty else.
     """
 
     name: str
@@ -84,18 +85,22 @@ class Shown(NamedTuple):
     utility: tuple[float, ...]
     pool: int
     context: Mapping[str, Any]
+    teams: str = ""
 
     def to_json(self) -> str:
         """All but name and time."""
         fields = (self.bundle, self.items, self.probability, self.utility, self.pool, self.context)
-        return json.dumps(dict(zip(_SHOWN, fields, strict=True)), separators=(",", ":"), default=_plain)
+        teams = {"teams": self.teams} if self.teams else {}
+        content = dict(zip(_SHOWN, fields, strict=True)) | teams
+        return json.dumps(content, separators=(",", ":"), default=_plain)
 
     @classmethod
     def from_json(cls, name: str, time_ms: int, content: str) -> Shown:
         """The inverse of `to_json`."""
         v = json.loads(content)
         items, probability, utility = (tuple(v[key]) for key in ("items", "probability", "utility"))
-        return cls(name, time_ms, v["bundle"], items, probability, utility, v["pool"], v["context"])
+        more = v["pool"], v["context"], v.get("teams", "")
+        return cls(name, time_ms, v["bundle"], items, probability, utility, *more)
 
 
 _SHOWN = ("bundle", "items", "probability", "utility", "pool", "context")

@@ -1,0 +1,69 @@
+"""A test that may be looked at after every user: an interval that holds at all times at once.
+
+Source: asymptotic confidence sequences, Waudby-Smith et al., Annals of Statistics 2024, with Robbins' normal mixture.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["FIRST_LOOK", "Verdict", "always_valid"]
+
+FIRST_LOOK: Final = 100
+"""Users before which nothing is decided: the interval rests on the central limit theorem."""
+TIGHTEST_AT: Final = 1000
+"""Users at which the interval is as tight as such an interval can be."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known after all users so far.
+
+    Attributes:
+        value: mean difference a user. low, high: holds it at every look so far, with probability `level`.
+        decided_at: the user after whom the interval first left out zero; None: never.
+    """
+
+    value: float
+    low: float
+    high: float
+    users: int
+    level: float
+    decided_at: int | None
+
+    @property
+    def winner(self) -> Literal["a", "b"] | None:
+        """The better side, once that is decided."""
+        return None if self.decided_at is None else ("b" if self.value > 0 else "a")
+
+    def to_json(self) -> dict[str, float | int | str | None]:
+        """As plain values."""
+        sides = {"value": self.value, "low": self.low, "high": self.high}
+        told = {name: of if math.isfinite(of) else None for name, of in sides.items()}
+        return {**told, "users": self.users, "level": self.level, "decided_at": self.decided_at, "winner": self.winner}
+
+
+def always_valid(differences: npt.NDArray[Any], level: float = 0.95) -> Verdict:
+    """The mean of one difference a user, (n,), in the order in which users came."""
+    x = np.asarray(differences, np.float64)
+    n = np.arange(1, len(x) + 1)
+    mean = np.cumsum(x) / n
+    spread = np.sqrt(np.maximum(np.cumsum(x * x) / n - mean**2, 0) * n / np.maximum(n - 1, 1))
+    width = spread * _half_width(n.astype(np.float64), 1 - level)
+    out = np.flatnonzero((np.abs(mean) > width) & (n >= FIRST_LOOK))
+    if len(x) < FIRST_LOOK:
+        return Verdict(float(mean[-1]) if len(x) else math.nan, -math.inf, math.inf, len(x), level, None)
+    decided = int(n[out[0]]) if len(out) else None
+    return Verdict(float(mean[-1]), float(mean[-1] - width[-1]), float(mean[-1] + width[-1]), len(x), level, decided)
+
+
+def _half_width(n: npt.NDArray[np.float64], alpha: float) -> npt.NDArray[np.float64]:
+    """In standard deviations of one user."""
+    # The mixture's scale that makes the interval tightest after TIGHTEST_AT users.
+    rho2 = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / TIGHTEST_AT
+    return np.sqrt(2 * (n * rho2 + 1) / (n**2 * rho2) * np.log(np.sqrt(n * rho2 + 1) / alpha))

@@ -1,0 +1,46 @@
+"""One verdict from what was measured offline and what devices told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from edgerec.evaluation.online import Online
+from edgerec.evaluation.report import Report
+
+__all__ = ["Combined", "combine"]
+
+Word = Literal["ship", "wait", "stop"]
+
+
+@dataclass(frozen=True)
+class Combined:
+    """What to do, and why."""
+
+    word: Word
+    because: Sequence[str]
+
+    def lines(self) -> list[str]:
+        """For the screen."""
+        return [f"verdict: {self.word}", *(f"  {line}" for line in self.because)]
+
+
+def combine(offline: Report | None, online: Online | None) -> Combined:
+    """stop: a gate does not hold, or the devices prefer the older bundle; wait: they have not decided; else ship.
+
+    The newer of two bundles is b: names end in their version, and are compared in that order.
+    """
+    words: list[Word] = []
+    because = []
+    if offline is not None:
+        words.append("stop" if offline.failures else "ship")
+        because += [f"offline: {line}" for line in offline.failures or ("all gates hold",)]
+    for way, found in (("A/B", online.ab), ("interleaved", online.interleaved)) if online is not None else ():
+        for name, verdict in found.items():
+            winner = verdict.winner
+            words.append("wait" if winner is None else "ship" if winner == "b" else "stop")
+            said = "not decided" if winner is None else f"{winner} is better"
+            because.append(f"online, {way} of {name}: {said} after {verdict.users:,} users ({verdict.value:+.4f})")
+    word: Word = "stop" if "stop" in words else "wait" if "wait" in words or not words else "ship"
+    return Combined(word, because or ["nothing was measured"])
