@@ -341,7 +341,7 @@ def _failures(kept: Mapping[str, dict[str, dict[str, Estimate]]], gates: Evaluat
     """What of the bundle falls below the gates of ``[evaluation]``."""
     of_teacher, of_weights = kept.get("int8 ~ teacher", {}), kept.get("int8 ~ pruned", {})
     below = failures({ALL: of_teacher}, gates.least_kept, gates.most_lost)
-    return (*below, *differing(of_weights, gates.least_same))
+    return (*below, *differing(of_weights, gates.least_same, gates.most_lost))
 
 
 def _reliability(answers: Mapping[str, Answers], data: LearningData) -> dict[str, dict[str, list[list[float]]]]:

@@ -228,10 +228,10 @@ def failures(found: Parts, least_kept: float, most_lost: float) -> Sequence[str]
     return _below(found[ALL], gates)
 
 
-def differing(found: Mapping[str, Mapping[str, Estimate]], least_same: float) -> Sequence[str]:
+def differing(found: Mapping[str, Mapping[str, Estimate]], least_same: float, most_lost: float) -> Sequence[str]:
     """The same for a graph beside the weights that it was made of, by task and figure."""
     lists = {OVERLAP: (least_same, "of the ten best are those of the same weights in 32 bits")}
-    rows = {ORDER: (least_same, "is its rank correlation with the same weights in 32 bits")}
+    rows = {name: (-most_lost, f"is its {name} less that of the same weights in 32 bits") for name in GAPS.values()}
     return [line for task, of in found.items() for line in _below({task: of}, lists if OVERLAP in of else rows)]
 
 

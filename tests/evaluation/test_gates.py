@@ -1,0 +1,72 @@
+"""What is planted must be found: a shuffled item table, one wrong scale of the INT8 graph."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from edgerec.bundle import MANIFEST, Bundle, write_bundle
+from edgerec.config import Config
+from edgerec.errors import QualityError
+from edgerec.evaluation.fidelity import ALL, differing, failures
+from edgerec.evaluation.metrics import Estimate
+from edgerec.pipeline import run_stage, stage_named
+from edgerec.progress import Silent
+from tests import tiny
+
+
+@pytest.fixture
+def chain(tiny_chain, tmp_path):
+    """A finished chain; `judge` runs its last stage with gates, after a change to a tensor of the bundle."""
+    folder = shutil.copytree(tiny_chain, tmp_path / "chain")
+    bundle = folder / "run" / "bundle"
+
+    def judge(tensor=None, change=None, **gates):
+        if tensor is not None:
+            manifest = json.loads((bundle / MANIFEST).read_bytes())
+            spec = next(t for t in manifest["tensors"] if t["name"] == tensor)
+            content = bytearray((bundle / "weights.bin").read_bytes())
+            part = slice(spec["offset"], spec["offset"] + spec["bytes"])
+            values = np.frombuffer(bytes(content[part]), spec["type"]).reshape(spec["shape"])
+            content[part] = np.ascontiguousarray(change(values.copy())).tobytes()
+            files = {name: bundle / name for name in Bundle.open(bundle).manifest.files}
+            write_bundle(bundle, {**files, "weights.bin": bytes(content)}, manifest)
+        settings = tiny.settings(evaluation=gates)
+        (folder / "edgerec.toml").write_text(tiny.toml(settings))
+        return run_stage(stage_named("evaluate"), Config.load(folder / "edgerec.toml"), folder / "run", Silent())
+
+    return judge
+
+
+def test_the_untouched_bundle_passes_the_gates_that_stop_the_planted_ones(chain):
+    assert chain(least_same=0.95, most_lost=0.5).failures == ()
+
+
+def test_a_shuffled_item_table_is_stopped(chain):
+    order = np.random.default_rng(0).permutation(tiny.ITEMS)
+    with pytest.raises(
+        QualityError, match=r"next: 0\.\d+ ±.* of the ten best are those of the same weights in 32 bits"
+    ):
+        chain("item_table", lambda table: table[..., order], least_same=0.95)
+
+
+def test_one_wrong_scale_is_stopped_and_told_in_the_report(chain, tmp_path):
+    def double(scales):
+        scales[7] *= 50
+        return scales
+
+    with pytest.raises(QualityError, match="evaluate: "):
+        chain("item_scales", double, least_same=0.95)
+    told = json.loads((tmp_path / "chain" / "run" / "report" / "report.json").read_text())
+    assert told["failures"] and "the gate is 0.95" in told["failures"][0]
+
+
+def test_what_chance_can_explain_does_not_fail():
+    sure, unsure = Estimate(0.7, 900, np.full(4, 0.01)), Estimate(0.7, 9, np.full(4, 0.1))
+    assert len(failures({ALL: {"next": {"kept": sure}}}, 0.8, 0.02)) == 1
+    assert failures({ALL: {"next": {"kept": unsure}}}, 0.8, 0.02) == []
+    lost = Estimate(-0.1, 900, np.full(4, 0.01))
+    assert len(differing({"click": {"auc": lost, "rank_correlation": sure}}, 0.9, 0.02)) == 1
+    # Of lists the ten best count, not the places of a hundred.
+    assert differing({"next": {"overlap@10": Estimate(1.0, 9), "rank_correlation": sure}}, 0.9, 0.02) == []
