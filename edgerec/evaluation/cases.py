@@ -95,6 +95,15 @@ def judge_lists(
 
     `among`: (n_items,), which items count as true; None: all.
     """
+    truths, some = truths_of(task, data, cases, among)
+    exclude = [p for p, s in zip(cases.pasts, some, strict=True) if s] if task.repeats == "exclude" else None
+    return metrics.ranking(top[some], truths, data.n_items, exclude, k)
+
+
+def truths_of(
+    task: Task, data: LearningData, cases: Cases, among: npt.NDArray[np.bool_] | None = None
+) -> tuple[list[Int], npt.NDArray[np.bool_]]:
+    """True items of each case that has any, and which those are, (cases,)."""
     visits = data.held.visits
     assert visits is not None
     truths = [np.unique(visits.truth[task.name].row(r)) for r in cases.rows]
@@ -102,9 +111,7 @@ def judge_lists(
         truths = [t[among[t]] for t in truths]
     if task.repeats == "exclude":
         truths = [t[~np.isin(t, p)] for t, p in zip(truths, cases.pasts, strict=True)]
-    some = np.array([len(t) > 0 for t in truths], bool)
-    exclude = [p for p, s in zip(cases.pasts, some, strict=True) if s] if task.repeats == "exclude" else None
-    return metrics.ranking(top[some], [t for t in truths if len(t)], data.n_items, exclude, k)
+    return [t for t in truths if len(t)], np.array([len(t) > 0 for t in truths], bool)
 
 
 def held_sessions(data: LearningData) -> list[Int]:

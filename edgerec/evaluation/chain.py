@@ -14,11 +14,13 @@ from edgerec.bundle import MANIFEST, Bundle, dump_json, write_bundle
 from edgerec.config import Config
 from edgerec.config.stages import EvaluationConfig
 from edgerec.evaluation import baselines, cold, metrics
-from edgerec.evaluation.cases import Cases, Judged, find_cases, held_labels, held_sessions, judge_lists
+from edgerec.evaluation.beyond import Catalogue, beyond
+from edgerec.evaluation.cases import Cases, Judged, find_cases, held_labels, held_sessions, judge_lists, truths_of
 from edgerec.evaluation.faithful import deletion
 from edgerec.evaluation.fidelity import ALL, Answers, differing, failures, fidelity
 from edgerec.evaluation.metrics import MAX_RANK, Estimate
 from edgerec.evaluation.report import Report
+from edgerec.evaluation.segments import check_segments, gaps, segments
 from edgerec.progress import Progress, Silent
 from edgerec.runtime import Events, Recommender
 from edgerec.tasks import Task, scored_tasks
@@ -31,12 +33,14 @@ from edgerec.training.scoring import RELATED_K, STAGES, AnyScorer, Scores, Torch
 def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
     """Judge every stage of a run on ``[evaluation] part``; writes report/ and the bundle's report.json."""
     data = load_learning_data(config, run_dir, config.evaluation.part, progress)
+    check_segments(config.evaluation.segments, data)
     cases = find_cases(data)
     found, answers = judge_stages(config, run_dir, data, cases, progress)
     found |= judge_baselines(data, cases, config.evaluation.k)
     for name, figures in references_on_arrivals(data).items():
         found.setdefault(name, {}).update(figures)
     kept = _fidelity(answers, data, cases)
+    told = {name: segments(answers[name], data, cases, config.evaluation.segments) for name in ("teacher", "int8")}
     report = Report(
         name=config.name,
         part=config.evaluation.part,
@@ -48,6 +52,9 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
         notes=_notes(data, cases),
         reasons=judge_reasons(run_dir, data, cases, config.seed),
         failures=_failures(kept, config.evaluation),
+        beyond=judge_beyond(answers, data, cases),
+        segments={f"{stage}, {part}": tasks for stage, found_ in told.items() for part, tasks in found_.items()},
+        gaps=gaps(told["int8"]),
     )
     report.write(run_dir / "report")
     seal(run_dir / "bundle", report)
@@ -335,6 +342,24 @@ def _fidelity(
     for part, figures in fidelity(answers["int8"], answers["teacher"], data, cases).items():
         found["int8 ~ teacher" if part == ALL else f"int8 ~ teacher, {part}"] = figures
     return {name: figures for name, figures in found.items() if figures}
+
+
+def judge_beyond(
+    answers: Mapping[str, Answers], data: LearningData, cases: Cases
+) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """What accuracy does not tell, by stage and retrieval task."""
+    tasks = [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
+    if not tasks or not len(cases.rows):
+        return {}
+    log, known = data.fit_log, data.fit_log.item < data.n_items
+    catalogue = Catalogue(log.user[known], log.item[known], data.n_items)
+    found: dict[str, dict[str, dict[str, Estimate]]] = {}
+    for task in tasks:
+        truths, some = truths_of(task, data, cases)
+        pasts = [p for p, s in zip(cases.pasts, some, strict=True) if s]
+        for stage, of in answers.items():
+            found.setdefault(stage, {})[task.name] = beyond(of.lists[task.name][some], truths, pasts, catalogue)
+    return found
 
 
 def _failures(kept: Mapping[str, dict[str, dict[str, Estimate]]], gates: EvaluationConfig) -> tuple[str, ...]:

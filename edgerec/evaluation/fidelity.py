@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec.evaluation import metrics
+from edgerec.evaluation.beyond import head_of
 from edgerec.evaluation.cases import Cases, Judged, Scores, held_labels, held_sessions, judge_lists
 from edgerec.evaluation.metrics import Estimate
 from edgerec.tasks import Task, scored_tasks
@@ -61,7 +62,7 @@ def fidelity(ours: Answers, theirs: Answers, data: LearningData, cases: Cases) -
         "xauc", the differences, and "rank_correlation", of the scores.
     """
     found: Parts = {ALL: _everyone(ours, theirs, data, cases)}
-    for name, of_cases, of_rows, among in _parts(data, cases):
+    for name, of_cases, of_rows, among in parts(data, cases):
         part = dict(_of_part(ours, theirs, data, cases, of_cases, of_rows, among))
         if part:
             found[name] = part
@@ -154,11 +155,13 @@ def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 # ------------------------------------------------------------------------------------------------ parts
 
 
-def _parts(data: LearningData, cases: Cases) -> Iterator[tuple[str, Mask | None, Mask | None, Mask | None]]:
-    """Name, cases, rows and true items of each part."""
+def parts(
+    data: LearningData, cases: Cases, attributes: Sequence[str] = ()
+) -> Iterator[tuple[str, Mask | None, Mask | None, Mask | None]]:
+    """Name, cases, rows and true items of each part; `attributes`: columns of the users that make parts too."""
     yield from _by_past(data, cases)
     yield from _by_item(data, cases)
-    yield from _by_context(data, cases)
+    yield from _by_value(data, cases, attributes)
 
 
 def _by_past(data: LearningData, cases: Cases) -> Iterator[tuple[str, Mask | None, Mask | None, Mask | None]]:
@@ -187,22 +190,20 @@ def _by_past(data: LearningData, cases: Cases) -> Iterator[tuple[str, Mask | Non
 
 def _by_item(data: LearningData, cases: Cases) -> Iterator[tuple[str, Mask | None, Mask | None, Mask | None]]:
     """The most frequent items that make up half of the log, and the others."""
-    counts = np.bincount(data.fit_log.item, minlength=data.n_items)[: data.n_items]
-    order = np.argsort(-counts, kind="stable")
-    before = np.cumsum(counts[order]) - counts[order]
-    head = np.zeros(data.n_items, bool)
-    head[order[before < counts.sum() / 2]] = True
+    head = head_of(np.bincount(data.fit_log.item, minlength=data.n_items)[: data.n_items])
     rows = data.held.rows
     everyone = np.ones(len(cases.rows), bool)
     for name, among in ((f"the {int(head.sum())} most frequent items", head), ("all other items", ~head)):
         yield name, everyone, None if rows is None else among[rows.item], among
 
 
-def _by_context(data: LearningData, cases: Cases) -> Iterator[tuple[str, Mask | None, Mask | None, Mask | None]]:
-    """The most frequent values of each column that a request brings."""
+def _by_value(
+    data: LearningData, cases: Cases, attributes: Sequence[str]
+) -> Iterator[tuple[str, Mask | None, Mask | None, Mask | None]]:
+    """The most frequent values of each column that a request brings, and of some of the users'."""
     visits, rows = data.held.visits, data.held.rows
     for c, column in enumerate(data.encoder.categorical):
-        if column.source == "user":
+        if column.source == "user" and column.name not in attributes:
             continue
         of_cases = None if visits is None else visits.requests.categorical[cases.rows, c]
         of_rows = None if rows is None else rows.requests.categorical[:, c]

@@ -160,7 +160,7 @@ def ranking(
     exclude: Sequence[Array] | None = None,
     k: Sequence[int] = (10, 20),
 ) -> dict[str, Estimate]:
-    """NDCG (binary gain), recall, capped recall and hit rate at every `k`, MRR and coverage of ranked lists.
+    """NDCG (binary gain), recall, capped recall, hit rate and MAP at every `k`, MRR and coverage of ranked lists.
 
     Args:
         top: int, shape (n_cases, K), item indices, best first, -1 pads; a case with no list scores 0.
@@ -168,7 +168,7 @@ def ranking(
         n_items: size of the catalogue that was ranked.
         exclude: per case the items that its list may not hold.
     Returns:
-        "ndcg@10", "recall@10", "capped_recall@10", "hit@10", "coverage@10", ... and "mrr" (cut at `MAX_RANK`).
+        "ndcg@10", "recall@10", "capped_recall@10", "hit@10", "map@10", "coverage@10", ...; "mrr" (cut at `MAX_RANK`).
     Raises:
         ValueError: a list repeats an item, holds an excluded one or one outside the catalogue; a truth is empty.
     """
@@ -190,6 +190,7 @@ def ranking(
         out[f"recall@{cut}"] = mean(found / n_true)
         out[f"capped_recall@{cut}"] = mean(found / np.minimum(cut, n_true))
         out[f"hit@{cut}"] = mean((found > 0).astype(np.float64))
+        out[f"map@{cut}"] = mean((hit[:, :cut] * np.cumsum(hit[:, :cut], axis=1) / ranks[:cut]).sum(axis=1) / n_true)
         out[f"coverage@{cut}"] = coverage(top, n_items, cut)
     out["mrr"] = mean((hit / ranks).max(axis=1, initial=0.0))
     return out

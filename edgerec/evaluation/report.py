@@ -38,7 +38,9 @@ class Report:
     for everyone and for parts, see `edgerec.evaluation.fidelity`. `reliability` holds, by stage and binary task, bins
     of rows: mean probability, rate, number. `sizes` are bytes or counts, keyed by what they are. `notes` say what was
     left out and why. `reasons` holds what `edgerec.evaluation.faithful` found. `failures` are the gates of
-    ``[evaluation]`` that do not hold. `fit` tells how the bundle was found, see `edgerec.fitting.report`.
+    ``[evaluation]`` that do not hold. `beyond` is by stage and task, see `edgerec.evaluation.beyond`; `segments` by
+    "STAGE, PART" and `gaps` by column, see `edgerec.evaluation.segments`. `fit` tells how the bundle was found, see
+    `edgerec.fitting.report`.
     """
 
     name: str
@@ -52,6 +54,9 @@ class Report:
     reasons: Mapping[str, Estimate] = field(default_factory=dict)
     fit: Mapping[str, Any] | None = None
     failures: tuple[str, ...] = ()
+    beyond: Metrics = field(default_factory=dict)
+    segments: Metrics = field(default_factory=dict)
+    gaps: Metrics = field(default_factory=dict)
 
     def with_fit(self, fit: Mapping[str, Any]) -> Report:
         """The same, and how the bundle was found: the content of fit.json."""
@@ -72,6 +77,9 @@ class Report:
             "reasons": {name: found.to_json() for name, found in self.reasons.items()},
             "fit": None if self.fit is None else dict(self.fit),
             "failures": list(self.failures),
+            "beyond": to_json(self.beyond),
+            "segments": to_json(self.segments),
+            "gaps": to_json(self.gaps),
         }
 
     @classmethod
@@ -99,6 +107,9 @@ class Report:
             reasons={name: Estimate.from_json(e) for name, e in values.get("reasons", {}).items()},
             fit=values.get("fit"),
             failures=tuple(values.get("failures", ())),
+            beyond=_from_json(values.get("beyond", {})),
+            segments=_from_json(values.get("segments", {})),
+            gaps=_from_json(values.get("gaps", {})),
         )
 
     def write(self, folder: Path) -> None:
@@ -112,7 +123,9 @@ class Report:
         tables = [
             *_grouped(self.metrics, "", "model", signed=False),
             *_grouped(self.paired, "Differences on the same cases: ", "difference", signed=True),
+            *_grouped(self.beyond, "Beyond accuracy, ten best: ", "model", signed=False),
             *_grouped(self.fidelity, "What one stage keeps of another: ", "stages", signed=False),
+            *_grouped(self.gaps, "Best group less worst, int8: ", "groups", signed=True),
         ]
         if self.reasons:
             rows = tuple((name, figure(found, signed=False)) for name, found in self.reasons.items())

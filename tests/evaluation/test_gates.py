@@ -46,7 +46,7 @@ def test_the_untouched_bundle_passes_the_gates_that_stop_the_planted_ones(chain)
 def test_a_shuffled_item_table_is_stopped(chain):
     order = np.random.default_rng(0).permutation(tiny.ITEMS)
     with pytest.raises(
-        QualityError, match=r"next: 0\.\d+ ±.* of the ten best are those of the same weights in 32 bits"
+        QualityError, match=r"related: 0\.\d+ ±.* of the ten best are those of the same weights in 32 bits"
     ):
         chain("item_table", lambda table: table[..., order], least_same=0.95)
 

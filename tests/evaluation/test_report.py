@@ -31,6 +31,7 @@ def test_tasks_that_share_metrics_share_a_table_and_recall_is_shown_at_the_longe
         "ndcg@10",
         "capped_recall@10",
         "hit@10",
+        "map@10",
         "coverage@10",
         "recall@20",
         "mrr",
