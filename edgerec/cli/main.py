@@ -42,6 +42,7 @@ COMMANDS = (
     "serve",
     "events",
     "devices",
+    "doctor",
     "bench",
     "demo",
 )

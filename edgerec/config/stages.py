@@ -131,6 +131,8 @@ class CommitteeConfig(Settings):
 class TrainingConfig(Settings):
     """How networks are trained, whatever they are."""
 
+    allow_leaks: tuple[str, ...] = ()
+    """Columns that tell a label nearly alone, and yet are known before the item is shown; see edgerec doctor."""
     precision: Literal["auto", "32", "bf16", "fp16"] = "auto"
     """auto: bf16 where a GPU has it, fp16 on other GPUs, 32 bits on a CPU."""
     accumulate: int = Field(1, ge=1)

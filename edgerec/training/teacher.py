@@ -19,6 +19,8 @@ import numpy as np
 import torch
 
 from edgerec.config import Config
+from edgerec.data import Dataset
+from edgerec.data.doctor import refuse_leaks
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Progress
 from edgerec.tasks import scored_tasks
@@ -55,6 +57,7 @@ class TeacherReport:
 
 def train(config: Config, run_dir: Path, progress: Progress) -> TeacherReport:
     """Train the teacher of a run; goes on where an earlier call was stopped."""
+    refuse_leaks(Dataset.open(run_dir / "dataset"), config.training.allow_leaks)
     work = work_folder(run_dir, "teacher", config, ("teacher", "committee"))
     data = load_learning_data(config, run_dir, "valid", progress)
     found = _learn_from_valid(config, data, work, progress)

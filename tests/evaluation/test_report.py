@@ -37,7 +37,7 @@ def test_tasks_that_share_metrics_share_a_table_and_recall_is_shown_at_the_longe
         "mrr",
     )
     assert [row[:2] for row in first.rows] == [("next", "int8"), ("next", "own_frequency"), ("new", "int8")]
-    assert first.rows[0][7] == "0.7500 ±0.2500"
+    assert first.rows[0][8] == "0.7500 ±0.2500"
     assert format_table(first.columns, first.rows)
 
 

@@ -1,0 +1,51 @@
+"""`edgerec doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from edgerec.cli.options import ConfigOption, JsonOption, RunDirOption, load_run
+from edgerec.cli.output import print_json, print_table
+from edgerec.errors import QualityError, need
+
+__all__ = ["doctor"]
+
+NO_LOG = "no log was looked at: run edgerec prepare first, with the settings by -c"
+
+
+def doctor(
+    config: ConfigOption = Path("edgerec.toml"),
+    run_dir: RunDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Is this machine, and the prepared log of these settings, fit? Exit code 1 where train would stop."""
+    from edgerec.devices.machine import describe
+
+    found, folder = [], Path()
+    allowed: tuple[str, ...] = ()
+    if config.exists():
+        settings, folder = load_run(config, run_dir, None)
+        allowed = settings.training.allow_leaks
+    looked_at = (folder / "dataset" / "dataset.json").exists() and config.exists()
+    if looked_at:
+        need("polars", "train", "edgerec doctor")
+        from edgerec.data import Dataset
+        from edgerec.data.doctor import examine
+
+        found = examine(Dataset.open(folder / "dataset"))
+    facts = describe(folder)
+    stopping = [f for f in found if f.level == "stop" and f.name not in allowed]
+    if as_json:
+        print_json({"machine": facts, "log": [asdict(f) for f in found] if looked_at else None})
+    else:
+        print_table(["what", "is"], [[name, value] for name, value in facts.items()])
+        rows = [["allowed" if f.level == "stop" and f not in stopping else f.level, f.what, f.advice] for f in found]
+        if rows:
+            print_table(["level", "found", "what to do"], rows, f"The log in {folder / 'dataset'}")
+        else:
+            typer.echo("the log is fit: nothing found" if looked_at else NO_LOG)
+    if stopping:
+        raise QualityError(f"doctor: {stopping[0].what}: train would stop")

@@ -1,0 +1,217 @@
+"""Is a log fit to learn from? Looked for on the train part, without a model: leaks, constant labels, clocks, thin data.
+
+A column leaks where it alone tells a label apart in nearly every case: of the row itself (a copy, or something that
+happened later), or of the user's next row (a label that slipped by one). An attribute of items or users, which is the
+same in all their rows, cannot be a copy: it is told, and stops nothing. Sampled by whole users, so it takes seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from edgerec.data.dataset import Dataset
+from edgerec.data.ids import mix
+from edgerec.errors import DataError
+from edgerec.evaluation import metrics
+
+__all__ = ["Finding", "examine", "leaks", "refuse_leaks"]
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+
+SAMPLE: Final = 60_000
+"""Rows, of whole users, that columns are looked at in."""
+LEAK: Final = 0.98
+SUSPECT: Final = 0.93
+"""AUC of one column alone."""
+LEAST_USERS: Final = 200
+LEAST_POSITIVES: Final = 100
+GAP_PART: Final = 0.25
+"""Of the whole span without a single row."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Attributes:
+        level: "stop" ends `train` unless it is allowed by name, "warn" is for a person to judge.
+        name: the column or task. what: one sentence. advice: what to do.
+    """
+
+    level: Literal["stop", "warn"]
+    name: str
+    what: str
+    advice: str
+
+
+def examine(dataset: Dataset) -> list[Finding]:
+    """All findings, the ones that stop first."""
+    rows = _sample(dataset)
+    found = [*leaks(dataset, rows), *_labels(dataset), *_columns(dataset, rows), *_clock(dataset), *_sizes(dataset)]
+    return sorted(found, key=lambda f: f.level != "stop")
+
+
+def leaks(dataset: Dataset, rows: pl.DataFrame | None = None) -> Iterator[Finding]:
+    """Columns that tell a label, or the user's next one."""
+    rows = _sample(dataset) if rows is None else rows
+    columns = dict(_features(dataset, rows))
+    own = {c.partition(".")[2] for c in rows.columns}
+    user = rows["user"].to_numpy()
+    for name in [c for c in rows.columns if c.startswith("label.")]:
+        task, label = name.partition(".")[2], rows[name].to_numpy().astype(np.float64)
+        positive = label > (0 if set(np.unique(label)) <= {0, 1} else np.median(label))
+        for column, (kind, values) in columns.items():
+            for whose, of, known in (("of its own row", positive, np.ones(len(user), bool)), _next(positive, user)):
+                area = _tells(values[known], of[known], user[known], kind)
+                if area >= SUSPECT:
+                    yield _leak(column, task, whose, area, column in own)
+                    break
+
+
+def _leak(column: str, task: str, whose: str, area: float, of_the_row: bool) -> Finding:
+    sure = area >= LEAK and of_the_row
+    return Finding(
+        "stop" if sure else "warn",
+        column,
+        f"{column} alone tells {task} {whose} apart (AUC {area:.3f})" + ("" if sure else ", which is unusually well"),
+        f"leave {column} out, or name it in after of [data] if it is known only later; if it is known before the item "
+        f'is shown, allow it: allow_leaks = ["{column}"] in [training]',
+    )
+
+
+def _next(positive: Array, user: Array) -> tuple[str, Array, Array]:
+    """The label of the user's next row, and where there is one."""
+    known = np.r_[user[1:] == user[:-1], False]
+    return "of the user's next row", np.r_[positive[1:], False], known
+
+
+def _tells(values: Array, positive: Array, user: Array, kind: str) -> float:
+    """AUC of a column, whichever way round; of a category by its rate in the other half of the users."""
+    if not positive.any() or positive.all() or len(np.unique(values)) < 2:
+        return 0.5
+    if kind == "number":
+        missing = np.isnan(values)
+        filled = np.where(missing, np.nanmin(values) - 1 if not missing.all() else 0.0, values)
+        return max(max(area, 1 - area) for area in (metrics.auc(positive, v) for v in (filled, missing * 1.0)))
+    half = user % 2 == 0
+    score = np.zeros(len(values))
+    n = int(values.max()) + 1
+    for own in (half, ~half):
+        count = np.bincount(values[~own], minlength=n)
+        rate = (np.bincount(values[~own], positive[~own], n) + positive.mean()) / (count + 1)
+        score[own] = rate[values[own]]
+    return metrics.auc(positive, score)
+
+
+def _sample(dataset: Dataset) -> pl.DataFrame:
+    """Whole users of the train part, in the order of user and time."""
+    keep = min(SAMPLE / max(dataset.meta.rows["train"], 1), 1.0)
+    chosen = mix("key") % pl.lit(2**32, pl.UInt64) < pl.lit(int(keep * 2**32), pl.UInt64)
+    part = dataset.part("train").with_columns(pl.col("user").cast(pl.UInt64).alias("key"))
+    return part.filter(chosen).drop("key").collect(engine="streaming").sort("user", "time", "row")
+
+
+def _features(dataset: Dataset, rows: pl.DataFrame) -> Iterator[tuple[str, tuple[str, Array]]]:
+    """Every column that a model is given: its name, and its kind and values by row."""
+    tables = [(rows, np.arange(len(rows)))]
+    tables += [(dataset.items(), rows["item"].to_numpy()), (dataset.users(), rows["user"].to_numpy())]
+    for table, at in tables:
+        for column in table.columns:
+            prefix, _, name = column.partition(".")
+            if prefix == "cat" and name not in ("hour", "weekday"):
+                yield name, ("category", table[column].to_numpy()[at].astype(np.int64))
+            elif prefix == "num":
+                yield name, ("number", table[column].to_numpy()[at].astype(np.float64))
+
+
+def _labels(dataset: Dataset) -> Iterator[Finding]:
+    for task in dataset.meta.tasks:
+        name = f"label.{task.name}"
+        for part in ("train", "valid", "test"):
+            frame = dataset.part(part)
+            if name not in frame.collect_schema().names():
+                continue
+            low, high, positives = (
+                frame.select(
+                    pl.col(name).min().alias("low"),
+                    pl.col(name).max().alias("high"),
+                    (pl.col(name) > 0).sum().alias("n"),
+                )
+                .collect()
+                .row(0)
+            )
+            if low == high:
+                yield Finding(
+                    "warn", task.name, f"{task.name} is {low} in every row of {part}",
+                    "look at its label in the settings: nothing can be learned or judged there",
+                )  # fmt: skip
+            elif positives < LEAST_POSITIVES:
+                yield Finding(
+                    "warn", task.name, f"{task.name} has {positives} positives in {part}",
+                    f"its figures there will be loose; use a longer log or a longer {part}",
+                )  # fmt: skip
+
+
+def _columns(dataset: Dataset, rows: pl.DataFrame) -> Iterator[Finding]:
+    for name, (kind, values) in _features(dataset, rows):
+        empty = np.isnan(values).all() if kind == "number" else len(values) and values.max() == 0
+        if len(values) and (empty or len(np.unique(values[~np.isnan(values)] if kind == "number" else values)) == 1):
+            what = "is empty in every row" if empty else "has one value in every row"
+            yield Finding("warn", name, f"{name} {what}", f"leave {name} out of the settings, or look at its source")
+
+
+def _clock(dataset: Dataset) -> Iterator[Finding]:
+    time = dataset.part("train").select("time").collect(engine="streaming")["time"].sort().to_numpy()
+    if not len(time):
+        return
+    first, last, now = int(time[0]), int(time[-1]), int(datetime.now(UTC).timestamp() * 1000)
+    if first < datetime(1990, 1, 1, tzinfo=UTC).timestamp() * 1000 or last > now:
+        yield Finding(
+            "warn", "time", f"rows lie between {_day(first)} and {_day(last)}",
+            "expected times since 1990 and before now: look at the unit and the zone of [data] time",
+        )  # fmt: skip
+    steps = np.diff(time)
+    span = last - first
+    if span and steps.max() > GAP_PART * span:
+        at = int(steps.argmax())
+        yield Finding(
+            "warn", "time", f"no row between {_day(int(time[at]))} and {_day(int(time[at + 1]))}",
+            "a part of the log lacks, or the clock jumped: what is learned before may not hold after",
+        )  # fmt: skip
+    if len(time) > 1000 and np.unique(time).size < 0.01 * len(time):
+        yield Finding(
+            "warn", "time", f"{len(time):,} rows have only {np.unique(time).size:,} times",
+            "the time may be a date or a batch's: the order of a user's rows is not known, give a finer one",
+        )  # fmt: skip
+
+
+def _day(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d")
+
+
+def _sizes(dataset: Dataset) -> Iterator[Finding]:
+    users = dataset.part("train").select(pl.col("user").n_unique()).collect().item()
+    if users < LEAST_USERS:
+        yield Finding(
+            "warn", "users", f"train has {users} users",
+            f"below {LEAST_USERS} users figures are loose and little is learned of one user from others",
+        )  # fmt: skip
+    for part in ("valid", "test"):
+        if not dataset.meta.rows[part]:
+            yield Finding("warn", part, f"{part} has no row", "look at split in [data]")
+
+
+def refuse_leaks(dataset: Dataset, allowed: Sequence[str]) -> None:
+    """Raises DataError for columns that leak a label and are not allowed by name."""
+    found = [f for f in leaks(dataset) if f.level == "stop" and f.name not in allowed]
+    if found:
+        others = "".join(f"; so does {f.name}" for f in found[1:] if f.name != found[0].name)
+        raise DataError(f"{found[0].what}{others}: a leak; {found[0].advice}")
