@@ -23,7 +23,7 @@ from fastapi.testclient import TestClient
 from edgerec.bundle.columns_file import COLUMNS
 from edgerec.config import Config
 from edgerec.evaluation.cases import find_cases
-from edgerec.evaluation.chain import RuntimeModel
+from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.progress import Silent
 from edgerec.runtime import Events, Recommender
 from edgerec.serve.app import create_app

@@ -18,7 +18,7 @@ from edgerec.config import Config
 from edgerec.errors import ConfigError
 from edgerec.evaluation import metrics
 from edgerec.evaluation.cases import Cases, held_labels
-from edgerec.evaluation.chain import RuntimeModel
+from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.progress import progress_for
 from edgerec.runtime import Recommender
 from edgerec.runtime.adaptation import Learned

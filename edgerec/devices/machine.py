@@ -8,7 +8,7 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["GOOD_FOR_INT8", "describe"]
+__all__ = ["GOOD_FOR_INT8", "describe", "versions"]
 
 PACKAGES = ("edgerec", "numpy", "onnxruntime", "torch", "transformers", "lightgbm", "polars")
 GOOD_FOR_INT8 = ("avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimddp", "asimd")
@@ -19,13 +19,18 @@ def describe(folder: Path) -> dict[str, str]:
     """Facts by name; `folder` is where runs are written."""
     place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     facts = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
-    facts |= {name: _version(name) for name in PACKAGES}
+    facts |= versions()
     facts["cores"] = str(os.cpu_count() or 1)
     facts["memory"] = _memory()
     facts["disk free"] = f"{shutil.disk_usage(place).free / 1e9:.1f} GB at {place}"
     facts["instructions"] = ", ".join(name for name in GOOD_FOR_INT8 if name in _flags()) or "none known"
     facts["GPU"] = _gpu()
     return facts
+
+
+def versions() -> dict[str, str]:
+    """Of what a bundle is made with."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def _version(name: str) -> str:

@@ -13,18 +13,25 @@ import numpy as np
 from edgerec.bundle import MANIFEST, Bundle, dump_json, write_bundle
 from edgerec.config import Config
 from edgerec.config.stages import EvaluationConfig
+from edgerec.devices.machine import versions
 from edgerec.evaluation import baselines, cold, metrics
 from edgerec.evaluation.beyond import Catalogue, beyond
 from edgerec.evaluation.cases import Cases, Judged, find_cases, held_labels, held_sessions, judge_lists, truths_of
+from edgerec.evaluation.costs import costs
+from edgerec.evaluation.curves import read_curves
+from edgerec.evaluation.examples import examples
 from edgerec.evaluation.faithful import deletion
 from edgerec.evaluation.fidelity import ALL, Answers, differing, failures, fidelity
 from edgerec.evaluation.metrics import MAX_RANK, Estimate
+from edgerec.evaluation.page import EXAMPLES, write_page
 from edgerec.evaluation.report import Report
+from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.evaluation.segments import check_segments, gaps, segments
 from edgerec.progress import Progress, Silent
-from edgerec.runtime import Events, Recommender
+from edgerec.runtime import Recommender
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
+from edgerec.training.checkpoint import write_json
 from edgerec.training.examples import Requests
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.scoring import RELATED_K, STAGES, AnyScorer, Scores, TorchModel, load_scorer
@@ -55,8 +62,14 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
         beyond=judge_beyond(answers, data, cases),
         segments={f"{stage}, {part}": tasks for stage, found_ in told.items() for part, tasks in found_.items()},
         gaps=gaps(told["int8"]),
+        costs=costs(config, run_dir, data, cases),
+        curves=read_curves(run_dir),
+        settings=config.model_dump(mode="json", exclude_defaults=True),
+        versions=versions(),
     )
     report.write(run_dir / "report")
+    write_json(run_dir / "report" / EXAMPLES, some_users(run_dir, answers, data, cases))
+    write_page(report, run_dir / "report")
     seal(run_dir / "bundle", report)
     return report
 
@@ -74,6 +87,12 @@ def judge_stages(
             if isinstance(model, TorchModel):
                 found[name] |= judge_arrivals(model, data)
     return found, answers
+
+
+def some_users(run_dir: Path, answers: Mapping[str, Answers], data: LearningData, cases: Cases) -> list[dict[str, Any]]:
+    """See `edgerec.evaluation.examples`."""
+    with Recommender.of(run_dir / "bundle") as recommender:
+        return examples(answers, RuntimeModel(recommender, data, cases, Silent()), data, cases)
 
 
 def judge_reasons(run_dir: Path, data: LearningData, cases: Cases, seed: int) -> dict[str, Estimate]:
@@ -142,106 +161,6 @@ def _stages(
     for name in STAGES:
         yield name, TorchModel(load_scorer(name, config, run_dir, data), data, cases)
     yield "int8", RuntimeModel(recommender, data, cases, progress)
-
-
-class RuntimeModel:
-    """The bundle, asked through the runtime as an app asks it."""
-
-    def __init__(self, recommender: Recommender, data: LearningData, cases: Cases, progress: Progress) -> None:
-        self.recommender, self.data, self.cases, self.progress = recommender, data, cases, progress
-        index = {item: i for i, item in enumerate(data.dataset.items()["id"].head(data.n_items).to_list())}
-        ids = (recommender.named(i)[0] for i in range(recommender.bundle.manifest.n_items))
-        self.items = np.array([index.get(item, -1) for item in ids])  # -1: joined the catalogue later
-        self.place = np.full(data.n_items, -1, np.int64)
-        known = self.items >= 0
-        self.place[self.items[known]] = np.flatnonzero(known)
-
-    def lists(self, task: Task) -> Int:
-        tops = np.full((len(self.cases.rows), MAX_RANK), -1, np.int64)
-        with self.progress.track(len(tops), f"int8, {task.name}") as done:
-            for row, asked in zip(tops, self.asked(), strict=True):
-                found = self.recommender.rank(MAX_RANK, weights={task.name: 1.0}, **asked).item
-                row[: len(found)] = self.items[found]
-                done.advance()
-        return tops
-
-    def own_items(self, task: Task) -> list[Scores]:
-        at = [t.name for t in self.recommender.bundle.manifest.tasks].index(task.name)
-        return [self._rate(past, asked)[:, at] for past, asked in zip(self.cases.pasts, self.asked(), strict=True)]
-
-    def rows(self) -> Scores:
-        rows = self.data.held.rows
-        assert rows is not None
-        place = np.searchsorted(self.data.held_log.row, rows.row, sorter=np.argsort(self.data.held_log.row))
-        place = np.argsort(self.data.held_log.row)[place]
-        log, tasks = self.data.fit_log, len(scored_tasks(self.data.tasks))
-        scores = np.zeros((len(rows.item), tasks))
-        with self.progress.track(len(scores), "int8, shown rows") as done:
-            for r, (user, at) in enumerate(zip(rows.requests.user, place, strict=True)):
-                events = slice(int(log.offsets[user]), int(log.offsets[user + 1]))
-                asked = self._request(events, int(at))
-                scores[r] = self._rate(rows.item[r : r + 1], asked)[0]
-                done.advance()
-        return scores
-
-    def _rate(self, item: Int, asked: dict[str, Any]) -> Scores:
-        """What each task says of some items, (n, T); 0 of those that the bundle does not hold."""
-        place = self.place[item]
-        scores = np.zeros((len(item), len(scored_tasks(self.data.tasks))))
-        if (place >= 0).any():
-            scores[place >= 0] = self.recommender.rate(place[place >= 0], **asked).probability
-        return scores
-
-    def related(self) -> Int:
-        n = self.data.n_items
-        tops = np.full((n, RELATED_K), -1, np.int64)
-        for place, item in enumerate(self.items):
-            if item < 0:
-                continue
-            found, _ = self.recommender.relate(place, min(RELATED_K, len(self.items) - 1))
-            tops[item, : len(found)] = self.items[found]
-        return tops
-
-    def asked(self) -> Iterator[dict[str, Any]]:
-        """Each case as arguments of the runtime."""
-        visits, held = self.data.held.visits, self.data.held_log
-        assert visits is not None
-        first = _first_rows(self.data)
-        for row, events in zip(self.cases.rows, self.cases.events, strict=True):
-            assert held.user[first[row]] == visits.requests.user[row]
-            yield self._request(events, int(first[row]))
-
-    def asked_of_rows(self) -> Iterator[dict[str, Any]]:
-        """Each held row, as a request, in place of the cases of a log without visits."""
-        held, log = self.data.held_log, self.data.fit_log
-        for row, user in enumerate(held.user.tolist()):
-            yield self._request(slice(int(log.offsets[user]), int(log.offsets[user + 1])), row)
-
-    def _request(self, events: slice, held_row: int) -> dict[str, Any]:
-        log, held, encoder = self.data.fit_log, self.data.held_log, self.data.encoder
-        values: dict[str, dict[str, object]] = {"context": {}, "user": {}, "time": {}}
-        for column, index in zip(encoder.categorical, held.categorical[held_row].tolist(), strict=True):
-            values[column.source][column.name] = column.values[index - 1] if index else None
-        for number, value in zip(encoder.numeric, held.numeric[held_row].tolist(), strict=True):
-            values[number.source][number.name] = value
-        past = self.place[log.item[events]]
-        held_too = past >= 0
-        return {
-            "history": Events(past[held_too], log.kind[events][held_too], log.time_ms[events][held_too]),
-            "now": int(held.time_ms[held_row]),
-            "context": values["context"],
-            "user": values["user"],
-        }
-
-
-def _first_rows(data: LearningData) -> Int:
-    """The held row at which each held visit starts."""
-    visits, held = data.held.visits, data.held_log
-    assert visits is not None
-    first = held.starts_of_visits()
-    key = {(int(held.user[f]), int(held.time_ms[f])): int(f) for f in first[::-1]}
-    pairs = zip(visits.requests.user.tolist(), visits.requests.time_ms.tolist(), strict=True)
-    return np.array([key[pair] for pair in pairs], np.int64)
 
 
 def _judge(
@@ -411,4 +330,4 @@ def seal(folder: Path, report: Report) -> None:
     bundle = Bundle.open(folder)
     manifest = json.loads((folder / MANIFEST).read_bytes()) | {"metrics": report.to_json()["metrics"]["int8"]}
     files: dict[str, bytes | Path] = {name: bundle.path(name) for name in bundle.manifest.files}
-    write_bundle(folder, {**files, "report.json": dump_json(report.to_json())}, manifest)
+    write_bundle(folder, {**files, "report.json": dump_json(report.sealed())}, manifest)

@@ -15,7 +15,7 @@ import torch
 from edgerec.compression.quantization import model_bytes
 from edgerec.config import Config
 from edgerec.evaluation.cases import find_cases
-from edgerec.evaluation.chain import RuntimeModel
+from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.progress import Progress
 from edgerec.runtime import Recommender
 from edgerec.training.examples import Requests
@@ -66,21 +66,21 @@ def ratios(config: Config, run_dir: Path, progress: Progress) -> Ratios:
     try:
         with Recommender.of(run_dir / "bundle") as recommender:
             asked = list(RuntimeModel(recommender, data, cases, progress).asked())
-            slow = [_ms(partial(_all_tasks, teacher, visits.requests, int(cases.rows[r]))) for r in chosen]
-            quick = [_ms(partial(recommender.rank, 10, **asked[r])) for r in chosen for _ in range(CALLS)]
+            slow = [ms_of(partial(all_tasks, teacher, visits.requests, int(cases.rows[r]))) for r in chosen]
+            quick = [ms_of(partial(recommender.rank, 10, **asked[r])) for r in chosen for _ in range(CALLS)]
     finally:
         torch.set_num_threads(threads)
     sizes = {path.name: path.stat().st_size for path in (run_dir / "bundle").iterdir()}
     return Ratios(
-        _teacher_bytes(run_dir / "teacher"),
-        _text_bytes(config) if data.dataset.meta.text else 0,
+        teacher_bytes(run_dir / "teacher"),
+        text_bytes(config) if data.dataset.meta.text else 0,
         model_bytes(sizes),
         statistics.median(slow),
         statistics.median(quick),
     )
 
 
-def _all_tasks(teacher: AnyScorer, requests: Requests, row: int) -> None:
+def all_tasks(teacher: AnyScorer, requests: Requests, row: int) -> None:
     """What the bundle computes for a request: every task of every item."""
     if any(task.kind == "retrieval" for task in teacher.tasks):
         teacher.log_shares(requests, np.array([row]))
@@ -89,20 +89,20 @@ def _all_tasks(teacher: AnyScorer, requests: Requests, row: int) -> None:
         teacher.rows(requests.take(np.full(len(items), row)), items, items)
 
 
-def _ms(call: Callable[[], object]) -> float:
+def ms_of(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
     return 1000 * (time.perf_counter() - start)
 
 
-def _teacher_bytes(folder: Path) -> int:
+def teacher_bytes(folder: Path) -> int:
     """All that the teacher answers with: its networks and its committee, without logs and early checkpoints."""
     files = [p for p in folder.glob("*.safetensors") if not p.name.startswith("early")]
     files += [p for p in (folder / "committee").rglob("*") if p.is_file()]
     return sum(path.stat().st_size for path in files)
 
 
-def _text_bytes(config: Config) -> int:
+def text_bytes(config: Config) -> int:
     """Weights of the language model, where it lies in a folder."""
     folder = Path(config.teacher.text_model or default_model() or "")
     return sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else 0

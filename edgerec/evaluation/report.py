@@ -1,4 +1,4 @@
-"""The evidence: every stage beside the baselines, as JSON, as tables for the screen and as one HTML page."""
+"""The evidence: every stage beside the baselines, as JSON and as tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from html import escape
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -40,7 +39,8 @@ class Report:
     left out and why. `reasons` holds what `edgerec.evaluation.faithful` found. `failures` are the gates of
     ``[evaluation]`` that do not hold. `beyond` is by stage and task, see `edgerec.evaluation.beyond`; `segments` by
     "STAGE, PART" and `gaps` by column, see `edgerec.evaluation.segments`. `fit` tells how the bundle was found, see
-    `edgerec.fitting.report`.
+    `edgerec.fitting.report`. `costs` is by stage, see `edgerec.evaluation.costs`; `curves` by stage and name, (step,
+    value). `settings` and `versions` say what it was made with.
     """
 
     name: str
@@ -57,6 +57,10 @@ class Report:
     beyond: Metrics = field(default_factory=dict)
     segments: Metrics = field(default_factory=dict)
     gaps: Metrics = field(default_factory=dict)
+    costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[str, Sequence[Sequence[float]]]] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     def with_fit(self, fit: Mapping[str, Any]) -> Report:
         """The same, and how the bundle was found: the content of fit.json."""
@@ -80,7 +84,16 @@ class Report:
             "beyond": to_json(self.beyond),
             "segments": to_json(self.segments),
             "gaps": to_json(self.gaps),
+            "costs": {stage: dict(of) for stage, of in self.costs.items()},
+            "curves": {stage: {name: list(c) for name, c in of.items()} for stage, of in self.curves.items()},
+            "settings": dict(self.settings),
+            "versions": dict(self.versions),
         }
+
+    def sealed(self) -> dict[str, Any]:
+        """What goes into the bundle: all that is the same whenever and wherever it is built; no times, no curves."""
+        costs = {stage: {k: v for k, v in of.items() if k != "ms"} for stage, of in self.costs.items()}
+        return self.to_json() | {"costs": costs, "curves": {}, "settings": {}, "versions": {}}
 
     @classmethod
     def read(cls, folder: Path) -> Report:
@@ -110,13 +123,13 @@ class Report:
             beyond=_from_json(values.get("beyond", {})),
             segments=_from_json(values.get("segments", {})),
             gaps=_from_json(values.get("gaps", {})),
+            **{name: values.get(name, {}) for name in ("costs", "curves", "settings", "versions")},
         )
 
     def write(self, folder: Path) -> None:
-        """Write report.json and report.html."""
+        """Write report.json; see `edgerec.evaluation.page` for the page."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.json").write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
-        (folder / "report.html").write_text(self.to_html(), encoding="utf-8")
 
     def tables(self) -> list[Table]:
         """One table per group of tasks that share their metrics, then the differences, the fidelity and the sizes."""
@@ -138,14 +151,6 @@ class Report:
     def lines(self) -> list[str]:
         """What was left out and why; the figures are in `tables`."""
         return list(self.notes)
-
-    def to_html(self) -> str:
-        """The tables as one page that needs nothing else: no script, no network."""
-        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
-        body = "".join(_html_table(table) for table in self.tables())
-        return _PAGE.format(
-            title=escape(f"{self.name}: {self.part}"), body=body, notes=f"<ul>{notes}</ul>" if notes else ""
-        )
 
 
 def to_json(metrics: Metrics) -> dict[str, dict[str, dict[str, dict[str, float | int | None]]]]:
@@ -226,36 +231,3 @@ def figure(estimate: Estimate | None, signed: bool = False) -> str:
     decimals = 4 if abs(estimate.value) < 10 else 0
     value = f"{estimate.value:{sign},.{decimals}f}"
     return f"{value} ±{estimate.se:,.{decimals}f}" if math.isfinite(estimate.se) else value
-
-
-# ------------------------------------------------------------------------------------------------ page
-
-
-def _html_table(table: Table) -> str:
-    texts = len(table.columns) - table.numbers
-
-    def row(tag: str, cells: Sequence[str]) -> str:
-        kinds = ("" if i < texts else ' class="n"' for i in range(len(cells)))
-        return "<tr>" + "".join(f"<{tag}{k}>{escape(c)}</{tag}>" for c, k in zip(cells, kinds, strict=True)) + "</tr>"
-
-    head, rows = row("th", table.columns), "\n".join(row("td", cells) for cells in table.rows)
-    title = f"<h2>{escape(table.title)}</h2>\n"
-    return f"{title}<div><table>\n<thead>{head}</thead>\n<tbody>\n{rows}\n</tbody></table></div>\n"
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; --line: #8884; --soft: #8881; }}
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }}
-h1 {{ font-size: 1.5rem; }} h2 {{ font-size: 1.05rem; margin: 2rem 0 .5rem; }}
-div {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
-th, td {{ padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }}
-th {{ font-weight: 600; }} .n {{ text-align: right; }} tbody tr:hover {{ background: var(--soft); }}
-</style></head>
-<body><h1>{title}</h1>
-<p>Value ± standard error. Higher is better, except for logloss, ece and mae.</p>
-{body}{notes}</body></html>
-"""

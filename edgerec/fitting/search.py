@@ -33,6 +33,7 @@ from edgerec.devices import Profile, load_profile
 from edgerec.errors import EdgerecError, QualityError
 from edgerec.evaluation.chain import judge_bundle, judge_scorer, seal
 from edgerec.evaluation.metrics import Estimate
+from edgerec.evaluation.page import write_page
 from edgerec.evaluation.report import Report
 from edgerec.fitting.calibrate import calibrate, made_up, to_json
 from edgerec.fitting.cost import CostModel, Costs, Point
@@ -212,6 +213,7 @@ class _Search:
         _write(self.folder, report)
         whole = Report.read(self.folder / "report").with_fit(report.to_json())
         whole.write(self.folder / "report")
+        write_page(whole, self.folder / "report")
         seal(self.folder / "bundle", whole)
         if over := [name for name, (_, _, ok) in kept.items() if not ok]:
             raise QualityError(

@@ -39,7 +39,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
         raise DataError(f"{path}: cannot be loaded ({first}); run the stage that writes it again") from None
 
 
-def write_json(path: Path, values: dict[str, Any]) -> None:
+def write_json(path: Path, values: dict[str, Any] | list[Any]) -> None:
     """JSON with sorted keys, whole or not at all: equal values give equal bytes."""
     part = path.with_suffix(".part")
     path.parent.mkdir(parents=True, exist_ok=True)

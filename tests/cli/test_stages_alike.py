@@ -10,7 +10,7 @@ from edgerec.cli.main import app
 from edgerec.config import Config
 from edgerec.data.dataset import Dataset
 from edgerec.evaluation.cases import find_cases
-from edgerec.evaluation.chain import RuntimeModel
+from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
 from edgerec.training.load import load_learning_data

@@ -15,7 +15,7 @@ from edgerec.compression.shown import never_shown, without
 from edgerec.config import Config
 from edgerec.errors import EdgerecError
 from edgerec.evaluation.cases import find_cases
-from edgerec.evaluation.chain import RuntimeModel
+from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender

@@ -6,6 +6,7 @@ import pytest
 from edgerec.cli.output import format_table
 from edgerec.errors import DataError
 from edgerec.evaluation.metrics import Estimate, binary, ranking, regression
+from edgerec.evaluation.page import page as page_of
 from edgerec.evaluation.report import Report
 
 
@@ -63,7 +64,7 @@ def test_a_missing_report_names_the_command(tmp_path):
 
 
 def test_the_page_is_self_contained_and_escapes_names():
-    page = report().to_html()
+    page = page_of(report())
 
     assert "shop &amp; co" in page and "EASE is skipped" in page
     assert not any(word in page for word in ("<script", "http", "src=", "@import"))

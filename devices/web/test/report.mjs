@@ -1,0 +1,33 @@
+/** Opens a report in Chromium with the network off, at two sizes, light and dark: node report.mjs PAGE PICTURES CHROMIUM. */
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { launch } from "./origin.mjs";
+
+const [, , page_, pictures, executablePath] = process.argv;
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const browser = await launch(executablePath);
+const told = [];
+for (const [width, height, colorScheme] of [[1440, 900, "light"], [390, 844, "dark"]]) {
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme, offline: true });
+  const page = await context.newPage();
+  const asked = [];
+  const errors = [];
+  page.on("request", (request) => asked.push(request.url()));
+  page.on("pageerror", (error) => errors.push(String(error)));
+  page.on("console", (message) => errors.push(message.text()));
+  await page.goto(pathToFileURL(page_).href);
+  await page.screenshot({ path: join(pictures, `report-${width}.png`), fullPage: true });
+  await page.evaluate(axe);
+  told.push({
+    asked: asked.length,
+    errors,
+    overflow: await page.evaluate(() => document.documentElement.scrollWidth > innerWidth),
+    plots: await page.$$eval("figure svg", (all) => all.filter((svg) => svg.getBoundingClientRect().height > 50).length),
+    violations: await page.evaluate(async () => (await globalThis.axe.run()).violations.map((v) => `${v.id}: ${v.nodes[0].html.slice(0, 200)}`)),
+  });
+  await context.close();
+}
+await browser.close();
+process.stdout.write(JSON.stringify(told));
