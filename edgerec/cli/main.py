@@ -37,6 +37,8 @@ COMMANDS = (
     "verify",
     "keygen",
     "sign",
+    "diff",
+    "refresh",
     "delta",
     "embed",
     "serve",

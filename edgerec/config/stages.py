@@ -198,6 +198,8 @@ class StudentConfig(Settings):
 class DistillationConfig(Settings):
     """How the student learns from the teacher."""
 
+    start_from: str | None = None
+    """Folder of an earlier run: the student starts where that one's ended, see edgerec refresh; None: from nothing."""
     hard: NonNegativeFloat = 0.5
     """Weight of the log's own labels."""
     probabilities: NonNegativeFloat = 0.5

@@ -83,7 +83,7 @@ def judge_stages(
     with Recommender.of(run_dir / "bundle") as recommender:
         for name, model in _stages(config, run_dir, data, cases, recommender, progress):
             progress.say(f"evaluate: {name}")
-            found[name], answers[name] = _judge(model, data, cases, config.evaluation.k)
+            found[name], answers[name] = judge_model(model, data, cases, config.evaluation.k)
             if isinstance(model, TorchModel):
                 found[name] |= judge_arrivals(model, data)
     return found, answers
@@ -140,7 +140,7 @@ def judge_bundle(
     """Metrics by task of a run's bundle alone, through the runtime."""
     cases = find_cases(data)
     with Recommender.of(run_dir / "bundle") as recommender:
-        return _judge(RuntimeModel(recommender, data, cases, progress), data, cases, config.evaluation.k)[0]
+        return judge_model(RuntimeModel(recommender, data, cases, progress), data, cases, config.evaluation.k)[0]
 
 
 def judge_stage(config: Config, run_dir: Path, stage: str, progress: Progress) -> dict[str, dict[str, Estimate]]:
@@ -152,7 +152,7 @@ def judge_stage(config: Config, run_dir: Path, stage: str, progress: Progress) -
 def judge_scorer(scorer: AnyScorer, data: LearningData, k: Sequence[int]) -> dict[str, dict[str, Estimate]]:
     """Metrics by task of a model that belongs to no stage, on the held part of `data`."""
     cases = find_cases(data)
-    return _judge(TorchModel(scorer, data, cases), data, cases, k)[0]
+    return judge_model(TorchModel(scorer, data, cases), data, cases, k)[0]
 
 
 def _stages(
@@ -163,7 +163,7 @@ def _stages(
     yield "int8", RuntimeModel(recommender, data, cases, progress)
 
 
-def _judge(
+def judge_model(
     model: Judged, data: LearningData, cases: Cases, k: Sequence[int]
 ) -> tuple[dict[str, dict[str, Estimate]], Answers]:
     """Metrics by task, and what they were computed from."""

@@ -15,7 +15,7 @@ from edgerec.evaluation.metrics import Estimate
 from edgerec.tasks import Task, scored_tasks
 from edgerec.training.load import LearningData
 
-__all__ = ["check_segments", "gaps", "segments"]
+__all__ = ["check_segments", "gaps", "gaps_of_parts", "segments"]
 
 Segments = dict[str, dict[str, dict[str, Estimate]]]
 MAIN = {"retrieval": "ndcg@10", "binary": "auc", "regression": "xauc"}
@@ -44,6 +44,21 @@ def segments(answers: Answers, data: LearningData, cases: Cases, attributes: Seq
         if figures:
             found[name] = figures
     return found
+
+
+def gaps_of_parts(
+    ours: Answers, theirs: Answers, data: LearningData, cases: Cases, attributes: Sequence[str]
+) -> Segments:
+    """By part and task, what one model's main figure has more than another's, paired on the same cases."""
+    mine, other = (segments(of, data, cases, attributes) for of in (ours, theirs))
+    told: Segments = {}
+    for part, tasks in mine.items():
+        for task, figures in tasks.items():
+            name = next((m for m in MAIN.values() if m in figures), None)
+            same = other.get(part, {}).get(task, {})
+            if name is not None and name in same:
+                told.setdefault(part, {})[task] = {name: figures[name].minus(same[name])}
+    return told
 
 
 def gaps(found: Segments) -> Segments:

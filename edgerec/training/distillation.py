@@ -35,6 +35,7 @@ from edgerec.training.soft.label import label, read
 from edgerec.training.soft.store import SoftStore, key_of
 from edgerec.training.statistics import MS_PER_DAY
 from edgerec.training.teacher import COMMITTEE, WEIGHTS, batch_settings, committee_views, work_folder
+from edgerec.training.warm import warm_start
 
 ITEM_UNITS = 64
 """Least hidden units of the item tower, which is folded into the table and costs nothing on the device."""
@@ -100,6 +101,9 @@ def distill(config: Config, run_dir: Path, progress: Progress) -> StudentReport:
     data = load_learning_data(config, run_dir, config.evaluation.part, progress)
     examples, unlabelled = soft_examples(config, run_dir, data, progress)
     student = new_student(config, data)
+    if config.distillation.start_from is not None:
+        taken = warm_start(student, Path(config.resolve(config.distillation.start_from)), data)
+        progress.say(f"student: {taken} tensors as {config.distillation.start_from} left them")
     train_student(config, data, examples, student, config.distillation.epochs, work / "student", progress, "student")
     out = run_dir / "student"
     shutil.rmtree(out, ignore_errors=True)
