@@ -24,17 +24,20 @@ from edgerec.training.load import load_learning_data
 from edgerec.training.warm import warm_start
 from tests import tiny
 
+slow = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def grown(tiny_chain, tmp_path_factory):
-    """The finished tiny run, a log of three more days, and what `edgerec refresh` told."""
+    """The finished tiny run, a log of ten more days, and what `edgerec refresh` told."""
     folder = tmp_path_factory.mktemp("grown")
     shutil.copytree(tiny_chain, folder, dirs_exist_ok=True)
     log = pl.read_csv(folder / "log.csv")
     late = log.filter(pl.col("time") >= log["time"].max() - 4 * tiny.DAY_MS)
     newer = late.with_columns(pl.col("time") + 5 * tiny.DAY_MS, pl.col("session") + "-new")
     newer = newer.with_columns(pl.when(pl.col("item") == "i39").then(pl.lit("fresh")).otherwise("item").alias("item"))
-    pl.concat([log, newer]).write_csv(folder / "grown.csv")
+    last = late.with_columns(pl.col("time") + 10 * tiny.DAY_MS, pl.col("session") + "-last")
+    pl.concat([log, newer, last]).write_csv(folder / "grown.csv")
     arguments = ["-c", str(folder / "edgerec.toml"), "--run-dir", str(folder / "run")]
     result = CliRunner().invoke(
         app, ["refresh", *arguments, "--log", str(folder / "grown.csv")], catch_exceptions=False
@@ -42,6 +45,7 @@ def grown(tiny_chain, tmp_path_factory):
     return folder, arguments, result
 
 
+@slow
 def test_a_refreshed_run_is_the_next_version_and_its_delta_gives_it(grown, tmp_path):
     folder, _, result = grown
     if result.exit_code == 1:  # a tiny log may go either way; then the gate must have said so, and no delta is there
@@ -58,6 +62,7 @@ def test_a_refreshed_run_is_the_next_version_and_its_delta_gives_it(grown, tmp_p
         assert rec.index_of("fresh") is not None
 
 
+@slow
 def test_a_student_goes_on_with_rows_by_what_they_stand_for(grown):
     folder, _, _ = grown
     config = Config.load(folder / "edgerec.toml")
@@ -76,6 +81,7 @@ def test_a_student_goes_on_with_rows_by_what_they_stand_for(grown):
             assert torch.equal(table[i], before_table[i])
 
 
+@slow
 def test_a_student_of_other_tasks_or_another_shape_is_refused(grown):
     folder, _, _ = grown
     config = Config.of(tiny.settings(student={"dim": 4, "hidden": 8}), folder=folder)
@@ -84,12 +90,14 @@ def test_a_student_of_other_tasks_or_another_shape_is_refused(grown):
         warm_start(new_student(config, data), folder / "run", data)
 
 
+@slow
 def test_a_log_that_has_not_grown_is_refused(grown, tmp_path):
     _, arguments, _ = grown
     result = CliRunner().invoke(app, ["refresh", *arguments, "--out", str(tmp_path / "next")])
     assert result.exit_code == 2 and "give a grown one by --log" in result.stderr
 
 
+@slow
 def test_a_bundle_is_not_different_from_itself(grown):
     folder, arguments, _ = grown
     bundle = str(folder / "run" / "bundle")

@@ -142,7 +142,8 @@ def _pareto(report: Report) -> Figure | None:
 def _share_of_teacher(report: Report, stage: str) -> float:
     """Mean over tasks of the main figure over the teacher's."""
     ratios = []
-    for task, figures in report.metrics["teacher"].items():
+    for task in report.fidelity.get("int8 ~ teacher", report.metrics["teacher"]):
+        figures = report.metrics["teacher"].get(task, {})
         name = main_figure(figures)
         mine = report.metrics[stage].get(task, {}).get(name or "")
         if name and mine is not None and figures[name].value and math.isfinite(mine.value):
