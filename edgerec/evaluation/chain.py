@@ -16,6 +16,7 @@ from edgerec.config.stages import EvaluationConfig
 from edgerec.devices.machine import versions
 from edgerec.evaluation import baselines, cold, metrics
 from edgerec.evaluation.beyond import Catalogue, beyond
+from edgerec.evaluation.card import model_card
 from edgerec.evaluation.cases import Cases, Judged, find_cases, held_labels, held_sessions, judge_lists, truths_of
 from edgerec.evaluation.costs import costs
 from edgerec.evaluation.curves import read_curves
@@ -70,6 +71,8 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
     report.write(run_dir / "report")
     write_json(run_dir / "report" / EXAMPLES, some_users(run_dir, answers, data, cases))
     write_page(report, run_dir / "report")
+    card = model_card(report, data.dataset, config.version)
+    (run_dir / "report" / "model-card.md").write_text(card, encoding="utf-8")
     seal(run_dir / "bundle", report)
     return report
 

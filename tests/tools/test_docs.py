@@ -1,0 +1,127 @@
+"""The documentation site builds offline, and all that its pages tell a reader to type works."""
+
+import json
+import re
+import shlex
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from edgerec.bundle import MANIFEST, Bundle, write_bundle
+from edgerec.cli.main import COMMANDS, app
+from edgerec.config import Config
+from edgerec.runtime import Recommender
+from tests import tiny
+
+docs = pytest.importorskip("tools.docs", reason="the tools lie beside a checkout")
+PAGES = sorted((docs.SITE / "pages").rglob("*.md"))
+BLOCKS = [(page, language, code) for page in PAGES for language, code in docs.code_blocks(page.read_text())]
+# The tiny log in place of the samples.
+STANDS_FOR = {"22423": "i3", "85123A": "i5", "like=5": "liked=5"}
+
+
+def name_of(page):
+    return page.stem
+
+
+def instead(code):
+    for theirs, ours in STANDS_FOR.items():
+        code = code.replace(theirs, ours)
+    return code
+
+
+@pytest.fixture(scope="module")
+def shop(tiny_chain, tmp_path_factory):
+    """A folder as a reader has it: a log, settings, runs, two versions of a bundle, and a device's store."""
+    folder = tmp_path_factory.mktemp("docs")
+    shutil.copy(tiny_chain / "log.csv", folder / "orders.csv")
+    for path in tiny_chain.iterdir():
+        if path.is_file():
+            shutil.copy(path, folder / path.name)
+    for run in ("shop", "retail", "video"):
+        shutil.copytree(tiny_chain / "run", folder / "runs" / run)
+    bundle = folder / "runs" / "shop" / "bundle"
+    for version, name in ((1, "old"), (2, "new")):
+        manifest = json.loads((bundle / MANIFEST).read_bytes()) | {"version": version}
+        (folder / name).mkdir()
+        write_bundle(folder / name / "bundle", {n: bundle / n for n in Bundle.open(bundle).manifest.files}, manifest)
+    return folder
+
+
+@pytest.fixture
+def here(shop, monkeypatch):
+    monkeypatch.chdir(shop)
+    with Recommender.open("runs/shop/bundle", store="state.sqlite") as rec:
+        found = rec.recommend(3, log=True)
+        rec.observe(found[0].item, "click", list_name=found.name)
+    yield shop
+    for path in shop.iterdir():
+        if path.name.startswith("state.sqlite"):
+            path.unlink()
+
+
+def test_the_site_builds_and_asks_no_other_host():
+    pytest.importorskip("mkdocs", reason="mkdocs-material is not installed: pip install edgerec[docs]")
+    home = docs.build()
+    for page in home.rglob("*.html"):
+        loaded = re.findall(r'<(?:script|img|iframe)[^>]*\ssrc="?([^" >]+)', page.read_text())
+        loaded += re.findall(r'<link rel="?(?:stylesheet|preconnect|icon)"?[^>]*href="?([^" >]+)', page.read_text())
+        assert loaded and not [url for url in loaded if url.startswith(("http", "//"))], page
+    assert "recommend" in (home / "reference" / "commands.html").read_text()
+
+
+def test_the_reference_has_every_command_and_every_section():
+    told = docs.commands()
+    assert all(f"## edgerec {name}\n" in told for name in COMMANDS)
+    assert "| `least_kept` | Gate: " in docs.settings() and "## [distillation]" in docs.settings()
+    assert "### Recommender.recommend" in docs.python()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_command_of_a_page_runs(page, here):
+    lines = [
+        line
+        for found, language, code in BLOCKS
+        if found == page and language == "sh"
+        for line in code.splitlines()
+        if line.strip()
+    ]
+    for line in lines:
+        assert line.startswith("edgerec "), line
+        result = CliRunner().invoke(app, shlex.split(instead(line))[1:])
+        assert result.exit_code == 0, f"{line}: {result.output}{result.stderr}"
+
+
+@pytest.mark.parametrize("page", sorted({p for p, language, _ in BLOCKS if language == "python"}), ids=name_of)
+def test_the_python_of_a_page_runs(page, here, capsys):
+    for found, language, code in BLOCKS:
+        if found == page and language == "python":
+            exec(instead(code), {})
+
+
+@pytest.mark.parametrize(("page", "code"), [(p, c) for p, language, c in BLOCKS if language == "toml"])
+def test_every_setting_of_a_page_is_one(page, code, tmp_path):
+    shown = tomllib.loads(code)
+    base = tiny.settings()
+    merged = {**base, **{k: {**base.get(k, {}), **v} if isinstance(v, dict) else v for k, v in shown.items()}}
+    assert Config.of(merged, folder=tmp_path)
+
+
+def test_tools_and_commands_in_plain_text_exist():
+    for _, language, code in BLOCKS:
+        if language == "text":
+            assert set(re.findall(r"\bedgerec (\w+)", code)) <= set(COMMANDS)
+            for tool in re.findall(r"\btools/\w+", code):
+                assert (docs.ROOT / tool).exists()
+
+
+def test_each_benchmark_is_what_a_tool_printed():
+    measured = sorted((docs.SITE / "measured").glob("*.txt"))
+    assert [path.stem for path in measured] == sorted(docs.MEASURED)
+    for path in measured:
+        command, _, table = path.read_text().partition("\n")
+        assert (docs.ROOT / command.split()[0]).exists() and "--" in table
+    assert Path(docs.SITE / "pages").is_dir()

@@ -1,0 +1,193 @@
+"""Builds the documentation site: pages written by hand, reference pages from the code, benchmarks from commands."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import BaseModel
+
+from edgerec.cli.main import app
+from edgerec.config import Config
+
+ROOT = Path(__file__).parents[1]
+SITE = ROOT / "tools" / "site"
+BUILD = ROOT / "build"
+PYTHON = {
+    "edgerec.runtime": ("Recommender", "Recommendation", "Recommendations", "Reason", "Explanation", "Events"),
+    "edgerec.runtime.experiment": ("Experiment",),
+    "edgerec.bundle": ("Bundle",),
+    "edgerec.evaluation.offpolicy": ("estimate", "best_of"),
+    "edgerec.evaluation.sequential": ("always_valid",),
+}
+"""What the Python page tells of."""
+MEASURED = ("overhead", "alike", "web_speed")
+"""Commands of tools/ that take a run and print a table."""
+
+
+def pages(folder: Path) -> None:
+    """All pages of the site, into an empty folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(SITE / "pages", folder)
+    (folder / "reference").mkdir()
+    (folder / "reference" / "commands.md").write_text(commands(), encoding="utf-8")
+    (folder / "reference" / "settings.md").write_text(settings(), encoding="utf-8")
+    (folder / "reference" / "python.md").write_text(python(), encoding="utf-8")
+    (folder / "benchmarks.md").write_text(benchmarks(), encoding="utf-8")
+
+
+def commands() -> str:
+    """Every command with its arguments and options."""
+    found = ["# Commands\n\nExit codes: 0 done, 1 a gate failed, 2 the input is wrong, 130 stopped by Ctrl-C.\n"]
+    group: Any = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        rows = []
+        for parameter in command.params:
+            text = " ".join((getattr(parameter, "help", None) or "").split())
+            names = (
+                ", ".join(f"`{n}`" for n in parameter.opts)
+                if parameter.param_type_name == "option"
+                else (f"`{parameter.name.upper()}`")
+            )
+            rows.append(f"| {names} | {_cell(text)} |")
+        table = "\n".join(["| argument or option | what |", "| --- | --- |", *rows])
+        found.append(f"## edgerec {name}\n\n{inspect.cleandoc(command.help or '')}\n\n{table}\n")
+    return "\n".join(found)
+
+
+def settings() -> str:
+    """Every key of edgerec.toml with its type, default and meaning."""
+    found = ["# Settings\n\nThe keys of `edgerec.toml`. Unknown ones are refused, with the nearest known one.\n"]
+    found += (f"## {title}\n\n{doc}\n\n{table}\n" for title, doc, table in _sections(Config, ""))
+    return "\n".join(found)
+
+
+def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
+    rows, inner = [], []
+    for name, field in model.model_fields.items():
+        path = f"{prefix}.{name}" if prefix else name
+        nested = _model_of(field.annotation)
+        if nested is not None:
+            inner.append((path, nested))
+            continue
+        default = "" if field.is_required() else f"`{_plain(field.get_default(call_default_factory=True))}`"
+        rows.append(f"| `{name}` | {_cell(' '.join((field.description or '').split()))} | {default} |")
+    if rows:
+        title = f"[{prefix}]" if prefix else "Top level"
+        yield (
+            title,
+            inspect.cleandoc(model.__doc__ or ""),
+            "\n".join(["| key | what | default |", "| --- | --- | --- |", *rows]),
+        )
+    for path, nested in inner:
+        yield from _sections(nested, path)
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    """The settings model in an annotation such as ``tuple[TaskConfig, ...]`` or ``X | None``."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((m for m in map(_model_of, getattr(annotation, "__args__", ())) if m is not None), None)
+
+
+def _plain(value: Any) -> str:
+    return str(list(value) if isinstance(value, tuple) else value).replace("|", "\\|")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("``", "`")
+
+
+def python() -> str:
+    """Signatures and docstrings of the public names."""
+    found = ["# Python\n"]
+    for module, names in PYTHON.items():
+        for name in names:
+            thing = getattr(import_module(module), name)
+            found.append(f"## {module}.{name}\n\n{_documented(thing)}")
+            if inspect.isclass(thing):
+                found += (
+                    f"### {name}.{method}\n\n{_documented(of)}"
+                    for method, of in vars(thing).items()
+                    if not method.startswith("_")
+                    and (inspect.isfunction(of) or isinstance(of, classmethod))
+                    and of.__doc__
+                )
+    return "\n".join(found)
+
+
+def _documented(thing: Any) -> str:
+    doc = inspect.cleandoc(thing.__doc__ or "")
+    try:
+        signature = str(inspect.signature(getattr(thing, "__func__", thing)))
+    except (TypeError, ValueError):
+        signature = "(...)"
+    name = getattr(thing, "__name__", getattr(getattr(thing, "__func__", None), "__name__", ""))
+    return f"```text\n{name}{signature}\n\n{doc}\n```\n"
+
+
+def benchmarks() -> str:
+    """The tables that `--measure` printed, each below its command."""
+    found = [
+        "# Benchmarks\n\nEach table is what the command above it printed, on two x86-64 cores with AVX-512 VNNI and no "
+        "GPU. Timings are of that machine: measure yours by the same commands.\n"
+    ]
+    for path in sorted((SITE / "measured").glob("*.txt")):
+        command, _, table = path.read_text(encoding="utf-8").partition("\n")
+        found.append(f"## {path.stem.replace('_', ' ')}\n\n`{command}`\n\n```text\n{table.strip()}\n```\n")
+    return "\n".join(found)
+
+
+def measure(run: Path) -> None:
+    """Run the commands of the benchmark page on a run, and keep what they print."""
+    for name in MEASURED:
+        done = subprocess.run(
+            [sys.executable, "-m", f"tools.{name}", str(run)], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        command = f"tools/{name} runs/{run.resolve().name if run.name else 'retail'}"
+        (SITE / "measured" / f"{name}.txt").write_text(f"{command}\n{done.stdout.strip()}\n", encoding="utf-8")
+
+
+def build() -> Path:
+    """The site's folder.
+
+    Raises:
+        CalledProcessError: a page links to what is not there, or is in no menu.
+    """
+    pages(BUILD / "site-pages")
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--quiet",
+        "--clean",
+        "--strict",
+        "-f",
+        str(SITE / "mkdocs.yml"),
+    ]
+    subprocess.run(command, cwd=ROOT, check=True)
+    return BUILD / "site"
+
+
+def code_blocks(text: str) -> list[tuple[str, str]]:
+    """Language and code of each fenced block of a page."""
+    return re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser("tools/docs", description=__doc__)
+    parser.add_argument("--measure", type=Path, metavar="RUN", help="measure the benchmark tables on this run")
+    given = parser.parse_args()
+    if given.measure is not None:
+        measure(given.measure)
+    print(build())
