@@ -25,6 +25,9 @@ class EvaluationConfig(Settings):
     """Lengths of the lists that ranking metrics look at."""
     segments: tuple[str, ...] = ()
     """User attributes (categorical columns of ``[data.users]``) by whose values quality is told, with the gaps."""
+    random_exposure: bool = False
+    """What was shown in the held part was chosen evenly at random: then the report tells by replay what each stage
+    would have earned by showing the best of some random items."""
     least_kept: float = Field(0.8, ge=0)
     """Gate: the share of the teacher's NDCG@10 (related: capped recall@10) that the bundle keeps, for everyone. A
     figure fails where its one-sided 95 % interval lies below its gate; then the stage ends with exit code 1."""

@@ -24,6 +24,7 @@ from edgerec.evaluation.examples import examples
 from edgerec.evaluation.faithful import deletion
 from edgerec.evaluation.fidelity import ALL, Answers, differing, failures, fidelity
 from edgerec.evaluation.metrics import MAX_RANK, Estimate
+from edgerec.evaluation.offpolicy import best_of
 from edgerec.evaluation.page import EXAMPLES, write_page
 from edgerec.evaluation.report import Report
 from edgerec.evaluation.runtime_model import RuntimeModel
@@ -63,6 +64,7 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
         beyond=judge_beyond(answers, data, cases),
         segments={f"{stage}, {part}": tasks for stage, found_ in told.items() for part, tasks in found_.items()},
         gaps=gaps(told["int8"]),
+        replay=judge_replay(answers, data) if config.evaluation.random_exposure else {},
         costs=costs(config, run_dir, data, cases),
         curves=read_curves(run_dir),
         settings=config.model_dump(mode="json", exclude_defaults=True),
@@ -282,6 +284,27 @@ def judge_beyond(
         for stage, of in answers.items():
             found.setdefault(stage, {})[task.name] = beyond(of.lists[task.name][some], truths, pasts, catalogue)
     return found
+
+
+REPLAYED = (1, 2, 5, 10)
+"""Random items of which the best is shown; 1 is what the log earned."""
+
+
+def judge_replay(answers: Mapping[str, Answers], data: LearningData) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """By stage and task, the mean label of the item that scores highest of some that were shown at random."""
+    rows = data.held.rows
+    if rows is None:
+        return {}
+    tasks = [(i, t) for i, t in enumerate(scored_tasks(data.tasks)) if t.kind != "retrieval"]
+    user = rows.requests.user
+    return {
+        stage: {
+            t.name: {f"best of {m}": best_of(held_labels(data, t), of.rows[:, i], user, m) for m in REPLAYED}
+            for i, t in tasks
+        }
+        for stage, of in answers.items()
+        if of.rows is not None and tasks
+    }
 
 
 def _failures(kept: Mapping[str, dict[str, dict[str, Estimate]]], gates: EvaluationConfig) -> tuple[str, ...]:

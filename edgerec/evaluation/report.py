@@ -39,8 +39,9 @@ class Report:
     left out and why. `reasons` holds what `edgerec.evaluation.faithful` found. `failures` are the gates of
     ``[evaluation]`` that do not hold. `beyond` is by stage and task, see `edgerec.evaluation.beyond`; `segments` by
     "STAGE, PART" and `gaps` by column, see `edgerec.evaluation.segments`. `fit` tells how the bundle was found, see
-    `edgerec.fitting.report`. `costs` is by stage, see `edgerec.evaluation.costs`; `curves` by stage and name, (step,
-    value). `settings` and `versions` say what it was made with.
+    `edgerec.fitting.report`. `replay` is by stage and task, of random exposure.
+    `costs` is by stage, see `edgerec.evaluation.costs`; `curves` by stage and name, (step, value). `settings` and
+    `versions` say what it was made with.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Report:
     beyond: Metrics = field(default_factory=dict)
     segments: Metrics = field(default_factory=dict)
     gaps: Metrics = field(default_factory=dict)
+    replay: Metrics = field(default_factory=dict)
     costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     curves: Mapping[str, Mapping[str, Sequence[Sequence[float]]]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -84,6 +86,7 @@ class Report:
             "beyond": to_json(self.beyond),
             "segments": to_json(self.segments),
             "gaps": to_json(self.gaps),
+            "replay": to_json(self.replay),
             "costs": {stage: dict(of) for stage, of in self.costs.items()},
             "curves": {stage: {name: list(c) for name, c in of.items()} for stage, of in self.curves.items()},
             "settings": dict(self.settings),
@@ -123,6 +126,7 @@ class Report:
             beyond=_from_json(values.get("beyond", {})),
             segments=_from_json(values.get("segments", {})),
             gaps=_from_json(values.get("gaps", {})),
+            replay=_from_json(values.get("replay", {})),
             **{name: values.get(name, {}) for name in ("costs", "curves", "settings", "versions")},
         )
 
@@ -138,6 +142,7 @@ class Report:
             *_grouped(self.paired, "Differences on the same cases: ", "difference", signed=True),
             *_grouped(self.beyond, "Beyond accuracy, ten best: ", "model", signed=False),
             *_grouped(self.fidelity, "What one stage keeps of another: ", "stages", signed=False),
+            *_grouped(self.replay, "Replay of random exposure, mean label: ", "model", signed=False),
             *_grouped(self.gaps, "Best group less worst, int8: ", "groups", signed=True),
         ]
         if self.reasons:

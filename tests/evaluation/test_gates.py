@@ -70,3 +70,12 @@ def test_what_chance_can_explain_does_not_fail():
     assert len(differing({"click": {"auc": lost, "rank_correlation": sure}}, 0.9, 0.02)) == 1
     # Of lists the ten best count, not the places of a hundred.
     assert differing({"next": {"overlap@10": Estimate(1.0, 9), "rank_correlation": sure}}, 0.9, 0.02) == []
+
+
+def test_random_exposure_is_replayed(chain, tmp_path):
+    chain(random_exposure=True)
+    told = json.loads((tmp_path / "chain" / "run" / "report" / "report.json").read_text())["replay"]
+    assert set(told) == {"teacher", "student", "pruned", "int8"} and set(told["int8"]) == {"click", "liked", "watch"}
+    # One random item is what the log earned, whoever ranks; four fifths of what is shown is clicked.
+    assert [of["click"]["best of 1"]["value"] for of in told.values()] == pytest.approx([0.8] * 4)
+    assert told["teacher"]["click"]["best of 5"]["value"] >= 0.9
