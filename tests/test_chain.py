@@ -276,6 +276,11 @@ def test_the_bundle_gives_newcomers_a_row(tiny_chain):
     assert np.abs(vectors[0] - vectors[1]).max() > 0
 
 
+def test_the_runtime_without_onnxruntime_is_part_of_the_chain(tiny_chain):
+    (found,) = json.loads((tiny_chain / "run" / "report" / "report.json").read_text())["runtimes"].items()
+    assert found[0].startswith("numpy beside onnxruntime") and found[1]["value"] >= 0.99
+
+
 def test_the_report_is_in_the_bundle_and_on_the_screen(tiny_chain):
     run = tiny_chain / "run"
     report = json.loads((run / "report" / "report.json").read_text())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
         reliability=_reliability(answers, data),
         sizes=sizes_of(run_dir),
         notes=_notes(data, cases),
+        runtimes=judge_runtimes(run_dir, data, cases),
         reasons=judge_reasons(run_dir, data, cases, config.seed),
         failures=_failures(kept, config.evaluation),
         beyond=judge_beyond(answers, data, cases),
@@ -98,6 +100,22 @@ def some_users(run_dir: Path, answers: Mapping[str, Answers], data: LearningData
     """See `edgerec.evaluation.examples`."""
     with Recommender.of(run_dir / "bundle") as recommender:
         return examples(answers, RuntimeModel(recommender, data, cases, Silent()), data, cases)
+
+
+RUNTIME_REQUESTS = 200
+
+
+def judge_runtimes(run_dir: Path, data: LearningData, cases: Cases) -> dict[str, Estimate]:
+    """Does the runtime without onnxruntime list what the one with it lists? JavaScript: `tools/alike`."""
+    lists = []
+    for engine in ("onnxruntime", "numpy"):
+        with Recommender.of(run_dir / "bundle", engine) as recommender:
+            model = RuntimeModel(recommender, data, cases, Silent())
+            asked = model.asked() if data.held.visits is not None else model.asked_of_rows()
+            found = [recommender.rank(10, **request).item for request in islice(asked, RUNTIME_REQUESTS)]
+            lists.append(np.array([np.pad(row, (0, 10 - len(row)), constant_values=-1) for row in found], np.int64))
+    name = f"numpy beside onnxruntime, same of the ten best, {len(lists[0])} requests"
+    return {name: metrics.overlap(lists[0], lists[1])} if len(lists[0]) else {}
 
 
 def judge_reasons(run_dir: Path, data: LearningData, cases: Cases, seed: int) -> dict[str, Estimate]:

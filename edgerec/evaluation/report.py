@@ -39,7 +39,7 @@ class Report:
     left out and why. `reasons` holds what `edgerec.evaluation.faithful` found. `failures` are the gates of
     ``[evaluation]`` that do not hold. `beyond` is by stage and task, see `edgerec.evaluation.beyond`; `segments` by
     "STAGE, PART" and `gaps` by column, see `edgerec.evaluation.segments`. `fit` tells how the bundle was found, see
-    `edgerec.fitting.report`. `replay` is by stage and task, of random exposure.
+    `edgerec.fitting.report`. `replay` is by stage and task, of random exposure; `runtimes` says whether they agree.
     `costs` is by stage, see `edgerec.evaluation.costs`; `curves` by stage and name, (step, value). `settings` and
     `versions` say what it was made with.
     """
@@ -59,6 +59,7 @@ class Report:
     segments: Metrics = field(default_factory=dict)
     gaps: Metrics = field(default_factory=dict)
     replay: Metrics = field(default_factory=dict)
+    runtimes: Mapping[str, Estimate] = field(default_factory=dict)
     costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     curves: Mapping[str, Mapping[str, Sequence[Sequence[float]]]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -87,6 +88,7 @@ class Report:
             "segments": to_json(self.segments),
             "gaps": to_json(self.gaps),
             "replay": to_json(self.replay),
+            "runtimes": {name: found.to_json() for name, found in self.runtimes.items()},
             "costs": {stage: dict(of) for stage, of in self.costs.items()},
             "curves": {stage: {name: list(c) for name, c in of.items()} for stage, of in self.curves.items()},
             "settings": dict(self.settings),
@@ -127,6 +129,7 @@ class Report:
             segments=_from_json(values.get("segments", {})),
             gaps=_from_json(values.get("gaps", {})),
             replay=_from_json(values.get("replay", {})),
+            runtimes={name: Estimate.from_json(e) for name, e in values.get("runtimes", {}).items()},
             **{name: values.get(name, {}) for name in ("costs", "curves", "settings", "versions")},
         )
 
@@ -148,6 +151,9 @@ class Report:
         if self.reasons:
             rows = tuple((name, figure(found, signed=False)) for name, found in self.reasons.items())
             tables.append(Table("Reasons: what the best item loses without a past item", ("what", "share"), rows, 1))
+        if self.runtimes:
+            rows = tuple((name, figure(found)) for name, found in self.runtimes.items())
+            tables.append(Table("Runtimes", ("what", "share"), rows, 1))
         if self.sizes:
             rows = tuple((name, f"{size:,}") for name, size in self.sizes.items())
             tables.append(Table("Sizes", ("what", "value"), rows, numbers=1))
