@@ -153,7 +153,7 @@ def measure(run: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-m", f"tools.{name}", str(run)], cwd=ROOT, capture_output=True, text=True, check=True
         )
-        command = f"tools/{name} runs/{run.resolve().name if run.name else 'retail'}"
+        command = f"tools/{name} runs/{Config.load(run / 'edgerec.toml').name}"
         (SITE / "measured" / f"{name}.txt").write_text(f"{command}\n{done.stdout.strip()}\n", encoding="utf-8")
 
 

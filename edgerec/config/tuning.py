@@ -86,7 +86,7 @@ def lower_is_better(metric: str) -> bool:
 
 def judged_metrics(tasks: Sequence[TaskConfig], k: Sequence[int]) -> list[str]:
     """Every "task.metric" that the evaluation gives for these tasks."""
-    ranking = [f"{name}@{cut}" for cut in k for name in ("ndcg", "recall", "capped_recall", "hit", "coverage")]
+    ranking = [f"{name}@{cut}" for cut in k for name in ("ndcg", "recall", "capped_recall", "hit", "map", "coverage")]
     found: list[str] = []
     for task in tasks:
         match task.kind:
