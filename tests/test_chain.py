@@ -63,6 +63,7 @@ def test_other_settings_of_pruning_repeat_pruning_and_what_follows(copied):
     assert (sizes["head"], sizes["repeat"]) == (16 / 2, 8 / 2)
 
 
+@pytest.mark.slow
 def test_the_same_log_settings_and_seed_give_the_same_bundle_byte_for_byte(tiny_chain, tmp_path):
     for name in ("log.csv", "edgerec.toml"):
         shutil.copy(tiny_chain / name, tmp_path / name)

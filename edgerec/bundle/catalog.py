@@ -21,6 +21,8 @@ REMEMBERED: Final = 65_536
 """Ids, and titles, that are kept in memory."""
 MAX_CELL: Final = 1 << 20
 """Bytes of a value or a statement: longer ones are no part of a catalogue."""
+_DAMAGED: Final = (sqlite3.Error, OverflowError, UnicodeDecodeError)
+"""What a changed file can raise; the last where the name of a table is no text."""
 
 
 def write_catalog(path: Path, items: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -91,7 +93,7 @@ class Catalog:
             self.columns: tuple[str, ...] = tuple(row[1] for row in described if row[6] == 0)
             self._kinds = {row[1]: "number" if row[2] in ("INTEGER", "REAL") else "text" for row in described}
             last = self._db.execute("SELECT max(idx) FROM items").fetchone()[0] if plain else None
-        except (sqlite3.Error, OverflowError) as error:
+        except _DAMAGED as error:
             raise BundleError(f"{path}: not a catalogue ({error}); build the bundle again") from error
         if self.columns[: len(OWN_COLUMNS)] != OWN_COLUMNS or len(self.columns) < len(described):
             raise BundleError(f"{path}: not a catalogue (table items lacks {', '.join(OWN_COLUMNS)}); build it again")
@@ -209,7 +211,7 @@ class Catalog:
                 return self._db.execute(sql, values).fetchall()
         except UnicodeEncodeError:  # half of a character: no text that a catalogue holds
             return []
-        except (sqlite3.Error, OverflowError) as error:
+        except _DAMAGED as error:
             raise BundleError(f"{self._path}: cannot be read ({error}); build the bundle again") from error
 
 

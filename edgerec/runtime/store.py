@@ -148,8 +148,10 @@ class EventStore:
         self.lost = 0
         try:
             self._db = self._open(path, key)
-        except self._sql.Error as error:
-            if key is not None or not _is_ours(path) or not any(word in str(error) for word in _DAMAGED):
+        except (self._sql.Error, UnicodeDecodeError) as error:
+            # A changed file can hold a name of a table that is no text.
+            damaged = isinstance(error, UnicodeDecodeError) or any(word in str(error) for word in _DAMAGED)
+            if key is not None or not _is_ours(path) or not damaged:
                 raise DataError(f"{self._name}: cannot be used as an event log ({error}); name another file") from error
             _set_aside(path)
             self._db = self._open(path, key)
@@ -437,7 +439,7 @@ class EventStore:
             with self._lock:
                 rows: list[Any] = self._db.execute(sql, values).fetchall()
                 return rows
-        except self._sql.Error as error:
+        except (self._sql.Error, UnicodeDecodeError) as error:
             raise DataError(f"{self._name}: cannot be read ({error})") from error
 
     def _fact(self, name: str) -> int:

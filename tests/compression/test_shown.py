@@ -62,6 +62,7 @@ def test_the_other_rows_stay_and_their_followers_are_renumbered(tiny_data):
     assert without(whole, np.zeros(0, np.int64)) is whole
 
 
+@pytest.mark.slow
 def test_a_bundle_holds_none_of_them_and_is_judged_by_the_right_items(tiny_chain, tmp_path):
     folder = tmp_path / "chain"
     shutil.copytree(tiny_chain, folder)

@@ -39,6 +39,7 @@ def chain(tiny_chain, tmp_path):
     return judge
 
 
+@pytest.mark.slow
 def test_the_untouched_bundle_passes_the_gates_that_stop_the_planted_ones(chain):
     assert chain(least_same=0.95, most_lost=0.5).failures == ()
 
@@ -51,6 +52,7 @@ def test_a_shuffled_item_table_is_stopped(chain):
         chain("item_table", lambda table: table[..., order], least_same=0.95)
 
 
+@pytest.mark.slow
 def test_one_wrong_scale_is_stopped_and_told_in_the_report(chain, tmp_path):
     def double(scales):
         scales[7] *= 50
@@ -72,6 +74,7 @@ def test_what_chance_can_explain_does_not_fail():
     assert differing({"next": {"overlap@10": Estimate(1.0, 9), "rank_correlation": sure}}, 0.9, 0.02) == []
 
 
+@pytest.mark.slow
 def test_random_exposure_is_replayed(chain, tmp_path):
     chain(random_exposure=True)
     told = json.loads((tmp_path / "chain" / "run" / "report" / "report.json").read_text())["replay"]

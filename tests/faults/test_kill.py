@@ -94,6 +94,7 @@ def usable(shipped):
         return rec.bundle.manifest.version
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "n", "most_s"), [(2, 50, 0.06), ("delta", 40, 0.06)])
 def test_a_device_is_usable_after_an_update_is_cut_off(tmp_path, versions, source, n, most_s):
     found = set()

@@ -133,11 +133,16 @@ def test_multiplications_by_hand():
 @pytest.mark.parametrize(
     "values",
     [
-        {},
         {"student.dim": 12, "student.hidden": 20, "pruning.hidden": 0.5, "quantization.body": "nbits8"},
-        {"quantization.table": "int4", "pruning.heads": 0.5},
-        {"quantization.table": "pq", "student.followers": 3},
-        {"quantization.body": "fp32", "pruning.dim": 0.25},
+        *(
+            pytest.param(values, marks=pytest.mark.slow)
+            for values in (
+                {},
+                {"quantization.table": "int4", "pruning.heads": 0.5},
+                {"quantization.table": "pq", "student.followers": 3},
+                {"quantization.body": "fp32", "pruning.dim": 0.25},
+            )
+        ),
     ],
     ids=str,
 )

@@ -89,7 +89,16 @@ def last_items(model, data):
     return model.encode_items(data.moment(-1))
 
 
-@pytest.mark.parametrize("build", [student, follower, *TEACHERS], ids=lambda build: build.__name__)
+SLOWER = {"ple_teacher", "sequence_teacher", "graph_teacher", "bottom_teacher"}
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param(build, marks=[pytest.mark.slow] if build.__name__ in SLOWER else [], id=build.__name__)
+        for build in (student, follower, *TEACHERS)
+    ],
+)
 def test_it_learns_the_checkerboard(build, tiny_data, tmp_path):
     torch.manual_seed(0)
     model = build(tiny_data)
