@@ -13,7 +13,6 @@ import numpy as np
 
 from edgerec.bundle import MANIFEST, Bundle, dump_json, write_bundle
 from edgerec.config import Config
-from edgerec.config.stages import EvaluationConfig
 from edgerec.devices.machine import versions
 from edgerec.evaluation import baselines, cold, metrics
 from edgerec.evaluation.beyond import Catalogue, beyond
@@ -62,7 +61,7 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
         notes=_notes(data, cases),
         runtimes=judge_runtimes(run_dir, data, cases),
         reasons=judge_reasons(run_dir, data, cases, config.seed),
-        failures=_failures(kept, config.evaluation),
+        failures=broken_gates(kept, config),
         beyond=judge_beyond(answers, data, cases),
         segments={f"{stage}, {part}": tasks for stage, found_ in told.items() for part, tasks in found_.items()},
         gaps=gaps(told["int8"]),
@@ -304,6 +303,8 @@ def judge_beyond(
     return found
 
 
+LEAST_SAME = {"int8": 0.95, "int4": 0.8, "pq": 0.6}
+"""Share of the ten best that a table of each kind has in common with 32-bit weights, where the settings say nothing."""
 REPLAYED = (1, 2, 5, 10)
 """Random items of which the best is shown; 1 is what the log earned."""
 
@@ -325,11 +326,13 @@ def judge_replay(answers: Mapping[str, Answers], data: LearningData) -> dict[str
     }
 
 
-def _failures(kept: Mapping[str, dict[str, dict[str, Estimate]]], gates: EvaluationConfig) -> tuple[str, ...]:
+def broken_gates(kept: Mapping[str, dict[str, dict[str, Estimate]]], config: Config) -> tuple[str, ...]:
     """What of the bundle falls below the gates of ``[evaluation]``."""
+    gates = config.evaluation
+    least_same = LEAST_SAME[config.quantization.table] if gates.least_same is None else gates.least_same
     of_teacher, of_weights = kept.get("int8 ~ teacher", {}), kept.get("int8 ~ pruned", {})
     below = failures({ALL: of_teacher}, gates.least_kept, gates.most_lost)
-    return (*below, *differing(of_weights, gates.least_same, gates.most_lost))
+    return (*below, *differing(of_weights, least_same, gates.most_lost))
 
 
 def _reliability(answers: Mapping[str, Answers], data: LearningData) -> dict[str, dict[str, list[list[float]]]]:

@@ -9,6 +9,7 @@ import pytest
 from edgerec.bundle import MANIFEST, Bundle, write_bundle
 from edgerec.config import Config
 from edgerec.errors import QualityError
+from edgerec.evaluation.chain import broken_gates
 from edgerec.evaluation.fidelity import ALL, differing, failures
 from edgerec.evaluation.metrics import Estimate
 from edgerec.pipeline import run_stage, stage_named
@@ -82,3 +83,14 @@ def test_random_exposure_is_replayed(chain, tmp_path):
     # One random item is what the log earned, whoever ranks; four fifths of what is shown is clicked.
     assert [of["click"]["best of 1"]["value"] for of in told.values()] == pytest.approx([0.8] * 4)
     assert told["teacher"]["click"]["best of 5"]["value"] >= 0.9
+
+
+def test_a_table_of_fewer_bits_may_differ_more():
+    kept = {"int8 ~ pruned": {"next": {"overlap@10": Estimate(0.88, 900, np.full(4, 0.001))}}}
+    found = [broken_gates(kept, Config.of(tiny.settings(quantization={"table": t}, evaluation={"least_same": s})))
+             for t, s in (("int8", 0.95), ("int4", 0.8))]  # fmt: skip
+    assert len(found[0]) == 1 and found[1] == ()
+    plain = {k: v for k, v in tiny.settings().items() if k != "evaluation"}
+    for table, fails in (("int8", True), ("int4", False), ("pq", False)):
+        config = Config.of({**plain, "quantization": {**plain["quantization"], "table": table}})
+        assert bool(broken_gates(kept, config)) == fails
