@@ -126,6 +126,8 @@ def read_places(pattern: str) -> list[Place]:
         lists = max((place.list for place in found), default=0)
         with Path(path).open(encoding="utf-8") as file:
             found += (_place(f"{path}, line {i}", line, users, lists) for i, line in enumerate(file, 1) if line.strip())
+    if not found:
+        raise DataError(f"{pattern}: has no row; expected lines of edgerec events lists")
     return found
 
 

@@ -102,6 +102,7 @@ OTHERS = {
     "doctor -c broken.toml": "is not valid TOML",
     "evaluate -c good.toml --events gone.jsonl --reward click": "no such file; write one with: edgerec events lists",
     "evaluate -c good.toml --events log.csv --reward click": "log.csv, line 1: not JSON",
+    "evaluate -c good.toml --events empty.csv --reward click": "has no row; expected lines of edgerec events lists",
     "evaluate -c good.toml --events log.csv": "no binary task in the settings",
     "evaluate -c good.toml --reward click": "give them with --events",
     "explain bundle --weights next=1": "give its id",

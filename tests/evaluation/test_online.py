@@ -141,6 +141,7 @@ GOOD = {"user": 1, "list": 1, "time_ms": 5, "bundle": "s 1", "rank": 1, "item": 
         ("[]", r"line 2: expected an object with user"),
         (json.dumps({**GOOD, "item": 3}), r"line 2: item is 3, expected str"),
         (json.dumps({**GOOD, "probability": 0}), r"line 2: probability is 0, expected above 0"),
+        (json.dumps({**GOOD, "probability": float("nan")}), r"line 2: probability is nan, expected above 0"),
         (json.dumps({**GOOD, "user": True}), r"line 2: user is True, expected int"),
     ],
 )
