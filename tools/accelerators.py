@@ -7,6 +7,7 @@ fastest one counts, since the first one compiles and warms up.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -21,7 +22,7 @@ import torch
 from edgerec import pipeline
 from edgerec.cli.output import format_table
 from edgerec.config import Config
-from edgerec.progress import Silent
+from edgerec.progress import Progress, Silent, progress_for
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.teacher import fit_on_valid
 from tools.peers import sets
@@ -30,6 +31,7 @@ from tools.peers.command import add_sets, exit_code_of
 SETS = ("retail", "video")
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "cpu": {"accelerator": "cpu"},
+    "cpu, compiled": {"accelerator": "cpu", "compile": True},
     "gpu, 32 bits": {"accelerator": "gpu", "precision": "32"},
     "gpu": {"accelerator": "gpu"},
     "gpu, compiled": {"accelerator": "gpu", "compile": True},
@@ -40,7 +42,7 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks; 130 after Ctrl-C, 2 after a mistake of the user."""
     asked = _parser().parse_args(arguments)
-    return exit_code_of(lambda: _tell(asked))
+    return exit_code_of(lambda: _tell(asked, progress_for()))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,17 +55,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tell(asked: argparse.Namespace) -> None:
+def _tell(asked: argparse.Namespace, progress: Progress) -> None:
     widths = [int(width) for width in asked.widths.split(",")]
-    ways = asked.ways or [way for way in WAYS if way == "cpu" or torch.cuda.is_available()]
+    ways = asked.ways or [way for way in WAYS if way.startswith("cpu") or torch.cuda.is_available()]
     for name in asked.sets or SETS:
         with tempfile.TemporaryDirectory() as folder:
-            found = list(measure(name, Path(folder), widths, ways, asked.epochs))
+            found = []
+            for row in measure(name, Path(folder), widths, ways, asked.epochs):
+                found.append(row)
+                progress.say(", ".join(f"{key} {cell(value)}" for key, value in row.items()))
         if asked.json:
             print(json.dumps({name: found}), flush=True)
             continue
-        rows = [[f"{v:.5g}" if isinstance(v, float) else v for v in row.values()] for row in found]
+        rows = [[cell(value) for value in row.values()] for row in found]
         print(f"\n{name}, {machine()}\n{format_table(list(found[0]), rows)}", flush=True)
+
+
+def cell(value: Any) -> str:
+    """Five digits of a measured figure; counts and names whole."""
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def machine() -> str:
@@ -105,7 +115,7 @@ def timed(config: Config, data: LearningData, work: Path) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory(dir=work.parent) as place:
         model, _ = fit_on_valid(config, data, Path(place), Silent(), "", on_epoch)
-    took = min(b - a for a, b in zip(ends, ends[1:], strict=False))
+    took = min(b - a for a, b in itertools.pairwise(ends))
     parameters = sum(p.numel() for p in model.parameters())
     return {"parameters": parameters, "seconds an epoch": took, "least loss on valid": min(losses)}
 

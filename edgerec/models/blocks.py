@@ -122,7 +122,10 @@ class ItemTower(nn.Module):
         identity = identity if self.fold is None else self.fold(identity)
         vectors = identity + self.from_category(self.categorical[rows]) + self.from_numbers(numbers)
         if self.from_text is not None:
-            text = self.text if self.fresh is None else self.text.index_copy(0, *self.fresh)
+            text = self.text
+            if self.fresh is not None:
+                items, read = self.fresh
+                text = text.index_copy(0, items, read.to(text.dtype))  # a GPU reads in half precision
             vectors = vectors + self.from_text(text[rows])
         return vectors, self.prior(numbers) + self.bias.weight[rows]
 

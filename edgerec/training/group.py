@@ -59,6 +59,7 @@ def in_group(training: TrainingConfig, function: Callable[..., T], *arguments: o
     if training.devices * training.num_nodes == 1:
         return function(Group(_device(training.accelerator)), *arguments)
     from lightning.fabric import Fabric  # seconds: loaded on use
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     try:
         fabric = Fabric(
@@ -67,8 +68,9 @@ def in_group(training: TrainingConfig, function: Callable[..., T], *arguments: o
             num_nodes=training.num_nodes,
             strategy="ddp_spawn",
         )
-    except (RuntimeError, ValueError) as error:
-        raise ConfigError(f"[training] accelerator, devices: {str(error).splitlines()[0]}") from None
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        told = " ".join(str(error).split())
+        raise ConfigError(f"[training] accelerator, devices: {told}") from None
     try:
         found: _Opaque = fabric.launch(_member, _Opaque((function, arguments)))  # type: ignore[arg-type]
     except ProcessRaisedException as error:

@@ -256,7 +256,7 @@ class _Run:
         self.weighting = WEIGHTINGS[settings.loss_weights](module.weights).to(group.device)
         self.shared = module.shared()
         self.adversary = Adversary(settings.adversarial) if settings.adversarial else None
-        self.parts = torch.compile(module, dynamic=True) if settings.training.compile else module
+        self.parts = compiled(module, group.device) if settings.training.compile else module
         self.precision = precision_of(settings.training.precision, group.device)
         self.scaler = torch.amp.GradScaler(group.device.type, enabled=self.precision == torch.float16)
         self.optimizer = _optimizer(module, self.weighting, settings)
@@ -547,6 +547,18 @@ def precision_of(setting: str, device: torch.device) -> torch.dtype | None:
             return None
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     return {"32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[setting]
+
+
+def compiled(module: JointTraining, device: torch.device) -> JointTraining:
+    """By torch.compile, for batches of any size.
+
+    On a CPU its kernels have one thread, matrix products aside: with more, those of PyTorch 2.13 write beyond their
+    buffers where sizes vary, and the process dies.
+    """
+    made: JointTraining = torch.compile(
+        module, dynamic=True, options={"cpp.threads": 1} if device.type == "cpu" else None
+    )
+    return made
 
 
 def learning_rate_factor(done: float) -> float:

@@ -102,7 +102,8 @@ def test_training_is_the_same_for_the_same_seed(tiny_data, tmp_path):
 
 def test_the_best_epoch_on_valid_is_kept(tiny_data, tmp_path):
     progress = Stops(None)
-    model, fitted = train(tiny_data, tmp_path, progress, held=tiny_data.held)
+    exact = replace(LOOP, training=TrainingConfig(precision="32"))  # on a GPU too
+    model, fitted = train(tiny_data, tmp_path, progress, held=tiny_data.held, loop=exact)
 
     module = JointTraining(model.eval(), tiny_data.tasks, tiny_data.fit.n_seen)
     found = {}
@@ -275,9 +276,10 @@ for name, compile in (("plain", False), ("compiled", True)):
 
 @pytest.mark.slow
 def test_a_compiled_model_learns_the_same(tiny_config, tiny_run, tmp_path):
-    # In a process of its own: beside the libraries of other tests, compiled code aborted it.
+    # In a process of its own, with two threads: see `compiled`.
     command = [sys.executable, "-c", COMPILED, tiny_config.resolve("."), str(tiny_run), str(tmp_path)]
-    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, check=True, timeout=600)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "2"}
+    subprocess.run(command, env=environment, check=True, timeout=600)
     plain, compiled = (load_file(tmp_path / f"{name}.safetensors") for name in ("plain", "compiled"))
 
     assert set(compiled) == set(plain)

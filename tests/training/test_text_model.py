@@ -31,21 +31,19 @@ from edgerec.training.text import text_vectors
 from edgerec.training.text.model import POOLINGS, TextEncoder
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "tea", "cup", "red", "oil", *"茶杯红油绿"]
+
+
+def sizes(n):
+    """Of a small encoder; by name, since transformers 5 takes no other."""
+    layers = {"num_hidden_layers": 2, "num_attention_heads": 2}
+    return {"vocab_size": n, "hidden_size": 16, "intermediate_size": 32, **layers}
+
+
 FAMILIES = {
-    "bert": lambda n: BertModel(BertConfig(n, 16, 2, 2, 32, max_position_embeddings=12, initializer_range=0.2)),
-    "roberta": lambda n: RobertaModel(
-        RobertaConfig(
-            n,
-            hidden_size=16,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=32,
-            max_position_embeddings=13,
-            pad_token_id=0,
-        )
-    ),
-    "gpt2": lambda n: GPT2Model(GPT2Config(n, n_positions=12, n_embd=16, n_layer=2, n_head=2)),
-    "t5": lambda n: T5Model(T5Config(n, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)),
+    "bert": lambda n: BertModel(BertConfig(**sizes(n), max_position_embeddings=12, initializer_range=0.2)),
+    "roberta": lambda n: RobertaModel(RobertaConfig(**sizes(n), max_position_embeddings=13, pad_token_id=0)),
+    "gpt2": lambda n: GPT2Model(GPT2Config(vocab_size=n, n_positions=12, n_embd=16, n_layer=2, n_head=2)),
+    "t5": lambda n: T5Model(T5Config(vocab_size=n, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)),
 }
 
 

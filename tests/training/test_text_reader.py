@@ -87,6 +87,18 @@ def test_what_it_learned_is_kept_with_the_network(joint, tmp_path):
     assert torch.allclose(text, reader.all(), atol=1e-4)
 
 
+def test_a_network_takes_texts_that_were_read_in_half_precision(joint):
+    config, data = joint
+    tower = build_teacher(config, data).items
+    exact = data.features.text[:2] + 1.0
+    found = []
+    for vectors in (exact.bfloat16(), exact):  # as a GPU reads, and as a CPU does
+        tower.fresh = torch.arange(2), vectors
+        found.append(tower(torch.from_numpy(data.statistics.values[-1]))[0])
+
+    assert torch.allclose(*found, atol=0.05)
+
+
 def test_training_that_was_stopped_ends_with_the_same_weights(joint, tmp_path, monkeypatch):
     whole, _ = train(joint, tmp_path / "whole")
     update, done = _Run._update, []

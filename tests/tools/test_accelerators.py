@@ -1,0 +1,27 @@
+"""The tool that times training on what a machine has."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tools import accelerators
+
+
+@pytest.mark.slow
+def test_each_width_is_trained_on_what_is_asked(capsys):
+    asked = ["retail", "--widths", "8,16", "--epochs", "1", "--ways", "cpu", "--json"]
+
+    assert accelerators.main(asked) == 0
+
+    rows = json.loads(capsys.readouterr().out.splitlines()[-1])["retail"]
+    assert (rows[0]["width"], rows[0]["on"], rows[0]["times faster"]) == (8, "cpu", 1.0)
+    assert rows[1]["parameters"] > rows[0]["parameters"]
+    assert all(0 < row["least loss on valid"] < 10 and row["seconds an epoch"] > 0 for row in rows)
+
+
+def test_an_unknown_set_is_one_line(capsys):
+    with pytest.raises(SystemExit):
+        accelerators.main(["retaill"])
+    assert "'retaill' is none of retail, video" in capsys.readouterr().err
