@@ -549,15 +549,14 @@ def precision_of(setting: str, device: torch.device) -> torch.dtype | None:
     return {"32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[setting]
 
 
-def compiled(module: JointTraining, device: torch.device) -> JointTraining:
+def compiled(module: JointTraining, device: torch.device) -> Callable[..., Any]:
     """By torch.compile, for batches of any size.
 
     On a CPU its kernels have one thread, matrix products aside: with more, those of PyTorch 2.13 write beyond their
     buffers where sizes vary, and the process dies.
     """
-    made: JointTraining = torch.compile(
-        module, dynamic=True, options={"cpp.threads": 1} if device.type == "cpu" else None
-    )
+    options: dict[str, Any] | None = {"cpp.threads": 1} if device.type == "cpu" else None
+    made: Callable[..., Any] = torch.compile(module, dynamic=True, options=options)
     return made
 
 

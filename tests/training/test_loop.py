@@ -155,7 +155,7 @@ def test_a_compiler_that_fails_is_one_line(tiny_data, tmp_path, monkeypatch):
         raise failure("no working C++ compiler\nand a page more")
 
     monkeypatch.setattr(JointTraining, "forward", fails)
-    monkeypatch.setattr(torch, "compile", lambda module, dynamic: module)
+    monkeypatch.setattr(torch, "compile", lambda module, **_: module)
     line = r"\[training\] compile: no working C\+\+ compiler; set compile = false"
     with pytest.raises(EdgerecError, match=line) as caught:
         train(tiny_data, tmp_path, loop=replace(LOOP, training=TrainingConfig(compile=True)))
