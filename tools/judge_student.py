@@ -30,7 +30,7 @@ from edgerec.progress import Progress, progress_for
 from edgerec.tasks import scored_tasks
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.scoring import AT_ONCE, CommitteeScorer, load_scorer
-from tools.ablate_student import LOG_ALONE
+from edgerec.tuning.ablation import LOG_ALONE
 from tools.judge_teacher import Table, Work, baselines_of, fit_baselines, work_of
 from tools.peers import sets
 from tools.peers.command import add_changes, exit_code_of, judging_parser

@@ -26,10 +26,8 @@ from edgerec.data.dataset import Dataset
 from edgerec.errors import ConfigError
 from edgerec.evaluation import chain
 from edgerec.progress import Progress, progress_for
-from edgerec.training.committee.committee import Committee, Members, choose_weights
 from edgerec.training.load import load_learning_data
-from edgerec.training.scoring import CommitteeScorer
-from edgerec.training.teacher import WEIGHTS, fit_on_valid
+from edgerec.tuning.ablation import judged_network
 from tools.peers import sets
 from tools.peers.closed_form import LIGHT
 from tools.peers.command import add_changes, exit_code_of, judging_parser
@@ -191,13 +189,9 @@ def _ablation(work: Work, variant: str, values: Values, progress: Progress) -> N
     progress.stage(f"{work.name}: {variant}, one network on valid")
     pipeline.run(config, run_dir, progress, until="prepare")
     data = load_learning_data(config, run_dir, "valid", progress)
-    network, _ = fit_on_valid(config, data, run_dir / "work" / "network", progress, variant)
     basis = json.dumps(config.model_dump(mode="json", include={*ROWS, "committee"}), sort_keys=True)
     shared = work.folder / "runs" / f"ablation-members-{hashlib.sha256(basis.encode()).hexdigest()[:12]}"
-    members = Members.fit(config, data, shared, [0], None, progress)
-    weights = choose_weights(config, data, [network.eval()], members, run_dir / "work" / WEIGHTS, progress)
-    committee = Committee(config, data, [network], members, weights)
-    found = chain.judge_scorer(CommitteeScorer(committee), data, config.evaluation.k)
+    found = judged_network(config, data, run_dir / "work", shared, progress, variant)
     keep(path, variant, config, LEARNED, found, {})
     shutil.rmtree(run_dir)
 

@@ -28,6 +28,7 @@ COMMANDS = (
     "fit",
     "tune",
     "transfer",
+    "ablate",
     "encoder",
     "recommend",
     "similar",

@@ -89,16 +89,19 @@ class Estimate:
             return Estimate(ratio, self.n)
         return Estimate(ratio, self.n, (self.deviations - ratio * other.deviations) / other.value)
 
-    def to_json(self) -> dict[str, float | int | None]:
-        """`{"value", "se", "n"}`; what is not a number becomes null."""
-        return {"value": _finite(self.value), "se": _finite(self.se), "n": self.n}
+    def to_json(self, deviations: bool = False) -> dict[str, Any]:
+        """`{"value", "se", "n"}`; what is not a number becomes null. With `deviations` differences stay paired."""
+        found: dict[str, Any] = {"value": _finite(self.value), "se": _finite(self.se), "n": self.n}
+        if deviations:
+            found["deviations"] = None if self.deviations is None else self.deviations.tolist()
+        return found
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Estimate:
-        """Value and error as `to_json` gave them; the cases are gone, so a paired difference is no longer right."""
+        """What `to_json` gave; without its deviations value and error alone, so a paired difference is not right."""
         value, se = values["value"], values["se"]
-        deviations = None if se is None else np.array([se])
-        return cls(math.nan if value is None else value, values["n"], deviations)
+        found = values.get("deviations", None if se is None else [se])
+        return cls(math.nan if value is None else value, values["n"], None if found is None else np.array(found))
 
 
 def _finite(x: float) -> float | None:

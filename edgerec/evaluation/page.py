@@ -13,25 +13,38 @@ from edgerec.evaluation.plots import STAGES
 from edgerec.evaluation.report import Report, Table, figure
 from edgerec.evaluation.verdict import combine
 
-__all__ = ["EXAMPLES", "page", "write_page"]
+__all__ = ["EXAMPLES", "page", "redraw", "write_page"]
 
 EXAMPLES = "examples.json"
 """Beside report.json, never in a bundle: people's histories."""
+ABLATED = {
+    "teacher": "Ablations of the teacher: what each change adds on valid; bars are intervals of 95 %.",
+    "student": "Ablations of the student: what each change adds on valid; bars are intervals of 95 %.",
+}
+"""Caption by what was trained anew, see `edgerec.tuning.ablation`."""
 _OPEN = 3
 """Tables that are not folded."""
 
 
 def write_page(report: Report, folder: Path) -> None:
     """Write report.html, and the plots as plots/NAME.png; what other commands left in `folder` is shown too."""
-    from edgerec.evaluation.plots import plots, svg, write_png
+    from edgerec.evaluation.plots import ablations, plots, svg, write_png
 
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     drawn = []
-    for name, caption, of in plots(report):
+    changed = {what: of for what, of in (_read(folder / "ablations.json") or {}).items() if what in ABLATED}
+    more = ((f"ablations-{what}", ABLATED[what], ablations(of)) for what, of in changed.items() if of["changes"])
+    for name, caption, of in (*plots(report), *more):
         drawn.append((name, caption, svg(of, name)))
         write_png(of, folder / "plots" / f"{name}.png")
     text = page(report, drawn, *(_read(folder / name) for name in (EXAMPLES, "transfer.json", "online.json")))
     (folder / "report.html").write_text(text, encoding="utf-8")
+
+
+def redraw(folder: Path) -> None:
+    """Write the page anew, with what another command has left beside report.json; nothing where there is no report."""
+    if (folder / "report.json").is_file():
+        write_page(Report.read(folder), folder)
 
 
 def page(

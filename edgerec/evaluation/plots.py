@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from edgerec.evaluation.report import Report
 
-__all__ = ["plots", "write_png"]
+__all__ = ["ablations", "plots", "write_png"]
 
 INK: Final = "#123456"
 """Stands for the page's text colour, by which it is replaced in an SVG."""
@@ -33,6 +33,24 @@ def plots(report: Report) -> Iterator[tuple[str, str, Figure]]:
         figure = draw(report)
         if figure is not None:
             yield name, caption, figure
+
+
+def ablations(found: Mapping[str, Any]) -> Figure:
+    """What each change adds to each task with its interval of 95 %, of one part of ablations.json."""
+    metrics, changes = found["metrics"], found["changes"]
+    figure, axes = _axes(2.4 + 2.4 * len(metrics), 0.9 + 0.24 * len(changes), len(metrics))
+    for ax, (task, metric) in zip(axes, metrics.items(), strict=True):
+        rows = [(at, Estimate.from_json(of[task])) for at, of in enumerate(changes.values())]
+        reach = [1.96 * e.se if math.isfinite(e.se) else 0.0 for _, e in rows]
+        ax.axvline(0, color=INK, alpha=0.4, linewidth=0.8)
+        ax.errorbar(
+            [e.value for _, e in rows], [at for at, _ in rows], xerr=reach, fmt="o", markersize=3.5, linewidth=1
+        )
+        ax.set_yticks(range(len(changes)), list(changes) if ax is axes[0] else [""] * len(changes), fontsize=7.5)
+        ax.tick_params(axis="x", labelrotation=30, labelsize=7)
+        ax.invert_yaxis()
+        _titled(ax, task, x=f"change of {metric}")
+    return figure
 
 
 def svg(figure: Figure, label: str) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -19,6 +19,7 @@ from edgerec.config import Config
 from edgerec.errors import ConfigError
 from edgerec.evaluation.chain import judge_scorer
 from edgerec.evaluation.metrics import Estimate
+from edgerec.evaluation.page import redraw
 from edgerec.models.experts import SHARING
 from edgerec.progress import Progress
 from edgerec.tasks import Task
@@ -165,6 +166,7 @@ def transfer(
     means = [_over_seeds([found[i] for found in judged]) for i in range(1 + len(ways))]
     report = TransferReport(numbers, metrics, means[0], dict(zip(ways, means[1:], strict=True)))
     write_json(run_dir / "report" / "transfer.json", report.to_json())
+    redraw(run_dir / "report")
     return report
 
 
@@ -215,12 +217,12 @@ def _judged(
         own = only(data(), names)
         model, _ = fit_on_valid(config, own, folder / "model", progress, title)
         found = judge_scorer(TorchScorer([model.eval()], own), own, config.evaluation.k)
-        deciding = {task.name: _deciding(task, config.evaluation.k) for task in own.tasks}
-        values = {task: [metric, _to_json(found[task][metric])] for task, metric in deciding.items()}
+        metrics = {task.name: deciding(task, config.evaluation.k) for task in own.tasks}
+        values = {task: [metric, found[task][metric].to_json(deviations=True)] for task, metric in metrics.items()}
         write_json(folder / "unfinished.json", values)
         (folder / "unfinished.json").rename(result)
         shutil.rmtree(folder / "model")
-    read = {task: (metric, _from_json(value)) for task, (metric, value) in read_json(result).items()}
+    read = {task: (metric, Estimate.from_json(value)) for task, (metric, value) in read_json(result).items()}
     return {task: (metric, e) for task, (metric, e) in read.items() if math.isfinite(e.value)}
 
 
@@ -249,7 +251,8 @@ def only(data: LearningData, names: Sequence[str]) -> LearningData:
     return replace(data, fit=of(data.fit), held=of(data.held))
 
 
-def _deciding(task: Task, k: Sequence[int]) -> str:
+def deciding(task: Task, k: Sequence[int]) -> str:
+    """The metric by which a task is compared."""
     ranking = {"retrieval": f"ndcg@{k[0]}", "related": "capped_recall@10"}
     return ranking.get(task.kind, "auc" if task.kind == "binary" else "xauc")
 
@@ -271,17 +274,6 @@ def mean_over_seeds(estimates: Sequence[Estimate]) -> Estimate:
     of_cases = np.mean(np.stack(cast("list[Any]", deviations)), axis=0)
     of_seeds = (values - values.mean()) / math.sqrt(n * (n - 1)) if n > 1 else np.zeros(0)
     return Estimate(float(values.mean()), estimates[0].n, np.concatenate([of_cases, of_seeds]))
-
-
-def _to_json(e: Estimate) -> dict[str, Any]:
-    """With its deviations, which a later difference needs."""
-    return {**e.to_json(), "deviations": None if e.deviations is None else e.deviations.tolist()}
-
-
-def _from_json(value: Mapping[str, Any]) -> Estimate:
-    deviations = value["deviations"]
-    found = math.nan if value["value"] is None else float(value["value"])
-    return Estimate(found, int(value["n"]), None if deviations is None else np.array(deviations))
 
 
 def _figure(e: Estimate, sign: str = "") -> str:

@@ -166,6 +166,7 @@ CASES = {
             "evaluate",
             "run",
             "transfer",
+            "ablate",
             "tune",
             "fit",
             "encoder",
@@ -176,6 +177,7 @@ CASES = {
         f"{c} -c good.toml": "not there or not finished; run: edgerec prepare"
         for c in ("train", "distill", "prune", "quantize", "evaluate")
     },
+    "ablate -c good.toml --only magic": 'no change "magic" of this student; there are "the log alone"',
     **OTHERS,
 }
 

@@ -1,17 +1,15 @@
-"""What tools/judge_student and tools/ablate_student keep, compare and say."""
+"""What tools/judge_student keeps, compares and says."""
 
 from __future__ import annotations
-
-import tomllib
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edgerec.evaluation.metrics import mean
-from tools import ablate_student, judge_student
+from edgerec.tuning.ablation import LOG_ALONE
+from tools import judge_student
 from tools.judge_teacher import Work, work_of
-from tools.peers import results, sets
+from tools.peers import results
 
 
 def found(next_: float, new: float) -> results.Found:
@@ -27,7 +25,7 @@ def work(tmp_path) -> Work:
 
 
 def keep(work: Work, name: str, seed: int, metrics: results.Found, size: int = 0) -> None:
-    change = {"distillation": ablate_student.LOG_ALONE} if name == judge_student.ALONE else None
+    change = {"distillation": dict(LOG_ALONE)} if name == judge_student.ALONE else None
     config = judge_student.config_of(work, seed, change)
     more = {judge_student.SIZE: size} if size else {}
     results.keep(judge_student.result(work, name, seed), name, config, judge_student.DEPENDS, metrics, more)
@@ -84,29 +82,3 @@ def test_a_rank_of_the_teachers_scores_is_enough_where_they_have_no_more(tiny_da
     whole = judge_lists(np.argsort(-scores, axis=1), task, tiny_data, cases, (10,))["ndcg@10"].value
 
     assert got == pytest.approx(whole)
-
-
-def test_every_ablation_is_told_against_the_settings_on_the_same_seeds(work):
-    for variant, seed, value in (
-        (ablate_student.DEFAULT, 0, 0.3),
-        (ablate_student.DEFAULT, 1, 0.5),
-        ("the log alone", 1, 0.4),
-    ):
-        config = ablate_student.config_of(work, variant, seed)
-        path = ablate_student.result(work, variant, seed)
-        results.keep(path, variant, config, ablate_student.LEARNED, found(value, 0.1), {})
-    _, _, rows = ablate_student.table(work)
-
-    assert rows[0][:3] == [ablate_student.DEFAULT, "2", "0.5000 ±0.1000"]
-    assert rows[2][:3] == ["the log alone", "1", "-0.1000 ±0.0000"]  # against seed 1 alone
-
-
-def test_every_variant_changes_settings_that_there_are(work):
-    def made(of):
-        return {variant: ablate_student.config_of(of, variant) for variant in ablate_student.VARIANTS}
-
-    films = made(replace(work, name="movielens", values=tomllib.loads(sets.MOVIELENS)))
-    assert len({str(config) for config in films.values()}) == len(films)
-
-    shop = made(work)  # has no followers to leave out, so that variant is left out itself
-    assert [v for v in shop if shop[v] == shop[ablate_student.DEFAULT]] == [ablate_student.DEFAULT, "no followers"]

@@ -24,7 +24,9 @@ PAIRED = ("ndcg@10", "capped_recall@10", "auc", "gauc", "xauc", "mae")
 
 def keep(path: Path, name: str, config: Config, sections: Sequence[str], found: Found, more: Mapping[str, Any]) -> None:
     """Write a result, which depends on some sections of its settings, whole or not at all."""
-    metrics = {task: {m: _to_json(m, e) for m, e in estimates.items()} for task, estimates in found.items()}
+    metrics = {
+        task: {m: e.to_json(deviations=m in PAIRED) for m, e in estimates.items()} for task, estimates in found.items()
+    }
     record = {"name": name, "settings": config.model_dump(mode="json", include={*sections}), **more, "metrics": metrics}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
@@ -46,22 +48,10 @@ def finished(path: Path, config: Config) -> bool:
     return bool(kept == config.model_dump(mode="json", include={*kept}))
 
 
-def _to_json(metric: str, estimate: Estimate) -> dict[str, Any]:
-    """With the deviations of what is compared, so that differences stay paired."""
-    deviations = estimate.deviations if metric in PAIRED else None
-    return estimate.to_json() | {"deviations": None if deviations is None else deviations.tolist()}
-
-
-def _from_json(value: Mapping[str, Any]) -> Estimate:
-    if value["deviations"] is None:
-        return Estimate.from_json(value)
-    return Estimate(math.nan if value["value"] is None else value["value"], value["n"], np.array(value["deviations"]))
-
-
 def metrics_of(path: Path) -> Found:
     """The metrics of a kept result."""
     return {
-        task: {metric: _from_json(value) for metric, value in found.items()}
+        task: {metric: Estimate.from_json(value) for metric, value in found.items()}
         for task, found in read(path)["metrics"].items()
     }
 
