@@ -7,6 +7,7 @@ counted.
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -23,10 +24,12 @@ from fastapi.testclient import TestClient
 from edgerec.bundle.columns_file import COLUMNS
 from edgerec.config import Config
 from edgerec.evaluation.cases import find_cases
+from edgerec.evaluation.page import RUNTIMES, redraw
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.progress import Silent
 from edgerec.runtime import Events, Recommender
 from edgerec.serve.app import create_app
+from edgerec.training.checkpoint import write_json
 from edgerec.training.load import load_learning_data
 from tools.of_a_run import tell
 
@@ -127,7 +130,15 @@ def compare(run: Path, count: int) -> list[dict[str, Any]]:
     return found
 
 
+def _compared(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Figures, also left beside the run's report, whose page shows them."""
+    found = compare(given.run, given.count)
+    write_json(given.run / "report" / RUNTIMES, found)
+    redraw(given.run / "report")
+    return found
+
+
 if __name__ == "__main__":
     count = {"--count": {"type": int, "default": 1000, "help": "histories"}}
-    told = tell("tools/alike", __doc__, lambda given: compare(given.run, given.count), count)
+    told = tell("tools/alike", __doc__, _compared, count)
     sys.exit(int(any(row["other lists"] for row in told)))

@@ -13,10 +13,12 @@ from edgerec.evaluation.plots import STAGES
 from edgerec.evaluation.report import Report, Table, figure
 from edgerec.evaluation.verdict import combine
 
-__all__ = ["EXAMPLES", "page", "redraw", "write_page"]
+__all__ = ["EXAMPLES", "RUNTIMES", "page", "redraw", "write_page"]
 
 EXAMPLES = "examples.json"
 """Beside report.json, never in a bundle: people's histories."""
+RUNTIMES = "runtimes.json"
+"""Beside report.json: what `tools/alike` found."""
 ABLATED = {
     "teacher": "Ablations of the teacher: what each change adds on valid; bars are intervals of 95 %.",
     "student": "Ablations of the student: what each change adds on valid; bars are intervals of 95 %.",
@@ -37,7 +39,8 @@ def write_page(report: Report, folder: Path) -> None:
     for name, caption, of in (*plots(report), *more):
         drawn.append((name, caption, svg(of, name)))
         write_png(of, folder / "plots" / f"{name}.png")
-    text = page(report, drawn, *(_read(folder / name) for name in (EXAMPLES, "transfer.json", "online.json")))
+    others = (EXAMPLES, "transfer.json", "online.json", RUNTIMES)
+    text = page(report, drawn, *(_read(folder / name) for name in others))
     (folder / "report.html").write_text(text, encoding="utf-8")
 
 
@@ -53,6 +56,7 @@ def page(
     examples: Sequence[Mapping[str, Any]] | None = None,
     transfer: Mapping[str, Any] | None = None,
     online: Mapping[str, Any] | None = None,
+    runtimes: Sequence[Mapping[str, Any]] | None = None,
 ) -> str:
     """The page. `drawn`: name, caption and SVG of each plot."""
     body = [
@@ -62,6 +66,7 @@ def page(
             for name, caption, drawing in drawn
         ),
         *_costs(report),
+        *_runtimes(runtimes or ()),
         *_examples(examples or ()),
         *_transfer(transfer),
         *_tables(report),
@@ -109,11 +114,22 @@ def _cards(report: Report) -> Iterator[tuple[str, str]]:
 def _costs(report: Report) -> Iterator[str]:
     if report.costs:
         rows = tuple(
-            (stage, f"{of['bytes']:,.0f}", f"{of['macs']:,.0f}", f"{of['ms']:.2f}")
+            (stage, f"{of['bytes']:,.0f}", _memory(of), f"{of['macs']:,.0f}", f"{of['ms']:.2f}")
             for stage, of in report.costs.items()
         )
-        columns = ("stage", "bytes", "multiplications of matrices", "ms a request, one thread")
-        yield _table(Table("What each stage costs here", columns, rows, 3))
+        columns = ("stage", "bytes", "memory, MB", "multiplications of matrices", "ms a request, one thread")
+        yield _table(Table("What each stage costs here", columns, rows, 4))
+
+
+def _memory(of: Mapping[str, float]) -> str:
+    return f"{of['mb']:.1f}" if "mb" in of else "-"
+
+
+def _runtimes(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What `tools/alike` measured of the other ways to ask the bundle."""
+    if found:
+        rows = tuple(tuple(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()) for row in found)
+        yield _table(Table("Ways to ask the bundle, real histories", tuple(found[0]), rows, len(found[0]) - 1))
 
 
 def _examples(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -97,7 +97,7 @@ class Report:
 
     def sealed(self) -> dict[str, Any]:
         """What goes into the bundle: all that is the same whenever and wherever it is built; no times, no curves."""
-        costs = {stage: {k: v for k, v in of.items() if k != "ms"} for stage, of in self.costs.items()}
+        costs = {stage: {k: of[k] for k in ("bytes", "macs") if k in of} for stage, of in self.costs.items()}
         return self.to_json() | {"costs": costs, "curves": {}, "settings": {}, "versions": {}}
 
     @classmethod

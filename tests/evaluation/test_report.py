@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -80,3 +81,13 @@ def test_a_model_card_is_filled_from_the_report(tiny_chain):
     card = (tiny_chain / "run" / "report" / "model-card.md").read_text()
     assert "# Model card: tiny 1" in card and "| next | ndcg@10 | 0." in card and "Verdict: ship" in card
     assert card.count("TODO: ") == 3 and " ms a request" in card
+
+
+def test_the_page_shows_what_each_stage_needs_and_what_other_runtimes_gave():
+    costs = {"student": {"bytes": 10, "macs": 20, "ms": 1.5, "mb": 7.25}, "int8": {"bytes": 5, "macs": 20, "ms": 0.25}}
+    found = [{"way": "chromium", "histories": 9, "same lists": 8, "ties": 1, "other lists": 0, "ms": 3.21987}]
+    page = page_of(replace(report(), costs=costs), runtimes=found)
+
+    assert '<td class="n">7.2</td>' in page and '<td class="n">-</td>' in page
+    assert "<td>chromium</td>" in page and '<td class="n">3.22</td>' in page
+    assert "Ways to ask" not in page_of(report())
