@@ -296,6 +296,13 @@ def test_the_report_is_in_the_bundle_and_on_the_screen(tiny_chain):
     assert json.loads((run / "bundle" / "manifest.json").read_text())["metrics"] == report["metrics"]["int8"]
     assert "<html" in (run / "report" / "report.html").read_text()
     shown = (tiny_chain / "screen.txt").read_text()
+    assert re.search(r"^task +figure +teacher +student +pruned +int8 ", shown, re.MULTILINE)
+    assert re.search(r"^next +ndcg@10 +0\.", shown, re.MULTILINE)
+    assert "verdict: ship" in shown and len(shown.splitlines()) < 40
+
+
+def test_all_figures_are_printed_where_they_are_asked_for(copied):
+    shown = edgerec("evaluate", copied, "--tables").stdout
     for name in ("teacher", "int8", "recent_popularity"):
         assert re.search(rf"^next +{name} ", shown, re.MULTILINE), name
 

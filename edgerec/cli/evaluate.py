@@ -32,9 +32,10 @@ def evaluate(
         typer.Option(help="With --events: the kind of answer that counts; left out: the first binary task."),
     ] = None,
     share: Annotated[float, typer.Option(min=0.01, max=0.99, help="With --events: who had b in an A/B test.")] = 0.5,
+    tables: Annotated[bool, typer.Option("--tables", help="Print all figures, in place of a screen of them.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge teacher, student, pruned and INT8 beside the baselines: a table, report.json and report.html.
+    """Judge teacher, student, pruned and INT8 beside the baselines: a screen, report.json and report.html.
 
     With --events: what devices told of bundles, experiments and this bundle, and one verdict with the last report.
     """
@@ -51,7 +52,7 @@ def evaluate(
     if as_json:
         typer.echo((folder / "report" / "report.json").read_text(encoding="utf-8"), nl=False)
     else:
-        print_report(folder)
+        print_report(folder, tables)
 
 
 def _first_binary(tasks: Sequence[TaskConfig]) -> str:

@@ -27,10 +27,13 @@ def run_and_print(name: str, config: Path, run_dir: Path | None, seed: int | Non
         typer.echo(f"{name}: done, in {folder / stage.folder}")
 
 
-def print_report(run_folder: Path) -> None:
-    """The tables of the last `evaluate` of a run on standard output."""
+def print_report(run_folder: Path, whole: bool = False) -> None:
+    """The last `evaluate` of a run on standard output: a screen of it, or all its tables."""
+    from edgerec.evaluation import summary
     from edgerec.evaluation.report import Report
 
-    for table in Report.read(run_folder / "report").tables():
+    report = Report.read(run_folder / "report")
+    for table in report.tables() if whole else summary.tables(report):
         print_table(table.columns, table.rows, table.title)
-    typer.echo(f"\nbundle: {run_folder / 'bundle'}   report: {run_folder / 'report' / 'report.html'}")
+    typer.echo("\n" + "\n".join(summary.lines(report)))
+    typer.echo(f"\nbundle: {run_folder / 'bundle'}   all figures: {run_folder / 'report' / 'report.html'}")

@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 
 from edgerec.data import Dataset
-from edgerec.evaluation.plots import main_figure
-from edgerec.evaluation.report import Report, figure
+from edgerec.evaluation.report import Report, figure, main_figure
 from edgerec.evaluation.verdict import combine
 
 __all__ = ["model_card"]

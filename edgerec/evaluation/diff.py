@@ -14,8 +14,7 @@ from edgerec.evaluation.cases import find_cases
 from edgerec.evaluation.chain import judge_model
 from edgerec.evaluation.fidelity import ALL, OVERLAP, Parts, fidelity
 from edgerec.evaluation.metrics import Estimate
-from edgerec.evaluation.plots import main_figure
-from edgerec.evaluation.report import Table, figure, to_json
+from edgerec.evaluation.report import Table, figure, main_figure, to_json
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.evaluation.segments import gaps_of_parts
 from edgerec.progress import Progress

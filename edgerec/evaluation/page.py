@@ -9,8 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from edgerec.evaluation.plots import STAGES
-from edgerec.evaluation.report import Report, Table, figure
+from edgerec.evaluation.report import STAGES, Report, Table, figure
 from edgerec.evaluation.verdict import combine
 
 __all__ = ["EXAMPLES", "RUNTIMES", "page", "redraw", "write_page"]

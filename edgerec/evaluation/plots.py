@@ -10,21 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgerec.evaluation.metrics import Estimate
+from edgerec.evaluation.report import STAGES, Report, main_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from edgerec.evaluation.report import Report
 
 __all__ = ["ablations", "plots", "write_png"]
 
 INK: Final = "#123456"
 """Stands for the page's text colour, by which it is replaced in an SVG."""
 COLORS: Final = ("#0f8a6d", "#d9822b", "#5b6ee1", "#c2457a", "#7f8c2e", "#3a9fbf", "#9a6a4f")
-STAGES: Final = ("teacher", "student", "pruned", "int8")
-MAIN: Final = ("ndcg@10", "auc", "xauc", "capped_recall@10")
-"""The figure by which a task is shown, the first that it has."""
 
 
 def plots(report: Report) -> Iterator[tuple[str, str, Figure]]:
@@ -101,11 +97,6 @@ def _titled(ax: Axes, title: str, x: str = "", y: str = "") -> None:
 def _legend(ax: Axes) -> None:
     if ax.get_legend_handles_labels()[0]:
         ax.legend(fontsize=7.5, frameon=False, labelcolor=INK)
-
-
-def main_figure(figures: Mapping[str, Estimate]) -> str | None:
-    """By which of a task's figures it is shown."""
-    return next((name for name in MAIN if name in figures), None)
 
 
 # ------------------------------------------------------------------------------------------------ plots

@@ -12,8 +12,11 @@ from typing import Any, TypeAlias
 from edgerec.errors import DataError
 from edgerec.evaluation.metrics import Estimate
 
-__all__ = ["Metrics", "Report", "Table", "figure", "to_json"]
+__all__ = ["STAGES", "Metrics", "Report", "Table", "figure", "main_figure", "to_json"]
 
+STAGES = ("teacher", "student", "pruned", "int8")
+MAIN = ("ndcg@10", "auc", "xauc", "capped_recall@10")
+"""The figure by which a task is shown, the first that it has."""
 Metrics: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Estimate]]]
 """By stage (or baseline), task and metric."""
 
@@ -177,6 +180,11 @@ def _from_json(values: Mapping[str, Any]) -> Metrics:
         stage: {task: {name: Estimate.from_json(e) for name, e in found.items()} for task, found in tasks.items()}
         for stage, tasks in values.items()
     }
+
+
+def main_figure(figures: Mapping[str, Estimate]) -> str | None:
+    """By which of a task's figures it is shown."""
+    return next((name for name in MAIN if name in figures), None)
 
 
 # ------------------------------------------------------------------------------------------------ tables

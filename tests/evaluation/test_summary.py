@@ -1,0 +1,37 @@
+"""A report on one screen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgerec.cli.output import format_table
+from edgerec.evaluation import summary
+from edgerec.evaluation.metrics import Estimate
+from tests.evaluation.test_report import report
+
+
+def test_a_task_is_a_row_from_stage_to_stage_with_what_is_kept_and_the_best_of_the_rest():
+    found = report()
+    figures = found.metrics["int8"]
+    half = {"next": {"ndcg@10": Estimate(figures["next"]["ndcg@10"].value / 2, 2)}}
+    (table,) = summary.tables(replace(found, metrics={"teacher": figures | half, **found.metrics}))
+
+    assert table.columns == ("task", "figure", "teacher", "int8", "int8 / teacher", "best of the rest")
+    assert [row[0] for row in table.rows] == ["next", "new", "click", "watch"]
+    value = figures["next"]["ndcg@10"].value
+    assert table.rows[0][1] == "ndcg@10" and table.rows[0][4] == "200.0%"
+    assert table.rows[0][5] == f"own frequency {value:.4f}"
+    assert table.rows[1][4:] == ("100.0%", "-")
+    assert format_table(table.columns, table.rows)
+
+
+def test_what_a_stage_costs_is_told_where_it_was_measured():
+    costs = {"student": {"bytes": 2e6, "macs": 20, "ms": 1.5, "mb": 7.25}, "int8": {"bytes": 5e5, "macs": 9, "ms": 0.2}}
+    *_, table = summary.tables(replace(report(), costs=costs))
+
+    assert table.rows == (("student", "2.00", "7.2", "20", "1.50"), ("int8", "0.50", "-", "9", "0.20"))
+
+
+def test_the_verdict_names_each_gate_that_does_not_hold():
+    assert summary.lines(report()) == ["verdict: ship", "  offline: all gates hold"]
+    assert summary.lines(replace(report(), failures=("next: too low",)))[0] == "verdict: stop"
