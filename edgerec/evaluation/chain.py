@@ -23,6 +23,7 @@ from edgerec.evaluation.curves import read_curves
 from edgerec.evaluation.examples import examples
 from edgerec.evaluation.faithful import deletion
 from edgerec.evaluation.fidelity import ALL, Answers, differing, failures, fidelity
+from edgerec.evaluation.inputs import inputs
 from edgerec.evaluation.metrics import MAX_RANK, Estimate
 from edgerec.evaluation.offpolicy import best_of
 from edgerec.evaluation.page import EXAMPLES, write_page
@@ -67,6 +68,7 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
         gaps=gaps(told["int8"]),
         replay=judge_replay(answers, data) if config.evaluation.random_exposure else {},
         costs=costs(config, run_dir, data, cases),
+        inputs=inputs(run_dir, data, cases, config.evaluation.k, found, progress),
         curves=read_curves(run_dir),
         settings=config.model_dump(mode="json", exclude_defaults=True),
         versions=versions(),

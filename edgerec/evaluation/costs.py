@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgerec.bundle import Bundle
 from edgerec.compression.quantization import model_bytes
 from edgerec.config import Config
 from edgerec.evaluation.cases import Cases
@@ -29,9 +30,10 @@ CALLS = 20
 
 
 def costs(config: Config, run_dir: Path, data: LearningData, cases: Cases) -> dict[str, dict[str, float]]:
-    """By stage: "bytes", "macs" (multiplications of the network's matrices for one request over the whole catalogue,
-    all tasks; boosted trees do not count), "ms" (one thread; of the bundle through the runtime) and "mb" (what loading
-    it and answering adds to the peak memory of a process that holds the libraries; where the system tells).
+    """By stage: "bytes"; "macs", multiplications of matrices for one request, all tasks, the whole catalogue (boosted
+    trees do not count; torch computes its item table anew, a bundle holds it); "ms", one thread, of the bundle through
+    the runtime; "mb", what loading it and answering adds to the peak memory of a process that holds the libraries,
+    where the system tells.
 
     Empty where the log has no visits to ask about.
     """
@@ -49,12 +51,7 @@ def costs(config: Config, run_dir: Path, data: LearningData, cases: Cases) -> di
             found[stage] = _of_stage(stage, config, run_dir, data, visits.requests, chosen)
     finally:
         torch.set_num_threads(threads)
-    found["int8"] = {
-        "bytes": _bundle_bytes(run_dir),
-        "macs": found["pruned"]["macs"],
-        **_of_bundle(run_dir, data, cases),
-    }
-    return found
+    return found | {"int8": _of_bundle(run_dir, data, cases)}
 
 
 def _of_stage(
@@ -64,11 +61,9 @@ def _of_stage(
 
     with added() as memory:
         scorer = load_scorer(stage, config, run_dir, data)
-        for row in rows.tolist():
-            all_tasks(scorer, requests, row)
+        times = [ms_of(partial(all_tasks, scorer, requests, row)) for row in rows.tolist()]
     with FlopCounterMode(display=False) as counted:
         all_tasks(scorer, requests, int(rows[0]))
-    times = [ms_of(partial(all_tasks, scorer, requests, row)) for row in rows.tolist()]
     size = teacher_bytes(run_dir / "teacher") + (text_bytes(config) if data.dataset.meta.text else 0)
     size = size if stage == "teacher" else _weights(run_dir / stage)
     found = {"bytes": size, "macs": counted.get_total_flops() // 2, "ms": statistics.median(times)}
@@ -80,7 +75,9 @@ def _of_bundle(run_dir: Path, data: LearningData, cases: Cases) -> dict[str, flo
         asked = RuntimeModel(recommender, data, cases, Silent()).asked()
         first = [request for request, _ in zip(asked, range(REQUESTS), strict=False)]
         times = [ms_of(partial(recommender.rank, 10, **request)) for request in first for _ in range(CALLS)]
-    found = {"ms": statistics.median(times)}
+    work = Bundle.open(run_dir / "bundle").manifest.device["work"]
+    scan = work["table"] * (work["logits"] // work["items"])
+    found = {"bytes": _bundle_bytes(run_dir), "macs": work["macs"] + scan, "ms": statistics.median(times)}
     return found if memory.mb is None else found | {"mb": memory.mb}
 
 

@@ -223,6 +223,19 @@ def _segments(report: Report) -> Figure | None:
     return figure
 
 
+def _inputs(report: Report) -> Figure | None:
+    """What the bundle loses when it is not told a part of a request."""
+    told = report.inputs
+    metrics = {task: name for of in told.values() for task, figures in of.items() for name in figures}
+    if not metrics:
+        return None
+    changes = {
+        change: {task: of[task][name].to_json() for task, name in metrics.items() if task in of}
+        for change, of in told.items()
+    }
+    return ablations({"metrics": metrics, "changes": changes})
+
+
 _PLOTS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("chain", "Quality from stage to stage; bars are standard errors, the dashed line is the best baseline.", _chain),
     (
@@ -236,5 +249,6 @@ _PLOTS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
         _reliability,
     ),
     ("learning", "Losses while learning, as shares of their first value.", _learning),
+    ("inputs", "What the bundle loses when it is not told all; bars are intervals of 95 %.", _inputs),
     ("segments", "For whom: teacher and bundle by part of the users, items and contexts.", _segments),
 )

@@ -43,6 +43,7 @@ class Report:
     ``[evaluation]`` that do not hold. `beyond` is by stage and task, see `edgerec.evaluation.beyond`; `segments` by
     "STAGE, PART" and `gaps` by column, see `edgerec.evaluation.segments`. `fit` tells how the bundle was found, see
     `edgerec.fitting.report`. `replay` is by stage and task, of random exposure; `runtimes` says whether they agree.
+    `inputs` is by what is withheld and by task, see `edgerec.evaluation.inputs`.
     `costs` is by stage, see `edgerec.evaluation.costs`; `curves` by stage and name, (step, value). `settings` and
     `versions` say what it was made with.
     """
@@ -62,6 +63,7 @@ class Report:
     segments: Metrics = field(default_factory=dict)
     gaps: Metrics = field(default_factory=dict)
     replay: Metrics = field(default_factory=dict)
+    inputs: Metrics = field(default_factory=dict)
     runtimes: Mapping[str, Estimate] = field(default_factory=dict)
     costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     curves: Mapping[str, Mapping[str, Sequence[Sequence[float]]]] = field(default_factory=dict)
@@ -91,6 +93,7 @@ class Report:
             "segments": to_json(self.segments),
             "gaps": to_json(self.gaps),
             "replay": to_json(self.replay),
+            "inputs": to_json(self.inputs),
             "runtimes": {name: found.to_json() for name, found in self.runtimes.items()},
             "costs": {stage: dict(of) for stage, of in self.costs.items()},
             "curves": {stage: {name: list(c) for name, c in of.items()} for stage, of in self.curves.items()},
@@ -132,6 +135,7 @@ class Report:
             segments=_from_json(values.get("segments", {})),
             gaps=_from_json(values.get("gaps", {})),
             replay=_from_json(values.get("replay", {})),
+            inputs=_from_json(values.get("inputs", {})),
             runtimes={name: Estimate.from_json(e) for name, e in values.get("runtimes", {}).items()},
             **{name: values.get(name, {}) for name in ("costs", "curves", "settings", "versions")},
         )
@@ -149,6 +153,7 @@ class Report:
             *_grouped(self.beyond, "Beyond accuracy, ten best: ", "model", signed=False),
             *_grouped(self.fidelity, "What one stage keeps of another: ", "stages", signed=False),
             *_grouped(self.replay, "Replay of random exposure, mean label: ", "model", signed=False),
+            *_grouped(self.inputs, "What int8 gains or loses when it is not told all: ", "asked", signed=True),
             *_grouped(self.gaps, "Best group less worst, int8: ", "groups", signed=True),
         ]
         if self.reasons:

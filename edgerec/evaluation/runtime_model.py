@@ -23,8 +23,8 @@ class RuntimeModel:
     def __init__(self, recommender: Recommender, data: LearningData, cases: Cases, progress: Progress) -> None:
         self.recommender, self.data, self.cases, self.progress = recommender, data, cases, progress
         index = {item: i for i, item in enumerate(data.dataset.items()["id"].head(data.n_items).to_list())}
-        ids = (recommender.named(i)[0] for i in range(recommender.bundle.manifest.n_items))
-        self.items = np.array([index.get(item, -1) for item in ids])  # -1: joined the catalogue later
+        self.ids = [recommender.named(i)[0] for i in range(recommender.bundle.manifest.n_items)]
+        self.items = np.array([index.get(item, -1) for item in self.ids])  # -1: joined the catalogue later
         self.place = np.full(data.n_items, -1, np.int64)
         known = self.items >= 0
         self.place[self.items[known]] = np.flatnonzero(known)
@@ -52,7 +52,7 @@ class RuntimeModel:
         with self.progress.track(len(scores), "int8, shown rows") as done:
             for r, (user, at) in enumerate(zip(rows.requests.user, place, strict=True)):
                 events = slice(int(log.offsets[user]), int(log.offsets[user + 1]))
-                asked = self._request(events, int(at))
+                asked = self.request(events, int(at))
                 scores[r] = self._rate(rows.item[r : r + 1], asked)[0]
                 done.advance()
         return scores
@@ -82,15 +82,16 @@ class RuntimeModel:
         first = _first_rows(self.data)
         for row, events in zip(self.cases.rows, self.cases.events, strict=True):
             assert held.user[first[row]] == visits.requests.user[row]
-            yield self._request(events, int(first[row]))
+            yield self.request(events, int(first[row]))
 
     def asked_of_rows(self) -> Iterator[dict[str, Any]]:
         """Each held row, as a request, in place of the cases of a log without visits."""
         held, log = self.data.held_log, self.data.fit_log
         for row, user in enumerate(held.user.tolist()):
-            yield self._request(slice(int(log.offsets[user]), int(log.offsets[user + 1])), row)
+            yield self.request(slice(int(log.offsets[user]), int(log.offsets[user + 1])), row)
 
-    def _request(self, events: slice, held_row: int) -> dict[str, Any]:
+    def request(self, events: slice, held_row: int) -> dict[str, Any]:
+        """The arguments of a request at a held row, by a user with these events of the fit rows."""
         log, held, encoder = self.data.fit_log, self.data.held_log, self.data.encoder
         values: dict[str, dict[str, object]] = {"context": {}, "user": {}, "time": {}}
         for column, index in zip(encoder.categorical, held.categorical[held_row].tolist(), strict=True):

@@ -1,0 +1,105 @@
+"""What the bundle loses when it is not told a part of a request: its past, its context, who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from edgerec.evaluation import metrics
+from edgerec.evaluation.cases import Cases, held_labels, judge_lists
+from edgerec.evaluation.metrics import Estimate
+from edgerec.evaluation.report import Metrics, main_figure
+from edgerec.evaluation.runtime_model import RuntimeModel
+from edgerec.progress import Progress, Silent
+from edgerec.runtime import Events, Recommender
+from edgerec.tasks import Task, scored_tasks
+from edgerec.tasks.history import Int
+from edgerec.training.load import LearningData
+
+__all__ = ["inputs"]
+
+Request: TypeAlias = dict[str, Any]
+Change: TypeAlias = Callable[[Request], Request]
+
+
+def inputs(
+    run_dir: Path, data: LearningData, cases: Cases, k: Sequence[int], whole: Metrics, progress: Progress
+) -> Metrics:
+    """By what is withheld and by task, the difference of the main figure to `whole`, which is of the same cases."""
+    found: dict[str, dict[str, dict[str, Estimate]]] = {}
+    with Recommender.of(run_dir / "bundle") as recommender:
+        for name, change in _changes(data):
+            progress.say(f"evaluate: int8, {name}")
+            told = _figures(_Told(recommender, data, cases, change), data, cases, k)
+            found[name] = {
+                task: {main: of[main].minus(whole["int8"][task][main])}
+                for task, of in told.items()
+                if (main := main_figure(of)) is not None
+            }
+    return found
+
+
+class _Told(RuntimeModel):
+    """The bundle, told what a change leaves of each request."""
+
+    def __init__(self, recommender: Recommender, data: LearningData, cases: Cases, change: Change) -> None:
+        super().__init__(recommender, data, cases, Silent())
+        self.change, self.new_alone = change, False
+
+    def lists(self, task: Task) -> Int:
+        self.new_alone = task.repeats == "exclude"  # of a task of new items the past stays left out, told or not
+        try:
+            return super().lists(task)
+        finally:
+            self.new_alone = False
+
+    def request(self, events: slice, held_row: int) -> Request:
+        whole = super().request(events, held_row)
+        if not self.new_alone:
+            return self.change(whole)
+        return self.change(whole) | {"exclude": [self.ids[i] for i in whole["history"].item]}
+
+
+def _changes(data: LearningData) -> Iterator[tuple[str, Change]]:
+    """Those that leave something out which there is."""
+    sources = {c.source for c in data.encoder.categorical} | {n.source for n in data.encoder.numeric}
+    yield "without a past", lambda asked: asked | {"history": _first(asked["history"], 0)}
+    yield "with the last event alone", lambda asked: asked | {"history": _last(asked["history"])}
+    if data.fit_log.kind.any():
+        yield "without kinds of events", lambda asked: asked | {"history": _plain(asked["history"])}
+    if "context" in sources:
+        yield "without context", lambda asked: asked | {"context": {}}
+    if "user" in sources:
+        yield "without user attributes", lambda asked: asked | {"user": {}}
+
+
+def _first(past: Events, n: int) -> Events:
+    return Events(past.item[:n], past.kind[:n], past.time_ms[:n])
+
+
+def _last(past: Events) -> Events:
+    if not len(past.time_ms):
+        return past
+    latest = slice(int(np.argmax(past.time_ms)), int(np.argmax(past.time_ms)) + 1)
+    return Events(past.item[latest], past.kind[latest], past.time_ms[latest])
+
+
+def _plain(past: Events) -> Events:
+    return Events(past.item, np.zeros_like(past.kind), past.time_ms)
+
+
+def _figures(model: RuntimeModel, data: LearningData, cases: Cases, k: Sequence[int]) -> dict[str, dict[str, Estimate]]:
+    """By task; related items know no request."""
+    found: dict[str, dict[str, Estimate]] = {}
+    rows = data.held.rows
+    scores = model.rows() if rows is not None and len(rows.item) else None
+    for i, task in enumerate(scored_tasks(data.tasks)):
+        if task.kind == "retrieval":
+            found[task.name] = judge_lists(model.lists(task), task, data, cases, k)
+        elif rows is not None and scores is not None:
+            judge = metrics.binary if task.kind == "binary" else metrics.regression
+            found[task.name] = judge(held_labels(data, task), scores[:, i], rows.requests.user)
+    return found
