@@ -46,10 +46,11 @@ BASE = "as the settings say"
 _TERMS = ("probabilities", "listwise", "top_list", "neighbours", "alignment")
 LOG_ALONE: Mapping[str, float] = {"hard": 1.0, **dict.fromkeys(_TERMS, 0.0)}
 """Of ``[distillation]``: a student that no teacher teaches."""
+_WITHOUT_PROBABILITIES = "without teacher's probabilities"
 _STUDENT: Mapping[str, Change] = {
     "the log alone": {f"distillation.{term}": weight for term, weight in LOG_ALONE.items()},
     "the teacher alone": {"distillation.hard": 0.0},
-    "without teacher's probabilities": {"distillation.probabilities": 0.0},
+    _WITHOUT_PROBABILITIES: {"distillation.probabilities": 0.0},
     "without teacher's softmax": {"distillation.listwise": 0.0},
     "without teacher's top list": {"distillation.top_list": 0.0},
     "and neighbours": {"distillation.neighbours": 0.5},
@@ -118,6 +119,8 @@ def changes_of(config: Config, what: What) -> dict[str, Config]:
             found[name] = made
         elif name.startswith("with ") and getattr(config.teacher, next(iter(values)).partition(".")[2]):
             continue  # it is with that already, only less or more of it
+        elif name == _WITHOUT_PROBABILITIES and not any(task.kind in ("binary", "regression") for task in config.tasks):
+            continue  # it is about shown rows
         elif made != config:
             found[name] = made
     return found
@@ -241,7 +244,8 @@ class _Students(_Trained):
 
     def _labels(self, config: Config) -> str:
         of = config.distillation
-        return f"{of.unlabelled:g}-{of.ahead:g}" if needs_teacher(of) else "none"
+        easy = "-easy" if of.easy_epochs else ""
+        return f"{of.unlabelled:g}-{of.ahead:g}{easy}" if needs_teacher(of) else "none"
 
     def _examples(self, config: Config) -> Examples:
         """With labels; one set of them at a time is in memory."""
