@@ -29,7 +29,6 @@ from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.progress import Silent
 from edgerec.runtime import Events, Recommender
 from edgerec.serve.app import create_app
-from edgerec.training.checkpoint import write_json
 from edgerec.training.load import load_learning_data
 from tools.of_a_run import tell
 
@@ -133,7 +132,8 @@ def compare(run: Path, count: int) -> list[dict[str, Any]]:
 def _compared(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Figures, also left beside the run's report, whose page shows them."""
     found = compare(given.run, given.count)
-    write_json(given.run / "report" / RUNTIMES, found)
+    path = given.run / "report" / RUNTIMES
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")  # in the order of the columns
     redraw(given.run / "report")
     return found
 

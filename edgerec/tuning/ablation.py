@@ -162,7 +162,8 @@ def ablate(
     path = run_dir / "report" / "ablations.json"
     before = read_json(path) if path.is_file() else {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {**before, "part": "valid", what: report.to_json()})
+    whole = {**before, "part": "valid", what: report.to_json()}
+    path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")  # in the order of the table
     redraw(path.parent)
     return report
 
