@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from edgerec.cli.main import app
@@ -121,3 +123,16 @@ def test_the_command_prints_a_row_a_change(tmp_path, monkeypatch):
     assert shown.exit_code == 0, shown.output
     assert "x" in shown.stdout and "+2.0000 ±0.0000" in shown.stdout
     assert json.loads(CliRunner().invoke(app, [*given, "--json"]).stdout)["changes"]["x"]["next"]["value"] == 2.0
+
+
+def test_a_teacher_without_text_reads_none(config, run, tiny_data, monkeypatch):
+    told = replace(tiny_data, features=replace(tiny_data.features, text=torch.ones(tiny.ITEMS, 3)))
+    seen = []
+    monkeypatch.setattr(ablation, "load_learning_data", lambda *_: told)
+    monkeypatch.setattr(ablation, "judged_network", lambda config, data, *_: seen.append(data.shape.text) or {})
+    teachers = ablation._Teachers(config, run, Silent())
+
+    for name in ("without text", "without committee"):
+        teachers.judged(name, config, run / "work" / "none")
+
+    assert seen == [0, 3]
