@@ -35,7 +35,7 @@ class EvaluationConfig(Settings):
     """Gate: the AUC of a binary task, or XAUC of an amount, that may be lost against the teacher."""
     least_same: float | None = Field(None, ge=0, le=1)
     """Gate: the share of its ten best that the bundle has in common with the same weights in 32 bits. None: 0.95 for a
-    table of int8, 0.8 for int4, 0.6 for pq, which keep less by their nature."""
+    table of int8, 0.8 for int4 and pq, which keep less by their nature."""
 
 
 class TeacherConfig(Settings):

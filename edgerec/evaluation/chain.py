@@ -305,7 +305,7 @@ def judge_beyond(
     return found
 
 
-LEAST_SAME = {"int8": 0.95, "int4": 0.8, "pq": 0.6}
+LEAST_SAME = {"int8": 0.95, "int4": 0.8, "pq": 0.8}
 """Share of the ten best that a table of each kind has in common with 32-bit weights, where the settings say nothing."""
 REPLAYED = (1, 2, 5, 10)
 """Random items of which the best is shown; 1 is what the log earned."""
