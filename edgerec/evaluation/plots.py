@@ -34,15 +34,19 @@ def plots(report: Report) -> Iterator[tuple[str, str, Figure]]:
 def ablations(found: Mapping[str, Any]) -> Figure:
     """What each change adds to each task with its interval of 95 %, of one part of ablations.json."""
     metrics, changes = found["metrics"], found["changes"]
-    figure, axes = _axes(2.4 + 2.4 * len(metrics), 0.9 + 0.24 * len(changes), len(metrics))
-    for ax, (task, metric) in zip(axes, metrics.items(), strict=True):
+    columns = min(len(metrics), 3)
+    lines = -(-len(metrics) // columns)
+    figure, axes = _axes(2.4 + 2.4 * columns, lines * (0.9 + 0.24 * len(changes)), columns, lines)
+    for empty in axes[len(metrics) :]:
+        empty.set_visible(False)
+    for i, (ax, (task, metric)) in enumerate(zip(axes, metrics.items(), strict=False)):
         rows = [(at, Estimate.from_json(of[task])) for at, of in enumerate(changes.values())]
         reach = [1.96 * e.se if math.isfinite(e.se) else 0.0 for _, e in rows]
         ax.axvline(0, color=INK, alpha=0.4, linewidth=0.8)
         ax.errorbar(
             [e.value for _, e in rows], [at for at, _ in rows], xerr=reach, fmt="o", markersize=3.5, linewidth=1
         )
-        ax.set_yticks(range(len(changes)), list(changes) if ax is axes[0] else [""] * len(changes), fontsize=7.5)
+        ax.set_yticks(range(len(changes)), list(changes) if i % columns == 0 else [""] * len(changes), fontsize=7.5)
         ax.tick_params(axis="x", labelrotation=30, labelsize=7)
         ax.invert_yaxis()
         _titled(ax, task, x=f"change of {metric}")
@@ -71,11 +75,12 @@ def write_png(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=150, facecolor="white")
 
 
-def _axes(width: float, height: float, columns: int = 1) -> tuple[Figure, Sequence[Axes]]:
+def _axes(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, Sequence[Axes]]:
+    """A figure of so many inches, and its axes row by row."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False)[0]
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for ax in axes:
         ax.tick_params(colors=INK, labelsize=8)
         ax.set_prop_cycle(color=COLORS)
