@@ -373,3 +373,7 @@ def test_one_task_without_context_attributes_and_sessions_is_enough(task, tmp_pa
     with Recommender.open(tmp_path / "run" / "bundle") as rec:
         assert rec.check() == tiny.SMALL["quantization"]["conformance"]
         assert len({r.utility for r in rec.recommend(5)}) == 5
+    report = Report.read(tmp_path / "run" / "report")
+    assert list(report.costs) == ["teacher", "student", "pruned", "int8"]
+    assert {"without a past", "with the last event alone"} <= set(report.inputs)
+    assert all(list(of) == [task["name"]] for of in report.inputs.values())

@@ -35,20 +35,24 @@ def costs(config: Config, run_dir: Path, data: LearningData, cases: Cases) -> di
     the runtime; "mb", what loading it and answering adds to the peak memory of a process that holds the libraries,
     where the system tells.
 
-    Empty where the log has no visits to ask about.
+    Asked about held visits, or where no task needs them about held rows; empty where there are neither.
     """
     import torch
 
-    visits = data.held.visits
-    if visits is None or not len(cases.rows):
+    visits, shown = data.held.visits, data.held.rows
+    if visits is not None and len(cases.rows):
+        requests, rows = visits.requests, cases.rows
+    elif shown is not None and len(shown.item):
+        requests, rows = shown.requests, np.arange(len(shown.item))
+    else:
         return {}
-    chosen = cases.rows[np.linspace(0, len(cases.rows) - 1, min(REQUESTS, len(cases.rows))).astype(np.int64)]
+    chosen = rows[np.linspace(0, len(rows) - 1, min(REQUESTS, len(rows))).astype(np.int64)]
     found: dict[str, dict[str, float]] = {}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for stage in STAGES:
-            found[stage] = _of_stage(stage, config, run_dir, data, visits.requests, chosen)
+            found[stage] = _of_stage(stage, config, run_dir, data, requests, chosen)
     finally:
         torch.set_num_threads(threads)
     return found | {"int8": _of_bundle(run_dir, data, cases)}
@@ -72,7 +76,8 @@ def _of_stage(
 
 def _of_bundle(run_dir: Path, data: LearningData, cases: Cases) -> dict[str, float]:
     with added() as memory, Recommender.of(run_dir / "bundle") as recommender:
-        asked = RuntimeModel(recommender, data, cases, Silent()).asked()
+        model = RuntimeModel(recommender, data, cases, Silent())
+        asked = model.asked() if len(cases.rows) else model.asked_of_rows()
         first = [request for request, _ in zip(asked, range(REQUESTS), strict=False)]
         times = [ms_of(partial(recommender.rank, 10, **request)) for request in first for _ in range(CALLS)]
     work = Bundle.open(run_dir / "bundle").manifest.device["work"]
