@@ -25,6 +25,7 @@ from edgerec.bundle.columns_file import COLUMNS
 from edgerec.config import Config
 from edgerec.evaluation.cases import find_cases
 from edgerec.evaluation.page import RUNTIMES, redraw
+from edgerec.evaluation.report import settings_of
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.progress import Silent
 from edgerec.runtime import Events, Recommender
@@ -133,7 +134,8 @@ def _compared(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Figures, also left beside the run's report, whose page shows them."""
     found = compare(given.run, given.count)
     path = given.run / "report" / RUNTIMES
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")  # in the order of the columns
+    told = {"settings": settings_of(Config.load(given.run / "edgerec.toml")), "ways": found}
+    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")  # in the order of the columns
     redraw(given.run / "report")
     return found
 

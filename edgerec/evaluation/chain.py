@@ -27,7 +27,7 @@ from edgerec.evaluation.inputs import inputs
 from edgerec.evaluation.metrics import MAX_RANK, Estimate
 from edgerec.evaluation.offpolicy import best_of
 from edgerec.evaluation.page import EXAMPLES, write_page
-from edgerec.evaluation.report import Report
+from edgerec.evaluation.report import Report, settings_of
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.evaluation.segments import check_segments, gaps, segments
 from edgerec.progress import Progress, Silent
@@ -70,7 +70,7 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
         costs=costs(config, run_dir, data, cases),
         inputs=inputs(run_dir, data, cases, config.evaluation.k, found, progress),
         curves=read_curves(run_dir),
-        settings=config.model_dump(mode="json", exclude_defaults=True),
+        settings=settings_of(config),
         versions=versions(),
     )
     report.write(run_dir / "report")

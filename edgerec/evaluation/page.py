@@ -34,7 +34,11 @@ def write_page(report: Report, folder: Path) -> None:
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     drawn = []
     changed = {what: of for what, of in (_read(folder / "ablations.json") or {}).items() if what in ABLATED}
-    more = ((f"ablations-{what}", ABLATED[what], ablations(of)) for what, of in changed.items() if of["changes"])
+    more = (
+        (f"ablations-{what}", ABLATED[what] + _earlier(of, report), ablations(of))
+        for what, of in changed.items()
+        if of["changes"]
+    )
     for name, caption, of in (*plots(report), *more):
         drawn.append((name, caption, svg(of, name)))
         write_png(of, folder / "plots" / f"{name}.png")
@@ -55,7 +59,7 @@ def page(
     examples: Sequence[Mapping[str, Any]] | None = None,
     transfer: Mapping[str, Any] | None = None,
     online: Mapping[str, Any] | None = None,
-    runtimes: Sequence[Mapping[str, Any]] | None = None,
+    runtimes: Mapping[str, Any] | None = None,
 ) -> str:
     """The page. `drawn`: name, caption and SVG of each plot."""
     body = [
@@ -65,9 +69,9 @@ def page(
             for name, caption, drawing in drawn
         ),
         *_costs(report),
-        *_runtimes(runtimes or ()),
+        *_runtimes(runtimes, report),
         *_examples(examples or ()),
-        *_transfer(transfer),
+        *_transfer(transfer, report),
         *_tables(report),
         _notes(report),
         *_settings(report),
@@ -124,11 +128,18 @@ def _memory(of: Mapping[str, float]) -> str:
     return f"{of['mb']:.1f}" if "mb" in of else "-"
 
 
-def _runtimes(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _earlier(found: Mapping[str, Any], report: Report) -> str:
+    """Said of what another command found with other settings than the report's."""
+    return "" if found.get("settings") == report.settings else " Found with other settings than the report's."
+
+
+def _runtimes(found: Mapping[str, Any] | None, report: Report) -> Iterator[str]:
     """What `tools/alike` measured of the other ways to ask the bundle."""
     if found:
-        rows = tuple(tuple(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()) for row in found)
-        yield _table(Table("Ways to ask the bundle, real histories", tuple(found[0]), rows, len(found[0]) - 1))
+        rows = [tuple(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()) for row in found["ways"]]
+        columns = tuple(found["ways"][0])
+        title = f"Ways to ask the bundle, real histories.{_earlier(found, report)}"
+        yield _table(Table(title, columns, tuple(rows), len(columns) - 1))
 
 
 def _examples(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -152,7 +163,7 @@ def _entry(row: Mapping[str, Any]) -> str:
     return f"<li>{f'<b>{title}</b>' if row['hit'] else title}</li>"
 
 
-def _transfer(found: Mapping[str, Any] | None) -> Iterator[str]:
+def _transfer(found: Mapping[str, Any] | None, report: Report) -> Iterator[str]:
     """What `edgerec transfer` measured of the tasks on each other."""
     rows = [
         (task, of["metric"], f"{of['alone']['value']:.4f}", way, f"{together['value']:.4f}", together["verdict"])
@@ -162,7 +173,8 @@ def _transfer(found: Mapping[str, Any] | None) -> Iterator[str]:
     ]
     if rows:
         columns = ("task", "figure", "alone", "learned together by", "together", "verdict")
-        yield _table(Table("What tasks do to each other, valid", columns, tuple(rows), 0))
+        title = f"What tasks do to each other, valid.{_earlier(found or {}, report)}"
+        yield _table(Table(title, columns, tuple(rows), 0))
 
 
 def _tables(report: Report) -> Iterator[str]:

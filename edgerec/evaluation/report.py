@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from edgerec.config import Config
 from edgerec.errors import DataError
 from edgerec.evaluation.metrics import Estimate
 
-__all__ = ["STAGES", "Metrics", "Report", "Table", "figure", "main_figure", "to_json"]
+__all__ = ["STAGES", "Metrics", "Report", "Table", "figure", "main_figure", "settings_of", "to_json"]
 
 STAGES = ("teacher", "student", "pruned", "int8")
 MAIN = ("ndcg@10", "auc", "xauc", "capped_recall@10")
@@ -185,6 +186,11 @@ def _from_json(values: Mapping[str, Any]) -> Metrics:
         stage: {task: {name: Estimate.from_json(e) for name, e in found.items()} for task, found in tasks.items()}
         for stage, tasks in values.items()
     }
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """What a report and what is shown beside it were made with: the settings that are not the defaults."""
+    return config.model_dump(mode="json", exclude_defaults=True)
 
 
 def main_figure(figures: Mapping[str, Estimate]) -> str | None:

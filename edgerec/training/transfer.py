@@ -20,6 +20,7 @@ from edgerec.errors import ConfigError
 from edgerec.evaluation.chain import judge_scorer
 from edgerec.evaluation.metrics import Estimate
 from edgerec.evaluation.page import redraw
+from edgerec.evaluation.report import settings_of
 from edgerec.models.experts import SHARING
 from edgerec.progress import Progress
 from edgerec.tasks import Task
@@ -154,6 +155,7 @@ def transfer(
     """
     if len(config.task) < 2:
         raise ConfigError("edgerec transfer compares tasks learned together with each alone; here is one task only")
+    settings = settings_of(config)
     # One process each, and nothing compiled: some ways of weighing need it, and all are to be compared.
     training = config.training.model_copy(update={"devices": 1, "num_nodes": 1, "compile": False})
     config = config.model_copy(update={"training": training})
@@ -165,7 +167,7 @@ def transfer(
     metrics = {task: metric for task, (metric, _) in judged[0][0].items()}
     means = [_over_seeds([found[i] for found in judged]) for i in range(1 + len(ways))]
     report = TransferReport(numbers, metrics, means[0], dict(zip(ways, means[1:], strict=True)))
-    write_json(run_dir / "report" / "transfer.json", report.to_json())
+    write_json(run_dir / "report" / "transfer.json", report.to_json() | {"settings": settings})
     redraw(run_dir / "report")
     return report
 

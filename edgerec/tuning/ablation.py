@@ -19,6 +19,7 @@ from edgerec.errors import ConfigError
 from edgerec.evaluation.chain import judge_scorer
 from edgerec.evaluation.metrics import Estimate
 from edgerec.evaluation.page import redraw
+from edgerec.evaluation.report import settings_of
 from edgerec.progress import Progress
 from edgerec.training.batches import Examples
 from edgerec.training.calibrate import calibrate
@@ -162,7 +163,7 @@ def ablate(
     path = run_dir / "report" / "ablations.json"
     before = read_json(path) if path.is_file() else {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole = {**before, "part": "valid", what: report.to_json()}
+    whole = {**before, "part": "valid", what: report.to_json() | {"settings": settings_of(config)}}
     path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")  # in the order of the table
     redraw(path.parent)
     return report

@@ -86,8 +86,10 @@ def test_a_model_card_is_filled_from_the_report(tiny_chain):
 def test_the_page_shows_what_each_stage_needs_and_what_other_runtimes_gave():
     costs = {"student": {"bytes": 10, "macs": 20, "ms": 1.5, "mb": 7.25}, "int8": {"bytes": 5, "macs": 20, "ms": 0.25}}
     found = [{"way": "chromium", "histories": 9, "same lists": 8, "ties": 1, "other lists": 0, "ms": 3.21987}]
-    page = page_of(replace(report(), costs=costs), runtimes=found)
+    page = page_of(replace(report(), costs=costs), runtimes={"settings": {}, "ways": found})
 
     assert '<td class="n">7.2</td>' in page and '<td class="n">-</td>' in page
     assert "<td>chromium</td>" in page and '<td class="n">3.22</td>' in page
-    assert "Ways to ask" not in page_of(report())
+    assert "other settings" not in page and "Ways to ask" not in page_of(report())
+    earlier = {"settings": {"student": {"size": "nano"}}, "ways": found}
+    assert "Found with other settings than the report&#x27;s." in page_of(report(), runtimes=earlier)

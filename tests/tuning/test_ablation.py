@@ -78,6 +78,7 @@ def test_nothing_is_trained_twice_and_the_other_s_figures_stay(config, run):
     of_teacher = ablate(config, run, Silent(), "teacher", ["without committee"])
     assert set(of_teacher.found) == {"without committee"}
     kept = json.loads((run / "report" / "ablations.json").read_text())
+    assert kept["student"].pop("settings")["name"] == kept["teacher"]["settings"]["name"] == "tiny"
     assert kept["student"] == json.loads(json.dumps(first.to_json()))
     assert kept["teacher"]["changes"].keys() == {"without committee"}
 
@@ -87,6 +88,7 @@ def test_the_report_s_page_shows_them(config, run):
 
     page = (run / "report" / "report.html").read_text()
     assert "Ablations of the student" in page and "the log alone" in page
+    assert "other settings" not in page
     assert (run / "report" / "plots" / "ablations-student.png").stat().st_size > 5_000
 
 
