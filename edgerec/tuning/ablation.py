@@ -172,6 +172,8 @@ def ablate(
 class _Trained:
     """Results of one run, kept in work/ablations/ of it."""
 
+    what: What
+
     def __init__(self, config: Config, run_dir: Path, progress: Progress) -> None:
         self.config, self.run_dir, self.progress = config, run_dir, progress
         self.folder = run_dir / "work" / "ablations"
@@ -184,7 +186,9 @@ class _Trained:
     def kept(self, name: str, config: Config) -> Found:
         """The figures of one training, from disk where it was done before."""
         self.prepare()
-        told = json.dumps([name, config.model_dump(mode="json", include={*_LEARNED})], sort_keys=True).encode()
+        told = json.dumps(
+            [self.what, name, config.model_dump(mode="json", include={*_LEARNED})], sort_keys=True
+        ).encode()
         key = hashlib.sha256(told + (self.base / "dataset" / "dataset.json").read_bytes()).hexdigest()[:16]
         path = self.folder / f"{key}.json"
         if not path.exists():
@@ -218,6 +222,8 @@ class _Trained:
 
 class _Students(_Trained):
     """Students of one teacher."""
+
+    what = "student"
 
     def __init__(self, config: Config, run_dir: Path, progress: Progress) -> None:
         super().__init__(config, run_dir, progress)
@@ -261,6 +267,8 @@ class _Students(_Trained):
 
 class _Teachers(_Trained):
     """One network each, blended with the members that the change leaves."""
+
+    what = "teacher"
 
     def judged(self, name: str, config: Config, work: Path) -> Found:
         data = load_learning_data(config, self.base, "valid", self.progress)

@@ -77,6 +77,7 @@ def test_nothing_is_trained_twice_and_the_other_s_figures_stay(config, run):
 
     of_teacher = ablate(config, run, Silent(), "teacher", ["without committee"])
     assert set(of_teacher.found) == {"without committee"}
+    assert of_teacher.base["click"].value != first.base["click"].value
     kept = json.loads((run / "report" / "ablations.json").read_text())
     assert kept["student"].pop("settings")["name"] == kept["teacher"]["settings"]["name"] == "tiny"
     assert kept["student"] == json.loads(json.dumps(first.to_json()))
