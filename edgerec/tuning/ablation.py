@@ -186,10 +186,7 @@ class _Trained:
     def kept(self, name: str, config: Config) -> Found:
         """The figures of one training, from disk where it was done before."""
         self.prepare()
-        told = json.dumps(
-            [self.what, name, config.model_dump(mode="json", include={*_LEARNED})], sort_keys=True
-        ).encode()
-        key = hashlib.sha256(told + (self.base / "dataset" / "dataset.json").read_bytes()).hexdigest()[:16]
+        key = self.key([name, config.model_dump(mode="json", include={*_LEARNED})])
         path = self.folder / f"{key}.json"
         if not path.exists():
             self.progress.stage(f"{name}, seed {config.seed}")
@@ -200,6 +197,11 @@ class _Trained:
             (work / "result.json").replace(path)
             shutil.rmtree(work)
         return {t: {m: Estimate.from_json(e) for m, e in of.items()} for t, of in read_json(path).items()}
+
+    def key(self, of: Sequence[Any]) -> str:
+        """Stands for what was made of this run's dataset with these plain values."""
+        told = json.dumps([self.what, *of], sort_keys=True).encode()
+        return hashlib.sha256(told + (self.base / "dataset" / "dataset.json").read_bytes()).hexdigest()[:16]
 
     def metrics(self, found: Found) -> dict[str, str]:
         """By task, the metric that decides, where valid holds something to judge by."""
@@ -275,8 +277,8 @@ class _Teachers(_Trained):
         if name == _WITHOUT_TEXT:
             features = replace(data.features, text=torch.zeros((len(data.features.text), 0)))
             data = replace(data, features=features, text_source=None)
-        said = config.model_dump(mode="json", include={"seed", "committee"}) | {"text": data.shape.text}
-        shared = self.folder / f"members-{hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]}"
+        of_rows = config.model_dump(mode="json", include={"seed", "data", "task", "committee"})
+        shared = self.folder / f"members-{self.key([of_rows, data.shape.text])}"
         return judged_network(config, data, work, shared, self.progress, name)
 
 
