@@ -49,3 +49,10 @@ def test_there_are_no_components_of_fewer_than_two_texts(texts):
     vectors[:texts] = 1
 
     assert principal_components(vectors, 4).apply(vectors).shape == (3, 0)
+
+
+def test_vectors_that_differ_by_rounding_alone_have_no_components():
+    rounding = np.random.default_rng(0).normal(0, 1e-8, (40, 16)).astype(np.float32)
+    vectors = np.full((40, 16), 0.25, np.float32) + rounding
+
+    assert not principal_components(vectors, 4).apply(vectors).any()

@@ -105,6 +105,10 @@ class Projection:
         return out
 
 
+ROUNDING = 1e-6
+"""Unit vectors that are no further apart are the same, but for rounding, which must not become components."""
+
+
 def principal_components(vectors: Float, components: int) -> Projection:
     """Onto the leading components of the non-zero vectors (n, width), which come out with unit mean square.
 
@@ -119,5 +123,6 @@ def principal_components(vectors: Float, components: int) -> Projection:
     _, axes = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
     axes = axes[:, ::-1][:, :components]
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(components)])  # eigenvectors have no sign
-    axes /= max(float(np.sqrt(((centred @ axes) ** 2).mean())), 1e-9)
+    size = float(np.sqrt(((centred @ axes) ** 2).mean()))
+    axes = axes / size if size > ROUNDING else np.zeros_like(axes)
     return Projection(mean.astype(np.float32), axes.astype(np.float32))
