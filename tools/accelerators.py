@@ -22,6 +22,7 @@ import torch
 from edgerec import pipeline
 from edgerec.cli.output import format_table
 from edgerec.config import Config
+from edgerec.errors import ConfigError
 from edgerec.progress import Progress, Silent, progress_for
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.teacher import fit_on_valid
@@ -56,7 +57,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _tell(asked: argparse.Namespace, progress: Progress) -> None:
-    widths = [int(width) for width in asked.widths.split(",")]
+    try:
+        widths = [int(width) for width in asked.widths.split(",")]
+    except ValueError:
+        raise ConfigError(f"--widths {asked.widths}: expected whole numbers, such as 64,512") from None
     ways = asked.ways or [way for way in WAYS if way.startswith("cpu") or torch.cuda.is_available()]
     for name in asked.sets or SETS:
         with tempfile.TemporaryDirectory() as folder:

@@ -21,6 +21,11 @@ def test_each_width_is_trained_on_what_is_asked(capsys):
     assert all(0 < row["least loss on valid"] < 10 and row["seconds an epoch"] > 0 for row in rows)
 
 
+def test_widths_that_are_no_numbers_are_one_line(capsys):
+    assert accelerators.main(["retail", "--widths", "64,wide"]) == 2
+    assert capsys.readouterr().err == "--widths 64,wide: expected whole numbers, such as 64,512\n"
+
+
 def test_an_unknown_set_is_one_line(capsys):
     with pytest.raises(SystemExit):
         accelerators.main(["retaill"])
