@@ -12,7 +12,7 @@ from tests import toy
 
 if TYPE_CHECKING:
     from edgerec.config import Config
-    from edgerec.training.load import LearningData
+    from edgerec.examples.load import LearningData
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: tiny models only lose by more threads
 
@@ -44,8 +44,8 @@ def tiny_run(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="session")
 def tiny_data(tiny_config: Config, tiny_run: Path) -> LearningData:
     """What a model of the tiny log learns from and is judged on."""
+    from edgerec.examples.load import load_learning_data
     from edgerec.progress import Silent
-    from edgerec.training.load import load_learning_data
 
     return load_learning_data(tiny_config, tiny_run, "test", Silent())
 

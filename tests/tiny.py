@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from edgerec.config import Config
-from edgerec.training.log import Log
+from edgerec.examples.log import Log
 
 USERS, ITEMS, VISITS = 30, 40, 7
 DAY_MS = 86_400_000

@@ -25,7 +25,7 @@ def ablate(
 ) -> None:
     """What does each part of the training bring? Judged on valid; goes on where a call was stopped."""
     settings, folder = load_run(config, run_dir, seed)
-    ablation = need("edgerec.tuning.ablation", "train", "edgerec ablate")
+    ablation = need("edgerec.experiments.ablation", "train", "edgerec ablate")
     from edgerec.progress import progress_for
 
     what, numbers = "teacher" if teacher else "student", range(settings.seed, settings.seed + seeds)

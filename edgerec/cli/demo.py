@@ -45,8 +45,8 @@ def demo(
     folder = run_dir or Path("runs") / sample
     _copy_missing(SAMPLES / sample, folder)
     settings, _ = load_run(folder / "edgerec.toml", folder, seed)
-    from edgerec import pipeline
     from edgerec.progress import progress_for
+    from edgerec.stages import pipeline
 
     pipeline.run(settings, folder, progress_for())
     print_report(folder)
@@ -58,9 +58,9 @@ def demo(
 
 def _kiosk(folder: Path, seed: int | None, ort: Path | None, port: int) -> None:
     """The retail demo's bundle as a page, served until Ctrl-C."""
-    from edgerec import pipeline
     from edgerec.progress import progress_for
     from edgerec.ship.web import embed_web, find_ort, serve_folder
+    from edgerec.stages import pipeline
 
     ort = find_ort(ort)  # before minutes of training
     _copy_missing(SAMPLES / RETAIL, folder)

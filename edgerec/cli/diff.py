@@ -23,7 +23,7 @@ def diff(
 ) -> None:
     """Compare two bundles on a run's held part: quality, common items, who gains and loses, bytes."""
     settings, folder = load_run(config, run_dir, None)
-    compare = need("edgerec.evaluation.diff", "train", "edgerec diff").compare
+    compare = need("edgerec.experiments.diff", "train", "edgerec diff").compare
     from edgerec.progress import progress_for
 
     found = compare(settings, folder, old, new, progress_for())

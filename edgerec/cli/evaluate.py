@@ -45,8 +45,8 @@ def evaluate(
         return
     if reward is not None:
         raise ConfigError("--reward: is of logged lists; give them with --events")
-    from edgerec.pipeline import run_stage, stage_named
     from edgerec.progress import progress_for
+    from edgerec.stages.pipeline import run_stage, stage_named
 
     run_stage(stage_named("evaluate"), settings, folder, progress_for())
     if as_json:

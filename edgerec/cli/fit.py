@@ -32,7 +32,7 @@ def fit(
 ) -> None:
     """Search the best bundle inside a device's budget; exit code 1, and what would have to give, if none is."""
     settings, folder = load_run(config, run_dir, seed)
-    search = need("edgerec.fitting.search", "train", "edgerec fit")
+    search = need("edgerec.experiments.device_search.search", "train", "edgerec fit")
     from edgerec.progress import progress_for
 
     if device is not None:

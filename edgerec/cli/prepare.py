@@ -22,7 +22,7 @@ def prepare(
     from edgerec.progress import progress_for
 
     settings, folder = load_run(config, run_dir, seed)
-    from edgerec.pipeline import run_stage, stage_named
+    from edgerec.stages.pipeline import run_stage, stage_named
 
     report = run_stage(stage_named("prepare"), settings, folder, progress_for())
     from edgerec.data.prepare import PrepareReport

@@ -14,8 +14,8 @@ from edgerec.errors import ConfigError
 if TYPE_CHECKING:
     import polars as pl
 
-    from edgerec.cli.logs import AskAs
     from edgerec.runtime import Events, Ranked, Recommendation, Recommendations, Recommender
+    from edgerec.stages.batch import AskAs
 
 __all__ = [
     "BundleArgument",
@@ -73,7 +73,7 @@ def recommend(
     as_json: JsonOption = False,
 ) -> None:
     """Recommend items from a bundle: to one user as a table, or to many into a file."""
-    from edgerec.cli.logs import check_out, key_values, open_stage
+    from edgerec.stages.batch import check_out, key_values, open_stage
 
     if (users is None) != (out is None):
         raise ConfigError("--users FILE and --out OUT.parquet go together")
@@ -120,7 +120,7 @@ def weights_of(text: str | None) -> dict[str, float] | None:
     Raises:
         ConfigError: not NAME=NUMBER.
     """
-    from edgerec.cli.logs import key_values
+    from edgerec.stages.batch import key_values
 
     if text is None:
         return None
@@ -181,7 +181,7 @@ def _typed(rec: Recommender, context: dict[str, str]) -> dict[str, object]:
 
 def _user_of(rec: Recommender, user: str, history: Path) -> dict[str, Any]:
     """A user's past and attributes, asked as of the log's last event."""
-    from edgerec.cli.logs import PastLog, attributes_of
+    from edgerec.stages.batch import PastLog, attributes_of
 
     past = PastLog.read(history, rec)
     if user not in past.slices:
@@ -212,8 +212,8 @@ def _recommend_many(
     out: Path,
     request: dict[str, Any],
 ) -> None:
-    from edgerec.cli.logs import PastLog, Requests, attributes_of, write_table
     from edgerec.progress import progress_for
+    from edgerec.stages.batch import PastLog, Requests, attributes_of, write_table
 
     requests = Requests.read(users, rec)
     past = PastLog.read(history, rec) if history is not None else None
@@ -232,7 +232,7 @@ def _long(frame: pl.DataFrame, ranked: list[Ranked], rec: Recommender) -> pl.Dat
     import numpy as np
     import polars as pl
 
-    from edgerec.cli.logs import beside
+    from edgerec.stages.batch import beside
 
     sizes = [len(r.item) for r in ranked]
     results: dict[str, Any] = {

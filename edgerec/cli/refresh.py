@@ -28,7 +28,7 @@ def refresh(
     Exit code 1, and no delta, where the new bundle is worse than the old one by more than chance.
     """
     settings, folder = load_run(config, run_dir, None)
-    renew = need("edgerec.refresh", "train", "edgerec refresh").refresh
+    renew = need("edgerec.experiments.refresh", "train", "edgerec refresh").refresh
     from edgerec.progress import progress_for
 
     found = renew(settings, folder, log, out, progress_for())

@@ -33,8 +33,8 @@ def run(
         fit(config, run_dir, seed, device, TRIALS, None, as_json)
         return
     settings, folder = load_run(config, run_dir, seed)
-    from edgerec import pipeline
     from edgerec.progress import progress_for
+    from edgerec.stages import pipeline
 
     names = [stage.name for stage in pipeline.STAGES]
     if until is not None and until not in names:

@@ -23,8 +23,8 @@ def score(
     force: ForceOption = False,
 ) -> None:
     """Give each row of a file a probability per task, so that anyone can judge a bundle with their own metric."""
-    from edgerec.cli.logs import PastLog, Requests, attributes_of, beside, check_out, open_stage, write_table
     from edgerec.progress import progress_for
+    from edgerec.stages.batch import PastLog, Requests, attributes_of, beside, check_out, open_stage, write_table
 
     check_out(out, force)
     rec, ask_as = open_stage(bundle, stage, run_dir)

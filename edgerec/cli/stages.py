@@ -16,8 +16,8 @@ __all__ = ["print_report", "run_and_print"]
 def run_and_print(name: str, config: Path, run_dir: Path | None, seed: int | None, as_json: bool) -> None:
     """Run the stage `name` and print its report: the lines go to standard error as it ends, JSON to standard output."""
     settings, folder = load_run(config, run_dir, seed)
-    from edgerec.pipeline import run_stage, stage_named
     from edgerec.progress import progress_for
+    from edgerec.stages.pipeline import run_stage, stage_named
 
     stage = stage_named(name)
     report = run_stage(stage, settings, folder, progress_for())

@@ -26,7 +26,7 @@ def transfer(
 ) -> None:
     """Does each task gain from being learned with the others? Judged on valid; goes on where a call was stopped."""
     settings, folder = load_run(config, run_dir, seed)
-    learned = need("edgerec.training.transfer", "train", "edgerec transfer")
+    learned = need("edgerec.experiments.transfer", "train", "edgerec transfer")
     from edgerec.progress import progress_for
 
     report = learned.transfer(settings, folder, progress_for(), seeds, compare)

@@ -25,9 +25,9 @@ def tune(
 ) -> None:
     """Search the settings that [tuning.space] names, judged on valid; goes on where an earlier call was stopped."""
     settings, folder = load_run(config, run_dir, seed)
-    search = need("edgerec.tuning.search", "train", "edgerec tune")
+    search = need("edgerec.experiments.tuning.search", "train", "edgerec tune")
+    from edgerec.experiments.tuning.report import best_toml
     from edgerec.progress import progress_for
-    from edgerec.tuning.report import best_toml
 
     report = search.tune(settings, folder, progress_for(), workers)
     if as_json:

@@ -19,12 +19,12 @@ from edgerec.data.cleaning import clean
 from edgerec.data.readers import Source, reading
 from edgerec.data.tables import attributes_from_file
 from edgerec.errors import DataError
+from edgerec.examples.load import LearningData
+from edgerec.examples.log import Log
+from edgerec.examples.statistics import item_statistics
 from edgerec.progress import Progress
 from edgerec.tasks.history import Float, Int
 from edgerec.tasks.newcomers import Newcomers
-from edgerec.training.load import LearningData
-from edgerec.training.log import Log
-from edgerec.training.statistics import item_statistics
 
 AVAILABLE = "available"
 """Column of a table of items: 0 or false where an item is not to be shown."""

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
 
-from edgerec.compression.bodies import Body, body_of
 from edgerec.compression.export import TOWER_INPUTS, ExportedStudent
 from edgerec.compression.graph import GraphBuilder
+from edgerec.compression.kernels import Body, body_of
 from edgerec.compression.rows import quantize_rows
 from edgerec.tasks import Task
 

@@ -13,19 +13,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from edgerec.compression.shown import ban, never_shown
+from edgerec.compression.catalog_filter import ban, never_shown
 from edgerec.compression.stored import LEVELS_OF_4
 from edgerec.config import Config, PruningConfig
+from edgerec.examples.batches import Examples, JointBatches
+from edgerec.examples.load import LearningData, load_learning_data
 from edgerec.models.rounding import round_rows, row_scales
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
-from edgerec.training.batches import Examples, JointBatches
+from edgerec.stages.distill import soft_examples, terms_of, train_student
+from edgerec.stages.train import batch_settings, work_folder
 from edgerec.training.calibrate import calibrate
 from edgerec.training.checkpoint import load_student, save_student
-from edgerec.training.distillation import soft_examples, terms_of, train_student
 from edgerec.training.joint import JointTraining
-from edgerec.training.load import LearningData, load_learning_data
-from edgerec.training.teacher import batch_settings, work_folder
 
 HIDDEN = ("inner", "context", "pooling", "repeat", "head")
 """Widths that `hidden` of ``[pruning]`` cuts."""

@@ -20,7 +20,8 @@ from edgerec.bundle import Catalog, dump_json, write_bundle, write_catalog
 from edgerec.bundle.catalog import OWN_COLUMNS
 from edgerec.bundle.columns_file import COLUMNS, columns_file
 from edgerec.bundle.policy import Policy
-from edgerec.compression.choice import Pick, pick_body
+from edgerec.compression.catalog_filter import among, without
+from edgerec.compression.cold_start import fit_newcomers
 from edgerec.compression.current import items_now, newest_statistics, with_added
 from edgerec.compression.export import ExportedStudent, export_student, with_priors
 from edgerec.compression.graph import OPSET, pack
@@ -32,18 +33,17 @@ from edgerec.compression.graphs import (
     similar_graph,
     vectors_graph,
 )
-from edgerec.compression.newcomers import fit_newcomers
-from edgerec.compression.shown import among, without
-from edgerec.compression.work import Work, macs
+from edgerec.compression.kernel_choice import Pick, pick_body
+from edgerec.compression.workload import Work, macs
 from edgerec.config import Config
 from edgerec.devices import load_profile
 from edgerec.errors import ConfigError
+from edgerec.examples.load import LearningData, load_learning_data
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress, Silent
 from edgerec.tasks import Encoded, scored_tasks
 from edgerec.tasks.history import Int
 from edgerec.training.checkpoint import load_student, read_json
-from edgerec.training.load import LearningData, load_learning_data
 
 MIB = 2**20
 K = 10

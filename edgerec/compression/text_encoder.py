@@ -18,21 +18,14 @@ from edgerec.config import Config
 from edgerec.data.dataset import Dataset
 from edgerec.devices import Profile, load_profile
 from edgerec.errors import ConfigError, DataError, need
+from edgerec.examples.load import is_consumed, load_learning_data
+from edgerec.examples.text_pairs import co_consumed
+from edgerec.examples.text_vectors import encode, principal_components
+from edgerec.models.text import TextEncoder, default_model
 from edgerec.progress import Progress
 from edgerec.runtime import texts as light
 from edgerec.tasks.history import Float
-from edgerec.training.load import is_consumed, load_learning_data
-from edgerec.training.text import (
-    Tuning,
-    co_consumed,
-    default_model,
-    principal_components,
-    tuned_folder,
-    tuned_vectors,
-)
-from edgerec.training.text.model import TextEncoder
-from edgerec.training.text.tuning import load_tuned
-from edgerec.training.text.vectors import encode
+from edgerec.training.text_tuning import Tuning, load_tuned, tuned_folder, tuned_vectors
 
 CHECKED = 2_000
 """At most so many of the run's texts are encoded both ways."""

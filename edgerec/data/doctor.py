@@ -19,7 +19,7 @@ import polars as pl
 from edgerec.data.dataset import Dataset
 from edgerec.data.ids import mix
 from edgerec.errors import DataError
-from edgerec.evaluation import metrics
+from edgerec.metrics import accuracy as metrics
 
 __all__ = ["Finding", "examine", "leaks", "refuse_leaks"]
 

@@ -38,7 +38,7 @@ from typing import Any, get_type_hints
 from edgerec.errors import ConfigError
 
 BODIES = ("u8s8", "nbits8", "fp32")
-"""How a graph holds the item table, see `edgerec.compression.bodies`: u8s8 is INT8 for every device, nbits8 INT8 for
+"""How a graph holds the item table, see `edgerec.compression.kernels`: u8s8 is INT8 for every device, nbits8 INT8 for
 large tables on x86, fp32 32-bit numbers."""
 RUNTIMES = ("onnxruntime", "onnxruntime-web")
 """What loads the graphs on a device: natively, from whatever language, or in a browser."""

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from edgerec.evaluation.metrics import Estimate, mean
+from edgerec.metrics.accuracy import Estimate, mean
 from edgerec.tasks import Task
 from edgerec.tasks.history import Int
 
 if TYPE_CHECKING:
-    from edgerec.training.load import LearningData
+    from edgerec.examples.load import LearningData
 
 __all__ = ["ColdCases", "Score", "attribute_popularity", "cold_cases", "cold_report", "judge", "text_likeness"]
 

@@ -11,16 +11,16 @@ import numpy as np
 from edgerec.bundle import Bundle
 from edgerec.compression.quantization import model_bytes
 from edgerec.config import Config
-from edgerec.evaluation.cases import Cases
+from edgerec.ensemble.scoring import STAGES, load_scorer
 from edgerec.evaluation.memory import added
 from edgerec.evaluation.ratios import all_tasks, ms_of, teacher_bytes, text_bytes
 from edgerec.evaluation.runtime_model import RuntimeModel
+from edgerec.examples.evaluation_requests import Cases
+from edgerec.examples.load import LearningData
+from edgerec.examples.requests import Requests
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
 from edgerec.tasks.history import Int
-from edgerec.training.examples import Requests
-from edgerec.training.load import LearningData
-from edgerec.training.scoring import STAGES, load_scorer
 
 __all__ = ["costs"]
 

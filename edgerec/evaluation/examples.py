@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from edgerec.evaluation.cases import Cases, truths_of
 from edgerec.evaluation.fidelity import Answers
 from edgerec.evaluation.runtime_model import RuntimeModel
+from edgerec.examples.evaluation_requests import Cases, truths_of
+from edgerec.examples.load import LearningData
 from edgerec.tasks import scored_tasks
-from edgerec.training.load import LearningData
 
 __all__ = ["examples"]
 

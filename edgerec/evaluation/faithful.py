@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from edgerec.evaluation import metrics
-from edgerec.evaluation.metrics import Estimate
+from edgerec.metrics import accuracy as metrics
+from edgerec.metrics.accuracy import Estimate
 from edgerec.runtime import Events, Recommender
 
 REQUESTS = 300

@@ -9,13 +9,13 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from edgerec.evaluation import metrics
-from edgerec.evaluation.beyond import head_of
-from edgerec.evaluation.cases import Cases, Judged, Scores, held_labels, held_sessions, judge_lists
-from edgerec.evaluation.metrics import Estimate
+from edgerec.examples.evaluation_requests import Cases, Judged, Scores, held_labels, held_sessions, judge_lists
+from edgerec.examples.load import LearningData
+from edgerec.metrics import accuracy as metrics
+from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics.beyond_accuracy import head_of
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
-from edgerec.training.load import LearningData
 
 ALL = "all"
 LEAST = 100

@@ -8,16 +8,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from edgerec.evaluation import metrics
-from edgerec.evaluation.cases import Cases, held_labels, judge_lists
-from edgerec.evaluation.metrics import Estimate
 from edgerec.evaluation.report import Metrics, main_figure
 from edgerec.evaluation.runtime_model import RuntimeModel
+from edgerec.examples.evaluation_requests import Cases, held_labels, judge_lists
+from edgerec.examples.load import LearningData
+from edgerec.metrics import accuracy as metrics
+from edgerec.metrics.accuracy import Estimate
 from edgerec.progress import Progress, Silent
 from edgerec.runtime import Events, Recommender
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
-from edgerec.training.load import LearningData
 
 __all__ = ["inputs"]
 

@@ -16,11 +16,12 @@ from typing import Any, Final
 import numpy as np
 
 from edgerec.errors import DataError
-from edgerec.evaluation import metrics, offpolicy
-from edgerec.evaluation.metrics import Estimate
-from edgerec.evaluation.offpolicy import OffPolicy
 from edgerec.evaluation.report import Table, figure
-from edgerec.evaluation.sequential import Verdict, always_valid
+from edgerec.metrics import accuracy as metrics
+from edgerec.metrics import off_policy as offpolicy
+from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics.off_policy import OffPolicy
+from edgerec.metrics.sequential_test import Verdict, always_valid
 from edgerec.runtime import Events, Recommender
 from edgerec.runtime.store import kind_mask
 

@@ -22,7 +22,7 @@ ABLATED = {
     "teacher": "Ablations of the teacher: what each change adds on valid; bars are intervals of 95 %.",
     "student": "Ablations of the student: what each change adds on valid; bars are intervals of 95 %.",
 }
-"""Caption by what was trained anew, see `edgerec.tuning.ablation`."""
+"""Caption by what was trained anew, see `edgerec.experiments.ablation`."""
 _OPEN = 3
 """Tables that are not folded."""
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edgerec.evaluation.metrics import Estimate
 from edgerec.evaluation.report import STAGES, Report, main_figure
+from edgerec.metrics.accuracy import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,14 +14,14 @@ import torch
 
 from edgerec.compression.quantization import model_bytes
 from edgerec.config import Config
-from edgerec.evaluation.cases import find_cases
+from edgerec.ensemble.scoring import AnyScorer, load_scorer
 from edgerec.evaluation.runtime_model import RuntimeModel
+from edgerec.examples.evaluation_requests import find_cases
+from edgerec.examples.load import load_learning_data
+from edgerec.examples.requests import Requests
+from edgerec.models.text import default_model
 from edgerec.progress import Progress
 from edgerec.runtime import Recommender
-from edgerec.training.examples import Requests
-from edgerec.training.load import load_learning_data
-from edgerec.training.scoring import AnyScorer, load_scorer
-from edgerec.training.text import default_model
 
 REQUESTS = 15
 """Different ones that are timed."""

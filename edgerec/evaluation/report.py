@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from edgerec.config import Config
 from edgerec.errors import DataError
-from edgerec.evaluation.metrics import Estimate
+from edgerec.metrics.accuracy import Estimate
 
 __all__ = ["STAGES", "Metrics", "Report", "Table", "figure", "main_figure", "settings_of", "to_json"]
 
@@ -41,9 +41,10 @@ class Report:
     for everyone and for parts, see `edgerec.evaluation.fidelity`. `reliability` holds, by stage and binary task, bins
     of rows: mean probability, rate, number. `sizes` are bytes or counts, keyed by what they are. `notes` say what was
     left out and why. `reasons` holds what `edgerec.evaluation.faithful` found. `failures` are the gates of
-    ``[evaluation]`` that do not hold. `beyond` is by stage and task, see `edgerec.evaluation.beyond`; `segments` by
-    "STAGE, PART" and `gaps` by column, see `edgerec.evaluation.segments`. `fit` tells how the bundle was found, see
-    `edgerec.fitting.report`. `replay` is by stage and task, of random exposure; `runtimes` says whether they agree.
+    ``[evaluation]`` that do not hold. `beyond` is by stage and task, see `edgerec.metrics.beyond_accuracy`; `segments`
+    by "STAGE, PART" and `gaps` by column, see `edgerec.evaluation.segments`. `fit` tells how the bundle was found, see
+    `edgerec.experiments.device_search.report`. `replay` is by stage and task, of random exposure; `runtimes` says
+    whether they agree.
     `inputs` is by what is withheld and by task, see `edgerec.evaluation.inputs`.
     `costs` is by stage, see `edgerec.evaluation.costs`; `curves` by stage and name, (step, value). `settings` and
     `versions` say what it was made with.

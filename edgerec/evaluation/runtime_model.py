@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from edgerec.evaluation.cases import Cases
-from edgerec.evaluation.metrics import MAX_RANK
+from edgerec.ensemble.scoring import RELATED_K, Scores
+from edgerec.examples.evaluation_requests import Cases
+from edgerec.examples.load import LearningData
+from edgerec.metrics.accuracy import MAX_RANK
 from edgerec.progress import Progress
 from edgerec.runtime import Events, Recommender
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
-from edgerec.training.load import LearningData
-from edgerec.training.scoring import RELATED_K, Scores
 
 
 class RuntimeModel:

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from edgerec.errors import ConfigError
-from edgerec.evaluation import metrics
-from edgerec.evaluation.cases import Cases, held_labels, judge_lists
 from edgerec.evaluation.fidelity import GAPS, LEAST, Answers, Mask, parts
-from edgerec.evaluation.metrics import Estimate
+from edgerec.examples.evaluation_requests import Cases, held_labels, judge_lists
+from edgerec.examples.load import LearningData
+from edgerec.metrics import accuracy as metrics
+from edgerec.metrics.accuracy import Estimate
 from edgerec.tasks import Task, scored_tasks
-from edgerec.training.load import LearningData
 
 __all__ = ["check_segments", "gaps", "gaps_of_parts", "segments"]
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from edgerec.config import Config
+from edgerec.ensemble.scoring import STAGES, AnyScorer, Scores, load_scorer
 from edgerec.errors import ConfigError
+from edgerec.examples.load import load_learning_data
+from edgerec.examples.pasts import GivenPasts
+from edgerec.examples.requests import Requests
 from edgerec.progress import Progress
 from edgerec.runtime import Ranked, Recommender
 from edgerec.tasks import Encoded
 from edgerec.tasks.history import MS_PER_HOUR, Float, History, Int
-from edgerec.training.examples import Requests
-from edgerec.training.load import load_learning_data
-from edgerec.training.pasts import GivenPasts
-from edgerec.training.scoring import STAGES, AnyScorer, Scores, load_scorer
 
 NOBODY = -1
 """A user that the log does not know."""

@@ -53,7 +53,7 @@ POOLINGS: dict[str, Callable[[Float, Float], Float]] = {
     "weightedmean_tokens": lambda states, mask: _weighted(states, mask * mask.cumsum(1)),
     "lasttoken": _last,
 }
-"""As in `edgerec.training.text.model`, from states (B, L, W) and mask (B, L) to (B, W)."""
+"""As in `edgerec.models.text`, from states (B, L, W) and mask (B, L) to (B, W)."""
 
 
 class TextEncoder:

@@ -7,15 +7,15 @@ import numpy.typing as npt
 import torch
 from scipy.special import expit
 
+from edgerec.examples.load import LearningData
+from edgerec.examples.requests import Requests
+from edgerec.examples.scratch import AT_ONCE
 from edgerec.models.student import Student
 from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Int
 from edgerec.training.calibration import fit_expectation, fit_odds, fit_shares
-from edgerec.training.examples import Requests
 from edgerec.training.joint import exclude_history
-from edgerec.training.load import LearningData
-from edgerec.training.network import network_logits, same_moment
-from edgerec.training.scratch import AT_ONCE
+from edgerec.training.predictions import network_logits, same_moment
 
 MOST_SHARES = 20_000_000
 """Numbers in memory while a ranking is calibrated."""

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from edgerec.examples.batches import JointBatch, PairBatch, RowBatch, VisitBatch
+from edgerec.examples.soft_lists import SoftBatch
 from edgerec.models.inputs import Items, Moment, RequestBatch
 from edgerec.models.sequence import Read
 from edgerec.models.student import Student
 from edgerec.models.teacher import Teacher
 from edgerec.tasks import Task, scored_tasks
 from edgerec.training import losses
-from edgerec.training.batches import JointBatch, PairBatch, RowBatch, VisitBatch
-from edgerec.training.soft.lists import SoftBatch
-from edgerec.training.text import TextReader
+from edgerec.training.text_reader import TextReader
 
 SEQUENCE = "(sequence)"
 """Name of the loss of the next event after each event, beside those of the tasks; no task can be called so."""

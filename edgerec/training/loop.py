@@ -22,16 +22,16 @@ from torch import Tensor, nn
 
 from edgerec.config.stages import Regression, TrainingConfig
 from edgerec.errors import ConfigError, DataError, EdgerecError
+from edgerec.examples.batches import JointBatch, JointBatches
 from edgerec.progress import Progress, Silent, progress_for
 from edgerec.tasks import Task
 from edgerec.training import losses
 from edgerec.training.adversarial import Adversary
-from edgerec.training.batches import JointBatch, JointBatches
 from edgerec.training.checkpoint import load_weights, save_weights
 from edgerec.training.group import Group, in_group
 from edgerec.training.joint import JointTraining, Labels, Loss, Part, Terms, joined
 from edgerec.training.resume import load_checkpoint, save_checkpoint
-from edgerec.training.text import TextReader
+from edgerec.training.text_reader import TextReader
 from edgerec.training.trackers import Tracker, open_trackers, require_trackers
 from edgerec.training.weighting import WEIGHTINGS
 

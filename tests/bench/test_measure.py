@@ -15,7 +15,7 @@ from edgerec.bench.measure import Measured, Target, measure, verdicts
 from edgerec.cli.main import app
 from edgerec.devices import load_profile
 from edgerec.errors import BundleError
-from edgerec.fitting.cost import Point
+from edgerec.experiments.device_search.cost import Point
 
 SMALL = {"processes": 2, "calls": 20, "cold": 4}
 

@@ -64,7 +64,7 @@ def test_help_lists_every_command():
 
 def test_json_is_the_only_thing_on_standard_output(tmp_path, monkeypatch):
     monkeypatch.setattr("edgerec.cli.run.load_run", lambda *_: (None, tmp_path))
-    monkeypatch.setattr("edgerec.pipeline.run", lambda *_: {"prepare": None})
+    monkeypatch.setattr("edgerec.stages.pipeline.run", lambda *_: {"prepare": None})
 
     assert json.loads(run(app, ["run", "--json"]).stdout) == {"run_dir": str(tmp_path), "ran": ["prepare"]}
 

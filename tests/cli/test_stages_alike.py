@@ -5,16 +5,16 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from edgerec import pipeline
 from edgerec.cli.main import app
 from edgerec.config import Config
 from edgerec.data.dataset import Dataset
-from edgerec.evaluation.cases import find_cases
+from edgerec.ensemble.scoring import STAGES, TorchModel, load_scorer
 from edgerec.evaluation.runtime_model import RuntimeModel
+from edgerec.examples.evaluation_requests import find_cases
+from edgerec.examples.load import load_learning_data
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
-from edgerec.training.load import load_learning_data
-from edgerec.training.scoring import STAGES, TorchModel, load_scorer
+from edgerec.stages import pipeline
 from tests import tiny
 
 pytestmark = pytest.mark.slow

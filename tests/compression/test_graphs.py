@@ -15,7 +15,8 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from edgerec.compression import bodies, export, graphs
+from edgerec.compression import export, graphs
+from edgerec.compression import kernels as bodies
 from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graph import HALF_FROM, GraphBuilder, pack
 from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph, score_graph, similar_graph

@@ -9,9 +9,9 @@ import torch
 from edgerec.compression import pruning
 from edgerec.compression.pruning import choose, importances, shrink
 from edgerec.config import PruningConfig
+from edgerec.examples.batches import BatchSettings, JointBatches
 from edgerec.models.rounding import round_rows
 from edgerec.models.student import Student, StudentSizes
-from edgerec.training.batches import BatchSettings, JointBatches
 from edgerec.training.joint import JointTraining
 
 HIDDEN = ("inner", "context", "pooling", "repeat", "head")

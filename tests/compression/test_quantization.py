@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from edgerec.compression.catalog_filter import among
 from edgerec.compression.quantization import _attributes, _catalog_rows, _policy, quantize
-from edgerec.compression.shown import among
 from edgerec.errors import ConfigError
 from edgerec.progress import Silent
 from edgerec.tasks import Encoded

@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from edgerec.cli.main import app
 from edgerec.errors import BundleError
+from edgerec.examples.text_vectors import encode
+from edgerec.models.text import POOLINGS, TextEncoder
 from edgerec.progress import Silent
 from edgerec.runtime import texts as light
-from edgerec.training.text.model import POOLINGS, TextEncoder
-from edgerec.training.text.vectors import encode
 from tests import tiny
-from tests.training.test_text_model import make_model
+from tests.models.test_text import make_model
 
 WORDS = ["tea cup", "red oil", "red tea cup", "cup", "oil oil tea", "绿茶", ""]
 

@@ -13,7 +13,7 @@ from edgerec.data import Dataset, prepare
 from edgerec.data.doctor import examine, leaks, refuse_leaks
 from edgerec.errors import DataError
 from edgerec.progress import Silent
-from edgerec.training.teacher import train
+from edgerec.stages.train import train
 from tests import tiny
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from edgerec.data import Dataset, prepare
 from edgerec.errors import DataError
-from edgerec.training.load import load_learning_data
+from edgerec.examples.load import load_learning_data
 from tests.data.test_prepare import config, log, write
 
 EDGES = {

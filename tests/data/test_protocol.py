@@ -16,10 +16,10 @@ import pytest
 
 from edgerec.config import Config
 from edgerec.data import Dataset, prepare
-from edgerec.evaluation import metrics
-from edgerec.evaluation.cases import Cases, held_sessions, judge_lists
+from edgerec.examples.evaluation_requests import Cases, held_sessions, judge_lists
+from edgerec.examples.load import LearningData, load_learning_data
+from edgerec.metrics import accuracy as metrics
 from edgerec.progress import Silent
-from edgerec.training.load import LearningData, load_learning_data
 from tools.peers.judging import Ranking, cosine_lists
 from tools.peers.seen import Seen
 

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from edgerec.data import prepare
-from edgerec.evaluation.cases import find_cases
-from edgerec.evaluation.chain import judge_arrivals, references_on_arrivals
+from edgerec.ensemble.scoring import TorchModel, TorchScorer
 from edgerec.evaluation.cold import ColdCases, attribute_popularity, cold_cases, cold_report, judge
+from edgerec.examples.evaluation_requests import find_cases
+from edgerec.examples.load import LearningData, load_learning_data
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
-from edgerec.training.load import LearningData, load_learning_data
-from edgerec.training.scoring import TorchModel, TorchScorer
+from edgerec.stages.evaluate import judge_arrivals, references_on_arrivals
 from tests import tiny
 
 LATE = 5

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgerec.evaluation.cases import find_cases
 from edgerec.evaluation.fidelity import ALL, KEPT, ORDER, OVERLAP, Answers, failures, fidelity, same_order
-from edgerec.evaluation.metrics import Estimate, mean
+from edgerec.examples.evaluation_requests import find_cases
+from edgerec.metrics.accuracy import Estimate, mean
 
 
 def answers(data, seed: int) -> Answers:

@@ -9,11 +9,11 @@ import pytest
 from edgerec.bundle import MANIFEST, Bundle, write_bundle
 from edgerec.config import Config
 from edgerec.errors import QualityError
-from edgerec.evaluation.chain import broken_gates
 from edgerec.evaluation.fidelity import ALL, differing, failures
-from edgerec.evaluation.metrics import Estimate
-from edgerec.pipeline import run_stage, stage_named
+from edgerec.metrics.accuracy import Estimate
 from edgerec.progress import Silent
+from edgerec.stages.evaluate import broken_gates
+from edgerec.stages.pipeline import run_stage, stage_named
 from tests import tiny
 
 

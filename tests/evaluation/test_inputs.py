@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from edgerec.config import Config
-from edgerec.evaluation.cases import find_cases
-from edgerec.evaluation.chain import judge_bundle
 from edgerec.evaluation.inputs import _last, _plain, inputs
+from edgerec.examples.evaluation_requests import find_cases
+from edgerec.examples.load import load_learning_data
 from edgerec.progress import Silent
 from edgerec.runtime import Events
-from edgerec.training.load import load_learning_data
+from edgerec.stages.evaluate import judge_bundle
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import pytest
 
 from edgerec.cli.output import format_table
 from edgerec.errors import DataError
-from edgerec.evaluation.metrics import Estimate, binary, ranking, regression
 from edgerec.evaluation.page import page as page_of
 from edgerec.evaluation.report import Report
+from edgerec.metrics.accuracy import Estimate, binary, ranking, regression
 
 
 def report() -> Report:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from edgerec.cli.output import format_table
 from edgerec.evaluation import summary
-from edgerec.evaluation.metrics import Estimate
+from edgerec.metrics.accuracy import Estimate
 from tests.evaluation.test_report import report
 
 

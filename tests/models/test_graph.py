@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from edgerec.examples.graph import Rows
 from edgerec.models.graph import GATE, GraphLayers, Propagation
 from edgerec.models.inputs import Graph
-from edgerec.training.graph import Rows
 
 
 def adjacency(edges, n):

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from edgerec.ensemble.transition_lists import followers
+from edgerec.examples.batches import BatchSettings, JointBatches
+from edgerec.examples.load import load_learning_data
 from edgerec.models.blocks import later_items
 from edgerec.models.inputs import RequestBatch
 from edgerec.models.student import Student, StudentSizes
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Silent
-from edgerec.training.batches import BatchSettings, JointBatches
-from edgerec.training.followers import followers
-from edgerec.training.load import load_learning_data
 from edgerec.training.loop import LoopSettings, fit
 from tests import tiny
 

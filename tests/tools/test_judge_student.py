@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from edgerec.evaluation.metrics import mean
 from edgerec.tuning.ablation import LOG_ALONE
+
 from tools import judge_student
 from tools.judge_teacher import Work, work_of
 from tools.peers import results

@@ -7,10 +7,10 @@ import zipfile
 
 import numpy as np
 import pytest
+from edgerec.evaluation.metrics import mean
 
 from edgerec.config import Config
 from edgerec.errors import DataError
-from edgerec.evaluation.metrics import mean
 from tools import judge_teacher as tool
 from tools.peers import results, sets
 

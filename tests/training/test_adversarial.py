@@ -11,12 +11,12 @@ import torch
 
 from edgerec.config.stages import TrainingConfig
 from edgerec.errors import ConfigError
+from edgerec.examples.batches import BatchSettings, JointBatches
 from edgerec.models.experts import ProgressiveLayeredExtraction
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Silent
-from edgerec.training import teacher as stage
+from edgerec.stages import train as stage
 from edgerec.training.adversarial import Adversary, spread, worst_move
-from edgerec.training.batches import BatchSettings, JointBatches
 from edgerec.training.joint import JointTraining
 from edgerec.training.loop import LoopSettings, fit
 

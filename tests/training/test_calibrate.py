@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from edgerec.evaluation import metrics
+from edgerec.metrics import accuracy as metrics
 from edgerec.models.student import Student, StudentSizes
 from edgerec.tasks import scored_tasks
 from edgerec.training.calibrate import _latest_fifth, calibrate
 from edgerec.training.losses import listwise
-from edgerec.training.network import network_logits, network_rows, network_shares
+from edgerec.training.predictions import network_logits, network_rows, network_shares
 
 
 @pytest.fixture

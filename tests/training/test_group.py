@@ -8,9 +8,9 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 
 from edgerec.config.stages import TrainingConfig
 from edgerec.errors import ConfigError, EdgerecError
+from edgerec.examples.batches import BatchSettings, JointBatches
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
-from edgerec.training.batches import BatchSettings, JointBatches
 from edgerec.training.group import _ours, in_group
 from edgerec.training.loop import LoopSettings, fit
 

@@ -17,13 +17,13 @@ from safetensors.torch import load_file
 
 from edgerec.config.stages import TrainingConfig
 from edgerec.errors import EdgerecError
+from edgerec.examples.batches import BatchSettings, JointBatch, JointBatches
+from edgerec.examples.soft_lists import SoftBatch, SoftLabels
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
 from edgerec.training import losses
-from edgerec.training.batches import BatchSettings, JointBatch, JointBatches
 from edgerec.training.joint import JointTraining, Terms, exclude_history, joined
 from edgerec.training.loop import LoopSettings, _Run, fit, precision_of
-from edgerec.training.soft import SoftBatch, SoftLabels
 
 BATCHES = BatchSettings(visits=64, rows=256, visits_per_epoch=1_000, history_dropout=0.1, lag=0)
 LOOP = LoopSettings(epochs=3, learning_rate=3e-3, weight_decay=0.1, patience=None)
@@ -261,7 +261,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from edgerec.config.stages import TrainingConfig
 from edgerec.progress import Silent
-from edgerec.training.load import load_learning_data
+from edgerec.examples.load import load_learning_data
 from tests import tiny
 from tests.training.test_loop import LOOP, train
 

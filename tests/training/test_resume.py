@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import load_file
 
 from edgerec.config.stages import TrainingConfig
+from edgerec.examples.batches import BatchSettings, JointBatches
 from edgerec.models.student import Student, StudentSizes
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Silent
 from edgerec.tasks import scored_tasks
-from edgerec.training.batches import BatchSettings, JointBatches
 from edgerec.training.loop import LoopSettings, _Run, fit
 from edgerec.training.resume import load_checkpoint, save_checkpoint
 from tests import tiny
@@ -122,7 +122,7 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 from edgerec.progress import Silent
-from edgerec.training.load import load_learning_data
+from edgerec.examples.load import load_learning_data
 from edgerec.training import resume
 from tests import tiny
 from tests.training.test_resume import train

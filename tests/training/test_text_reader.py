@@ -10,14 +10,14 @@ from safetensors.torch import load_file
 
 from edgerec.data import prepare
 from edgerec.errors import ConfigError
+from edgerec.examples.batches import JointBatches
+from edgerec.examples.load import load_learning_data
 from edgerec.progress import Silent
-from edgerec.training.batches import JointBatches
+from edgerec.stages.train import batch_settings, build_teacher, text_reader
 from edgerec.training.joint import JointTraining
-from edgerec.training.load import load_learning_data
 from edgerec.training.loop import LoopSettings, _Run, fit
-from edgerec.training.teacher import batch_settings, build_teacher, text_reader
 from tests import tiny
-from tests.training.test_text_model import make_model
+from tests.models.test_text import make_model
 
 LOOP = LoopSettings(epochs=2, learning_rate=3e-3, weight_decay=0.1, patience=None)
 

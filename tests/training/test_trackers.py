@@ -12,9 +12,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from edgerec.config.stages import TrainingConfig
 from edgerec.errors import MissingExtraError
+from edgerec.examples.batches import BatchSettings, JointBatches
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
-from edgerec.training.batches import BatchSettings, JointBatches
 from edgerec.training.loop import LoopSettings, fit, learning_rate_factor
 
 BATCHES = BatchSettings(visits=64, rows=256, visits_per_epoch=1_000, history_dropout=0.0, lag=0)

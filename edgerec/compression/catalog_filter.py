@@ -1,0 +1,97 @@
+"""Items that may never be shown: they leave the table, and with it the bundle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from edgerec.compression.export import ExportedStudent
+from edgerec.config import Config
+from edgerec.data.dataset import Dataset
+from edgerec.data.readers import sql
+from edgerec.errors import ConfigError
+from edgerec.examples.load import catalogue_length
+from edgerec.models.student import Student
+from edgerec.tasks import Encoded
+from edgerec.tasks.history import Int
+
+IDLE = "idle_days"
+"""Column beside the items' attributes: days from an item's last event to the end of what was learned from."""
+INDEX, LAST = "edgerec.index", "edgerec.last"
+"""Columns of our own, which no rule can name by chance."""
+MS_PER_DAY = 86_400_000
+BANNED = -1e4
+"""Prior of an item that is never shown: no probability is left of it, and 16 bits can hold it."""
+
+
+def never_shown(config: Config, dataset: Dataset, part: Literal["valid", "test"]) -> Int:
+    """Indices of the items of the catalogue that ``[pruning] never_shown`` is true for, ascending.
+
+    Raises:
+        ConfigError: the rule is no condition over the items' attributes, or true for all of them.
+    """
+    rule = config.pruning.never_shown
+    if rule is None:
+        return np.zeros(0, np.int64)
+    n = catalogue_length(config, dataset, part)
+    items, events = dataset.items().head(n), dataset.fit_frame(part)
+    last = events.group_by("item").agg(pl.col("time").max().alias(LAST)).collect()
+    named = items.select(pl.col("index").alias(INDEX), pl.col("id"), *_attributes(items))
+    named = named.join(last, left_on=INDEX, right_on="item", how="left")
+    idle = ((last[LAST].max() - pl.col(LAST)) / MS_PER_DAY).fill_null(float("inf")).alias(IDLE)
+    where = f"[pruning] never_shown = {rule!r}"
+    try:
+        chosen = named.with_columns(idle).filter(sql(rule, where))[INDEX]
+    except pl.exceptions.PolarsError as error:
+        known = ", ".join((*(c for c in named.columns if c not in (INDEX, LAST)), IDLE))
+        raise ConfigError(f"{where}: {str(error).splitlines()[0]}; its columns are {known}") from None
+    if len(chosen) >= n:
+        raise ConfigError(f"{where}: is true for all {n:,} items; nothing would be left to show")
+    return np.sort(chosen.to_numpy()).astype(np.int64)
+
+
+def _attributes(items: pl.DataFrame) -> list[pl.Expr]:
+    names = [column for column in items.columns if column.startswith("raw.")]
+    return [pl.col(name).alias(name.removeprefix("raw.")) for name in names if name != "raw.id"]
+
+
+def ban(student: Student, items: Int) -> None:
+    """Never let a student show these items."""
+    student.items.bias.weight.data[items] = BANNED
+
+
+def without(exported: ExportedStudent, items: Int) -> ExportedStudent:
+    """A student whose table has no row of these items; the others keep their order."""
+    if not len(items):
+        return exported
+    n = len(exported.table)
+    kept = np.setdiff1d(np.arange(n), items)
+    place = np.full(n, -1, np.int32)
+    place[kept] = np.arange(len(kept), dtype=np.int32)
+    follower, weight = exported.followers, exported.follower_weight
+    if follower is not None and weight is not None:
+        moved, weight = place[follower[kept]], weight[kept]
+        weight = np.where(moved < 0, np.float32(0), weight)
+        follower = np.where(moved < 0, np.arange(len(kept), dtype=np.int32)[:, None], moved)
+    relation = exported.relation_prior
+    return replace(
+        exported,
+        table=exported.table[kept],
+        scales=exported.scales[kept],
+        prior=np.ascontiguousarray(exported.prior[:, kept]),
+        followers=follower,
+        follower_weight=weight,
+        relation_prior=None if relation is None else relation[kept],
+    )
+
+
+def among(kept: Int, request: Encoded) -> Encoded:
+    """A request whose past holds nothing but the items `kept`, counted as they are in the bundle."""
+    place = np.searchsorted(kept, request.history)
+    there = place < len(kept)
+    there[there] = kept[place[there]] == request.history[there]
+    past = {name: value[there] for name, value in vars(request).items() if name.startswith("history_")}
+    return replace(request, history=place[there], **past)

@@ -1,0 +1,113 @@
+"""Which body a bundle's graphs have: the profile's, if it proves itself against 32-bit numbers on this machine."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from edgerec.compression.catalog_filter import among, without
+from edgerec.compression.export import ExportedStudent
+from edgerec.compression.graph import pack
+from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph
+from edgerec.config import Config
+from edgerec.devices import load_profile
+from edgerec.tasks import Encoded
+
+FAITHFUL = 0.8
+"""Share of the ten best items of 32-bit numbers that INT8 has to find."""
+SLOWER = 1.5
+"""INT8 may take so many times as long as 32-bit numbers: in a small catalogue both take next to nothing, and INT8 has
+a quarter of the bytes."""
+MOST_ITEMS = 100_000
+"""That are measured on."""
+K = 10
+CALLS = 15
+"""Timed calls of each request and graph."""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A body and, in a sentence, why it was taken. `ms` and `fp32_ms`: median time of a recommend graph here."""
+
+    body: str
+    why: str
+    overlap: float | None = None
+    ms: float | None = None
+    fp32_ms: float | None = None
+
+
+def pick_body(
+    exported: ExportedStudent,
+    config: Config,
+    expectations: Mapping[str, Expectation],
+    requests: Sequence[Encoded],
+    scratch: Path,
+) -> Pick:
+    """The body of ``[quantization]``, or the device's own one after it was measured here."""
+    asked, table, device = config.quantization.body, config.quantization.table, load_profile(config.device)
+    if asked != "auto":
+        return Pick(asked, f"graph body {asked}, as the settings say")
+    if device.body == "fp32":
+        return Pick("fp32", f"graph body fp32, as the profile of {device.name} says")
+    # Of a long catalogue a part tells as much, and 32-bit numbers of all of it might not fit in memory.
+    exported = without(exported, np.arange(MOST_ITEMS, len(exported.table)))
+    requests = [among(np.arange(len(exported.table)), request) for request in requests]
+    sessions = {}
+    for body in (device.body, "fp32"):
+        folder = scratch / f"try-{body}"
+        folder.mkdir()
+        (model,), _ = pack(
+            [recommend_graph(exported, Catalogue.of(exported, body, table), expectations)], folder / "weights.bin"
+        )
+        (folder / "recommend.onnx").write_bytes(model)
+        sessions[body] = _session(folder / "recommend.onnx", device.threads)
+    k = min(K, len(exported.table))
+    overlap, ms = _compared(sessions[device.body], sessions["fp32"], requests, len(exported.tasks), k)
+    return decide(device.body, device.name, overlap, *ms)
+
+
+def decide(body: str, device: str, overlap: float, ms: float, fp32_ms: float) -> Pick:
+    """INT8, if it finds nearly the same items and is not much slower."""
+    measured = f"{ms:.2f} ms against {fp32_ms:.2f} here, {overlap:.1%} of the same ten best items"
+    if overlap < FAITHFUL:
+        return Pick("fp32", f"graph body fp32: INT8 finds other items ({measured})", overlap, ms, fp32_ms)
+    if ms > SLOWER * fp32_ms:
+        return Pick("fp32", f"graph body fp32: INT8 is slower ({measured})", overlap, ms, fp32_ms)
+    told = "faster than 32-bit numbers" if ms < fp32_ms else "smaller, and hardly slower than 32-bit numbers,"
+    return Pick(body, f"graph body {body} of {device}: {told} ({measured})", overlap, ms, fp32_ms)
+
+
+def _compared(
+    ours: ort.InferenceSession, fp32: ort.InferenceSession, requests: Sequence[Encoded], tasks: int, k: int
+) -> tuple[float, tuple[float, float]]:
+    """How many of the ten best are the same, and the median time of both, in turn, on the same requests."""
+    known = {i.name for i in fp32.get_inputs()}
+    same: list[float] = []
+    times: tuple[list[float], list[float]] = ([], [])
+    for request in requests:
+        for weights in np.eye(tasks, dtype=np.float32):
+            inputs = {
+                **vars(request), "task_weights": weights, "exclude": np.zeros(0, np.int64), "k": np.array(k, np.int64)
+            }  # fmt: skip
+            feed = {name: value for name, value in inputs.items() if name in known}
+            lists = [set(session.run(["item"], feed)[0].tolist()) for session in (ours, fp32)]
+            same.append(len(lists[0] & lists[1]) / k)
+        for _ in range(CALLS):
+            for session, of in zip((ours, fp32), times, strict=True):
+                start = time.perf_counter()
+                session.run(None, feed)
+                of.append(1000 * (time.perf_counter() - start))
+    return statistics.mean(same), (statistics.median(times[0]), statistics.median(times[1]))
+
+
+def _session(path: Path, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

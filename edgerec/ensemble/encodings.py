@@ -1,0 +1,293 @@
+"""What a tree sees of a shown row: rates and counts of its user, item, attributes and crosses, from earlier days.
+
+A key is one column, such as the user, or a cross of several, such as user and tab. Its rates count only fit rows of
+days before the row's own, by the day boundaries of `day_before`, so that no label reaches its own row; rows of the part
+that is judged see all fit rows. Which keys there are follows from the columns of the data set.
+
+Memory: the matrix, 4 bytes for each row and column, plus about ``100 * (targets + 1)`` bytes for each fit row while one
+key is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edgerec.examples.load import LearningData
+from edgerec.examples.log import Log, latest_since
+from edgerec.examples.requests import Requests
+from edgerec.examples.scratch import pieces
+from edgerec.examples.statistics import MS_PER_DAY
+from edgerec.tasks import binary_tasks
+from edgerec.tasks.history import Float, Int
+
+DECAY = 0.65
+"""What a row still counts for a day later."""
+MANY = 1000
+"""A key of fewer values has no count: it would tell the day rather than the value."""
+SMOOTHING, RARE_SMOOTHING = 20.0, 50.0
+"""Rows at the population's rate that are added to those of a key."""
+RARE = 0.05
+"""Below this rate a task is rare."""
+BUCKETS = 16
+"""Equally frequent ranges that a number of an item is cut into."""
+MAX_CROSSES = 40
+"""Crosses beyond this many, in the order of `crosses`, are left out."""
+MOST_ROWS = 10_000_000
+"""Rates count the latest rows, whole days of them: what they need is in memory."""
+Double = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A whole number of each row, in [0, size): the user, the item, or attribute `number` of a request or an item."""
+
+    name: str
+    kind: Literal["user", "item", "request", "category", "bucket"]
+    size: int
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """R rows: who was shown what, and the first day (R,) whose rows are not yet known; day 0 holds the first row."""
+
+    user: Int
+    item: Int
+    categorical: Int
+    day: Int
+
+
+class Encoder:
+    """Makes the columns of `names` for shown rows of one part of a dataset."""
+
+    def __init__(self, data: LearningData) -> None:
+        self.data = data
+        self.end_ms = int(data.statistics.moments_ms[-1])
+        self.days = int(-(-(self.end_ms - int(data.fit_log.time_ms.min())) // MS_PER_DAY))
+        self.keys = _keys(data)
+        self.buckets = _buckets(data)
+        self.item_categories = data.features.categorical.numpy().astype(np.int64)
+        log, rows = data.fit_log, _latest_rows(data.fit_log)
+        self.past = Shown(log.user[rows], log.item[rows], log.categorical[rows], self._day(log.time_ms[rows]))
+        self.targets = _targets(log, rows, data)
+        self.names = [*(name for key in self.keys for name in self._rate_names(key)), *self._raw_names()]
+
+    def fit_rows(self, chosen: Int) -> Float:
+        """The rows `chosen` that are learned from, each as it was known at the start of its day; (len(chosen), F)."""
+        rows = self.data.fit.rows
+        assert rows is not None
+        return self._matrix(rows.requests, rows.item, chosen, self._day(rows.requests.time_ms[chosen]))
+
+    def rows(self, requests: Requests, item: Int, chosen: Int) -> Float:
+        """The requests `chosen` and their candidates, as known at the end of the fit rows; (len(chosen), F)."""
+        return self._matrix(requests, item, chosen, np.full(len(chosen), self.days))
+
+    def _day(self, time_ms: Int) -> Int:
+        return self.days - -(-(self.end_ms - time_ms) // MS_PER_DAY)
+
+    def _matrix(self, requests: Requests, item: Int, chosen: Int, day: Int) -> Float:
+        shown = Shown(requests.user[chosen], item[chosen], requests.categorical[chosen], day)
+        found = np.empty((len(chosen), len(self.names)), np.float32)
+        at = 0
+        for key in self.keys:
+            for rate in self._rates(key, shown):
+                found[:, at] = rate
+                at += 1
+        for raw in self._raw(requests, shown.item, chosen):
+            found[:, at] = raw
+            at += 1
+        assert at == len(self.names)
+        return found
+
+    def _rate_names(self, key: tuple[Column, ...]) -> list[str]:
+        name, names = " x ".join(c.name for c in key), []
+        for decay in _decays(key):
+            rows = ["rows"] if _size(key) >= MANY else []
+            names += [f"{name}: {what}, {decay:g}" for what in (*rows, *self.targets.names)]
+        return names
+
+    def _rates(self, key: tuple[Column, ...], shown: Shown) -> list[Double]:
+        """For each decay the log count, then each target's smoothed rate."""
+        columns = []
+        code, query = self._code(key, self.past), self._code(key, shown)
+        for sums in decayed_sums(code, self.past.day, self.targets.values, query, shown.day, _decays(key)):
+            if _size(key) >= MANY:
+                columns.append(np.log1p(sums[:, -1]))
+            columns += self.targets.rates(sums)
+        return columns
+
+    def _code(self, key: tuple[Column, ...], shown: Shown) -> Int:
+        code = np.zeros(len(shown.user), np.int64)
+        for column in key:
+            code = code * column.size + self._values(column, shown)
+        return code
+
+    def _values(self, column: Column, shown: Shown) -> Int:
+        if column.kind == "user":
+            return shown.user
+        if column.kind == "item":
+            return shown.item
+        if column.kind == "request":
+            return shown.categorical[:, column.number]
+        table = self.item_categories if column.kind == "category" else self.buckets
+        values: Int = table[shown.item, column.number]
+        return values
+
+    def _raw_names(self) -> list[str]:
+        encoder, meta = self.data.encoder, self.data.dataset.meta.items
+        names = [c.name for c in encoder.categorical] + encoder.numeric_names
+        names += [c.name for c in meta.categorical] + [n.name for n in meta.numeric]
+        text = self.data.features.text.shape[1]
+        return [*names, *(f"text.{i}" for i in range(text)), *self.data.statistics.names, "time of day"]
+
+    def _raw(self, requests: Requests, item: Int, chosen: Int) -> list[npt.NDArray[Any]]:
+        features, statistics = self.data.features, self.data.statistics
+        tables: list[npt.NDArray[Any]] = [
+            requests.categorical[chosen],
+            requests.numbers(chosen),
+            self.item_categories[item],
+        ]
+        tables += [features.numeric.numpy()[item], features.text.numpy()[item]]
+        columns = [column for table in tables for column in table.T]
+        moment = requests.moment[chosen]
+        columns += [statistics.values[moment, item, i] for i in range(len(statistics.names))]
+        return [*columns, requests.time_ms[chosen] % MS_PER_DAY]
+
+
+def _size(key: tuple[Column, ...]) -> int:
+    return prod(column.size for column in key)
+
+
+def _decays(key: tuple[Column, ...]) -> tuple[float, ...]:
+    """Users, items and what they are crossed with change by the day; attributes hardly do."""
+    changes = any(c.kind == "user" for c in key) or (len(key) == 1 and key[0].kind != "request")
+    return (DECAY, 1.0) if changes else (1.0,)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is counted: T targets of each fit row.
+
+    Attributes:
+        values: float64 (E, T + 1); the last column is 1.
+        mean: float64 (T,) over all fit rows.
+        smoothing: float64 (T,).
+        binary: bool (T,); the others are means of logs.
+    """
+
+    names: tuple[str, ...]
+    values: Double
+    mean: Double
+    smoothing: Double
+    binary: npt.NDArray[np.bool_]
+
+    def rates(self, sums: Double) -> list[Double]:
+        """Smoothed rates of sums (R, T + 1): as log-odds against the population's, or as a difference to its mean."""
+        found = []
+        for t, mean in enumerate(self.mean):
+            rate = (sums[:, t] + self.smoothing[t] * mean) / (sums[:, -1] + self.smoothing[t])
+            found.append(_log_odds(rate) - _log_odds(mean) if self.binary[t] else rate - mean)
+        return found
+
+
+def _log_odds(rate: Double) -> Double:
+    rate = np.clip(rate, 1e-6, 1 - 1e-6)
+    odds: Double = np.log(rate / (1 - rate))
+    return odds
+
+
+def _latest_rows(log: Log) -> Int:
+    """Rows that are counted."""
+    since = latest_since(log, MOST_ROWS)
+    return np.concatenate([start + np.flatnonzero(log.time_ms[start:end] >= since) for start, end in pieces(len(log))])
+
+
+def _targets(log: Log, rows: Int, data: LearningData) -> Targets:
+    binary = [t.name for t in binary_tasks(data.tasks)]
+    logs = [t.name for t in data.tasks if t.kind == "regression"]
+    columns = [log.labels[name][rows].astype(np.float64) for name in binary]
+    columns += [data.scales[name].apply(log.labels[name][rows]).astype(np.float64) for name in logs]
+    values = np.stack([*columns, np.ones(len(rows))], axis=1)
+    mean = values[:, :-1].mean(axis=0)
+    is_binary = np.array([True] * len(binary) + [False] * len(logs))
+    rare = is_binary & (mean < RARE)
+    return Targets((*binary, *logs), values, mean, np.where(rare, RARE_SMOOTHING, SMOOTHING), is_binary)
+
+
+def _columns(data: LearningData) -> list[Column]:
+    meta = data.dataset.meta.items
+    requests = [Column(c.name, "request", len(c.values) + 1, i) for i, c in enumerate(data.encoder.categorical)]
+    categories = [Column(c.name, "category", len(c.values) + 1, i) for i, c in enumerate(meta.categorical)]
+    buckets = [Column(n.name, "bucket", BUCKETS, i) for i, n in enumerate(meta.numeric)]
+    users = len(data.fit_log.offsets) - 1
+    return [Column("user", "user", users), Column("item", "item", data.n_items), *requests, *categories, *buckets]
+
+
+def _keys(data: LearningData) -> list[tuple[Column, ...]]:
+    """Every column, then at most `MAX_CROSSES` crosses, the ones that serve most data sets first."""
+    columns = _columns(data)
+    user, item = columns[:2]
+    given = [c for c in columns if c.kind == "request" and data.encoder.categorical[c.number].source == "context"]
+    buckets = [c for c in columns if c.kind == "bucket"]
+    categories = [c for c in columns if c.kind == "category"]
+    about = [*buckets, *categories]
+    crosses: list[tuple[Column, ...]] = [*product([user], [*given, *about]), *product(given, [item, *about])]
+    crosses += [*product(buckets, categories), *product([user], given, buckets), *combinations(given, 2)]
+    crosses.append((user, item))
+    return [*((c,) for c in columns), *crosses[:MAX_CROSSES]]
+
+
+def _buckets(data: LearningData) -> Int:
+    """The range of each of the items' numbers, by how often the fit rows show them: int64 (N, numbers)."""
+    numeric = data.features.numeric.numpy()[:, : len(data.dataset.meta.items.numeric)]
+    found = np.zeros(numeric.shape, np.int64)
+    for i in range(numeric.shape[1]):
+        shown = numeric[data.fit_log.item, i]
+        edges = np.unique(np.quantile(shown, np.linspace(0, 1, BUCKETS + 1)[1:-1]))
+        found[:, i] = np.searchsorted(edges, numeric[:, i], side="right")
+    return found
+
+
+def decayed_sums(
+    key: Int, day: Int, values: Double, query: Int, query_day: Int, decays: Sequence[float]
+) -> Iterator[Double]:
+    """For each decay the sums of `values` over the rows of a key before a day, a row of d days before times decay ** d.
+
+    Args:
+        key, day: int64 (E,), not negative; values: float64 (E, V).
+        query, query_day: int64 (R,).
+    Yields:
+        float64 (R, V).
+    """
+    days = int(max(day.max(initial=0), query_day.max(initial=0))) + 1
+    code = key * days + day
+    order = np.argsort(code, kind="stable")
+    first = np.flatnonzero(np.diff(code[order], prepend=-1))
+    known = code[order[first]]
+    total = np.add.reduceat(values[order], first, axis=0)
+    gap = np.diff(known, prepend=-1)
+    same = np.diff(known // days, prepend=-1) == 0
+    at = np.searchsorted(known, query * days + query_day) - 1
+    found = (at >= 0) & (known[at] // days == query)
+    age = np.where(found, query_day - known[at] % days, 0)
+    for decay in decays:
+        running = _scan(np.where(same, decay ** gap.astype(np.float64), 0.0), total)
+        yield np.where(found, decay**age, 0.0)[:, None] * running[at]
+
+
+def _scan(factor: Double, values: Double) -> Double:
+    """``y[i] = values[i] + factor[i] * y[i - 1]``, by doubling: as many rounds as the longest run without a 0 needs."""
+    factor, found, step = factor.copy(), values.copy(), 1
+    while factor[step:].any():
+        found[step:] += factor[step:, None] * found[:-step]
+        factor[step:] = factor[step:] * factor[:-step]
+        factor[:step] = 0.0
+        step *= 2
+    return found

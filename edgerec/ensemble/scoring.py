@@ -1,0 +1,189 @@
+"""Trained models before they are exported, asked what the bundle is asked: by the chain of evidence and `--stage`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from edgerec.config import Config
+from edgerec.ensemble.ensemble import Committee
+from edgerec.examples.load import LearningData, Scale
+from edgerec.examples.requests import Requests
+from edgerec.metrics.accuracy import MAX_RANK
+from edgerec.metrics.baselines import top_k
+from edgerec.stages.train import load_committee
+from edgerec.tasks import Task, scored_tasks
+from edgerec.tasks.history import Int
+from edgerec.training.checkpoint import load_student, read_json
+from edgerec.training.joint import Scorer
+from edgerec.training.losses import chain_log_probabilities
+
+if TYPE_CHECKING:
+    from edgerec.examples.evaluation_requests import Cases
+
+AT_ONCE = 256
+"""Requests, rows or items that are scored together."""
+RELATED_K = 10
+"""Length of the lists of related items."""
+STAGES = ("teacher", "student", "pruned")
+"""Stages that are torch models; the one after them, INT8, is the bundle."""
+
+Scores = npt.NDArray[np.floating[Any]]
+
+
+class TorchScorer:
+    """One model, or the mean of several models' log-probabilities, over the catalogue as it is after the fit rows."""
+
+    def __init__(
+        self,
+        models: Sequence[Scorer],
+        data: LearningData,
+        expectations: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
+        """`expectations`: of regression tasks, as in a student's model.json; None takes the median instead."""
+        self.models, self.scales, self.n_items = models, data.scales, data.n_items
+        self.expectations = expectations or {}
+        self.tasks = scored_tasks(data.tasks)
+        moment = data.moment(-1)
+        with torch.inference_mode():
+            self.items = [m.encode_items(moment) for m in models]
+
+    def log_shares(self, requests: Requests, chosen: Int) -> Scores:
+        """Log-probability of every item to be the next one, (B, T, N); of retrieval tasks, others mean nothing."""
+        batch = requests.batch(chosen)
+        with torch.inference_mode():
+            logits = [m.score_catalog(batch, i) for m, i in zip(self.models, self.items, strict=True)]
+            scores: Scores = torch.stack([torch.log_softmax(x, dim=2) for x in logits]).mean(0).numpy()
+        return scores
+
+    def rows(self, requests: Requests, candidate: Int, chosen: Int) -> Scores:
+        """Probabilities and, in their unit, amounts of one candidate a request, (B, T); not of retrieval tasks."""
+        batch, item = requests.batch(chosen), torch.from_numpy(candidate)
+        with torch.inference_mode():
+            logits = [m.score_rows(batch, item, i) for m, i in zip(self.models, self.items, strict=True)]
+            scores = torch.stack([chain_log_probabilities(x, self.tasks) for x in logits]).mean(0).numpy()
+        return in_units(scores, self.tasks, self.scales, self.expectations)
+
+    def related(self, query: Int) -> Scores:
+        """Logits of being in one session with each item of `query`, (Q, N); -inf for the item itself."""
+        asked = torch.from_numpy(query)
+        with torch.inference_mode():
+            scores = [m.score_related(asked, i) for m, i in zip(self.models, self.items, strict=True)]
+            mean: Scores = torch.stack(scores).mean(0).scatter(1, asked.unsqueeze(1), -torch.inf).numpy()
+        return mean
+
+
+class CommitteeScorer:
+    """The teacher: networks and committee as one. Methods as of `TorchScorer`."""
+
+    def __init__(self, committee: Committee) -> None:
+        self.committee = committee
+        self.tasks, self.n_items = committee.tasks, committee.data.n_items
+        self._last = len(committee.data.statistics.moments_ms) - 1
+
+    def log_shares(self, requests: Requests, chosen: Int) -> Scores:
+        scores = np.zeros((len(chosen), len(self.tasks), self.n_items), np.float32)
+        ranks = [i for i, t in enumerate(self.tasks) if t.kind == "retrieval"]
+        scores[:, ranks] = self.committee.log_shares(self._now(requests), chosen)
+        return scores
+
+    def rows(self, requests: Requests, candidate: Int, chosen: Int) -> Scores:
+        everyone = np.zeros(len(requests), np.int64)
+        everyone[chosen] = candidate
+        scores = self.committee.rows(self._now(requests), everyone, chosen)
+        return in_units(scores, self.tasks, self.committee.data.scales, {})
+
+    def related(self, query: Int) -> Scores:
+        scores = self.committee.related(query)
+        scores[np.arange(len(query)), query] = -np.inf
+        return scores
+
+    def _now(self, requests: Requests) -> Requests:
+        """The same requests after all fit rows; of their own time, if no time splits the log."""
+        data = self.committee.data
+        if data.by_user:
+            return replace(requests, moment=data.statistics.moment_before(requests.time_ms))
+        return replace(requests, moment=np.full(len(requests), self._last, np.int64))
+
+
+AnyScorer = TorchScorer | CommitteeScorer
+
+
+def load_scorer(stage: str, config: Config, run_dir: Path, data: LearningData) -> AnyScorer:
+    """The model of "teacher", "student" or "pruned" of a run.
+
+    Raises:
+        DataError: the stage has not been run for these settings.
+    """
+    if stage == "teacher":
+        return CommitteeScorer(load_committee(config, run_dir, data))
+    student = load_student(run_dir / stage, data.shape, data.features).eval()
+    return TorchScorer([student], data, read_json(run_dir / stage / "model.json")["expectations"])
+
+
+def in_units(
+    scores: Scores, tasks: Sequence[Task], scales: Mapping[str, Scale], expectations: Mapping[str, Mapping[str, float]]
+) -> Scores:
+    """Log-probabilities -> probabilities; standardised logs -> amounts in their unit."""
+    for i, task in enumerate(tasks):
+        if task.kind == "binary":
+            scores[:, i] = np.exp(np.minimum(scores[:, i], 0))
+        elif task.name in expectations:
+            e = expectations[task.name]
+            scores[:, i] = np.minimum(np.exp(scores[:, i] * e["slope"] + e["offset"]), e["cap"])
+        elif task.kind == "regression":
+            scale = scales[task.name]
+            scores[:, i] = np.expm1(np.clip(scores[:, i] * scale.std + scale.mean, -20, 40))
+    return scores
+
+
+class TorchModel:
+    """Implements `edgerec.examples.evaluation_requests.Judged`."""
+
+    def __init__(self, scorer: AnyScorer, data: LearningData, cases: Cases) -> None:
+        self.scorer, self.data, self.cases = scorer, data, cases
+        self._scored: dict[str, tuple[Int, list[Scores]]] | None = None
+
+    def lists(self, task: Task) -> Int:
+        return self._catalog()[task.name][0]
+
+    def own_items(self, task: Task) -> list[Scores]:
+        return self._catalog()[task.name][1]
+
+    def rows(self) -> Scores:
+        rows = self.data.held.rows
+        assert rows is not None
+        chunks = np.array_split(np.arange(len(rows.item)), -(-len(rows.item) // AT_ONCE))
+        parts = (self.scorer.rows(rows.requests, rows.item[c], c) for c in chunks)
+        return np.concatenate(list(parts))
+
+    def related(self) -> Int:
+        queries = np.array_split(np.arange(self.data.n_items), -(-self.data.n_items // AT_ONCE))
+        return np.concatenate([top_k(self.scorer.related(query), RELATED_K) for query in queries])
+
+    def _catalog(self) -> dict[str, tuple[Int, list[Scores]]]:
+        if self._scored is None:
+            visits = self.data.held.visits
+            assert visits is not None
+            tasks = self.scorer.tasks
+            retrieval = [t for t in tasks if t.kind == "retrieval"]
+            tops: dict[str, list[Int]] = {t.name: [] for t in retrieval}
+            own: dict[str, list[Scores]] = {t.name: [] for t in retrieval}
+            for start in range(0, len(self.cases.rows), AT_ONCE):
+                pasts = self.cases.pasts[start : start + AT_ONCE]
+                scores = self.scorer.log_shares(visits.requests, self.cases.rows[start : start + AT_ONCE])
+                for task in retrieval:
+                    of_task = scores[:, tasks.index(task)]
+                    own[task.name] += [of_task[r, p] for r, p in enumerate(pasts)]
+                    if task.repeats == "exclude":
+                        for r, p in enumerate(pasts):
+                            of_task[r, p] = -np.inf
+                    tops[task.name].append(top_k(of_task, MAX_RANK))
+            self._scored = {t.name: (np.concatenate(tops[t.name]), own[t.name]) for t in retrieval}
+        return self._scored

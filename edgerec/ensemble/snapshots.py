@@ -1,0 +1,46 @@
+"""Closed-form members as they were at each view of the log, and as they are at its end; on disk, one in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgerec.ensemble.signals import Snapshot
+from edgerec.ensemble.views import Views
+from edgerec.examples.graph import consumed_rows
+from edgerec.examples.load import LearningData
+from edgerec.progress import Progress
+
+
+class Snapshots:
+    """Snapshots of all views and of the whole log, in `folder`."""
+
+    def __init__(self, views: Views, folder: Path) -> None:
+        self.views, self.folder = views, folder
+        self._kept: tuple[int, Snapshot] | None = None
+        self.last = Snapshot.load(_file(folder, len(views)))
+
+    @classmethod
+    def fit(cls, views: Views, data: LearningData, folder: Path, seed: int, progress: Progress) -> Snapshots:
+        """Fit those that are not in `folder` yet."""
+        folder.mkdir(parents=True, exist_ok=True)
+        text, consumed = data.features.text.numpy(), consumed_rows(data.fit_log, data.tasks)
+        with progress.track(len(views) + 1, "closed-form members") as done:
+            for view in range(len(views) + 1):
+                if not _file(folder, view).exists():
+                    log = data.fit_log
+                    rows = views.rows(log, view)
+                    Snapshot.fit(log, rows[consumed[rows]], data.n_items, text, seed).save(_file(folder, view))
+                done.advance()
+        return cls(views, folder)
+
+    def of(self, view: int) -> Snapshot:
+        """Of a view; -1 is the whole log."""
+        if view in (-1, len(self.views)):
+            return self.last
+        if self._kept is None or self._kept[0] != view:
+            self._kept = (view, Snapshot.load(_file(self.folder, view)))
+        return self._kept[1]
+
+
+def _file(folder: Path, view: int) -> Path:
+    return folder / f"snapshot-{view}.safetensors"

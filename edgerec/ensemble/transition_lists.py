@@ -1,0 +1,44 @@
+"""Which items most often follow each item: the lists that a student starts from."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgerec.ensemble.closed_form import best_of_rows, transitions
+from edgerec.ensemble.signals import visits_of
+from edgerec.ensemble.views import MOST_ROWS
+from edgerec.examples.load import LearningData
+from edgerec.examples.log import latest_since
+from edgerec.examples.scratch import pieces
+from edgerec.tasks.history import Int
+
+
+def followers(data: LearningData, most: int) -> tuple[Tensor, Tensor]:
+    """The `most` items that most often come next after each item, and how often against the first of them, in (0, 1].
+
+    Read from the latest `MOST_ROWS` rows of the log.
+
+    Returns:
+        int32 (N, most), float32 (N, most), best first; places that no item takes hold the row's own item, with 0.
+    """
+    log, n = data.fit_log, data.fit.n_seen
+    since = latest_since(log, MOST_ROWS)
+
+    def latest(start: int, end: int) -> Int:
+        return start + np.flatnonzero((log.time_ms[start:end] >= since) & (log.item[start:end] < n))
+
+    rows = np.concatenate([latest(*piece) for piece in pieces(len(log))])
+    matrix = transitions(*visits_of(log, rows, n))
+    matrix.setdiag(0)
+    matrix.eliminate_zeros()
+    matrix = best_of_rows(matrix, most)
+    item = np.repeat(np.arange(data.n_items, dtype=np.int32)[:, None], most, axis=1)
+    weight = np.zeros(item.shape, np.float32)
+    for row in np.flatnonzero(np.diff(matrix.indptr)):
+        part = slice(matrix.indptr[row], matrix.indptr[row + 1])
+        order = np.argsort(-matrix.data[part], kind="stable")
+        item[row, : len(order)] = matrix.indices[part][order]
+        weight[row, : len(order)] = matrix.data[part][order] / matrix.data[part].max()
+    return torch.from_numpy(item), torch.from_numpy(weight)

@@ -1,0 +1,405 @@
+"""Joint batches: a few visits and shown rows that one training step learns from together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TypeVar, cast, overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from edgerec.examples.graph import GraphEdges
+from edgerec.examples.requests import Requests, RowExamples, VisitExamples
+from edgerec.examples.scratch import AT_ONCE, pieces
+from edgerec.examples.soft_lists import SoftBatch, SoftLabels
+from edgerec.examples.statistics import ItemStatistics
+from edgerec.models.inputs import Moment, RequestBatch
+from edgerec.tasks import Task
+from edgerec.tasks.history import Float, Int
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Q items, and the other items of a session of each as pairs `owner` (into Q), `item`: int64 (Q,), (P,), (P,).
+
+    `soft`: a teacher's scores of the others, or None.
+    """
+
+    query: Tensor
+    owner: Tensor
+    item: Tensor
+    soft: SoftBatch | None
+
+    def part(self, rows: slice) -> PairBatch:
+        """The queries `rows` and their pairs."""
+        owner, item = _of_owners(self.owner, self.item, rows)
+        return PairBatch(self.query[rows], owner, item, None if self.soft is None else self.soft.part(rows))
+
+
+@dataclass(frozen=True)
+class VisitBatch:
+    """B requests and what they led to.
+
+    Attributes:
+        moment: what was known of the items, shared by all of them.
+        owner, item: int64 (P,) a retrieval task: pairs of request and consumed item.
+        soft: a teacher's scores of the catalogue a retrieval task, or None.
+        related: one item of each visit of two and more against the others, or None without a related task.
+    """
+
+    requests: RequestBatch
+    moment: Moment
+    owner: tuple[Tensor, ...]
+    item: tuple[Tensor, ...]
+    soft: tuple[SoftBatch, ...] | None
+    related: PairBatch | None
+
+    def part(self, number: int, parts: int) -> VisitBatch | None:
+        """One of `parts` parts of the requests, and of the related pairs; None where it is empty."""
+        rows = _share(len(self.requests.item), number, parts)
+        queries = _share(0 if self.related is None else len(self.related.query), number, parts)
+        if rows.start == rows.stop and queries.start == queries.stop:
+            return None
+        pairs = [_of_owners(owner, item, rows) for owner, item in zip(self.owner, self.item, strict=True)]
+        return VisitBatch(
+            requests=part_of_requests(self.requests, rows),
+            moment=self.moment,
+            owner=tuple(owner for owner, _ in pairs),
+            item=tuple(item for _, item in pairs),
+            soft=None if self.soft is None else tuple(s.part(rows) for s in self.soft),
+            related=None if self.related is None else self.related.part(queries),
+        )
+
+
+@dataclass(frozen=True)
+class RowBatch:
+    """B shown rows.
+
+    Attributes:
+        candidate: int64 (B,).
+        labels: float32 (B, T), columns as the scored tasks; regression labels as standardised logs.
+        soft: as `labels`, from a teacher, but logs of the probabilities; or None.
+    """
+
+    requests: RequestBatch
+    moment: Moment
+    candidate: Tensor
+    labels: Tensor
+    soft: Tensor | None
+
+    def part(self, number: int, parts: int) -> RowBatch | None:
+        """One of `parts` parts of the rows; None where it is empty."""
+        rows = _share(len(self.candidate), number, parts)
+        if rows.start == rows.stop:
+            return None
+        return RowBatch(
+            requests=part_of_requests(self.requests, rows),
+            moment=self.moment,
+            candidate=self.candidate[rows],
+            labels=self.labels[rows],
+            soft=None if self.soft is None else self.soft[rows],
+        )
+
+
+@dataclass(frozen=True)
+class JointBatch:
+    """What one step learns from; a part may be missing."""
+
+    visits: VisitBatch | None
+    rows: RowBatch | None
+
+    def to(self, device: torch.device) -> JointBatch:
+        """The same batch on `device`."""
+        return self if device.type == "cpu" else _mapped(self, lambda t: t.to(device, non_blocking=True))
+
+    def part(self, number: int, parts: int) -> JointBatch:
+        """What one of `parts` processes learns from; together they hold every example once."""
+        if parts == 1:
+            return self
+        return JointBatch(
+            None if self.visits is None else self.visits.part(number, parts),
+            None if self.rows is None else self.rows.part(number, parts),
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by a dotted name, such as "rows.requests.item"."""
+        return dict(_named(self, ""))
+
+
+T = TypeVar("T")
+
+
+def _mapped(value: T, change: Callable[[Tensor], Tensor]) -> T:
+    """`value`, a tree of batches and tuples, with each tensor changed."""
+    if isinstance(value, Tensor):
+        return cast(T, change(value))
+    if isinstance(value, tuple):
+        return cast(T, tuple(_mapped(v, change) for v in value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return cast(T, replace(value, **{f.name: _mapped(getattr(value, f.name), change) for f in fields(value)}))
+    return value
+
+
+def _named(value: object, name: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, tuple):
+        for i, v in enumerate(value):
+            yield from _named(v, f"{name}.{i}")
+    elif is_dataclass(value):
+        for f in fields(value):
+            yield from _named(getattr(value, f.name), f"{name}.{f.name}".removeprefix("."))
+
+
+def _share(n: int, number: int, parts: int) -> slice:
+    return slice(n * number // parts, n * (number + 1) // parts)
+
+
+def _of_owners(owner: Tensor, item: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+    """The pairs whose owner is in `rows`, counted from its start."""
+    kept = (owner >= rows.start) & (owner < rows.stop)
+    return owner[kept] - rows.start, item[kept]
+
+
+def part_of_requests(requests: RequestBatch, rows: slice) -> RequestBatch:
+    """The requests `rows`."""
+    return _mapped(requests, lambda t: t[rows])
+
+
+@dataclass(frozen=True)
+class Examples:
+    """All that a model is trained on. Parts are None where no task needs them.
+
+    Attributes:
+        n_seen: items that occur in the fit rows, the first ones of the `n_items`; only these compete in a softmax,
+            or the others would be learned to be bad.
+        graph: for a teacher with graph layers.
+    """
+
+    tasks: tuple[Task, ...]
+    n_items: int
+    n_seen: int
+    statistics: ItemStatistics
+    visits: VisitExamples | None
+    rows: RowExamples | None
+    soft: SoftLabels | None = None
+    graph: GraphEdges | None = None
+
+    def moment(self, index: int, rng: np.random.Generator | None = None) -> Moment:
+        """What a model is told of the items at a moment, by its index in the statistics; `rng` draws neighbours."""
+        graph = None
+        if self.graph is not None:
+            graph = self.graph.until(index) if rng is None else self.graph.draw(index, rng)
+        return Moment(torch.from_numpy(self.statistics.values[index]), graph)
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """Sizes of a joint batch, and how much of the examples one epoch sees."""
+
+    visits: int
+    rows: int
+    visits_per_epoch: int
+    history_dropout: float
+    lag: int
+    """Statistics of a visit may be up to this many moments old: a bundle's are, when it is used."""
+    easy_epochs: int = 0
+    """First epochs that are taught by the easy labels, where there are any."""
+
+
+class JointBatches:
+    """One pass over the examples an iteration.
+
+    A batch depends on `seed`, the epoch and its number only, so that a pass can begin anywhere: nothing random has a
+    state that the batches before it would have to make.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        settings: BatchSettings,
+        seed: int,
+        train: bool = True,
+        users: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
+        """`users` (n_users,): only their examples; None takes all. Without `train` nothing is random or left out."""
+        self.examples, self.settings, self.seed, self.train, self.users = examples, settings, seed, train, users
+        self.epoch = 0
+        self.related = any(t.kind == "related" for t in examples.tasks)
+
+    def steps(self) -> int:
+        """Steps of an epoch; the random draw of moments moves it by a few, so it is no `len`."""
+        return len(self._plan(np.random.default_rng(self.seed)))
+
+    def __iter__(self) -> Iterator[JointBatch]:
+        return self.pass_from(0)
+
+    def pass_from(self, start: int) -> Iterator[JointBatch]:
+        """The batches of the epoch from number `start` on."""
+        epoch = self.epoch if self.train else 0
+        plan = self._plan(np.random.default_rng((self.seed, epoch)))
+        for number in range(start, len(plan)):
+            visits, rows = plan[number]
+            rng = np.random.default_rng((self.seed, epoch, number + 1))  # a 0 would give the plan's numbers again
+            yield JointBatch(
+                self._visits(*visits, rng) if visits else None,
+                self._rows(*rows, rng) if rows else None,
+            )
+
+    def _plan(self, rng: np.random.Generator) -> _Plan:
+        """Which examples stand in each step: the longest kind sets the number of steps, the others are spread."""
+        x, s = self.examples, self.settings
+        kinds: list[Sequence[tuple[int, Int]]] = [[], []]
+        if x.visits is not None:
+            chosen = self._members(x.visits.requests, 0, len(x.visits.requests))
+            if self.train and len(chosen) > s.visits_per_epoch:
+                chosen = np.sort(rng.choice(chosen, s.visits_per_epoch, replace=False))
+            moment = x.visits.requests.moment[chosen]
+            if self.train:
+                moment = np.maximum(moment - rng.integers(0, s.lag + 1, len(moment)), 0)
+            kinds[0] = _grouped(chosen, moment, x.visits.requests.lengths(chosen), s.visits, rng)
+        if x.rows is not None and len(x.rows.item) <= AT_ONCE:
+            kinds[1] = self._row_batches(0, len(x.rows.item), rng)
+        elif x.rows is not None:
+            kinds[1] = _Shards(self, int(rng.integers(1 << 62)))
+        for batches in kinds:
+            if isinstance(batches, list):
+                rng.shuffle(batches)
+        return _Plan(kinds)
+
+    def _row_batches(self, start: int, end: int, rng: np.random.Generator) -> list[tuple[int, Int]]:
+        """Batches of the shown rows from `start` to `end`."""
+        assert self.examples.rows is not None
+        shown = self.examples.rows.requests
+        chosen = self._members(shown, start, end)
+        return _grouped(chosen, shown.moment[chosen], shown.lengths(chosen), self.settings.rows, rng)
+
+    def _members(self, requests: Requests, start: int, end: int) -> Int:
+        if self.users is None:
+            return np.arange(start, end)
+        return start + np.flatnonzero(self.users[requests.user[start:end]])
+
+    def _soft(self) -> SoftLabels | None:
+        """The labels of this epoch."""
+        soft = self.examples.soft
+        early = soft is not None and self.epoch < self.settings.easy_epochs
+        return soft.easy if soft is not None and early and soft.easy is not None else soft
+
+    def _visits(self, moment: int, chosen: Int, rng: np.random.Generator) -> VisitBatch:
+        visits, soft = self.examples.visits, self._soft()
+        assert visits is not None
+        truth = [visits.truth[t.name].take(chosen) for t in self.examples.tasks if t.kind == "retrieval"]
+        dropout = self.settings.history_dropout if self.train else 0.0
+        return VisitBatch(
+            requests=visits.requests.batch(chosen, dropout, rng),
+            moment=self.examples.moment(moment, rng if self.train else None),
+            owner=tuple(torch.from_numpy(t.owner()) for t in truth),
+            item=tuple(torch.from_numpy(t.values) for t in truth),
+            soft=None if soft is None or soft.visits is None else tuple(lists.batch(chosen) for lists in soft.visits),
+            related=self._related(visits, chosen, rng) if self.related else None,
+        )
+
+    def _rows(self, moment: int, chosen: Int, rng: np.random.Generator) -> RowBatch:
+        rows, soft = self.examples.rows, self._soft()
+        assert rows is not None
+        dropout = self.settings.history_dropout if self.train else 0.0
+        scored = [t for t in self.examples.tasks if t.kind != "related"]
+        none = np.zeros(len(chosen), np.float32)
+        labels = np.stack([rows.labels[t.name][chosen] if t.name in rows.labels else none for t in scored], 1)
+        found = soft.rows[chosen] if soft is not None and soft.rows is not None else None
+        return RowBatch(
+            requests=rows.requests.batch(chosen, dropout, rng),
+            moment=self.examples.moment(moment, rng if self.train else None),
+            candidate=torch.from_numpy(np.asarray(rows.item[chosen])),
+            labels=torch.from_numpy(labels),
+            soft=None if found is None else torch.from_numpy(found.astype(np.float32)),
+        )
+
+    def _related(self, visits: VisitExamples, chosen: Int, rng: np.random.Generator) -> PairBatch:
+        soft = self.examples.soft  # related items have no easy labels
+        lists = visits.items.take(chosen)
+        lists = lists.take(np.flatnonzero(lists.sizes() > 1))
+        query = lists.values[lists.offsets[:-1] + (rng.random(len(lists)) * lists.sizes()).astype(np.int64)]
+        others = lists.where(lists.values != query[lists.owner()])
+        return PairBatch(
+            query=torch.from_numpy(query),
+            owner=torch.from_numpy(others.owner()),
+            item=torch.from_numpy(others.values),
+            soft=None if soft is None or soft.related is None else soft.related.batch(query),
+        )
+
+
+def _grouped(chosen: Int, moment: Int, key: Int | Float, size: int, rng: np.random.Generator) -> list[tuple[int, Int]]:
+    """Batches of one moment each, of neighbours in `key`: histories of like length need little padding."""
+    order = np.lexsort((rng.random(len(chosen)), key, moment))
+    bounds = np.flatnonzero(np.diff(moment[order])) + 1
+    batches = []
+    for group in np.split(order, bounds):
+        if len(group):
+            pieces = np.array_split(group, -(-len(group) // size))
+            batches += [(int(moment[piece[0]]), chosen[piece]) for piece in pieces]
+    return batches
+
+
+class _Plan:
+    """The steps of an epoch: of each kind of examples a batch (moment, rows), or None."""
+
+    def __init__(self, kinds: Sequence[Sequence[tuple[int, Int]]]) -> None:
+        self.kinds = kinds
+        steps = max(map(len, kinds))
+        self.numbers = [_spread(len(batches), steps) for batches in kinds]
+
+    def __len__(self) -> int:
+        return len(self.numbers[0])
+
+    def __getitem__(self, step: int) -> list[tuple[int, Int] | None]:
+        at = [int(numbers[step]) for numbers in self.numbers]
+        return [None if n < 0 else batches[n] for batches, n in zip(self.kinds, at, strict=True)]
+
+
+class _Shards(Sequence[tuple[int, Int]]):
+    """The batches of very many shown rows: of ranges of rows in random order, each planned when it is its turn."""
+
+    def __init__(self, of: JointBatches, seed: int) -> None:
+        assert of.examples.rows is not None
+        self.of, self.seed = of, seed
+        ranges = list(pieces(len(of.examples.rows.item)))
+        self.ranges = [ranges[i] for i in np.random.default_rng(seed).permutation(len(ranges))]
+        self.ends = np.cumsum([self._count(*r) for r in self.ranges])
+        self._planned: tuple[int, list[tuple[int, Int]]] | None = None
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    @overload
+    def __getitem__(self, number: int) -> tuple[int, Int]: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[tuple[int, Int]]: ...
+    def __getitem__(self, number: int | slice) -> tuple[int, Int] | Sequence[tuple[int, Int]]:
+        if isinstance(number, slice):
+            return [self[i] for i in range(*number.indices(len(self)))]
+        shard = int(np.searchsorted(self.ends, number, side="right"))
+        if self._planned is None or self._planned[0] != shard:
+            rng = np.random.default_rng((self.seed, shard))
+            start, end = self.ranges[shard]
+            batches = self.of._row_batches(start, end, rng)
+            rng.shuffle(batches)
+            self._planned = (shard, batches)
+        return self._planned[1][number - int(self.ends[shard])]  # counted from the shard's end
+
+    def _count(self, start: int, end: int) -> int:
+        """How many batches `_grouped` will make of a range."""
+        assert self.of.examples.rows is not None
+        shown = self.of.examples.rows.requests
+        sizes = np.bincount(shown.moment[self.of._members(shown, start, end)])
+        return int((-(-sizes // self.of.settings.rows)).sum())
+
+
+def _spread(n: int, steps: int) -> Int:
+    """The number of the batch that each of `steps` steps takes, `n` batches at even distances; -1 for none."""
+    numbers = np.full(steps, -1)
+    numbers[np.arange(n) * steps // max(n, 1)] = np.arange(n)
+    return numbers

@@ -1,0 +1,233 @@
+"""The kept rows of a dataset as arrays, and the earlier events of any request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from edgerec.data.dataset import Dataset
+from edgerec.examples import scratch as scratch_module
+from edgerec.examples.scratch import Columns, Scratch, pieces
+from edgerec.tasks import Categorical, History, Numeric, Past, RequestEncoder, binary_tasks, encode_history
+from edgerec.tasks.history import Float, Int
+from edgerec.tasks.past import summarize_past
+
+MS_PER_DAY = 86_400_000
+EVENTS_AT_ONCE = 4_000_000
+"""Past events that are expanded together: bounds memory, not results."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """E rows, sorted by user, then time.
+
+    Attributes:
+        offsets: int64 (n_users + 1,), the rows of each user.
+        row, user, item, time_ms, kind, visit: int64 (E,); `row` is the number in the source, `visit` the session or,
+            without sessions, a number of its own for each row.
+        labels: float32 (E,) by task name.
+        categorical: int64 (E, C) and numeric: float64 (E, n), all inputs of a request (context and user), in the
+            encoder's order.
+    """
+
+    offsets: Int
+    row: Int
+    user: Int
+    item: Int
+    time_ms: Int
+    kind: Int
+    visit: Int
+    labels: dict[str, Float]
+    categorical: Int
+    numeric: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    def groups(self) -> Iterator[slice]:
+        """Rows of whole users, about `AT_ONCE` together."""
+        for first, end in user_groups(self.offsets):
+            yield slice(int(self.offsets[first]), int(self.offsets[end]))
+
+    def starts_visit(self, rows: slice) -> npt.NDArray[np.bool_]:
+        """Whether each of `rows`, which are of whole users, is the first of its visit."""
+        user, visit = self.user[rows], self.visit[rows]
+        new = np.ones(len(user), bool)
+        new[1:] = (visit[1:] != visit[:-1]) | (user[1:] != user[:-1])
+        return new
+
+    def starts_of_visits(self) -> Int:
+        """The first row of each visit, ascending."""
+        return np.concatenate([rows.start + np.flatnonzero(self.starts_visit(rows)) for rows in self.groups()])
+
+    def ends_of_visits(self, first: Int) -> Int:
+        """The row after the last one of the visit that each row of `first` stands in."""
+        end = first + 1
+        open_ = np.arange(len(first))
+        while len(open_):
+            inside = open_[end[open_] < len(self)]
+            at, since = end[inside], first[inside]
+            open_ = inside[(self.visit[at] == self.visit[since]) & (self.user[at] == self.user[since])]
+            end[open_] += 1
+        return end
+
+    def range_before(self, user: Int, cut_ms: Int) -> tuple[Int, Int]:
+        """Start and end of each user's rows with a time strictly before `cut_ms`."""
+        low, high = self.offsets[user], self.offsets[user + 1]
+        # All users are halved at once: a key of user and time to search in would be as long as the log.
+        while (searching := low < high).any():
+            middle = (low + high) // 2
+            before = searching.copy()
+            before[searching] = self.time_ms[middle[searching]] < cut_ms[searching]
+            low, high = np.where(before, middle + 1, low), np.where(searching & ~before, middle, high)
+        return self.offsets[user], low
+
+
+def request_encoder(dataset: Dataset, part: Literal["valid", "test"], max_history: int) -> RequestEncoder:
+    """The encoder of a dataset's requests; rates come from the rows that `part` may learn from."""
+    meta = dataset.meta
+    rows = dataset.fit_frame(part)
+    binary = [t.name for t in binary_tasks(meta.tasks)]
+    rates: tuple[float, ...] = ()
+    if binary:
+        means = rows.select(pl.col(f"label.{name}").mean() for name in binary).collect()
+        rates = tuple(float(np.clip(means[f"label.{name}"][0], 1e-4, 1 - 1e-4)) for name in binary)
+    timed = {"hour", "weekday"}
+    categorical = [
+        Categorical(c.name, "time" if c.name in timed else "context", tuple(c.values)) for c in meta.context.categorical
+    ] + [Categorical(c.name, "user", tuple(c.values)) for c in meta.users.categorical]
+    numeric = [Numeric(n.name, "context", n.mean, n.std) for n in meta.context.numeric]
+    numeric += [Numeric(n.name, "user", n.mean, n.std) for n in meta.users.numeric]
+    return RequestEncoder(
+        binary=tuple(binary),
+        rates=rates,
+        max_history=max_history,
+        timezone=meta.timezone,
+        categorical=tuple(categorical),
+        numeric=tuple(numeric),
+    )
+
+
+def load_log(dataset: Dataset, rows: pl.LazyFrame, encoder: RequestEncoder, scratch: Scratch) -> Log:
+    """Read rows of a dataset (`Dataset.part` or `fit_frame`) into arrays, with the user attributes joined on.
+
+    A long log is read and sorted by groups of users, and its columns lie in `scratch`.
+    """
+    users = dataset.users()
+    sizes = np.zeros(len(users), np.int64)
+    found = rows.group_by("user").len().collect()
+    sizes[found["user"].to_numpy()] = found["len"].to_numpy()
+    offsets = np.concatenate(([0], np.cumsum(sizes)))
+    parts = (_columns(users, rows, encoder, first, end, offsets) for first, end in user_groups(offsets))
+    columns = scratch.joined(int(offsets[-1]), parts)
+    labels = {name.removeprefix("label."): v for name, v in columns.items() if name.startswith("label.")}
+    return Log(
+        offsets=offsets,
+        labels=labels,
+        **{name: v for name, v in columns.items() if not name.startswith("label.")},
+    )
+
+
+def latest_since(log: Log, most: int, end_ms: int | None = None) -> int:
+    """A time from which on the log has at most `most` rows before `end_ms`, whole days; its first if all are so few."""
+    if not len(log):
+        return 0
+    first_ms = int(log.time_ms.min())
+    if len(log) <= most:
+        return first_ms
+    last_ms = int(log.time_ms.max()) + 1 if end_ms is None else end_ms
+    days = (last_ms - first_ms) // MS_PER_DAY + 1
+    counts = np.zeros(days, np.int64)
+    for start, end in pieces(len(log)):
+        time_ms = log.time_ms[start:end]
+        counts += np.bincount((last_ms - 1 - time_ms[time_ms < last_ms]) // MS_PER_DAY, minlength=days)[:days]
+    kept = int(np.searchsorted(np.cumsum(counts), most, side="right"))
+    return last_ms - max(kept, 1) * MS_PER_DAY
+
+
+def user_groups(offsets: Int) -> Iterator[tuple[int, int]]:
+    """First user and end of groups of at most `AT_ONCE` rows, or of a single user with more; one group of no users."""
+    first, n_users = 0, len(offsets) - 1
+    while first < n_users or first == 0:
+        end = int(np.searchsorted(offsets, offsets[first] + scratch_module.AT_ONCE, side="right")) - 1
+        end = min(max(end, first + 1), n_users)
+        yield first, end
+        first = max(end, 1)
+
+
+def _columns(
+    users: pl.DataFrame, rows: pl.LazyFrame, encoder: RequestEncoder, first: int, end: int, offsets: Int
+) -> Columns:
+    """The columns of a `Log` of the users from `first` to `end`; labels as "label.NAME"."""
+    if end - first < len(users):
+        rows = rows.filter(pl.col("user").is_between(first, end, closed="left"))
+    frame = rows.collect().sort("user", "time", maintain_order=True)
+    user = frame["user"].to_numpy().astype(np.int64)
+
+    def column(kind: str, name: str, source: str) -> npt.NDArray[Any]:
+        key = f"{kind}.{name}"
+        return users[key].to_numpy()[user] if source == "user" else frame[key].to_numpy()
+
+    categorical = [column("cat", c.name, c.source) for c in encoder.categorical]
+    numeric = [column("num", n.name, n.source) for n in encoder.numeric]
+    n = len(frame)
+    visit = frame["session"].to_numpy() if "session" in frame.columns else offsets[first] + np.arange(n)
+    return {
+        "row": frame["row"].to_numpy().astype(np.int64),
+        "user": user,
+        "item": frame["item"].to_numpy().astype(np.int64),
+        "time_ms": frame["time"].to_numpy().astype(np.int64),
+        "kind": frame["kind"].to_numpy().astype(np.int64),
+        "visit": visit.astype(np.int64),
+        "categorical": np.stack(categorical, 1).astype(np.int64) if categorical else np.zeros((n, 0), np.int64),
+        "numeric": np.stack(numeric, 1).astype(np.float64) if numeric else np.zeros((n, 0)),
+        **{c: frame[c].to_numpy() for c in frame.columns if c.startswith("label.")},
+    }
+
+
+def earlier_events(log: Log, encoder: RequestEncoder, user: Int, cut_ms: Int) -> tuple[History, Past]:
+    """History and sums of what each of H users did before `cut_ms` (H,), by the function the device uses."""
+    return events_between(log, encoder, *log.range_before(user, cut_ms))
+
+
+def events_between(log: Log, encoder: RequestEncoder, start: Int, end: Int) -> tuple[History, Past]:
+    """History and sums of H pasts, each a range of rows of one user: `start`, `end` (H,)."""
+    histories, pasts = [], []
+    for first, last in _chunks(start, end):
+        sizes = last - first
+        request = np.repeat(np.arange(len(sizes)), sizes)
+        rows = np.arange(len(request)) + np.repeat(first - (np.cumsum(sizes) - sizes), sizes)
+        item, kind, time_ms = log.item[rows], log.kind[rows], log.time_ms[rows]
+        histories.append(encode_history(request, item, kind, time_ms, len(sizes), encoder.max_history))
+        pasts.append(summarize_past(request, kind, time_ms, len(sizes), len(encoder.binary)))
+    return join_histories(histories), _join_pasts(pasts)
+
+
+def _chunks(start: Int, end: Int) -> Iterator[tuple[Int, Int]]:
+    """The ranges in groups of about `EVENTS_AT_ONCE` rows."""
+    chunk = np.cumsum(end - start) // EVENTS_AT_ONCE
+    for part in np.split(np.arange(len(start)), np.flatnonzero(np.diff(chunk)) + 1):
+        yield start[part], end[part]
+
+
+def join_histories(parts: list[History]) -> History:
+    """The histories of several groups of requests, one after the other."""
+    sizes = np.concatenate([np.diff(p.offsets) for p in parts])
+    names = ("item", "kind", "count", "last_ms", "interval_h")
+    joined = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
+    return History(offsets=np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), **joined)
+
+
+def _join_pasts(parts: list[Past]) -> Past:
+    return Past(
+        events=np.concatenate([p.events for p in parts]),
+        visits=np.concatenate([p.visits for p in parts]),
+        first_ms=np.concatenate([p.first_ms for p in parts]),
+        last_ms=np.concatenate([p.last_ms for p in parts]),
+        positives=np.concatenate([p.positives for p in parts]),
+    )

@@ -1,0 +1,202 @@
+"""What the users of requests did before: read from the log when a batch asks, since all of it together is many logs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from edgerec.examples.log import Log, events_between
+from edgerec.models.inputs import Latest
+from edgerec.tasks import History, Past, RequestEncoder
+from edgerec.tasks.history import Float, Int
+
+EVENTS_KEPT = 8_000_000
+"""Events of all distinct pasts together up to which their histories are made once and kept."""
+
+
+class Pasts(Protocol):
+    """The pasts of R requests; `rows` are places among them."""
+
+    def take(self, rows: Int) -> Pasts:
+        """The pasts of the requests `rows`."""
+
+    def lengths(self, rows: Int) -> Int:
+        """Distinct items of each or, where these would have to be read first, events: both need padding alike."""
+
+    def histories(self, rows: Int) -> tuple[History, Int]:
+        """Distinct histories, and which of them each of `rows` has."""
+
+    def numbers(self, rows: Int, time_ms: Int) -> Float:
+        """The numeric input of requests at `time_ms` (len(rows),), float32 (len(rows), M)."""
+
+    def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> Latest | None:
+        """The latest raw events, if a model reads them; with `dropout`, each is left out with that probability."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Distinct pasts that were read, and which of them each request has."""
+
+    history: History
+    past: Past
+    which: Int
+
+
+@dataclass(frozen=True)
+class LogPasts:
+    """Ranges of a log's rows, each of one user.
+
+    Attributes:
+        sequence: latest raw events that a model reads.
+        start, end: int64 (R,), rows of each past.
+        until_ms: int64 (R,), until when its latest event lasts.
+        given: float64 (R, n), numbers of the context and the user, raw.
+        kept: histories that were made in advance, where they are few.
+    """
+
+    log: Log
+    encoder: RequestEncoder
+    sequence: int
+    start: Int
+    end: Int
+    until_ms: Int
+    given: npt.NDArray[np.float64]
+    kept: _Kept | None
+
+    @classmethod
+    def of(
+        cls,
+        log: Log,
+        encoder: RequestEncoder,
+        sequence: int,
+        start: Int,
+        end: Int,
+        until_ms: Int,
+        given: npt.NDArray[np.float64],
+    ) -> LogPasts:
+        """Pasts of a log; those of few events are read at once."""
+        found = cls(log, encoder, sequence, start, end, until_ms, given, None)
+        if len(start) > EVENTS_KEPT:
+            return found
+        first, last, which = _distinct(start, end)
+        if int((last - first).sum()) > EVENTS_KEPT:
+            return found
+        return replace(found, kept=_Kept(*events_between(log, encoder, first, last), which))
+
+    def take(self, rows: Int) -> LogPasts:
+        kept = None if self.kept is None else replace(self.kept, which=self.kept.which[rows])
+        columns = {name: getattr(self, name)[rows] for name in ("start", "end", "until_ms", "given")}
+        return replace(self, **columns, kept=kept)
+
+    def then(self, other: LogPasts) -> LogPasts:
+        """These pasts, then those of `other`, which are of the same log."""
+        assert self.log is other.log
+        names = ("start", "end", "until_ms", "given")
+        joined = (np.concatenate([getattr(self, name), getattr(other, name)]) for name in names)
+        return LogPasts.of(self.log, self.encoder, self.sequence, *joined)
+
+    def lengths(self, rows: Int) -> Int:
+        if self.kept is not None:
+            return np.diff(self.kept.history.offsets)[self.kept.which[rows]]
+        return np.asarray(self.end[rows] - self.start[rows])
+
+    def histories(self, rows: Int) -> tuple[History, Int]:
+        read = self._read(rows)
+        return read.history, read.which
+
+    def numbers(self, rows: Int, time_ms: Int) -> Float:
+        read = self._read(rows)
+        p, which = read.past, read.which
+        each = Past(p.events[which], p.visits[which], p.first_ms[which], p.last_ms[which], p.positives[which])
+        return self.encoder.numbers(each, time_ms, np.asarray(self.given[rows]))
+
+    def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> Latest | None:
+        if not self.sequence:
+            return None
+        end = np.asarray(self.end[rows])
+        start, until_ms = np.maximum(self.start[rows], end - self.sequence), np.asarray(self.until_ms[rows])
+        log = self.log
+        return latest_events(log.item, log.kind, log.time_ms, start, end, until_ms, dropout, rng)
+
+    def _read(self, rows: Int) -> _Kept:
+        if self.kept is not None:
+            return replace(self.kept, which=self.kept.which[rows])
+        first, last, which = _distinct(np.asarray(self.start[rows]), np.asarray(self.end[rows]))
+        return _Kept(*events_between(self.log, self.encoder, first, last), which)
+
+
+@dataclass(frozen=True)
+class GivenPasts:
+    """One past that `n` requests share, as a device encodes it. Its events are its distinct items.
+
+    Attributes:
+        history: of one request. given: float32 (M,), the numeric input. time_ms: of the requests.
+    """
+
+    n: int
+    history: History
+    given: Float
+    time_ms: int
+    sequence: int
+
+    def take(self, rows: Int) -> GivenPasts:
+        return replace(self, n=len(rows))
+
+    def lengths(self, rows: Int) -> Int:
+        return np.full(len(rows), len(self.history.item))
+
+    def histories(self, rows: Int) -> tuple[History, Int]:
+        return self.history, np.zeros(len(rows), np.int64)
+
+    def numbers(self, rows: Int, time_ms: Int) -> Float:
+        return np.repeat(self.given[None], len(rows), axis=0)
+
+    def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> Latest | None:
+        if not self.sequence:
+            return None
+        h, n = self.history, np.full(len(rows), len(self.history.item))
+        start, until_ms = np.maximum(n - self.sequence, 0), np.full(len(rows), self.time_ms)
+        return latest_events(h.item, h.kind, h.last_ms, start, n, until_ms, dropout, rng)
+
+
+def _distinct(start: Int, end: Int) -> tuple[Int, Int, Int]:
+    """Starts and ends of the distinct ranges, and which of them each is; an empty past is one whatever its user."""
+    pairs, which = np.unique(np.where(end > start, [start, end], 0).T, axis=0, return_inverse=True)
+    return pairs[:, 0], pairs[:, 1], which.reshape(-1).astype(np.int64)
+
+
+def latest_events(
+    item: Int,
+    kind: Int,
+    time_ms: Int,
+    start: Int,
+    end: Int,
+    until_ms: Int,
+    dropout: float,
+    rng: np.random.Generator | None,
+) -> Latest:
+    """The events of the rows from `start` to `end` (B,), padded; gaps last until the next event or `until_ms` (B,)."""
+    key = np.stack([start, end, until_ms], axis=1)
+    past = np.unique(key, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    widest = max(int((end - start).max(initial=0)), 1)
+    at = end[:, None] - widest + np.arange(widest)
+    present = at >= start[:, None]
+    if dropout and rng is not None:
+        present &= rng.random(present.shape) >= dropout
+    if not len(item):
+        nothing = torch.zeros(at.shape, dtype=torch.int64)
+        return Latest(nothing, nothing, nothing.float(), nothing > 0, torch.from_numpy(past))
+    at = np.clip(at, 0, len(item) - 1)
+    following = np.concatenate([time_ms[at[:, 1:]], until_ms[:, None]], axis=1)
+    gap_h = np.maximum(following - time_ms[at], 0) / 3_600_000.0
+    return Latest(
+        item=torch.from_numpy(np.where(present, item[at], 0)),
+        kind=torch.from_numpy(np.where(present, kind[at], 0)),
+        gap_h=torch.from_numpy(np.where(present, gap_h, 0).astype(np.float32)),
+        present=torch.from_numpy(present),
+        past=torch.from_numpy(past),
+    )

@@ -1,0 +1,263 @@
+"""What teacher and student learn from and are judged on: requests, shown rows and sessions, ready to be batched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from edgerec.examples.log import Log
+from edgerec.examples.pasts import LogPasts, Pasts
+from edgerec.examples.scratch import Columns
+from edgerec.examples.statistics import MS_PER_DAY, ItemStatistics
+from edgerec.models.inputs import RequestBatch
+from edgerec.tasks import History, RequestEncoder
+from edgerec.tasks.history import Float, Int
+
+FOREVER = np.iinfo(np.int64).max // 2
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """R lists of integers, flat; list r is ``values[offsets[r]:offsets[r + 1]]``."""
+
+    offsets: Int
+    values: Int
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def sizes(self) -> Int:
+        """Length of each list."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: Int) -> Ragged:
+        """The lists `rows`, in that order."""
+        sizes = self.sizes()[rows]
+        ends = np.cumsum(sizes)
+        flat = np.arange(sizes.sum()) + np.repeat(self.offsets[rows] - (ends - sizes), sizes)
+        return Ragged(np.concatenate(([0], ends)).astype(np.int64), self.values[flat])
+
+    def owner(self) -> Int:
+        """The list that each value stands in."""
+        return np.repeat(np.arange(len(self)), self.sizes())
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> Ragged:
+        """The values for which `keep`, in the lists they stood in."""
+        sizes = np.bincount(self.owner()[keep], minlength=len(self))
+        return Ragged(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), self.values[keep])
+
+    def then(self, other: Ragged) -> Ragged:
+        """These lists, then those of `other`."""
+        offsets = np.concatenate([self.offsets, other.offsets[1:] + self.offsets[-1]])
+        return Ragged(offsets, np.concatenate([self.values, other.values]))
+
+    def row(self, r: int) -> Int:
+        """One list."""
+        return self.values[self.offsets[r] : self.offsets[r + 1]]
+
+    @classmethod
+    def empty(cls, n: int) -> Ragged:
+        """`n` empty lists."""
+        return cls(np.zeros(n + 1, np.int64), np.zeros(0, np.int64))
+
+
+@dataclass(frozen=True)
+class Requests:
+    """R requests.
+
+    Attributes:
+        user, time_ms, moment: int64 (R,); `moment` indexes the item statistics known at the request.
+        categorical: int64 (R, C).
+        pasts: what their users did before.
+    """
+
+    user: Int
+    time_ms: Int
+    moment: Int
+    categorical: Int
+    pasts: Pasts
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def take(self, rows: Int) -> Requests:
+        """The requests `rows`."""
+        names = ("user", "time_ms", "moment", "categorical")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names}, pasts=self.pasts.take(rows))
+
+    def lengths(self, rows: Int | None = None) -> Int:
+        """See `Pasts.lengths`, of all requests or of `rows`."""
+        return self.pasts.lengths(np.arange(len(self)) if rows is None else rows)
+
+    def histories(self, rows: Int) -> tuple[History, Int]:
+        """Past items by distinct past, and which of these each of `rows` has."""
+        return self.pasts.histories(rows)
+
+    def numbers(self, rows: Int) -> Float:
+        """The numeric input of `rows`, float32 (len(rows), M)."""
+        return self.pasts.numbers(rows, self.time_ms[rows])
+
+    def batch(self, rows: Int, dropout: float = 0.0, rng: np.random.Generator | None = None) -> RequestBatch:
+        """Requests `rows`, padded; with `dropout`, each past item is left out with that probability."""
+        h, ids = self.pasts.histories(rows)
+        time_ms = np.asarray(self.time_ms[rows])
+        start, size = h.offsets[ids], np.diff(h.offsets)[ids]
+        place = np.arange(max(int(size.max(initial=0)), 1))
+        present = place < size[:, None]
+        at = np.minimum(start[:, None] + place, max(len(h.item) - 1, 0))
+        if dropout and rng is not None:
+            present &= rng.random(present.shape) >= dropout
+
+        def pad(values: npt.NDArray[np.generic], empty: float) -> torch.Tensor:
+            found = values[at] if len(values) else np.zeros(at.shape, values.dtype)
+            return torch.from_numpy(np.where(present, found, np.array(empty, values.dtype)))
+
+        age_h = np.maximum(time_ms[:, None] - (h.last_ms[at] if len(h.item) else 0), 0) / 3_600_000.0
+        return RequestBatch(
+            item=pad(h.item, 0),
+            kind=pad(h.kind, 0),
+            count=pad(h.count, 1),
+            age_h=torch.from_numpy(np.where(present, age_h, 0).astype(np.float32)),
+            interval_h=pad(h.interval_h, 0),
+            present=torch.from_numpy(present),
+            categorical=torch.from_numpy(np.asarray(self.categorical[rows])),
+            numeric=torch.from_numpy(self.pasts.numbers(rows, time_ms)),
+            latest=self.pasts.latest(rows, dropout, rng),
+        )
+
+
+def make_requests(
+    log: Log,
+    encoder: RequestEncoder,
+    statistics: ItemStatistics,
+    rows: Log,
+    at: Int,
+    cut_ms: Int,
+    time_ms: Int | None = None,
+    sequence: int = 0,
+) -> Requests:
+    """Requests with user, time and context of the rows `at` of `rows`, and the past of `log` before `cut_ms`.
+
+    `time_ms` (R,) makes them requests of another time. `sequence` latest raw events come along, if a model reads them.
+    """
+    columns = request_columns(log, statistics, rows, at, cut_ms, time_ms)
+    return requests_of(log, encoder, columns, sequence)
+
+
+def request_columns(
+    log: Log, statistics: ItemStatistics, rows: Log, at: Int, cut_ms: Int, time_ms: Int | None = None
+) -> Columns:
+    """What `requests_of` makes requests of, arguments as of `make_requests`."""
+    user = rows.user[at]
+    time_ms = rows.time_ms[at] if time_ms is None else time_ms
+    start, end = log.range_before(user, cut_ms)
+    return {
+        "user": user,
+        "time_ms": time_ms,
+        "moment": statistics.moment_before(np.minimum(cut_ms, time_ms)),
+        "categorical": rows.categorical[at],
+        "given": rows.numeric[at],
+        "start": start,
+        "end": end,
+        "until_ms": _first_of_run(start, end, time_ms),
+    }
+
+
+def requests_of(log: Log, encoder: RequestEncoder, columns: Columns, sequence: int = 0) -> Requests:
+    """The requests of `request_columns`."""
+    pasts = LogPasts.of(log, encoder, sequence, *(columns[name] for name in ("start", "end", "until_ms", "given")))
+    own = {name: columns[name] for name in ("user", "time_ms", "moment", "categorical")}
+    return Requests(**own, pasts=pasts)
+
+
+def _first_of_run(start: Int, end: Int, time_ms: Int) -> Int:
+    """The earliest time of each run of requests with the same past."""
+    if not len(start):
+        return time_ms
+    new = np.append(True, (start[1:] != start[:-1]) | (end[1:] != end[:-1]))
+    first = np.flatnonzero(new)
+    earliest: Int = np.minimum.reduceat(time_ms, first)[np.cumsum(new) - 1]
+    return earliest
+
+
+@dataclass(frozen=True)
+class VisitExamples:
+    """Requests at the start of visits, and the items that each visit turned out to hold.
+
+    Attributes:
+        items: all items of the visit.
+        truth: what was consumed, by retrieval task; a request may have none for a task.
+    """
+
+    requests: Requests
+    items: Ragged
+    truth: dict[str, Ragged]
+
+
+@dataclass(frozen=True)
+class RowExamples:
+    """Shown rows: request, candidate item (R,), labels (R,) by task, and the row's number in the source (R,)."""
+
+    requests: Requests
+    item: Int
+    labels: dict[str, Float]
+    row: Int
+
+
+def in_history(requests: Requests, items: Ragged) -> npt.NDArray[np.bool_]:
+    """For each value of `items` (one list a request), whether the request's history holds it."""
+    n = 1 << 32
+    history, which = requests.histories(np.arange(len(requests)))
+    owned = np.repeat(np.arange(len(history.offsets) - 1), np.diff(history.offsets)) * n + history.item
+    wanted = which[items.owner()] * n + items.values
+    return np.isin(wanted, owned)
+
+
+def day_before(time_ms: Int, end_ms: int) -> Int:
+    """The last moment, whole days before `end_ms`, that is not after each time: labels of the same day stay unseen."""
+    return end_ms - -(-(end_ms - time_ms) // MS_PER_DAY) * MS_PER_DAY
+
+
+def visit_rows(log: Log, first: Int) -> Ragged:
+    """The rows of the visits that start at the rows `first` (of `Log.starts_of_visits`)."""
+    sizes = log.ends_of_visits(first) - first
+    flat = np.arange(sizes.sum()) + np.repeat(first - (np.cumsum(sizes) - sizes), sizes)
+    return Ragged(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), flat.astype(np.int64))
+
+
+def draw_visits(
+    log: Log, most: int, rng: np.random.Generator, counts: Callable[[slice], npt.NDArray[np.bool_]] | None = None
+) -> Int:
+    """First rows of at most `most` visits, ascending, of more a random part.
+
+    Args:
+        counts: of rows, which of them count; visits without such a row are left out.
+    """
+
+    def first(rows: slice) -> Int:
+        new = log.starts_visit(rows)
+        starts = rows.start + np.flatnonzero(new)
+        if counts is not None:
+            starts = starts[np.bincount(np.cumsum(new) - 1, counts(rows), len(starts)) > 0]
+        return np.asarray(starts, np.int64)
+
+    ends = np.cumsum([len(first(rows)) for rows in log.groups()])
+    chosen = np.arange(min(ends[-1], most))
+    if ends[-1] > most:
+        chosen = np.sort(rng.choice(ends[-1], most, replace=False))
+    parts = zip(log.groups(), np.split(chosen, np.searchsorted(chosen, ends[:-1])), [0, *ends[:-1]], strict=True)
+    return np.concatenate([first(rows)[part - before] for rows, part, before in parts]).astype(np.int64)
+
+
+def join_visits(first: VisitExamples, second: VisitExamples) -> VisitExamples:
+    """All visits of `first`, then all of `second`."""
+    a, b = first.requests, second.requests
+    assert isinstance(a.pasts, LogPasts) and isinstance(b.pasts, LogPasts)
+    own = {n: np.concatenate([getattr(a, n), getattr(b, n)]) for n in ("user", "time_ms", "moment", "categorical")}
+    requests = Requests(**own, pasts=a.pasts.then(b.pasts))
+    truth = {name: first.truth[name].then(second.truth[name]) for name in first.truth}
+    return VisitExamples(requests, first.items.then(second.items), truth)

@@ -1,0 +1,94 @@
+"""The work of a bundle that is not there yet, from its settings alone: nothing is trained for it."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgerec.compression.export import ExportedStudent, export_student
+from edgerec.compression.graphs import Expectation
+from edgerec.compression.pruning import left_of
+from edgerec.compression.quantization import model_bytes, write_graphs
+from edgerec.compression.stored import LEVELS_OF_4
+from edgerec.compression.workload import Work, macs
+from edgerec.config import Config
+from edgerec.devices import load_profile
+from edgerec.models.inputs import ItemFeatures, Shape
+from edgerec.models.student import Student, StudentSizes
+from edgerec.stages.distill import sizes_of
+from edgerec.tasks import Task, scored_tasks
+
+
+def final_sizes(config: Config) -> StudentSizes:
+    """The widths of a student after pruning."""
+    whole = sizes_of(config)
+    levels = LEVELS_OF_4 if config.quantization.table == "int4" else whole.levels
+    return replace(whole, **left_of(config.pruning, whole, 1.0), levels=levels)
+
+
+def body_asked(config: Config) -> str:
+    """The body that the bundle is meant to have."""
+    asked = config.quantization.body
+    return load_profile(config.device).body if asked == "auto" else asked
+
+
+class Untrained:
+    """Students with random weights, exported once for each set of widths.
+
+    Every tensor of theirs is random, so none is stored together with another one that it only resembles by chance.
+    """
+
+    def __init__(self, shape: Shape, features: ItemFeatures, tasks: tuple[Task, ...]) -> None:
+        self.shape, self.features, self.tasks = shape, features, tasks
+        self._exported: dict[StudentSizes, ExportedStudent] = {}
+
+    def exported(self, sizes: StudentSizes) -> ExportedStudent:
+        """A student of these widths."""
+        same = replace(sizes, levels=StudentSizes.levels, factor=0)  # neither changes the graph
+        if same not in self._exported:
+            torch.manual_seed(0)
+            student = Student(self.shape, self.features, len(scored_tasks(self.tasks)), same)
+            with torch.no_grad():
+                for parameter in student.parameters():
+                    parameter.normal_(std=0.1)
+                student.step.zero_()
+            statistics = np.zeros((self.shape.n_items, self.shape.statistics), np.float32)
+            self._exported[same] = export_student(student, statistics, self.tasks)
+        return self._exported[same]
+
+    def expectations(self) -> dict[str, Expectation]:
+        """Of every amount, the same."""
+        return {t.name: Expectation(1.0, 0.0, 1.0) for t in self.tasks if t.kind == "regression"}
+
+    def work(self, config: Config, n_items: int) -> Work:
+        """What the bundle of these settings will weigh and do, with so many items."""
+        sizes, body = final_sizes(config), body_asked(config)
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder)
+            exported = longer(self.exported(sizes), n_items)
+            write_graphs(exported, body, config.quantization.table, self.expectations(), place)
+            weight = model_bytes({path.name: path.stat().st_size for path in place.iterdir()})
+        return self.counted(sizes, body, weight, n_items)
+
+    def counted(self, sizes: StudentSizes, body: str, weight: int, n_items: int) -> Work:
+        """A bundle that weighs so much and holds so many items."""
+        tasks = len(scored_tasks(self.tasks))
+        return Work(body, n_items, weight, n_items * sizes.dim, n_items * tasks, macs(self.shape, sizes, tasks))
+
+
+def longer(exported: ExportedStudent, n_items: int) -> ExportedStudent:
+    """The same request tower over a table of `n_items` rows: those that there are, again and again."""
+    again = np.arange(n_items) % len(exported.table)
+    return replace(
+        exported,
+        table=exported.table[again],
+        scales=exported.scales[again],
+        prior=exported.prior[:, again],
+        followers=None if exported.followers is None else exported.followers[again],
+        follower_weight=None if exported.follower_weight is None else exported.follower_weight[again],
+        relation_prior=None if exported.relation_prior is None else exported.relation_prior[again],
+    )

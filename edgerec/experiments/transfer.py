@@ -1,0 +1,286 @@
+"""The transfer report: does a task gain from being learned with the others, and which way of sharing serves best?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+
+from edgerec.config import Config
+from edgerec.ensemble.scoring import TorchScorer
+from edgerec.errors import ConfigError
+from edgerec.evaluation.page import redraw
+from edgerec.evaluation.report import settings_of
+from edgerec.examples.batches import Examples
+from edgerec.examples.load import LearningData, load_learning_data
+from edgerec.metrics.accuracy import Estimate
+from edgerec.models.experts import SHARING
+from edgerec.progress import Progress
+from edgerec.stages.evaluate import judge_scorer
+from edgerec.stages.train import fit_on_valid
+from edgerec.tasks import Task
+from edgerec.training.checkpoint import read_json, write_json
+from edgerec.training.weighting import WEIGHTINGS
+
+CERTAIN = 1.96
+"""Standard errors beyond which a difference is no chance: an interval of 95 %."""
+
+Figures: TypeAlias = dict[str, Estimate]
+"""By task, in the metric that decides for it."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How the tasks are learned together: [teacher] `sharing` and `loss_weights`."""
+
+    sharing: str
+    loss_weights: str
+
+    def __str__(self) -> str:
+        return f"{self.sharing}, {self.loss_weights}"
+
+
+@dataclass(frozen=True)
+class TransferReport:
+    """Each task alone and together with the others, on valid, as means over `seeds`.
+
+    Attributes:
+        metrics: by task.
+        together: by way; the first one is that of the settings.
+    """
+
+    seeds: tuple[int, ...]
+    metrics: dict[str, str]
+    alone: Figures
+    together: dict[Way, Figures]
+
+    def gain(self, way: Way, over: Way | None = None) -> tuple[float, float]:
+        """Mean over the tasks of the relative gain over being learned alone, or in another way; and its error at most.
+
+        Source: Maninis et al., CVPR 2019, section 5.3. The error is that of tasks which err together.
+        """
+        other = self.alone if over is None else self.together[over]
+        differences = [self.together[way][t].minus(other[t]) for t in self.alone]
+        shares = [1 / abs(e.value) if e.value else math.nan for e in self.alone.values()]
+        return tuple(
+            float(np.mean([s * x for s, x in zip(shares, values, strict=True)]))
+            for values in ([d.value for d in differences], [d.se for d in differences])
+        )  # type: ignore[return-value]
+
+    def pick(self) -> Way:
+        """The way of the largest mean gain, unless its lead over that of the settings can be chance."""
+        configured, best = next(iter(self.together)), max(self.together, key=lambda way: self.gain(way)[0])
+        lead, error = self.gain(best, configured)
+        return best if lead > CERTAIN * error else configured
+
+    def table(self) -> tuple[Sequence[str], list[list[str]]]:
+        """Columns and rows for the screen: a row a task and way."""
+        columns = ("task", "metric", "together by", "alone", "together", "difference", "verdict")
+        rows = []
+        for task, alone in self.alone.items():
+            for way, found in self.together.items():
+                difference = found[task].minus(alone)
+                figures = (_figure(alone), _figure(found[task]), _figure(difference, "+"))
+                rows.append([task, self.metrics[task], str(way), *figures, verdict(difference)])
+        return columns, rows
+
+    def ways(self) -> tuple[Sequence[str], list[list[str]]]:
+        """Columns and rows for the screen: the mean gain of each way, the largest first."""
+        ordered = sorted(self.together, key=lambda way: -self.gain(way)[0])
+        return ("together by", "mean gain over alone"), [[str(w), _percent(*self.gain(w))] for w in ordered]
+
+    def sentence(self) -> str:
+        """What the evidence picks."""
+        configured, best = next(iter(self.together)), max(self.together, key=lambda way: self.gain(way)[0])
+        way, (value, error) = self.pick(), self.gain(self.pick())
+        said = f'sharing = "{way.sharing}", loss_weights = "{way.loss_weights}"'
+        if best != configured:
+            lead = f"the lead of {best} over {configured} is {_percent(*self.gain(best, configured))}"
+            said += f": {lead}" + ("" if way == best else ", which can be chance")
+        if value < -CERTAIN * error:
+            said += "; but the tasks lose by being learned together: a network for each serves them better"
+        return f"the evidence picks {said}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of transfer.json."""
+        tasks = {
+            task: {
+                "metric": self.metrics[task],
+                "alone": alone.to_json(),
+                "together": {
+                    str(way): {
+                        **found[task].to_json(),
+                        "difference": found[task].minus(alone).to_json(),
+                        "verdict": verdict(found[task].minus(alone)),
+                    }
+                    for way, found in self.together.items()
+                },
+            }
+            for task, alone in self.alone.items()
+        }
+        gains = {str(way): dict(zip(("value", "se_at_most"), self.gain(way), strict=True)) for way in self.together}
+        picked = {"sharing": self.pick().sharing, "loss_weights": self.pick().loss_weights}
+        return {"part": "valid", "seeds": list(self.seeds), "tasks": tasks, "gain": gains, "picked": picked}
+
+
+def verdict(difference: Estimate) -> str:
+    """Of together minus alone."""
+    if not abs(difference.value) > CERTAIN * difference.se:
+        return "no difference shown"
+    return "gains" if difference.value > 0 else "loses"
+
+
+def transfer(
+    config: Config, run_dir: Path, progress: Progress, seeds: int = 1, compare: bool = False
+) -> TransferReport:
+    """Train each task alone and all together, on the same users, and judge them on valid; writes report/transfer.json.
+
+    A task that comes after others is learned with these. Each network is trained for the epochs that are best for its
+    own tasks. What was trained is not trained again, whatever a later call asks for beside it.
+    Args:
+        seeds: how many, from the settings' on.
+        compare: all ways of sharing and weighing, not only that of the settings.
+    Raises:
+        ConfigError: there is one task only.
+        DataError: the run has no dataset.
+    """
+    if len(config.task) < 2:
+        raise ConfigError("edgerec transfer compares tasks learned together with each alone; here is one task only")
+    settings = settings_of(config)
+    # One process each, and nothing compiled: some ways of weighing need it, and all are to be compared.
+    training = config.training.model_copy(update={"devices": 1, "num_nodes": 1, "compile": False})
+    config = config.model_copy(update={"training": training})
+    ways = [Way(config.teacher.sharing, config.teacher.loss_weights)]
+    if compare:
+        ways += [way for way in (Way(s, w) for s, w in product(SHARING, WEIGHTINGS)) if way not in ways]
+    numbers = tuple(range(config.seed, config.seed + seeds))
+    judged = [_of_seed(config.model_copy(update={"seed": n}), run_dir, ways, progress) for n in numbers]
+    metrics = {task: metric for task, (metric, _) in judged[0][0].items()}
+    means = [_over_seeds([found[i] for found in judged]) for i in range(1 + len(ways))]
+    report = TransferReport(numbers, metrics, means[0], dict(zip(ways, means[1:], strict=True)))
+    write_json(run_dir / "report" / "transfer.json", report.to_json() | {"settings": settings})
+    redraw(run_dir / "report")
+    return report
+
+
+_Judged: TypeAlias = dict[str, tuple[str, Estimate]]
+"""By task, the metric that decides and what it is."""
+
+
+def _of_seed(config: Config, run_dir: Path, ways: Sequence[Way], progress: Progress) -> list[_Judged]:
+    """The tasks alone, then together in each way."""
+
+    @cache
+    def data() -> LearningData:
+        return load_learning_data(config, run_dir, "valid", progress)
+
+    def with_teacher(**changes: str) -> Config:
+        return config.model_copy(update={"teacher": config.teacher.model_copy(update=changes)})
+
+    alone: _Judged = {}
+    names = [task.name for task in config.task]
+    for name in names:
+        tasks = with_parents(name, config)
+        title = f"{name} alone, seed {config.seed}"
+        found = _judged(with_teacher(loss_weights="fixed"), run_dir, data, tasks, title, progress)
+        alone |= {name: found[name]} if name in found else {}
+    together = []
+    for way in ways:
+        title = f"together by {way}, seed {config.seed}"
+        changed = with_teacher(sharing=way.sharing, loss_weights=way.loss_weights)
+        together.append(_judged(changed, run_dir, data, names, title, progress))
+    return [alone, *together]
+
+
+def _judged(
+    config: Config,
+    run_dir: Path,
+    data: Callable[[], LearningData],
+    names: Sequence[str],
+    title: str,
+    progress: Progress,
+) -> _Judged:
+    """What a network that learns the tasks `names` is worth on valid; trained only if no call has done so before."""
+    settings = config.model_dump(mode="json", include={"seed", "task", "teacher", "training", "data"})
+    key = hashlib.sha256(json.dumps([settings, list(names), list(config.evaluation.k)], sort_keys=True).encode())
+    key.update((run_dir / "dataset" / "dataset.json").read_bytes() if (run_dir / "dataset").exists() else b"")
+    folder = run_dir / "work" / "transfer" / key.hexdigest()[:12]
+    result = folder / "result.json"
+    if not result.exists():
+        own = only(data(), names)
+        model, _ = fit_on_valid(config, own, folder / "model", progress, title)
+        found = judge_scorer(TorchScorer([model.eval()], own), own, config.evaluation.k)
+        metrics = {task.name: deciding(task, config.evaluation.k) for task in own.tasks}
+        values = {task: [metric, found[task][metric].to_json(deviations=True)] for task, metric in metrics.items()}
+        write_json(folder / "unfinished.json", values)
+        (folder / "unfinished.json").rename(result)
+        shutil.rmtree(folder / "model")
+    read = {task: (metric, Estimate.from_json(value)) for task, (metric, value) in read_json(result).items()}
+    return {task: (metric, e) for task, (metric, e) in read.items() if math.isfinite(e.value)}
+
+
+def with_parents(name: str, config: Config) -> list[str]:
+    """A task, and before it those that it comes after."""
+    after = {task.name: task.after for task in config.task}
+    chain = [name]
+    while (parent := after[chain[0]]) is not None:
+        chain.insert(0, parent)
+    return chain
+
+
+def only(data: LearningData, names: Sequence[str]) -> LearningData:
+    """`data` for a model that learns the tasks `names`; what it is told of users and items stays the same."""
+    tasks = tuple(task for task in data.tasks if task.name in names)
+    kinds = {task.kind for task in tasks}
+
+    def of(examples: Examples) -> Examples:
+        return replace(
+            examples,
+            tasks=tasks,
+            visits=examples.visits if kinds & {"retrieval", "related"} else None,
+            rows=examples.rows if kinds & {"binary", "regression"} else None,
+        )
+
+    return replace(data, fit=of(data.fit), held=of(data.held))
+
+
+def deciding(task: Task, k: Sequence[int]) -> str:
+    """The metric by which a task is compared."""
+    ranking = {"retrieval": f"ndcg@{k[0]}", "related": "capped_recall@10"}
+    return ranking.get(task.kind, "auc" if task.kind == "binary" else "xauc")
+
+
+def _over_seeds(found: Sequence[_Judged]) -> Figures:
+    """The mean of each task over the seeds."""
+    return {task: mean_over_seeds([of[task][1] for of in found]) for task in found[0]}
+
+
+def mean_over_seeds(estimates: Sequence[Estimate]) -> Estimate:
+    """The mean of one metric on the same cases; its error has that of the cases and that of the seeds.
+
+    Of two such means over the same seeds, the difference is paired by case and by seed.
+    """
+    n, values = len(estimates), np.array([e.value for e in estimates])
+    deviations = [e.deviations for e in estimates]
+    if any(d is None for d in deviations):
+        return Estimate(float(values.mean()), estimates[0].n)
+    of_cases = np.mean(np.stack(cast("list[Any]", deviations)), axis=0)
+    of_seeds = (values - values.mean()) / math.sqrt(n * (n - 1)) if n > 1 else np.zeros(0)
+    return Estimate(float(values.mean()), estimates[0].n, np.concatenate([of_cases, of_seeds]))
+
+
+def _figure(e: Estimate, sign: str = "") -> str:
+    return f"{e.value:{sign}.4f} ±{e.se:.4f}"
+
+
+def _percent(value: float, error: float) -> str:
+    return f"{100 * value:+.2f} % ±{100 * error:.2f}"

@@ -1,0 +1,109 @@
+"""What a trial does: train one model with its settings, and judge it on valid."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from edgerec.config import Config
+from edgerec.ensemble.scoring import TorchScorer
+from edgerec.errors import EdgerecError
+from edgerec.examples.batches import Examples
+from edgerec.examples.load import LearningData, load_learning_data
+from edgerec.experiments.tuning.study import Search, alone
+from edgerec.metrics.accuracy import Estimate
+from edgerec.progress import Progress
+from edgerec.stages.distill import new_student, soft_examples, train_student
+from edgerec.stages.evaluate import judge_scorer
+from edgerec.stages.train import fit_on_valid
+from edgerec.training.calibrate import calibrate
+
+OnLoss: TypeAlias = Callable[[int, float], None]
+"""Told the validation loss after each epoch (1, 2, ...); it may raise `optuna.TrialPruned`."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial found: the figure that decides, its standard error (NaN where none is known), and all metrics."""
+
+    value: float
+    se: float
+    metrics: dict[str, dict[str, float | None]]
+
+
+Objective: TypeAlias = Callable[[Search, Config, Path, Progress, str, OnLoss], Outcome]
+"""(search, the trial's settings, its folder, progress, its title, after each epoch) -> what it found."""
+
+
+def judge(search: Search, config: Config, folder: Path, progress: Progress, title: str, on_loss: OnLoss) -> Outcome:
+    """Train what `[tuning] stage` says with the settings of a trial; it goes on from a checkpoint in `folder`.
+
+    Raises:
+        EdgerecError: the training failed, or the metric has no value on valid.
+    """
+    data = load_learning_data(config, search.base, "valid", progress)
+
+    def on_epoch(epoch: int, losses: dict[str, float]) -> None:
+        loss = loss_that_decides(search.metric, losses)
+        if loss is not None:
+            on_loss(epoch, loss)
+
+    if config.tuning.stage == "teacher":
+        teacher, _ = fit_on_valid(config, data, folder / "model", progress, title, on_epoch)
+        scorer = TorchScorer([teacher.eval()], data)
+    else:
+        examples = _labelled(search, config, data, progress)
+        student = new_student(config, data)
+        epochs = config.distillation.epochs
+        train_student(config, data, examples, student, epochs, folder / "model", progress, title, on_epoch)
+        scorer = TorchScorer([student.eval()], data, calibrate(student, data))
+    found = judge_scorer(scorer, data, config.evaluation.k)
+    value, se = weighed(search.metric, found)
+    return Outcome(value, se, {t: {m: _finite(e.value) for m, e in of.items()} for t, of in found.items()})
+
+
+def weighed(metric: Mapping[str, float], found: Mapping[str, Mapping[str, Estimate]]) -> tuple[float, float]:
+    """The weighted sum of some metrics, and the standard error of a single one (of a sum it is not known).
+
+    Raises:
+        EdgerecError: one of them has no value.
+    """
+    estimates = {}
+    for name in metric:
+        task, _, of = name.partition(".")
+        estimate = found.get(task, {}).get(of)
+        if estimate is None or not math.isfinite(estimate.value):
+            raise EdgerecError(f"{name} has no value on the valid part: nothing there can be judged by it")
+        estimates[name] = estimate
+    value = sum(weight * estimates[name].value for name, weight in metric.items())
+    se = next(iter(estimates.values())).se * next(iter(metric.values())) if len(metric) == 1 else math.nan
+    return value, se
+
+
+def loss_that_decides(metric: Mapping[str, float], losses: Mapping[str, float]) -> float | None:
+    """The validation loss of the tasks that the metric looks at, with its weights; None without one.
+
+    Losses of single tasks compare between trials that weigh the tasks differently; their sum would not.
+    """
+    tasks = {name: name.partition(".")[0].removesuffix("_again") for name in metric}
+    if not losses.keys() >= set(tasks.values()):
+        return None
+    return sum(weight * losses[tasks[name]] for name, weight in metric.items())
+
+
+def _labelled(search: Search, config: Config, data: LearningData, progress: Progress) -> Examples:
+    """The examples with the teacher's labels, which the first trial with such requests makes for all others."""
+    said = [search.name, config.distillation.unlabelled, config.distillation.ahead, config.student.max_history]
+    folder = search.folder / "work" / f"labels-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(search.folder, "labels"):
+        return soft_examples(config, search.base, data, progress, folder)[0]
+
+
+def _finite(x: float) -> float | None:
+    return float(x) if math.isfinite(x) else None

@@ -1,0 +1,392 @@
+"""The chain of evidence: teacher, student, pruned and INT8 (through the runtime) beside the baselines, on one part."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgerec.bundle import MANIFEST, Bundle, dump_json, write_bundle
+from edgerec.config import Config
+from edgerec.devices.machine import versions
+from edgerec.ensemble.scoring import RELATED_K, STAGES, AnyScorer, Scores, TorchModel, load_scorer
+from edgerec.evaluation import cold
+from edgerec.evaluation.card import model_card
+from edgerec.evaluation.costs import costs
+from edgerec.evaluation.curves import read_curves
+from edgerec.evaluation.examples import examples
+from edgerec.evaluation.faithful import deletion
+from edgerec.evaluation.fidelity import ALL, Answers, differing, failures, fidelity
+from edgerec.evaluation.inputs import inputs
+from edgerec.evaluation.page import EXAMPLES, write_page
+from edgerec.evaluation.report import Report, settings_of
+from edgerec.evaluation.runtime_model import RuntimeModel
+from edgerec.evaluation.segments import check_segments, gaps, segments
+from edgerec.examples.evaluation_requests import (
+    Cases,
+    Judged,
+    find_cases,
+    held_labels,
+    held_sessions,
+    judge_lists,
+    truths_of,
+)
+from edgerec.examples.load import LearningData, load_learning_data
+from edgerec.examples.requests import Requests
+from edgerec.metrics import accuracy as metrics
+from edgerec.metrics import baselines
+from edgerec.metrics.accuracy import MAX_RANK, Estimate
+from edgerec.metrics.beyond_accuracy import Catalogue, beyond
+from edgerec.metrics.off_policy import best_of
+from edgerec.progress import Progress, Silent
+from edgerec.runtime import Recommender
+from edgerec.tasks import Task, scored_tasks
+from edgerec.tasks.history import Int
+from edgerec.training.checkpoint import write_json
+
+
+def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
+    """Judge every stage of a run on ``[evaluation] part``; writes report/ and the bundle's report.json."""
+    data = load_learning_data(config, run_dir, config.evaluation.part, progress)
+    check_segments(config.evaluation.segments, data)
+    cases = find_cases(data)
+    found, answers = judge_stages(config, run_dir, data, cases, progress)
+    found |= judge_baselines(data, cases, config.evaluation.k)
+    for name, figures in references_on_arrivals(data).items():
+        found.setdefault(name, {}).update(figures)
+    kept = _fidelity(answers, data, cases)
+    told = {name: segments(answers[name], data, cases, config.evaluation.segments) for name in ("teacher", "int8")}
+    report = Report(
+        name=config.name,
+        part=config.evaluation.part,
+        metrics=found,
+        paired=_paired(found),
+        fidelity=kept,
+        reliability=_reliability(answers, data),
+        sizes=sizes_of(run_dir),
+        notes=_notes(data, cases),
+        runtimes=judge_runtimes(run_dir, data, cases),
+        reasons=judge_reasons(run_dir, data, cases, config.seed),
+        failures=broken_gates(kept, config),
+        beyond=judge_beyond(answers, data, cases),
+        segments={f"{stage}, {part}": tasks for stage, found_ in told.items() for part, tasks in found_.items()},
+        gaps=gaps(told["int8"]),
+        replay=judge_replay(answers, data) if config.evaluation.random_exposure else {},
+        costs=costs(config, run_dir, data, cases),
+        inputs=inputs(run_dir, data, cases, config.evaluation.k, found, progress),
+        curves=read_curves(run_dir),
+        settings=settings_of(config),
+        versions=versions(),
+    )
+    report.write(run_dir / "report")
+    write_json(run_dir / "report" / EXAMPLES, some_users(run_dir, answers, data, cases))
+    write_page(report, run_dir / "report")
+    card = model_card(report, data.dataset, config.version)
+    (run_dir / "report" / "model-card.md").write_text(card, encoding="utf-8")
+    seal(run_dir / "bundle", report)
+    return report
+
+
+def judge_stages(
+    config: Config, run_dir: Path, data: LearningData, cases: Cases, progress: Progress
+) -> tuple[dict[str, dict[str, dict[str, Estimate]]], dict[str, Answers]]:
+    """Metrics by stage and task of a run's teacher, student, pruned student and bundle, and what they answered."""
+    found: dict[str, dict[str, dict[str, Estimate]]] = {}
+    answers: dict[str, Answers] = {}
+    with Recommender.of(run_dir / "bundle") as recommender:
+        for name, model in _stages(config, run_dir, data, cases, recommender, progress):
+            progress.say(f"evaluate: {name}")
+            found[name], answers[name] = judge_model(model, data, cases, config.evaluation.k)
+            if isinstance(model, TorchModel):
+                found[name] |= judge_arrivals(model, data)
+    return found, answers
+
+
+def some_users(run_dir: Path, answers: Mapping[str, Answers], data: LearningData, cases: Cases) -> list[dict[str, Any]]:
+    """See `edgerec.evaluation.examples`."""
+    with Recommender.of(run_dir / "bundle") as recommender:
+        return examples(answers, RuntimeModel(recommender, data, cases, Silent()), data, cases)
+
+
+RUNTIME_REQUESTS = 200
+
+
+def judge_runtimes(run_dir: Path, data: LearningData, cases: Cases) -> dict[str, Estimate]:
+    """Does the runtime without onnxruntime list what the one with it lists? JavaScript: `tools/alike`."""
+    lists = []
+    for engine in ("onnxruntime", "numpy"):
+        with Recommender.of(run_dir / "bundle", engine) as recommender:
+            model = RuntimeModel(recommender, data, cases, Silent())
+            asked = model.asked() if data.held.visits is not None else model.asked_of_rows()
+            found = [recommender.rank(10, **request).item for request in islice(asked, RUNTIME_REQUESTS)]
+            lists.append(np.array([np.pad(row, (0, 10 - len(row)), constant_values=-1) for row in found], np.int64))
+    name = f"numpy beside onnxruntime, same of the ten best, {len(lists[0])} requests"
+    return {name: metrics.overlap(lists[0], lists[1])} if len(lists[0]) else {}
+
+
+def judge_reasons(run_dir: Path, data: LearningData, cases: Cases, seed: int) -> dict[str, Estimate]:
+    """What the bundle's reasons are worth, on the held requests."""
+    with Recommender.of(run_dir / "bundle") as recommender:
+        model = RuntimeModel(recommender, data, cases, Silent())
+        return deletion(recommender, model.asked() if data.held.visits is not None else model.asked_of_rows(), seed)
+
+
+ARRIVALS = "_arrivals"
+"""Ends the name of a task that is judged on items of the catalogue that no fit row holds, see `evaluation.cold`."""
+
+
+def judge_arrivals(model: TorchModel, data: LearningData) -> dict[str, dict[str, Estimate]]:
+    """How a model orders, for each user, the items that nobody had before the part; nothing where there are none."""
+    found = {}
+    for i, task in enumerate(scored_tasks(data.tasks)):
+        if task.kind != "retrieval":
+            continue
+        cases, visits = cold.cold_cases(data, task), data.held.visits
+        if len(cases.rows) and visits is not None:
+            requests = visits.requests
+            score = partial(_of_task, model.scorer, requests, i)
+            found[task.name + ARRIVALS] = cold.judge(score, cases)
+    return found
+
+
+def _of_task(scorer: AnyScorer, requests: Requests, task: int, rows: Int) -> Scores:
+    return scorer.log_shares(requests, rows)[:, task]
+
+
+def references_on_arrivals(data: LearningData) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """The same of chance, which popularity cannot beat there, of like attributes and of like texts."""
+    found: dict[str, dict[str, dict[str, Estimate]]] = {}
+    for task in scored_tasks(data.tasks):
+        if task.kind == "retrieval":
+            for name, figures in cold.cold_report(data, task, {}).items():
+                found.setdefault(name, {})[task.name + ARRIVALS] = figures
+    return found
+
+
+def judge_bundle(
+    config: Config, run_dir: Path, data: LearningData, progress: Progress
+) -> dict[str, dict[str, Estimate]]:
+    """Metrics by task of a run's bundle alone, through the runtime."""
+    cases = find_cases(data)
+    with Recommender.of(run_dir / "bundle") as recommender:
+        return judge_model(RuntimeModel(recommender, data, cases, progress), data, cases, config.evaluation.k)[0]
+
+
+def judge_stage(config: Config, run_dir: Path, stage: str, progress: Progress) -> dict[str, dict[str, Estimate]]:
+    """Metrics by task of one trained stage ("teacher", "student" or "pruned") alone, on ``[evaluation] part``."""
+    data = load_learning_data(config, run_dir, config.evaluation.part, progress)
+    return judge_scorer(load_scorer(stage, config, run_dir, data), data, config.evaluation.k)
+
+
+def judge_scorer(scorer: AnyScorer, data: LearningData, k: Sequence[int]) -> dict[str, dict[str, Estimate]]:
+    """Metrics by task of a model that belongs to no stage, on the held part of `data`."""
+    cases = find_cases(data)
+    return judge_model(TorchModel(scorer, data, cases), data, cases, k)[0]
+
+
+def _stages(
+    config: Config, run_dir: Path, data: LearningData, cases: Cases, recommender: Recommender, progress: Progress
+) -> Iterator[tuple[str, Judged]]:
+    for name in STAGES:
+        yield name, TorchModel(load_scorer(name, config, run_dir, data), data, cases)
+    yield "int8", RuntimeModel(recommender, data, cases, progress)
+
+
+def judge_model(
+    model: Judged, data: LearningData, cases: Cases, k: Sequence[int]
+) -> tuple[dict[str, dict[str, Estimate]], Answers]:
+    """Metrics by task, and what they were computed from."""
+    found: dict[str, dict[str, Estimate]] = {}
+    answers, rows = Answers.of(model, data), data.held.rows
+    for i, task in enumerate(scored_tasks(data.tasks)):
+        if task.kind == "retrieval":
+            found[task.name] = judge_lists(answers.lists[task.name], task, data, cases, k)
+            if task.repeats == "allow" and any(len(p) for p in cases.pasts):
+                found[f"{task.name}_again"] = _again(model.own_items(task), task, data, cases)
+        elif rows is not None and answers.rows is not None:
+            label, score, user = held_labels(data, task), answers.rows[:, i], rows.requests.user
+            judge = metrics.binary if task.kind == "binary" else metrics.regression
+            found[task.name] = judge(label, score, user)
+    if answers.related is not None:
+        name = next(t.name for t in data.tasks if t.kind == "related")
+        found[name] = metrics.related(held_sessions(data), answers.related)
+    return found, answers
+
+
+def _again(own: Sequence[Scores], task: Task, data: LearningData, cases: Cases) -> dict[str, Estimate]:
+    """Bought again? Every past item of every case with a truth, judged by AUC."""
+    visits = data.held.visits
+    assert visits is not None
+    truths = [visits.truth[task.name].row(r) for r in cases.rows]
+    some = [i for i, t in enumerate(truths) if len(t)]
+    label = np.concatenate([np.isin(cases.pasts[i], truths[i]) for i in some]).astype(np.float64)
+    score = np.concatenate([own[i] for i in some])
+    user = np.repeat(np.arange(len(some)), [len(cases.pasts[i]) for i in some])
+    return metrics.ordering(label, score, user)
+
+
+def judge_baselines(data: LearningData, cases: Cases, k: Sequence[int]) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """Metrics by baseline and task."""
+    log, n = data.fit_log, data.n_items
+    found: dict[str, dict[str, dict[str, Estimate]]] = {}
+    retrieval = [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
+    if retrieval:
+        popularity = baselines.RecentPopularity(log.item, log.time_ms, n)
+        models: dict[str, baselines.Baseline] = {
+            "recent_popularity": popularity,
+            "own_frequency": baselines.OwnFrequency(popularity.popularity),
+        }
+        if n <= baselines.MAX_DENSE_ITEMS:
+            models["ease"] = baselines.Ease(log.user, log.item, n)
+        histories = [log.item[e] for e in cases.events]
+        for name, model in models.items():
+            for task in retrieval:
+                exclude = cases.pasts if task.repeats == "exclude" else None
+                top = baselines.top_items(model, histories, MAX_RANK, exclude)
+                found.setdefault(name, {})[task.name] = judge_lists(top, task, data, cases, k)
+    related = [t.name for t in data.tasks if t.kind == "related"]
+    if related and n <= baselines.MAX_DENSE_ITEMS:
+        top = baselines.related_by_sessions(log.visit, log.item, n, RELATED_K)
+        found["co_occurrence"] = {related[0]: metrics.related(held_sessions(data), top)}
+    return found | _rate_baselines(data)
+
+
+def _rate_baselines(data: LearningData) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """Past rate of the item, and of the user, for every binary task."""
+    rows = data.held.rows
+    binary = [t for t in scored_tasks(data.tasks) if t.kind == "binary"]
+    if rows is None or not binary:
+        return {}
+    names, numbers = list(data.statistics.names), data.encoder.numeric_names
+    found: dict[str, dict[str, dict[str, Estimate]]] = {"item_rate": {}, "own_rate": {}}
+    for task in binary:
+        label, user = rows.labels[task.name], rows.requests.user
+        item = data.statistics.values[-1][rows.item, names.index(f"rate.{task.name}.item")]
+        own = rows.requests.numbers(np.arange(len(rows.item)))[:, numbers.index(f"rate.{task.name}")]
+        found["item_rate"][task.name] = metrics.ordering(label, item, user)
+        found["own_rate"][task.name] = metrics.ordering(label, own, user)
+    return found
+
+
+def _paired(found: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """int8 - student, student - teacher, and int8 - each baseline, on the same cases."""
+    stages = ("teacher", "student", "pruned", "int8")
+    pairs = [("student", "teacher"), ("int8", "student")] + [("int8", name) for name in found if name not in stages]
+    return {
+        f"{a} - {b}": {
+            task: {m: found[a][task][m].minus(other) for m, other in values.items() if m in found[a][task]}
+            for task, values in found[b].items()
+            if task in found[a]
+        }
+        for a, b in pairs
+    }
+
+
+def _fidelity(
+    answers: Mapping[str, Answers], data: LearningData, cases: Cases
+) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """What INT8 keeps of the same weights in fp32, and what it keeps of the teacher, for everyone and by part."""
+    found = {"int8 ~ pruned": fidelity(answers["int8"], answers["pruned"], data, cases)[ALL]}
+    for part, figures in fidelity(answers["int8"], answers["teacher"], data, cases).items():
+        found["int8 ~ teacher" if part == ALL else f"int8 ~ teacher, {part}"] = figures
+    return {name: figures for name, figures in found.items() if figures}
+
+
+def judge_beyond(
+    answers: Mapping[str, Answers], data: LearningData, cases: Cases
+) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """What accuracy does not tell, by stage and retrieval task."""
+    tasks = [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
+    if not tasks or not len(cases.rows):
+        return {}
+    log, known = data.fit_log, data.fit_log.item < data.n_items
+    catalogue = Catalogue(log.user[known], log.item[known], data.n_items)
+    found: dict[str, dict[str, dict[str, Estimate]]] = {}
+    for task in tasks:
+        truths, some = truths_of(task, data, cases)
+        pasts = [p for p, s in zip(cases.pasts, some, strict=True) if s]
+        for stage, of in answers.items():
+            found.setdefault(stage, {})[task.name] = beyond(of.lists[task.name][some], truths, pasts, catalogue)
+    return found
+
+
+LEAST_SAME = {"int8": 0.95, "int4": 0.8, "pq": 0.8}
+"""Share of the ten best that a table of each kind has in common with 32-bit weights, where the settings say nothing."""
+REPLAYED = (1, 2, 5, 10)
+"""Random items of which the best is shown; 1 is what the log earned."""
+
+
+def judge_replay(answers: Mapping[str, Answers], data: LearningData) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """By stage and task, the mean label of the item that scores highest of some that were shown at random."""
+    rows = data.held.rows
+    if rows is None:
+        return {}
+    tasks = [(i, t) for i, t in enumerate(scored_tasks(data.tasks)) if t.kind != "retrieval"]
+    user = rows.requests.user
+    return {
+        stage: {
+            t.name: {f"best of {m}": best_of(held_labels(data, t), of.rows[:, i], user, m) for m in REPLAYED}
+            for i, t in tasks
+        }
+        for stage, of in answers.items()
+        if of.rows is not None and tasks
+    }
+
+
+def broken_gates(kept: Mapping[str, dict[str, dict[str, Estimate]]], config: Config) -> tuple[str, ...]:
+    """What of the bundle falls below the gates of ``[evaluation]``."""
+    gates = config.evaluation
+    least_same = LEAST_SAME[config.quantization.table] if gates.least_same is None else gates.least_same
+    of_teacher, of_weights = kept.get("int8 ~ teacher", {}), kept.get("int8 ~ pruned", {})
+    below = failures({ALL: of_teacher}, gates.least_kept, gates.most_lost)
+    return (*below, *differing(of_weights, least_same, gates.most_lost))
+
+
+def _reliability(answers: Mapping[str, Answers], data: LearningData) -> dict[str, dict[str, list[list[float]]]]:
+    """For each stage and binary task, what a reliability plot shows."""
+    tasks = [(i, t) for i, t in enumerate(scored_tasks(data.tasks)) if t.kind == "binary"]
+    return {
+        stage: {t.name: metrics.reliability(held_labels(data, t), of.rows[:, i]) for i, t in tasks}
+        for stage, of in answers.items()
+        if of.rows is not None and tasks
+    }
+
+
+MODEL_BYTES = "bundle: graphs and weights, bytes"
+
+
+def sizes_of(run_dir: Path) -> dict[str, int]:
+    """What teacher and bundle weigh."""
+    bundle = run_dir / "bundle"
+    sizes = {p.name: p.stat().st_size for p in bundle.iterdir()}
+    model = sum(size for name, size in sizes.items() if name.endswith(".onnx") or name == "weights.bin")
+    teacher = sum(p.stat().st_size for p in (run_dir / "teacher").glob("*.safetensors"))
+    return {
+        "teacher, bytes": teacher,
+        MODEL_BYTES: model,
+        "bundle: catalogue, bytes": sizes["catalog.sqlite"],
+    }
+
+
+def _notes(data: LearningData, cases: Cases) -> list[str]:
+    notes = []
+    rows = data.held.rows
+    if rows is not None and len(rows.item) < len(data.held_log):
+        notes.append(f"{len(data.held_log) - len(rows.item)} rows of items that were never seen are not judged")
+    visits = data.held.visits
+    if visits is not None:
+        notes.append(f"{len(visits.requests) - len(cases.rows)} users without a past are not judged by their ranking")
+    return notes
+
+
+def seal(folder: Path, report: Report) -> None:
+    """Put the report into the bundle; its manifest is written anew around it."""
+    bundle = Bundle.open(folder)
+    manifest = json.loads((folder / MANIFEST).read_bytes()) | {"metrics": report.to_json()["metrics"]["int8"]}
+    files: dict[str, bytes | Path] = {name: bundle.path(name) for name in bundle.manifest.files}
+    write_bundle(folder, {**files, "report.json": dump_json(report.sealed())}, manifest)

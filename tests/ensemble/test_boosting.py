@@ -1,0 +1,113 @@
+"""Boosted trees learn, are cross-fitted, and go on where they were stopped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgerec.ensemble.boosting import Boosting
+from edgerec.errors import DataError
+from edgerec.examples.folds import fold_of
+from edgerec.metrics.accuracy import auc, xauc
+from edgerec.progress import Silent
+from edgerec.tasks import scored_tasks
+
+EVERYONE = np.arange(900)  # all rows of the tiny log that are learned from
+TREES = {"click": 30, "liked": 20, "watch": 25}
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_config, tiny_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("boosting")
+    Boosting.fit(tiny_config, tiny_data, folder, Silent(), TREES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def boosting(tiny_config, tiny_data, folder):
+    return Boosting.load(tiny_config, tiny_data, folder)
+
+
+def task_index(data, name):
+    return [t.name for t in scored_tasks(data.tasks)].index(name)
+
+
+def test_it_learns_the_checkerboard(tiny_data, boosting):
+    labels, found = tiny_data.held.rows.labels, boosting.held_rows()
+
+    for name in ("click", "liked"):
+        assert auc(labels[name], found[:, task_index(tiny_data, name)]) > 0.85
+    assert xauc(labels["watch"], found[:, task_index(tiny_data, "watch")]) > 0.6
+
+
+def test_probabilities_are_of_the_task_itself_and_other_tasks_are_0(tiny_data, boosting):
+    found = boosting.held_rows()
+    share = np.exp(found[:, task_index(tiny_data, "liked")]).mean()
+
+    assert share == pytest.approx(tiny_data.held.rows.labels["liked"].mean(), abs=0.1)
+    assert found[:, :2].tolist() == [[0.0, 0.0]] * len(found)
+    assert found.dtype == np.float32 and found.shape == (len(tiny_data.held.rows.item), 5)
+
+
+def test_a_fit_row_is_scored_by_the_models_that_did_not_see_its_user(tiny_data, boosting):
+    matrix, click = boosting.encoder.fit_rows(EVERYONE), task_index(tiny_data, "click")
+    user = tiny_data.fit.rows.requests.user
+
+    found = boosting.fit_rows(EVERYONE)
+
+    for fold, models in enumerate(boosting.models):
+        members = fold_of(user, 2) == fold
+        raw = models["click"].raw(matrix[members])
+        assert np.exp(found[members, click]) == pytest.approx(1 / (1 + np.exp(-raw)), abs=1e-6)
+
+
+def test_a_folds_models_do_not_change_with_the_labels_of_its_users(tiny_config, tiny_data, boosting, tmp_path):
+    rows, matrix = tiny_data.fit.rows, boosting.encoder.fit_rows(EVERYONE)
+    mine = fold_of(rows.requests.user, 2) == 0
+    kept = {name: values.copy() for name, values in rows.labels.items()}
+    try:
+        for values in rows.labels.values():
+            values[mine] = 1 - values[mine]
+        other = Boosting.fit(tiny_config, tiny_data, tmp_path, Silent(), TREES)
+    finally:
+        for name, values in kept.items():
+            rows.labels[name][:] = values
+
+    for name in TREES:
+        assert np.array_equal(other.models[0][name].raw(matrix), boosting.models[0][name].raw(matrix))
+        assert not np.array_equal(other.models[1][name].raw(matrix), boosting.models[1][name].raw(matrix))
+
+
+def test_it_goes_on_where_it_was_stopped_and_ends_the_same(tiny_config, tiny_data, boosting, folder):
+    kept, lost = folder / "boosting-0-2.txt", folder / "boosting-1-3.txt"
+    written, text = kept.stat().st_mtime_ns, lost.read_bytes()
+    lost.unlink()
+
+    again = Boosting.fit(tiny_config, tiny_data, folder, Silent(), TREES)
+
+    assert kept.stat().st_mtime_ns == written
+    assert lost.read_bytes() == text
+    assert np.array_equal(again.held_rows(), boosting.held_rows())
+
+
+def test_trees_are_chosen_where_none_are_given(tiny_config, tiny_data, tmp_path):
+    found = Boosting.fit(tiny_config, tiny_data, tmp_path, Silent(), None)
+
+    assert set(found.trees) == {"click", "liked", "watch"}
+    for name, number in found.trees.items():
+        assert found.models[0][name].booster.num_trees() == number
+        assert 1 <= found.models[1][name].booster.num_trees() <= number  # fewer where nothing is left to split
+
+
+def test_any_rows_are_scored_as_the_held_ones(tiny_data, boosting):
+    held, chosen = tiny_data.held.rows, np.array([7, 3])
+
+    assert boosting.rows(held.requests, held.item, chosen) == pytest.approx(boosting.held_rows()[chosen])
+
+
+def test_a_damaged_file_is_named(tiny_config, tiny_data, tmp_path):
+    Boosting.fit(tiny_config, tiny_data, tmp_path, Silent(), dict.fromkeys(TREES, 1))
+    (tmp_path / "boosting-1-2.txt").write_text("no trees")
+
+    with pytest.raises(DataError, match=r"boosting-1-2\.txt"):
+        Boosting.load(tiny_config, tiny_data, tmp_path)

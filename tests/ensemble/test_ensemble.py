@@ -1,0 +1,241 @@
+"""The members as one: weights, log-shares, and that no label has seen its own outcome."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import sparse
+from scipy.special import log_softmax
+
+from edgerec.ensemble.ensemble import (
+    CLOSED_FORM,
+    Blend,
+    Committee,
+    Members,
+    choose_weights,
+    network_alone,
+    shares_of,
+)
+from edgerec.ensemble.reranker import Reranker
+from edgerec.ensemble.signals import Snapshot
+from edgerec.ensemble.snapshots import Snapshots
+from edgerec.ensemble.views import Views
+from edgerec.examples import load
+from edgerec.examples.folds import fold_of
+from edgerec.examples.requests import Ragged
+from edgerec.metrics import accuracy as metrics
+from edgerec.progress import Silent
+from edgerec.training.predictions import network_shares
+
+NONE = Members(None, None, None)
+EVERYONE = {"network": 0.3, "ease": 5.0, "als": 2.0, "transitions": 3.0, "popularity": 1.0, "own": 1.0, "reranker": 1.0}
+
+
+def alone(config):
+    return config.model_copy(update={"committee": config.committee.model_copy(update={"members": ()})})
+
+
+def blend_of(data, weights):
+    return replace(network_alone(data), catalog={"next": weights, "new": weights})
+
+
+@pytest.fixture(scope="module")
+def chosen(small_config, tiny_data, members, network, tmp_path_factory):
+    """Weights that were chosen, and the file that keeps them."""
+    path = tmp_path_factory.mktemp("weights") / "weights.json"
+    return choose_weights(small_config, tiny_data, [network], members, path, Silent()), path
+
+
+def test_without_members_the_network_is_alone(small_config, tiny_data, network, tmp_path):
+    config, path = alone(small_config), tmp_path / "weights.json"
+    weights = choose_weights(config, tiny_data, [network], NONE, path, Silent())
+    committee = Committee(config, tiny_data, [network], NONE, weights)
+    requests, four = tiny_data.held.visits.requests, np.arange(4)
+
+    assert path.exists()  # the teacher stage takes it from there
+    assert weights.catalog == {"next": {"network": 1.0}, "new": {"network": 1.0}}
+    expected = network_shares([network], tiny_data, requests, four)
+    assert committee.log_shares(requests, four) == pytest.approx(expected, abs=1e-5)
+    assert committee.views is None
+
+
+def test_log_shares_sum_to_one(small_config, tiny_data, members, network):
+    committee = Committee(small_config, tiny_data, [network, network], members, blend_of(tiny_data, EVERYONE))
+    shares = np.exp(committee.log_shares(tiny_data.held.visits.requests, np.arange(6), fold=1))
+
+    assert shares.shape == (6, 2, tiny_data.n_items)
+    assert shares.sum(axis=2) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_blend_is_no_worse_than_its_best_member_and_weights_are_not_negative(chosen):
+    weights, _ = chosen
+
+    for task in ("next", "new", "related"):
+        judged = dict(weights.judged[task])
+        assert judged.pop("blend") >= max(judged.values())
+        of_task = (weights.catalog | weights.related)[task]
+        assert min(of_task.values()) >= 0
+        assert sum(of_task.values()) > 0
+    assert weights.judged["next"]["ease"] > weights.judged["next"]["network"]  # which is not trained
+    assert len(weights.lines()) == len(weights.judged)
+    assert sum(shares_of(weights.rows["click"]).values()) in (0, pytest.approx(1))
+
+
+def test_weights_are_chosen_once(small_config, tiny_data, chosen):
+    weights, path = chosen
+
+    assert choose_weights(small_config, tiny_data, [], NONE, path, Silent()) == weights
+
+
+def test_without_an_outcome_on_valid_the_network_speaks(small_config, tiny_data, members, network, tmp_path):
+    visits = tiny_data.held.visits
+    nothing = Ragged.empty(len(visits.requests))
+    held = replace(tiny_data.held, visits=replace(visits, truth=dict.fromkeys(visits.truth, nothing)))
+    data = replace(tiny_data, held=held)
+    weights = choose_weights(small_config, data, [network], members, tmp_path / "weights.json", Silent())
+
+    assert weights.catalog == {"next": {"network": 1.0}, "new": {"network": 1.0}}
+
+
+def test_a_member_that_knows_no_related_item_does_not_list_the_item_itself(
+    small_config, tiny_data, network, tmp_path, monkeypatch
+):
+    n, baskets, judge = tiny_data.n_items, [], metrics.related
+    monkeypatch.setattr(metrics, "related", lambda b, top: baskets.extend(b) or judge(b, top))
+    empty = sparse.csr_matrix((n, n), dtype=np.float32)
+    silent = SimpleNamespace(last=Snapshot(n, None, None, empty, empty, np.zeros((n, 0), np.float32)))
+    log = tiny_data.held_log
+    item = log.item.copy()
+    item[:5] = item[0]  # a session that holds one item five times
+    data = replace(
+        tiny_data,
+        held=replace(tiny_data.held, tasks=(), visits=None, rows=None),
+        fit=replace(tiny_data.fit, tasks=tuple(t for t in tiny_data.tasks if t.kind == "related")),
+        held_log=replace(log, item=item),
+    )
+    members = Members(silent, None, None)
+    weights = choose_weights(small_config, data, [network], members, tmp_path / "weights.json", Silent())
+
+    assert weights.related["related"]["transitions"] == 0
+    assert weights.related["related"]["network"] > 0
+    assert all(len(set(b.tolist())) == len(b) > 1 for b in baskets)
+
+
+def test_rows_of_the_network_alone_stay_as_they_are(small_config, tiny_data):
+    committee = Committee(small_config, tiny_data, [], NONE, network_alone(tiny_data))
+    network = np.log(np.array([[1, 1, 0.5, 0.5 * 0.25, 3.0], [1, 1, 0.9, 0.9 * 0.1, 0.1]], np.float32))
+    found = committee.blend_rows(network, None)
+
+    assert found[:, 2:] == pytest.approx(network[:, 2:], abs=1e-5)
+    assert not found[:, :2].any()
+
+
+def test_rows_are_blended_as_logits_and_amounts_as_they_are(small_config, tiny_data):
+    rows = {name: {"network": 1.0, "boosting": 0.5, "offset": 0.25} for name in ("click", "liked", "watch")}
+    committee = Committee(small_config, tiny_data, [], NONE, Blend({}, {}, rows, {}))
+    network, boosting = (np.array([[0, 0, np.log(p), np.log(p), 2.0]], np.float32) for p in (0.8, 0.5))
+    found = committee.blend_rows(network, boosting)
+
+    logit = np.log(0.8 / 0.2) + 0.5 * 0 + 0.25
+    assert np.exp(found[0, 2]) == pytest.approx(1 / (1 + np.exp(-logit)))
+    assert found[0, 4] == pytest.approx(2.0 + 0.5 * 2.0 + 0.25)
+
+
+def test_what_comes_after_a_click_is_at_most_as_probable(small_config, tiny_data):
+    rows = {name: {"network": 1.0, "offset": 0.0} for name in ("click", "liked", "watch")}
+    rows["liked"]["offset"] = 9.0
+    committee = Committee(small_config, tiny_data, [], NONE, Blend({}, {}, rows, {}))
+    found = committee.blend_rows(np.array([[0, 0, np.log(0.3), np.log(0.1), 2.0]], np.float32), None)
+
+    assert np.exp(found[0, 2:4]) == pytest.approx([0.3, 0.3], abs=1e-5)
+
+
+def test_related_items_are_judged_by_the_members_of_the_settings(small_config, tiny_data, members, network, tmp_path):
+    few = small_config.committee.model_copy(update={"members": ("transitions",)})
+    config = small_config.model_copy(update={"committee": few})
+    weights = choose_weights(config, tiny_data, [network], members, tmp_path / "weights.json", Silent())
+
+    assert set(weights.related["related"]) == {"network", "transitions"}  # the tiny log has no texts
+
+
+def test_closed_form_members_learn_from_what_was_consumed(small_config, tiny_data, tmp_path):
+    clicks = [replace(t, label="is_click") for t in tiny_data.tasks if t.name == "next"]
+    log = replace(tiny_data.fit_log, labels={"next": (tiny_data.fit_log.item != 3).astype(np.float32)})
+    data = replace(tiny_data, fit=replace(tiny_data.fit, tasks=tuple(clicks)), fit_log=log)
+    views = Views.of(small_config.committee, data, 2)
+    last = Snapshots.fit(views, data, tmp_path, 0, Silent()).last
+
+    assert last.transitions[4].nnz > 0
+    assert not last.transitions[3].nnz  # item 3 was shown and never clicked
+
+
+def test_related_items_are_shares_and_the_item_itself_is_last(small_config, tiny_data, members, network):
+    weights = replace(network_alone(tiny_data), related={"related": {"transitions": 2.0, "ease": 1.0, "network": 0.0}})
+    committee = Committee(small_config, tiny_data, [network], members, weights)
+    query = np.array([3, 0, 7])
+    found = committee.related(query)
+
+    assert np.exp(found).sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert (found[np.arange(3), query] == found.min(axis=1)).all()
+    last = members.snapshots.last
+    raw = 2 * np.sqrt(last.cosine[query].toarray()) + np.sqrt(np.maximum(last.ease[query].astype(np.float32), 0))
+    raw[np.arange(3), query] = 0
+    assert found == pytest.approx(log_softmax(raw, axis=1), abs=0.01)
+
+
+def test_members_read_again_say_the_same(small_config, tiny_data, members, members_folder, network):
+    again = Members.load(small_config, tiny_data, members_folder)
+    requests, weights = tiny_data.held.visits.requests, blend_of(tiny_data, EVERYONE)
+    said, said_again = (
+        Committee(small_config, tiny_data, [network], m, weights).log_shares(requests, np.arange(6))
+        for m in (members, again)
+    )
+
+    assert np.array_equal(said, said_again)
+    assert again.boosting is None
+
+
+def test_a_label_does_not_change_with_the_outcome_that_it_labels(
+    small_config, tiny_config, tiny_run, tiny_data, members, members_folder, network, monkeypatch, tmp_path
+):
+    requests, log = tiny_data.fit.visits.requests, tiny_data.fit_log
+    r = int(np.flatnonzero(members.snapshots.views.serving(requests) == 0)[0])
+    visit = (log.user == requests.user[r]) & (log.time_ms == requests.time_ms[r])
+    assert visit.sum() == 5
+    read = load.load_log
+
+    def changed(*arguments):
+        found = read(*arguments)
+        found.item.setflags(write=True)
+        mine = np.isin(found.row, log.row[visit])
+        found.item[mine] = (found.item[mine] + 3) % tiny_data.n_items
+        return found
+
+    monkeypatch.setattr(load, "load_log", changed)
+    data = load.load_learning_data(tiny_config, tiny_run, "test", Silent())
+    fitted = Members.fit(
+        small_config.model_copy(
+            update={"committee": small_config.committee.model_copy(update={"members": CLOSED_FORM})}
+        ),
+        data,
+        tmp_path,
+        range(2),
+        None,
+        Silent(),
+    )
+    # Boosters of the fold know nothing of this user's outcomes but through what later requests of others saw.
+    fitted = replace(fitted, reranker=Reranker.load(data, range(2), members_folder))
+    fold = int(fold_of(requests.user[r : r + 1], 2)[0])
+
+    def labels(of_data, of_members, view):
+        committee = Committee(small_config, of_data, [network] * 2, of_members, blend_of(of_data, EVERYONE))
+        return committee.log_shares(of_data.fit.visits.requests, np.array([r]), view, fold)
+
+    assert np.array_equal(data.fit.visits.requests.user, requests.user)
+    assert not np.array_equal(data.fit.visits.items.row(r), tiny_data.fit.visits.items.row(r))
+    assert np.array_equal(labels(data, fitted, 0), labels(tiny_data, members, 0))
+    for view in (1, -1):  # the members of a later view have seen it
+        assert not np.allclose(labels(data, fitted, view), labels(tiny_data, members, view))

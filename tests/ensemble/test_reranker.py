@@ -1,0 +1,146 @@
+"""The re-ranker learns, is cross-fitted, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edgerec.ensemble.reranker import OBJECTIVES, Pool, Reranker, _told
+from edgerec.errors import DataError
+from edgerec.examples.folds import fold_of
+from edgerec.progress import Silent
+from tests import tiny
+
+ALONE = ("reranker",)
+FILES = {f"{name}-{fold}-{task}.txt" for name in OBJECTIVES for fold in (0, 1) for task in ("next", "new")}
+
+
+def boosters(folder):
+    return {name: (folder / name).read_text() for name in FILES}
+
+
+def item_camps(data):
+    return np.array([tiny.camp(int(i.removeprefix("i"))) for i in data.dataset.items()["id"].to_list()])[: data.n_items]
+
+
+@pytest.mark.parametrize("member", [*OBJECTIVES])
+@pytest.mark.parametrize("fold", [None, 0, 1])
+def test_it_learns_the_checkerboard(tiny_data, members, fold, member):
+    requests = tiny_data.held.visits.requests
+    chosen = np.arange(len(requests))
+    scores = members.reranker.scores({member}, members.snapshots.last, requests, chosen, 40, fold)[member]
+    users = np.array([int(u.removeprefix("u")) for u in tiny_data.dataset.users()["id"].to_list()])
+    own = tiny.camp(users)[requests.user][:, None] == item_camps(tiny_data)
+
+    assert scores.shape == (len(requests), 2, tiny_data.n_items)
+    for task in range(2):
+        mean_own = np.where(own, scores[:, task], 0).sum(axis=1) / own.sum(axis=1)
+        mean_other = np.where(own, 0, scores[:, task]).sum(axis=1) / (~own).sum(axis=1)
+        assert (mean_own > mean_other).mean() > 0.9
+
+
+def test_without_a_fold_all_boosters_speak_alike(tiny_data, members):
+    requests, last = tiny_data.held.visits.requests, members.snapshots.last
+    every, first, second = (
+        members.reranker.scores(ALONE, last, requests, np.arange(5), 40, f)["reranker"] for f in (None, 0, 1)
+    )
+
+    assert every == pytest.approx((first + second) / 2, abs=1e-5)
+    assert not np.allclose(first, second)
+
+
+def test_a_folds_boosters_do_not_change_with_the_outcomes_of_its_users(
+    small_config, tiny_data, members, members_folder, tmp_path
+):
+    visits = tiny_data.fit.visits
+    kept = {name: lists.values.copy() for name, lists in visits.truth.items()}
+    for path in members_folder.glob("snapshot-*"):
+        shutil.copy(path, tmp_path)
+    try:
+        for lists in visits.truth.values():
+            mine = (fold_of(visits.requests.user, 2) == 0)[lists.owner()]
+            lists.values[mine] = (lists.values[mine] + 1) % tiny_data.n_items
+        Reranker.fit(small_config, tiny_data, members.snapshots, [0, 1], tmp_path, Silent())
+    finally:
+        for name, values in kept.items():
+            visits.truth[name].values[:] = values
+
+    before, after = boosters(members_folder), boosters(tmp_path)
+    assert {name for name in FILES if before[name] == after[name]} == {
+        f"{name}-0-{task}.txt" for name in OBJECTIVES for task in ("next", "new")
+    }
+
+
+def test_it_goes_on_where_it_was_stopped_and_ends_the_same(small_config, tiny_data, members, members_folder, tmp_path):
+    whole = boosters(members_folder)
+    (tmp_path / "reranker-0-next.txt").write_text(whole["reranker-1-new.txt"])
+    Reranker.fit(small_config, tiny_data, members.snapshots, [0, 1], tmp_path, Silent())
+
+    found = boosters(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == FILES
+    assert found["reranker-0-next.txt"] == whole["reranker-1-new.txt"]  # as it was found
+    assert {name for name in FILES if found[name] == whole[name]} == FILES - {"reranker-0-next.txt"}
+
+
+def test_items_outside_the_pool_have_its_lowest_score():
+    class Candidates:
+        n_items = 5
+
+        def of(self, snapshot, requests, chosen, size):
+            yield (
+                np.arange(2),
+                Pool(np.array([2, 3]), np.array([4, 0, 1, 2, 4]), np.array([[7], [3], [-1], [8], [2]], np.float32)),
+            )
+
+    class Booster:
+        def predict(self, features, **_):
+            return features[:, 0]
+
+    class Task:
+        name = "next"
+
+    reranker = Reranker(Candidates(), [Task()], {0: {"reranker": [Booster()]}})
+
+    found = reranker.scores(ALONE, None, None, np.arange(2), 2, None)["reranker"]
+
+    assert found[:, 0].tolist() == [[3, 3, 3, 3, 7], [-1, -1, 8, -1, 2]]
+
+
+def test_a_request_is_scored_alike_whatever_others_are_asked_beside_it(tiny_data, members):
+    requests, last = tiny_data.held.visits.requests, members.snapshots.last
+    order = np.argsort(requests.lengths(), kind="stable")
+    short, long = order[0], order[-1]
+    assert requests.lengths()[short] < requests.lengths()[long]
+
+    alone = members.reranker.scores(ALONE, last, requests, np.array([short]), 3, None)["reranker"]
+    beside = members.reranker.scores(ALONE, last, requests, np.array([long, short]), 3, None)["reranker"]
+
+    assert beside[1] == pytest.approx(alone[0], abs=1e-6)
+
+
+def test_without_a_request_in_the_windows_the_user_is_told(small_config, tiny_data, members, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        type(members.snapshots.views), "serving", lambda self, requests: np.full(len(requests), -1, np.int64)
+    )
+
+    with pytest.raises(DataError, match=r"no request to learn from; lower \[committee\] window"):
+        Reranker.fit(small_config, tiny_data, members.snapshots, [0], tmp_path, Silent())
+
+
+def test_each_user_is_told_of_once_in_a_window(tiny_data, members):
+    requests, views = tiny_data.fit.visits.requests, members.snapshots.views
+    serving = views.serving(requests)
+    told = _told(requests, serving, views)
+    pairs = list(zip(requests.user[told].tolist(), serving[told].tolist(), strict=True))
+
+    assert len(set(pairs)) == len(pairs)
+    served = serving >= 0
+    assert set(pairs) == set(zip(requests.user[served].tolist(), serving[served].tolist(), strict=True))
+    for r, pair in zip(told, pairs, strict=True):
+        same = served & (requests.user == pair[0]) & (serving == pair[1])
+        assert requests.time_ms[r] == requests.time_ms[same].min()
+    everyone = replace(views, cuts_ms=None, folds=2)
+    assert _told(requests, everyone.serving(requests), everyone).tolist() == list(range(len(requests)))

@@ -1,0 +1,65 @@
+"""The teacher as a committee and as networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edgerec.data.splits import Boundaries
+from edgerec.ensemble.ensemble import Committee, Members, network_alone
+from edgerec.ensemble.scoring import CommitteeScorer, TorchScorer
+from edgerec.stages.train import build_teacher
+from edgerec.tasks import scored_tasks
+
+
+@pytest.fixture(scope="module")
+def scorers(tiny_config, tiny_data):
+    network = build_teacher(tiny_config, tiny_data).eval()
+    committee = Committee(tiny_config, tiny_data, [network], Members(None, None, None), network_alone(tiny_data))
+    return CommitteeScorer(committee), TorchScorer([network], tiny_data)
+
+
+def test_a_network_alone_ranks_as_its_committee(tiny_data, scorers):
+    requests, chosen = tiny_data.held.visits.requests, np.array([6, 0, 3])
+    ranks = [i for i, t in enumerate(scored_tasks(tiny_data.tasks)) if t.kind == "retrieval"]
+    one, other = (s.log_shares(requests, chosen) for s in scorers)
+
+    assert one.shape == other.shape
+    assert one[:, ranks] == pytest.approx(other[:, ranks], abs=1e-4)
+
+
+def test_a_network_alone_judges_rows_as_its_committee_in_their_units(tiny_data, scorers):
+    rows, chosen = tiny_data.held.rows, np.array([8, 1, 4, 5])
+    judged = [i for i, t in enumerate(scored_tasks(tiny_data.tasks)) if t.kind != "retrieval"]
+    one, other = (s.rows(rows.requests, rows.item[chosen], chosen)[:, judged] for s in scorers)
+
+    assert one == pytest.approx(other, rel=1e-3)
+    assert ((one[:, :2] > 0) & (one[:, :2] < 1)).all()
+    assert (one[:, 2] > 1_000).all()  # milliseconds
+
+
+def test_without_a_split_by_time_a_teacher_answers_as_of_the_requests_time(tiny_config, tiny_data, scorers):
+    meta = tiny_data.dataset.meta
+    left_out = replace(meta, boundaries_ms=Boundaries(None, None, None))
+    data = replace(tiny_data, dataset=replace(tiny_data.dataset, meta=left_out))
+    committee = scorers[0].committee
+    by_user = CommitteeScorer(Committee(tiny_config, data, committee.networks, committee.members, committee.weights))
+    requests = tiny_data.fit.visits.requests
+    early = np.flatnonzero(requests.moment == 1)[:2]
+    asked = replace(requests, moment=np.zeros_like(requests.moment))
+
+    now, then = (s.log_shares(asked, early) for s in (scorers[0], by_user))
+    assert not np.allclose(now, then)
+    assert then[:, :2] == pytest.approx(committee.log_shares(requests, early), abs=1e-5)
+
+
+def test_a_network_alone_relates_items_as_its_committee(scorers):
+    query = np.array([5, 0])
+    one, other = (s.related(query) for s in scorers)
+
+    assert (one[[0, 1], query] == -np.inf).all() and (other[[0, 1], query] == -np.inf).all()
+    rest = np.isfinite(other)
+    for row in range(2):  # shares against logits: the same but for a constant
+        assert np.ptp(one[row, rest[row]] - other[row, rest[row]]) == pytest.approx(0, abs=1e-4)

@@ -1,0 +1,151 @@
+"""Signals of a snapshot, and the pools that are drawn from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edgerec.ensemble import signals
+from edgerec.ensemble.signals import Flat, Snapshot, pools, visit_rank
+from tests import tiny
+
+
+def fit(data, text=None):
+    text = np.zeros((data.n_items, 0), np.float32) if text is None else text
+    return Snapshot.fit(data.fit_log, np.arange(len(data.fit_log)), data.n_items, text, seed=0)
+
+
+@pytest.fixture(scope="module")
+def snapshot(tiny_data):
+    return fit(tiny_data, np.random.default_rng(0).normal(size=(tiny_data.n_items, 3)).astype(np.float32))
+
+
+def item_camps(data):
+    """0 or 1 of each item index."""
+    return np.array([tiny.camp(int(i.removeprefix("i"))) for i in data.dataset.items()["id"].to_list()])[: data.n_items]
+
+
+def test_visit_rank_counts_the_later_visits_of_the_same_request():
+    row, last_ms = np.array([0, 0, 0, 2, 2]), np.array([1, 5, 5, 3, 4])
+
+    assert visit_rank(row, last_ms).tolist() == [1, 0, 0, 1, 0]
+    assert visit_rank(np.zeros(0, np.int64), np.zeros(0, np.int64)).tolist() == []
+
+
+def test_equal_times_of_two_requests_are_two_visits():
+    assert visit_rank(np.array([0, 1]), np.array([7, 7])).tolist() == [0, 0]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_a_pool_holds_the_history_first_and_then_the_best_ranks_of_any_signal(data):
+    rows, n = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 8))
+    size, lists = data.draw(st.integers(1, 10)), data.draw(st.integers(1, 3))
+    order = st.permutations(range(n))
+    given_signals = np.array([[data.draw(order) for _ in range(rows)] for _ in range(lists)], np.float32)
+    own = np.array([[data.draw(st.booleans()) for _ in range(n)] for _ in range(rows)], np.float32)
+
+    found = pools(list(given_signals), own, size)
+
+    assert found.shape == (rows, min(size, n))
+    for r in range(rows):
+        pool = found[r].tolist()
+        assert len(set(pool)) == len(pool)
+        # 0 is the best place; -1 is the history, before all.
+        place = np.where(own[r] > 0, -1, (n - 1 - given_signals[:, r]).min(axis=0))
+        places = place[pool].tolist()
+        assert places == sorted(places)
+        assert places[-1] <= min(np.delete(place, pool), default=n)
+
+
+def test_a_snapshot_read_again_says_the_same(tiny_data, snapshot, tmp_path):
+    snapshot.save(tmp_path / "snapshot.safetensors")
+    again = Snapshot.load(tmp_path / "snapshot.safetensors")
+    requests, chosen = tiny_data.held.visits.requests, np.arange(8)
+
+    said, said_again = snapshot.signals(requests, chosen), again.signals(requests, chosen)
+    assert list(said) == list(said_again) == again.names() == snapshot.names() == list(signals.SIGNALS)
+    for name, scores in said.items():
+        assert scores.shape == (8, tiny_data.n_items)
+        assert np.array_equal(scores, said_again[name]), name
+    assert [p.name for p in tmp_path.iterdir()] == ["snapshot.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["ease", "ease_recent", "als", "transitions", "cosine"])
+def test_signals_prefer_the_own_camp(tiny_data, snapshot, name):
+    requests = tiny_data.held.visits.requests
+    scores = snapshot.signals(requests, np.arange(len(requests)))[name]
+    users = [int(u.removeprefix("u")) for u in tiny_data.dataset.users()["id"].to_list()]
+    own = tiny.camp(np.array(users))[requests.user][:, None] == item_camps(tiny_data)
+
+    better = np.where(own, scores, np.nan), np.where(own, np.nan, scores)
+    assert (np.nanmean(better[0], axis=1) > np.nanmean(better[1], axis=1)).mean() > 0.95
+
+
+def test_a_large_catalogue_leaves_ease_and_als_out(tiny_data, monkeypatch, tmp_path):
+    monkeypatch.setattr(signals, "MAX_DENSE_ITEMS", tiny_data.n_items - 1)
+    found = fit(tiny_data)
+    found.save(tmp_path / "s.safetensors")
+    found = Snapshot.load(tmp_path / "s.safetensors")
+
+    assert found.ease is None and found.als is None
+    said = found.signals(tiny_data.held.visits.requests, np.arange(3))
+    assert list(said) == found.names() == ["transitions", "cosine"]
+
+
+def test_a_request_without_a_past_hears_nothing_and_breaks_nothing(tiny_data, snapshot):
+    requests = tiny_data.fit.visits.requests
+    new = np.flatnonzero(requests.lengths() == 0)
+    assert len(new)
+
+    for name, scores in snapshot.signals(requests, new).items():
+        assert not scores.any(), name
+
+
+def test_a_snapshot_of_no_rows_says_nothing(tiny_data):
+    nothing = Snapshot.fit(
+        tiny_data.fit_log, np.zeros(0, np.int64), tiny_data.n_items, np.zeros((tiny_data.n_items, 0), np.float32), 0
+    )
+
+    for name, scores in nothing.signals(tiny_data.held.visits.requests, np.arange(3)).items():
+        assert np.isfinite(scores).all(), name
+        assert name == "als" or not scores.any(), name
+
+
+def test_the_history_of_each_request_is_its_own(tiny_data):
+    requests = tiny_data.held.visits.requests
+    flat = Flat.of(requests, np.array([5, 2]))
+
+    for place, request in enumerate([5, 2]):
+        history, which = requests.histories(np.array([request]))
+        start, end = history.offsets[which[0] :][:2]
+        assert flat.item[flat.row == place].tolist() == history.item[start:end].tolist()
+    older = replace(requests, time_ms=requests.time_ms + 86_400_000)
+    assert Flat.of(older, np.array([5, 2])).age_days == pytest.approx(flat.age_days + 1)
+
+
+def test_nearest_is_the_largest_likeness_to_another_item_of_the_history(tiny_data, snapshot):
+    requests, chosen = tiny_data.held.visits.requests, np.arange(6)
+    item = np.repeat(np.arange(tiny_data.n_items)[None], len(chosen), axis=0)
+    found = snapshot.nearest(requests, chosen, item)
+    flat, cosine = Flat.of(requests, chosen), snapshot.cosine.toarray()
+
+    for r in range(len(chosen)):
+        held = flat.item[flat.row == r]
+        alike = snapshot.text[held] @ snapshot.text.T
+        alike[held[:, None] == np.arange(tiny_data.n_items)] = 0
+        assert found[r, :, 0] == pytest.approx(cosine[held].max(axis=0))
+        assert found[r, :, 1] == pytest.approx(alike.max(axis=0), abs=1e-6)
+
+
+def test_nothing_is_near_an_empty_history(tiny_data, snapshot):
+    requests = tiny_data.fit.visits.requests
+    nobody = np.flatnonzero(requests.lengths() == 0)
+    assert len(nobody)
+    item = np.zeros((len(nobody), 2), np.int64)
+
+    assert not snapshot.nearest(requests, nobody, item).any()

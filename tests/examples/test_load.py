@@ -1,0 +1,120 @@
+"""What is learned from knows nothing of what it is to predict, and equals what the device computes."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from edgerec.examples.load import load_learning_data
+from edgerec.progress import Silent
+from edgerec.tasks import encode_history
+
+DAY_MS = 86_400_000
+
+
+def history_of(requests, r):
+    history, which = requests.histories(np.array([r]))
+    return history.item[slice(*history.offsets[which[0] :][:2])].tolist()
+
+
+def expected_history(log, user, cut_ms, max_items=16):
+    mine = (log.user == user) & (log.time_ms < cut_ms)
+    zeros = np.zeros(int(mine.sum()), np.int64)
+    return encode_history(zeros, log.item[mine], log.kind[mine], log.time_ms[mine], 1, max_items).item.tolist()
+
+
+def test_a_visits_history_ends_before_it_begins(tiny_data):
+    requests, log = tiny_data.fit.visits.requests, tiny_data.fit_log
+    assert len(requests) == 30 * 6
+
+    for r in range(0, len(requests), 7):
+        assert history_of(requests, r) == expected_history(log, requests.user[r], requests.time_ms[r])
+
+
+def test_a_rows_history_ends_a_whole_day_before_it_or_more(tiny_data):
+    requests, log = tiny_data.fit.rows.requests, tiny_data.fit_log
+    end = tiny_data.statistics.moments_ms[-1]
+
+    for r in range(0, len(requests), 31):
+        cut = end - -(-(end - requests.time_ms[r]) // DAY_MS) * DAY_MS
+        assert cut <= requests.time_ms[r]
+        assert history_of(requests, r) == expected_history(log, requests.user[r], cut)
+
+
+@pytest.mark.parametrize("kind", ["visits", "rows"])
+def test_the_statistics_of_an_example_are_of_a_moment_before_it(tiny_data, kind):
+    requests = getattr(tiny_data.fit, kind).requests
+    at = tiny_data.statistics.moments_ms[requests.moment]
+
+    assert (at <= requests.time_ms).all()
+    assert (requests.time_ms - at < 2 * DAY_MS).all()
+
+
+def test_a_held_request_knows_all_of_its_users_fit_rows_and_none_of_the_part(tiny_data):
+    for examples in (tiny_data.held.visits, tiny_data.held.rows):
+        requests = examples.requests
+        for r in range(0, len(requests), 5):
+            assert history_of(requests, r) == expected_history(tiny_data.fit_log, requests.user[r], np.inf)
+        assert (requests.moment == len(tiny_data.statistics.moments_ms) - 1).all()
+
+
+def test_valid_is_learned_from_train_alone(tiny_config, tiny_run):
+    data = load_learning_data(tiny_config, tiny_run, "valid", Silent())
+
+    assert len(data.fit_log) == data.dataset.meta.rows["train"]
+    assert data.fit_log.time_ms.max() < data.held_log.time_ms.min()
+
+
+def test_truth_is_what_was_clicked_and_for_new_items_what_was_not_had_before(tiny_data):
+    visits, log = tiny_data.fit.visits, tiny_data.fit_log
+    for r in range(0, len(visits.requests), 7):
+        user, time = visits.requests.user[r], visits.requests.time_ms[r]
+        rows = (log.user == user) & (log.time_ms == time)
+        clicked = log.item[rows & (log.labels["click"] > 0)].tolist()
+        assert visits.truth["next"].row(r).tolist() == clicked
+        had = history_of(visits.requests, r)
+        assert visits.truth["new"].row(r).tolist() == [i for i in clicked if i not in had]
+        assert visits.items.row(r).tolist() == log.item[rows].tolist()
+
+
+def test_labels_of_rows_are_the_logs_and_amounts_are_standardised_logs(tiny_data):
+    rows, scale = tiny_data.fit.rows, tiny_data.scales["watch"]
+    source = pl.concat([tiny_data.dataset.part("train"), tiny_data.dataset.part("valid")]).collect()
+    by_row = dict(zip(source["row"], source["label.watch"], strict=True))
+
+    watched = np.expm1(rows.labels["watch"].astype(np.float64) * scale.std + scale.mean)
+    assert watched == pytest.approx([by_row[r] for r in rows.row], rel=1e-4, abs=1e-2)
+    assert rows.labels["watch"].mean() == pytest.approx(0, abs=1e-4)
+    assert rows.labels["watch"].std() == pytest.approx(1, abs=1e-4)
+
+
+def test_training_and_the_device_give_the_same_arrays_for_the_same_request(tiny_data):
+    encoder, log, requests = tiny_data.encoder, tiny_data.fit_log, tiny_data.held.visits.requests
+    held = tiny_data.held_log
+    for r in range(0, len(requests), 6):
+        mine = log.user == requests.user[r]
+        past = encoder.past(log.item[mine], log.kind[mine], log.time_ms[mine])
+        row = int(np.flatnonzero((held.user == requests.user[r]) & (held.time_ms == requests.time_ms[r]))[0])
+        values = {}
+        for c, index in zip(encoder.categorical, held.categorical[row].tolist(), strict=True):
+            if c.source != "time":  # the device reads the clock itself
+                values[c.name] = c.values[index - 1] if index else None
+        values |= {n.name: v for n, v in zip(encoder.numeric, held.numeric[row].tolist(), strict=True)}
+
+        device = encoder.encode(past, int(requests.time_ms[r]), values)
+        batch = requests.batch(np.array([r]))
+
+        assert device.history.tolist() == batch.item[0].tolist()
+        assert device.history_kind.tolist() == batch.kind[0].tolist()
+        assert device.history_count.tolist() == batch.count[0].tolist()
+        assert device.history_interval_h.tolist() == batch.interval_h[0].tolist()
+        assert device.context_categorical.tolist() == batch.categorical[0].tolist()
+        assert device.history_age_h == pytest.approx(batch.age_h[0].numpy(), rel=1e-6)
+        assert device.context_numeric == pytest.approx(batch.numeric[0].numpy(), rel=1e-6, abs=1e-7)
+
+
+def test_items_without_text_have_text_vectors_of_no_columns(tiny_data):
+    assert tiny_data.features.text.shape == (40, 0)
+    assert tiny_data.features.categorical.max() == 3  # shelves x, y, z
+    assert tiny_data.features.numeric.shape == (40, 1)

@@ -1,0 +1,139 @@
+"""A log too long for memory gives what a short one gives: its columns lie on disk and are worked on in pieces."""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from edgerec.ensemble.views import Views
+from edgerec.examples import batches, log, pasts, scratch
+from edgerec.examples.batches import BatchSettings, JointBatches
+from edgerec.examples.load import load_learning_data
+from edgerec.examples.scratch import Scratch, pieces
+from edgerec.progress import Silent
+
+SETTINGS = BatchSettings(visits=16, rows=64, visits_per_epoch=1_000, history_dropout=0.1, lag=1)
+
+
+@pytest.fixture(scope="module")
+def long_data(tiny_config, tiny_run):
+    """The tiny log, read as if it were long: 50 rows at once, no history made in advance."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scratch, "AT_ONCE", 50)
+        patch.setattr(pasts, "EVENTS_KEPT", 0)
+        yield load_learning_data(tiny_config, tiny_run, "test", Silent())
+
+
+def test_its_columns_lie_on_disk(long_data, tiny_run):
+    for column in (long_data.fit_log.item, long_data.fit.rows.item, long_data.fit.rows.requests.pasts.start):
+        assert isinstance(column, np.memmap)
+    assert list((tiny_run / "work").glob(f"scratch-{os.getpid()}-*/*.npy"))
+    assert long_data.fit.rows.requests.pasts.kept is None
+
+
+def test_it_has_the_same_rows_and_statistics(long_data, tiny_data):
+    one, other = long_data, tiny_data
+
+    assert np.array_equal(one.statistics.values, other.statistics.values)
+    for name in ("offsets", "row", "user", "item", "time_ms", "kind", "visit", "categorical", "numeric"):
+        assert np.array_equal(getattr(one.fit_log, name), getattr(other.fit_log, name)), name
+    assert one.scales["watch"].mean == pytest.approx(other.scales["watch"].mean, rel=1e-9)
+    assert one.scales["watch"].std == pytest.approx(other.scales["watch"].std, rel=1e-9)
+    assert np.array_equal(one.fit.rows.labels["click"], other.fit.rows.labels["click"])
+
+
+@pytest.mark.parametrize("part", ["fit", "held"])
+@pytest.mark.parametrize("kind", ["visits", "rows"])
+def test_its_requests_are_the_same(long_data, tiny_data, part, kind):
+    one, other = (getattr(getattr(data, part), kind).requests for data in (long_data, tiny_data))
+    rows = np.random.default_rng(0).permutation(len(other))[:70]
+    batch, expected = one.batch(rows), other.batch(rows)
+
+    assert len(one) == len(other)
+    for name, value in vars(expected).items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(getattr(batch, name), value), name
+    assert np.array_equal(one.take(rows).numbers(np.arange(9)), other.numbers(rows[:9]))
+
+
+def test_an_epoch_shows_every_row_once_from_shards_and_can_begin_anywhere(long_data, monkeypatch):
+    monkeypatch.setattr(batches, "AT_ONCE", 50)
+    monkeypatch.setattr(scratch, "AT_ONCE", 200)
+    source = JointBatches(long_data.fit, SETTINGS, 0)
+    whole = list(source)
+
+    shown = [b.rows.candidate for b in whole if b.rows is not None]
+    assert sorted(torch.cat(shown).tolist()) == sorted(long_data.fit.rows.item.tolist())
+    assert abs(source.steps() - len(whole)) <= 2
+    rest = list(source.pass_from(7))
+    for one, other in zip(whole[7:], rest, strict=True):
+        assert one.tensors().keys() == other.tensors().keys()
+        assert all(torch.equal(v, other.tensors()[name]) for name, v in one.tensors().items())
+    source.epoch = 1
+    assert next(iter(source)).rows.candidate.tolist() != shown[0].tolist()
+
+
+def test_shards_hold_the_rows_of_the_given_users_only(long_data, monkeypatch):
+    monkeypatch.setattr(batches, "AT_ONCE", 50)
+    users = np.arange(30) % 3 == 0
+    found = [b.rows.candidate for b in JointBatches(long_data.fit, SETTINGS, 0, users=users) if b.rows is not None]
+
+    rows = long_data.fit.rows
+    assert sorted(torch.cat(found).tolist()) == sorted(rows.item[users[rows.requests.user]].tolist())
+
+
+def test_members_that_need_memory_see_the_latest_whole_days(tiny_data, monkeypatch):
+    fit_log = tiny_data.fit_log
+    since = log.latest_since(fit_log, 300)
+    kept = fit_log.time_ms >= since
+
+    assert 150 < kept.sum() <= 300
+    assert (fit_log.time_ms.max() + 1 - since) % 86_400_000 == 0
+    assert log.latest_since(fit_log, 10_000) == fit_log.time_ms.min()
+    monkeypatch.setattr("edgerec.ensemble.views.MOST_ROWS", 300)
+    assert Views(None, 2, 300).rows(fit_log, 2).tolist() == np.flatnonzero(kept).tolist()
+
+
+def test_a_mapped_column_is_handed_on_by_its_name(tmp_path):
+    columns = Scratch(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scratch, "AT_ONCE", 3)
+        found = columns.joined(5, ({"a": np.arange(start, end)} for start, end in pieces(5)))["a"]
+
+    assert found.tolist() == [0, 1, 2, 3, 4]
+    text = pickle.dumps(found)
+    assert len(text) < 400 and str(tmp_path) in text.decode("latin-1")
+    assert pickle.loads(text).tolist() == found.tolist()
+    assert pickle.loads(pickle.dumps(found[1:3])).tolist() == [1, 2]
+
+
+def test_files_go_with_their_owner_and_what_a_killed_process_left_with_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(scratch, "AT_ONCE", 1)
+    (tmp_path / "scratch-999999999-x").mkdir()
+    columns = Scratch(tmp_path)
+    columns.joined(2, [{"a": np.arange(2)}])
+
+    assert [p.name.split("-")[1] for p in tmp_path.iterdir()] == [str(os.getpid())]
+    del columns
+    gc.collect()
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_rows_are_one_empty_piece(tmp_path):
+    assert list(pieces(0)) == [(0, 0)]
+    assert not len(Scratch(tmp_path).joined(0, [{"a": np.zeros(0)}])["a"])
+
+
+def test_an_empty_past_has_no_events(tiny_data):
+    requests = tiny_data.fit.visits.requests
+    nobody = np.flatnonzero(requests.lengths() == 0)
+    lazy = replace(requests, pasts=replace(requests.pasts, kept=None))
+
+    history, which = lazy.histories(nobody)
+    assert len(history.item) == 0 and set(which.tolist()) == {0}

@@ -1,0 +1,49 @@
+"""What item texts are learned from, by part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgerec.data import prepare
+from edgerec.examples.load import load_learning_data
+from edgerec.examples.text_pairs import Pairs
+from edgerec.progress import Silent
+from tests import tiny
+from tests.models.test_text import make_model
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_a_text_model_is_tuned_on_sessions_of_the_rows_that_may_be_learned_from(tmp_path, monkeypatch, part):
+    seen: list[Pairs] = []
+    monkeypatch.setattr(
+        "edgerec.examples.load.tuned_vectors",
+        lambda texts, model, pairs, *_: seen.append(pairs) or np.zeros((len(texts), 16), np.float32),
+    )
+    tiny.write(tmp_path)
+    config = tiny.config(
+        tmp_path, data=tiny.settings()["data"] | {"items": {"text": ["item"]}}, teacher={"text_tuning": "lora"}
+    )
+    prepare(config, tmp_path / "run")
+
+    data = load_learning_data(config, tmp_path / "run", part, Silent())
+
+    clicked = data.fit_log.labels["click"] > 0
+    ids = data.dataset.items()["id"].to_list()
+    expected: dict[int, set[str]] = {}
+    for visit, item in zip(data.fit_log.visit[clicked].tolist(), data.fit_log.item[clicked].tolist(), strict=True):
+        expected.setdefault(visit, set()).add(ids[item])
+    groups = [{seen[0].texts[t] for t in seen[0].groups.row(g)} for g in range(len(seen[0].groups))]
+    assert groups == [expected[visit] for visit in sorted(expected) if len(expected[visit]) > 1]
+
+
+def test_valid_and_test_never_share_tuned_vectors_but_share_frozen_ones(tmp_path):
+    tiny.write(tmp_path)
+    data = tiny.settings()["data"] | {"items": {"text": ["shelf"]}}
+    model = make_model(tmp_path / "model")
+    for tuning, files in (("frozen", 1), ("lora", 1 + 2)):
+        config = tiny.config(tmp_path, data=data, teacher={"text_model": model, "text_tuning": tuning})
+        prepare(config, tmp_path / "run")
+        for part in ("valid", "test"):
+            load_learning_data(config, tmp_path / "run", part, Silent())
+        assert len(list((tmp_path / "run" / "text").glob("*.npy"))) == files

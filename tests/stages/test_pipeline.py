@@ -1,0 +1,144 @@
+"""Staleness, with stages that only write a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from edgerec.config import Config
+from edgerec.errors import DataError, QualityError
+from edgerec.progress import Silent
+from edgerec.stages import pipeline
+
+
+@dataclass(frozen=True)
+class Said:
+    text: str
+
+    def lines(self) -> list[str]:
+        return [self.text]
+
+
+@pytest.fixture
+def ran(monkeypatch) -> list[str]:
+    """The names of the stages that were run, in order; what a stage writes is its settings' seed."""
+    names: list[str] = []
+
+    def load(stage):
+        def function(config, run_dir, progress):
+            names.append(stage.name)
+            (run_dir / stage.folder).mkdir(parents=True, exist_ok=True)
+            (run_dir / stage.folder / "out.txt").write_text(f"{stage.name} {config.seed}")
+            return Said(stage.name)
+
+        return function
+
+    monkeypatch.setattr(pipeline.Stage, "load", load)
+    return names
+
+
+def settings(folder: Path, **changes) -> Config:
+    if not (folder / "log.csv").exists():
+        (folder / "log.csv").write_text("u,i,t\n")
+    values = {
+        "name": "shop",
+        "data": {"interactions": "log.csv", "user": "u", "item": "i", "time": "t"},
+        "task": [{"name": "next", "kind": "retrieval"}],
+    }
+    return Config.of(values | changes, folder=folder)
+
+
+ALL = ["prepare", "train", "distill", "prune", "quantize", "evaluate"]
+
+
+def test_the_second_run_does_nothing(tmp_path, ran):
+    assert list(pipeline.run(settings(tmp_path), tmp_path / "run", Silent())) == ALL
+    assert pipeline.run(settings(tmp_path), tmp_path / "run", Silent()) == {}
+    assert ran == ALL
+
+
+def test_until_ends_after_that_stage(tmp_path, ran):
+    pipeline.run(settings(tmp_path), tmp_path / "run", Silent(), until="distill")
+
+    assert ran == ["prepare", "train", "distill"]
+
+
+def test_a_changed_log_makes_everything_stale_that_comes_out_different(tmp_path, ran):
+    pipeline.run(settings(tmp_path), tmp_path / "run", Silent())
+    (tmp_path / "log.csv").write_text("u,i,t\n1,2,3\n")
+    ran.clear()
+    pipeline.run(settings(tmp_path), tmp_path / "run", Silent())
+
+    assert ran == ["prepare"]  # it wrote the same bytes as before, so what reads them is fresh
+
+
+def test_another_seed_repeats_what_is_random_and_what_follows(tmp_path, ran):
+    pipeline.run(settings(tmp_path), tmp_path / "run", Silent())
+    ran.clear()
+    pipeline.run(settings(tmp_path, seed=1), tmp_path / "run", Silent())
+
+    assert ran == ["train", "distill", "prune", "quantize", "evaluate"]
+
+
+def test_only_what_reads_a_setting_is_repeated(tmp_path, ran):
+    pipeline.run(settings(tmp_path), tmp_path / "run", Silent())
+    ran.clear()
+    pipeline.run(settings(tmp_path, evaluation={"k": [5]}), tmp_path / "run", Silent())
+
+    assert ran == ["evaluate"]
+
+
+def test_an_interrupted_stage_is_stale_although_it_had_finished_before(tmp_path, ran, monkeypatch):
+    pipeline.run(settings(tmp_path), tmp_path / "run", Silent())
+
+    def interrupted(stage):
+        def function(config, run_dir, progress):
+            raise KeyboardInterrupt
+
+        return function
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pipeline.Stage, "load", interrupted)
+        pipeline.run_stage(pipeline.stage_named("train"), settings(tmp_path), tmp_path / "run", Silent())
+    ran.clear()
+    pipeline.run(settings(tmp_path), tmp_path / "run", Silent())
+
+    assert ran == ["train"]
+
+
+def test_a_deleted_output_or_a_broken_stamp_is_stale(tmp_path, ran):
+    pipeline.run(settings(tmp_path), tmp_path / "run", Silent())
+    (tmp_path / "run" / "student" / "out.txt").unlink()
+    (tmp_path / "run" / "student").rmdir()
+    (tmp_path / "run" / "stages" / "prune.json").write_text('{"key": ')
+    ran.clear()
+    pipeline.run(settings(tmp_path), tmp_path / "run", Silent())
+
+    assert ran == ["distill", "prune"]
+
+
+def test_a_stage_whose_input_is_missing_names_the_command_to_run(tmp_path, ran):
+    with pytest.raises(DataError, match="dataset: not there or not finished; run: edgerec prepare"):
+        pipeline.run_stage(pipeline.stage_named("train"), settings(tmp_path), tmp_path / "run", Silent())
+    assert ran == []
+
+
+def test_every_setting_is_read_by_a_stage():
+    read = {path.partition(".")[0] for stage in pipeline.STAGES for path in stage.settings}
+
+    # `[tuning]` is for the command of that name, which is no stage.
+    assert read | {"tuning"} == set(Config.model_fields)
+
+
+def test_a_failed_gate_stops_the_run_each_time_and_leaves_the_stage_whole(tmp_path, ran, monkeypatch):
+    """Or a second `edgerec run` would go on from a student that was refused."""
+    monkeypatch.setattr(Said, "failures", property(lambda said: ("click: too low",) * (said.text == "distill")), False)
+    for _ in range(2):
+        with pytest.raises(QualityError, match=r"distill: click: too low; see \[distillation\]"):
+            pipeline.run(settings(tmp_path), tmp_path / "run", Silent())
+
+    assert ran == ["prepare", "train", "distill"]
+    pipeline.run_stage(pipeline.stage_named("prune"), settings(tmp_path), tmp_path / "run", Silent())
+    assert ran[-1] == "prune"

@@ -1,0 +1,65 @@
+"""Folds of users, and where a stage keeps its work."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgerec.examples.batches import BatchSettings, JointBatches
+from edgerec.examples.folds import by_fold, fold_of
+from edgerec.stages.train import work_folder
+from tests import tiny
+
+FOLDS = 3
+
+
+def test_every_user_has_one_fold_and_the_folds_are_of_like_size():
+    fold = fold_of(np.arange(30_000), FOLDS)
+
+    assert set(fold.tolist()) == {0, 1, 2}
+    assert np.bincount(fold) / 30_000 == pytest.approx([1 / 3] * 3, abs=0.02)
+    assert fold_of(np.array([17]), FOLDS)[0] == fold[17]  # whatever other users there are
+
+
+@pytest.mark.parametrize("kind", ["visits", "rows"])
+def test_no_example_is_labelled_by_a_teacher_that_saw_its_user(tiny_data, kind):
+    requests = getattr(tiny_data.fit, kind).requests
+    settings = BatchSettings(16, 64, 1_000, 0.0, 0)
+    labelled = []
+    for fold, members in by_fold(requests.user, FOLDS):
+        users = fold_of(np.arange(tiny.USERS), FOLDS) != fold  # as the teacher of this fold is trained
+        batches = JointBatches(tiny_data.fit, settings, 0, users=users)
+        seen = set(requests.user[batches._members(requests, 0, len(requests))].tolist())
+
+        assert not seen & set(requests.user[members].tolist())
+        assert seen
+        labelled += members.tolist()
+    assert sorted(labelled) == list(range(len(requests)))
+
+
+def test_work_begun_with_other_settings_or_data_is_not_gone_on_with(tiny_config, tmp_path):
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "dataset.json").write_text("{}")
+    first = work_folder(tmp_path, "teacher", tiny_config, ("teacher",))
+    (first / "half-done").touch()
+
+    assert work_folder(tmp_path, "teacher", tiny_config, ("teacher",)) == first
+    other_student = tiny_config.model_copy(update={"student": tiny_config.student.model_copy(update={"dim": 4})})
+    assert work_folder(tmp_path, "teacher", other_student, ("teacher",)) == first
+    assert (first / "half-done").exists()
+
+    other_seed = work_folder(tmp_path, "teacher", tiny_config.model_copy(update={"seed": 5}), ("teacher",))
+    assert other_seed != first
+    assert not first.exists()
+    (tmp_path / "dataset" / "dataset.json").write_text('{"rows": 1}')
+    assert work_folder(tmp_path, "teacher", tiny_config, ("teacher",)) not in (first, other_seed)
+
+
+def test_another_teacher_makes_the_students_work_begin_anew(tiny_config, tmp_path):
+    for name in ("dataset/dataset.json", "teacher/fold-0.safetensors"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("one")
+    first = work_folder(tmp_path, "student", tiny_config, ("student",))
+    (tmp_path / "teacher" / "fold-0.safetensors").write_text("two")
+
+    assert work_folder(tmp_path, "student", tiny_config, ("student",)) != first
