@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edgerec.stages.run import Run
 from tests import toy
 
 if TYPE_CHECKING:
@@ -44,10 +45,9 @@ def tiny_run(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="session")
 def tiny_data(tiny_config: Config, tiny_run: Path) -> LearningData:
     """What a model of the tiny log learns from and is judged on."""
-    from edgerec.examples.load import load_learning_data
     from edgerec.progress import Silent
 
-    return load_learning_data(tiny_config, tiny_run, "test", Silent())
+    return Run(tiny_config, tiny_run, Silent()).learning_data("test")
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from edgerec.cli.stages import print_report
 from edgerec.errors import ConfigError
 
 if TYPE_CHECKING:
-    from edgerec.runtime import Events, Recommendation
+    from edgerec.runtime import Recommendation
 
 __all__ = ["demo"]
 
@@ -22,8 +22,6 @@ SAMPLES = Path(__file__).parents[1] / "samples"
 """One folder a demo: its settings and its log."""
 
 RETAIL, KIOSK = "retail", "kiosk"
-SHOPPER_ITEMS = (8, 30)
-"""The shopper shown has had at least and at most so many different items: enough to see why, few enough to read."""
 
 
 def demo(
@@ -50,9 +48,10 @@ def demo(
 
     pipeline.run(settings, folder, progress_for())
     print_report(folder)
-    from edgerec.evaluation.ratios import ratios
+    from edgerec.stages.evaluate import compare_size_and_speed
+    from edgerec.stages.run import Run
 
-    typer.echo("\n" + "\n".join(ratios(settings, folder, progress_for()).lines()))
+    typer.echo("\n" + "\n".join(compare_size_and_speed(Run(settings, folder, progress_for())).lines()))
     _recommend_to_someone(folder)
 
 
@@ -83,16 +82,19 @@ def _copy_missing(source: Path, folder: Path) -> None:
 
 def _recommend_to_someone(folder: Path) -> None:
     from edgerec.runtime import Recommender
+    from edgerec.samples.shopper import find_shopper
 
-    user, past, titles, now_ms = _someone(folder / "dataset")
+    shopper = find_shopper(folder / "dataset")
     with Recommender.of(folder / "bundle") as recommender:
-        typer.echo(f"\nUser {user} came with {len(past.item)} events in the log, lately:")
-        for title in list(dict.fromkeys(titles[::-1]))[:5]:
+        typer.echo(f"\nUser {shopper.user} came with {len(shopper.past.item)} events in the log, lately:")
+        for title in list(dict.fromkeys(shopper.titles[::-1]))[:5]:
             typer.echo(f"   {title}")
         retrieval = [task.name for task in recommender.bundle.manifest.tasks if task.kind == "retrieval"]
         for task in retrieval:
-            found = recommender.recommend(k=5, weights={task: 1.0}, history=past, now=now_ms, explain=True)
-            rows = [(place, r.title, _why(r)) for place, r in enumerate(found, 1)]
+            best = recommender.recommend(
+                k=5, weights={task: 1.0}, history=shopper.past, now=shopper.now_ms, explain=True
+            )
+            rows = [(place, r.title, _why(r)) for place, r in enumerate(best, 1)]
             print_table(("", "item", "because of"), rows, title=f"Recommended for {task}, by the bundle:")
 
 
@@ -100,34 +102,3 @@ def _why(recommendation: Recommendation) -> str:
     said = {"again": "had before", "popular": "popular now"}
     reasons = (said.get(reason.kind) or reason.title or reason.item or "" for reason in recommendation.reasons[:2])
     return "; ".join(reasons)
-
-
-def _someone(dataset: Path) -> tuple[str, Events, list[str], int]:
-    """A user of the test part with a readable past: id, the events before, their titles, and the first test row's time.
-
-    Events name their items by id: a bundle may hold fewer items than the dataset.
-    """
-    import polars as pl
-
-    from edgerec.runtime import Events
-
-    before = pl.concat([pl.scan_parquet(dataset / f"{part}.parquet") for part in ("train", "valid")], how="diagonal")
-    test = pl.scan_parquet(dataset / "test.parquet")
-    least, most = SHOPPER_ITEMS
-    user = (
-        before.group_by("user")
-        .agg(pl.col("item").n_unique().alias("items"))
-        .filter(pl.col("items").is_between(least, most))
-        .join(test.group_by("user").agg(pl.col("time").min().alias("now")), on="user")
-        .sort("now", "user")
-        .collect()
-    )
-    if user.is_empty():
-        raise ConfigError(f"{dataset}: no user of the test part has {least} to {most} items in the past")
-    index, _, now_ms = user.row(0)
-    items = pl.scan_parquet(dataset / "items.parquet").select(pl.col("index").alias("item"), "id", "title")
-    past = before.filter(pl.col("user") == index).join(items, on="item").sort("time").collect()
-    name = pl.scan_parquet(dataset / "users.parquet").filter(pl.col("index") == index).select("id").collect().item()
-    kind, time_ms = (past[column].cast(pl.Int64).to_numpy() for column in ("kind", "time"))
-    titles = past.select(pl.coalesce("title", "id")).to_series().to_list()
-    return str(name), Events(past["id"].to_list(), kind, time_ms), titles, int(now_ms)

@@ -29,10 +29,11 @@ def encoder(
 ) -> None:
     """Write the teacher's text model as INT8 ONNX, to encode new items where torch is not installed."""
     settings, folder = load_run(config, run_dir, seed)
-    compression = need("edgerec.compression.text_encoder", "train", "edgerec encoder")
+    stage = need("edgerec.stages.encoder", "train", "edgerec encoder")
     from edgerec.progress import progress_for
+    from edgerec.stages.run import Run
 
-    report = compression.export_text_encoder(settings, folder, out or folder / "encoder", device, progress_for())
+    report = stage.export_encoder(Run(settings, folder, progress_for()), out or folder / "encoder", device)
     if as_json:
         print_json(asdict(report))
         return

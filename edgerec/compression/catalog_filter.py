@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from edgerec.compression.export import ExportedStudent
-from edgerec.config import Config
 from edgerec.data.dataset import Dataset
 from edgerec.data.readers import sql
 from edgerec.errors import ConfigError
-from edgerec.examples.load import catalogue_length
+from edgerec.examples.load import Part
 from edgerec.models.student import Student
 from edgerec.tasks import Encoded
 from edgerec.tasks.history import Int
@@ -27,16 +25,14 @@ BANNED = -1e4
 """Prior of an item that is never shown: no probability is left of it, and 16 bits can hold it."""
 
 
-def never_shown(config: Config, dataset: Dataset, part: Literal["valid", "test"]) -> Int:
-    """Indices of the items of the catalogue that ``[pruning] never_shown`` is true for, ascending.
+def never_shown(rule: str | None, dataset: Dataset, part: Part, n: int) -> Int:
+    """Indices of those of the first `n` items for which `rule`, a condition in SQL, is true, ascending.
 
     Raises:
         ConfigError: the rule is no condition over the items' attributes, or true for all of them.
     """
-    rule = config.pruning.never_shown
     if rule is None:
         return np.zeros(0, np.int64)
-    n = catalogue_length(config, dataset, part)
     items, events = dataset.items().head(n), dataset.fit_frame(part)
     last = events.group_by("item").agg(pl.col("time").max().alias(LAST)).collect()
     named = items.select(pl.col("index").alias(INDEX), pl.col("id"), *_attributes(items))

@@ -14,7 +14,7 @@ import polars as pl
 
 from edgerec.compression.export import ExportedStudent
 from edgerec.compression.rows import quantize_rows
-from edgerec.config import Config
+from edgerec.config import DataConfig, ItemsConfig, TaskConfig
 from edgerec.data.cleaning import clean
 from edgerec.data.readers import Source, reading
 from edgerec.data.tables import attributes_from_file
@@ -30,14 +30,26 @@ AVAILABLE = "available"
 """Column of a table of items: 0 or false where an item is not to be shown."""
 
 
-def newest_statistics(config: Config, data: LearningData, path: str, progress: Progress) -> Float:
+@dataclass(frozen=True)
+class NewerRows:
+    """A log with rows after those of the dataset, as the settings describe it; `shown`: how users call the file."""
+
+    path: str
+    shown: str
+    settings: DataConfig
+    tasks: tuple[TaskConfig, ...]
+
+
+def newest_statistics(newer: NewerRows, data: LearningData, progress: Progress) -> Float:
     """Statistics (N, F) of the items: of the fit rows, and of the newer rows in a log as ``[data]`` describes it.
 
     Raises:
         DataError: the file of newer rows is not what ``[data]`` says, or holds none after the fit rows.
     """
-    log, used, unknown = _with_newer(config, data, path)
-    progress.say(f"{path}: {used:,} rows after the dataset's say what is popular now; {unknown:,} of unknown items")
+    log, used, unknown = _with_newer(newer, data)
+    progress.say(
+        f"{newer.shown}: {used:,} rows after the dataset's say what is popular now; {unknown:,} of unknown items"
+    )
     groups = [
         (c.name, data.dataset.items().head(data.n_items)[f"cat.{c.name}"].to_numpy().astype(np.int64))
         for c in data.dataset.meta.items.categorical
@@ -49,16 +61,16 @@ def newest_statistics(config: Config, data: LearningData, path: str, progress: P
     return newest
 
 
-def _with_newer(config: Config, data: LearningData, path: str) -> tuple[Log, int, int]:
+def _with_newer(newer: NewerRows, data: LearningData) -> tuple[Log, int, int]:
     """The fit log and the newer rows of known items; how many these are, and how many are of unknown items."""
-    settings, old = config.data, data.fit_log
+    settings, old = newer.settings, data.fit_log
     ids = [text for text in (settings.user, settings.item, settings.session) if text is not None]
-    source = Source.open(config.resolve(path), as_text=ids)
+    source = Source.open(newer.path, as_text=ids)
     labels = [f"label.{name}" for name in old.labels]
     last_ms = int(old.time_ms.max())
     with reading(source.path):
         frame = (
-            clean(source, config, [])
+            clean(source, settings, newer.tasks, [])
             .frame.filter(pl.col("reason").is_null() & (pl.col("time") > last_ms))
             .select("user", "item", "time", *labels)
             .collect(engine="streaming")
@@ -66,7 +78,7 @@ def _with_newer(config: Config, data: LearningData, path: str) -> tuple[Log, int
     item = _places(frame["item"], data.dataset.items()["id"].head(data.n_items))
     known = item >= 0
     if not known.any():
-        raise DataError(f"{path}: no row of a known item is newer than the dataset's last one; give a newer log")
+        raise DataError(f"{newer.shown}: no row of a known item is newer than the dataset's last one; give a newer log")
     user = _places(frame["user"], data.dataset.users()["id"])
     strangers = frame["user"].rank("dense").to_numpy().astype(np.int64)
     user = np.where(user >= 0, user, len(old.offsets) - 2 + strangers)[known]
@@ -101,6 +113,16 @@ def _places(values: pl.Series, ids: pl.Series) -> Int:
 
 
 @dataclass(frozen=True)
+class TableNow:
+    """The file with the items of today, as ``[data.items]`` describes it; `shown`: how users call it."""
+
+    path: str
+    shown: str
+    settings: ItemsConfig
+    id_column: str
+
+
+@dataclass(frozen=True)
 class ItemsNow:
     """The items of a bundle, in index order.
 
@@ -113,23 +135,22 @@ class ItemsNow:
     added: int
 
 
-def items_now(config: Config, data: LearningData, rows: list[dict[str, Any]], columns: dict[str, str]) -> ItemsNow:
+def items_now(table_now: TableNow | None, rows: list[dict[str, Any]], columns: dict[str, str]) -> ItemsNow:
     """The rows of a catalogue with today's attributes and availability, and the new items behind them.
 
     An item that the table of today lacks keeps its attributes and is not available; it stays, since pasts hold it.
     Args:
-        rows: id, title and attributes of the bundle's items. columns: "raw.NAME" by attribute.
+        table_now: None leaves the catalogue as it is. rows: id, title and attributes of the bundle's items.
+        columns: "raw.NAME" by attribute.
     Raises:
         DataError: the table is not what ``[data.items]`` says.
     """
-    path = config.quantization.items_now
-    if path is None:
+    if table_now is None:
         return ItemsNow([{**row, AVAILABLE: True} for row in rows], 0)
-    settings = config.data.items
-    id_column = settings.id or config.data.item
-    table, _ = attributes_from_file(config.resolve(path), path, settings, id_column, "data.items")
+    settings = table_now.settings
+    table, _ = attributes_from_file(table_now.path, table_now.shown, settings, table_now.id_column, "data.items")
     now = dict(zip(table["id"].to_list(), table.iter_rows(named=True), strict=True))
-    shown = _available(config, path, id_column)
+    shown = _available(table_now)
 
     def today(item: str, before: dict[str, Any]) -> dict[str, Any]:
         found = now.get(item)
@@ -146,20 +167,24 @@ def items_now(config: Config, data: LearningData, rows: list[dict[str, Any]], co
     return ItemsNow(old + added, len(added))
 
 
-def _available(config: Config, path: str, id_column: str) -> dict[str, bool]:
-    source = Source.open(config.resolve(path), as_text=[id_column])
+def _available(table: TableNow) -> dict[str, bool]:
+    source = Source.open(table.path, as_text=[table.id_column])
     if AVAILABLE not in source.schema:
         return {}
     with reading(source.path):
-        frame = source.frame.select(pl.col(id_column).cast(pl.String), pl.col(AVAILABLE).cast(pl.Boolean)).collect()
+        frame = source.frame.select(
+            pl.col(table.id_column).cast(pl.String), pl.col(AVAILABLE).cast(pl.Boolean)
+        ).collect()
     return {item: value is not False for item, value in frame.iter_rows()}
 
 
-def with_added(exported: ExportedStudent, newcomers: Newcomers, now: ItemsNow, config: Config) -> ExportedStudent:
+def with_added(
+    exported: ExportedStudent, newcomers: Newcomers, now: ItemsNow, settings: ItemsConfig
+) -> ExportedStudent:
     """A student with a row for each new item, by its words and attributes; nothing follows them yet."""
     if not now.added:
         return exported
-    new, settings = now.rows[-now.added :], config.data.items
+    new = now.rows[-now.added :]
     texts = [" ".join(str(row[name]) for name in settings.text if row.get(name)) or None for row in new]
     attributes = [{n: None if row.get(n) is None else str(row[n]) for n in settings.categorical} for row in new]
     numbers = [{n: None if row.get(n) is None else float(row[n]) for n in settings.numeric} for row in new]

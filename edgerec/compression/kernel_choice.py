@@ -15,8 +15,8 @@ from edgerec.compression.catalog_filter import among, without
 from edgerec.compression.export import ExportedStudent
 from edgerec.compression.graph import pack
 from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph
-from edgerec.config import Config
-from edgerec.devices import load_profile
+from edgerec.config import QuantizationConfig
+from edgerec.devices import Profile
 from edgerec.tasks import Encoded
 
 FAITHFUL = 0.8
@@ -44,13 +44,14 @@ class Pick:
 
 def pick_body(
     exported: ExportedStudent,
-    config: Config,
+    quantization: QuantizationConfig,
+    device: Profile,
     expectations: Mapping[str, Expectation],
     requests: Sequence[Encoded],
     scratch: Path,
 ) -> Pick:
     """The body of ``[quantization]``, or the device's own one after it was measured here."""
-    asked, table, device = config.quantization.body, config.quantization.table, load_profile(config.device)
+    asked, table = quantization.body, quantization.table
     if asked != "auto":
         return Pick(asked, f"graph body {asked}, as the settings say")
     if device.body == "fp32":

@@ -5,27 +5,23 @@ Only whole units go: an unstructured zero saves nothing in a dense product.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from edgerec.compression.catalog_filter import ban, never_shown
 from edgerec.compression.stored import LEVELS_OF_4
-from edgerec.config import Config, PruningConfig
+from edgerec.config import PruningConfig
+from edgerec.distillation.student import StudentSettings, terms_of, train_student
 from edgerec.examples.batches import Examples, JointBatches
-from edgerec.examples.load import LearningData, load_learning_data
+from edgerec.examples.load import LearningData
 from edgerec.models.rounding import round_rows, row_scales
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
-from edgerec.stages.distill import soft_examples, terms_of, train_student
-from edgerec.stages.train import batch_settings, work_folder
-from edgerec.training.calibrate import calibrate
-from edgerec.training.checkpoint import load_student, save_student
 from edgerec.training.joint import JointTraining
+from edgerec.training.teacher import batch_settings
 
 HIDDEN = ("inner", "context", "pooling", "repeat", "head")
 """Widths that `hidden` of ``[pruning]`` cuts."""
@@ -37,73 +33,37 @@ Cut = Mapping[str, Index]
 """For each width of `StudentSizes` that is cut: the units that stay, int64, ascending."""
 
 
-@dataclass(frozen=True)
-class PruneReport:
-    """Parameters of the request tower and the item table before and after, and the widths that are left.
-
-    `never_shown`: items that have no row any more.
-    """
-
-    before: int
-    after: int
-    sizes: StudentSizes
-    never_shown: int = 0
-
-    def lines(self) -> Sequence[str]:
-        """For the screen."""
-        s = self.sizes
-        gone = [f"{self.never_shown:,} items that are never shown leave the table"] if self.never_shown else []
-        return [
-            f"pruned: {self.before:,} -> {self.after:,} parameters in the bundle; width {s.dim}, {s.heads} heads, "
-            f"hidden units {s.inner}/{s.context}/{s.pooling}/{s.repeat}/{s.head} (context, its output, attention, "
-            "repeat, head)",
-            *gone,
-        ]
-
-
-def prune(config: Config, run_dir: Path, progress: Progress) -> PruneReport:
-    """Cut the student of a run to the shares of ``[pruning]`` and let it recover on the teacher's labels."""
-    work = work_folder(run_dir, "pruned", config, ("teacher", "student", "distillation", "pruning", "quantization"))
-    data = load_learning_data(config, run_dir, config.evaluation.part, progress)
-    student = load_student(run_dir / "student", data.shape, data.features, config.distillation.dropout)
-    examples, _ = soft_examples(config, run_dir, data, progress)
-    pruned = pruned_student(config, data, examples, student, work, progress)
-    expectations = calibrate(pruned, data)
-    gone = never_shown(config, data.dataset, config.evaluation.part)
-    ban(pruned, gone)
-    out = run_dir / "pruned"
-    shutil.rmtree(out, ignore_errors=True)
-    save_student(pruned, out, {"expectations": expectations, "never_shown": gone.tolist()})
-    shutil.rmtree(work)
-    return PruneReport(_in_bundle(student), _in_bundle(pruned, len(gone)), pruned.sizes, len(gone))
-
-
 def pruned_student(
-    config: Config, data: LearningData, examples: Examples, student: Student, folder: Path, progress: Progress
+    pruning: PruningConfig,
+    settings: StudentSettings,
+    four_bits: bool,
+    data: LearningData,
+    examples: Examples,
+    student: Student,
+    folder: Path,
+    progress: Progress,
 ) -> Student:
     """A student cut in rounds and recovered, rounded to as many bits as its table will have; `student` is left alone.
 
     Args:
-        folder: keeps checkpoints, from which the same call goes on.
+        four_bits: shall the table have 4 bits? folder: keeps checkpoints, from which the same call goes on.
     """
-    p, whole = config.pruning, student.sizes
-    four_bits = config.quantization.table == "int4"
-    for number in range(1, p.rounds + 1):
-        module = JointTraining(student, data.tasks, data.fit.n_seen, terms_of(config.distillation))
-        batches = JointBatches(examples, batch_settings(config, data), config.seed)
-        cut = choose(importances(module, batches), left_of(p, whole, number / p.rounds))
+    whole, terms = student.sizes, terms_of(settings.distillation)
+    for number in range(1, pruning.rounds + 1):
+        module = JointTraining(student, data.tasks, data.fit.n_seen, terms)
+        batches = JointBatches(examples, batch_settings(settings.teacher, data), settings.seed)
+        cut = choose(importances(module, batches), left_of(pruning, whole, number / pruning.rounds))
         if not cut and not (four_bits and number == 1):
             break
-        torch.manual_seed(config.seed)
-        student = shrink(student, cut, data, config.distillation.dropout)
+        torch.manual_seed(settings.seed)
+        student = shrink(student, cut, data, settings.distillation.dropout)
         if four_bits and number == 1:
             _to_four_bits(student, data)
-        if p.epochs:
+        if pruning.epochs:
             # What is rounded coarsely has to be learned with; INT8 hardly matters, so it comes at the end.
-            d = config.distillation.model_copy(update={"rounded": 1.0}) if four_bits else config.distillation
-            settings = config.model_copy(update={"distillation": d})
-            place, said = folder / f"round-{number}", "recovery" + (f", round {number}" if p.rounds > 1 else "")
-            train_student(settings, data, examples, student, p.epochs, place, progress, said)
+            learned = settings.with_distillation(rounded=1.0) if four_bits else settings
+            place, said = folder / f"round-{number}", "recovery" + (f", round {number}" if pruning.rounds > 1 else "")
+            train_student(learned, data, examples, student, pruning.epochs, place, progress, said)
     return student
 
 
@@ -268,7 +228,7 @@ _WIDTHS = {
 """The widths of each parameter's rows and columns; "" never shrinks."""
 
 
-def _in_bundle(student: Student, gone: int = 0) -> int:
+def bundle_parameters(student: Student, gone: int = 0) -> int:
     """Parameters that reach the device: the request tower, the relation, and a row and its priors for each item."""
     tower = sum(p.numel() for p in student.requests.parameters())
     row = student.sizes.dim + student.tasks + 1 + student.sizes.followers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +14,13 @@ from typing import Any
 import numpy as np
 
 from edgerec.bundle import dump_json
-from edgerec.config import Config
-from edgerec.data.dataset import Dataset
 from edgerec.devices import Profile, load_profile
 from edgerec.errors import ConfigError, DataError, need
-from edgerec.examples.load import is_consumed, load_learning_data
-from edgerec.examples.text_pairs import co_consumed
 from edgerec.examples.text_vectors import encode, principal_components
-from edgerec.models.text import TextEncoder, default_model
+from edgerec.models.text import TextEncoder
 from edgerec.progress import Progress
 from edgerec.runtime import texts as light
 from edgerec.tasks.history import Float
-from edgerec.training.text_tuning import Tuning, load_tuned, tuned_folder, tuned_vectors
 
 CHECKED = 2_000
 """At most so many of the run's texts are encoded both ways."""
@@ -67,9 +62,13 @@ class EncoderReport:
         ]
 
 
-def export_text_encoder(config: Config, run_dir: Path, out: Path, device: str, progress: Progress) -> EncoderReport:
-    """Write the text model of a run's teacher to the folder `out` and hold it against torch on the run's texts.
+def export_text_encoder(
+    load: Callable[[], tuple[TextEncoder, list[str]]], components: int, out: Path, device: str, progress: Progress
+) -> EncoderReport:
+    """Write a text model to the folder `out` and compare it with torch on some texts.
 
+    Args:
+        load: the model, and the texts. components: of the vectors that are kept.
     Raises:
         ConfigError: the device cannot build, or the items have no texts, or no text model is installed.
         DataError: `out` holds something else, or the run has no dataset.
@@ -79,7 +78,7 @@ def export_text_encoder(config: Config, run_dir: Path, out: Path, device: str, p
     quantization = _quantization(load_profile(device))
     if out.exists() and any(out.iterdir()) and not (out / light.SETTINGS).exists():
         raise DataError(f"{out}: exists and is no encoder; choose another folder or remove it")
-    encoder, texts = _of_teacher(config, run_dir, progress)
+    encoder, texts = load()
     progress.say(f"text encoder: exporting {sum(p.numel() for p in encoder.parameters()):,} parameters")
     fresh = out.with_name(f".{out.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -89,7 +88,7 @@ def export_text_encoder(config: Config, run_dir: Path, out: Path, device: str, p
     start = time.perf_counter()
     theirs = encode(encoder, some, progress)
     torch_s = time.perf_counter() - start
-    projection = principal_components(theirs, config.teacher.text_components)
+    projection = principal_components(theirs, components)
     padding = encoder.tokenizer.pad_token_id
     facts = {"format": light.FORMAT, "pooling": list(encoder.pooling), "max_tokens": encoder.max_tokens,
              "padding": 0 if padding is None else int(padding), "mean": projection.mean.tolist(),
@@ -119,26 +118,6 @@ def _quantization(profile: Profile) -> str:
         if profile.instruction_set.startswith(start):
             return name
     raise ConfigError(f"device {profile.name} encodes no texts: its instruction set is {profile.instruction_set}")
-
-
-def _of_teacher(config: Config, run_dir: Path, progress: Progress) -> tuple[TextEncoder, list[str]]:
-    """The language model as the run's teacher reads it, and the texts of its items."""
-    dataset, settings = Dataset.open(run_dir / "dataset"), config.teacher
-    model = settings.text_model or default_model()
-    if not dataset.meta.text:
-        raise ConfigError("[data.items] text: the items have no texts, so there is nothing to encode")
-    if model is None:
-        raise ConfigError('no [teacher] text_model is set and the extra "edgerec[text]" is missing')
-    texts = dataset.items()["text"].fill_null("").to_list()
-    if settings.text_tuning == "frozen":
-        return TextEncoder.load(model), texts
-    data = load_learning_data(config, run_dir, config.evaluation.part, progress)
-    consumed = is_consumed(data.fit_log, dataset.meta.tasks)
-    pairs = co_consumed(data.fit_log, consumed, texts, sessions=config.data.session is not None)
-    tuning = Tuning(settings.text_tuning, settings.text_epochs, config.seed, config.training.accelerator)
-    tuned_vectors(texts, model, pairs, tuning, run_dir / "text", progress)
-    folder = tuned_folder(texts, model, pairs, tuning, run_dir / "text")
-    return load_tuned(model, folder, settings.text_tuning), texts
 
 
 def _exported(encoder: TextEncoder, quantization: str, out: Path) -> int:

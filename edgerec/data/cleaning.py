@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from edgerec.config import Config, TaskConfig
+from edgerec.config import DataConfig, TaskConfig
 from edgerec.data.ids import text_of
 from edgerec.data.readers import Source, reading
 from edgerec.data.times import FIRST_MS, LAST_MS, time_ms
@@ -40,7 +41,7 @@ def label_columns(tasks: tuple[TaskConfig, ...]) -> list[str]:
     return [f"label.{task.name}" for task in sorted(labelled, key=lambda task: order[task.kind])]
 
 
-def clean(log: Source, config: Config, features: list[str]) -> Cleaned:
+def clean(log: Source, data: DataConfig, tasks: Sequence[TaskConfig], features: list[str]) -> Cleaned:
     """Turn rows into events and find the first reason, if any, why each is rejected.
 
     Args:
@@ -49,7 +50,6 @@ def clean(log: Source, config: Config, features: list[str]) -> Cleaned:
     Raises:
         DataError: a column is missing or of a type that cannot be what the settings say it is.
     """
-    data = config.data
     columns: dict[str, pl.Expr] = {}
     checks: list[tuple[str, pl.Expr]] = []  # (reason, what holds where it applies)
     if data.where is not None:
@@ -69,7 +69,7 @@ def clean(log: Source, config: Config, features: list[str]) -> Cleaned:
         ("unreadable time", pl.col("time").is_null()),
         ("impossible time", ~pl.col("time").is_between(FIRST_MS, LAST_MS, closed="left")),
     ]
-    for task in config.task:
+    for task in tasks:
         if task.label is not None:
             name = f"label.{task.name}"
             columns[name] = _label(log, task, task.label)

@@ -186,7 +186,7 @@ class _Preparation:
 
     def _clean(self) -> tuple[pl.LazyFrame, pl.DataFrame]:
         """Rows that are events (kept.parquet, in the order of the log) and (row, reason) of the others."""
-        cleaned: Cleaned = clean(self.log, self.config, self._log_features())
+        cleaned: Cleaned = clean(self.log, self.config.data, self.config.task, self._log_features())
         self._note(f"times were read as {cleaned.note}")
         path = self.folder / "kept.parquet"
         with reading(self.log.path):

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgerec.config import Config
-from edgerec.ensemble.ensemble import Committee, Members, network_alone
+from edgerec.ensemble.ensemble import Committee, Members
 from edgerec.examples.batches import Examples
 from edgerec.examples.folds import by_fold, fold_of
 from edgerec.examples.load import LearningData
@@ -19,7 +18,6 @@ from edgerec.examples.requests import VisitExamples
 from edgerec.examples.soft_lists import SoftLabels, SoftLists, Vectors, log_weights, shortened
 from edgerec.examples.soft_store import SoftStore, spans
 from edgerec.progress import Progress
-from edgerec.stages.train import load_committee, load_teachers
 from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Float, Int
 from edgerec.training.predictions import AT_ONCE, network_rows
@@ -32,11 +30,18 @@ ROWS = 65_536
 
 
 def label(
-    config: Config, run_dir: Path, examples: Examples, data: LearningData, store: SoftStore, progress: Progress
+    examples: Examples,
+    data: LearningData,
+    store: SoftStore,
+    load: Callable[[], Committee],
+    load_early: Callable[[], Committee] | None,
+    seed: int,
+    progress: Progress,
 ) -> None:
-    """Fill the store with what is missing; the teacher of the run is loaded only if something is.
+    """Fill the store with what is missing; the teacher is loaded only if something is.
 
-    With `easy_epochs`, its networks of early in their training label too, alone.
+    Args:
+        load: the teacher. load_early: its networks of early in their training, which label too, if it is given.
     """
     visits, rows = examples.visits, examples.rows
     retrieval = any(t.kind == "retrieval" for t in data.tasks)
@@ -46,28 +51,28 @@ def label(
         "related": any(t.kind == "related" for t in data.tasks),
         "vectors": True,
     }
-    if config.distillation.easy_epochs:
+    if load_early is not None:
         wanted |= {f"easy-{kind}": wanted[kind] for kind in ("visits", "rows")}
     if all(store.has(kind) for kind, there in wanted.items() if there):
         return
-    committee = load_committee(config, run_dir, data)
+    committee = load()
     total = (len(visits.requests) if wanted["visits"] and visits else 0) + (len(rows.item) if rows is not None else 0)
     with progress.track(total, "labels") as done:
         if wanted["visits"] and visits is not None:
-            label_part, order = _of_visits(visits, committee, config.seed)
+            label_part, order = _of_visits(visits, committee, seed)
             store.fill("visits", spans(len(order), PART), _told(label_part, done.advance))
         if rows is not None:
             store.fill("rows", spans(len(rows.item), ROWS), _told(_of_rows(examples, committee), done.advance))
-    if config.distillation.easy_epochs:
-        early = Committee(config, data, load_teachers(config, run_dir, data, True), NOBODY, network_alone(data))
+    if load_early is not None:
+        early = load_early()
         if wanted["visits"] and visits is not None:
-            label_part, order = _of_visits(visits, early, config.seed)
+            label_part, order = _of_visits(visits, early, seed)
             store.fill("easy-visits", spans(len(order), PART), label_part)
         if rows is not None:
             store.fill("easy-rows", spans(len(rows.item), ROWS), _of_rows(examples, early))
     n = data.n_items
     if wanted["related"]:
-        store.fill("related", spans(n, PART), _of_related(committee, config.seed))
+        store.fill("related", spans(n, PART), _of_related(committee, seed))
     store.fill("vectors", [(0, n)], lambda start, end: {"vector": item_vectors(committee)[start:end]})
 
 

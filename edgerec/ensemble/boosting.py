@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from edgerec.config import Config
 from edgerec.config.stages import Regression
 from edgerec.ensemble.encodings import RARE, Encoder
 from edgerec.ensemble.linear import Kind, Linear, Standard
+from edgerec.ensemble.views import EnsembleSettings
 from edgerec.errors import DataError
 from edgerec.examples.folds import fold_of
 from edgerec.examples.load import LearningData
@@ -105,7 +105,12 @@ class Boosting:
 
     @classmethod
     def fit(
-        cls, config: Config, data: LearningData, folder: Path, progress: Progress, trees: dict[str, int] | None
+        cls,
+        settings: EnsembleSettings,
+        data: LearningData,
+        folder: Path,
+        progress: Progress,
+        trees: dict[str, int] | None,
     ) -> Boosting:
         """Train, or go on where an earlier call with the same `folder` was stopped.
 
@@ -114,9 +119,9 @@ class Boosting:
         """
         encoder = Encoder(data)
         tasks = _learned(data)
-        folds = config.teacher.folds
+        folds = settings.folds
         with progress.track(folds * len(tasks), "boosting") as done:
-            training = _Training(config, data, encoder)
+            training = _Training(settings, data, encoder)
             chosen: dict[str, int] = {}
             for fold in range(folds):
                 for task in tasks:
@@ -128,10 +133,12 @@ class Boosting:
                         chosen[task.name] = Learned.load(path).booster.num_trees()
                     done.advance(note=task.name)
         write_json(folder / FACTS, {"columns": encoder.names, "folds": folds, "trees": chosen})
-        return cls.load(config, data, folder, encoder)
+        return cls.load(settings, data, folder, encoder)
 
     @classmethod
-    def load(cls, config: Config, data: LearningData, folder: Path, encoder: Encoder | None = None) -> Boosting:
+    def load(
+        cls, settings: EnsembleSettings, data: LearningData, folder: Path, encoder: Encoder | None = None
+    ) -> Boosting:
         """Read what `fit` left in `folder`; `encoder` saves making it again.
 
         Raises:
@@ -139,11 +146,11 @@ class Boosting:
         """
         encoder = encoder or Encoder(data)
         facts = read_json(folder / FACTS)
-        if facts.get("columns") != encoder.names or facts.get("folds") != config.teacher.folds:
+        if facts.get("columns") != encoder.names or facts.get("folds") != settings.folds:
             raise DataError(f"{folder / FACTS}: is of other columns or folds; run the stage that writes it again")
         models = [
             {task.name: Learned.load(folder / _file(fold, data, task)) for task in _learned(data)}
-            for fold in range(config.teacher.folds)
+            for fold in range(settings.folds)
         ]
         return cls(data, encoder, {name: int(n) for name, n in facts["trees"].items()}, models)
 
@@ -199,8 +206,8 @@ def _file(fold: int, data: LearningData, task: Task) -> str:
 class _Training:
     """The rows that folds are cut from, made when the first model needs them."""
 
-    def __init__(self, config: Config, data: LearningData, encoder: Encoder) -> None:
-        self.config, self.data, self.encoder = config, data, encoder
+    def __init__(self, settings: EnsembleSettings, data: LearningData, encoder: Encoder) -> None:
+        self.settings, self.data, self.encoder = settings, data, encoder
         self.everything: _Rows | None = None
         self.fold: tuple[int, _Rows] | None = None
         self.held: _Rows | None = None
@@ -213,9 +220,9 @@ class _Training:
         labels = rows.labels[task.name]
         kind: Kind = "binary" if task.kind == "binary" else "regression"
         linear = Linear.fit(rows.standardised, rows.standard, labels, kind)
-        parameters = _parameters(kind, labels, self.config.seed + fold)
+        parameters = _parameters(kind, labels, self.settings.seed + fold)
         if kind == "regression":
-            parameters["objective"] = OBJECTIVES[self.config.teacher.regression]
+            parameters["objective"] = OBJECTIVES[self.settings.regression]
         dataset = rows.of(task, linear)
         if trees is not None:
             return Learned(linear, lightgbm.train(parameters, dataset, trees))
@@ -250,7 +257,7 @@ class _Training:
         assert rows is not None
         if self.fold is None or self.fold[0] != fold:
             self.fold = None  # let it go before the next one is made
-            others = fold_of(rows.requests.user[self.latest], self.config.teacher.folds) != fold
+            others = fold_of(rows.requests.user[self.latest], self.settings.folds) != fold
             time_ms = rows.requests.time_ms[self.latest]
             chosen = np.flatnonzero(others & (time_ms >= np.quantile(time_ms, WARM_UP, method="lower")))
             self.fold = (fold, self._all().take(chosen))

@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_softmax
 
-from edgerec.config import Config
 from edgerec.ensemble import blend
 from edgerec.ensemble.boosting import Boosting
 from edgerec.ensemble.reranker import OBJECTIVES, Reranker
 from edgerec.ensemble.signals import Flat, Snapshot
 from edgerec.ensemble.snapshots import Snapshots
-from edgerec.ensemble.views import Views
+from edgerec.ensemble.views import EnsembleSettings, Views
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Ragged, Requests, visit_rows
 from edgerec.metrics import accuracy as metrics
@@ -73,7 +72,7 @@ class Members:
     @classmethod
     def fit(
         cls,
-        config: Config,
+        settings: EnsembleSettings,
         data: LearningData,
         folder: Path,
         folds: Sequence[int],
@@ -81,27 +80,27 @@ class Members:
         progress: Progress,
     ) -> Members:
         """Fit on the fit rows of `data`; goes on where an earlier call with this folder was stopped."""
-        wanted = set(config.committee.members)
+        wanted = set(settings.members)
         kinds = {t.kind for t in data.tasks}
         folder.mkdir(parents=True, exist_ok=True)
         snapshots = reranker = boosting = None
         if wanted & {*CLOSED_FORM, "reranker"} and kinds & {"retrieval", "related"}:
-            views = Views.of(config.committee, data, config.teacher.folds)
-            snapshots = Snapshots.fit(views, data, folder, config.seed, progress)
+            views = Views.of(settings, data)
+            snapshots = Snapshots.fit(views, data, folder, settings.seed, progress)
             if "reranker" in wanted and "retrieval" in kinds:
-                reranker = Reranker.fit(config, data, snapshots, folds, folder, progress)
+                reranker = Reranker.fit(settings, data, snapshots, folds, folder, progress)
         if "boosting" in wanted and kinds & {"binary", "regression"}:
-            boosting = Boosting.fit(config, data, folder, progress, trees)
+            boosting = Boosting.fit(settings, data, folder, progress, trees)
         return cls(snapshots, reranker, boosting)
 
     @classmethod
-    def load(cls, config: Config, data: LearningData, folder: Path) -> Members:
+    def load(cls, settings: EnsembleSettings, data: LearningData, folder: Path) -> Members:
         """What `fit` left in `folder`."""
-        views = Views.of(config.committee, data, config.teacher.folds)
+        views = Views.of(settings, data)
         snapshots = Snapshots(views, folder) if any(folder.glob("snapshot-*")) else None
-        folds = range(config.teacher.folds)
+        folds = range(settings.folds)
         reranker = Reranker.load(data, folds, folder) if any(folder.glob("reranker-*")) else None
-        boosting = Boosting.load(config, data, folder) if (folder / "boosting.json").exists() else None
+        boosting = Boosting.load(settings, data, folder) if (folder / "boosting.json").exists() else None
         return cls(snapshots, reranker, boosting)
 
 
@@ -109,9 +108,11 @@ class Committee:
     """Members and networks with their weights."""
 
     def __init__(
-        self, config: Config, data: LearningData, networks: Sequence[Teacher], members: Members, weights: Blend
+        self, candidates: int, data: LearningData, networks: Sequence[Teacher], members: Members, weights: Blend
     ) -> None:
-        self.config, self.data, self.networks, self.members, self.weights = config, data, networks, members, weights
+        """`candidates`: items beside the history that the re-ranker looks at."""
+        self.candidates, self.data, self.networks = candidates, data, networks
+        self.members, self.weights = members, weights
         self.tasks = scored_tasks(data.tasks)
         self.retrieval = [t for t in self.tasks if t.kind == "retrieval"]
 
@@ -128,7 +129,7 @@ class Committee:
         """
         wanted = {name for task in self.retrieval for name, w in self.weights.catalog[task.name].items() if w > 0}
         scores = catalog_scores(
-            self.config, self.data, self.networks, self.members, wanted, requests, chosen, view, fold
+            self.candidates, self.data, self.networks, self.members, wanted, requests, chosen, view, fold
         )
         found = np.zeros((len(chosen), len(self.retrieval), self.data.n_items), np.float32)
         for t, task in enumerate(self.retrieval):
@@ -179,7 +180,7 @@ class Committee:
 
 
 def catalog_scores(
-    config: Config,
+    candidates: int,
     data: LearningData,
     networks: Sequence[Teacher],
     members: Members,
@@ -203,8 +204,7 @@ def catalog_scores(
                 if name in wanted:
                     found[name] = np.repeat(scores[:, None], len(tasks), axis=1)
         if wanted & set(OBJECTIVES) and members.reranker is not None:
-            size = config.committee.candidates
-            found |= members.reranker.scores(wanted, snapshot, requests, chosen, size, fold)
+            found |= members.reranker.scores(wanted, snapshot, requests, chosen, candidates, fold)
     return found
 
 
@@ -248,18 +248,23 @@ def related_scores(
 
 
 def choose_weights(
-    config: Config, data: LearningData, networks: Sequence[Teacher], members: Members, path: Path, progress: Progress
+    settings: EnsembleSettings,
+    data: LearningData,
+    networks: Sequence[Teacher],
+    members: Members,
+    path: Path,
+    progress: Progress,
 ) -> Blend:
     """Weights by the held part of `data`, which must be valid; kept in `path`."""
     if path.exists():
         return Blend(**read_json(path))
-    found = _weigh(config, data, networks, members, progress) if config.committee.members else network_alone(data)
+    found = _weigh(settings, data, networks, members, progress) if settings.members else network_alone(data)
     write_json(path, asdict(found))
     return found
 
 
 def _weigh(
-    config: Config, data: LearningData, networks: Sequence[Teacher], members: Members, progress: Progress
+    settings: EnsembleSettings, data: LearningData, networks: Sequence[Teacher], members: Members, progress: Progress
 ) -> Blend:
     catalog: dict[str, dict[str, float]] = {}
     related: dict[str, dict[str, float]] = {}
@@ -267,10 +272,10 @@ def _weigh(
     judged: dict[str, dict[str, float]] = {}
     progress.say("committee: choosing weights on valid")
     if any(t.kind == "retrieval" for t in data.tasks):
-        catalog = _catalog_weights(config, data, networks, members, judged)
+        catalog = _catalog_weights(settings, data, networks, members, judged)
     for task in data.tasks:
         if task.kind == "related":
-            related[task.name] = _related_weights(config, data, networks, members, judged, task)
+            related[task.name] = _related_weights(settings, data, networks, members, judged, task)
     if data.held.rows is not None and len(data.held.rows.item):
         rows = _row_weights(data, networks, members, judged)
     else:
@@ -287,7 +292,7 @@ def network_alone(data: LearningData) -> Blend:
 
 
 def _catalog_weights(
-    config: Config,
+    settings: EnsembleSettings,
     data: LearningData,
     networks: Sequence[Teacher],
     members: Members,
@@ -298,12 +303,12 @@ def _catalog_weights(
     requests = visits.requests
     log = data.fit_log
     past = np.flatnonzero(log.offsets[requests.user + 1] > log.offsets[requests.user])
-    most = MOST_SCORES // (data.n_items * len(tasks) * (1 + len(config.committee.members) + len(OBJECTIVES)))
+    most = MOST_SCORES // (data.n_items * len(tasks) * (1 + len(settings.members) + len(OBJECTIVES)))
     if len(past) > most:
-        past = np.sort(np.random.default_rng(config.seed).choice(past, most, replace=False))
-    wanted = {"network", *config.committee.members}
+        past = np.sort(np.random.default_rng(settings.seed).choice(past, most, replace=False))
+    wanted = {"network", *settings.members}
     wanted |= set(OBJECTIVES) if "reranker" in wanted else set()
-    scores = catalog_scores(config, data, networks, members, wanted, requests, past, -1, None)
+    scores = catalog_scores(settings.ensemble.candidates, data, networks, members, wanted, requests, past, -1, None)
     own = np.zeros((len(past), data.n_items), bool)
     for r, user in enumerate(requests.user[past]):
         own[r, log.item[log.offsets[user] : log.offsets[user + 1]]] = True
@@ -346,7 +351,7 @@ def _ndcg_of(truth: npt.NDArray[np.bool_], barred: npt.NDArray[np.bool_] | None)
 
 
 def _related_weights(
-    config: Config,
+    settings: EnsembleSettings,
     data: LearningData,
     networks: Sequence[Teacher],
     members: Members,
@@ -362,7 +367,7 @@ def _related_weights(
     if not sessions:
         return {"network": 1.0}
     query = np.unique(np.concatenate(sessions))
-    wanted = {"network", "text", *config.committee.members}
+    wanted = {"network", "text", *settings.members}
     scores = related_scores(data, networks, members, wanted, query)
     lists = np.full((data.n_items, min(K, data.n_items)), -1, np.int64)
 
@@ -437,3 +442,11 @@ def shares_of(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 __all__ = ["Blend", "Committee", "Members", "choose_weights", "shares_of"]
+
+
+def labelling_views(settings: EnsembleSettings, data: LearningData) -> Views | None:
+    """Which requests of the fit rows the committee can label without having seen their outcome; None: all."""
+    rolled = {*CLOSED_FORM, "reranker"} & set(settings.members)
+    if not rolled or all(t.kind != "retrieval" for t in data.tasks):
+        return None
+    return Views.of(settings, data)

@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgerec.config import Config
 from edgerec.ensemble.signals import NEAREST, Flat, Snapshot, pools, visit_rank
 from edgerec.ensemble.snapshots import Snapshots
-from edgerec.ensemble.views import Views
+from edgerec.ensemble.views import EnsembleSettings, Views
 from edgerec.errors import DataError
 from edgerec.examples.folds import fold_of
 from edgerec.examples.load import LearningData
@@ -184,7 +183,7 @@ class Reranker:
     @classmethod
     def fit(
         cls,
-        config: Config,
+        settings: EnsembleSettings,
         data: LearningData,
         snapshots: Snapshots,
         folds: Sequence[int],
@@ -197,12 +196,12 @@ class Reranker:
         every = product(folds, OBJECTIVES, tasks)
         missing = [(f, name, t) for f, name, t in every if not (folder / _file(f, name, t)).exists()]
         if missing:
-            lists = _training_lists(config, data, snapshots, candidates, progress)
+            lists = _training_lists(settings, data, snapshots, candidates, progress)
             assert data.fit.visits is not None
             names = candidates.names(snapshots.last, data.fit.visits.requests)
             with progress.track(len(missing), "re-ranker") as done:
                 for fold, name, task in missing:
-                    booster = _train(lists, names, fold, OBJECTIVES[name], task, config)
+                    booster = _train(lists, names, fold, OBJECTIVES[name], task, tasks.index(task), settings)
                     _write_whole(folder / _file(fold, name, task), booster.model_to_string())
                     done.advance()
         return cls.load(data, folds, folder)
@@ -254,13 +253,13 @@ class _Lists:
 
 
 def _training_lists(
-    config: Config, data: LearningData, snapshots: Snapshots, candidates: Candidates, progress: Progress
+    settings: EnsembleSettings, data: LearningData, snapshots: Snapshots, candidates: Candidates, progress: Progress
 ) -> _Lists:
-    visits, size = data.fit.visits, config.committee.candidates
+    visits, size = data.fit.visits, settings.ensemble.candidates
     assert visits is not None
     tasks = [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
     serving = snapshots.views.serving(visits.requests)
-    chosen = _latest(visits.requests, _told(visits.requests, serving, snapshots.views), config.committee.requests)
+    chosen = _latest(visits.requests, _told(visits.requests, serving, snapshots.views), settings.ensemble.requests)
     users, sizes, features, own, labels = [], [], [], [], []
     with progress.track(len(chosen), "candidates") as done:
         for view in range(len(snapshots.views)):
@@ -305,21 +304,20 @@ def _latest(requests: Requests, chosen: Int, most: int) -> Int:
 
 
 def _train(
-    lists: _Lists, names: Sequence[str], fold: int, objective: str, task: Task, config: Config
+    lists: _Lists, names: Sequence[str], fold: int, objective: str, task: Task, place: int, settings: EnsembleSettings
 ) -> lightgbm.Booster:
-    """On the requests of users outside `fold` that led to something."""
-    t = [x.name for x in _retrieval(config)].index(task.name)
+    """On the requests of users outside `fold` that led to something; `place`: of the task among the retrieval tasks."""
     request = np.repeat(np.arange(len(lists.user)), lists.sizes)
     keep = ~lists.own if task.repeats == "exclude" else np.ones(len(request), bool)
-    led = np.bincount(request[keep & lists.labels[t]], minlength=len(lists.user)) > 0
-    keep &= (led & (fold_of(lists.user, config.teacher.folds) != fold))[request]
+    led = np.bincount(request[keep & lists.labels[place]], minlength=len(lists.user)) > 0
+    keep &= (led & (fold_of(lists.user, settings.folds) != fold))[request]
     sizes = np.bincount(request[keep], minlength=len(lists.user))
-    settings = config.committee
+    trees = settings.ensemble
     if not keep.any():
         raise DataError(f"the re-ranker finds no {task.name} to learn from; leave it out of [committee] members")
     dataset = lightgbm.Dataset(
         lists.features[keep],
-        label=lists.labels[t][keep].astype(np.int8),
+        label=lists.labels[place][keep].astype(np.int8),
         group=sizes[sizes > 0],
         # The file's format knows no columns named with a colon or a bracket.
         feature_name=[re.sub(r"\W", "_", f"{i}.{name}") for i, name in enumerate(names)],
@@ -327,24 +325,19 @@ def _train(
     parameters = {
         "objective": objective,
         "lambdarank_truncation_level": 30,
-        "learning_rate": settings.learning_rate,
-        "num_leaves": settings.leaves,
+        "learning_rate": trees.learning_rate,
+        "num_leaves": trees.leaves,
         "min_data_in_leaf": int(np.clip(keep.sum() // 1000, 5, 200)),
         "feature_fraction": 0.4,
         "bagging_fraction": 0.8,
         "bagging_freq": 1,
         "lambda_l2": 5.0,
-        "seed": config.seed + fold,
+        "seed": settings.seed + fold,
         "deterministic": True,
         "num_threads": torch.get_num_threads(),
         "verbose": -1,
     }
-    return lightgbm.train(parameters, dataset, settings.trees)
-
-
-def _retrieval(config: Config) -> list[Task]:
-    """The retrieval tasks, in the order of all arrays."""
-    return [t for t in scored_tasks(config.tasks) if t.kind == "retrieval"]
+    return lightgbm.train(parameters, dataset, trees.trees)
 
 
 def _holds(lists: Ragged, pool: Pool) -> npt.NDArray[np.bool_]:

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgerec.config import Config
 from edgerec.ensemble.ensemble import Committee
 from edgerec.examples.load import LearningData, Scale
 from edgerec.examples.requests import Requests
 from edgerec.metrics.accuracy import MAX_RANK
 from edgerec.metrics.baselines import top_k
-from edgerec.stages.train import load_committee
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
-from edgerec.training.checkpoint import load_student, read_json
 from edgerec.training.joint import Scorer
 from edgerec.training.losses import chain_log_probabilities
 
@@ -113,18 +109,6 @@ class CommitteeScorer:
 
 
 AnyScorer = TorchScorer | CommitteeScorer
-
-
-def load_scorer(stage: str, config: Config, run_dir: Path, data: LearningData) -> AnyScorer:
-    """The model of "teacher", "student" or "pruned" of a run.
-
-    Raises:
-        DataError: the stage has not been run for these settings.
-    """
-    if stage == "teacher":
-        return CommitteeScorer(load_committee(config, run_dir, data))
-    student = load_student(run_dir / stage, data.shape, data.features).eval()
-    return TorchScorer([student], data, read_json(run_dir / stage / "model.json")["expectations"])
 
 
 def in_units(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgerec.config import CommitteeConfig, duration_ms
+from edgerec.config.stages import Member, Regression
 from edgerec.examples.folds import fold_of
 from edgerec.examples.load import LearningData
 from edgerec.examples.log import Log, latest_since
@@ -21,6 +22,26 @@ from edgerec.tasks.history import Int
 
 MOST_ROWS = 20_000_000
 """Closed-form members hold what they are fitted on in memory."""
+
+
+@dataclass(frozen=True)
+class EnsembleSettings:
+    """What the members are fitted by: their own section, and what they share with the teacher's networks.
+
+    Attributes:
+        folds: groups of users; one network and one booster is fitted without each.
+        regression: the loss of regression targets.
+    """
+
+    ensemble: CommitteeConfig
+    folds: int
+    regression: Regression
+    seed: int
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Names of the members beside the networks."""
+        return self.ensemble.members
 
 
 @dataclass(frozen=True)
@@ -39,19 +60,18 @@ class Views:
     end_ms: Int
 
     @classmethod
-    def of(cls, settings: CommitteeConfig, data: LearningData, folds: int) -> Views:
+    def of(cls, settings: EnsembleSettings, data: LearningData) -> Views:
         """The views of `data`."""
         log, end_ms = data.fit_log, int(data.statistics.moments_ms[-1])
         n_users = len(log.offsets) - 1
         if data.by_user:
             last = log.time_ms[np.maximum(log.offsets[1:] - 1, 0)]
-            return cls(None, folds, np.where(np.diff(log.offsets) > 0, last + 1, end_ms))
+            return cls(None, settings.folds, np.where(np.diff(log.offsets) > 0, last + 1, end_ms))
         first_ms = int(log.time_ms.min())
         # A short log has shorter windows, so that the earliest members still see an equal part of it.
-        step = min(duration_ms(settings.window), (end_ms - first_ms) // (settings.windows + 1))
-        return cls(
-            end_ms - step * np.arange(settings.windows, 0, -1, dtype=np.int64), 0, np.broadcast_to(end_ms, n_users)
-        )
+        windows = settings.ensemble.windows
+        step = min(duration_ms(settings.ensemble.window), (end_ms - first_ms) // (windows + 1))
+        return cls(end_ms - step * np.arange(windows, 0, -1, dtype=np.int64), 0, np.broadcast_to(end_ms, n_users))
 
     def __len__(self) -> int:
         return self.folds if self.cuts_ms is None else len(self.cuts_ms)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from edgerec.bundle import Bundle
-from edgerec.compression.quantization import model_bytes
-from edgerec.config import Config
-from edgerec.ensemble.scoring import STAGES, load_scorer
+from edgerec.bundle.size import bundle_model_bytes
+from edgerec.ensemble.scoring import AnyScorer
 from edgerec.evaluation.memory import added
-from edgerec.evaluation.ratios import all_tasks, ms_of, teacher_bytes, text_bytes
+from edgerec.evaluation.ratios import all_tasks, ms_of
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.examples.evaluation_requests import Cases
 from edgerec.examples.load import LearningData
@@ -29,13 +29,20 @@ CALLS = 20
 """Of each request by the bundle, which is quick."""
 
 
-def costs(config: Config, run_dir: Path, data: LearningData, cases: Cases) -> dict[str, dict[str, float]]:
+def costs(
+    loaders: Mapping[str, Callable[[], AnyScorer]],
+    sizes: Mapping[str, int],
+    bundle: Path,
+    data: LearningData,
+    cases: Cases,
+) -> dict[str, dict[str, float]]:
     """By stage: "bytes"; "macs", multiplications of matrices for one request, all tasks, the whole catalogue (boosted
     trees do not count; torch computes its item table anew, a bundle holds it); "ms", one thread, of the bundle through
     the runtime; "mb", what loading it and answering adds to the peak memory of a process that holds the libraries,
     where the system tells.
 
-    Asked about held visits, or where no task needs them about held rows; empty where there are neither.
+    `loaders` and `sizes` are by stage: the model, and the bytes of its files. Asked about held visits, or
+    where no task needs them about held rows; empty where there are neither.
     """
     import torch
 
@@ -51,44 +58,32 @@ def costs(config: Config, run_dir: Path, data: LearningData, cases: Cases) -> di
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for stage in STAGES:
-            found[stage] = _of_stage(stage, config, run_dir, data, requests, chosen)
+        for stage, load in loaders.items():
+            found[stage] = {"bytes": sizes[stage], **_of_stage(load, requests, chosen)}
     finally:
         torch.set_num_threads(threads)
-    return found | {"int8": _of_bundle(run_dir, data, cases)}
+    return found | {"int8": _of_bundle(bundle, data, cases)}
 
 
-def _of_stage(
-    stage: str, config: Config, run_dir: Path, data: LearningData, requests: Requests, rows: Int
-) -> dict[str, float]:
+def _of_stage(load: Callable[[], AnyScorer], requests: Requests, rows: Int) -> dict[str, float]:
     from torch.utils.flop_counter import FlopCounterMode
 
     with added() as memory:
-        scorer = load_scorer(stage, config, run_dir, data)
+        scorer = load()
         times = [ms_of(partial(all_tasks, scorer, requests, row)) for row in rows.tolist()]
     with FlopCounterMode(display=False) as counted:
         all_tasks(scorer, requests, int(rows[0]))
-    size = teacher_bytes(run_dir / "teacher") + (text_bytes(config) if data.dataset.meta.text else 0)
-    size = size if stage == "teacher" else _weights(run_dir / stage)
-    found = {"bytes": size, "macs": counted.get_total_flops() // 2, "ms": statistics.median(times)}
+    found = {"macs": counted.get_total_flops() // 2, "ms": statistics.median(times)}
     return found if memory.mb is None else found | {"mb": memory.mb}
 
 
-def _of_bundle(run_dir: Path, data: LearningData, cases: Cases) -> dict[str, float]:
-    with added() as memory, Recommender.of(run_dir / "bundle") as recommender:
+def _of_bundle(bundle: Path, data: LearningData, cases: Cases) -> dict[str, float]:
+    with added() as memory, Recommender.of(bundle) as recommender:
         model = RuntimeModel(recommender, data, cases, Silent())
         asked = model.asked() if len(cases.rows) else model.asked_of_rows()
         first = [request for request, _ in zip(asked, range(REQUESTS), strict=False)]
         times = [ms_of(partial(recommender.rank, 10, **request)) for request in first for _ in range(CALLS)]
-    work = Bundle.open(run_dir / "bundle").manifest.device["work"]
+    work = Bundle.open(bundle).manifest.device["work"]
     scan = work["table"] * (work["logits"] // work["items"])
-    found = {"bytes": _bundle_bytes(run_dir), "macs": work["macs"] + scan, "ms": statistics.median(times)}
+    found = {"bytes": bundle_model_bytes(bundle), "macs": work["macs"] + scan, "ms": statistics.median(times)}
     return found if memory.mb is None else found | {"mb": memory.mb}
-
-
-def _weights(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-
-
-def _bundle_bytes(run_dir: Path) -> int:
-    return model_bytes({path.name: path.stat().st_size for path in (run_dir / "bundle").iterdir()})

@@ -26,11 +26,11 @@ Change: TypeAlias = Callable[[Request], Request]
 
 
 def inputs(
-    run_dir: Path, data: LearningData, cases: Cases, k: Sequence[int], whole: Metrics, progress: Progress
+    bundle: Path, data: LearningData, cases: Cases, k: Sequence[int], whole: Metrics, progress: Progress
 ) -> Metrics:
     """By what is withheld and by task, the difference of the main figure to `whole`, which is of the same cases."""
     found: dict[str, dict[str, dict[str, Estimate]]] = {}
-    with Recommender.of(run_dir / "bundle") as recommender:
+    with Recommender.of(bundle) as recommender:
         for name, change in _changes(data):
             progress.say(f"evaluate: int8, {name}")
             told = _figures(_Told(recommender, data, cases, change), data, cases, k)

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgerec.compression.quantization import model_bytes
-from edgerec.config import Config
-from edgerec.ensemble.scoring import AnyScorer, load_scorer
+from edgerec.bundle.size import bundle_model_bytes
+from edgerec.ensemble.scoring import AnyScorer
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.examples.evaluation_requests import find_cases
-from edgerec.examples.load import load_learning_data
+from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Requests
 from edgerec.models.text import default_model
 from edgerec.progress import Progress
@@ -54,27 +53,26 @@ class Ratios:
         ]
 
 
-def ratios(config: Config, run_dir: Path, progress: Progress) -> Ratios:
-    """Weigh and time the teacher and the bundle of a run."""
-    data = load_learning_data(config, run_dir, config.evaluation.part, progress)
-    cases = find_cases(data)
-    teacher, visits = load_scorer("teacher", config, run_dir, data), data.held.visits
+def ratios(
+    teacher: AnyScorer, folder: Path, text_model: str | None, bundle: Path, data: LearningData, progress: Progress
+) -> Ratios:
+    """Weigh and time a teacher, whose files lie in `folder`, and a bundle."""
+    cases, visits = find_cases(data), data.held.visits
     assert visits is not None
     chosen = np.linspace(0, len(cases.rows) - 1, min(REQUESTS, len(cases.rows))).astype(np.int64)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with Recommender.of(run_dir / "bundle") as recommender:
+        with Recommender.of(bundle) as recommender:
             asked = list(RuntimeModel(recommender, data, cases, progress).asked())
             slow = [ms_of(partial(all_tasks, teacher, visits.requests, int(cases.rows[r]))) for r in chosen]
             quick = [ms_of(partial(recommender.rank, 10, **asked[r])) for r in chosen for _ in range(CALLS)]
     finally:
         torch.set_num_threads(threads)
-    sizes = {path.name: path.stat().st_size for path in (run_dir / "bundle").iterdir()}
     return Ratios(
-        teacher_bytes(run_dir / "teacher"),
-        text_bytes(config) if data.dataset.meta.text else 0,
-        model_bytes(sizes),
+        teacher_bytes(folder),
+        text_bytes(text_model) if data.dataset.meta.text else 0,
+        bundle_model_bytes(bundle),
         statistics.median(slow),
         statistics.median(quick),
     )
@@ -102,7 +100,7 @@ def teacher_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in files)
 
 
-def text_bytes(config: Config) -> int:
+def text_bytes(text_model: str | None) -> int:
     """Weights of the language model, where it lies in a folder."""
-    folder = Path(config.teacher.text_model or default_model() or "")
+    folder = Path(text_model or default_model() or "")
     return sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else 0

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from edgerec.config import Config
+from edgerec.config import Settings
 from edgerec.errors import DataError
 from edgerec.metrics.accuracy import Estimate
 
@@ -189,7 +189,7 @@ def _from_json(values: Mapping[str, Any]) -> Metrics:
     }
 
 
-def settings_of(config: Config) -> dict[str, Any]:
+def settings_of(config: Settings) -> dict[str, Any]:
     """What a report and what is shown beside it were made with: the settings that are not the defaults."""
     return config.model_dump(mode="json", exclude_defaults=True)
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
-from edgerec.config import Config
-from edgerec.ensemble.scoring import STAGES, AnyScorer, Scores, load_scorer
-from edgerec.errors import ConfigError
-from edgerec.examples.load import load_learning_data
+from edgerec.ensemble.scoring import AnyScorer, Scores
 from edgerec.examples.pasts import GivenPasts
 from edgerec.examples.requests import Requests
-from edgerec.progress import Progress
-from edgerec.runtime import Ranked, Recommender
+from edgerec.runtime import Ranked
 from edgerec.tasks import Encoded
 from edgerec.tasks.history import MS_PER_HOUR, Float, History, Int
 
@@ -36,26 +31,6 @@ class TorchEngine:
         kinds = np.array([t.kind for t in scorer.tasks])
         self._ranks = kinds == "retrieval"
         self._new = [i for i, t in enumerate(scorer.tasks) if t.kind == "retrieval" and t.repeats == "exclude"]
-
-    @classmethod
-    def open(
-        cls, stage: str, config: Config, run_dir: Path, recommender: Recommender, progress: Progress
-    ) -> TorchEngine:
-        """The engine of a stage, for the bundle that was built from it.
-
-        Raises:
-            ConfigError: no such stage, or the bundle is not of this run.
-            DataError: the stage has not been run.
-        """
-        if stage not in STAGES:
-            raise ConfigError(f"--stage {stage}: no such stage; one of {', '.join(STAGES)}")
-        data = load_learning_data(config, run_dir, config.evaluation.part, progress)
-        if data.encoder != recommender.encoder or data.n_items != recommender.bundle.manifest.n_items:
-            raise ConfigError(
-                f"{recommender.bundle.folder}: was not built from the run in {run_dir}; name it by --run-dir"
-            )
-        users = {user: index for index, user in enumerate(data.dataset.users()["id"].to_list())}
-        return cls(load_scorer(stage, config, run_dir, data), users, data.sequence)
 
     def ask_as(self, user: str | None, time_ms: int) -> None:
         """Say who asks from now on, and when: boosting knows users by their own rates, and the time of day."""

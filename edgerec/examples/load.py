@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 import torch
 
-from edgerec.config import Config
+from edgerec.config import DataConfig, StudentConfig, TeacherConfig
 from edgerec.data.dataset import Dataset
 from edgerec.errors import DataError
 from edgerec.examples.batches import Examples
@@ -34,16 +33,14 @@ from edgerec.examples.requests import (
 )
 from edgerec.examples.scratch import Columns, Scratch, pieces
 from edgerec.examples.statistics import ItemStatistics, item_statistics
-from edgerec.examples.text_pairs import co_consumed
-from edgerec.examples.text_vectors import principal_components, text_vectors
+from edgerec.examples.text_vectors import Components, TextSource
 from edgerec.models.inputs import ItemFeatures, Moment, Shape
-from edgerec.models.text import default_model
-from edgerec.progress import Progress
 from edgerec.tasks import Numeric, RequestEncoder, Task, standardize
 from edgerec.tasks.history import Float, Int
-from edgerec.training.text_reader import Source
-from edgerec.training.text_tuning import Tuning, tuned_folder, tuned_vectors
 
+Part: TypeAlias = Literal["valid", "test"]
+"""A part of the split that a model is judged on."""
+ReadTexts: TypeAlias = "Callable[[Log, int], tuple[Components, TextSource | None]]"
 Cut: TypeAlias = "Callable[[Int], Int]"
 """From the times of requests to the moments from which on their own past is unknown to them."""
 
@@ -87,7 +84,7 @@ class LearningData:
     scales: dict[str, Scale]
     sequence: int = 0
     scratch: Scratch | None = None
-    text_source: Source | None = None
+    text_source: TextSource | None = None
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -126,37 +123,45 @@ class LearningData:
         )
 
 
-def catalogue_length(config: Config, dataset: Dataset, part: Literal["valid", "test"]) -> int:
+def catalogue_length(data: DataConfig, dataset: Dataset, part: Part) -> int:
     """Items of the fit rows, and all items of an items file."""
     seen = dataset.meta.catalog["train" if part == "valid" else "valid"]
-    return dataset.meta.n_items if config.data.items.path is not None else seen
+    return dataset.meta.n_items if data.items.path is not None else seen
 
 
 def load_learning_data(
-    config: Config, run_dir: Path, part: Literal["valid", "test"], progress: Progress
+    dataset: Dataset,
+    part: Part,
+    data: DataConfig,
+    teacher: TeacherConfig,
+    student: StudentConfig,
+    seed: int,
+    scratch: Scratch,
+    read_texts: ReadTexts,
 ) -> LearningData:
-    """Read the dataset of a run.
+    """Read a dataset.
 
     Args:
         part: what is judged: "valid" (fit on train) or "test" (fit on train and valid).
+        read_texts: from the fit rows and the size of the catalogue to what the networks read of the items' texts.
+    Raises:
+        DataError: there is nothing to learn from.
     """
-    dataset = Dataset.open(run_dir / "dataset")
     tasks = tuple(dataset.meta.tasks)
-    encoder = request_encoder(dataset, part, config.student.max_history)
-    scratch = Scratch(run_dir / "work")
+    encoder = request_encoder(dataset, part, student.max_history)
     fit_log = load_log(dataset, dataset.fit_frame(part), encoder, scratch)
     held_log = load_log(dataset, dataset.part(part), encoder, scratch)
     if not len(fit_log):
-        raise DataError(f"{run_dir / 'dataset'}: no rows to learn from before the {part} part; make the split smaller")
+        raise DataError(f"{dataset.folder}: no rows to learn from before the {part} part; make the split smaller")
     n_seen = dataset.meta.catalog["train" if part == "valid" else "valid"]
-    n_items = catalogue_length(config, dataset, part)
+    n_items = catalogue_length(data, dataset, part)
     end_ms, lag_ms = _boundary(dataset, part, fit_log)
     items = dataset.items().head(n_items)
     groups = [(c.name, items[f"cat.{c.name}"].to_numpy().astype(np.int64)) for c in dataset.meta.items.categorical]
     statistics = item_statistics(fit_log, tasks, n_items, groups, end_ms, scratch)
     scales = {t.name: _scale(fit_log.labels[t.name]) for t in tasks if t.kind == "regression"}
 
-    fit_visits = _fit_visits(fit_log, config.teacher.visits_per_epoch, tasks, config.seed)
+    fit_visits = _fit_visits(fit_log, teacher.visits_per_epoch, tasks, seed)
     held_visits = _held_visits(held_log)
     pointwise = any(t.kind in ("binary", "regression") for t in tasks)
 
@@ -169,8 +174,8 @@ def load_learning_data(
     def daily(time_ms: Int) -> Int:
         return day_before(time_ms, end_ms)
 
-    sequence = config.teacher.sequence
-    graph = _graph(config, dataset, fit_log, groups, n_items, statistics) if config.teacher.graph_layers else None
+    sequence, sessions = teacher.sequence, data.session is not None
+    graph = _graph(teacher, sessions, dataset, fit_log, groups, n_items, statistics) if teacher.graph_layers else None
 
     def visits(rows: Log, first: Int, cut: Cut) -> VisitExamples:
         return _visits(fit_log, rows, first, cut, encoder, statistics, tasks, n_seen, sequence)
@@ -179,7 +184,7 @@ def load_learning_data(
         return _rows(fit_log, rows, cut, encoder, statistics, scales, n_items, sequence, scratch)
 
     retrieval = any(t.kind in ("retrieval", "related") for t in tasks)
-    text, text_source = _text_components(config, dataset, fit_log, n_items, run_dir, progress)
+    text, text_source = read_texts(fit_log, n_items)
     return LearningData(
         dataset=dataset,
         encoder=encoder,
@@ -312,7 +317,8 @@ def _rows(
 
 
 def _graph(
-    config: Config,
+    teacher: TeacherConfig,
+    sessions: bool,
     dataset: Dataset,
     log: Log,
     groups: Sequence[tuple[str, Int]],
@@ -339,9 +345,9 @@ def _graph(
         n_items,
         statistics.moments_ms,
         Knowledge(entities, tuple((np.concatenate([a, b]), np.concatenate([b, a])) for a, b in pairs)),
-        sessions=config.data.session is not None,
-        layers=config.teacher.graph_layers,
-        neighbours=config.teacher.graph_neighbours,
+        sessions=sessions,
+        layers=teacher.graph_layers,
+        neighbours=teacher.graph_neighbours,
     )
 
 
@@ -360,37 +366,6 @@ def _item_features(dataset: Dataset, items: pl.DataFrame, text: Float) -> ItemFe
             standardize(np.stack(numeric, 1).astype(np.float64), columns) if numeric else np.zeros((n, 0), np.float32)
         ),
     )
-
-
-def _text_components(
-    config: Config, dataset: Dataset, fit_log: Log, n_items: int, run_dir: Path, progress: Progress
-) -> tuple[Float, Source | None]:
-    """What the networks read of the texts of the first `n_items`, (n_items, c), and what a joint training starts from.
-
-    c is 0 without texts. All items' texts are read, whatever the part, so that a frozen model reads them once.
-    """
-    settings, cache = config.teacher, run_dir / "text"
-    texts = dataset.items()["text"].fill_null("").to_list() if dataset.meta.text else []
-    model = settings.text_model or default_model()
-    if not dataset.meta.text or model is None:
-        if dataset.meta.text:
-            progress.say(
-                'item texts are left out: no [teacher] text_model is set and the extra "edgerec[text]" is missing'
-            )
-        return np.zeros((n_items, 0), np.float32), None
-    if settings.text_tuning == "frozen":
-        vectors = text_vectors(texts, model, cache, progress)[:n_items]
-        return principal_components(vectors, settings.text_components).apply(vectors), None
-    consumed = is_consumed(fit_log, dataset.meta.tasks)
-    pairs = co_consumed(fit_log, consumed, texts, sessions=config.data.session is not None)
-    tuning = Tuning(settings.text_tuning, settings.text_epochs, config.seed, config.training.accelerator)
-    vectors = tuned_vectors(texts, model, pairs, tuning, cache, progress)[:n_items]
-    projection = principal_components(vectors, settings.text_components)
-    source = None
-    if settings.text_joint:
-        folder = tuned_folder(texts, model, pairs, tuning, cache)
-        source = Source(texts[:n_items], model, folder, settings.text_tuning, projection, settings.text_joint)
-    return projection.apply(vectors), source
 
 
 def is_consumed(log: Log, tasks: Sequence[Task]) -> npt.NDArray[np.bool_]:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -16,6 +17,10 @@ from edgerec.models.text import TextEncoder
 from edgerec.progress import Progress
 from edgerec.tasks.history import Float
 
+Mode: TypeAlias = Literal["lora", "full"]
+"""How a text model is tuned: by low-rank matrices beside its weights, or by the weights themselves."""
+Components: TypeAlias = Float
+"""Of the items' texts, float32 (n_items, c); c is 0 without texts."""
 TOKENS_AT_ONCE = 8192
 """Of a batch, padding included: bounds memory whatever the texts' length."""
 TEXTS_AT_ONCE = 64
@@ -126,3 +131,22 @@ def principal_components(vectors: Float, components: int) -> Projection:
     size = float(np.sqrt(((centred @ axes) ** 2).mean()))
     axes = axes / size if size > ROUNDING else np.zeros_like(axes)
     return Projection(mean.astype(np.float32), axes.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """What a text model that learns along starts from.
+
+    Attributes:
+        texts: of the N items, "" where there is none.
+        model: folder or hub name; `folder` holds its tuned weights.
+        projection: from its vectors to the components that the networks read.
+        at_once: texts that are read in a step.
+    """
+
+    texts: Sequence[str]
+    model: str
+    folder: Path
+    mode: Mode
+    projection: Projection
+    at_once: int

@@ -14,24 +14,26 @@ from typing import Any, Literal, TypeAlias
 import torch
 
 from edgerec.config import Config
+from edgerec.distillation.student import needs_teacher, new_student, train_student
 from edgerec.ensemble.ensemble import Committee, Members, choose_weights
 from edgerec.ensemble.scoring import CommitteeScorer, TorchScorer
 from edgerec.errors import ConfigError
 from edgerec.evaluation.page import redraw
 from edgerec.evaluation.report import settings_of
 from edgerec.examples.batches import Examples
-from edgerec.examples.load import LearningData, load_learning_data
+from edgerec.examples.load import LearningData
 from edgerec.experiments.transfer import deciding, mean_over_seeds
 from edgerec.experiments.tuning.search import on_one_device, on_valid, taught_on_train
 from edgerec.experiments.tuning.space import applied
 from edgerec.metrics.accuracy import Estimate
 from edgerec.progress import Progress
 from edgerec.stages import pipeline
-from edgerec.stages.distill import needs_teacher, new_student, soft_examples, train_student
 from edgerec.stages.evaluate import judge_scorer
-from edgerec.stages.train import WEIGHTS, fit_on_valid
+from edgerec.stages.labels import labelled_examples
+from edgerec.stages.run import WEIGHTS, Run
 from edgerec.training.calibrate import calibrate
 from edgerec.training.checkpoint import read_json, write_json
+from edgerec.training.teacher import fit_on_valid
 
 __all__ = ["BASE", "LOG_ALONE", "WHAT", "Ablations", "ablate", "changes_of", "judged_network"]
 
@@ -215,7 +217,7 @@ class _Trained:
     @property
     def data(self) -> LearningData:
         """Of the settings as they are."""
-        return load_learning_data(self.config, self.base, "valid", self.progress)
+        return Run(self.config, self.base, self.progress).learning_data("valid")
 
     def judged(self, name: str, config: Config, work: Path) -> Found:
         """Train and judge; an interrupted training goes on in `work`."""
@@ -246,8 +248,9 @@ class _Students(_Trained):
 
     def judged(self, name: str, config: Config, work: Path) -> Found:
         examples = self._examples(config)
-        student = new_student(config, self.data)
-        train_student(config, self.data, examples, student, config.distillation.epochs, work, self.progress, name)
+        settings = Run(config, self.base, self.progress).student_settings
+        student = new_student(settings, self.data)
+        train_student(settings, self.data, examples, student, config.distillation.epochs, work, self.progress, name)
         expectations = calibrate(student, self.data)
         student.rounded = True
         return judge_scorer(TorchScorer([student.eval()], self.data, expectations), self.data, config.evaluation.k)
@@ -263,7 +266,7 @@ class _Students(_Trained):
         if key not in self._labelled:
             plain = config.model_copy(update={"seed": self.config.seed})
             folder = self.folder / f"labels-{key}"
-            self._labelled = {key: soft_examples(plain, self.base, self.data, self.progress, folder)[0]}
+            self._labelled = {key: labelled_examples(Run(plain, self.base, self.progress), self.data, folder)[0]}
         return self._labelled[key]
 
 
@@ -273,21 +276,23 @@ class _Teachers(_Trained):
     what = "teacher"
 
     def judged(self, name: str, config: Config, work: Path) -> Found:
-        data = load_learning_data(config, self.base, "valid", self.progress)
+        run = Run(config, self.base, self.progress)
+        data = run.learning_data("valid")
         if name == _WITHOUT_TEXT:
             features = replace(data.features, text=torch.zeros((len(data.features.text), 0)))
             data = replace(data, features=features, text_source=None)
         of_rows = config.model_dump(mode="json", include={"seed", "data", "task", "committee"})
         shared = self.folder / f"members-{self.key([of_rows, data.shape.text])}"
-        return judged_network(config, data, work, shared, self.progress, name)
+        return judged_network(run, data, work, shared, name)
 
 
 def judged_network(
-    config: Config, data: LearningData, work: Path, members: Path, progress: Progress, title: str
+    run: Run, data: LearningData, work: Path, members: Path, title: str
 ) -> dict[str, dict[str, Estimate]]:
     """What one network is worth on the held part of `data`, blended with the committee, which is kept in `members`."""
-    network, _ = fit_on_valid(config, data, work / "network", progress, title)
-    others = Members.fit(config, data, members, [0], None, progress)
-    weights = choose_weights(config, data, [network.eval()], others, work / WEIGHTS, progress)
-    scorer = CommitteeScorer(Committee(config, data, [network], others, weights))
+    config, settings, progress = run.config, run.ensemble_settings, run.progress
+    network, _ = fit_on_valid(config.teacher, config.training, config.seed, data, work / "network", progress, title)
+    others = Members.fit(settings, data, members, [0], None, progress)
+    weights = choose_weights(settings, data, [network.eval()], others, work / WEIGHTS, progress)
+    scorer = CommitteeScorer(Committee(config.committee.candidates, data, [network], others, weights))
     return judge_scorer(scorer, data, config.evaluation.k)

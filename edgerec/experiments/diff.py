@@ -15,11 +15,11 @@ from edgerec.evaluation.report import Table, figure, main_figure, to_json
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.evaluation.segments import gaps_of_parts
 from edgerec.examples.evaluation_requests import find_cases
-from edgerec.examples.load import load_learning_data
 from edgerec.metrics.accuracy import Estimate
 from edgerec.progress import Progress
 from edgerec.runtime import Recommender
 from edgerec.stages.evaluate import judge_model
+from edgerec.stages.run import Run
 from edgerec.tasks import scored_tasks
 
 __all__ = ["Diff", "compare"]
@@ -107,7 +107,7 @@ def compare(config: Config, run_dir: Path, old: Path, new: Path, progress: Progr
     Raises:
         ConfigError: a bundle lacks a task of the settings. BundleError: one is damaged.
     """
-    data = load_learning_data(config, run_dir, config.evaluation.part, progress)
+    data = Run(config, run_dir, progress).learning_data()
     cases = find_cases(data)
     wanted = {task.name for task in scored_tasks(data.tasks)}
     found, answers, names = {}, {}, []

@@ -21,14 +21,15 @@ from edgerec.errors import ConfigError
 from edgerec.evaluation.page import redraw
 from edgerec.evaluation.report import settings_of
 from edgerec.examples.batches import Examples
-from edgerec.examples.load import LearningData, load_learning_data
+from edgerec.examples.load import LearningData
 from edgerec.metrics.accuracy import Estimate
 from edgerec.models.experts import SHARING
 from edgerec.progress import Progress
 from edgerec.stages.evaluate import judge_scorer
-from edgerec.stages.train import fit_on_valid
+from edgerec.stages.run import Run
 from edgerec.tasks import Task
 from edgerec.training.checkpoint import read_json, write_json
+from edgerec.training.teacher import fit_on_valid
 from edgerec.training.weighting import WEIGHTINGS
 
 CERTAIN = 1.96
@@ -181,7 +182,7 @@ def _of_seed(config: Config, run_dir: Path, ways: Sequence[Way], progress: Progr
 
     @cache
     def data() -> LearningData:
-        return load_learning_data(config, run_dir, "valid", progress)
+        return Run(config, run_dir, progress).learning_data("valid")
 
     def with_teacher(**changes: str) -> Config:
         return config.model_copy(update={"teacher": config.teacher.model_copy(update=changes)})
@@ -217,7 +218,7 @@ def _judged(
     result = folder / "result.json"
     if not result.exists():
         own = only(data(), names)
-        model, _ = fit_on_valid(config, own, folder / "model", progress, title)
+        model, _ = fit_on_valid(config.teacher, config.training, config.seed, own, folder / "model", progress, title)
         found = judge_scorer(TorchScorer([model.eval()], own), own, config.evaluation.k)
         metrics = {task.name: deciding(task, config.evaluation.k) for task in own.tasks}
         values = {task: [metric, found[task][metric].to_json(deviations=True)] for task, metric in metrics.items()}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from edgerec.config import Config
+    from edgerec.evaluation.torch_engine import TorchEngine
     from edgerec.runtime import Events, Recommender
 
 __all__ = [
@@ -69,7 +70,7 @@ class PastLog:
         log = Source.open(str(path), as_text=[x for x in (data.user, data.item, data.session) if x is not None])
         known = [name for name in _columns(rec, "user") if name in log.schema]
         with reading(str(path)):
-            frame = clean(log, config, known).frame.filter(pl.col("reason").is_null()).collect()
+            frame = clean(log, data, config.task, known).frame.filter(pl.col("reason").is_null()).collect()
         if data.session is not None:  # as in `prepare`: a basket is one event in time
             frame = frame.with_columns(pl.col("time").min().over("user", "session"))
         frame = frame.filter(~pl.col("row").is_in(duplicates(frame, label_columns(config.task)).implode()))
@@ -191,7 +192,6 @@ def open_stage(bundle: Path, stage: str | None, run_dir: Path | None) -> tuple[R
     Raises:
         BundleError, ConfigError, DataError: the bundle, the stage or the run cannot be used.
     """
-    from edgerec.progress import progress_for
     from edgerec.runtime import Recommender
 
     if stage is None and run_dir is not None:
@@ -200,10 +200,9 @@ def open_stage(bundle: Path, stage: str | None, run_dir: Path | None) -> tuple[R
     if stage is None:
         return rec, lambda user, time_ms: None
     need("torch", "train", "--stage")
-    from edgerec.evaluation.torch_engine import TorchEngine
 
     run = run_dir or rec.bundle.folder.parent
-    engine = TorchEngine.open(stage, settings_of(rec, whole=True), run, rec, progress_for())
+    engine = _torch_engine(stage, settings_of(rec, whole=True), run, rec)
     rec.score_by(engine)
     return rec, engine.ask_as
 
@@ -236,6 +235,28 @@ def _placed_beside(path: str, log: Path, interactions: str, run: Path) -> str | 
     folders = [log.parents[min(depth, len(log.parents)) - 1], log.parent, run]
     found = (str(folder / path) for folder in folders)
     return next((place for place in found if glob.glob(place)), None)
+
+
+def _torch_engine(stage: str, config: Config, folder: Path, rec: Recommender) -> TorchEngine:
+    """The engine of a stage, for the bundle that was built from it.
+
+    Raises:
+        ConfigError: no such stage, or the bundle is not of this run.
+        DataError: the stage has not been run.
+    """
+    from edgerec.ensemble.scoring import STAGES
+    from edgerec.evaluation.torch_engine import TorchEngine
+    from edgerec.progress import progress_for
+    from edgerec.stages.run import Run
+
+    if stage not in STAGES:
+        raise ConfigError(f"--stage {stage}: no such stage; one of {', '.join(STAGES)}")
+    run = Run(config, folder, progress_for())
+    data = run.learning_data()
+    if data.encoder != rec.encoder or data.n_items != rec.bundle.manifest.n_items:
+        raise ConfigError(f"{rec.bundle.folder}: was not built from the run in {folder}; name it by --run-dir")
+    users = {user: index for index, user in enumerate(data.dataset.users()["id"].to_list())}
+    return TorchEngine(run.scorer(stage, data), users, data.sequence)
 
 
 def settings_of(rec: Recommender, whole: bool = False) -> Config:

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from edgerec.bundle import MANIFEST, Bundle, dump_json, write_bundle
-from edgerec.config import Config
+from edgerec.bundle.size import bundle_model_bytes
+from edgerec.config import EvaluationConfig
 from edgerec.devices.machine import versions
-from edgerec.ensemble.scoring import RELATED_K, STAGES, AnyScorer, Scores, TorchModel, load_scorer
+from edgerec.ensemble.scoring import RELATED_K, STAGES, AnyScorer, Scores, TorchModel
 from edgerec.evaluation import cold
 from edgerec.evaluation.card import model_card
 from edgerec.evaluation.costs import costs
@@ -24,6 +25,7 @@ from edgerec.evaluation.faithful import deletion
 from edgerec.evaluation.fidelity import ALL, Answers, differing, failures, fidelity
 from edgerec.evaluation.inputs import inputs
 from edgerec.evaluation.page import EXAMPLES, write_page
+from edgerec.evaluation.ratios import Ratios, ratios, teacher_bytes, text_bytes
 from edgerec.evaluation.report import Report, settings_of
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.evaluation.segments import check_segments, gaps, segments
@@ -36,7 +38,7 @@ from edgerec.examples.evaluation_requests import (
     judge_lists,
     truths_of,
 )
-from edgerec.examples.load import LearningData, load_learning_data
+from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Requests
 from edgerec.metrics import accuracy as metrics
 from edgerec.metrics import baselines
@@ -45,17 +47,19 @@ from edgerec.metrics.beyond_accuracy import Catalogue, beyond
 from edgerec.metrics.off_policy import best_of
 from edgerec.progress import Progress, Silent
 from edgerec.runtime import Recommender
+from edgerec.stages.run import Run
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
 from edgerec.training.checkpoint import write_json
 
 
-def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
+def evaluate(run: Run) -> Report:
     """Judge every stage of a run on ``[evaluation] part``; writes report/ and the bundle's report.json."""
-    data = load_learning_data(config, run_dir, config.evaluation.part, progress)
+    config, progress = run.config, run.progress
+    data = run.learning_data()
     check_segments(config.evaluation.segments, data)
     cases = find_cases(data)
-    found, answers = judge_stages(config, run_dir, data, cases, progress)
+    found, answers = judge_stages(run, data, cases)
     found |= judge_baselines(data, cases, config.evaluation.k)
     for name, figures in references_on_arrivals(data).items():
         found.setdefault(name, {}).update(figures)
@@ -68,59 +72,59 @@ def evaluate(config: Config, run_dir: Path, progress: Progress) -> Report:
         paired=_paired(found),
         fidelity=kept,
         reliability=_reliability(answers, data),
-        sizes=sizes_of(run_dir),
+        sizes=sizes_of(run.teacher, run.bundle),
         notes=_notes(data, cases),
-        runtimes=judge_runtimes(run_dir, data, cases),
-        reasons=judge_reasons(run_dir, data, cases, config.seed),
-        failures=broken_gates(kept, config),
+        runtimes=judge_runtimes(run.bundle, data, cases),
+        reasons=judge_reasons(run.bundle, data, cases, config.seed),
+        failures=broken_gates(kept, config.evaluation, config.quantization.table),
         beyond=judge_beyond(answers, data, cases),
         segments={f"{stage}, {part}": tasks for stage, found_ in told.items() for part, tasks in found_.items()},
         gaps=gaps(told["int8"]),
         replay=judge_replay(answers, data) if config.evaluation.random_exposure else {},
-        costs=costs(config, run_dir, data, cases),
-        inputs=inputs(run_dir, data, cases, config.evaluation.k, found, progress),
-        curves=read_curves(run_dir),
+        costs=_costs(run, data, cases),
+        inputs=inputs(run.bundle, data, cases, config.evaluation.k, found, progress),
+        curves=read_curves(run.folder),
         settings=settings_of(config),
         versions=versions(),
     )
-    report.write(run_dir / "report")
-    write_json(run_dir / "report" / EXAMPLES, some_users(run_dir, answers, data, cases))
-    write_page(report, run_dir / "report")
+    report.write(run.report)
+    write_json(run.report / EXAMPLES, some_users(run.bundle, answers, data, cases))
+    write_page(report, run.report)
     card = model_card(report, data.dataset, config.version)
-    (run_dir / "report" / "model-card.md").write_text(card, encoding="utf-8")
-    seal(run_dir / "bundle", report)
+    (run.report / "model-card.md").write_text(card, encoding="utf-8")
+    seal(run.bundle, report)
     return report
 
 
 def judge_stages(
-    config: Config, run_dir: Path, data: LearningData, cases: Cases, progress: Progress
+    run: Run, data: LearningData, cases: Cases
 ) -> tuple[dict[str, dict[str, dict[str, Estimate]]], dict[str, Answers]]:
     """Metrics by stage and task of a run's teacher, student, pruned student and bundle, and what they answered."""
     found: dict[str, dict[str, dict[str, Estimate]]] = {}
     answers: dict[str, Answers] = {}
-    with Recommender.of(run_dir / "bundle") as recommender:
-        for name, model in _stages(config, run_dir, data, cases, recommender, progress):
-            progress.say(f"evaluate: {name}")
-            found[name], answers[name] = judge_model(model, data, cases, config.evaluation.k)
+    with Recommender.of(run.bundle) as recommender:
+        for name, model in _stages(run, data, cases, recommender):
+            run.progress.say(f"evaluate: {name}")
+            found[name], answers[name] = judge_model(model, data, cases, run.config.evaluation.k)
             if isinstance(model, TorchModel):
                 found[name] |= judge_arrivals(model, data)
     return found, answers
 
 
-def some_users(run_dir: Path, answers: Mapping[str, Answers], data: LearningData, cases: Cases) -> list[dict[str, Any]]:
+def some_users(bundle: Path, answers: Mapping[str, Answers], data: LearningData, cases: Cases) -> list[dict[str, Any]]:
     """See `edgerec.evaluation.examples`."""
-    with Recommender.of(run_dir / "bundle") as recommender:
+    with Recommender.of(bundle) as recommender:
         return examples(answers, RuntimeModel(recommender, data, cases, Silent()), data, cases)
 
 
 RUNTIME_REQUESTS = 200
 
 
-def judge_runtimes(run_dir: Path, data: LearningData, cases: Cases) -> dict[str, Estimate]:
+def judge_runtimes(bundle: Path, data: LearningData, cases: Cases) -> dict[str, Estimate]:
     """Does the runtime without onnxruntime list what the one with it lists? JavaScript: `tools/alike`."""
     lists = []
     for engine in ("onnxruntime", "numpy"):
-        with Recommender.of(run_dir / "bundle", engine) as recommender:
+        with Recommender.of(bundle, engine) as recommender:
             model = RuntimeModel(recommender, data, cases, Silent())
             asked = model.asked() if data.held.visits is not None else model.asked_of_rows()
             found = [recommender.rank(10, **request).item for request in islice(asked, RUNTIME_REQUESTS)]
@@ -129,9 +133,9 @@ def judge_runtimes(run_dir: Path, data: LearningData, cases: Cases) -> dict[str,
     return {name: metrics.overlap(lists[0], lists[1])} if len(lists[0]) else {}
 
 
-def judge_reasons(run_dir: Path, data: LearningData, cases: Cases, seed: int) -> dict[str, Estimate]:
+def judge_reasons(bundle: Path, data: LearningData, cases: Cases, seed: int) -> dict[str, Estimate]:
     """What the bundle's reasons are worth, on the held requests."""
-    with Recommender.of(run_dir / "bundle") as recommender:
+    with Recommender.of(bundle) as recommender:
         model = RuntimeModel(recommender, data, cases, Silent())
         return deletion(recommender, model.asked() if data.held.visits is not None else model.asked_of_rows(), seed)
 
@@ -169,18 +173,18 @@ def references_on_arrivals(data: LearningData) -> dict[str, dict[str, dict[str, 
 
 
 def judge_bundle(
-    config: Config, run_dir: Path, data: LearningData, progress: Progress
+    bundle: Path, data: LearningData, k: Sequence[int], progress: Progress
 ) -> dict[str, dict[str, Estimate]]:
     """Metrics by task of a run's bundle alone, through the runtime."""
     cases = find_cases(data)
-    with Recommender.of(run_dir / "bundle") as recommender:
-        return judge_model(RuntimeModel(recommender, data, cases, progress), data, cases, config.evaluation.k)[0]
+    with Recommender.of(bundle) as recommender:
+        return judge_model(RuntimeModel(recommender, data, cases, progress), data, cases, k)[0]
 
 
-def judge_stage(config: Config, run_dir: Path, stage: str, progress: Progress) -> dict[str, dict[str, Estimate]]:
+def judge_stage(run: Run, stage: str) -> dict[str, dict[str, Estimate]]:
     """Metrics by task of one trained stage ("teacher", "student" or "pruned") alone, on ``[evaluation] part``."""
-    data = load_learning_data(config, run_dir, config.evaluation.part, progress)
-    return judge_scorer(load_scorer(stage, config, run_dir, data), data, config.evaluation.k)
+    data = run.learning_data()
+    return judge_scorer(run.scorer(stage, data), data, run.config.evaluation.k)
 
 
 def judge_scorer(scorer: AnyScorer, data: LearningData, k: Sequence[int]) -> dict[str, dict[str, Estimate]]:
@@ -189,12 +193,10 @@ def judge_scorer(scorer: AnyScorer, data: LearningData, k: Sequence[int]) -> dic
     return judge_model(TorchModel(scorer, data, cases), data, cases, k)[0]
 
 
-def _stages(
-    config: Config, run_dir: Path, data: LearningData, cases: Cases, recommender: Recommender, progress: Progress
-) -> Iterator[tuple[str, Judged]]:
+def _stages(run: Run, data: LearningData, cases: Cases, recommender: Recommender) -> Iterator[tuple[str, Judged]]:
     for name in STAGES:
-        yield name, TorchModel(load_scorer(name, config, run_dir, data), data, cases)
-    yield "int8", RuntimeModel(recommender, data, cases, progress)
+        yield name, TorchModel(run.scorer(name, data), data, cases)
+    yield "int8", RuntimeModel(recommender, data, cases, run.progress)
 
 
 def judge_model(
@@ -338,10 +340,11 @@ def judge_replay(answers: Mapping[str, Answers], data: LearningData) -> dict[str
     }
 
 
-def broken_gates(kept: Mapping[str, dict[str, dict[str, Estimate]]], config: Config) -> tuple[str, ...]:
+def broken_gates(
+    kept: Mapping[str, dict[str, dict[str, Estimate]]], gates: EvaluationConfig, table: str
+) -> tuple[str, ...]:
     """What of the bundle falls below the gates of ``[evaluation]``."""
-    gates = config.evaluation
-    least_same = LEAST_SAME[config.quantization.table] if gates.least_same is None else gates.least_same
+    least_same = LEAST_SAME[table] if gates.least_same is None else gates.least_same
     of_teacher, of_weights = kept.get("int8 ~ teacher", {}), kept.get("int8 ~ pruned", {})
     below = failures({ALL: of_teacher}, gates.least_kept, gates.most_lost)
     return (*below, *differing(of_weights, least_same, gates.most_lost))
@@ -360,16 +363,28 @@ def _reliability(answers: Mapping[str, Answers], data: LearningData) -> dict[str
 MODEL_BYTES = "bundle: graphs and weights, bytes"
 
 
-def sizes_of(run_dir: Path) -> dict[str, int]:
+def _costs(run: Run, data: LearningData, cases: Cases) -> dict[str, dict[str, float]]:
+    """See `edgerec.evaluation.costs`, of all stages of a run."""
+    text = text_bytes(run.config.teacher.text_model) if data.dataset.meta.text else 0
+    sizes = {stage: sum(p.stat().st_size for p in (run.folder / stage).glob("*.safetensors")) for stage in STAGES}
+    sizes["teacher"] = teacher_bytes(run.teacher) + text
+    loaders = {stage: partial(run.scorer, stage, data) for stage in STAGES}
+    return costs(loaders, sizes, run.bundle, data, cases)
+
+
+def compare_size_and_speed(run: Run) -> Ratios:
+    """How much smaller and faster than its teacher the bundle of a run is."""
+    data = run.learning_data()
+    teacher, text_model = run.scorer("teacher", data), run.config.teacher.text_model
+    return ratios(teacher, run.teacher, text_model, run.bundle, data, run.progress)
+
+
+def sizes_of(teacher: Path, bundle: Path) -> dict[str, int]:
     """What teacher and bundle weigh."""
-    bundle = run_dir / "bundle"
-    sizes = {p.name: p.stat().st_size for p in bundle.iterdir()}
-    model = sum(size for name, size in sizes.items() if name.endswith(".onnx") or name == "weights.bin")
-    teacher = sum(p.stat().st_size for p in (run_dir / "teacher").glob("*.safetensors"))
     return {
-        "teacher, bytes": teacher,
-        MODEL_BYTES: model,
-        "bundle: catalogue, bytes": sizes["catalog.sqlite"],
+        "teacher, bytes": sum(p.stat().st_size for p in teacher.glob("*.safetensors")),
+        MODEL_BYTES: bundle_model_bytes(bundle),
+        "bundle: catalogue, bytes": (bundle / "catalog.sqlite").stat().st_size,
     }
 
 

@@ -24,6 +24,7 @@ from edgerec.errors import DataError, QualityError, need
 if TYPE_CHECKING:
     from edgerec.config import Config
     from edgerec.progress import Progress
+    from edgerec.stages.run import Run
 
 __all__ = ["STAGES", "Stage", "StageReport", "is_fresh", "run", "run_stage", "stage_named"]
 
@@ -37,7 +38,7 @@ class StageReport(Protocol):
         """For a person to read."""
 
 
-StageFunction: TypeAlias = "Callable[[Config, Path, Progress], StageReport]"
+StageFunction: TypeAlias = "Callable[[Run], StageReport]"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Stage:
 _LEARNING = ("seed", "task", "evaluation.part")
 
 STAGES = (
-    Stage("prepare", "Preparing the data", "edgerec.data.prepare:prepare", "dataset", (), ("data", "task", "name")),
+    Stage("prepare", "Preparing the data", "edgerec.stages.prepare:prepare", "dataset", (), ("data", "task", "name")),
     Stage(
         "train",
         "Training the teacher",
@@ -95,7 +96,7 @@ STAGES = (
     Stage(
         "prune",
         "Pruning the student",
-        "edgerec.compression.pruning:prune",
+        "edgerec.stages.prune:prune",
         "pruned",
         ("prepare", "train", "distill"),
         (*_LEARNING, "student", "distillation", "pruning", "quantization.table"),
@@ -103,7 +104,7 @@ STAGES = (
     Stage(
         "quantize",
         "Building the INT8 bundle",
-        "edgerec.compression.quantization:quantize",
+        "edgerec.stages.quantize:quantize",
         "bundle",
         ("prepare", "prune"),
         ("seed", "name", "version", "device", "quantization", "policy", "evaluation.part"),
@@ -167,7 +168,9 @@ def _execute(stage: Stage, config: Config, run_dir: Path, progress: Progress) ->
     function = stage.load()
     progress.stage(stage.title)
     _stamp_path(stage, run_dir).unlink(missing_ok=True)
-    report = function(config, run_dir, progress)
+    from edgerec.stages.run import Run  # loads torch
+
+    report = function(Run(config, run_dir, progress))
     for line in report.lines():
         progress.say(line)
     stamp = {"key": _key(stage, config, run_dir), "output": _hash_folder(run_dir / stage.folder)}

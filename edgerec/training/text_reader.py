@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
-from edgerec.examples.text_vectors import Projection, encode
+from edgerec.examples.text_vectors import Mode, Projection, TextSource, encode
 from edgerec.progress import Silent
-from edgerec.training.text_tuning import TOKENS, Mode, load_tuned
+from edgerec.training.text_tuning import TOKENS, load_tuned
 
 LEARNING_RATE: dict[Mode, float] = {"lora": 1e-4, "full": 1e-5}
 """Smaller than on pairs alone: what was tuned there should be refined, not forgotten."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a reader starts from.
-
-    Attributes:
-        texts: of the N items, "" where there is none.
-        model: folder or hub name; `folder` holds its tuned weights.
-        projection: from its vectors to the components that the networks read.
-        at_once: texts that are read in a step.
-    """
-
-    texts: Sequence[str]
-    model: str
-    folder: Path
-    mode: Mode
-    projection: Projection
-    at_once: int
 
 
 class TextReader(nn.Module):
@@ -42,7 +19,7 @@ class TextReader(nn.Module):
     mean: Tensor
     axes: Tensor
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: TextSource) -> None:
         super().__init__()
         self.encoder = load_tuned(source.model, source.folder, source.mode).eval()
         self.at_once, self.learning_rate = source.at_once, LEARNING_RATE[source.mode]

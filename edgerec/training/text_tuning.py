@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import lightning
 import numpy as np
@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from edgerec.errors import DataError, EdgerecError, need
 from edgerec.examples.text_pairs import Pairs
-from edgerec.examples.text_vectors import encode, kept, vectors_key
+from edgerec.examples.text_vectors import Mode, encode, kept, vectors_key
 from edgerec.models.text import TextEncoder
 from edgerec.progress import Progress
 from edgerec.tasks.history import Float
@@ -30,8 +30,6 @@ TOKENS = 64
 """Of a text while tuning; titles are shorter, and what is read afterwards is not cut here."""
 
 
-Mode: TypeAlias = Literal["lora", "full"]
-"""Low-rank matrices beside the weights, or the weights themselves."""
 RANK = 8
 """Of the LoRA matrices."""
 

@@ -8,13 +8,13 @@ from typer.testing import CliRunner
 from edgerec.cli.main import app
 from edgerec.config import Config
 from edgerec.data.dataset import Dataset
-from edgerec.ensemble.scoring import STAGES, TorchModel, load_scorer
+from edgerec.ensemble.scoring import STAGES, TorchModel
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.examples.evaluation_requests import find_cases
-from edgerec.examples.load import load_learning_data
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
 from edgerec.stages import pipeline
+from edgerec.stages.run import Run
 from tests import tiny
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def data(run):
     config, folder = run
-    return load_learning_data(config, folder, "valid", Silent())
+    return Run(config, folder, Silent()).learning_data("valid")
 
 
 def good(*arguments):
@@ -84,7 +84,7 @@ def test_score_gives_the_rows_that_evaluate_judges(run, data):
 @pytest.mark.parametrize("stage", STAGES)
 def test_score_by_a_stage_gives_the_rows_that_evaluate_judges(run, data, stage):
     config, folder = run
-    model = TorchModel(load_scorer(stage, config, folder, data), data, find_cases(data))
+    model = TorchModel(Run(config, folder, Silent()).scorer(stage, data), data, find_cases(data))
     expected, rows = by_row(data, model.rows())
     found = table(run, "score", "--rows", "valid.csv", "--stage", stage).filter(pl.col("row").is_in(rows)).sort("row")
     at = [model.scorer.tasks.index(next(t for t in model.scorer.tasks if t.name == name)) for name in POINTWISE]
@@ -97,7 +97,7 @@ def test_score_by_a_stage_gives_the_rows_that_evaluate_judges(run, data, stage):
 def test_recommend_by_a_stage_lists_what_evaluate_judges(run, data, stage, task):
     config, folder = run
     cases = find_cases(data)
-    model = TorchModel(load_scorer(stage, config, folder, data), data, cases)
+    model = TorchModel(Run(config, folder, Silent()).scorer(stage, data), data, cases)
     lists = model.lists(next(t for t in model.scorer.tasks if t.name == task))[:, :3]
     found = table(run, "recommend", "--users", "requests.csv", "--stage", stage, "-k", 3, "--weights", f"{task}=1")
     ids, users = data.dataset.items()["id"], data.dataset.users()["id"]

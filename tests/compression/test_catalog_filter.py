@@ -16,27 +16,23 @@ from edgerec.config import Config
 from edgerec.errors import EdgerecError
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.examples.evaluation_requests import find_cases
-from edgerec.examples.load import load_learning_data
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
+from edgerec.stages.run import Run
 from tests import tiny
-
-
-def ruled(tiny_config, rule):
-    return tiny_config.model_copy(update={"pruning": tiny_config.pruning.model_copy(update={"never_shown": rule})})
 
 
 def test_a_rule_sees_attributes_and_the_days_since_the_last_event(tiny_config, tiny_data):
     dataset, items = tiny_data.dataset, tiny_data.dataset.items()
     log = tiny_data.fit_log
-    by_price = never_shown(ruled(tiny_config, "price > 8"), dataset, "test")
-    idle = never_shown(ruled(tiny_config, "idle_days > 2"), dataset, "test")
+    by_price = never_shown("price > 8", dataset, "test", tiny_data.n_items)
+    idle = never_shown("idle_days > 2", dataset, "test", tiny_data.n_items)
     last = np.array([log.time_ms[log.item == i].max() for i in range(tiny_data.n_items)])
 
     assert by_price.tolist() == np.flatnonzero(items["raw.price"].to_numpy()[: tiny_data.n_items] > 8).tolist() != []
     assert idle.tolist() == np.flatnonzero(log.time_ms.max() - last > 2 * tiny.DAY_MS).tolist() != []
-    assert never_shown(tiny_config, dataset, "test").tolist() == []
+    assert never_shown(None, dataset, "test", tiny_data.n_items).tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -45,7 +41,7 @@ def test_a_rule_sees_attributes_and_the_days_since_the_last_event(tiny_config, t
 )
 def test_a_rule_that_is_none_is_refused_and_says_what_there_is(tiny_config, tiny_data, rule, said):
     with pytest.raises(EdgerecError, match=said):
-        never_shown(ruled(tiny_config, rule), tiny_data.dataset, "test")
+        never_shown(rule, tiny_data.dataset, "test", tiny_data.n_items)
 
 
 def test_the_other_rows_stay_and_their_followers_are_renumbered(tiny_data):
@@ -72,8 +68,8 @@ def test_a_bundle_holds_none_of_them_and_is_judged_by_the_right_items(tiny_chain
     assert json.loads(result.stdout)["ran"] == ["prune", "quantize", "evaluate"]
 
     config = Config.load(folder / "edgerec.toml")
-    data = load_learning_data(config, folder / "run", "test", Silent())
-    gone = set(never_shown(config, data.dataset, "test").tolist())
+    data = Run(config, folder / "run", Silent()).learning_data("test")
+    gone = set(never_shown(config.pruning.never_shown, data.dataset, "test", data.n_items).tolist())
     cases, named = find_cases(data), data.dataset.items()["id"].to_list()
     with Recommender.open(folder / "run" / "bundle") as rec:
         assert rec.bundle.manifest.n_items == data.n_items - len(gone) < data.n_items

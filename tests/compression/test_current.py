@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from edgerec.bundle import Bundle
 from edgerec.cli.main import app
-from edgerec.compression.current import newest_statistics
+from edgerec.compression.current import NewerRows, newest_statistics
 from edgerec.config import Config
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
@@ -64,7 +64,8 @@ def test_what_came_and_went_is_said(released):
 def test_newer_rows_say_what_is_popular_now(tiny_data, released):
     shop = released[0] / "shop"
     config = Config.load(shop / "edgerec.toml")
-    now = newest_statistics(config, tiny_data, "newer.csv", Silent())
+    newer = NewerRows(str(shop / "newer.csv"), "newer.csv", config.data, config.task)
+    now = newest_statistics(newer, tiny_data, Silent())
     before = tiny_data.statistics.values[-1]
     i7 = tiny_data.dataset.items()["id"].to_list().index("i7")
     column = tiny_data.statistics.names.index("popularity.3d")

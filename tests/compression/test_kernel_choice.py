@@ -12,6 +12,7 @@ from edgerec.compression import kernel_choice as choice
 from edgerec.compression.export import export_student
 from edgerec.compression.graphs import Expectation
 from edgerec.compression.kernel_choice import decide, pick_body
+from edgerec.devices import load_profile
 from edgerec.models.student import Student, StudentSizes
 from edgerec.tasks import Encoded
 
@@ -45,14 +46,14 @@ def exported(tiny_data):
 
 
 def asked(tiny_data) -> list[Encoded]:
-    from edgerec.compression.quantization import _some_requests
+    from edgerec.compression.quantization import some_requests
 
-    return list(_some_requests(tiny_data, 3))
+    return list(some_requests(tiny_data, 3))
 
 
 def picked(tiny_config, exported, tiny_data, folder: Path, **quantization):
-    settings = tiny_config.model_copy(update={"quantization": tiny_config.quantization.model_copy(update=quantization)})
-    return pick_body(exported, settings, LIKED, asked(tiny_data), folder)
+    settings = tiny_config.quantization.model_copy(update=quantization)
+    return pick_body(exported, settings, load_profile(tiny_config.device), LIKED, asked(tiny_data), folder)
 
 
 def test_the_profiles_body_is_measured_against_32_bit_numbers(tiny_config, exported, tiny_data, tmp_path):

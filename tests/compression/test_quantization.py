@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 
 from edgerec.compression.catalog_filter import among
-from edgerec.compression.quantization import _attributes, _catalog_rows, _policy, quantize
 from edgerec.errors import ConfigError
 from edgerec.progress import Silent
+from edgerec.stages.quantize import _attributes, _catalog_rows, _policy, quantize
+from edgerec.stages.run import Run
 from edgerec.tasks import Encoded
 from tests import tiny
 
@@ -46,7 +47,7 @@ def test_a_runtime_too_old_for_the_graphs_is_refused_before_any_work(tiny_config
     old = tiny_config.model_copy(update={"device": str(tmp_path / "old.toml")})
 
     with pytest.raises(ConfigError, match="device old: knows operator set 17, and the graphs need 18"):
-        quantize(old, tmp_path, Silent())
+        quantize(Run(old, tmp_path, Silent()))
 
 
 def test_a_past_keeps_what_the_bundle_holds_and_counts_as_the_bundle_does():

@@ -13,6 +13,7 @@ from edgerec.data import Dataset, prepare
 from edgerec.data.doctor import examine, leaks, refuse_leaks
 from edgerec.errors import DataError
 from edgerec.progress import Silent
+from edgerec.stages.run import Run
 from edgerec.stages.train import train
 from tests import tiny
 
@@ -66,7 +67,7 @@ def test_a_sound_log_has_no_leak(tmp_path):
 def test_training_stops_at_a_leak_unless_it_is_allowed_by_name(tmp_path):
     config, dataset = prepared(tmp_path / "a", PLANTED["a copy"])
     with pytest.raises(DataError, match=r"odd alone tells .* apart .*: a leak; .*allow_leaks = \[\"odd\"\]"):
-        train(config, tmp_path / "a" / "run", Silent())
+        train(Run(config, tmp_path / "a" / "run", Silent()))
     assert not (tmp_path / "a" / "run" / "teacher").exists()
     refuse_leaks(dataset, ["odd"])
     with pytest.raises(DataError, match="a leak"):

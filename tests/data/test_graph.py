@@ -9,7 +9,7 @@ import pytest
 
 from edgerec.data import Dataset, prepare
 from edgerec.errors import DataError
-from edgerec.examples.load import load_learning_data
+from edgerec.stages.run import Run
 from tests.data.test_prepare import config, log, write
 
 EDGES = {
@@ -103,7 +103,7 @@ def test_a_part_leaves_out_items_that_it_does_not_know_yet(tmp_path):
     prepare(settings, tmp_path)
     found = {}
     for part in ("valid", "test"):
-        data = load_learning_data(settings, tmp_path, part, Silent())
+        data = Run(settings, tmp_path, Silent()).learning_data(part)
         brand = data.moment(-1).graph.layers[0][-1]
         entity = data.n_items
         found[part] = brand.source[brand.offsets[entity] : brand.offsets[entity + 1]].tolist()

@@ -17,9 +17,10 @@ import pytest
 from edgerec.config import Config
 from edgerec.data import Dataset, prepare
 from edgerec.examples.evaluation_requests import Cases, held_sessions, judge_lists
-from edgerec.examples.load import LearningData, load_learning_data
+from edgerec.examples.load import LearningData
 from edgerec.metrics import accuracy as metrics
 from edgerec.progress import Silent
+from edgerec.stages.run import Run
 from tools.peers.judging import Ranking, cosine_lists
 from tools.peers.seen import Seen
 
@@ -149,7 +150,7 @@ def retail_data(tmp_path_factory) -> LearningData:
     del values["data"]["items"]["text"]  # texts change no case
     config = Config.of(values, SAMPLES / "retail")
     prepare(config, folder)
-    return load_learning_data(config, folder, "test", Silent())
+    return Run(config, folder, Silent()).learning_data("test")
 
 
 @pytest.mark.slow

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from edgerec.stages.run import ensemble_settings
+
 SMALL = {
     "members": ("ease", "als", "popularity", "own", "transitions", "reranker"),
     "windows": 2,
@@ -32,12 +34,12 @@ def members(small_config, tiny_data, members_folder):
     from edgerec.ensemble.ensemble import Members
     from edgerec.progress import Silent
 
-    return Members.fit(small_config, tiny_data, members_folder, range(2), None, Silent())
+    return Members.fit(ensemble_settings(small_config), tiny_data, members_folder, range(2), None, Silent())
 
 
 @pytest.fixture(scope="session")
 def network(small_config, tiny_data):
     """An untrained network: it knows nothing, but always the same."""
-    from edgerec.stages.train import build_teacher
+    from edgerec.training.teacher import build_teacher
 
-    return build_teacher(small_config, tiny_data).eval()
+    return build_teacher(small_config.teacher, small_config.seed, tiny_data).eval()

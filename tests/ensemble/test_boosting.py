@@ -10,6 +10,7 @@ from edgerec.errors import DataError
 from edgerec.examples.folds import fold_of
 from edgerec.metrics.accuracy import auc, xauc
 from edgerec.progress import Silent
+from edgerec.stages.run import ensemble_settings
 from edgerec.tasks import scored_tasks
 
 EVERYONE = np.arange(900)  # all rows of the tiny log that are learned from
@@ -19,13 +20,13 @@ TREES = {"click": 30, "liked": 20, "watch": 25}
 @pytest.fixture(scope="module")
 def folder(tiny_config, tiny_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("boosting")
-    Boosting.fit(tiny_config, tiny_data, folder, Silent(), TREES)
+    Boosting.fit(ensemble_settings(tiny_config), tiny_data, folder, Silent(), TREES)
     return folder
 
 
 @pytest.fixture(scope="module")
 def boosting(tiny_config, tiny_data, folder):
-    return Boosting.load(tiny_config, tiny_data, folder)
+    return Boosting.load(ensemble_settings(tiny_config), tiny_data, folder)
 
 
 def task_index(data, name):
@@ -68,7 +69,7 @@ def test_a_folds_models_do_not_change_with_the_labels_of_its_users(tiny_config, 
     try:
         for values in rows.labels.values():
             values[mine] = 1 - values[mine]
-        other = Boosting.fit(tiny_config, tiny_data, tmp_path, Silent(), TREES)
+        other = Boosting.fit(ensemble_settings(tiny_config), tiny_data, tmp_path, Silent(), TREES)
     finally:
         for name, values in kept.items():
             rows.labels[name][:] = values
@@ -83,7 +84,7 @@ def test_it_goes_on_where_it_was_stopped_and_ends_the_same(tiny_config, tiny_dat
     written, text = kept.stat().st_mtime_ns, lost.read_bytes()
     lost.unlink()
 
-    again = Boosting.fit(tiny_config, tiny_data, folder, Silent(), TREES)
+    again = Boosting.fit(ensemble_settings(tiny_config), tiny_data, folder, Silent(), TREES)
 
     assert kept.stat().st_mtime_ns == written
     assert lost.read_bytes() == text
@@ -91,7 +92,7 @@ def test_it_goes_on_where_it_was_stopped_and_ends_the_same(tiny_config, tiny_dat
 
 
 def test_trees_are_chosen_where_none_are_given(tiny_config, tiny_data, tmp_path):
-    found = Boosting.fit(tiny_config, tiny_data, tmp_path, Silent(), None)
+    found = Boosting.fit(ensemble_settings(tiny_config), tiny_data, tmp_path, Silent(), None)
 
     assert set(found.trees) == {"click", "liked", "watch"}
     for name, number in found.trees.items():
@@ -106,8 +107,8 @@ def test_any_rows_are_scored_as_the_held_ones(tiny_data, boosting):
 
 
 def test_a_damaged_file_is_named(tiny_config, tiny_data, tmp_path):
-    Boosting.fit(tiny_config, tiny_data, tmp_path, Silent(), dict.fromkeys(TREES, 1))
+    Boosting.fit(ensemble_settings(tiny_config), tiny_data, tmp_path, Silent(), dict.fromkeys(TREES, 1))
     (tmp_path / "boosting-1-2.txt").write_text("no trees")
 
     with pytest.raises(DataError, match=r"boosting-1-2\.txt"):
-        Boosting.load(tiny_config, tiny_data, tmp_path)
+        Boosting.load(ensemble_settings(tiny_config), tiny_data, tmp_path)

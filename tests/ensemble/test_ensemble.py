@@ -28,6 +28,7 @@ from edgerec.examples.folds import fold_of
 from edgerec.examples.requests import Ragged
 from edgerec.metrics import accuracy as metrics
 from edgerec.progress import Silent
+from edgerec.stages.run import Run, ensemble_settings
 from edgerec.training.predictions import network_shares
 
 NONE = Members(None, None, None)
@@ -46,13 +47,13 @@ def blend_of(data, weights):
 def chosen(small_config, tiny_data, members, network, tmp_path_factory):
     """Weights that were chosen, and the file that keeps them."""
     path = tmp_path_factory.mktemp("weights") / "weights.json"
-    return choose_weights(small_config, tiny_data, [network], members, path, Silent()), path
+    return choose_weights(ensemble_settings(small_config), tiny_data, [network], members, path, Silent()), path
 
 
 def test_without_members_the_network_is_alone(small_config, tiny_data, network, tmp_path):
     config, path = alone(small_config), tmp_path / "weights.json"
-    weights = choose_weights(config, tiny_data, [network], NONE, path, Silent())
-    committee = Committee(config, tiny_data, [network], NONE, weights)
+    weights = choose_weights(ensemble_settings(config), tiny_data, [network], NONE, path, Silent())
+    committee = Committee(config.committee.candidates, tiny_data, [network], NONE, weights)
     requests, four = tiny_data.held.visits.requests, np.arange(4)
 
     assert path.exists()  # the teacher stage takes it from there
@@ -63,7 +64,9 @@ def test_without_members_the_network_is_alone(small_config, tiny_data, network, 
 
 
 def test_log_shares_sum_to_one(small_config, tiny_data, members, network):
-    committee = Committee(small_config, tiny_data, [network, network], members, blend_of(tiny_data, EVERYONE))
+    committee = Committee(
+        small_config.committee.candidates, tiny_data, [network, network], members, blend_of(tiny_data, EVERYONE)
+    )
     shares = np.exp(committee.log_shares(tiny_data.held.visits.requests, np.arange(6), fold=1))
 
     assert shares.shape == (6, 2, tiny_data.n_items)
@@ -87,7 +90,7 @@ def test_the_blend_is_no_worse_than_its_best_member_and_weights_are_not_negative
 def test_weights_are_chosen_once(small_config, tiny_data, chosen):
     weights, path = chosen
 
-    assert choose_weights(small_config, tiny_data, [], NONE, path, Silent()) == weights
+    assert choose_weights(ensemble_settings(small_config), tiny_data, [], NONE, path, Silent()) == weights
 
 
 def test_without_an_outcome_on_valid_the_network_speaks(small_config, tiny_data, members, network, tmp_path):
@@ -95,7 +98,9 @@ def test_without_an_outcome_on_valid_the_network_speaks(small_config, tiny_data,
     nothing = Ragged.empty(len(visits.requests))
     held = replace(tiny_data.held, visits=replace(visits, truth=dict.fromkeys(visits.truth, nothing)))
     data = replace(tiny_data, held=held)
-    weights = choose_weights(small_config, data, [network], members, tmp_path / "weights.json", Silent())
+    weights = choose_weights(
+        ensemble_settings(small_config), data, [network], members, tmp_path / "weights.json", Silent()
+    )
 
     assert weights.catalog == {"next": {"network": 1.0}, "new": {"network": 1.0}}
 
@@ -117,7 +122,9 @@ def test_a_member_that_knows_no_related_item_does_not_list_the_item_itself(
         held_log=replace(log, item=item),
     )
     members = Members(silent, None, None)
-    weights = choose_weights(small_config, data, [network], members, tmp_path / "weights.json", Silent())
+    weights = choose_weights(
+        ensemble_settings(small_config), data, [network], members, tmp_path / "weights.json", Silent()
+    )
 
     assert weights.related["related"]["transitions"] == 0
     assert weights.related["related"]["network"] > 0
@@ -125,7 +132,7 @@ def test_a_member_that_knows_no_related_item_does_not_list_the_item_itself(
 
 
 def test_rows_of_the_network_alone_stay_as_they_are(small_config, tiny_data):
-    committee = Committee(small_config, tiny_data, [], NONE, network_alone(tiny_data))
+    committee = Committee(small_config.committee.candidates, tiny_data, [], NONE, network_alone(tiny_data))
     network = np.log(np.array([[1, 1, 0.5, 0.5 * 0.25, 3.0], [1, 1, 0.9, 0.9 * 0.1, 0.1]], np.float32))
     found = committee.blend_rows(network, None)
 
@@ -135,7 +142,7 @@ def test_rows_of_the_network_alone_stay_as_they_are(small_config, tiny_data):
 
 def test_rows_are_blended_as_logits_and_amounts_as_they_are(small_config, tiny_data):
     rows = {name: {"network": 1.0, "boosting": 0.5, "offset": 0.25} for name in ("click", "liked", "watch")}
-    committee = Committee(small_config, tiny_data, [], NONE, Blend({}, {}, rows, {}))
+    committee = Committee(small_config.committee.candidates, tiny_data, [], NONE, Blend({}, {}, rows, {}))
     network, boosting = (np.array([[0, 0, np.log(p), np.log(p), 2.0]], np.float32) for p in (0.8, 0.5))
     found = committee.blend_rows(network, boosting)
 
@@ -147,7 +154,7 @@ def test_rows_are_blended_as_logits_and_amounts_as_they_are(small_config, tiny_d
 def test_what_comes_after_a_click_is_at_most_as_probable(small_config, tiny_data):
     rows = {name: {"network": 1.0, "offset": 0.0} for name in ("click", "liked", "watch")}
     rows["liked"]["offset"] = 9.0
-    committee = Committee(small_config, tiny_data, [], NONE, Blend({}, {}, rows, {}))
+    committee = Committee(small_config.committee.candidates, tiny_data, [], NONE, Blend({}, {}, rows, {}))
     found = committee.blend_rows(np.array([[0, 0, np.log(0.3), np.log(0.1), 2.0]], np.float32), None)
 
     assert np.exp(found[0, 2:4]) == pytest.approx([0.3, 0.3], abs=1e-5)
@@ -156,7 +163,9 @@ def test_what_comes_after_a_click_is_at_most_as_probable(small_config, tiny_data
 def test_related_items_are_judged_by_the_members_of_the_settings(small_config, tiny_data, members, network, tmp_path):
     few = small_config.committee.model_copy(update={"members": ("transitions",)})
     config = small_config.model_copy(update={"committee": few})
-    weights = choose_weights(config, tiny_data, [network], members, tmp_path / "weights.json", Silent())
+    weights = choose_weights(
+        ensemble_settings(config), tiny_data, [network], members, tmp_path / "weights.json", Silent()
+    )
 
     assert set(weights.related["related"]) == {"network", "transitions"}  # the tiny log has no texts
 
@@ -165,7 +174,7 @@ def test_closed_form_members_learn_from_what_was_consumed(small_config, tiny_dat
     clicks = [replace(t, label="is_click") for t in tiny_data.tasks if t.name == "next"]
     log = replace(tiny_data.fit_log, labels={"next": (tiny_data.fit_log.item != 3).astype(np.float32)})
     data = replace(tiny_data, fit=replace(tiny_data.fit, tasks=tuple(clicks)), fit_log=log)
-    views = Views.of(small_config.committee, data, 2)
+    views = Views.of(ensemble_settings(small_config), data)
     last = Snapshots.fit(views, data, tmp_path, 0, Silent()).last
 
     assert last.transitions[4].nnz > 0
@@ -174,7 +183,7 @@ def test_closed_form_members_learn_from_what_was_consumed(small_config, tiny_dat
 
 def test_related_items_are_shares_and_the_item_itself_is_last(small_config, tiny_data, members, network):
     weights = replace(network_alone(tiny_data), related={"related": {"transitions": 2.0, "ease": 1.0, "network": 0.0}})
-    committee = Committee(small_config, tiny_data, [network], members, weights)
+    committee = Committee(small_config.committee.candidates, tiny_data, [network], members, weights)
     query = np.array([3, 0, 7])
     found = committee.related(query)
 
@@ -187,10 +196,12 @@ def test_related_items_are_shares_and_the_item_itself_is_last(small_config, tiny
 
 
 def test_members_read_again_say_the_same(small_config, tiny_data, members, members_folder, network):
-    again = Members.load(small_config, tiny_data, members_folder)
+    again = Members.load(ensemble_settings(small_config), tiny_data, members_folder)
     requests, weights = tiny_data.held.visits.requests, blend_of(tiny_data, EVERYONE)
     said, said_again = (
-        Committee(small_config, tiny_data, [network], m, weights).log_shares(requests, np.arange(6))
+        Committee(small_config.committee.candidates, tiny_data, [network], m, weights).log_shares(
+            requests, np.arange(6)
+        )
         for m in (members, again)
     )
 
@@ -215,10 +226,12 @@ def test_a_label_does_not_change_with_the_outcome_that_it_labels(
         return found
 
     monkeypatch.setattr(load, "load_log", changed)
-    data = load.load_learning_data(tiny_config, tiny_run, "test", Silent())
+    data = Run(tiny_config, tiny_run, Silent()).learning_data("test")
     fitted = Members.fit(
-        small_config.model_copy(
-            update={"committee": small_config.committee.model_copy(update={"members": CLOSED_FORM})}
+        ensemble_settings(
+            small_config.model_copy(
+                update={"committee": small_config.committee.model_copy(update={"members": CLOSED_FORM})}
+            )
         ),
         data,
         tmp_path,
@@ -231,7 +244,9 @@ def test_a_label_does_not_change_with_the_outcome_that_it_labels(
     fold = int(fold_of(requests.user[r : r + 1], 2)[0])
 
     def labels(of_data, of_members, view):
-        committee = Committee(small_config, of_data, [network] * 2, of_members, blend_of(of_data, EVERYONE))
+        committee = Committee(
+            small_config.committee.candidates, of_data, [network] * 2, of_members, blend_of(of_data, EVERYONE)
+        )
         return committee.log_shares(of_data.fit.visits.requests, np.array([r]), view, fold)
 
     assert np.array_equal(data.fit.visits.requests.user, requests.user)

@@ -12,6 +12,7 @@ from edgerec.ensemble.reranker import OBJECTIVES, Pool, Reranker, _told
 from edgerec.errors import DataError
 from edgerec.examples.folds import fold_of
 from edgerec.progress import Silent
+from edgerec.stages.run import ensemble_settings
 from tests import tiny
 
 ALONE = ("reranker",)
@@ -63,7 +64,7 @@ def test_a_folds_boosters_do_not_change_with_the_outcomes_of_its_users(
         for lists in visits.truth.values():
             mine = (fold_of(visits.requests.user, 2) == 0)[lists.owner()]
             lists.values[mine] = (lists.values[mine] + 1) % tiny_data.n_items
-        Reranker.fit(small_config, tiny_data, members.snapshots, [0, 1], tmp_path, Silent())
+        Reranker.fit(ensemble_settings(small_config), tiny_data, members.snapshots, [0, 1], tmp_path, Silent())
     finally:
         for name, values in kept.items():
             visits.truth[name].values[:] = values
@@ -77,7 +78,7 @@ def test_a_folds_boosters_do_not_change_with_the_outcomes_of_its_users(
 def test_it_goes_on_where_it_was_stopped_and_ends_the_same(small_config, tiny_data, members, members_folder, tmp_path):
     whole = boosters(members_folder)
     (tmp_path / "reranker-0-next.txt").write_text(whole["reranker-1-new.txt"])
-    Reranker.fit(small_config, tiny_data, members.snapshots, [0, 1], tmp_path, Silent())
+    Reranker.fit(ensemble_settings(small_config), tiny_data, members.snapshots, [0, 1], tmp_path, Silent())
 
     found = boosters(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == FILES
@@ -127,7 +128,7 @@ def test_without_a_request_in_the_windows_the_user_is_told(small_config, tiny_da
     )
 
     with pytest.raises(DataError, match=r"no request to learn from; lower \[committee\] window"):
-        Reranker.fit(small_config, tiny_data, members.snapshots, [0], tmp_path, Silent())
+        Reranker.fit(ensemble_settings(small_config), tiny_data, members.snapshots, [0], tmp_path, Silent())
 
 
 def test_each_user_is_told_of_once_in_a_window(tiny_data, members):

@@ -10,14 +10,16 @@ import pytest
 from edgerec.data.splits import Boundaries
 from edgerec.ensemble.ensemble import Committee, Members, network_alone
 from edgerec.ensemble.scoring import CommitteeScorer, TorchScorer
-from edgerec.stages.train import build_teacher
 from edgerec.tasks import scored_tasks
+from edgerec.training.teacher import build_teacher
 
 
 @pytest.fixture(scope="module")
 def scorers(tiny_config, tiny_data):
-    network = build_teacher(tiny_config, tiny_data).eval()
-    committee = Committee(tiny_config, tiny_data, [network], Members(None, None, None), network_alone(tiny_data))
+    network = build_teacher(tiny_config.teacher, tiny_config.seed, tiny_data).eval()
+    committee = Committee(
+        tiny_config.committee.candidates, tiny_data, [network], Members(None, None, None), network_alone(tiny_data)
+    )
     return CommitteeScorer(committee), TorchScorer([network], tiny_data)
 
 
@@ -45,7 +47,9 @@ def test_without_a_split_by_time_a_teacher_answers_as_of_the_requests_time(tiny_
     left_out = replace(meta, boundaries_ms=Boundaries(None, None, None))
     data = replace(tiny_data, dataset=replace(tiny_data.dataset, meta=left_out))
     committee = scorers[0].committee
-    by_user = CommitteeScorer(Committee(tiny_config, data, committee.networks, committee.members, committee.weights))
+    by_user = CommitteeScorer(
+        Committee(tiny_config.committee.candidates, data, committee.networks, committee.members, committee.weights)
+    )
     requests = tiny_data.fit.visits.requests
     early = np.flatnonzero(requests.moment == 1)[:2]
     asked = replace(requests, moment=np.zeros_like(requests.moment))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 
 from edgerec.ensemble.views import Views
 from edgerec.examples.folds import fold_of
+from edgerec.stages.run import ensemble_settings
 from tests import tiny
 from tests.tiny import log_of
 
 
 @pytest.fixture(scope="module")
 def views(small_config, tiny_data):
-    return Views.of(small_config.committee, tiny_data, 2)
+    return Views.of(ensemble_settings(small_config), tiny_data)
 
 
 def test_moments_are_rolled_back_from_the_end_by_windows(tiny_data, views):
@@ -49,7 +51,7 @@ def test_a_request_at_the_very_moment_is_served_and_a_row_then_is_not_learned_fr
 
 def test_a_short_log_has_shorter_windows(small_config, tiny_data):
     long = small_config.committee.model_copy(update={"window": "14d", "windows": 6})
-    views = Views.of(long, tiny_data, 2)
+    views = Views.of(ensemble_settings(small_config.model_copy(update={"committee": long})), tiny_data)
     first, end = tiny_data.fit_log.time_ms.min(), tiny_data.statistics.moments_ms[-1]
     step = np.diff(views.cuts_ms)
 
@@ -61,7 +63,7 @@ def test_a_short_log_has_shorter_windows(small_config, tiny_data):
 
 def test_a_log_that_leaves_the_last_event_out_leaves_users_out(small_config, tiny_data):
     no_moment = SimpleNamespace(by_user=True, fit_log=tiny_data.fit_log, statistics=tiny_data.statistics)
-    views = Views.of(small_config.committee, no_moment, 3)
+    views = Views.of(replace(ensemble_settings(small_config), folds=3), no_moment)
     requests = tiny_data.fit.visits.requests
     serving = views.serving(requests)
 
@@ -76,9 +78,8 @@ def test_a_log_that_leaves_the_last_event_out_leaves_users_out(small_config, tin
 
 def test_a_user_who_asks_after_all_own_events_is_served_by_the_whole_log(small_config, tiny_data):
     log = tiny_data.fit_log
-    views = Views.of(
-        small_config.committee, SimpleNamespace(by_user=True, fit_log=log, statistics=tiny_data.statistics), 2
-    )
+    no_moment = SimpleNamespace(by_user=True, fit_log=log, statistics=tiny_data.statistics)
+    views = Views.of(ensemble_settings(small_config), no_moment)
     last_ms = log.time_ms[log.offsets[1:] - 1]
     user = np.array([3, 3, 4])
     asked = SimpleNamespace(user=user, time_ms=last_ms[user] + [1, 0, 1])

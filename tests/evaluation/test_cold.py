@@ -16,10 +16,11 @@ from edgerec.data import prepare
 from edgerec.ensemble.scoring import TorchModel, TorchScorer
 from edgerec.evaluation.cold import ColdCases, attribute_popularity, cold_cases, cold_report, judge
 from edgerec.examples.evaluation_requests import find_cases
-from edgerec.examples.load import LearningData, load_learning_data
+from edgerec.examples.load import LearningData
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
 from edgerec.stages.evaluate import judge_arrivals, references_on_arrivals
+from edgerec.stages.run import Run
 from tests import tiny
 
 LATE = 5
@@ -86,7 +87,7 @@ def arrivals(tmp_path_factory: pytest.TempPathFactory) -> LearningData:
     data = tiny.settings()["data"] | {"items": {"path": "items.csv", "categorical": ["camp"], "numeric": ["price"]}}
     config = tiny.config(folder, data=data)
     prepare(config, folder / "run")
-    return load_learning_data(config, folder / "run", "test", Silent())
+    return Run(config, folder / "run", Silent()).learning_data("test")
 
 
 def test_cases_are_users_who_consumed_what_the_fit_rows_never_held(arrivals):

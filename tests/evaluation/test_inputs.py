@@ -8,17 +8,17 @@ import pytest
 from edgerec.config import Config
 from edgerec.evaluation.inputs import _last, _plain, inputs
 from edgerec.examples.evaluation_requests import find_cases
-from edgerec.examples.load import load_learning_data
 from edgerec.progress import Silent
 from edgerec.runtime import Events
 from edgerec.stages.evaluate import judge_bundle
+from edgerec.stages.run import Run
 
 
 @pytest.fixture(scope="module")
 def found(tiny_chain):
     config, run = Config.load(tiny_chain / "edgerec.toml"), tiny_chain / "run"
-    data = load_learning_data(config, run, "test", Silent())
-    whole = {"int8": judge_bundle(config, run, data, Silent())}
+    data = Run(config, run, Silent()).learning_data("test")
+    whole = {"int8": judge_bundle(run / "bundle", data, config.evaluation.k, Silent())}
     return inputs(run, data, find_cases(data), config.evaluation.k, whole, Silent())
 
 

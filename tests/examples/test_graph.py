@@ -11,11 +11,11 @@ import torch
 from edgerec.ensemble.scoring import TorchScorer
 from edgerec.examples.batches import JointBatches
 from edgerec.examples.graph import GraphEdges, Knowledge, Rows
-from edgerec.examples.load import load_learning_data
 from edgerec.progress import Silent
-from edgerec.stages.train import batch_settings, build_teacher
+from edgerec.stages.run import Run
 from edgerec.training.checkpoint import load_weights, save_weights
 from edgerec.training.loop import LoopSettings, fit
+from edgerec.training.teacher import batch_settings, build_teacher
 from tests import tiny
 
 NOTHING = Knowledge(0, ())
@@ -105,12 +105,12 @@ def graph_config(tiny_config):
 
 
 def test_what_happens_later_changes_no_bit_of_the_items_at_an_earlier_moment(graph_config, tiny_run):
-    data = load_learning_data(graph_config, tiny_run, "test", Silent())
+    data = Run(graph_config, tiny_run, Silent()).learning_data("test")
     log, moments = data.fit_log, data.statistics.moments_ms
     middle = len(moments) // 2
     late = log.time_ms >= moments[middle]
     altered = replace(log, item=np.where(late, (log.item + 1) % data.n_items, log.item))
-    model = build_teacher(graph_config, data).eval()
+    model = build_teacher(graph_config.teacher, graph_config.seed, data).eval()
     torch.nn.init.ones_(model.graph.gate)
     nothing = np.zeros(0, np.int64)
     knowledge = Knowledge(data.shape.entities, ((nothing, nothing),))
@@ -127,10 +127,10 @@ def test_what_happens_later_changes_no_bit_of_the_items_at_an_earlier_moment(gra
 def test_a_step_sees_the_graph_of_its_moment_and_scoring_the_whole_one(graph_config, tiny_run):
     teacher = graph_config.teacher.model_copy(update={"graph_neighbours": 2})
     config = graph_config.model_copy(update={"teacher": teacher})
-    data = load_learning_data(config, tiny_run, "test", Silent())
+    data = Run(config, tiny_run, Silent()).learning_data("test")
     values = torch.from_numpy(data.statistics.values)
     most = 0
-    for batch in JointBatches(data.fit, batch_settings(config, data), seed=0):
+    for batch in JointBatches(data.fit, batch_settings(config.teacher, data), seed=0):
         for part in filter(None, (batch.visits, batch.rows)):
             moment = next(m for m in range(len(values)) if torch.equal(values[m], part.moment.statistics))
             whole = data.moment(moment).graph.layers[0]
@@ -140,19 +140,19 @@ def test_a_step_sees_the_graph_of_its_moment_and_scoring_the_whole_one(graph_con
                     assert np.array_equal(sizes, np.minimum(np.diff(all_of_it.offsets), 2))
                     most = max(most, int(np.diff(all_of_it.offsets).max()))
     assert most > 2
-    for batch in JointBatches(data.held, batch_settings(config, data), seed=0, train=False):
+    for batch in JointBatches(data.held, batch_settings(config.teacher, data), seed=0, train=False):
         assert np.diff(batch.visits.moment.graph.layers[0][0].offsets).max() > 2
 
 
 @pytest.mark.parametrize("keys", [{"graph_layers": 2, "graph_neighbours": 4}, {"graph_layers": 1, "sequence": 6}])
 def test_a_teacher_with_graph_and_sequence_trains_is_kept_and_scores(tiny_config, tiny_run, tmp_path, keys):
     config = tiny_config.model_copy(update={"teacher": tiny_config.teacher.model_copy(update=keys)})
-    data = load_learning_data(config, tiny_run, "test", Silent())
-    model = build_teacher(config, data)
-    batches = JointBatches(data.fit, batch_settings(config, data), seed=0)
+    data = Run(config, tiny_run, Silent()).learning_data("test")
+    model = build_teacher(config.teacher, config.seed, data)
+    batches = JointBatches(data.fit, batch_settings(config.teacher, data), seed=0)
     fit(model, data.tasks, batches, None, LoopSettings(1, 1e-2, 0.01, None), tmp_path / "work", Silent(), "model")
     save_weights(model, tmp_path / "model.safetensors")
-    again = build_teacher(config, data)
+    again = build_teacher(config.teacher, config.seed, data)
     load_weights(again, tmp_path / "model.safetensors")
     requests, rows = data.held.visits.requests, data.held.rows
     first, second = (TorchScorer([m.eval()], data) for m in (model, again))

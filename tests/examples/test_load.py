@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from edgerec.examples.load import load_learning_data
 from edgerec.progress import Silent
+from edgerec.stages.run import Run
 from edgerec.tasks import encode_history
 
 DAY_MS = 86_400_000
@@ -60,7 +60,7 @@ def test_a_held_request_knows_all_of_its_users_fit_rows_and_none_of_the_part(tin
 
 
 def test_valid_is_learned_from_train_alone(tiny_config, tiny_run):
-    data = load_learning_data(tiny_config, tiny_run, "valid", Silent())
+    data = Run(tiny_config, tiny_run, Silent()).learning_data("valid")
 
     assert len(data.fit_log) == data.dataset.meta.rows["train"]
     assert data.fit_log.time_ms.max() < data.held_log.time_ms.min()

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgerec.examples.load import load_learning_data
 from edgerec.examples.requests import Ragged, day_before, in_history, join_visits, visit_rows
 from edgerec.progress import Silent
+from edgerec.stages.run import Run
 
 DAY_MS = 86_400_000
 
@@ -124,7 +124,7 @@ def test_joined_visits_keep_their_own_pasts(tiny_data):
 def read_data(tiny_config, tiny_run):
     """Requests with their three latest raw events."""
     teacher = tiny_config.teacher.model_copy(update={"sequence": 3})
-    return load_learning_data(tiny_config.model_copy(update={"teacher": teacher}), tiny_run, "test", Silent())
+    return Run(tiny_config.model_copy(update={"teacher": teacher}), tiny_run, Silent()).learning_data("test")
 
 
 def test_the_latest_events_are_the_users_last_ones_before_the_request(read_data):

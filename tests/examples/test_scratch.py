@@ -14,9 +14,9 @@ import torch
 from edgerec.ensemble.views import Views
 from edgerec.examples import batches, log, pasts, scratch
 from edgerec.examples.batches import BatchSettings, JointBatches
-from edgerec.examples.load import load_learning_data
 from edgerec.examples.scratch import Scratch, pieces
 from edgerec.progress import Silent
+from edgerec.stages.run import Run
 
 SETTINGS = BatchSettings(visits=16, rows=64, visits_per_epoch=1_000, history_dropout=0.1, lag=1)
 
@@ -27,7 +27,7 @@ def long_data(tiny_config, tiny_run):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scratch, "AT_ONCE", 50)
         patch.setattr(pasts, "EVENTS_KEPT", 0)
-        yield load_learning_data(tiny_config, tiny_run, "test", Silent())
+        yield Run(tiny_config, tiny_run, Silent()).learning_data("test")
 
 
 def test_its_columns_lie_on_disk(long_data, tiny_run):

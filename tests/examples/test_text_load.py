@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from edgerec.data import prepare
-from edgerec.examples.load import load_learning_data
 from edgerec.examples.text_pairs import Pairs
 from edgerec.progress import Silent
+from edgerec.stages.run import Run
 from tests import tiny
 from tests.models.test_text import make_model
 
@@ -26,7 +26,7 @@ def test_a_text_model_is_tuned_on_sessions_of_the_rows_that_may_be_learned_from(
     )
     prepare(config, tmp_path / "run")
 
-    data = load_learning_data(config, tmp_path / "run", part, Silent())
+    data = Run(config, tmp_path / "run", Silent()).learning_data(part)
 
     clicked = data.fit_log.labels["click"] > 0
     ids = data.dataset.items()["id"].to_list()
@@ -45,5 +45,5 @@ def test_valid_and_test_never_share_tuned_vectors_but_share_frozen_ones(tmp_path
         config = tiny.config(tmp_path, data=data, teacher={"text_model": model, "text_tuning": tuning})
         prepare(config, tmp_path / "run")
         for part in ("valid", "test"):
-            load_learning_data(config, tmp_path / "run", part, Silent())
+            Run(config, tmp_path / "run", Silent()).learning_data(part)
         assert len(list((tmp_path / "run" / "text").glob("*.npy"))) == files

@@ -14,14 +14,14 @@ from edgerec.bundle import Bundle
 from edgerec.bundle.delta import apply_delta
 from edgerec.cli.main import app
 from edgerec.config import Config
+from edgerec.distillation.student import new_student
 from edgerec.distillation.warm_start import warm_start
 from edgerec.errors import ConfigError
-from edgerec.examples.load import load_learning_data
 from edgerec.experiments.diff import Diff
 from edgerec.metrics.accuracy import Estimate
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
-from edgerec.stages.distill import new_student
+from edgerec.stages.run import Run, student_settings
 from tests import tiny
 
 slow = pytest.mark.slow
@@ -66,11 +66,11 @@ def test_a_refreshed_run_is_the_next_version_and_its_delta_gives_it(grown, tmp_p
 def test_a_student_goes_on_with_rows_by_what_they_stand_for(grown):
     folder, _, _ = grown
     config = Config.load(folder / "edgerec.toml")
-    data = load_learning_data(config, folder / "run-v2", "test", Silent())
-    student = new_student(config, data)
+    data = Run(config, folder / "run-v2", Silent()).learning_data("test")
+    student = new_student(student_settings(config), data)
     before = {name: value.clone() for name, value in student.state_dict().items()}
     assert warm_start(student, folder / "run", data) > 20
-    old_data = load_learning_data(config, folder / "run", "test", Silent())
+    old_data = Run(config, folder / "run", Silent()).learning_data("test")
     old = load_file(folder / "run" / "student" / "model.safetensors")["items.identity.weight"]
     ids = [of.dataset.items()["id"].to_list() for of in (old_data, data)]
     table, before_table = student.state_dict()["items.identity.weight"], before["items.identity.weight"]
@@ -85,9 +85,9 @@ def test_a_student_goes_on_with_rows_by_what_they_stand_for(grown):
 def test_a_student_of_other_tasks_or_another_shape_is_refused(grown):
     folder, _, _ = grown
     config = Config.of(tiny.settings(student={"dim": 4, "hidden": 8}), folder=folder)
-    data = load_learning_data(config, folder / "run", "test", Silent())
+    data = Run(config, folder / "run", Silent()).learning_data("test")
     with pytest.raises(ConfigError, match="has another shape"):
-        warm_start(new_student(config, data), folder / "run", data)
+        warm_start(new_student(student_settings(config), data), folder / "run", data)
 
 
 @slow

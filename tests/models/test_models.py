@@ -10,12 +10,12 @@ import torch
 
 from edgerec.ensemble.transition_lists import followers
 from edgerec.examples.batches import BatchSettings, JointBatches
-from edgerec.examples.load import load_learning_data
 from edgerec.models.blocks import later_items
 from edgerec.models.inputs import RequestBatch
 from edgerec.models.student import Student, StudentSizes
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Silent
+from edgerec.stages.run import Run
 from edgerec.training.loop import LoopSettings, fit
 from tests import tiny
 
@@ -62,7 +62,7 @@ def tiny_data(tiny_config, tiny_run):
     """With the graph and the latest events, which only some of the models read."""
     keys = {"graph_layers": 2, "sequence": 8}
     config = tiny_config.model_copy(update={"teacher": tiny_config.teacher.model_copy(update=keys)})
-    return load_learning_data(config, tiny_run, "test", Silent())
+    return Run(config, tiny_run, Silent()).learning_data("test")
 
 
 def ranker(data, dropout=0.0):

@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 
 from edgerec.data.splits import Boundaries
+from edgerec.distillation.requests import WEEKS, _ahead, _unlabelled, as_served
 from edgerec.examples.statistics import MS_PER_DAY
 from edgerec.progress import Silent
-from edgerec.stages.distill import WEEKS, _ahead, _as_served, _labels_key, _unlabelled, distill
+from edgerec.stages.distill import distill
+from edgerec.stages.labels import _key as _labels_key
+from edgerec.stages.run import Run
 from edgerec.training.checkpoint import read_json
 
 
 def test_without_a_soft_share_the_log_alone_teaches_and_no_teacher_is_needed(tiny_config, tiny_run, tmp_path):
     shutil.copytree(tiny_run / "dataset", tmp_path / "dataset")
     hard = tiny_config.distillation.model_copy(update={"probabilities": 0.0, "listwise": 0.0, "top_list": 0.0})
-    report = distill(tiny_config.model_copy(update={"distillation": hard}), tmp_path, Silent())
+    report = distill(Run(tiny_config.model_copy(update={"distillation": hard}), tmp_path, Silent()))
 
     assert report.unlabelled == 0
     assert report.lines()[0].endswith("by the log's labels alone")
@@ -64,16 +67,20 @@ def test_where_the_last_event_is_held_out_requests_come_as_soon_as_users_come_ba
 
 
 def test_where_the_last_event_is_held_out_requests_see_the_statistics_that_the_device_has(last_out, tiny_data):
-    served = _as_served(last_out.fit, last_out)
+    served = as_served(last_out.fit, last_out)
 
     assert set(served.visits.requests.moment.tolist()) == {len(last_out.statistics.moments_ms) - 1}
     assert served.rows is last_out.fit.rows
-    assert _as_served(tiny_data.fit, tiny_data) is tiny_data.fit
+    assert as_served(tiny_data.fit, tiny_data) is tiny_data.fit
 
 
 def test_labels_are_of_the_very_requests_that_were_asked(tiny_config, tiny_run, tiny_data):
     visits = tiny_data.fit.visits
     later = replace(visits, requests=replace(visits.requests, time_ms=visits.requests.time_ms + 1))
 
-    assert _labels_key(tiny_config, tiny_run, visits) == _labels_key(tiny_config, tiny_run, visits)
-    assert _labels_key(tiny_config, tiny_run, visits) != _labels_key(tiny_config, tiny_run, later)
+    assert _labels_key(Run(tiny_config, tiny_run, Silent()), visits) == _labels_key(
+        Run(tiny_config, tiny_run, Silent()), visits
+    )
+    assert _labels_key(Run(tiny_config, tiny_run, Silent()), visits) != _labels_key(
+        Run(tiny_config, tiny_run, Silent()), later
+    )

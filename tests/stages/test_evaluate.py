@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 
 from edgerec.cli.main import app
 from edgerec.config import Config
-from edgerec.ensemble.scoring import TorchModel, load_scorer
+from edgerec.ensemble.scoring import TorchModel
 from edgerec.evaluation.report import Report
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.examples.evaluation_requests import find_cases
-from edgerec.examples.load import load_learning_data
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
+from edgerec.stages.run import Run
 from edgerec.tasks.newcomers import Newcomers
 from tests import tiny
 
@@ -134,10 +134,10 @@ def test_no_table_in_fp32_is_in_the_manifest(tiny_chain):
 def judged(tiny_chain):
     """The pruned student in torch, and the bundle through the runtime."""
     config = Config.load(tiny_chain / "edgerec.toml")
-    data = load_learning_data(config, tiny_chain / "run", "test", Silent())
+    data = Run(config, tiny_chain / "run", Silent()).learning_data("test")
     cases = find_cases(data)
     with Recommender.open(tiny_chain / "run" / "bundle") as rec:
-        scorer = load_scorer("pruned", config, tiny_chain / "run", data)
+        scorer = Run(config, tiny_chain / "run", Silent()).scorer("pruned", data)
         yield TorchModel(scorer, data, cases), RuntimeModel(rec, data, cases, Silent()), data, cases
 
 

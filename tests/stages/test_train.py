@@ -7,7 +7,8 @@ import pytest
 
 from edgerec.examples.batches import BatchSettings, JointBatches
 from edgerec.examples.folds import by_fold, fold_of
-from edgerec.stages.train import work_folder
+from edgerec.progress import Silent
+from edgerec.stages.run import Run
 from tests import tiny
 
 FOLDS = 3
@@ -40,26 +41,28 @@ def test_no_example_is_labelled_by_a_teacher_that_saw_its_user(tiny_data, kind):
 def test_work_begun_with_other_settings_or_data_is_not_gone_on_with(tiny_config, tmp_path):
     (tmp_path / "dataset").mkdir()
     (tmp_path / "dataset" / "dataset.json").write_text("{}")
-    first = work_folder(tmp_path, "teacher", tiny_config, ("teacher",))
+    first = Run(tiny_config, tmp_path, Silent()).work_folder("teacher", ("teacher",))
     (first / "half-done").touch()
 
-    assert work_folder(tmp_path, "teacher", tiny_config, ("teacher",)) == first
+    assert Run(tiny_config, tmp_path, Silent()).work_folder("teacher", ("teacher",)) == first
     other_student = tiny_config.model_copy(update={"student": tiny_config.student.model_copy(update={"dim": 4})})
-    assert work_folder(tmp_path, "teacher", other_student, ("teacher",)) == first
+    assert Run(other_student, tmp_path, Silent()).work_folder("teacher", ("teacher",)) == first
     assert (first / "half-done").exists()
 
-    other_seed = work_folder(tmp_path, "teacher", tiny_config.model_copy(update={"seed": 5}), ("teacher",))
+    other_seed = Run(tiny_config.model_copy(update={"seed": 5}), tmp_path, Silent()).work_folder(
+        "teacher", ("teacher",)
+    )
     assert other_seed != first
     assert not first.exists()
     (tmp_path / "dataset" / "dataset.json").write_text('{"rows": 1}')
-    assert work_folder(tmp_path, "teacher", tiny_config, ("teacher",)) not in (first, other_seed)
+    assert Run(tiny_config, tmp_path, Silent()).work_folder("teacher", ("teacher",)) not in (first, other_seed)
 
 
 def test_another_teacher_makes_the_students_work_begin_anew(tiny_config, tmp_path):
     for name in ("dataset/dataset.json", "teacher/fold-0.safetensors"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("one")
-    first = work_folder(tmp_path, "student", tiny_config, ("student",))
+    first = Run(tiny_config, tmp_path, Silent()).work_folder("student", ("student",))
     (tmp_path / "teacher" / "fold-0.safetensors").write_text("two")
 
-    assert work_folder(tmp_path, "student", tiny_config, ("student",)) != first
+    assert Run(tiny_config, tmp_path, Silent()).work_folder("student", ("student",)) != first

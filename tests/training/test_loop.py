@@ -261,12 +261,11 @@ from pathlib import Path
 from safetensors.torch import save_file
 from edgerec.config.stages import TrainingConfig
 from edgerec.progress import Silent
-from edgerec.examples.load import load_learning_data
 from tests import tiny
 from tests.training.test_loop import LOOP, train
 
 log, run, work = map(Path, sys.argv[1:])
-data = load_learning_data(tiny.config(log), run, "test", Silent())
+data = Run(tiny.config(log), run, Silent()).learning_data("test")
 for name, compile in (("plain", False), ("compiled", True)):
     loop = replace(LOOP, epochs=1, training=TrainingConfig(compile=compile, accelerator="cpu"))
     model, _ = train(data, work / name, loop=loop)

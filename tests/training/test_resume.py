@@ -122,7 +122,6 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 from edgerec.progress import Silent
-from edgerec.examples.load import load_learning_data
 from edgerec.training import resume
 from tests import tiny
 from tests.training.test_resume import train
@@ -139,7 +138,7 @@ def killed(state, file):
     save(state, file)
 
 resume.torch.save = killed
-train(load_learning_data(tiny.config(log), run, "test", Silent()), work)
+train(Run(tiny.config(log), run, Silent()).learning_data("test"), work)
 """
 
 

@@ -11,11 +11,12 @@ from safetensors.torch import load_file
 from edgerec.data import prepare
 from edgerec.errors import ConfigError
 from edgerec.examples.batches import JointBatches
-from edgerec.examples.load import load_learning_data
 from edgerec.progress import Silent
-from edgerec.stages.train import batch_settings, build_teacher, text_reader
+from edgerec.stages.run import Run
+from edgerec.stages.train import text_reader
 from edgerec.training.joint import JointTraining
 from edgerec.training.loop import LoopSettings, _Run, fit
+from edgerec.training.teacher import batch_settings, build_teacher
 from tests import tiny
 from tests.models.test_text import make_model
 
@@ -35,13 +36,13 @@ def joint(tmp_path_factory, request):
         teacher={"text_model": make_model(folder / "model"), "text_tuning": request.param, "text_joint": 8},
     )
     prepare(config, folder / "run")
-    return config, load_learning_data(config, folder / "run", "valid", Silent())
+    return config, Run(config, folder / "run", Silent()).learning_data("valid")
 
 
 def train(joint, folder, loop=LOOP):
     config, data = joint
-    model, reader = build_teacher(config, data), text_reader(data)
-    batches = JointBatches(data.fit, batch_settings(config, data), seed=0)
+    model, reader = build_teacher(config.teacher, config.seed, data), text_reader(data)
+    batches = JointBatches(data.fit, batch_settings(config.teacher, data), seed=0)
     fit(model, data.tasks, batches, None, loop, folder / "work", Silent(), "model", reader=reader)
     return model, reader
 
@@ -66,8 +67,10 @@ def test_it_reads_no_more_texts_than_it_is_told_to(joint):
 
 def test_the_joint_loss_reaches_the_language_model(joint):
     config, data = joint
-    module = JointTraining(build_teacher(config, data), data.tasks, data.fit.n_seen, reader=text_reader(data))
-    batch = next(iter(JointBatches(data.fit, batch_settings(config, data), seed=0)))
+    module = JointTraining(
+        build_teacher(config.teacher, config.seed, data), data.tasks, data.fit.n_seen, reader=text_reader(data)
+    )
+    batch = next(iter(JointBatches(data.fit, batch_settings(config.teacher, data), seed=0)))
     module.train()
     module.total(module.losses(batch)).backward()
 
@@ -91,7 +94,7 @@ def test_what_it_learned_is_kept_with_the_network(joint, tmp_path):
 
 def test_a_network_takes_texts_that_were_read_in_half_precision(joint):
     config, data = joint
-    tower = build_teacher(config, data).items
+    tower = build_teacher(config.teacher, config.seed, data).items
     exact = data.features.text[:2] + 1.0
     found = []
     for vectors in (exact.bfloat16(), exact):  # as a GPU reads, and as a CPU does

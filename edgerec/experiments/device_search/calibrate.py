@@ -9,7 +9,8 @@ from pathlib import Path
 
 from edgerec.bench.measure import measure
 from edgerec.bundle import dump_json, write_bundle, write_catalog
-from edgerec.compression.quantization import model_bytes, write_graphs
+from edgerec.bundle.size import model_bytes
+from edgerec.compression.quantization import write_graphs
 from edgerec.compression.workload import Work
 from edgerec.config import SIZES
 from edgerec.config.stages import Size

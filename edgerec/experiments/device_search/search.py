@@ -26,14 +26,13 @@ from edgerec.bundle import Bundle
 from edgerec.compression.catalog_filter import never_shown
 from edgerec.compression.graphs import Expectation
 from edgerec.compression.pruning import pruned_student
-from edgerec.compression.quantization import build
 from edgerec.config import SIZES, Config
 from edgerec.devices import Profile, load_profile
-from edgerec.ensemble.scoring import load_scorer
+from edgerec.distillation.student import new_student, train_student
 from edgerec.errors import EdgerecError, QualityError
 from edgerec.evaluation.page import write_page
 from edgerec.evaluation.report import Report
-from edgerec.examples.load import catalogue_length, load_learning_data
+from edgerec.examples.load import catalogue_length
 from edgerec.experiments.device_search.calibrate import calibrate, made_up, to_json
 from edgerec.experiments.device_search.cost import CostModel, Costs, Point
 from edgerec.experiments.device_search.report import FitReport, TrialRow, chosen, front
@@ -44,8 +43,10 @@ from edgerec.metrics.accuracy import Estimate
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
 from edgerec.stages import pipeline
-from edgerec.stages.distill import new_student, soft_examples, train_student
 from edgerec.stages.evaluate import judge_bundle, judge_scorer, seal
+from edgerec.stages.labels import labelled_examples
+from edgerec.stages.quantize import build
+from edgerec.stages.run import Run
 from edgerec.training.calibrate import calibrate as calibrate_student
 from edgerec.training.checkpoint import load_student, read_json, save_student, write_json
 
@@ -96,13 +97,14 @@ class _Search:
         self.trial_config = on_valid(config).model_copy(update={"training": on_one_device(config)})
         self.base = taught_on_train(self.trial_config, run_dir, progress)
         progress.stage(f"Searching for {profile.name}")
-        self.data = load_learning_data(self.trial_config, self.base, "valid", progress)
+        self.run = Run(self.trial_config, self.base, progress)
+        self.data = self.run.learning_data("valid")
         self.untrained = Untrained(self.data.shape, self.data.features, self.data.tasks)
         self.space = space_of(config, profile)
-        self.gone = never_shown(self.trial_config, self.data.dataset, "valid")
+        self.gone = never_shown(config.pruning.never_shown, self.data.dataset, "valid", self.data.n_items)
         part = config.evaluation.part
-        self.n_items = catalogue_length(config, self.data.dataset, part)
-        self.n_items -= len(never_shown(config, self.data.dataset, part))
+        n_items = catalogue_length(config.data, self.data.dataset, part)
+        self.n_items = n_items - len(never_shown(config.pruning.never_shown, self.data.dataset, part, n_items))
         self.study = self._study()
         self.model = CostModel.fit(self._points())
         self._examples: Any = None
@@ -276,13 +278,16 @@ class _Search:
         data, work = self.data, self.folder / "work"
         shutil.rmtree(work, ignore_errors=True)  # of a trial that was stopped
         student = self._student(settings)
-        pruned = pruned_student(settings, data, self._soft(), student, work / "pruned", self.progress)
+        four_bits, made_by = settings.quantization.table == "int4", Run(settings, work, self.progress).student_settings
+        pruned = pruned_student(
+            settings.pruning, made_by, four_bits, data, self._soft(), student, work / "pruned", self.progress
+        )
         expectations = {name: Expectation(**v) for name, v in calibrate_student(pruned, data).items()}
         build(settings, data, pruned, expectations, work / "bundle", self.gone)
         sizes = {path.name: path.stat().st_size for path in (work / "bundle").iterdir()}
         model = sum(size for name, size in sizes.items() if name.endswith((".onnx", ".bin")))
         self.study.set_user_attr("other_bytes", sum(sizes.values()) - sizes["catalog.sqlite"] - model)
-        found = figures(judge_bundle(settings, work, data, self.progress), settings)
+        found = figures(judge_bundle(work / "bundle", data, settings.evaluation.k, self.progress), settings)
         tasks = {task: value / self._taught()[task] for task, value in found.items()}
         shutil.rmtree(work)
         return statistics.mean(tasks.values()), tasks
@@ -297,16 +302,17 @@ class _Search:
         place = self.shared / "students" / key
         if (place / "model.json").exists():
             return load_student(place, self.data.shape, self.data.features, short.dropout)
-        student = new_student(settings, self.data)
+        made_by = Run(settings, self.run_dir, self.progress).student_settings
+        student = new_student(made_by, self.data)
         work = self.shared / "work" / key
-        train_student(settings, self.data, self._soft(), student, short.epochs, work, self.progress, "student")
+        train_student(made_by, self.data, self._soft(), student, short.epochs, work, self.progress, "student")
         save_student(student, place, {})
         shutil.rmtree(work, ignore_errors=True)
         return student
 
     def _soft(self) -> Any:
         if self._examples is None:
-            self._examples = soft_examples(self.trial_config, self.base, self.data, self.progress)[0]
+            self._examples = labelled_examples(self.run, self.data)[0]
         return self._examples
 
     def _taught(self) -> dict[str, float]:
@@ -315,7 +321,7 @@ class _Search:
             stamp = hashlib.sha256((self.base / "stages" / "train.json").read_bytes()).hexdigest()
             path = self.shared / "teacher.json"
             if not path.exists() or read_json(path)["stamp"] != stamp:
-                scorer = load_scorer("teacher", self.trial_config, self.base, self.data)
+                scorer = self.run.scorer("teacher", self.data)
                 found = figures(judge_scorer(scorer, self.data, self.config.evaluation.k), self.trial_config)
                 write_json(path, {"stamp": stamp, "figures": found})
             self._teacher = read_json(path)["figures"]

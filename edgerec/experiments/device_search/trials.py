@@ -9,23 +9,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from edgerec.bundle.size import model_bytes
 from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graphs import Expectation
 from edgerec.compression.pruning import left_of
-from edgerec.compression.quantization import model_bytes, write_graphs
+from edgerec.compression.quantization import write_graphs
 from edgerec.compression.stored import LEVELS_OF_4
 from edgerec.compression.workload import Work, macs
 from edgerec.config import Config
 from edgerec.devices import load_profile
+from edgerec.distillation.student import sizes_of
 from edgerec.models.inputs import ItemFeatures, Shape
 from edgerec.models.student import Student, StudentSizes
-from edgerec.stages.distill import sizes_of
 from edgerec.tasks import Task, scored_tasks
 
 
 def final_sizes(config: Config) -> StudentSizes:
     """The widths of a student after pruning."""
-    whole = sizes_of(config)
+    whole = sizes_of(config.student)
     levels = LEVELS_OF_4 if config.quantization.table == "int4" else whole.levels
     return replace(whole, **left_of(config.pruning, whole, 1.0), levels=levels)
 

@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import TypeAlias
 
 from edgerec.config import Config
+from edgerec.distillation.student import new_student, train_student
 from edgerec.ensemble.scoring import TorchScorer
 from edgerec.errors import EdgerecError
 from edgerec.examples.batches import Examples
-from edgerec.examples.load import LearningData, load_learning_data
+from edgerec.examples.load import LearningData
 from edgerec.experiments.tuning.study import Search, alone
 from edgerec.metrics.accuracy import Estimate
 from edgerec.progress import Progress
-from edgerec.stages.distill import new_student, soft_examples, train_student
 from edgerec.stages.evaluate import judge_scorer
-from edgerec.stages.train import fit_on_valid
+from edgerec.stages.labels import labelled_examples
+from edgerec.stages.run import Run
 from edgerec.training.calibrate import calibrate
+from edgerec.training.teacher import fit_on_valid
 
 OnLoss: TypeAlias = Callable[[int, float], None]
 """Told the validation loss after each epoch (1, 2, ...); it may raise `optuna.TrialPruned`."""
@@ -46,7 +48,8 @@ def judge(search: Search, config: Config, folder: Path, progress: Progress, titl
     Raises:
         EdgerecError: the training failed, or the metric has no value on valid.
     """
-    data = load_learning_data(config, search.base, "valid", progress)
+    run = Run(config, search.base, progress)
+    data = run.learning_data("valid")
 
     def on_epoch(epoch: int, losses: dict[str, float]) -> None:
         loss = loss_that_decides(search.metric, losses)
@@ -54,13 +57,16 @@ def judge(search: Search, config: Config, folder: Path, progress: Progress, titl
             on_loss(epoch, loss)
 
     if config.tuning.stage == "teacher":
-        teacher, _ = fit_on_valid(config, data, folder / "model", progress, title, on_epoch)
+        teacher, _ = fit_on_valid(
+            config.teacher, config.training, config.seed, data, folder / "model", progress, title, on_epoch
+        )
         scorer = TorchScorer([teacher.eval()], data)
     else:
-        examples = _labelled(search, config, data, progress)
-        student = new_student(config, data)
+        examples = _labelled(search, run, data)
+        settings = run.student_settings
+        student = new_student(settings, data)
         epochs = config.distillation.epochs
-        train_student(config, data, examples, student, epochs, folder / "model", progress, title, on_epoch)
+        train_student(settings, data, examples, student, epochs, folder / "model", progress, title, on_epoch)
         scorer = TorchScorer([student.eval()], data, calibrate(student, data))
     found = judge_scorer(scorer, data, config.evaluation.k)
     value, se = weighed(search.metric, found)
@@ -96,13 +102,14 @@ def loss_that_decides(metric: Mapping[str, float], losses: Mapping[str, float]) 
     return sum(weight * losses[tasks[name]] for name, weight in metric.items())
 
 
-def _labelled(search: Search, config: Config, data: LearningData, progress: Progress) -> Examples:
+def _labelled(search: Search, run: Run, data: LearningData) -> Examples:
     """The examples with the teacher's labels, which the first trial with such requests makes for all others."""
+    config = run.config
     said = [search.name, config.distillation.unlabelled, config.distillation.ahead, config.student.max_history]
     folder = search.folder / "work" / f"labels-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     with alone(search.folder, "labels"):
-        return soft_examples(config, search.base, data, progress, folder)[0]
+        return labelled_examples(run, data, folder)[0]
 
 
 def _finite(x: float) -> float | None:

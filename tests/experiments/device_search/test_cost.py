@@ -10,9 +10,9 @@ import pytest
 
 from edgerec.compression.graphs import Expectation
 from edgerec.compression.pruning import pruned_student
-from edgerec.compression.quantization import build
 from edgerec.compression.workload import Work, macs
 from edgerec.devices import load_profile
+from edgerec.distillation.student import new_student
 from edgerec.errors import ConfigError
 from edgerec.experiments.device_search.cost import CostModel, Point
 from edgerec.experiments.device_search.trials import Untrained
@@ -20,7 +20,9 @@ from edgerec.experiments.tuning.space import applied
 from edgerec.models.inputs import Shape
 from edgerec.models.student import StudentSizes
 from edgerec.progress import Silent
-from edgerec.stages.distill import new_student, soft_examples
+from edgerec.stages.labels import labelled_examples
+from edgerec.stages.quantize import build
+from edgerec.stages.run import Run, student_settings
 
 
 def works():
@@ -154,9 +156,18 @@ def test_the_size_of_a_bundle_is_known_before_anything_is_trained(tiny_config, t
     untrained = Untrained(tiny_data.shape, tiny_data.features, tiny_data.tasks)
     expected = untrained.work(settings, tiny_data.n_items)
 
-    examples, _ = soft_examples(settings, tiny_run, tiny_data, Silent())
-    student = new_student(settings, tiny_data)
-    pruned = pruned_student(settings, tiny_data, examples, student, tmp_path / "work", Silent())
+    examples, _ = labelled_examples(Run(settings, tiny_run, Silent()), tiny_data)
+    student = new_student(student_settings(settings), tiny_data)
+    pruned = pruned_student(
+        settings.pruning,
+        student_settings(settings),
+        settings.quantization.table == "int4",
+        tiny_data,
+        examples,
+        student,
+        tmp_path / "work",
+        Silent(),
+    )
     build(settings, tiny_data, pruned, {"watch": Expectation(1.5, -0.25, 20_000.0)}, tmp_path / "bundle")
     work = json.loads((tmp_path / "bundle" / "manifest.json").read_text())["device"]["work"]
 

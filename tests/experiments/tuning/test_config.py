@@ -103,9 +103,9 @@ def test_the_settings_of_a_search_survive_the_way_to_a_worker():
 def test_the_metrics_that_may_be_named_are_those_that_the_evaluation_gives(tiny_data, tiny_config):
     from edgerec.ensemble.scoring import TorchScorer
     from edgerec.stages.evaluate import judge_scorer
-    from edgerec.stages.train import build_teacher
+    from edgerec.training.teacher import build_teacher
 
-    scorer = TorchScorer([build_teacher(tiny_config, tiny_data).eval()], tiny_data)
+    scorer = TorchScorer([build_teacher(tiny_config.teacher, tiny_config.seed, tiny_data).eval()], tiny_data)
     found = judge_scorer(scorer, tiny_data, tiny_config.evaluation.k)
 
     assert {f"{task}.{metric}" for task, of in found.items() for metric in of} == set(

@@ -1,0 +1,101 @@
+"""The student: built by the settings, trained on hard and soft labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import torch
+
+from edgerec.config import DistillationConfig, StudentConfig, TeacherConfig, TrainingConfig
+from edgerec.ensemble.transition_lists import followers
+from edgerec.examples.batches import Examples, JointBatches
+from edgerec.examples.load import LearningData
+from edgerec.models.student import Student, StudentSizes
+from edgerec.progress import Progress
+from edgerec.tasks import scored_tasks
+from edgerec.training.joint import Terms
+from edgerec.training.loop import LoopSettings, OnEpoch, fit
+from edgerec.training.teacher import batch_settings
+
+ITEM_UNITS = 64
+"""Least hidden units of the item tower, which is folded into the table and costs nothing on the device."""
+
+
+@dataclass(frozen=True)
+class StudentSettings:
+    """What a student is built and trained by.
+
+    Attributes:
+        teacher: its batches are the student's.
+    """
+
+    student: StudentConfig
+    distillation: DistillationConfig
+    teacher: TeacherConfig
+    training: TrainingConfig
+    seed: int
+
+    def with_distillation(self, **values: object) -> StudentSettings:
+        """The same with other values in ``[distillation]``."""
+        return replace(self, distillation=self.distillation.model_copy(update=values))
+
+
+def sizes_of(student: StudentConfig) -> StudentSizes:
+    """The widths that the settings ask for."""
+    dim, hidden, heads, factor = student.widths
+    return StudentSizes.of(dim, hidden, heads, factor, max(hidden, ITEM_UNITS), student.followers)
+
+
+def new_student(settings: StudentSettings, data: LearningData) -> Student:
+    """An untrained student, the same for the same seed."""
+    torch.manual_seed(settings.seed)
+    sizes, dropout = sizes_of(settings.student), settings.distillation.dropout
+    student = Student(data.shape, data.features, len(scored_tasks(data.tasks)), sizes, dropout)
+    if student.followers is not None:
+        student.followers.start(*followers(data, sizes.followers))
+    return student
+
+
+def train_student(
+    settings: StudentSettings,
+    data: LearningData,
+    examples: Examples,
+    student: Student,
+    epochs: int,
+    folder: Path,
+    progress: Progress,
+    title: str,
+    on_epoch: OnEpoch | None = None,
+) -> None:
+    """Train `student` in place on hard and soft labels; for `on_epoch`, the held part is judged after each epoch."""
+    d = settings.distillation
+    batches = replace(
+        batch_settings(settings.teacher, data, d.history_dropout),
+        visits_per_epoch=d.visits_per_epoch,
+        easy_epochs=d.easy_epochs,
+    )
+    loop = LoopSettings(
+        epochs,
+        d.learning_rate,
+        d.weight_decay,
+        None,
+        terms_of(d),
+        keep_last=True,
+        training=settings.training,
+    )
+    train_batches = JointBatches(examples, batches, settings.seed)
+    held = None if on_epoch is None else JointBatches(data.held, batches, settings.seed, train=False)
+    fit(student, data.tasks, train_batches, held, loop, folder, progress, title, on_epoch)
+
+
+def terms_of(settings: DistillationConfig) -> Terms:
+    """The terms of the loss that the settings ask for."""
+    names = [f.name for f in fields(Terms)]
+    return Terms(**{name: getattr(settings, name) for name in names})
+
+
+def needs_teacher(settings: DistillationConfig) -> bool:
+    """Does any term learn from a teacher?"""
+    terms = terms_of(settings)
+    return any((terms.probabilities, terms.listwise, terms.top_list, terms.neighbours, terms.alignment))

@@ -1,0 +1,60 @@
+"""The pruning stage: cut the student, let it recover on the teacher's labels."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgerec.compression.catalog_filter import ban, never_shown
+from edgerec.compression.pruning import bundle_parameters, pruned_student
+from edgerec.models.student import StudentSizes
+from edgerec.stages.labels import labelled_examples
+from edgerec.stages.run import Run
+from edgerec.training.calibrate import calibrate
+from edgerec.training.checkpoint import load_student, save_student
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """Parameters of the request tower and the item table before and after, and the widths that are left.
+
+    `never_shown`: items that have no row any more.
+    """
+
+    before: int
+    after: int
+    sizes: StudentSizes
+    never_shown: int = 0
+
+    def lines(self) -> Sequence[str]:
+        """For the screen."""
+        s = self.sizes
+        gone = [f"{self.never_shown:,} items that are never shown leave the table"] if self.never_shown else []
+        return [
+            f"pruned: {self.before:,} -> {self.after:,} parameters in the bundle; width {s.dim}, {s.heads} heads, "
+            f"hidden units {s.inner}/{s.context}/{s.pooling}/{s.repeat}/{s.head} (context, its output, attention, "
+            "repeat, head)",
+            *gone,
+        ]
+
+
+def prune(run: Run) -> PruneReport:
+    """Cut the student of a run to the shares of ``[pruning]`` and let it recover on the teacher's labels."""
+    config = run.config
+    work = run.work_folder("pruned", ("teacher", "student", "distillation", "pruning", "quantization"))
+    data = run.learning_data()
+    student = load_student(run.folder / "student", data.shape, data.features, config.distillation.dropout)
+    examples, _ = labelled_examples(run, data)
+    four_bits = config.quantization.table == "int4"
+    pruned = pruned_student(
+        config.pruning, run.student_settings, four_bits, data, examples, student, work, run.progress
+    )
+    expectations = calibrate(pruned, data)
+    gone = never_shown(config.pruning.never_shown, data.dataset, run.part, data.n_items)
+    ban(pruned, gone)
+    out = run.folder / "pruned"
+    shutil.rmtree(out, ignore_errors=True)
+    save_student(pruned, out, {"expectations": expectations, "never_shown": gone.tolist()})
+    shutil.rmtree(work)
+    return PruneReport(bundle_parameters(student), bundle_parameters(pruned, len(gone)), pruned.sizes, len(gone))

@@ -1,0 +1,208 @@
+"""The INT8 stage: from the pruned student to a whole bundle."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import polars as pl
+
+from edgerec.bundle import Catalog, dump_json, write_bundle, write_catalog
+from edgerec.bundle.catalog import OWN_COLUMNS
+from edgerec.bundle.columns_file import COLUMNS, columns_file
+from edgerec.bundle.policy import Policy
+from edgerec.bundle.size import model_bytes
+from edgerec.compression.catalog_filter import among, without
+from edgerec.compression.cold_start import fit_newcomers
+from edgerec.compression.current import NewerRows, TableNow, items_now, newest_statistics, with_added
+from edgerec.compression.export import export_student, with_priors
+from edgerec.compression.graph import OPSET
+from edgerec.compression.graphs import Expectation
+from edgerec.compression.kernel_choice import Pick, pick_body
+from edgerec.compression.quantization import conformance, some_requests, write_graphs
+from edgerec.compression.workload import Work, macs
+from edgerec.config import Config
+from edgerec.devices import load_profile
+from edgerec.errors import ConfigError
+from edgerec.examples.load import LearningData
+from edgerec.models.student import Student, StudentSizes
+from edgerec.progress import Progress, Silent
+from edgerec.stages.run import Run
+from edgerec.tasks import scored_tasks
+from edgerec.tasks.history import Int
+from edgerec.training.checkpoint import load_student, read_json
+
+MIB = 2**20
+NONE = np.zeros(0, np.int64)
+NEWCOMERS = "newcomers.npz"
+"""What gives a row to an item that comes later."""
+
+
+@dataclass(frozen=True)
+class QuantizeReport:
+    """Size of the bundle by file, in bytes, and which body its graphs have and why."""
+
+    sizes: dict[str, int]
+    pick: Pick
+
+    @property
+    def model_bytes(self) -> int:
+        """All that is needed to score: graphs and weights."""
+        return model_bytes(self.sizes)
+
+    def lines(self) -> Sequence[str]:
+        """For the screen."""
+        total = sum(self.sizes.values())
+        return [
+            f"bundle: {self.model_bytes / MIB:.2f} MiB of graphs and weights, {total / MIB:.2f} MiB with all files",
+            self.pick.why,
+        ]
+
+
+def quantize(run: Run) -> QuantizeReport:
+    """Write the bundle of a run; an older one is replaced whole or not at all.
+
+    Raises:
+        ConfigError: the device's runtime is too old for the graphs, or cannot run the body that is asked for.
+    """
+    config = run.config
+    device = load_profile(config.device)
+    if device.opset < OPSET:
+        raise ConfigError(f"device {device.name}: knows operator set {device.opset}, and the graphs need {OPSET}")
+    if config.quantization.body == "nbits8" and device.runtime == "onnxruntime-web":
+        raise ConfigError(f"[quantization] body nbits8 is many times slower than u8s8 on {device.name}, a browser")
+    data = run.learning_data()
+    pruned = run.folder / "pruned"
+    student = load_student(pruned, data.shape, data.features)
+    facts = read_json(pruned / "model.json")
+    expectations = {name: Expectation(**values) for name, values in facts["expectations"].items()}
+    gone = np.array(facts["never_shown"], np.int64)
+    pick = build(config, data, student, expectations, run.bundle, gone, run.progress)
+    return QuantizeReport({p.name: p.stat().st_size for p in sorted((run.bundle).iterdir())}, pick)
+
+
+def build(
+    config: Config,
+    data: LearningData,
+    student: Student,
+    expectations: Mapping[str, Expectation],
+    out: Path,
+    gone: Int = NONE,
+    progress: Progress | None = None,
+) -> Pick:
+    """Write a student as the bundle `out`, without the items `gone`; returns the body that its graphs have."""
+    progress, q = progress or Silent(), config.quantization
+    exported = export_student(student, data.statistics.values[-1], data.tasks)
+    if q.newer_rows is not None:
+        exported = with_priors(exported, student, newest_statistics(_newer_rows(config, q.newer_rows), data, progress))
+    exported = without(exported, gone)
+    kept = np.setdiff1d(np.arange(data.n_items), gone)
+    now = items_now(_table_now(config), list(_catalog_rows(data, kept)), _attributes(data))
+    meta = data.dataset.meta
+    newcomers = fit_newcomers(student, data) if meta.text or meta.items.categorical or meta.items.numeric else None
+    if now.added and newcomers is None:
+        raise ConfigError(
+            "[quantization] items_now has new items, and [data.items] no text or attribute to tell them by"
+        )
+    if newcomers is not None:
+        exported = with_added(exported, newcomers, now, config.data.items)
+    if q.items_now is not None:
+        hidden = sum(not row["available"] for row in now.rows)
+        progress.say(f"{q.items_now}: {now.added:,} new items, {hidden:,} that are not shown")
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        requests = [among(kept, r) for r in some_requests(data, q.conformance)]
+        pick = pick_body(exported, q, load_profile(config.device), expectations, requests, scratch)
+        files = write_graphs(exported, pick.body, q.table, expectations, scratch)
+        for name in files.names:
+            onnx.checker.check_model(str(scratch / name), full_check=True)
+        content: dict[str, bytes | Path] = {name: scratch / name for name in (*files.names, "weights.bin")}
+        if newcomers is not None:
+            content[NEWCOMERS] = newcomers.to_bytes()
+        weight = model_bytes({name: (scratch / name).stat().st_size for name in content if name != NEWCOMERS})
+        n, tasks = len(now.rows), len(exported.tasks)
+        work = Work(pick.body, n, weight, n * student.sizes.dim, n * tasks, macs(data.shape, student.sizes, tasks))
+        related = exported.relation is not None
+        content["conformance.json"] = dump_json(conformance(n, tasks, scratch, requests, related))
+        content["report.json"] = dump_json({"format": 1, "name": config.name, "metrics": {}})
+        write_catalog(scratch / "catalog.sqlite", now.rows, list(_attributes(data)))
+        content["catalog.sqlite"] = scratch / "catalog.sqlite"
+        if q.web or load_profile(config.device).runtime == "onnxruntime-web":
+            content[COLUMNS] = columns_file(scratch / "catalog.sqlite")
+        content["policy.json"] = _checked_policy(config, data, scratch / "catalog.sqlite")
+        write_bundle(out, content, _manifest(config, data, files.tensors, student.sizes, work))
+    return pick
+
+
+def _newer_rows(config: Config, path: str) -> NewerRows:
+    return NewerRows(config.resolve(path), path, config.data, config.task)
+
+
+def _table_now(config: Config) -> TableNow | None:
+    path, data = config.quantization.items_now, config.data
+    return None if path is None else TableNow(config.resolve(path), path, data.items, data.items.id or data.item)
+
+
+def _manifest(
+    config: Config, data: LearningData, tensors: list[dict[str, Any]], sizes: StudentSizes, work: Work
+) -> dict[str, Any]:
+    scored = [t for t in data.tasks if t.kind != "related"]
+    return {
+        "name": config.name,
+        "version": config.version,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "tasks": [{**t.to_json(), "index": i} for i, t in enumerate(scored)],
+        "n_items": work.items,
+        "dim": sizes.dim,
+        "inputs": data.encoder.to_json(),
+        "tensors": tensors,
+        "settings": config.model_dump(mode="json", exclude_unset=True, exclude={"tuning"}),
+        "metrics": {},
+        "device": {**load_profile(config.device).to_json(), "work": asdict(work)},
+    }
+
+
+def _policy(config: Config) -> dict[str, Any]:
+    """As in the settings. Every task counts by its weight there; amounts have their own unit, so beside others 0."""
+    scored = scored_tasks(config.tasks)
+    alone = all(t.kind == "regression" for t in scored)
+    weights = {t.name: t.weight if alone or t.kind != "regression" else 0.0 for t in scored}
+    return {"weights": weights, **config.policy.model_dump(mode="json", exclude_unset=True)}
+
+
+def _checked_policy(config: Config, data: LearningData, catalog: Path) -> bytes:
+    """policy.json, read as a device will read it.
+
+    Raises:
+        ConfigError: it does not fit the catalogue or the tasks.
+    """
+    policy, scored = _policy(config), [t.name for t in scored_tasks(config.tasks)]
+    with closing(Catalog(catalog)) as found:
+        try:
+            Policy.parse(policy, found, scored, data.encoder.binary)
+        except ConfigError as error:
+            raise ConfigError(f"[policy]: {error}") from None
+    return dump_json(policy)
+
+
+def _attributes(data: LearningData) -> dict[str, str]:
+    """Columns of the dataset's items by their name in the catalogue.
+
+    An attribute that is called like one of the catalogue's own columns, such as "title", is "item_title" there.
+    """
+    names = [c.removeprefix("raw.") for c in data.dataset.items().columns if c.startswith("raw.")]
+    return {f"item_{name}" if name.lower() in OWN_COLUMNS else name: f"raw.{name}" for name in names}
+
+
+def _catalog_rows(data: LearningData, kept: Int) -> Iterator[dict[str, Any]]:
+    items = data.dataset.items()[kept]
+    attributes = [pl.col(column).alias(name) for name, column in _attributes(data).items()]
+    chosen = items.select(pl.col("id"), pl.col("title").fill_null(pl.col("id")), *attributes)
+    return chosen.iter_rows(named=True)

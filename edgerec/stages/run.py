@@ -1,0 +1,158 @@
+"""A run: its settings and its folder. Only this package and `experiments` know what of a run lies where."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from edgerec.config import Config
+from edgerec.data.dataset import Dataset
+from edgerec.distillation.student import StudentSettings
+from edgerec.ensemble.ensemble import Blend, Committee, Members
+from edgerec.ensemble.scoring import AnyScorer, CommitteeScorer, TorchScorer
+from edgerec.ensemble.views import EnsembleSettings
+from edgerec.examples.load import LearningData, Part, load_learning_data
+from edgerec.examples.scratch import Scratch
+from edgerec.models.teacher import Teacher
+from edgerec.progress import Progress
+from edgerec.training.checkpoint import load_student, load_weights, read_json
+from edgerec.training.teacher import build_teacher
+from edgerec.training.text_components import text_components, tuning_of
+
+COMMITTEE, WEIGHTS = "committee", "weights.json"
+"""Folder of the members beside the networks, under the teacher's, and their weights."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Settings, and the folder in which the stages leave what they make of them."""
+
+    config: Config
+    folder: Path
+    progress: Progress
+
+    @property
+    def part(self) -> Part:
+        """What is judged: "valid" or "test"."""
+        return self.config.evaluation.part
+
+    @property
+    def dataset(self) -> Path:
+        """Where `prepare` leaves the dataset."""
+        return self.folder / "dataset"
+
+    @property
+    def teacher(self) -> Path:
+        """Where `train` leaves networks and members."""
+        return self.folder / "teacher"
+
+    @property
+    def bundle(self) -> Path:
+        """Where `quantize` leaves the bundle."""
+        return self.folder / "bundle"
+
+    @property
+    def report(self) -> Path:
+        """Where `evaluate` leaves its report."""
+        return self.folder / "report"
+
+    @property
+    def ensemble_settings(self) -> EnsembleSettings:
+        """What the members beside the networks are fitted by."""
+        return ensemble_settings(self.config)
+
+    @property
+    def student_settings(self) -> StudentSettings:
+        """What a student is built and trained by."""
+        return student_settings(self.config)
+
+    def learning_data(self, part: Part | None = None) -> LearningData:
+        """The dataset, ready to learn from and to be judged on; `part`: that of the settings by default.
+
+        Raises:
+            DataError: there is no dataset, or nothing to learn from.
+        """
+        config, dataset = self.config, Dataset.open(self.dataset)
+        data, teacher = config.data, config.teacher
+        tuning = tuning_of(teacher, config.seed, config.training.accelerator)
+        sessions, cache = data.session is not None, self.folder / "text"
+        read_texts = partial(text_components, dataset, teacher, sessions, tuning, cache, self.progress)
+        scratch = Scratch(self.folder / "work")
+        return load_learning_data(
+            dataset, part or self.part, data, teacher, config.student, config.seed, scratch, read_texts
+        )
+
+    def networks(self, data: LearningData, early: bool = False) -> list[Teacher]:
+        """The fold models, ready to score; or, `early`, as they were after a third of their training."""
+        networks = []
+        for fold in range(self.config.teacher.folds):
+            network = build_teacher(self.config.teacher, self.config.seed, data)
+            load_weights(network, self.teacher / (early_name if early else fold_name)(fold))
+            networks.append(network.eval())
+        return networks
+
+    def ensemble(self, data: LearningData) -> Committee:
+        """The teacher, ready to score."""
+        folder = self.teacher / COMMITTEE
+        weights = Blend(**read_json(folder / WEIGHTS))
+        members = Members.load(self.ensemble_settings, data, folder)
+        return Committee(self.config.committee.candidates, data, self.networks(data), members, weights)
+
+    def scorer(self, stage: str, data: LearningData) -> AnyScorer:
+        """The model of "teacher", "student" or "pruned".
+
+        Raises:
+            DataError: the stage has not been run for these settings.
+        """
+        if stage == "teacher":
+            return CommitteeScorer(self.ensemble(data))
+        folder = self.folder / stage
+        student = load_student(folder, data.shape, data.features).eval()
+        return TorchScorer([student], data, read_json(folder / "model.json")["expectations"])
+
+    def work_folder(self, stage: str, sections: Sequence[str]) -> Path:
+        """Where a stage keeps what it has done so far, so that it can go on after a stop.
+
+        Other settings in `sections`, another dataset or another teacher have another folder; older folders are removed.
+        """
+        settings = self.config.model_dump(mode="json", include={"seed", "task", "evaluation", *sections})
+        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        key.update((self.dataset / "dataset.json").read_bytes())
+        if stage != "teacher":
+            for path in self.teacher_files():
+                key.update(path.read_bytes())
+        work = self.folder / "work" / f"{stage}-{key.hexdigest()[:12]}"
+        for old in (self.folder / "work").glob(f"{stage}-*"):
+            if old != work:
+                shutil.rmtree(old)
+        work.mkdir(parents=True, exist_ok=True)
+        return work
+
+    def teacher_files(self) -> list[Path]:
+        """The files that tell one teacher from another: its networks, and the weights of its members."""
+        return [*sorted(self.teacher.glob("*.safetensors")), *self.teacher.glob(f"{COMMITTEE}/{WEIGHTS}")]
+
+
+def ensemble_settings(config: Config) -> EnsembleSettings:
+    """What of the settings the members beside the networks are fitted by."""
+    return EnsembleSettings(config.committee, config.teacher.folds, config.teacher.regression, config.seed)
+
+
+def student_settings(config: Config) -> StudentSettings:
+    """What of the settings a student is built and trained by."""
+    return StudentSettings(config.student, config.distillation, config.teacher, config.training, config.seed)
+
+
+def fold_name(fold: int) -> str:
+    """File of a fold's weights."""
+    return f"fold-{fold}.safetensors"
+
+
+def early_name(fold: int) -> str:
+    """File of a fold's weights after a third of its training."""
+    return f"early-{fold}.safetensors"

@@ -1,0 +1,61 @@
+"""What the networks read of the items' texts: principal components of frozen or tuned vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from edgerec.config import TeacherConfig
+from edgerec.data.dataset import Dataset
+from edgerec.examples.load import is_consumed
+from edgerec.examples.log import Log
+from edgerec.examples.text_pairs import co_consumed
+from edgerec.examples.text_vectors import Components, TextSource, principal_components, text_vectors
+from edgerec.models.text import default_model
+from edgerec.progress import Progress
+from edgerec.training.text_tuning import Tuning, tuned_folder, tuned_vectors
+
+
+def text_components(
+    dataset: Dataset,
+    teacher: TeacherConfig,
+    sessions: bool,
+    tuning: Tuning | None,
+    cache: Path,
+    progress: Progress,
+    train_log: Log,
+    n_items: int,
+) -> tuple[Components, TextSource | None]:
+    """What the networks read of the texts of the first `n_items`, (n_items, c), and what a joint training starts from.
+
+    c is 0 without texts. All items' texts are read, whatever the part, so that a frozen model reads them once.
+    Args:
+        sessions: does the log have sessions? tuning: None for a frozen text model. cache: folder of kept vectors.
+    """
+    texts = dataset.items()["text"].fill_null("").to_list() if dataset.meta.text else []
+    model = teacher.text_model or default_model()
+    if not dataset.meta.text or model is None:
+        if dataset.meta.text:
+            progress.say(
+                'item texts are left out: no [teacher] text_model is set and the extra "edgerec[text]" is missing'
+            )
+        return np.zeros((n_items, 0), np.float32), None
+    if tuning is None:
+        vectors = text_vectors(texts, model, cache, progress)[:n_items]
+        return principal_components(vectors, teacher.text_components).apply(vectors), None
+    pairs = co_consumed(train_log, is_consumed(train_log, dataset.meta.tasks), texts, sessions)
+    vectors = tuned_vectors(texts, model, pairs, tuning, cache, progress)[:n_items]
+    projection = principal_components(vectors, teacher.text_components)
+    source = None
+    if teacher.text_joint:
+        folder = tuned_folder(texts, model, pairs, tuning, cache)
+        source = TextSource(texts[:n_items], model, folder, tuning.mode, projection, teacher.text_joint)
+    return projection.apply(vectors), source
+
+
+def tuning_of(teacher: TeacherConfig, seed: int, accelerator: str) -> Tuning | None:
+    """How the settings ask to tune the text model; None: it stays frozen."""
+    if teacher.text_tuning == "frozen":
+        return None
+    return Tuning(teacher.text_tuning, teacher.text_epochs, seed, accelerator)
