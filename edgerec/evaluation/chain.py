@@ -31,7 +31,7 @@ from edgerec.evaluation.report import Report, settings_of
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.evaluation.segments import check_segments, gaps, segments
 from edgerec.progress import Progress, Silent
-from edgerec.runtime import Recommender
+from edgerec.runtime import ArrayRecommender
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
 from edgerec.training.checkpoint import write_json
@@ -88,7 +88,7 @@ def judge_stages(
     """Metrics by stage and task of a run's teacher, student, pruned student and bundle, and what they answered."""
     found: dict[str, dict[str, dict[str, Estimate]]] = {}
     answers: dict[str, Answers] = {}
-    with Recommender.of(run_dir / "bundle") as recommender:
+    with ArrayRecommender.of(run_dir / "bundle") as recommender:
         for name, model in _stages(config, run_dir, data, cases, recommender, progress):
             progress.say(f"evaluate: {name}")
             found[name], answers[name] = judge_model(model, data, cases, config.evaluation.k)
@@ -99,7 +99,7 @@ def judge_stages(
 
 def some_users(run_dir: Path, answers: Mapping[str, Answers], data: LearningData, cases: Cases) -> list[dict[str, Any]]:
     """See `edgerec.evaluation.examples`."""
-    with Recommender.of(run_dir / "bundle") as recommender:
+    with ArrayRecommender.of(run_dir / "bundle") as recommender:
         return examples(answers, RuntimeModel(recommender, data, cases, Silent()), data, cases)
 
 
@@ -110,7 +110,7 @@ def judge_runtimes(run_dir: Path, data: LearningData, cases: Cases) -> dict[str,
     """Does the runtime without onnxruntime list what the one with it lists? JavaScript: `tools/alike`."""
     lists = []
     for engine in ("onnxruntime", "numpy"):
-        with Recommender.of(run_dir / "bundle", engine) as recommender:
+        with ArrayRecommender.of(run_dir / "bundle", engine) as recommender:
             model = RuntimeModel(recommender, data, cases, Silent())
             asked = model.asked() if data.held.visits is not None else model.asked_of_rows()
             found = [recommender.rank(10, **request).item for request in islice(asked, RUNTIME_REQUESTS)]
@@ -121,7 +121,7 @@ def judge_runtimes(run_dir: Path, data: LearningData, cases: Cases) -> dict[str,
 
 def judge_reasons(run_dir: Path, data: LearningData, cases: Cases, seed: int) -> dict[str, Estimate]:
     """What the bundle's reasons are worth, on the held requests."""
-    with Recommender.of(run_dir / "bundle") as recommender:
+    with ArrayRecommender.of(run_dir / "bundle") as recommender:
         model = RuntimeModel(recommender, data, cases, Silent())
         return deletion(recommender, model.asked() if data.held.visits is not None else model.asked_of_rows(), seed)
 
@@ -163,7 +163,7 @@ def judge_bundle(
 ) -> dict[str, dict[str, Estimate]]:
     """Metrics by task of a run's bundle alone, through the runtime."""
     cases = find_cases(data)
-    with Recommender.of(run_dir / "bundle") as recommender:
+    with ArrayRecommender.of(run_dir / "bundle") as recommender:
         return judge_model(RuntimeModel(recommender, data, cases, progress), data, cases, config.evaluation.k)[0]
 
 
@@ -180,7 +180,7 @@ def judge_scorer(scorer: AnyScorer, data: LearningData, k: Sequence[int]) -> dic
 
 
 def _stages(
-    config: Config, run_dir: Path, data: LearningData, cases: Cases, recommender: Recommender, progress: Progress
+    config: Config, run_dir: Path, data: LearningData, cases: Cases, recommender: ArrayRecommender, progress: Progress
 ) -> Iterator[tuple[str, Judged]]:
     for name in STAGES:
         yield name, TorchModel(load_scorer(name, config, run_dir, data), data, cases)

@@ -16,7 +16,7 @@ from edgerec.evaluation.memory import added
 from edgerec.evaluation.ratios import all_tasks, ms_of, teacher_bytes, text_bytes
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.progress import Silent
-from edgerec.runtime import Recommender
+from edgerec.runtime import ArrayRecommender
 from edgerec.tasks.history import Int
 from edgerec.training.examples import Requests
 from edgerec.training.load import LearningData
@@ -75,7 +75,7 @@ def _of_stage(
 
 
 def _of_bundle(run_dir: Path, data: LearningData, cases: Cases) -> dict[str, float]:
-    with added() as memory, Recommender.of(run_dir / "bundle") as recommender:
+    with added() as memory, ArrayRecommender.of(run_dir / "bundle") as recommender:
         model = RuntimeModel(recommender, data, cases, Silent())
         asked = model.asked() if len(cases.rows) else model.asked_of_rows()
         first = [request for request, _ in zip(asked, range(REQUESTS), strict=False)]

@@ -17,7 +17,7 @@ from edgerec.config import Config
 from edgerec.evaluation.cases import find_cases
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.progress import Progress
-from edgerec.runtime import Recommender
+from edgerec.runtime import ArrayRecommender
 from edgerec.training.examples import Requests
 from edgerec.training.load import load_learning_data
 from edgerec.training.scoring import AnyScorer, load_scorer
@@ -64,7 +64,7 @@ def ratios(config: Config, run_dir: Path, progress: Progress) -> Ratios:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with Recommender.of(run_dir / "bundle") as recommender:
+        with ArrayRecommender.of(run_dir / "bundle") as recommender:
             asked = list(RuntimeModel(recommender, data, cases, progress).asked())
             slow = [ms_of(partial(all_tasks, teacher, visits.requests, int(cases.rows[r]))) for r in chosen]
             quick = [ms_of(partial(recommender.rank, 10, **asked[r])) for r in chosen for _ in range(CALLS)]

@@ -10,7 +10,7 @@ import numpy as np
 from edgerec.evaluation.cases import Cases
 from edgerec.evaluation.metrics import MAX_RANK
 from edgerec.progress import Progress
-from edgerec.runtime import Events, Recommender
+from edgerec.runtime import ArrayRecommender, Events
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
 from edgerec.training.load import LearningData
@@ -20,7 +20,7 @@ from edgerec.training.scoring import RELATED_K, Scores
 class RuntimeModel:
     """The bundle, asked through the runtime as an app asks it."""
 
-    def __init__(self, recommender: Recommender, data: LearningData, cases: Cases, progress: Progress) -> None:
+    def __init__(self, recommender: ArrayRecommender, data: LearningData, cases: Cases, progress: Progress) -> None:
         self.recommender, self.data, self.cases, self.progress = recommender, data, cases, progress
         index = {item: i for i, item in enumerate(data.dataset.items()["id"].head(data.n_items).to_list())}
         self.ids = [recommender.named(i)[0] for i in range(recommender.bundle.manifest.n_items)]

@@ -1,4 +1,4 @@
-"""The stages before the bundle, asked like the bundle: the engine of a `Recommender` that runs torch models."""
+"""The stages before the bundle, asked like the bundle: the engine of a `ArrayRecommender` that runs torch models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from edgerec.config import Config
 from edgerec.errors import ConfigError
 from edgerec.progress import Progress
-from edgerec.runtime import Ranked, Recommender
+from edgerec.runtime import ArrayRecommender, Ranked
 from edgerec.tasks import Encoded
 from edgerec.tasks.history import MS_PER_HOUR, Float, History, Int
 from edgerec.training.examples import Requests
@@ -39,7 +39,7 @@ class TorchEngine:
 
     @classmethod
     def open(
-        cls, stage: str, config: Config, run_dir: Path, recommender: Recommender, progress: Progress
+        cls, stage: str, config: Config, run_dir: Path, recommender: ArrayRecommender, progress: Progress
     ) -> TorchEngine:
         """The engine of a stage, for the bundle that was built from it.
 

@@ -38,7 +38,7 @@ class Ranked:
 
     Attributes:
         item: int64 (R,), item indices; best first from `Engine.recommend`, as given from `Engine.score`.
-        utility: float32 (R,), weighted sum of the tasks; -inf marks an item that is no candidate.
+        utility: float32 (R,), weighted sum of the tasks; -inf marks an item that is not a candidate.
         probability: float32 (R, T); a regression task's expectation is in the task's unit.
         reason: float32 (R, L), how much each item of the history added to the utility.
         history: int64 (L,), item indices of the history.
@@ -56,7 +56,7 @@ class Ranked:
 
 
 class Scoring(Protocol):
-    """What scores the requests of a `Recommender`: the bundle's `Engine`, or a stand-in for it."""
+    """What scores the requests of a recommender: the bundle's `Engine`, or models in place of it."""
 
     def recommend(self, request: Encoded, weights: Float, exclude: Int, k: int) -> Ranked:
         """The k items of highest utility; `weights` (T,), `exclude` item indices, 1 <= k <= n_items."""
@@ -76,7 +76,7 @@ class Engine:
 
         Raises:
             BundleError: the graph does not load.
-            ConfigError: no engine has this name. MissingExtraError: onnxruntime is asked for and not installed.
+            ConfigError: no engine has this name. MissingExtraError: onnxruntime is requested and not installed.
         """
         if engine not in get_args(EngineName):
             raise ConfigError(f"engine: expected one of {', '.join(get_args(EngineName))}, got {engine!r}")
@@ -121,8 +121,8 @@ class Engine:
         """
         with self._lock:
             graph = self._similar
-        found, score = graph.run({"item": np.array(item, np.int64), "exclude": exclude, "k": np.array(k, np.int64)})
-        return found, score
+        items, score = graph.run({"item": np.array(item, np.int64), "exclude": exclude, "k": np.array(k, np.int64)})
+        return items, score
 
     def vectors(self, items: Int) -> Float:
         """Rows (n, dim) of the item table, for item indices (n,).

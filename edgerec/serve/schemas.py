@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, StrictStr
 
 from edgerec.runtime import Events, Recommendation, Recommendations
+from edgerec.runtime.events import kind_mask
 from edgerec.runtime.results import Explanation
-from edgerec.runtime.store import kind_mask
 
 MAX_K = 1000
 MAX_LIST = 10_000

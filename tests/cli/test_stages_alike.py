@@ -12,7 +12,7 @@ from edgerec.data.dataset import Dataset
 from edgerec.evaluation.cases import find_cases
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.progress import Silent
-from edgerec.runtime import Recommender
+from edgerec.runtime import ArrayRecommender
 from edgerec.training.load import load_learning_data
 from edgerec.training.scoring import STAGES, TorchModel, load_scorer
 from tests import tiny
@@ -72,7 +72,7 @@ def by_row(data, scores):
 
 def test_score_gives_the_rows_that_evaluate_judges(run, data):
     _, folder = run
-    with Recommender.open(folder / "bundle") as rec:
+    with ArrayRecommender.of(folder / "bundle") as rec:
         expected, rows = by_row(data, RuntimeModel(rec, data, find_cases(data), Silent()).rows())
         at = [rec.tasks.index(task) for task in POINTWISE]
     found = table(run, "score", "--rows", "valid.csv").filter(pl.col("row").is_in(rows)).sort("row")

@@ -18,7 +18,7 @@ from edgerec.evaluation.cases import find_cases
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
-from edgerec.runtime import Recommender
+from edgerec.runtime import ArrayRecommender
 from edgerec.training.load import load_learning_data
 from tests import tiny
 
@@ -75,7 +75,7 @@ def test_a_bundle_holds_none_of_them_and_is_judged_by_the_right_items(tiny_chain
     data = load_learning_data(config, folder / "run", "test", Silent())
     gone = set(never_shown(config, data.dataset, "test").tolist())
     cases, named = find_cases(data), data.dataset.items()["id"].to_list()
-    with Recommender.open(folder / "run" / "bundle") as rec:
+    with ArrayRecommender.of(folder / "run" / "bundle") as rec:
         assert rec.bundle.manifest.n_items == data.n_items - len(gone) < data.n_items
         model = RuntimeModel(rec, data, cases, Silent())
         lists = model.lists(data.tasks[0])
