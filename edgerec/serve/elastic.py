@@ -1,4 +1,4 @@
-"""The service on Ray Serve: as many replicas as the load asks for, on one machine of the shop or several."""
+"""The service on Ray Serve: as many replicas as the load needs, on one machine or several."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from edgerec.runtime import Recommender
 from edgerec.serve.app import create_app
 
 ONGOING = 8
-"""Requests that a replica has under way at most; a call takes milliseconds, so more would only wait in it."""
+"""Requests that a replica works on at once; a call takes milliseconds, so more would only wait."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """What each replica opens: plain values that travel to other machines, where the paths must lead to it too."""
+    """What each replica opens: plain values, which are sent to other machines; the paths must be valid there too."""
 
     bundle: str
     store: str | None
@@ -42,13 +42,13 @@ def deployment(served: Served, least: int, most: int) -> Any:
     def build() -> Any:  # a plain function: it is called in each replica
         return served.app()
 
-    made = serve.deployment(
+    replicated = serve.deployment(
         serve.ingress(build)(),
         name="edgerec",
         autoscaling_config={"min_replicas": least, "max_replicas": most, "target_ongoing_requests": ONGOING / 2},
         max_ongoing_requests=ONGOING,
     )
-    return made.bind()
+    return replicated.bind()
 
 
 def run(served: Served, host: str, port: int, least: int, most: int) -> None:
