@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,8 @@ import numpy.typing as npt
 from edgerec.bundle import Bundle
 from edgerec.errors import BundleError
 from edgerec.runtime.engine import Engine
+
+Array: TypeAlias = npt.NDArray[Any]
 
 TOLERANCE = 2e-3
 """Absolute and relative; int8 kernels of different processors round differently."""
@@ -52,12 +54,12 @@ def _differs(request: Mapping[str, Any], engine: Engine) -> str | None:
     return None
 
 
-def _close(expect: npt.NDArray[Any], got: npt.NDArray[Any]) -> bool:
+def _close(expect: Array, got: Array) -> bool:
     # The shape of an empty JSON list is not known.
     return expect.size == got.size and np.allclose(expect.ravel(), got.ravel(), TOLERANCE, TOLERANCE)
 
 
-def _same_items(expect: dict[str, npt.NDArray[Any]], got: dict[str, npt.NDArray[Any]]) -> bool:
+def _same_items(expect: dict[str, Array], got: dict[str, Array]) -> bool:
     value = expect.get("utility", expect.get("score"))
     expected, items = expect["item"], got["item"]
     if value is None or expected.shape != items.shape:

@@ -20,6 +20,7 @@ from edgerec.tasks import Encoded
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float32]
+Array: TypeAlias = npt.NDArray[Any]
 EngineName: TypeAlias = Literal["auto", "onnxruntime", "numpy"]
 """auto: onnxruntime where it is installed, else numpy."""
 
@@ -50,7 +51,7 @@ class Ranked:
     reason: Float
     history: Int
 
-    def take(self, at: npt.NDArray[Any]) -> Ranked:
+    def take(self, at: Array) -> Ranked:
         """The items at these positions."""
         return Ranked(self.item[at], self.utility[at], self.probability[at], self.reason[at], self.history)
 
@@ -134,7 +135,7 @@ class Engine:
             graph = self._vectors
         return graph.run({"item": items})[0]
 
-    def run(self, name: str, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    def run(self, name: str, inputs: Mapping[str, object]) -> dict[str, Array]:
         """Run "recommend.onnx", "score.onnx" or "similar.onnx" on JSON inputs; outputs by name."""
         if name not in OUTPUTS:
             raise KeyError(name)
@@ -146,12 +147,26 @@ class Engine:
         return _Graph(self._bundle.path(name), OUTPUTS[name], self.name, threads)
 
 
+class _Session(Protocol):
+    """A graph as an engine loads it.
+
+    Attributes:
+        inputs: numpy type by name. outputs: names.
+    """
+
+    inputs: dict[str, type]
+    outputs: list[str]
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> Sequence[Array]:
+        """The named outputs."""
+
+
 class _Graph:
     """One session, fed and read by names."""
 
     def __init__(self, path: Path, outputs: Sequence[str], engine: str, threads: int) -> None:
         check_external(path)
-        session: Any
+        session: _Session
         if engine == "numpy":
             from edgerec.runtime.numpy_session import NumpySession  # loaded on use
 
@@ -166,17 +181,17 @@ class _Graph:
         if missing or not set(self._types.values()) <= set(_TYPES.values()):
             raise BundleError(f"{path}: not a graph of this format (no {', '.join(missing)}); build the bundle again")
 
-    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    def run(self, inputs: Mapping[str, Array]) -> Sequence[Array]:
         if len(inputs) > len(self._inputs):
             inputs = {name: inputs[name] for name in self._inputs}
         try:
-            return self._session.run(self._outputs, inputs)  # type: ignore[no-any-return]
+            return self._session.run(self._outputs, inputs)
         except BundleError:
             raise
         except Exception as error:  # onnxruntime's own exceptions have no common root
             raise BundleError(f"{self._path}: cannot be run ({_first_line(error)}); build the bundle again") from error
 
-    def cast(self, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    def cast(self, inputs: Mapping[str, object]) -> dict[str, Array]:
         """JSON values as the arrays that the graph takes."""
         return {name: np.asarray(inputs[name], dtype) for name, dtype in self._types.items()}
 
@@ -200,7 +215,7 @@ class _OnnxruntimeSession:
             session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own exceptions have no common root
             raise BundleError(f"{path}: does not load ({_first_line(error)}); build the bundle again") from error
-        self.inputs = {i.name: _TYPES.get(i.type, object) for i in session.get_inputs()}
+        self.inputs: dict[str, type] = {i.name: _TYPES.get(i.type, object) for i in session.get_inputs()}
         self.outputs = [o.name for o in session.get_outputs()]
         self.run = session.run
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def agreed(store: EventStore) -> list[str]:
 
 def exported(
     store: EventStore, catalog: Catalog, kinds: Sequence[str], epsilon: float | None, random: np.random.Generator
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, object]]:
     """Rows ``user, item, kind, time_ms`` of the events of all users who agreed.
 
     Args:
@@ -73,7 +73,7 @@ def other_kinds(kind: int, n: int, epsilon: float, random: np.random.Generator) 
 
 def exported_lists(
     store: EventStore, kinds: Sequence[str], random: np.random.Generator, with_past: bool = False
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, object]]:
     """One row for each place of a logged list of users who agreed: for off-policy evaluation and experiments.
 
     Columns: user, list, time_ms, bundle, rank (from 1), item, probability (of being chosen for its place), utility,
@@ -88,7 +88,7 @@ def exported_lists(
             number += 1
             answers = store.events.answers(logged.name, profile)
             for rank, (item, p, u) in enumerate(zip(logged.items, logged.probability, logged.utility, strict=True), 1):
-                row = {
+                row: dict[str, object] = {
                     "user": user, "list": number, "time_ms": logged.time_ms, "bundle": logged.bundle, "rank": rank,
                     "item": item, "probability": p, "utility": u, "pool": logged.pool,
                     "team": logged.teams[rank - 1] if logged.teams else None, "kind": answers.get(item),
@@ -100,6 +100,6 @@ def exported_lists(
                 yield row
 
 
-def _before(events: Events, time_ms: int, kinds: Sequence[str]) -> list[list[Any]]:
+def _before(events: Events, time_ms: int, kinds: Sequence[str]) -> list[list[object]]:
     rows = zip(events.item, events.kind.tolist(), events.time_ms.tolist(), strict=True)
     return [[str(item), kind_name(kind, kinds), at] for item, kind, at in rows if at < time_ms]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fastapi import FastAPI
+
 from edgerec.errors import ConfigError, need
 from edgerec.runtime import Recommender
 from edgerec.serve.app import create_app
@@ -23,7 +25,7 @@ class Served:
     public_key: tuple[str, ...]
     engine: str
 
-    def app(self) -> Any:
+    def app(self) -> FastAPI:
         """The service, made in the replica."""
         keys = [Path(key) for key in self.public_key] or None
         return create_app(lambda: Recommender.open(self.bundle, self.store, keys, engine=self.engine))  # type: ignore[arg-type]
@@ -39,7 +41,7 @@ def deployment(served: Served, least: int, most: int) -> Any:
         raise ConfigError(f"replicas: expected LEAST:MOST such as 1:4, got {least}:{most}")
     serve = need("ray.serve", "ray", "serving on Ray")
 
-    def build() -> Any:  # a plain function: it is called in each replica
+    def build() -> FastAPI:  # a plain function: it is called in each replica
         return served.app()
 
     replicated = serve.deployment(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, StrictStr
 
 from edgerec.runtime import Events, Recommendation, Recommendations
 from edgerec.runtime.events import kind_mask
+from edgerec.runtime.model import RequestArguments
 from edgerec.runtime.results import Explanation
 
 MAX_K = 1000
@@ -51,7 +52,7 @@ class AnyRequest(Strict):
     history: Annotated[list[Event], Field(max_length=MAX_LIST)] | None = None
     """In place of the stored events."""
 
-    def arguments(self, kinds: tuple[str, ...]) -> dict[str, Any]:
+    def arguments(self, kinds: tuple[str, ...]) -> RequestArguments:
         """For the runtime."""
         past = None
         if self.history is not None:
@@ -60,7 +61,7 @@ class AnyRequest(Strict):
                 np.array([kind_mask(e.kind, kinds) for e in self.history], np.int64),
                 np.array([e.time for e in self.history], np.int64),
             )
-        return {"weights": self.weights, "context": self.context, "user": self.user, "now": self.now, "history": past}
+        return RequestArguments(weights=self.weights, context=self.context, user=self.user, now=self.now, history=past)
 
 
 class RecommendRequest(AnyRequest):
@@ -220,7 +221,7 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def plain(value: Any) -> str | float | None:
+def plain(value: object) -> str | float | None:
     """An attribute as JSON."""
     if isinstance(value, int | float):
         return finite(float(value))
