@@ -60,7 +60,7 @@ def test_the_light_install_recommends_from_a_bundle(python, toy_bundle, tmp_path
 import json
 from edgerec.runtime import Recommender
 with Recommender.open({str(toy_bundle)!r}) as recommender:
-    item, _ = recommender.named(3)
+    item, _ = recommender.arrays.named(3)
     recommender.observe(item)
     print(json.dumps([r.item for r in recommender.recommend(k=3, explain=True)]))
 """

@@ -42,10 +42,10 @@ def requests_of(run: Path, rec: Recommender, count: int) -> Iterator[dict[str, A
     """Arguments of `Recommender.recommend`, with the past by ids."""
     config = Config.load(run / "edgerec.toml")
     data = load_learning_data(config, run, config.evaluation.part, Silent())
-    model = RuntimeModel(rec, data, find_cases(data), Silent())
+    model = RuntimeModel(rec.arrays, data, find_cases(data), Silent())
     for asked in islice(model.asked() if data.held.visits is not None else model.asked_of_rows(), count):
         past = asked["history"]
-        yield asked | {"history": Events([rec.named(int(i))[0] for i in past.item], past.kind, past.time_ms)}
+        yield asked | {"history": Events([rec.arrays.named(int(i))[0] for i in past.item], past.kind, past.time_ms)}
 
 
 def by_javascript(

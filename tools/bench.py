@@ -74,7 +74,7 @@ def call_ms(bundle: Path, k: int) -> tuple[list[float], list[float]]:
     with recommender:
         n_items = recommender.bundle.manifest.n_items
         for event in range(EVENTS):
-            item, _ = recommender.named(event * n_items // EVENTS)
+            item, _ = recommender.arrays.named(event * n_items // EVENTS)
             recommender.observe(item, time=NOW_MS - (EVENTS - event) * DAY_MS)
         k = min(k, n_items)
         whole, bare = [], []

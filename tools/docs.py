@@ -23,7 +23,15 @@ ROOT = Path(__file__).parents[1]
 SITE = ROOT / "tools" / "site"
 BUILD = ROOT / "build"
 PYTHON = {
-    "edgerec.runtime": ("Recommender", "Recommendation", "Recommendations", "Reason", "Explanation", "Events"),
+    "edgerec.runtime": (
+        "Recommender",
+        "Recommendation",
+        "Recommendations",
+        "Reason",
+        "Explanation",
+        "Events",
+        "ArrayRecommender",
+    ),
     "edgerec.runtime.experiment": ("Experiment",),
     "edgerec.bundle": ("Bundle",),
     "edgerec.evaluation.offpolicy": ("estimate", "best_of"),

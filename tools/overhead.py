@@ -85,7 +85,7 @@ def warm(bundle: Path) -> dict[str, float]:
     with recommender as rec:
         n = rec.bundle.manifest.n_items
         for event in range(EVENTS):
-            rec.observe(rec.named(event * n // EVENTS)[0], time=NOW_MS - (EVENTS - event) * DAY_MS)
+            rec.observe(rec.arrays.named(event * n // EVENTS)[0], time=NOW_MS - (EVENTS - event) * DAY_MS)
         for name, request in asked.items():
             rec.recommend(k=K, now=NOW_MS, **request)  # conditions are read, graphs are loaded
             whole, bare = [], []

@@ -20,7 +20,7 @@ from edgerec.evaluation import metrics
 from edgerec.evaluation.cases import Cases, held_labels
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.progress import progress_for
-from edgerec.runtime import Recommender
+from edgerec.runtime import ArrayRecommender
 from edgerec.runtime.adaptation import Learned
 from edgerec.tasks import scored_tasks
 from edgerec.training.load import load_learning_data
@@ -39,12 +39,12 @@ def replay(run: Path, part: str, task_name: str, adapts: list[Adapt]) -> list[di
     if rows is None or not tasks:
         raise ConfigError(f"{run}: has no binary task {task_name!r} with shown rows")
     at = [t.name for t in scored_tasks(data.tasks)].index(task_name)
-    with Recommender.of(run / "bundle") as rec:
+    with ArrayRecommender.of(run / "bundle") as rec:
         model = RuntimeModel(rec, data, Cases.none(), progress)
         plain = model.rows()[:, at]
         known = model.place[rows.item] >= 0
         vectors = np.zeros((len(plain), rec.bundle.manifest.dim), np.float32)
-        vectors[known] = rec._model().directions(model.place[rows.item[known]])
+        vectors[known] = rec.directions(model.place[rows.item[known]])
     taken = held_labels(data, tasks[0]) > 0
     user, time_ms = rows.requests.user, rows.requests.time_ms
     order = np.lexsort((time_ms, user))

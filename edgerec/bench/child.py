@@ -31,7 +31,7 @@ def main(folder: str, threads: int, calls: int, cold_calls: int) -> None:
 
     n = recommender.bundle.manifest.n_items
     for event in range(EVENTS):
-        item, _ = recommender.named(event * n // EVENTS)
+        item, _ = recommender.arrays.named(event * n // EVENTS)
         recommender.observe(item, time=NOW_MS - (EVENTS - event) * DAY_MS)
     hot = [_timed_ms(recommender, n) for _ in range(calls)][calls // 10 :]
     peak = peak_mb()

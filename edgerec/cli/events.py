@@ -52,8 +52,16 @@ def events(
     log = EventStore(store)
     try:
         if action == "show":
-            rows = [[name or "(default)", len(log.events((), name).item), len(log.shown(name)), name in agreed(log)]
-                    for name in log.profiles()]  # fmt: skip
+            consenting = agreed(log)
+            rows = [
+                [
+                    name or "(default)",
+                    len(log.events.read((), name).item),
+                    len(log.lists.read(name)),
+                    name in consenting,
+                ]
+                for name in log.profiles()
+            ]
             if as_json:
                 print_json({"profiles": [dict(zip(_COLUMNS, row, strict=True)) for row in rows], **log.size()})
             else:

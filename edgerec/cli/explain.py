@@ -40,7 +40,7 @@ def explain(
         _explain_all(bundle, as_json)
         return
     with Recommender.of(bundle) as rec:
-        asked: dict[str, Any] = {"weights": weights_of(weights), **past_of(rec, user, history, history_items)}
+        asked: dict[str, Any] = {"weights": weights_of(weights), **past_of(rec.arrays, user, history, history_items)}
         found = rec.explain(item, **asked)
     if as_json:
         print_json({**found._asdict(), "past": [c._asdict() for c in found.past]})

@@ -14,7 +14,7 @@ from edgerec.errors import ConfigError
 if TYPE_CHECKING:
     import polars as pl
 
-    from edgerec.runtime import Events, Ranked, Recommendation, Recommendations, Recommender
+    from edgerec.runtime import ArrayRecommender, Events, Ranked, Recommendation, Recommendations
     from edgerec.stages.batch import AskAs
 
 __all__ = [
@@ -73,7 +73,8 @@ def recommend(
     as_json: JsonOption = False,
 ) -> None:
     """Recommend items from a bundle: to one user as a table, or to many into a file."""
-    from edgerec.stages.batch import check_out, key_values, open_stage
+    from edgerec.runtime import Recommender
+    from edgerec.stages.batch import check_out, check_stage, key_values, open_stage
 
     if (users is None) != (out is None):
         raise ConfigError("--users FILE and --out OUT.parquet go together")
@@ -93,13 +94,15 @@ def recommend(
         "exclude": _split(exclude),
         "diversity": diversity,
     }
-    rec, ask_as = open_stage(bundle, stage, run_dir)
-    with rec:
-        if users is not None and out is not None:
-            _recommend_many(rec, ask_as, k, users, history, out, request)
-            return
-        request["context"] = _typed(rec, key_values(context or [], "--context"))
-        request |= past_of(rec, user, history, history_items)
+    if users is not None and out is not None:
+        arrays, ask_as = open_stage(bundle, stage, run_dir)
+        with arrays:
+            _recommend_many(arrays, ask_as, k, users, history, out, request)
+        return
+    check_stage(stage, run_dir)
+    with Recommender.of(bundle) as rec:
+        request["context"] = _typed(rec.arrays, key_values(context or [], "--context"))
+        request |= past_of(rec.arrays, user, history, history_items)
         found = rec.recommend(k, explain=explain, **request)
         if as_json:
             print_json({"items": [_item_json(r) for r in found], "why_fewer": found.why_fewer})
@@ -107,7 +110,7 @@ def recommend(
             print_items(found, rec.tasks, explain)
 
 
-def past_of(rec: Recommender, user: str | None, history: Path | None, items: str | None) -> dict[str, Any]:
+def past_of(rec: ArrayRecommender, user: str | None, history: Path | None, items: str | None) -> dict[str, Any]:
     """What of the options of a command tells a past, as arguments of the runtime."""
     if user is not None and history is not None:
         return _user_of(rec, user, history)
@@ -168,7 +171,7 @@ def _split(text: str | None) -> list[str]:
     return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
-def _typed(rec: Recommender, context: dict[str, str]) -> dict[str, object]:
+def _typed(rec: ArrayRecommender, context: dict[str, str]) -> dict[str, object]:
     """Values of numeric columns as numbers."""
     numeric = {column.name for column in rec.encoder.numeric}
     try:
@@ -179,7 +182,7 @@ def _typed(rec: Recommender, context: dict[str, str]) -> dict[str, object]:
         ) from error
 
 
-def _user_of(rec: Recommender, user: str, history: Path) -> dict[str, Any]:
+def _user_of(rec: ArrayRecommender, user: str, history: Path) -> dict[str, Any]:
     """A user's past and attributes, asked as of the log's last event."""
     from edgerec.stages.batch import PastLog, attributes_of
 
@@ -190,7 +193,7 @@ def _user_of(rec: Recommender, user: str, history: Path) -> dict[str, Any]:
     return {"history": past.of(user), "user": attributes_of(rec, past, history).get(user, {}), "now": past.end_ms}
 
 
-def _just_now(rec: Recommender, items: list[str]) -> Events:
+def _just_now(rec: ArrayRecommender, items: list[str]) -> Events:
     import time
 
     import numpy as np
@@ -204,7 +207,7 @@ def _just_now(rec: Recommender, items: list[str]) -> Events:
 
 
 def _recommend_many(
-    rec: Recommender,
+    rec: ArrayRecommender,
     ask_as: AskAs,
     k: int,
     users: Path,
@@ -227,7 +230,7 @@ def _recommend_many(
     typer.echo(f"{out}: {sum(len(r.item) for r in ranked)} rows for {len(ranked)} requests")
 
 
-def _long(frame: pl.DataFrame, ranked: list[Ranked], rec: Recommender) -> pl.DataFrame:
+def _long(frame: pl.DataFrame, ranked: list[Ranked], rec: ArrayRecommender) -> pl.DataFrame:
     """One row per request and rank."""
     import numpy as np
     import polars as pl

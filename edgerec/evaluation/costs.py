@@ -19,7 +19,7 @@ from edgerec.examples.evaluation_requests import Cases
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Requests
 from edgerec.progress import Silent
-from edgerec.runtime import Recommender
+from edgerec.runtime import ArrayRecommender
 from edgerec.tasks.history import Int
 
 __all__ = ["costs"]
@@ -78,7 +78,7 @@ def _of_stage(load: Callable[[], AnyScorer], requests: Requests, rows: Int) -> d
 
 
 def _of_bundle(bundle: Path, data: LearningData, cases: Cases) -> dict[str, float]:
-    with added() as memory, Recommender.of(bundle) as recommender:
+    with added() as memory, ArrayRecommender.of(bundle) as recommender:
         model = RuntimeModel(recommender, data, cases, Silent())
         asked = model.asked() if len(cases.rows) else model.asked_of_rows()
         first = [request for request, _ in zip(asked, range(REQUESTS), strict=False)]

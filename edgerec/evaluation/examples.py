@@ -44,7 +44,8 @@ def examples(
             stage: [{"title": titles[j], "hit": bool(j in true)} for j in of.lists[task.name][i][:SHOWN] if j >= 0]
             for stage, of in answers.items()
         }
-        rows = model.recommender.recommend(SHOWN, weights={task.name: 1.0}, explain=True, log=False, **requests[i])
+        ranked = model.recommender.rank(SHOWN, weights={task.name: 1.0}, **requests[i])
+        rows = model.recommender.recommendations(ranked, explain=True)
         reasons = [[reason.title or "popular now" for reason in row.reasons] for row in rows]
         found.append(
             {

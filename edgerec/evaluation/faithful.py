@@ -13,17 +13,17 @@ import numpy as np
 
 from edgerec.metrics import accuracy as metrics
 from edgerec.metrics.accuracy import Estimate
-from edgerec.runtime import Events, Recommender
+from edgerec.runtime import ArrayRecommender, Events
 
 REQUESTS = 300
 """That are asked at most."""
 
 
-def deletion(rec: Recommender, requests: Iterable[Mapping[str, Any]], seed: int) -> dict[str, Estimate]:
+def deletion(rec: ArrayRecommender, requests: Iterable[Mapping[str, Any]], seed: int) -> dict[str, Estimate]:
     """For the best item of each request whose past has two items or more.
 
     Args:
-        requests: arguments of `Recommender.rank`, with "history" by index.
+        requests: arguments of `ArrayRecommender.rank`, with "history" by index.
     Returns:
         In how many of them the utility falls more without the strongest reason than without another past item, drawn
         at random; and by what share of itself it falls in both cases. Nothing without such requests.
@@ -48,7 +48,7 @@ def deletion(rec: Recommender, requests: Iterable[Mapping[str, Any]], seed: int)
     }
 
 
-def _without(rec: Recommender, item: Any, cause: int, asked: Mapping[str, Any]) -> float:
+def _without(rec: ArrayRecommender, item: Any, cause: int, asked: Mapping[str, Any]) -> float:
     past = asked["history"]
     kept = past.item != cause
     history = Events(past.item[kept], past.kind[kept], past.time_ms[kept])

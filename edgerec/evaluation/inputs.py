@@ -15,7 +15,7 @@ from edgerec.examples.load import LearningData
 from edgerec.metrics import accuracy as metrics
 from edgerec.metrics.accuracy import Estimate
 from edgerec.progress import Progress, Silent
-from edgerec.runtime import Events, Recommender
+from edgerec.runtime import ArrayRecommender, Events
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
 
@@ -30,7 +30,7 @@ def inputs(
 ) -> Metrics:
     """By what is withheld and by task, the difference of the main figure to `whole`, which is of the same cases."""
     found: dict[str, dict[str, dict[str, Estimate]]] = {}
-    with Recommender.of(bundle) as recommender:
+    with ArrayRecommender.of(bundle) as recommender:
         for name, change in _changes(data):
             progress.say(f"evaluate: int8, {name}")
             told = _figures(_Told(recommender, data, cases, change), data, cases, k)
@@ -45,7 +45,7 @@ def inputs(
 class _Told(RuntimeModel):
     """The bundle, told what a change leaves of each request."""
 
-    def __init__(self, recommender: Recommender, data: LearningData, cases: Cases, change: Change) -> None:
+    def __init__(self, recommender: ArrayRecommender, data: LearningData, cases: Cases, change: Change) -> None:
         super().__init__(recommender, data, cases, Silent())
         self.change, self.new_alone = change, False
 

@@ -23,7 +23,7 @@ from edgerec.metrics.accuracy import Estimate
 from edgerec.metrics.off_policy import OffPolicy
 from edgerec.metrics.sequential_test import Verdict, always_valid
 from edgerec.runtime import Events, Recommender
-from edgerec.runtime.store import kind_mask
+from edgerec.runtime.events import kind_mask
 
 __all__ = ["Online", "Place", "ab_differences", "analyse", "interleaved_differences", "read_places"]
 
@@ -255,7 +255,7 @@ def _choices(
     request: dict[str, Any] = {"history": history, "now": first.time_ms, **_split(context, rec)}
     wanted = [row.item for row in rec.recommend(len(places), log=False, **request)]
     items = [place.item for place in places]
-    known = [item for item in dict.fromkeys([*items, *wanted]) if rec.index_of(item) is not None]
+    known = [item for item in dict.fromkeys([*items, *wanted]) if rec.arrays.index_of(item) is not None]
     told = {row.item: row.probability.get(reward, 0.0) for row in rec.score(known, **request)}
     for at, place in enumerate(places):
         if place.probability < 1:

@@ -20,7 +20,7 @@ from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Requests
 from edgerec.models.text import default_model
 from edgerec.progress import Progress
-from edgerec.runtime import Recommender
+from edgerec.runtime import ArrayRecommender
 
 REQUESTS = 15
 """Different ones that are timed."""
@@ -63,7 +63,7 @@ def ratios(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with Recommender.of(bundle) as recommender:
+        with ArrayRecommender.of(bundle) as recommender:
             asked = list(RuntimeModel(recommender, data, cases, progress).asked())
             slow = [ms_of(partial(all_tasks, teacher, visits.requests, int(cases.rows[r]))) for r in chosen]
             quick = [ms_of(partial(recommender.rank, 10, **asked[r])) for r in chosen for _ in range(CALLS)]

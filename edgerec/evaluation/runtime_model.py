@@ -12,7 +12,7 @@ from edgerec.examples.evaluation_requests import Cases
 from edgerec.examples.load import LearningData
 from edgerec.metrics.accuracy import MAX_RANK
 from edgerec.progress import Progress
-from edgerec.runtime import Events, Recommender
+from edgerec.runtime import ArrayRecommender, Events
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
 
@@ -20,7 +20,7 @@ from edgerec.tasks.history import Int
 class RuntimeModel:
     """The bundle, asked through the runtime as an app asks it."""
 
-    def __init__(self, recommender: Recommender, data: LearningData, cases: Cases, progress: Progress) -> None:
+    def __init__(self, recommender: ArrayRecommender, data: LearningData, cases: Cases, progress: Progress) -> None:
         self.recommender, self.data, self.cases, self.progress = recommender, data, cases, progress
         index = {item: i for i, item in enumerate(data.dataset.items()["id"].head(data.n_items).to_list())}
         self.ids = [recommender.named(i)[0] for i in range(recommender.bundle.manifest.n_items)]

@@ -1,4 +1,4 @@
-"""The stages before the bundle, asked like the bundle: the engine of a `Recommender` that runs torch models."""
+"""The stages before the bundle, asked like the bundle: the engine of a `ArrayRecommender` that runs torch models."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from edgerec.evaluation.segments import gaps_of_parts
 from edgerec.examples.evaluation_requests import find_cases
 from edgerec.metrics.accuracy import Estimate
 from edgerec.progress import Progress
-from edgerec.runtime import Recommender
+from edgerec.runtime import ArrayRecommender
 from edgerec.stages.evaluate import judge_model
 from edgerec.stages.run import Run
 from edgerec.tasks import scored_tasks
@@ -112,7 +112,7 @@ def compare(config: Config, run_dir: Path, old: Path, new: Path, progress: Progr
     wanted = {task.name for task in scored_tasks(data.tasks)}
     found, answers, names = {}, {}, []
     for side, path in (("old", old), ("new", new)):
-        with Recommender.of(path) as recommender:
+        with ArrayRecommender.of(path) as recommender:
             lacking = wanted - set(recommender.tasks)
             if lacking:
                 raise ConfigError(f"{path}: has no task {', '.join(sorted(lacking))}, which the settings ask for")

@@ -1,11 +1,13 @@
 """Recommendations on the device: standard library, numpy and onnxruntime; nothing here opens a socket."""
 
-from edgerec.runtime.engine import Ranked
+from edgerec.runtime.arrays import ArrayRecommender
+from edgerec.runtime.engine import Ranked, Scoring
+from edgerec.runtime.events import Events
 from edgerec.runtime.recommender import Recommender
 from edgerec.runtime.results import Contribution, Explanation, Reason, Recommendation, Recommendations
-from edgerec.runtime.store import Events
 
 __all__ = [
+    "ArrayRecommender",
     "Contribution",
     "Events",
     "Explanation",
@@ -14,4 +16,5 @@ __all__ = [
     "Recommendation",
     "Recommendations",
     "Recommender",
+    "Scoring",
 ]

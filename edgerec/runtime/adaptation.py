@@ -1,8 +1,9 @@
-"""What a device learns from its lists: a bounded correction of utilities for one user, which must earn its place.
+"""What a device learns from its lists: a bounded correction of utilities for one user, used only if it predicts better.
 
-The chance that an item of a list is taken is ``sigmoid(level + log-odds of the utility + correction)``. `level` is
-learned for all items alike; the correction is a linear function of the item's row, from the table's middle, learned by
-stochastic gradient, bounded, and used only while it has predicted the user's answers better than none would have.
+The probability that an item of a list is taken is ``sigmoid(level + log-odds of the utility + correction)``. `level` is
+learned for all items alike; the correction is a linear function of the item's row less the table's mean row, learned by
+stochastic gradient and bounded. It is used only while it has predicted the user's answers better than no correction
+would have.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ LEVEL_RATE: Final = 0.05
 SHRINK: Final = 1e-3
 """Of the correction's weights, with every list."""
 REMEMBERS: Final = 0.98
-"""What counts of the guard's evidence after another answer: it looks back some fifty."""
+"""Factor of the guard's evidence after each answer: it looks back at some fifty answers."""
 NEEDED: Final = 20.0
 """Answers before a correction may be used."""
 MARGIN: Final = 1.0
@@ -42,9 +43,9 @@ class Learned:
     Attributes:
         bundle: which table the weights are over; another bundle starts anew.
         level: log-odds, see above. weights: float64 (dim,).
-        gained: log-likelihood of the correction over none, of the answers that the guard remembers.
+        gained: log-likelihood with the correction less that without it, over the answers that the guard remembers.
         answers: how many were learned from.
-        counts: by item id, in how many lists it was and in how many it was taken.
+        counts: by item id, in how many lists it was, and from how many it was taken.
         inverse, response: of LinUCB, (dim, dim) and (dim,); None until they are needed.
         last: name of the last list that was learned from.
     """
@@ -71,9 +72,9 @@ class Learned:
         return bounded
 
     def chance(self, utility: Float, moved: Double | float = 0.0) -> Double:
-        """Of being taken, (n,)."""
+        """Probability of being taken, (n,)."""
         u = np.maximum(utility.astype(np.float64), _TINY)
-        # The log-odds of a probability; of a utility that is none, its logarithm.
+        # The log-odds of a probability; the logarithm of a utility of 1 or more, which is not a probability.
         z = self.level + np.log(u) - np.where(u < 1, np.log1p(-np.minimum(u, 1 - _TINY)), 0.0) + moved
         return 1 / (1 + np.exp(-np.clip(z, -30, 30)))
 
@@ -94,9 +95,9 @@ class Learned:
     def count(self, items: tuple[str, ...], taken: npt.NDArray[np.bool_]) -> None:
         """Count a list's answers by item."""
         for item, r in zip(items, taken.tolist(), strict=True):
-            shown = self.counts.setdefault(item, [0, 0])
-            shown[0] += 1
-            shown[1] += bool(r)
+            count = self.counts.setdefault(item, [0, 0])
+            count[0] += 1
+            count[1] += bool(r)
         if len(self.counts) > MAX_COUNTED:
             often = sorted(self.counts, key=lambda item: self.counts[item][0], reverse=True)
             self.counts = {item: self.counts[item] for item in often[: MAX_COUNTED // 2]}
@@ -113,7 +114,7 @@ class Learned:
             self.response += bool(r) * row
 
     def to_bytes(self) -> bytes:
-        """JSON; numbers of arrays as they are."""
+        """JSON, with arrays as lists."""
         arrays = ("weights", "inverse", "response")
         plain = {k: v.tolist() if k in arrays and v is not None else v for k, v in vars(self).items()}
         return json.dumps(plain).encode()

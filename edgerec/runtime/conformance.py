@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,8 @@ import numpy.typing as npt
 from edgerec.bundle import Bundle
 from edgerec.errors import BundleError
 from edgerec.runtime.engine import Engine
+
+Array: TypeAlias = npt.NDArray[Any]
 
 TOLERANCE = 2e-3
 """Absolute and relative; int8 kernels of different processors round differently."""
@@ -32,7 +34,7 @@ def check_conformance(bundle: Bundle, engine: Engine) -> int:
             name = _differs(request, engine)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise BundleError(
-                f"{bundle.folder}: conformance request {number} is none ({error!r}); build the bundle again"[:400]
+                f"{bundle.folder}: conformance request {number} is not valid ({error!r}); build the bundle again"[:400]
             ) from error
         if name is not None:
             raise BundleError(
@@ -43,7 +45,7 @@ def check_conformance(bundle: Bundle, engine: Engine) -> int:
 
 
 def _differs(request: Mapping[str, Any], engine: Engine) -> str | None:
-    """The first output that is another one than expected."""
+    """The first output that is not as expected."""
     expect = {name: np.asarray(value) for name, value in request["expect"].items()}
     got = engine.run(request.get("graph", "recommend.onnx"), request["inputs"])
     for name, value in expect.items():
@@ -52,18 +54,18 @@ def _differs(request: Mapping[str, Any], engine: Engine) -> str | None:
     return None
 
 
-def _close(expect: npt.NDArray[Any], got: npt.NDArray[Any]) -> bool:
-    # An empty JSON list does not tell its shape.
+def _close(expect: Array, got: Array) -> bool:
+    # The shape of an empty JSON list is not known.
     return expect.size == got.size and np.allclose(expect.ravel(), got.ravel(), TOLERANCE, TOLERANCE)
 
 
-def _same_items(expect: dict[str, npt.NDArray[Any]], got: dict[str, npt.NDArray[Any]]) -> bool:
+def _same_items(expect: dict[str, Array], got: dict[str, Array]) -> bool:
     value = expect.get("utility", expect.get("score"))
-    wanted, found = expect["item"], got["item"]
-    if value is None or wanted.shape != found.shape:
-        return bool(np.array_equal(wanted, found))
-    moved = np.flatnonzero(wanted != found)
+    expected, items = expect["item"], got["item"]
+    if value is None or expected.shape != items.shape:
+        return bool(np.array_equal(expected, items))
+    moved = np.flatnonzero(expected != items)
     # An item that came in from below the last rank is compared with the last.
-    utility = dict(zip(wanted.tolist(), value.tolist(), strict=True))
-    there = np.array([utility.get(i, value[-1]) for i in found[moved].tolist()])
+    utility = dict(zip(expected.tolist(), value.tolist(), strict=True))
+    there = np.array([utility.get(i, value[-1]) for i in items[moved].tolist()])
     return bool(np.allclose(value[moved], there, TOLERANCE, TOLERANCE))

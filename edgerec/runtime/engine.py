@@ -20,6 +20,7 @@ from edgerec.tasks import Encoded
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float32]
+Array: TypeAlias = npt.NDArray[Any]
 EngineName: TypeAlias = Literal["auto", "onnxruntime", "numpy"]
 """auto: onnxruntime where it is installed, else numpy."""
 
@@ -38,7 +39,7 @@ class Ranked:
 
     Attributes:
         item: int64 (R,), item indices; best first from `Engine.recommend`, as given from `Engine.score`.
-        utility: float32 (R,), weighted sum of the tasks; -inf marks an item that is no candidate.
+        utility: float32 (R,), weighted sum of the tasks; -inf marks an item that is not a candidate.
         probability: float32 (R, T); a regression task's expectation is in the task's unit.
         reason: float32 (R, L), how much each item of the history added to the utility.
         history: int64 (L,), item indices of the history.
@@ -50,13 +51,13 @@ class Ranked:
     reason: Float
     history: Int
 
-    def take(self, at: npt.NDArray[Any]) -> Ranked:
+    def take(self, at: Array) -> Ranked:
         """The items at these positions."""
         return Ranked(self.item[at], self.utility[at], self.probability[at], self.reason[at], self.history)
 
 
 class Scoring(Protocol):
-    """What scores the requests of a `Recommender`: the bundle's `Engine`, or a stand-in for it."""
+    """What scores the requests of a recommender: the bundle's `Engine`, or models in place of it."""
 
     def recommend(self, request: Encoded, weights: Float, exclude: Int, k: int) -> Ranked:
         """The k items of highest utility; `weights` (T,), `exclude` item indices, 1 <= k <= n_items."""
@@ -76,7 +77,7 @@ class Engine:
 
         Raises:
             BundleError: the graph does not load.
-            ConfigError: no engine has this name. MissingExtraError: onnxruntime is asked for and not installed.
+            ConfigError: no engine has this name. MissingExtraError: onnxruntime is requested and not installed.
         """
         if engine not in get_args(EngineName):
             raise ConfigError(f"engine: expected one of {', '.join(get_args(EngineName))}, got {engine!r}")
@@ -121,8 +122,8 @@ class Engine:
         """
         with self._lock:
             graph = self._similar
-        found, score = graph.run({"item": np.array(item, np.int64), "exclude": exclude, "k": np.array(k, np.int64)})
-        return found, score
+        items, score = graph.run({"item": np.array(item, np.int64), "exclude": exclude, "k": np.array(k, np.int64)})
+        return items, score
 
     def vectors(self, items: Int) -> Float:
         """Rows (n, dim) of the item table, for item indices (n,).
@@ -134,7 +135,7 @@ class Engine:
             graph = self._vectors
         return graph.run({"item": items})[0]
 
-    def run(self, name: str, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    def run(self, name: str, inputs: Mapping[str, object]) -> dict[str, Array]:
         """Run "recommend.onnx", "score.onnx" or "similar.onnx" on JSON inputs; outputs by name."""
         if name not in OUTPUTS:
             raise KeyError(name)
@@ -146,12 +147,26 @@ class Engine:
         return _Graph(self._bundle.path(name), OUTPUTS[name], self.name, threads)
 
 
+class _Session(Protocol):
+    """A graph as an engine loads it.
+
+    Attributes:
+        inputs: numpy type by name. outputs: names.
+    """
+
+    inputs: dict[str, type]
+    outputs: list[str]
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> Sequence[Array]:
+        """The named outputs."""
+
+
 class _Graph:
     """One session, fed and read by names."""
 
     def __init__(self, path: Path, outputs: Sequence[str], engine: str, threads: int) -> None:
         check_external(path)
-        session: Any
+        session: _Session
         if engine == "numpy":
             from edgerec.runtime.numpy_session import NumpySession  # loaded on use
 
@@ -166,17 +181,17 @@ class _Graph:
         if missing or not set(self._types.values()) <= set(_TYPES.values()):
             raise BundleError(f"{path}: not a graph of this format (no {', '.join(missing)}); build the bundle again")
 
-    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    def run(self, inputs: Mapping[str, Array]) -> Sequence[Array]:
         if len(inputs) > len(self._inputs):
             inputs = {name: inputs[name] for name in self._inputs}
         try:
-            return self._session.run(self._outputs, inputs)  # type: ignore[no-any-return]
+            return self._session.run(self._outputs, inputs)
         except BundleError:
             raise
         except Exception as error:  # onnxruntime's own exceptions have no common root
             raise BundleError(f"{self._path}: cannot be run ({_first_line(error)}); build the bundle again") from error
 
-    def cast(self, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    def cast(self, inputs: Mapping[str, object]) -> dict[str, Array]:
         """JSON values as the arrays that the graph takes."""
         return {name: np.asarray(inputs[name], dtype) for name, dtype in self._types.items()}
 
@@ -200,7 +215,7 @@ class _OnnxruntimeSession:
             session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own exceptions have no common root
             raise BundleError(f"{path}: does not load ({_first_line(error)}); build the bundle again") from error
-        self.inputs = {i.name: _TYPES.get(i.type, object) for i in session.get_inputs()}
+        self.inputs: dict[str, type] = {i.name: _TYPES.get(i.type, object) for i in session.get_inputs()}
         self.outputs = [o.name for o in session.get_outputs()]
         self.run = session.run
 

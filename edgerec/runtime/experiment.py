@@ -16,9 +16,9 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from edgerec.errors import ConfigError
+from edgerec.runtime.logged_lists import LoggedList, new_name
 from edgerec.runtime.recommender import Recommender
 from edgerec.runtime.results import Recommendation, Recommendations
-from edgerec.runtime.store import Shown, new_name
 
 __all__ = ["Experiment", "share_of", "team_draft"]
 
@@ -27,11 +27,11 @@ UNIT: Final = "unit"
 
 
 class Experiment:
-    """Answers like a `Recommender`, by bundle a or b; both are opened on one store file, for one user.
+    """Recommends like a `Recommender`, by bundle a or b; both are opened on one store file, for one user.
 
     Args:
         salt: of this experiment; another one draws users anew.
-        mode: "ab" or "interleave". The latter needs far fewer users, and tells which is better, not by how much.
+        mode: "ab" or "interleave". The latter needs far fewer users, and tells which is better, but not by how much.
         share: of users who have b in "ab".
         unit: names the user, such as an account; None: a random number that the device keeps for each of its users.
     Raises:
@@ -51,15 +51,15 @@ class Experiment:
             raise ConfigError(f"mode: expected ab or interleave, got {mode!r}")
         if not 0 <= share <= 1:
             raise ConfigError(f"share: expected 0 to 1, got {share}")
-        if a._model().name == b._model().name:
-            raise ConfigError(f"an experiment needs two bundles, got {a._model().name} twice")
+        if a.arrays.model.name == b.arrays.model.name:
+            raise ConfigError(f"an experiment needs two bundles, got {a.arrays.model.name} twice")
         self.a, self.b, self.salt, self.mode, self.share = a, b, salt, mode, share
         self._unit = unit
 
     @property
     def arm(self) -> Literal["a", "b"]:
         """Which of the two this user has, in "ab"."""
-        return "b" if share_of(self.salt, self._who()) < self.share else "a"
+        return "b" if share_of(self.salt, self._unit_name()) < self.share else "a"
 
     def recommend(self, k: int = 10, **request: Any) -> Recommendations:
         """As `Recommender.recommend`; the list is always logged.
@@ -70,9 +70,9 @@ class Experiment:
         if self.mode == "ab":
             return (self.b if self.arm == "b" else self.a).recommend(k, **{**request, "log": True})
         lists = [rec.recommend(k, **{**request, "log": False}) for rec in (self.a, self.b)]
-        rows = {row.item: row for found in lists for row in found[::-1]}
+        rows = {row.item: row for recommended in lists for row in recommended[::-1]}
         random = np.random.default_rng(secrets.randbits(64))
-        of_a, of_b = ([row.item for row in found] for found in lists)
+        of_a, of_b = ([row.item for row in recommended] for recommended in lists)
         items, teams = team_draft(of_a, of_b, k, random)
         merged = [rows[item] for item in items]
         name = self._log(merged, teams, request)
@@ -82,23 +82,30 @@ class Experiment:
         """As `Recommender.observe`; give `list_name`, so that the list has its answer."""
         return self.a.observe(item, kind, **more)
 
-    def _who(self) -> str:
+    def _unit_name(self) -> str:
         if self._unit is None:
-            kept = self.a._store.learned(UNIT, self.a._profile)
-            if kept is None:
-                kept = secrets.token_hex(16).encode()
-                self.a._store.learn(UNIT, kept, self.a._profile)
-            self._unit = kept.decode()
+            memory = self.a._memory
+            unit = memory.store.learned.get(UNIT, memory.profile)
+            if unit is None:
+                unit = secrets.token_hex(16).encode()
+                memory.store.learned.put(UNIT, unit, memory.profile)
+            self._unit = unit.decode()
         return self._unit
 
     def _log(self, rows: Sequence[Recommendation], teams: str, request: dict[str, Any]) -> str | None:
-        models = self.a._model(), self.b._model()
-        shown = Shown(
-            new_name(), models[0].now_ms(request.get("now")), "|".join(m.name for m in models),
-            tuple(row.item for row in rows), (1.0,) * len(rows), tuple(row.utility for row in rows), len(rows),
-            {**(request.get("context") or {}), **(request.get("user") or {})}, teams,
-        )  # fmt: skip
-        return shown.name if self.a._store.show(shown, self.a._profile) else None
+        models, memory = (self.a.arrays.model, self.b.arrays.model), self.a._memory
+        logged = LoggedList(
+            name=new_name(),
+            time_ms=models[0].now_ms(request.get("now")),
+            bundle="|".join(model.name for model in models),
+            items=tuple(row.item for row in rows),
+            probability=(1.0,) * len(rows),
+            utility=tuple(row.utility for row in rows),
+            pool=len(rows),
+            context={**(request.get("context") or {}), **(request.get("user") or {})},
+            teams=teams,
+        )
+        return logged.name if memory.store.lists.append(logged, memory.profile) else None
 
 
 def share_of(salt: str, unit: str) -> float:

@@ -1,4 +1,4 @@
-"""The last places of a list, filled so that the device learns what it does not know, each with its probability.
+"""Fills the last places of a list so that the device learns what it does not know, each with its probability.
 
 A place is filled evenly from the pool with probability epsilon, so that every candidate can be estimated off-policy;
 otherwise by the method: the next best ("epsilon"), a draw from what is believed of each item ("thompson"; Chapelle and
@@ -21,7 +21,7 @@ Float = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 
 DRAWS: Final = 256
-"""Of Thompson sampling, from which the probability of its choice is told."""
+"""Draws of Thompson sampling, from which the probability of its choice is estimated."""
 
 
 def fill(
@@ -43,19 +43,21 @@ def fill(
     chosen = list(range(k - slots))
     probability = [1.0] * len(chosen)
     rest = list(range(k - slots, len(ids)))
-    # Thompson and LinUCB tilt what is believed already; an item without evidence keeps the model's word.
+    # Thompson and LinUCB start from the model's utility; an item without evidence keeps it.
     for _ in range(slots):
         left = None if vectors is None else vectors[rest]
-        share = (1 - explore.epsilon) * _shares(explore, [ids[i] for i in rest], utility[rest], left, learned, random)
-        share += explore.epsilon / len(rest)
-        share /= share.sum()
-        at = int(random.choice(len(rest), p=share))
-        probability.append(float(share[at]))
+        p = (1 - explore.epsilon) * _probabilities(
+            explore, [ids[i] for i in rest], utility[rest], left, learned, random
+        )
+        p += explore.epsilon / len(rest)
+        p /= p.sum()
+        at = int(random.choice(len(rest), p=p))
+        probability.append(float(p[at]))
         chosen.append(rest.pop(at))
     return np.array(chosen, np.int64), np.array(probability)
 
 
-def _shares(
+def _probabilities(
     explore: Explore,
     ids: list[str],
     utility: Float,
@@ -68,16 +70,16 @@ def _shares(
     if explore.method == "thompson":
         belief = _draws(explore, ids, utility, learned, random)
         return np.bincount(belief.argmax(axis=1), minlength=n) / DRAWS
-    found = np.zeros(n)
+    probability = np.zeros(n)
     if explore.method == "linucb" and vectors is not None:
-        found[int(_upper(explore, utility, vectors, learned).argmax())] = 1.0
+        probability[int(_upper(explore, utility, vectors, learned).argmax())] = 1.0
     else:
-        found[0] = 1.0
-    return found
+        probability[0] = 1.0
+    return probability
 
 
 def _draws(explore: Explore, ids: list[str], utility: Float, learned: Learned, random: np.random.Generator) -> Double:
-    """Chances (DRAWS, n) by Beta distributions: the model's word counts as 1 / width answers."""
+    """Chances (DRAWS, n) by Beta distributions: the model's probability counts as 1 / width answers."""
     chance = np.clip(learned.chance(utility), 1e-6, 1 - 1e-6)
     counts = np.array([learned.counts.get(item, (0, 0)) for item in ids], np.float64).reshape(-1, 2)
     weight = 1 / max(explore.width, 1e-3)

@@ -1,48 +1,51 @@
-"""What may leave the device, for evaluation: only of users who agreed, and with noise of the user's side.
+"""What may leave the device, for evaluation: only data of users who agreed, with noise that is added on the device.
 
 Noise is randomised response (Warner, JASA 1965; with many values: Kairouz et al., ICML 2016): each item is kept with
 probability ``e^epsilon / (e^epsilon + n - 1)`` and is else one of the catalogue's other n - 1 items, evenly; each
 kind is flipped with probability ``1 / (e^epsilon + 1)``. So one event's item, and each of its kinds, is
-epsilon-locally differentially private. Times are cut to the day, users are numbered anew in every export, and what is
-said of the context is left out.
+epsilon-locally differentially private. Times are cut to the day, users are numbered anew in every export, and the
+context is left out.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from edgerec.bundle import Catalog
-from edgerec.runtime.store import NO_KIND, Events, EventStore
+from edgerec.runtime.events import Events, kind_name
+from edgerec.runtime.store import EventStore
+from edgerec.tasks.units import MS_PER_DAY
 
-MS_PER_DAY: Final = 86_400_000
 CONSENT: Final = "consent"
 """Under which name a user's agreement is stored."""
 
 
 def consent(store: EventStore, profile: str, given: bool) -> None:
     """Remember that a user agrees, or no longer does."""
-    store.learn(CONSENT, b"1" if given else None, profile)
+    store.learned.put(CONSENT, b"1" if given else None, profile)
 
 
 def agreed(store: EventStore) -> list[str]:
     """Profiles of the users who do."""
-    return [profile for profile in store.profiles() if store.learned(CONSENT, profile)]
+    return [profile for profile in store.profiles() if store.learned.get(CONSENT, profile)]
 
 
 def exported(
     store: EventStore, catalog: Catalog, kinds: Sequence[str], epsilon: float | None, random: np.random.Generator
-) -> Iterator[dict[str, Any]]:
-    """Rows ``user, item, kind, time_ms`` of the events of all users who agreed; `epsilon` None: as they are, but users.
+) -> Iterator[dict[str, object]]:
+    """Rows ``user, item, kind, time_ms`` of the events of all users who agreed.
 
-    Events of items that the catalogue does not hold are left out where there is noise: they could not be another's.
+    Args:
+        epsilon: of the noise; None: without noise. With noise, events of items that the catalogue does not hold are
+            left out, since randomised response never gives them.
     """
     n = len(catalog)
     for number, profile in enumerate(random.permutation(np.array(agreed(store), object)).tolist(), 1):
-        events = store.events(kinds, profile)
+        events = store.events.read(kinds, profile)
         for item, kind, time_ms in zip(events.item, events.kind.tolist(), events.time_ms.tolist(), strict=True):
             index = catalog.index_of(str(item))
             if epsilon is not None:
@@ -51,7 +54,7 @@ def exported(
                 item = catalog.named(other_item(index, n, epsilon, random))[0]
                 kind = other_kinds(kind, len(kinds), epsilon, random)
                 time_ms -= time_ms % MS_PER_DAY
-            yield {"user": number, "item": item, "kind": named(kind, kinds), "time_ms": time_ms}
+            yield {"user": number, "item": item, "kind": kind_name(kind, kinds), "time_ms": time_ms}
 
 
 def other_item(index: int, n: int, epsilon: float, random: np.random.Generator) -> int:
@@ -68,14 +71,9 @@ def other_kinds(kind: int, n: int, epsilon: float, random: np.random.Generator) 
     return kind ^ sum(1 << i for i in np.flatnonzero(flips).tolist())
 
 
-def named(kind: int, kinds: Sequence[str]) -> str:
-    """The inverse of `edgerec.runtime.store.kind_mask`."""
-    return "+".join(name for i, name in enumerate(kinds) if kind >> i & 1) or NO_KIND
-
-
 def exported_lists(
     store: EventStore, kinds: Sequence[str], random: np.random.Generator, with_past: bool = False
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, object]]:
     """One row for each place of a logged list of users who agreed: for off-policy evaluation and experiments.
 
     Columns: user, list, time_ms, bundle, rank (from 1), item, probability (of being chosen for its place), utility,
@@ -85,23 +83,23 @@ def exported_lists(
     """
     number = 0
     for user, profile in enumerate(random.permutation(np.array(agreed(store), object)).tolist(), 1):
-        events = store.events(kinds, profile) if with_past else None
-        for shown in store.shown(profile):
+        events = store.events.read(kinds, profile) if with_past else None
+        for logged in store.lists.read(profile):
             number += 1
-            answers = store.answers(shown.name, profile)
-            for rank, (item, p, u) in enumerate(zip(shown.items, shown.probability, shown.utility, strict=True), 1):
-                row = {
-                    "user": user, "list": number, "time_ms": shown.time_ms, "bundle": shown.bundle, "rank": rank,
-                    "item": item, "probability": p, "utility": u, "pool": shown.pool,
-                    "team": shown.teams[rank - 1] if shown.teams else None, "kind": answers.get(item),
+            answers = store.events.answers(logged.name, profile)
+            for rank, (item, p, u) in enumerate(zip(logged.items, logged.probability, logged.utility, strict=True), 1):
+                row: dict[str, object] = {
+                    "user": user, "list": number, "time_ms": logged.time_ms, "bundle": logged.bundle, "rank": rank,
+                    "item": item, "probability": p, "utility": u, "pool": logged.pool,
+                    "team": logged.teams[rank - 1] if logged.teams else None, "kind": answers.get(item),
                 }  # fmt: skip
                 if events is not None:
                     first = rank == 1
-                    row["context"] = dict(shown.context) if first else None
-                    row["past"] = _before(events, shown.time_ms, kinds) if first else None
+                    row["context"] = dict(logged.context) if first else None
+                    row["past"] = _before(events, logged.time_ms, kinds) if first else None
                 yield row
 
 
-def _before(events: Events, time_ms: int, kinds: Sequence[str]) -> list[list[Any]]:
-    told = zip(events.item, events.kind.tolist(), events.time_ms.tolist(), strict=True)
-    return [[str(item), named(kind, kinds), at] for item, kind, at in told if at < time_ms]
+def _before(events: Events, time_ms: int, kinds: Sequence[str]) -> list[list[object]]:
+    rows = zip(events.item, events.kind.tolist(), events.time_ms.tolist(), strict=True)
+    return [[str(item), kind_name(kind, kinds), at] for item, kind, at in rows if at < time_ms]

@@ -14,10 +14,10 @@ def check_external(path: Path) -> None:
     """Refuse a graph whose constants lie anywhere but in the bundle's weights.bin.
 
     Raises:
-        BundleError: it points elsewhere, or is no ONNX file.
+        BundleError: it points elsewhere, or is not an ONNX file.
     """
     content = path.read_bytes()
-    # As our own graphs write it, all is told by counting; anything else is read whole.
+    # Our own graphs always write it in this form, so counting is enough; anything else is read as a whole.
     if content.count(_NAMED) != content.count(_CANONICAL):
         from edgerec.runtime.onnx_file import read_graph
 

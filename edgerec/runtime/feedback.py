@@ -6,45 +6,46 @@ import numpy as np
 
 from edgerec.bundle.policy import Adapt
 from edgerec.runtime.adaptation import Learned
+from edgerec.runtime.events import NO_KIND
 from edgerec.runtime.model import Model
-from edgerec.runtime.store import NO_KIND, EventStore
+from edgerec.runtime.store import EventStore
 
 NAME = "learned"
-"""Under which it is stored."""
+"""Under which name it is stored."""
 
 
 def load_learned(store: EventStore, profile: str, model: Model) -> Learned:
     """What is known of a profile under this bundle."""
-    return Learned.from_bytes(store.learned(NAME, profile), model.name)
+    return Learned.from_bytes(store.learned.get(NAME, profile), model.name)
 
 
 def learn_from(store: EventStore, profile: str, model: Model) -> None:
-    """Learn from a profile's newest list, if that was not done yet: an item is taken if an event names the list.
+    """Learn from a profile's newest list, once: an item was taken if an event names the list.
 
-    Where the bundle has binary tasks, an event without any of them is a look, not a take.
+    Where the bundle has binary tasks, an event without any of them does not count as taken.
     """
     policy = model.policy
-    newest = store.shown(profile, newest=1)
+    newest = store.lists.read(profile, newest=1)
     if not newest or newest[0].bundle != model.name:
         return
-    shown, learned = newest[0], load_learned(store, profile, model)
-    if learned.last == shown.name:
+    logged, learned = newest[0], load_learned(store, profile, model)
+    if learned.last == logged.name:
         return
-    indices = [model.catalog.index_of(item) for item in shown.items]
+    indices = [model.catalog.index_of(item) for item in logged.items]
     known = [at for at, index in enumerate(indices) if index is not None]
     if not known:
         return
-    answers = store.answers(shown.name, profile)
+    answers = store.events.answers(logged.name, profile)
     kinds = {item: set(kind.split("+")) - {NO_KIND} for item, kind in answers.items()}
-    liked = [item in answers and bool(kinds[item] or not model.encoder.binary) for item in shown.items]
+    liked = [item in answers and bool(kinds[item] or not model.encoder.binary) for item in logged.items]
     taken = np.array(liked)[known]
     items = np.array([indices[at] for at in known], np.int64)
-    utility = np.array(shown.utility, np.float32)[known]
-    learned.count(tuple(shown.items[at] for at in known), taken)
+    utility = np.array(logged.utility, np.float32)[known]
+    learned.count(tuple(logged.items[at] for at in known), taken)
     needs_rows = policy.adapt is not None or (policy.explore is not None and policy.explore.method == "linucb")
     vectors = model.directions(items) if needs_rows else np.zeros((len(items), 1), np.float32)
     learned.learn(utility, vectors, taken, policy.adapt or Adapt())
     if policy.explore is not None and policy.explore.method == "linucb":
         learned.refine(vectors, taken)
-    learned.last = shown.name
-    store.learn(NAME, learned.to_bytes(), profile)
+    learned.last = logged.name
+    store.learned.put(NAME, learned.to_bytes(), profile)

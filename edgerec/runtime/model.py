@@ -1,15 +1,15 @@
-"""What is read from one bundle: engine, catalogue, policy, request encoder. An update swaps it whole."""
+"""What is read from one bundle: engine, catalogue, policy, request encoder. An update swaps all of it at once."""
 
 from __future__ import annotations
 
 import math
 import time as clock
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from numbers import Real
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,24 +18,30 @@ from edgerec.bundle import Bundle, Catalog
 from edgerec.bundle.columns import Parameter, Texts
 from edgerec.bundle.policy import NOW, Policy
 from edgerec.errors import BundleError, ConfigError
-from edgerec.runtime.engine import Engine, EngineName, Float, Int, Scoring
-from edgerec.runtime.store import Events
+from edgerec.runtime.engine import Engine, EngineName, Float, Int
+from edgerec.runtime.events import NO_EVENTS, Events
 from edgerec.tasks import Encoded, RequestEncoder, UserPast
 
 if TYPE_CHECKING:
     from edgerec.bundle.conditions import Condition
 
 MAX_CONDITIONS = 64
-"""Different conditions whose result is remembered."""
+"""Different conditions, and columns, whose result is remembered."""
 MIDDLE_OF = 4096
-"""Items whose mean is the table's middle."""
+"""Items whose mean row is the middle of the item table."""
 Time: TypeAlias = int | datetime | None
 """Milliseconds since 1970 UTC, or a datetime with a timezone; None is now."""
-NONE = np.zeros(0, np.int64)
+K = TypeVar("K")
+V = TypeVar("V")
 
 
-class Request(TypedDict, total=False):
-    """What `Recommender.rank` and `rate` take like `recommend`: see there."""
+def device_clock_ms() -> int:
+    """The device's clock, in milliseconds since 1970 UTC."""
+    return clock.time_ns() // 1_000_000
+
+
+class RequestArguments(TypedDict, total=False):
+    """What `ArrayRecommender` takes of a request besides filters; see `Recommender.recommend`."""
 
     weights: Mapping[str, float] | None
     context: Mapping[str, object] | None
@@ -44,8 +50,8 @@ class Request(TypedDict, total=False):
     history: Events | None
 
 
-class Past(NamedTuple):
-    """What was done before: for the graph, and as events of known items, also those beyond the graph's history."""
+class EncodedHistory(NamedTuple):
+    """What a user did before: for the graph, and as events of known items, also those beyond the graph's history."""
 
     encoded: UserPast
     items: Int
@@ -56,16 +62,17 @@ class Past(NamedTuple):
 class Model:
     """One bundle, loaded. Nothing of it changes after that; thread-safe."""
 
-    def __init__(self, bundle: Bundle, engine: EngineName = "auto") -> None:
+    def __init__(
+        self, bundle: Bundle, engine: EngineName = "auto", clock_ms: Callable[[], int] = device_clock_ms
+    ) -> None:
         """Load a verified bundle.
 
         Raises:
             BundleError: a part of it is not what the format says.
         """
-        self.bundle = bundle
+        self.bundle, self._clock_ms = bundle, clock_ms
         self.encoder = _read_encoder(bundle)
         self.engine = Engine(bundle, engine)
-        self.scoring: Scoring = self.engine
         self.catalog = Catalog(bundle.path("catalog.sqlite"))
         self.tasks = tuple(task.name for task in bundle.manifest.tasks)
         self.n_items = bundle.manifest.n_items
@@ -85,13 +92,21 @@ class Model:
             raise BundleError(f"{bundle.folder}: policy.json: {error}; build the bundle again") from None
         self._default_weights = self.weights(self.policy.weights)
         self._lock = Lock()
-        self._failing: dict[Any, Int] = {}
+        self._failing: dict[tuple[object, ...], Int] = {}
+        self._groups: dict[str, Int] = {}
         self._conditions: dict[str, Condition] = {}
 
     def now_ms(self, time: Time) -> int:
-        """The time of a request: as given, or the device's clock, which is wrong if it reads a time before the bundle
-        was built (a board without a battery begins at 1970)."""
-        return max(milliseconds(None), self.created_ms) if time is None else milliseconds(time)
+        """The time of a request: as given, or the device's clock.
+
+        A clock that reads a time before the bundle was built is wrong (a board without a battery begins at 1970);
+        then it is the time of the build.
+        """
+        return max(self._clock_ms(), self.created_ms) if time is None else milliseconds(time)
+
+    def clock_is_plausible(self) -> bool:
+        """Whether the device's clock reads a time after the bundle was built."""
+        return self._clock_ms() >= self.created_ms
 
     def close(self) -> None:
         """Close the catalogue's file."""
@@ -99,31 +114,36 @@ class Model:
 
     # --- from the caller's words to arrays ---
 
-    def arrays(self, past: Past, request: Request) -> Encoded:
+    def encode(self, history: EncodedHistory, request: RequestArguments) -> Encoded:
         """What the graphs take.
 
         Raises:
-            ConfigError: an unknown column, or text where a number belongs.
+            ConfigError: an unknown column, or a string where a number belongs.
         """
         context, user = request.get("context") or {}, request.get("user") or {}
         self.check_columns(context, "context")
         self.check_columns(user, "user")
-        return self.encoder.encode(past.encoded, self.now_ms(request.get("now")), {**user, **context})
+        return self.encoder.encode(history.encoded, self.now_ms(request.get("now")), {**user, **context})
 
-    def past(self, events: Events) -> Past:
+    def encode_history(self, events: Events) -> EncodedHistory:
         """Encode what was done; events of unknown items are left out."""
         if not len(events.item) == len(events.kind) == len(events.time_ms):
             raise ConfigError("history: item, kind and time_ms must have equal length")
         item = self._indices(events.item)
         known = (item >= 0) & (item < self.n_items)
         item, kind, time_ms = item[known], events.kind[known], events.time_ms[known]
-        return Past(self.encoder.past(item, kind, time_ms), item, kind, time_ms)
+        return EncodedHistory(self.encoder.past(item, kind, time_ms), item, kind, time_ms)
+
+    @cached_property
+    def no_history(self) -> EncodedHistory:
+        """Of a user who did nothing."""
+        return self.encode_history(NO_EVENTS)
 
     def _indices(self, items: Sequence[str] | npt.NDArray[np.int64]) -> Int:
         if isinstance(items, np.ndarray):
             return items
-        found = (self.catalog.index_of(item) for item in items)
-        return np.array([-1 if index is None else index for index in found], np.int64)
+        indices = (self.catalog.index_of(item) for item in items)
+        return np.array([-1 if index is None else index for index in indices], np.int64)
 
     def weights(self, weights: Mapping[str, float] | None) -> tuple[Float, bool]:
         """Weights by task, and whether a task that counts may repeat what the user had."""
@@ -138,7 +158,7 @@ class Model:
         return np.array([weights.get(name, 0.0) for name in self.tasks], np.float32), may_repeat
 
     def check_columns(self, values: Mapping[str, object], source: str) -> None:
-        """Refuse a name that is no column of "context" or "user", or a text where a number belongs."""
+        """Refuse a name that is not a column of "context" or "user", or a string where a number belongs."""
         if not values:
             return
         known = self._columns[source]
@@ -174,13 +194,13 @@ class Model:
 
     @cached_property
     def _middle(self) -> Float:
-        """The mean row, of some items evenly spread."""
+        """The mean row of some items, evenly spread."""
         some = np.linspace(0, self.n_items - 1, min(self.n_items, MIDDLE_OF)).astype(np.int64)
         middle: Float = self.engine.vectors(some).mean(axis=0)
         return middle
 
     def directions(self, items: Int) -> Float:
-        """Rows (n, dim) of items, from the middle of the table: what tells them from others, not what all share."""
+        """Rows (n, dim) of items less the mean row of the table: what distinguishes items, not what all share."""
         return self.engine.vectors(items) - self._middle
 
     # --- conditions and columns ---
@@ -189,53 +209,49 @@ class Model:
         """A condition that a caller gave.
 
         Raises:
-            ConfigError: it is none.
+            ConfigError: it is not a valid condition.
         """
-        found = self._conditions.get(text)
-        if found is None:
-            from edgerec.bundle.conditions import Condition  # loaded on use
+        cached = self._conditions.get(text)
+        if cached is not None:
+            return cached
+        from edgerec.bundle.conditions import Condition  # loaded on use
 
-            try:
-                found = Condition.parse(text, self.catalog)
-            except ConfigError as error:
-                raise ConfigError(f"where: {error}") from None
-            with self._lock:
-                _make_room(self._conditions)
-                self._conditions[text] = found
-        return found
+        try:
+            condition = Condition.parse(text, self.catalog)
+        except ConfigError as error:
+            raise ConfigError(f"where: {error}") from None
+        self._remember(self._conditions, text, condition)
+        return condition
 
     def failing(self, condition: Condition, parameters: Mapping[str, Parameter]) -> Int:
         """Indices of the items that a condition is not true for; remembered, unless it depends on the time."""
         if NOW in condition.parameters:
             return np.flatnonzero(~condition.met(self.catalog, parameters))
         key = (condition.text, tuple((type(v), v) for v in map(parameters.get, condition.parameters)))
-        found = self._failing.get(key)
-        if found is None:
-            found = np.flatnonzero(~condition.met(self.catalog, parameters))
-            with self._lock:
-                _make_room(self._failing)
-                self._failing[key] = found
-        return found
+        failing = self._failing.get(key)
+        if failing is None:
+            failing = np.flatnonzero(~condition.met(self.catalog, parameters))
+            self._remember(self._failing, key, failing)
+        return failing
 
-    def groups(self, column: str) -> tuple[npt.NDArray[np.int64], int]:
+    def groups(self, column: str) -> tuple[Int, int]:
         """Of each item, which of a column's distinct values it has, -1 for none; and how many there are."""
-        key = ("groups", column)
-        found = self._failing.get(key)
-        if found is None:
+        groups = self._groups.get(column)
+        if groups is None:
             value = self.catalog.column(column)
             if isinstance(value, Texts):
-                found = value.codes.astype(np.int64)
+                groups = value.codes.astype(np.int64)
             else:
                 _, codes = np.unique(value, return_inverse=True)
-                found = np.where(np.isnan(value), -1, codes).astype(np.int64)
-            with self._lock:
-                self._failing[key] = found
-        return found, int(found.max(initial=-1)) + 1
+                groups = np.where(np.isnan(value), -1, codes).astype(np.int64)
+            self._remember(self._groups, column, groups)
+        return groups, int(groups.max(initial=-1)) + 1
 
-
-def _make_room(remembered: dict[Any, Any]) -> None:
-    if len(remembered) >= MAX_CONDITIONS:
-        remembered.clear()
+    def _remember(self, cache: dict[K, V], key: K, value: V) -> None:
+        with self._lock:
+            if len(cache) >= MAX_CONDITIONS:
+                cache.clear()
+            cache[key] = value
 
 
 def _columns(encoder: RequestEncoder, source: str) -> dict[str, bool]:
@@ -254,21 +270,19 @@ def _read_encoder(bundle: Bundle) -> RequestEncoder:
 
 
 def _created_ms(created: str) -> int:
-    """Of a manifest; 0 where it says nothing readable."""
+    """When a manifest says that its bundle was built; 0 where that cannot be read."""
     try:
         return int(datetime.fromisoformat(created).timestamp() * 1000)
     except ValueError:
         return 0
 
 
-def milliseconds(time: Time) -> int:
+def milliseconds(time: int | datetime) -> int:
     """Since 1970 UTC.
 
     Raises:
         ConfigError: a datetime without a timezone.
     """
-    if time is None:
-        return clock.time_ns() // 1_000_000
     if isinstance(time, datetime):
         if time.tzinfo is None:
             raise ConfigError(f"time {time.isoformat()} has no timezone; give one, or milliseconds since 1970 UTC")

@@ -1,4 +1,4 @@
-"""From arrays over item indices to what a caller reads."""
+"""From arrays over item indices to recommendations with ids, titles and reasons."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgerec.runtime.model import Model
 from edgerec.runtime.results import Reason, Recommendation
 
 MAX_REASONS = 3
-"""Reasons told for one item."""
+"""Reasons that are given for one item."""
 
 _POPULAR = (Reason("popular", None, None, 0.0),)
 _NONE: tuple[Reason, ...] = ()

@@ -1,4 +1,4 @@
-"""Runs a bundle's graphs with numpy alone, where onnxruntime cannot be installed: the same answers, slower.
+"""Runs a bundle's graphs with numpy alone, where onnxruntime cannot be installed: the same results, slower.
 
 It knows the operators that edgerec's graphs are made of, and refuses others when a graph is loaded.
 """
@@ -18,7 +18,7 @@ from edgerec.runtime.onnx_file import TYPES, Node, read_graph
 Array = npt.NDArray[Any]
 
 AT_ONCE = 1 << 15
-"""Items of a table that are widened to 32 bits at a time."""
+"""Items of a table that are converted to float32 at a time."""
 
 
 class NumpySession:
@@ -32,7 +32,7 @@ class NumpySession:
         """Read a graph and compute what depends on constants only.
 
         Raises:
-            BundleError: it is no ONNX file, or has an operator that is not known here.
+            BundleError: it is not an ONNX file, or has an operator that is not known here.
         """
         graph = read_graph(path)
         if unknown := sorted({n.op for n in graph.nodes} - OPERATORS.keys()):
@@ -69,8 +69,8 @@ class NumpySession:
 
 def _apply(node: Node, values: Mapping[str, Array]) -> Sequence[Array]:
     with np.errstate(all="ignore"):
-        found = OPERATORS[node.op](node.attributes, *(values[n] if n else None for n in node.inputs))
-    return found if isinstance(found, tuple) else (found,)
+        result = OPERATORS[node.op](node.attributes, *(values[n] if n else None for n in node.inputs))
+    return result if isinstance(result, tuple) else (result,)
 
 
 def _axes(a: Mapping[str, Any], axes: Array | None) -> tuple[int, ...] | None:
@@ -105,15 +105,15 @@ def _expand(a: Mapping[str, Any], x: Array, shape: Array) -> Array:
 
 
 def _gemm(a: Mapping[str, Any], x: Array, w: Array, b: Array | None = None) -> Array:
-    found = (x.T if a.get("transA") else x) @ (w.T if a.get("transB") else w)
-    found = found * np.float32(a.get("alpha", 1.0))
-    return found if b is None else found + b * np.float32(a.get("beta", 1.0))
+    product = (x.T if a.get("transA") else x) @ (w.T if a.get("transB") else w)
+    product = product * np.float32(a.get("alpha", 1.0))
+    return product if b is None else product + b * np.float32(a.get("beta", 1.0))
 
 
 def _softmax(a: Mapping[str, Any], x: Array) -> Array:
     axis = a.get("axis", -1)
-    found = np.exp(x - x.max(axis=axis, keepdims=True)) if x.size else x
-    share: Array = found / found.sum(axis=axis, keepdims=True)
+    exponential = np.exp(x - x.max(axis=axis, keepdims=True)) if x.size else x
+    share: Array = exponential / exponential.sum(axis=axis, keepdims=True)
     return share
 
 
@@ -129,14 +129,14 @@ def _slice(
 
 
 def _scatter(a: Mapping[str, Any], x: Array, index: Array, update: Array) -> Array:
-    found, axis = np.array(x), a.get("axis", 0)
+    scattered, axis = np.array(x), a.get("axis", 0)
     if a.get("reduction", "none") == "none":
-        np.put_along_axis(found, index, update.astype(x.dtype), axis)
+        np.put_along_axis(scattered, index, update.astype(x.dtype), axis)
     else:
         grid = list(np.ogrid[tuple(slice(n) for n in index.shape)])
         grid[axis] = index
-        np.add.at(found, tuple(grid), update)
-    return found
+        np.add.at(scattered, tuple(grid), update)
+    return scattered
 
 
 def _split(a: Mapping[str, Any], x: Array, sizes: Array | None = None) -> tuple[Array, ...]:
@@ -161,31 +161,31 @@ def _top_k(a: Mapping[str, Any], x: Array, count: Array) -> tuple[Array, Array]:
 
 
 def _integer_product(a: Mapping[str, Any], x: Array, w: Array, *rest: Array) -> Array:
-    """u8 times s8: whole numbers below 2 ** 24, which 32-bit floating point adds up exactly, and fast."""
+    """uint8 times int8: integers below 2 ** 24, which float32 adds up exactly, and fast."""
     scale_x, scale_w, zero_x, zero_w = rest[:4]
     codes = x.astype(np.float32) - np.float32(zero_x)
-    found = np.empty((*x.shape[:-1], w.shape[1]), np.float32)
+    product = np.empty((*x.shape[:-1], w.shape[1]), np.float32)
     for start in range(0, w.shape[1], AT_ONCE):
         part = w[:, start : start + AT_ONCE].astype(np.float32)
-        found[..., start : start + AT_ONCE] = codes @ (part - np.float32(zero_w) if zero_w.any() else part)
-    scaled: Array = found * (scale_x * scale_w)
+        product[..., start : start + AT_ONCE] = codes @ (part - np.float32(zero_w) if zero_w.any() else part)
+    scaled: Array = product * (scale_x * scale_w)
     return scaled
 
 
 def _blocks_product(a: Mapping[str, Any], x: Array, codes: Array, scales: Array, *_: Array) -> Array:
-    """MatMulNBits with one block a row: task vectors rounded to 8 bits, as the kernel does."""
+    """MatMulNBits with one block per row: task vectors are quantized to INT8, as onnxruntime's kernel does."""
     if codes.shape[1] != 1 or a.get("accuracy_level") != 4:
-        raise ValueError("MatMulNBits: expected one block a row and accuracy level 4")
+        raise ValueError("MatMulNBits: expected one block per row and accuracy level 4")
     step = np.abs(x).max(axis=1, keepdims=True) / np.float32(127)
     rounded = np.rint(x / np.where(step > 0, step, np.float32(1)))
-    found = np.empty((len(x), len(codes)), np.float32)
+    product = np.empty((len(x), len(codes)), np.float32)
     for start in range(0, len(codes), AT_ONCE):
         part = codes[start : start + AT_ONCE, 0]
         if a["bits"] == 4:
             part = np.stack([part & 15, part >> 4], axis=2).reshape(len(part), -1)
         wide = part.astype(np.float32) - np.float32(1 << (a["bits"] - 1))
-        found[:, start : start + AT_ONCE] = rounded @ wide.T
-    scaled: Array = found * step * scales
+        product[:, start : start + AT_ONCE] = rounded @ wide.T
+    scaled: Array = product * step * scales
     return scaled
 
 
@@ -196,13 +196,13 @@ def _pad(a: Mapping[str, Any], x: Array, pads: Array, value: Array | None = None
 
 
 def _shift(a: Mapping[str, Any], x: Array, by: Array) -> Array:
-    found: Array = np.right_shift(x, by) if a["direction"] == "RIGHT" else np.left_shift(x, by)
-    return found
+    shifted: Array = np.right_shift(x, by) if a["direction"] == "RIGHT" else np.left_shift(x, by)
+    return shifted
 
 
 def _divided(a: Mapping[str, Any], x: Array, y: Array) -> Array:
-    found: Array = np.floor_divide(x, y) if x.dtype.kind in "iu" else np.divide(x, y)
-    return found
+    quotient: Array = np.floor_divide(x, y) if x.dtype.kind in "iu" else np.divide(x, y)
+    return quotient
 
 
 def _sigmoid(a: Mapping[str, Any], x: Array) -> Array:
@@ -211,10 +211,10 @@ def _sigmoid(a: Mapping[str, Any], x: Array) -> Array:
 
 def _joined(function: Any) -> Callable[..., Array]:
     def join(a: Mapping[str, Any], *values: Array) -> Array:
-        found = values[0]
+        joined = values[0]
         for value in values[1:]:
-            found = function(found, value)
-        return found
+            joined = function(joined, value)
+        return joined
 
     return join
 

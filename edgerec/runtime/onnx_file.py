@@ -29,7 +29,7 @@ _EXTERNAL = 1
 
 @dataclass(frozen=True)
 class Node:
-    """One operator; `attributes` hold numbers, texts, lists and arrays."""
+    """One operator; `attributes` hold numbers, strings, lists and arrays."""
 
     op: str
     inputs: tuple[str, ...]
@@ -51,7 +51,7 @@ def read_graph(path: Path) -> Graph:
     """Read a graph; its large constants are mapped from weights.bin beside it.
 
     Raises:
-        BundleError: it is no ONNX file, or its constants lie elsewhere.
+        BundleError: it is not an ONNX file, or its constants lie elsewhere.
     """
     weights = path.with_name(WEIGHTS)
     try:
@@ -62,23 +62,23 @@ def read_graph(path: Path) -> Graph:
 
 
 def _graph(content: memoryview, weights: Array) -> Graph:
-    found = Graph()
+    graph = Graph()
     for number, value in _fields(content):
         if number == 1:
-            found.nodes.append(_node(value, weights))
+            graph.nodes.append(_node(value, weights))
         elif number == 5:
             name, array = _tensor(value, weights)
-            found.constants[name] = array
+            graph.constants[name] = array
         elif number == 11:
             name, kind = _input(value)
-            found.inputs[name] = kind
+            graph.inputs[name] = kind
         elif number == 12:
-            found.outputs.append(_text(_only(value, 1)))
+            graph.outputs.append(_text(_only(value, 1)))
         elif number == 15:
             raise ValueError("sparse constants")
-    for name in found.constants.keys() & found.inputs.keys():
-        del found.inputs[name]
-    return found
+    for name in graph.constants.keys() & graph.inputs.keys():
+        del graph.inputs[name]
+    return graph
 
 
 def _node(content: memoryview, weights: Array) -> Node:

@@ -1,4 +1,4 @@
-"""What a bundle has learned as a whole: what contexts and attributes do to each task, what repeats weigh, neighbours.
+"""What a bundle has learned as a whole: the effects of contexts, attributes and repeats on each task, and neighbours.
 
 Everything is asked through the graphs that devices run, on popular items and a user of whom nothing else is known, so
 it holds for the bundle and not for a model behind it.
@@ -11,9 +11,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from edgerec.runtime.events import NO_EVENTS, Events
 from edgerec.runtime.recommender import Recommender
 from edgerec.runtime.slate import unit_rows
-from edgerec.runtime.store import Events
+from edgerec.tasks.units import MS_PER_DAY
 
 __all__ = ["Effect", "Overview", "overview"]
 
@@ -22,11 +23,10 @@ ITEMS: Final = 40
 AGES_DAYS: Final = (1, 7, 30, 90)
 VALUES: Final = 12
 NEIGHBOURS: Final = 5
-MS_PER_DAY: Final = 86_400_000
 
 
 class Effect(NamedTuple):
-    """What a task's probability (or amount) becomes, as a factor of what it is without: by task."""
+    """By task, a task's probability (or expectation) with a value, divided by that without it."""
 
     what: str
     value: str
@@ -46,9 +46,8 @@ class Overview(NamedTuple):
 
 def overview(rec: Recommender) -> Overview:
     """Ask a bundle about itself; some hundred requests."""
-    now = rec._model().created_ms
-    nothing = Events([], np.zeros(0, np.int64), np.zeros(0, np.int64))
-    base: dict[str, Any] = {"now": now, "history": nothing}
+    now = rec.arrays.model.created_ms
+    base: dict[str, Any] = {"now": now, "history": NO_EVENTS}
     items = [row.item for row in rec.recommend(ITEMS, log=False, diversity=0.0, **base)]
     plain = _rates(rec, items, base)
     return Overview(_effects(rec, items, base, plain), _repeats(rec, items, base, plain), _neighbours(rec, items))
@@ -60,32 +59,32 @@ def _rates(rec: Recommender, items: Sequence[str], request: Mapping[str, Any]) -
     return {task: float(np.mean([row.probability[task] for row in rows])) for task in rec.tasks}
 
 
-def _factors(found: Mapping[str, float], plain: Mapping[str, float]) -> dict[str, float]:
-    return {task: found[task] / plain[task] if plain[task] else float("nan") for task in plain}
+def _factors(rates: Mapping[str, float], plain: Mapping[str, float]) -> dict[str, float]:
+    return {task: rates[task] / plain[task] if plain[task] else float("nan") for task in plain}
 
 
 def _effects(
     rec: Recommender, items: Sequence[str], base: Mapping[str, Any], plain: Mapping[str, float]
 ) -> list[Effect]:
-    found = []
+    effects = []
     for column in rec.encoder.categorical:
         if column.source == "time":
             continue
         for value in column.values[:VALUES]:
             rates = _rates(rec, items, {**base, column.source: {column.name: value}})
-            found.append(Effect(column.name, value, _factors(rates, plain)))
+            effects.append(Effect(column.name, value, _factors(rates, plain)))
     for number in rec.encoder.numeric:
         for steps, name in ((-1, "a standard deviation below the mean"), (1, "a standard deviation above")):
-            amount = number.mean + steps * number.std
-            rates = _rates(rec, items, {**base, number.source: {number.name: amount}})
-            found.append(Effect(number.name, name, _factors(rates, plain)))
-    return found
+            shifted = number.mean + steps * number.std
+            rates = _rates(rec, items, {**base, number.source: {number.name: shifted}})
+            effects.append(Effect(number.name, name, _factors(rates, plain)))
+    return effects
 
 
 def _repeats(
     rec: Recommender, items: Sequence[str], base: Mapping[str, Any], plain: Mapping[str, float]
 ) -> list[Effect]:
-    found = []
+    repeats = []
     for bit, kind in enumerate(("event", *rec.encoder.binary)):
         mask = 0 if bit == 0 else 1 << (bit - 1)
         for days in AGES_DAYS:
@@ -94,18 +93,18 @@ def _repeats(
                 past = Events([item], np.array([mask], np.int64), np.array([base["now"] - days * MS_PER_DAY], np.int64))
                 rates.append(_rates(rec, [item], {**base, "history": past}))
             mean = {task: float(np.mean([of[task] for of in rates])) for task in plain}
-            found.append(Effect(f"had it: {kind}", f"{days} days ago", _factors(mean, plain)))
-    return found
+            repeats.append(Effect(f"had it: {kind}", f"{days} days ago", _factors(mean, plain)))
+    return repeats
 
 
 def _neighbours(rec: Recommender, items: Sequence[str]) -> list[tuple[str, list[str]]]:
-    model = rec._model()
-    unit = unit_rows(model.directions(np.arange(model.n_items)))
-    found = []
+    arrays = rec.arrays
+    unit = unit_rows(arrays.directions(np.arange(arrays.model.n_items)))
+    neighbours = []
     for item in items[:10]:
-        at = rec.index_of(item)
+        at = arrays.index_of(item)
         assert at is not None
         order = np.argsort(-(unit @ unit[at]), kind="stable")
         closest = [int(i) for i in order if i != at][:NEIGHBOURS]
-        found.append((rec.named(at)[1], [rec.named(i)[1] for i in closest]))
-    return found
+        neighbours.append((arrays.named(at)[1], [arrays.named(i)[1] for i in closest]))
+    return neighbours

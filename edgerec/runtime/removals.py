@@ -1,24 +1,32 @@
-"""What is no candidate of a request, by cause: catalogue, caller, the policy's rules, what is known too well."""
+"""Which items are not candidates of a request, by cause: catalogue, caller, policy, seen or shown before."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from numbers import Real
+from typing import NamedTuple
 
 from edgerec.bundle.columns import Parameter
 from edgerec.bundle.policy import NOW
 from edgerec.errors import ConfigError
 from edgerec.runtime.engine import Int
-from edgerec.runtime.lists import Removal
-from edgerec.runtime.model import Model, Past, Request
-from edgerec.runtime.store import NO_KIND
+from edgerec.runtime.events import NO_KIND
+from edgerec.runtime.logged_lists import EVER
+from edgerec.runtime.model import EncodedHistory, Model, RequestArguments
+from edgerec.runtime.selection import Removal
+from edgerec.tasks.units import MS_PER_DAY, MS_PER_HOUR
 
-MS_PER_DAY = 86_400_000
-MS_PER_HOUR = 3_600_000
+
+class Filters(NamedTuple):
+    """What a caller leaves out of a list; see `Recommender.recommend`."""
+
+    where: str | None = None
+    parameters: Mapping[str, Parameter] | None = None
+    exclude: Collection[str] = ()
 
 
-def values_of(model: Model, request: Request) -> dict[str, Parameter]:
+def policy_values(model: Model, request: RequestArguments) -> dict[str, Parameter]:
     """What the policy's conditions may name: the context, the user's columns and the time in ms."""
     given = {**(request.get("user") or {}), **(request.get("context") or {})}
     plain: dict[str, Parameter] = {}
@@ -30,48 +38,44 @@ def values_of(model: Model, request: Request) -> dict[str, Parameter]:
     return {**plain, NOW: model.now_ms(request.get("now"))}
 
 
-def asked_out(
-    model: Model,
-    where: str | None,
-    parameters: Mapping[str, Parameter] | None,
-    exclude: Collection[str],
-    request: Request,
-) -> list[Removal]:
+def filtered(model: Model, filters: Filters, request: RequestArguments) -> list[Removal]:
     """What is unavailable, excluded, or fails the policy's rules or the caller's condition; an item may stand twice.
 
     Raises:
-        ConfigError: `where` is no condition, or one of its parameters has no value.
+        ConfigError: `where` is not a valid condition, or one of its parameters has no value.
     """
     removed: list[Removal] = [("unavailable", model.unavailable)]
-    if exclude:
-        removed.append(("excluded", model.indices_of(exclude)))
+    if filters.exclude:
+        removed.append(("excluded", model.indices_of(filters.exclude)))
     if model.policy.rules:
-        values = values_of(model, request)
+        values = policy_values(model, request)
         for rule in model.policy.rules:
             name = "where" if rule.name == "where" else f"rule {rule.name}"
             removed.append((name, model.failing(rule.keep, values)))
-    if where is not None:
-        removed.append(("where", _failing(model, where, parameters or {})))
+    if filters.where is not None:
+        removed.append(("where", _failing(model, filters.where, filters.parameters or {})))
     return removed
 
 
-def known_too_well(model: Model, past: Past, now_ms: int, shown_since: Callable[[int], Counter[str]]) -> list[Removal]:
-    """What the user had lately, or was shown too often.
+def seen_or_capped(
+    model: Model, history: EncodedHistory, now_ms: int, how_often: Callable[[int], Counter[str]]
+) -> list[Removal]:
+    """What the user had lately, or was shown too often, by the policy.
 
     Args:
-        shown_since: in how many logged lists each item was since a time in ms.
+        how_often: in how many logged lists each item was since a time in ms.
     """
     removed: list[Removal] = []
     for seen in model.policy.seen:
-        since = now_ms - int(seen.days * MS_PER_DAY) if seen.days is not None else -(2**62)
-        hit = past.time_ms >= since
+        since_ms = now_ms - int(seen.days * MS_PER_DAY) if seen.days is not None else EVER
+        hit = history.time_ms >= since_ms
         if seen.kind is not None:
-            hit &= (past.kinds >> model.encoder.binary.index(seen.kind)) & 1 == 1
-        removed.append((f"seen {seen.kind or NO_KIND}", past.items[hit]))
+            hit &= (history.kinds >> model.encoder.binary.index(seen.kind)) & 1 == 1
+        removed.append((f"seen {seen.kind or NO_KIND}", history.items[hit]))
     for cap in model.policy.caps:
-        often = shown_since(now_ms - int(cap.hours * MS_PER_HOUR))
-        found = model.indices_of([item for item, n in often.items() if n >= cap.shown])
-        removed.append(("shown too often", found))
+        counts = how_often(now_ms - int(cap.hours * MS_PER_HOUR))
+        items = model.indices_of([item for item, n in counts.items() if n >= cap.shown])
+        removed.append(("shown too often", items))
     return removed
 
 

@@ -1,4 +1,4 @@
-"""What a recommendation says."""
+"""What a recommender returns."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Reason(NamedTuple):
     """Why an item is recommended.
 
     Attributes:
-        kind: "again" the user had this very item, "history" another item of the past speaks for it, "popular" it is
-            popular now and nothing in the past speaks for it.
+        kind: "again": the user had this very item; "history": another item of the past supports it; "popular": nothing
+            in the past supports it, and it is popular now.
         item, title: the item of the past; None for "popular".
         weight: what it added to the utility; 0 for "popular".
     """
@@ -47,7 +47,7 @@ class Recommendation:
 
 
 class Recommendations(list[Recommendation]):
-    """A list, best first, that says why it is short.
+    """A list, best first, with the reasons why it is short.
 
     Attributes:
         why_fewer: empty when as many items came back as were asked for. Else the catalogue's size under "catalogue"
@@ -67,7 +67,7 @@ class Contribution(NamedTuple):
     """A past item's part in a score.
 
     Attributes:
-        weight: what the graph says that it added to the weighted logits.
+        weight: what it added to the weighted logits, by the graph.
         lost: by how much the utility falls when the events of this item are taken out of the past.
     """
 

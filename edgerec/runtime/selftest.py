@@ -1,4 +1,4 @@
-"""Does a bundle load and answer here as where it was built? Run by an update, in a process of its own."""
+"""Does a bundle load here and answer as on the build machine? An update runs this in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgerec.runtime.model import Model
 
 
 def selftest(folder: Path) -> int:
-    """How many requests were answered as expected.
+    """Number of requests that were answered as expected.
 
     Raises:
         BundleError: what is wrong.

@@ -1,4 +1,4 @@
-"""From a pool of scored candidates to a list: boosts, then one item after another with regard to those before it."""
+"""From a pool of scored candidates to a list: boosts, then one item after another, each compared with those before."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def multiplied(utility: Float, factor: Double) -> Float:
 
 
 @dataclass(frozen=True)
-class Full:
+class GroupLimit:
     """At most `most` items of a list with one value; `group` int64 (P,), -1 where an item has no value."""
 
     group: Int
@@ -43,7 +43,7 @@ def arrange(
     k: int,
     vectors: Float | None = None,
     diversity: float = 0.0,
-    quotas: Sequence[Full] = (),
+    quotas: Sequence[GroupLimit] = (),
     mix: Mix | None = None,
 ) -> Int:
     """Positions in the pool of at most k items, first to last.
@@ -109,5 +109,5 @@ def _divergence(mix: Mix, taken: Double) -> Double:
     before, after = part(taken), part(taken + 1)
     by_group = before.sum() + (after - before)
     without = before.sum()  # an item without a value adds to no share
-    found: Double = np.where(mix.group >= 0, by_group[mix.group] if len(by_group) else without, without)
-    return found
+    divergence: Double = np.where(mix.group >= 0, by_group[mix.group] if len(by_group) else without, without)
+    return divergence

@@ -1,4 +1,4 @@
-"""Vectors of item texts where torch is not installed, by the language model that `edgerec encoder` left in INT8.
+"""Vectors of item texts without torch, by the language model that `edgerec encoder` quantized to INT8.
 
 Needs the package `tokenizers` beside what the runtime needs.
 """
@@ -21,7 +21,7 @@ __all__ = ["FORMAT", "MODEL", "SETTINGS", "TOKENIZER", "TextEncoder"]
 FORMAT = 1
 MODEL, TOKENIZER, SETTINGS = "encoder.onnx", "tokenizer.json", "encoder.json"
 AT_ONCE = 32
-"""Texts of a batch, which are of like length."""
+"""Texts in a batch; they have similar lengths."""
 Float = npt.NDArray[np.float32]
 
 
@@ -92,12 +92,16 @@ class TextEncoder:
         except BundleError:
             raise
         except Exception as error:  # onnxruntime and tokenizers raise whatever they like at damaged files
-            raise BundleError(f"{home}: no encoder of texts ({error}); write it again with: edgerec encoder") from error
+            raise BundleError(
+                f"{home}: is not a text encoder ({error}); write it again with: edgerec encoder"
+            ) from error
 
     def encode(self, texts: Sequence[str]) -> Float:
         """Unit vectors (n, width); zero where a text has no token."""
-        found = self._tokenizer.encode_batch(list(texts))
-        tokens = [e.ids if 0 in e.special_tokens_mask and t.strip() else [] for e, t in zip(found, texts, strict=True)]
+        encodings = self._tokenizer.encode_batch(list(texts))
+        tokens = [
+            e.ids if 0 in e.special_tokens_mask and t.strip() else [] for e, t in zip(encodings, texts, strict=True)
+        ]
         order = [i for i in sorted(range(len(tokens)), key=lambda i: len(tokens[i])) if tokens[i]]
         vectors: Float | None = None
         for start in range(0, len(order), AT_ONCE):

@@ -1,8 +1,8 @@
-"""Versions of a bundle side by side: taking a new one, falling back to the old one.
+"""Versions of a bundle side by side: installing a new one, falling back to the old one.
 
 The bundle that came with the app is never touched. What `install` brings lies in a folder of its own, each version
 under the first digits of its manifest's hash, and state.json says which one is in use. Every step is a rename or a file
-that is written whole, so that a device that loses its power finds a bundle that works.
+that is written as a whole, so that a device that loses its power finds a bundle that works.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class State:
         current, previous: names of versions; None is the bundle that came with the app.
         confirmed: whether `current` has ever been opened and answered.
         starts: how often it was tried before that.
-        bad: names of versions that failed; they are not taken again.
+        bad: names of versions that failed; they are not installed again.
     """
 
     current: str | None = None
@@ -55,8 +55,19 @@ class State:
 class Updates:
     """The versions of one bundle on this device. One process installs at a time."""
 
-    def __init__(self, shipped: Path, folder: Path | None, keys: PublicKey | Sequence[PublicKey] | None) -> None:
-        """See `Recommender.open`."""
+    def __init__(
+        self,
+        shipped: Path,
+        folder: Path | None = None,
+        keys: PublicKey | Sequence[PublicKey] | None = None,
+        python: str | None = sys.executable,
+    ) -> None:
+        """See `Recommender.open`.
+
+        Args:
+            python: runs the self-test in a process of its own; empty: it runs here.
+        """
+        self.python = python
         self._shipped, self._keys = shipped, keys
         self._folder = folder or shipped.absolute().with_name(f"{shipped.absolute().name}.updates")
 
@@ -68,9 +79,9 @@ class Updates:
         """
         state = self._state()
         while state.current is not None:
-            found = self._try(state, load)
-            if found is not None:
-                return found
+            loaded = self._try(state, load)
+            if loaded is not None:
+                return loaded
             state = self._state()
         return load(self._verified(self._shipped))
 
@@ -96,7 +107,7 @@ class Updates:
         except OSError as error:
             raise BundleError(
                 f"{error.filename or self._folder}: the update could not be written ({error.strerror}); "
-                "the old version goes on"
+                "the old version stays in use"
             ) from error
 
     def rolled_back(self) -> list[str]:
@@ -115,12 +126,12 @@ class Updates:
         else:
             _copy(source, incoming)
         # What was copied is what is checked: the stick may change meanwhile.
-        found = self._verified(incoming)
+        manifest = self._verified(incoming).manifest
         name = sha256_of(incoming / MANIFEST)[:16]
         if name == sha256_of(current.folder / MANIFEST)[:16]:
             return None
-        self._may_follow(found.manifest, current.manifest, source, name)
-        _selftest(incoming)
+        self._may_follow(manifest, current.manifest, source, name)
+        _selftest(incoming, self.python)
         home = self._folder / name
         shutil.rmtree(home, ignore_errors=True)
         _flush(incoming)
@@ -135,7 +146,7 @@ class Updates:
     def _may_follow(self, new: Manifest, old: Manifest, source: Path, name: str) -> None:
         if new.name != old.name:
             raise BundleError(
-                f"{source}: is a bundle {new.name!r}, and {old.name!r} is in use; the old version goes on"
+                f"{source}: is a bundle {new.name!r}, and {old.name!r} is in use; the old version stays in use"
             )
         if new.version <= old.version:
             raise BundleError(
@@ -171,14 +182,14 @@ class Updates:
             if bundle.manifest.version < self._shipped_version():
                 self._write(State(bad=state.bad))  # the app brought a newer one
                 return None
-            found = load(bundle)
+            loaded = load(bundle)
         except BundleError:
             self._roll_back(state)
             return None
         if not state.confirmed:
             state.confirmed, state.starts = True, 0
             self._write(state)
-        return found
+        return loaded
 
     def _roll_back(self, state: State) -> None:
         bad = [*state.bad, state.current] if state.current else state.bad
@@ -188,7 +199,7 @@ class Updates:
         try:
             return Manifest.read(self._shipped).version
         except BundleError:
-            return 0  # it will be looked at when nothing else works
+            return 0  # it is opened, and its error raised, when nothing else works
 
     def _verified(self, folder: Path) -> Bundle:
         bundle = Bundle.open(folder)
@@ -201,7 +212,7 @@ class Updates:
     # --- state.json ---
 
     def _state(self) -> State:
-        """A damaged file counts as none: the bundle that came with the app is used."""
+        """What state.json says; if it is damaged, the bundle that came with the app is used."""
         path = self._folder / STATE
         try:
             value = json.loads(path.read_bytes())
@@ -214,7 +225,7 @@ class Updates:
         return State()
 
     def _write(self, state: State) -> None:
-        """Whole or not at all. A disk that is full or read-only leaves the old state, which works as well."""
+        """Write the file as a whole, or leave the old one where the disk is full or read-only; that works as well."""
         part = self._folder / f"{STATE}.part"
         with suppress(OSError):
             with part.open("w") as file:
@@ -226,7 +237,7 @@ class Updates:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep other processes from installing; a process that dies lets go by itself."""
+        """Keep other processes from installing; the system releases the lock of a process that dies."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / ".lock").open("w") as file:
             with suppress(ImportError):
@@ -247,35 +258,37 @@ def _copy(source: Path, to: Path) -> None:
     for name, size in sizes.items():
         path = source / name
         if path.is_symlink() or not path.is_file():
-            raise BundleError(f"{path}: missing, or no plain file; copy the bundle again")
+            raise BundleError(f"{path}: missing, or not a plain file; copy the bundle again")
         if size is not None and path.stat().st_size != size:
             raise BundleError(f"{path}: {path.stat().st_size} bytes, expected {size}: copy the bundle again")
         if name == SIGNATURE and path.stat().st_size > MAX_SIGNATURE:
-            raise BundleError(f"{path}: is no signature; copy the bundle again")
+            raise BundleError(f"{path}: is not a valid signature; copy the bundle again")
         shutil.copyfile(path, to / name)
 
 
-def _selftest(folder: Path) -> None:
+def _selftest(folder: Path, python: str | None) -> None:
     """Run the conformance requests in a process of its own: a graph that crashes takes only that one with it.
 
-    Where a platform has no processes to start, they run here.
+    Where a platform cannot start processes, they run here.
     """
     import subprocess
 
     code = "import sys; sys.path.insert(0, sys.argv[1]); from edgerec.runtime.selftest import main; main(sys.argv[2])"
     home = Path(edgerec.__file__).parent.parent
-    if sys.executable:
+    if python:
         try:
-            command = [sys.executable, "-c", code, str(home), str(folder)]
+            command = [python, "-c", code, str(home), str(folder)]
             run = subprocess.run(command, capture_output=True, text=True, timeout=SELFTEST_S, check=False)
         except subprocess.TimeoutExpired:
-            raise BundleError(f"{folder}: its self-test took over {SELFTEST_S} s; the old version goes on") from None
+            raise BundleError(
+                f"{folder}: its self-test took over {SELFTEST_S} s; the old version stays in use"
+            ) from None
         except OSError:
             pass
         else:
             if run.returncode:
                 said = run.stderr.strip().split("\n")[-1] or f"it ended with {run.returncode}"
-                raise BundleError(f"the self-test failed ({said[:300]}); the old version goes on")
+                raise BundleError(f"the self-test failed ({said[:300]}); the old version stays in use")
             return
     from edgerec.runtime.selftest import selftest
 

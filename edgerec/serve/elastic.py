@@ -1,4 +1,4 @@
-"""The service on Ray Serve: as many replicas as the load asks for, on one machine of the shop or several."""
+"""The service on Ray Serve: as many replicas as the load needs, on one machine or several."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fastapi import FastAPI
+
 from edgerec.errors import ConfigError, need
 from edgerec.runtime import Recommender
 from edgerec.serve.app import create_app
 
 ONGOING = 8
-"""Requests that a replica has under way at most; a call takes milliseconds, so more would only wait in it."""
+"""Requests that a replica works on at once; a call takes milliseconds, so more would only wait."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """What each replica opens: plain values that travel to other machines, where the paths must lead to it too."""
+    """What each replica opens: plain values, which are sent to other machines; the paths must be valid there too."""
 
     bundle: str
     store: str | None
     public_key: tuple[str, ...]
     engine: str
 
-    def app(self) -> Any:
+    def app(self) -> FastAPI:
         """The service, made in the replica."""
         keys = [Path(key) for key in self.public_key] or None
         return create_app(lambda: Recommender.open(self.bundle, self.store, keys, engine=self.engine))  # type: ignore[arg-type]
@@ -39,16 +41,16 @@ def deployment(served: Served, least: int, most: int) -> Any:
         raise ConfigError(f"replicas: expected LEAST:MOST such as 1:4, got {least}:{most}")
     serve = need("ray.serve", "ray", "serving on Ray")
 
-    def build() -> Any:  # a plain function: it is called in each replica
+    def build() -> FastAPI:  # a plain function: it is called in each replica
         return served.app()
 
-    made = serve.deployment(
+    replicated = serve.deployment(
         serve.ingress(build)(),
         name="edgerec",
         autoscaling_config={"min_replicas": least, "max_replicas": most, "target_ongoing_requests": ONGOING / 2},
         max_ongoing_requests=ONGOING,
     )
-    return made.bind()
+    return replicated.bind()
 
 
 def run(served: Served, host: str, port: int, least: int, most: int) -> None:

@@ -1,16 +1,17 @@
-"""What the service takes and gives, as OpenAPI shows it."""
+"""Requests and responses of the service, as OpenAPI shows them."""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, StrictStr
 
 from edgerec.runtime import Events, Recommendation, Recommendations
+from edgerec.runtime.events import kind_mask
+from edgerec.runtime.model import RequestArguments
 from edgerec.runtime.results import Explanation
-from edgerec.runtime.store import kind_mask
 
 MAX_K = 1000
 MAX_LIST = 10_000
@@ -40,8 +41,8 @@ class Event(Strict):
     time: Time
 
 
-class Asked(Strict):
-    """What every request may say of the user and the moment; see `Recommender.recommend`."""
+class AnyRequest(Strict):
+    """What every request may say of the user, the time and the context; see `Recommender.recommend`."""
 
     profile: Profile = ""
     weights: Weights | None = None
@@ -51,7 +52,7 @@ class Asked(Strict):
     history: Annotated[list[Event], Field(max_length=MAX_LIST)] | None = None
     """In place of the stored events."""
 
-    def arguments(self, kinds: tuple[str, ...]) -> dict[str, Any]:
+    def arguments(self, kinds: tuple[str, ...]) -> RequestArguments:
         """For the runtime."""
         past = None
         if self.history is not None:
@@ -60,10 +61,10 @@ class Asked(Strict):
                 np.array([kind_mask(e.kind, kinds) for e in self.history], np.int64),
                 np.array([e.time for e in self.history], np.int64),
             )
-        return {"weights": self.weights, "context": self.context, "user": self.user, "now": self.now, "history": past}
+        return RequestArguments(weights=self.weights, context=self.context, user=self.user, now=self.now, history=past)
 
 
-class RecommendRequest(Asked):
+class RecommendRequest(AnyRequest):
     """The best k items."""
 
     k: int = Field(10, ge=1, le=MAX_K)
@@ -75,14 +76,14 @@ class RecommendRequest(Asked):
     log: bool | None = None
 
 
-class ScoreRequest(Asked):
+class ScoreRequest(AnyRequest):
     """The given items."""
 
     items: Annotated[list[Id], Field(min_length=1, max_length=MAX_LIST)]
     explain: bool = False
 
 
-class ExplainRequest(Asked):
+class ExplainRequest(AnyRequest):
     """Where an item's utility comes from."""
 
     item: Id
@@ -101,7 +102,7 @@ class ObserveRequest(Strict):
 
 
 class ReasonOut(BaseModel):
-    """Why."""
+    """Why an item is recommended."""
 
     kind: str
     item: str | None
@@ -120,22 +121,22 @@ class ItemOut(BaseModel):
     reasons: list[ReasonOut]
 
     @classmethod
-    def of(cls, found: Recommendation) -> ItemOut:
+    def of(cls, recommended: Recommendation) -> ItemOut:
         """For JSON."""
         return cls(
-            item=found.item,
-            title=found.title,
-            utility=finite(found.utility),
-            probability={task: finite(p) for task, p in found.probability.items()},
-            attributes={name: plain(value) for name, value in found.attributes.items()},
+            item=recommended.item,
+            title=recommended.title,
+            utility=finite(recommended.utility),
+            probability={task: finite(p) for task, p in recommended.probability.items()},
+            attributes={name: plain(value) for name, value in recommended.attributes.items()},
             reasons=[
-                ReasonOut(kind=r.kind, item=r.item, title=r.title, weight=finite(r.weight)) for r in found.reasons
+                ReasonOut(kind=r.kind, item=r.item, title=r.title, weight=finite(r.weight)) for r in recommended.reasons
             ],
         )
 
 
 class ListOut(BaseModel):
-    """A list."""
+    """A list of items, best first."""
 
     items: list[ItemOut]
     why_fewer: dict[str, int]
@@ -144,9 +145,9 @@ class ListOut(BaseModel):
     bundle: str
 
     @classmethod
-    def of(cls, found: Recommendations, bundle: str) -> ListOut:
+    def of(cls, items: Recommendations, bundle: str) -> ListOut:
         """For JSON."""
-        return cls(items=[ItemOut.of(r) for r in found], why_fewer=found.why_fewer, name=found.name, bundle=bundle)
+        return cls(items=[ItemOut.of(r) for r in items], why_fewer=items.why_fewer, name=items.name, bundle=bundle)
 
 
 class ScoresOut(BaseModel):
@@ -157,7 +158,7 @@ class ScoresOut(BaseModel):
 
 
 class ContributionOut(BaseModel):
-    """A past item's part."""
+    """A past item's part in a utility."""
 
     item: str
     title: str
@@ -178,14 +179,16 @@ class ExplanationOut(BaseModel):
     removed_by: str | None
 
     @classmethod
-    def of(cls, found: Explanation) -> ExplanationOut:
+    def of(cls, explanation: Explanation) -> ExplanationOut:
         """For JSON."""
         past = [
             ContributionOut(item=c.item, title=c.title, weight=finite(c.weight), lost=finite(c.lost))
-            for c in found.past
+            for c in explanation.past
         ]
-        numbers = {name: finite(getattr(found, name)) for name in ("utility", "popular", "context", "history")}
-        return cls(item=found.item, title=found.title, past=past, removed_by=found.removed_by, **numbers)
+        numbers = {name: finite(getattr(explanation, name)) for name in ("utility", "popular", "context", "history")}
+        return cls(
+            item=explanation.item, title=explanation.title, past=past, removed_by=explanation.removed_by, **numbers
+        )
 
 
 class ObservedOut(BaseModel):
@@ -195,7 +198,7 @@ class ObservedOut(BaseModel):
 
 
 class HealthOut(BaseModel):
-    """What a monitor asks for."""
+    """The bundle in use, the size of the store, and what was lost."""
 
     bundle: str
     engine: str
@@ -208,17 +211,17 @@ class HealthOut(BaseModel):
 
 
 class Problem(BaseModel):
-    """One line: what, and what was expected."""
+    """One line: what is wrong, and what was expected."""
 
     detail: str
 
 
 def finite(value: float) -> float | None:
-    """JSON knows no infinity."""
+    """None for a number that is not finite, which JSON cannot express."""
     return value if math.isfinite(value) else None
 
 
-def plain(value: Any) -> str | float | None:
+def plain(value: object) -> str | float | None:
     """An attribute as JSON."""
     if isinstance(value, int | float):
         return finite(float(value))

@@ -113,7 +113,7 @@ def serve_folder(folder: Path, port: int, said: Callable[[str], None]) -> None:
 
 def _settings(rec: Recommender, title: str | None, language: str, public_key: Path | None) -> dict[str, Any]:
     """kiosk.json: what the page shows, for whoever edits it."""
-    model = rec._model()
+    model = rec.arrays.model
     numbers = [n for n in model.catalog.columns[4:] if model.catalog.kind_of(n) == "number"]
     price = next((n for n in numbers if "price" in n.lower()), None)
     key = None if public_key is None else public_key_of(public_key)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from edgerec.config import Config
     from edgerec.evaluation.torch_engine import TorchEngine
-    from edgerec.runtime import Events, Recommender
+    from edgerec.runtime import ArrayRecommender, Events
 
 __all__ = [
     "AskAs",
@@ -27,6 +27,7 @@ __all__ = [
     "attributes_of",
     "beside",
     "check_out",
+    "check_stage",
     "key_values",
     "open_stage",
     "settings_of",
@@ -54,7 +55,7 @@ class PastLog:
     end_ms: int
 
     @classmethod
-    def read(cls, path: Path, rec: Recommender) -> PastLog:
+    def read(cls, path: Path, rec: ArrayRecommender) -> PastLog:
         """Read a log with the column names of the bundle's own.
 
         Raises:
@@ -117,7 +118,7 @@ class Requests:
     attributes: list[dict[str, object]]
 
     @classmethod
-    def read(cls, path: Path, rec: Recommender, with_item: bool = False) -> Requests:
+    def read(cls, path: Path, rec: ArrayRecommender, with_item: bool = False) -> Requests:
         """Read a file with the log's own columns: user, time, context, and item if `with_item`.
 
         Raises:
@@ -166,7 +167,7 @@ class Requests:
     def each(
         self, past: PastLog | None, users: Mapping[str, Mapping[str, object]], ask_as: AskAs
     ) -> Iterator[dict[str, Any]]:
-        """The arguments of `Recommender.rank` or `rate` by row; the past ends before the row's time.
+        """The arguments of `ArrayRecommender.rank` or `rate` by row; the past ends before the row's time.
 
         Args:
             users: see `attributes_of`; a row's own columns go before.
@@ -182,7 +183,7 @@ class Requests:
             yield {"now": time_ms, "context": context, "user": {**users.get(user or "", {}), **own}, "history": history}
 
 
-def open_stage(bundle: Path, stage: str | None, run_dir: Path | None) -> tuple[Recommender, AskAs]:
+def open_stage(bundle: Path, stage: str | None, run_dir: Path | None) -> tuple[ArrayRecommender, AskAs]:
     """Open a bundle; with `stage` its lists and scores are those of the models of an earlier stage of its run.
 
     Args:
@@ -192,22 +193,26 @@ def open_stage(bundle: Path, stage: str | None, run_dir: Path | None) -> tuple[R
     Raises:
         BundleError, ConfigError, DataError: the bundle, the stage or the run cannot be used.
     """
-    from edgerec.runtime import Recommender
+    from edgerec.runtime import ArrayRecommender
 
-    if stage is None and run_dir is not None:
-        raise ConfigError("--run-dir is where --stage finds its models; give both or none")
-    rec = Recommender.of(bundle)
+    check_stage(stage, run_dir)
+    rec = ArrayRecommender.of(bundle)
     if stage is None:
         return rec, lambda user, time_ms: None
     need("torch", "train", "--stage")
 
     run = run_dir or rec.bundle.folder.parent
     engine = _torch_engine(stage, settings_of(rec, whole=True), run, rec)
-    rec.score_by(engine)
-    return rec, engine.ask_as
+    return rec.scored_by(engine), engine.ask_as
 
 
-def attributes_of(rec: Recommender, past: PastLog | None, log: Path) -> Mapping[str, Mapping[str, object]]:
+def check_stage(stage: str | None, run_dir: Path | None) -> None:
+    """Raises ConfigError for a run without a stage."""
+    if stage is None and run_dir is not None:
+        raise ConfigError("--run-dir is where --stage finds its models; give both or none")
+
+
+def attributes_of(rec: ArrayRecommender, past: PastLog | None, log: Path) -> Mapping[str, Mapping[str, object]]:
     """The bundle's user columns by user: from the settings' own table of users, or from the log where there is none.
 
     Args:
@@ -237,7 +242,7 @@ def _placed_beside(path: str, log: Path, interactions: str, run: Path) -> str | 
     return next((place for place in found if glob.glob(place)), None)
 
 
-def _torch_engine(stage: str, config: Config, folder: Path, rec: Recommender) -> TorchEngine:
+def _torch_engine(stage: str, config: Config, folder: Path, rec: ArrayRecommender) -> TorchEngine:
     """The engine of a stage, for the bundle that was built from it.
 
     Raises:
@@ -259,7 +264,7 @@ def _torch_engine(stage: str, config: Config, folder: Path, rec: Recommender) ->
     return TorchEngine(run.scorer(stage, data), users, data.sequence)
 
 
-def settings_of(rec: Recommender, whole: bool = False) -> Config:
+def settings_of(rec: ArrayRecommender, whole: bool = False) -> Config:
     """The settings that the bundle was built with; without `whole` only those of its data and tasks.
 
     Raises:
@@ -337,7 +342,7 @@ def check_out(out: Path, force: bool) -> None:
         raise ConfigError(f"--out {out}: exists; add --force to replace it")
 
 
-def _events(frame: pl.DataFrame, rec: Recommender) -> Events:
+def _events(frame: pl.DataFrame, rec: ArrayRecommender) -> Events:
     from edgerec.runtime import Events
 
     index = {item: rec.index_of(item) for item in frame["item"].unique()}
@@ -346,7 +351,7 @@ def _events(frame: pl.DataFrame, rec: Recommender) -> Events:
 
 
 def _attributes(
-    frame: pl.DataFrame, schema: pl.Schema, names: list[str], rec: Recommender
+    frame: pl.DataFrame, schema: pl.Schema, names: list[str], rec: ArrayRecommender
 ) -> dict[str, dict[str, object]]:
     """First value of each user column, by user."""
     import polars as pl
@@ -358,12 +363,12 @@ def _attributes(
     return dict(zip(first["user"], _values(first, rec, "user"), strict=True))
 
 
-def _columns(rec: Recommender, source: str) -> list[str]:
+def _columns(rec: ArrayRecommender, source: str) -> list[str]:
     categorical = [c.name for c in rec.encoder.categorical if c.source == source]
     return categorical + [c.name for c in rec.encoder.numeric if c.source == source]
 
 
-def _values(frame: pl.DataFrame, rec: Recommender, source: str) -> list[dict[str, object]]:
+def _values(frame: pl.DataFrame, rec: ArrayRecommender, source: str) -> list[dict[str, object]]:
     """By row, the bundle's columns of one source that `frame` has: names as the dataset spells them, and numbers."""
     import polars as pl
 

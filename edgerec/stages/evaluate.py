@@ -46,7 +46,7 @@ from edgerec.metrics.accuracy import MAX_RANK, Estimate
 from edgerec.metrics.beyond_accuracy import Catalogue, beyond
 from edgerec.metrics.off_policy import best_of
 from edgerec.progress import Progress, Silent
-from edgerec.runtime import Recommender
+from edgerec.runtime import ArrayRecommender
 from edgerec.stages.run import Run
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
@@ -102,7 +102,7 @@ def judge_stages(
     """Metrics by stage and task of a run's teacher, student, pruned student and bundle, and what they answered."""
     found: dict[str, dict[str, dict[str, Estimate]]] = {}
     answers: dict[str, Answers] = {}
-    with Recommender.of(run.bundle) as recommender:
+    with ArrayRecommender.of(run.bundle) as recommender:
         for name, model in _stages(run, data, cases, recommender):
             run.progress.say(f"evaluate: {name}")
             found[name], answers[name] = judge_model(model, data, cases, run.config.evaluation.k)
@@ -113,7 +113,7 @@ def judge_stages(
 
 def some_users(bundle: Path, answers: Mapping[str, Answers], data: LearningData, cases: Cases) -> list[dict[str, Any]]:
     """See `edgerec.evaluation.examples`."""
-    with Recommender.of(bundle) as recommender:
+    with ArrayRecommender.of(bundle) as recommender:
         return examples(answers, RuntimeModel(recommender, data, cases, Silent()), data, cases)
 
 
@@ -124,7 +124,7 @@ def judge_runtimes(bundle: Path, data: LearningData, cases: Cases) -> dict[str, 
     """Does the runtime without onnxruntime list what the one with it lists? JavaScript: `tools/alike`."""
     lists = []
     for engine in ("onnxruntime", "numpy"):
-        with Recommender.of(bundle, engine) as recommender:
+        with ArrayRecommender.of(bundle, engine) as recommender:
             model = RuntimeModel(recommender, data, cases, Silent())
             asked = model.asked() if data.held.visits is not None else model.asked_of_rows()
             found = [recommender.rank(10, **request).item for request in islice(asked, RUNTIME_REQUESTS)]
@@ -135,7 +135,7 @@ def judge_runtimes(bundle: Path, data: LearningData, cases: Cases) -> dict[str, 
 
 def judge_reasons(bundle: Path, data: LearningData, cases: Cases, seed: int) -> dict[str, Estimate]:
     """What the bundle's reasons are worth, on the held requests."""
-    with Recommender.of(bundle) as recommender:
+    with ArrayRecommender.of(bundle) as recommender:
         model = RuntimeModel(recommender, data, cases, Silent())
         return deletion(recommender, model.asked() if data.held.visits is not None else model.asked_of_rows(), seed)
 
@@ -177,7 +177,7 @@ def judge_bundle(
 ) -> dict[str, dict[str, Estimate]]:
     """Metrics by task of a run's bundle alone, through the runtime."""
     cases = find_cases(data)
-    with Recommender.of(bundle) as recommender:
+    with ArrayRecommender.of(bundle) as recommender:
         return judge_model(RuntimeModel(recommender, data, cases, progress), data, cases, k)[0]
 
 
@@ -193,7 +193,7 @@ def judge_scorer(scorer: AnyScorer, data: LearningData, k: Sequence[int]) -> dic
     return judge_model(TorchModel(scorer, data, cases), data, cases, k)[0]
 
 
-def _stages(run: Run, data: LearningData, cases: Cases, recommender: Recommender) -> Iterator[tuple[str, Judged]]:
+def _stages(run: Run, data: LearningData, cases: Cases, recommender: ArrayRecommender) -> Iterator[tuple[str, Judged]]:
     for name in STAGES:
         yield name, TorchModel(run.scorer(name, data), data, cases)
     yield "int8", RuntimeModel(recommender, data, cases, run.progress)

@@ -12,7 +12,6 @@ from edgerec.ensemble.scoring import STAGES, TorchModel
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.examples.evaluation_requests import find_cases
 from edgerec.progress import Silent
-from edgerec.runtime import Recommender
 from edgerec.stages import pipeline
 from edgerec.stages.run import Run
 from tests import tiny
@@ -72,7 +71,7 @@ def by_row(data, scores):
 
 def test_score_gives_the_rows_that_evaluate_judges(run, data):
     _, folder = run
-    with Recommender.open(folder / "bundle") as rec:
+    with ArrayRecommender.of(folder / "bundle") as rec:
         expected, rows = by_row(data, RuntimeModel(rec, data, find_cases(data), Silent()).rows())
         at = [rec.tasks.index(task) for task in POINTWISE]
     found = table(run, "score", "--rows", "valid.csv").filter(pl.col("row").is_in(rows)).sort("row")

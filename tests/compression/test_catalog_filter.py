@@ -18,7 +18,6 @@ from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.examples.evaluation_requests import find_cases
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
-from edgerec.runtime import Recommender
 from edgerec.stages.run import Run
 from tests import tiny
 
@@ -71,7 +70,7 @@ def test_a_bundle_holds_none_of_them_and_is_judged_by_the_right_items(tiny_chain
     data = Run(config, folder / "run", Silent()).learning_data("test")
     gone = set(never_shown(config.pruning.never_shown, data.dataset, "test", data.n_items).tolist())
     cases, named = find_cases(data), data.dataset.items()["id"].to_list()
-    with Recommender.open(folder / "run" / "bundle") as rec:
+    with ArrayRecommender.of(folder / "run" / "bundle") as rec:
         assert rec.bundle.manifest.n_items == data.n_items - len(gone) < data.n_items
         model = RuntimeModel(rec, data, cases, Silent())
         lists = model.lists(data.tasks[0])

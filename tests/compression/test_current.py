@@ -90,8 +90,8 @@ def test_what_is_gone_is_not_shown(released):
 def test_a_new_item_has_a_row_by_its_attributes(released):
     home, _ = released
     with opened(home, 2) as new:
-        index = new.index_of("fresh")
-        vectors = new._model().engine.vectors(np.array([index]))
+        index = new.arrays.index_of("fresh")
+        vectors = new.arrays.model.engine.vectors(np.array([index]))
         assert new.score(["fresh"])[0].attributes == {"shelf": "x", "price": 2.0}
         assert 0 < new.score(["fresh"])[0].probability["click"] < 1
         assert np.abs(vectors).max() > 0
@@ -104,7 +104,7 @@ def test_a_device_takes_the_delta_and_has_the_new_bundle(released, tmp_path):
     shutil.copytree(home / "v1", tmp_path / "device")
     with Recommender.open(tmp_path / "device") as rec:
         assert rec.update(home / "delta") == "tiny 2"
-        assert rec.index_of("fresh") is not None and rec.check() > 0
+        assert rec.arrays.index_of("fresh") is not None and rec.check() > 0
     whole = sum(e.bytes for e in Bundle.open(home / "shop" / "run" / "bundle").manifest.files.values())
     assert sum(p.stat().st_size for p in (home / "delta").iterdir()) < whole
 

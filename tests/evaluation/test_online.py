@@ -99,8 +99,8 @@ def devices(tmp_path):
             trial = Experiment(a, b, "s", mode="interleave" if device % 2 else "ab")
             found = trial.recommend(4, now=toy.NOW_MS + device, context={"tab": "home"})
             trial.observe(found[device % 4].item, "click", list_name=found.name, time=toy.NOW_MS + device + 1)
-            consent(a._store, "", True)
-            rows = list(exported_lists(a._store, a.encoder.binary, np.random.default_rng(0), with_past=True))
+            consent(a._memory.store, "", True)
+            rows = list(exported_lists(a._memory.store, a.encoder.binary, np.random.default_rng(0), with_past=True))
         (tmp_path / f"{device}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return tmp_path, bundles
 

@@ -59,7 +59,7 @@ def test_a_refreshed_run_is_the_next_version_and_its_delta_gives_it(grown, tmp_p
     apply_delta(Bundle.open(folder / "run" / "bundle"), folder / "run-v2" / "delta", tmp_path / "made")
     assert (tmp_path / "made" / "weights.bin").read_bytes() == (new / "weights.bin").read_bytes()
     with Recommender.of(new) as rec:
-        assert rec.index_of("fresh") is not None
+        assert rec.arrays.index_of("fresh") is not None
 
 
 @slow

@@ -14,7 +14,7 @@ import pytest
 
 from edgerec.bundle import Bundle, write_bundle
 from edgerec.bundle.delta import make_delta
-from edgerec.runtime import Recommender, updates
+from edgerec.runtime import Recommender
 from edgerec.runtime.store import EventStore
 from tests import toy
 
@@ -54,10 +54,11 @@ def versions(tmp_path_factory):
     return {**found, "delta": home / "delta"}
 
 
-@pytest.fixture(autouse=True)
-def no_processes(monkeypatch):
+def opened(folder):
     """The self-test runs in the killed process: what matters here is when files change."""
-    monkeypatch.setattr(updates.sys, "executable", "")
+    rec = Recommender.open(folder, engine="numpy")
+    rec._device.updates.python = None
+    return rec
 
 
 def moments(n, most_s, seed):
@@ -71,14 +72,14 @@ def test_no_acknowledged_event_is_lost_at_80_moments(tmp_path):
     def observe(acknowledge):
         store = EventStore(path)
         for number in range(len(told), 10**9):
-            store.append(str(number), "click", number, {"tab": "home"}, event_id=str(number))
+            store.events.append(str(number), "click", number, {"tab": "home"}, event_id=str(number))
             acknowledge(number)
 
     for after_s in moments(80, 0.03, 0):
         told += killed(observe, after_s)[0]
         told = list(dict.fromkeys(told))
         store = EventStore(path)
-        kept = [int(item) for item in store.events(("click",)).item]
+        kept = [int(item) for item in store.events.read(("click",)).item]
         assert set(told) <= set(kept) and len(set(kept)) == len(kept)
         assert store.size()["damaged"] == 0
         store.close()
@@ -104,14 +105,14 @@ def test_a_device_is_usable_after_an_update_is_cut_off(tmp_path, versions, sourc
         shutil.copytree(versions[1], device / "bundle")
 
         def update(acknowledge, device=device):
-            with Recommender.open(device / "bundle", engine="numpy") as rec:
+            with opened(device / "bundle") as rec:
                 rec.update(versions[source])
                 acknowledge(rec.bundle.manifest.version)
 
         told, _ = killed(update, after_s)
         version = usable(device / "bundle")
         assert version == 2 if told else version in (1, 2)
-        with Recommender.open(device / "bundle", engine="numpy") as rec:  # and the update can be taken again
+        with opened(device / "bundle") as rec:  # and the update can be taken again
             assert rec.update(versions[3]) == "toy 3"
         assert usable(device / "bundle") == 3
         found.add(version)

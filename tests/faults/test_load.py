@@ -87,7 +87,7 @@ def test_two_hundred_thousand_requests_with_events_do_not_grow(tmp_path, capsys)
     random = np.random.default_rng(0)
     sizes, rows = [], 0
     with Recommender.open(folder, store=tmp_path / "s.sqlite") as rec:
-        bounds = rec._store.bounds
+        bounds = rec._memory.store.bounds
         users = [rec.profile(str(number)) for number in range(20)]
         for number in range(200_000):
             user = users[number % 20]
@@ -99,7 +99,7 @@ def test_two_hundred_thousand_requests_with_events_do_not_grow(tmp_path, capsys)
                 user.observe(found[int(random.integers(5))].item, time=NOW + number)
             if number % 1000 == 0:
                 user.score([f"unknown {number}"[:0] or "i1"])
-                rec.index_of(f"unknown {number}")
+                rec.arrays.index_of(f"unknown {number}")
             if number >= 50_000 and number % 10_000 == 0:
                 sizes.append(resident_bytes())
         rows = rec.health()["events"]

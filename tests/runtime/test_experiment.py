@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from edgerec.errors import ConfigError
 from edgerec.runtime import Recommender
 from edgerec.runtime.experiment import Experiment, share_of, team_draft
+from edgerec.runtime.logged_lists import LoggedList
 from edgerec.runtime.store import EventStore
 from tests import toy
 
@@ -59,17 +60,17 @@ def test_a_user_keeps_the_arm_over_restarts_and_lists_say_whose_they_are(two):
     arm = Experiment(a, b, "s").arm
     assert Experiment(a, b, "s").arm == arm
     found = Experiment(a, b, "s").recommend(3, now=toy.NOW_MS)
-    (shown,) = a._store.shown()
-    assert shown.bundle == {"a": "toy 1", "b": "toy 2"}[arm] and shown.name == found.name
+    (logged,) = a._memory.store.lists.read()
+    assert logged.bundle == {"a": "toy 1", "b": "toy 2"}[arm] and logged.name == found.name
     assert {Experiment(a, b, "s", unit=f"u{i}").arm for i in range(40)} == {"a", "b"}
     assert {Experiment(a, b, "s", unit=f"u{i}", share=1.0).arm for i in range(40)} == {"b"}
 
 
 def test_a_forgotten_user_is_drawn_anew(two):
     a, b = two
-    before = Experiment(a, b, "s")._who()
+    before = Experiment(a, b, "s")._unit_name()
     a.forget()
-    assert Experiment(a, b, "s")._who() != before
+    assert Experiment(a, b, "s")._unit_name() != before
 
 
 def test_an_interleaved_list_is_logged_with_its_teams_and_answers(two):
@@ -77,10 +78,10 @@ def test_an_interleaved_list_is_logged_with_its_teams_and_answers(two):
     trial = Experiment(a, b, "s", mode="interleave")
     found = trial.recommend(4, now=toy.NOW_MS, context={"tab": "home"})
     assert trial.observe(found[1].item, "click", list_name=found.name)
-    (shown,) = a._store.shown()
-    assert shown.bundle == "toy 1|toy 2" and sorted(shown.teams) == ["a", "a", "b", "b"]
-    assert shown.items == tuple(row.item for row in found) and shown.context == {"tab": "home"}
-    assert a._store.answers(found.name) == {found[1].item: "click"}
+    (logged,) = a._memory.store.lists.read()
+    assert logged.bundle == "toy 1|toy 2" and sorted(logged.teams) == ["a", "a", "b", "b"]
+    assert logged.items == tuple(row.item for row in found) and logged.context == {"tab": "home"}
+    assert a._memory.store.events.answers(found.name) == {found[1].item: "click"}
 
 
 @pytest.mark.parametrize(
@@ -95,8 +96,6 @@ def test_a_wrong_experiment_is_refused(two, keys, said):
 
 def test_lists_without_teams_are_stored_as_before(tmp_path):
     store = EventStore(tmp_path / "s.sqlite")
-    from edgerec.runtime.store import Shown
-
-    shown = Shown("l", 5, "toy 1", ("i1",), (1.0,), (0.5,), 9, {})
-    assert "teams" not in shown.to_json() and Shown.from_json("l", 5, shown.to_json()) == shown
+    logged = LoggedList("l", 5, "toy 1", ("i1",), (1.0,), (0.5,), 9, {})
+    assert "teams" not in logged.to_json() and LoggedList.from_json("l", 5, logged.to_json()) == logged
     store.close()

@@ -117,11 +117,11 @@ def test_a_list_of_trials_is_logged_with_its_candidates_and_answers(opened):
     with opened(explore={"method": "epsilon", "slots": 1, "epsilon": 1.0}) as rec:
         found = rec.recommend(k=3, now=NOW, context={"tab": "home"})
         rec.observe(found[2].item, "click", list_name=found.name)
-        (shown,) = rec._store.shown()
-    assert shown.items == tuple(r.item for r in found)
-    assert shown.probability == (1.0, 1.0, pytest.approx(1 / 6))
-    assert (shown.pool, shown.bundle, shown.context) == (8, "toy 1", {"tab": "home"})
-    assert shown.utility == pytest.approx([r.utility for r in found])
+        (logged,) = rec._memory.store.lists.read()
+    assert logged.items == tuple(r.item for r in found)
+    assert logged.probability == (1.0, 1.0, pytest.approx(1 / 6))
+    assert (logged.pool, logged.bundle, logged.context) == (8, "toy 1", {"tab": "home"})
+    assert logged.utility == pytest.approx([r.utility for r in found])
 
 
 def test_a_device_learns_from_a_list_once_when_the_next_is_made(opened):
@@ -130,25 +130,25 @@ def test_a_device_learns_from_a_list_once_when_the_next_is_made(opened):
             found = rec.recommend(k=4, now=NOW)
             rec.observe(found[1].item, "click", list_name=found.name, time=NOW)
             rec.observe(found[2].item, list_name=found.name, time=NOW)  # a look
-        learned = rec._learned(rec._model())
+        learned = rec._memory.learned(rec.arrays.model)
         assert learned.answers == 11 * 4
         assert sum(taken for _, taken in learned.counts.values()) == 11
         rec.forget()
-        assert rec._learned(rec._model()).answers == 0
+        assert rec._memory.learned(rec.arrays.model).answers == 0
 
 
 def test_what_was_learned_moves_the_list_while_it_is_trusted(opened):
     with opened(adapt={"rate": 0.5, "most": 3.0}) as rec:
-        model = rec._model()
+        model = rec.arrays.model
         vector = model.directions(np.array([7]))[0]
         vector = vector / np.linalg.norm(vector)
         learned = Learned("toy 1", weights=3 * vector.astype(float), answers=50, gained=9.0)
         before = [r.item for r in rec.recommend(k=8, now=NOW)]
-        rec._store.learn("learned", learned.to_bytes())
+        rec._memory.store.learned.put("learned", learned.to_bytes())
         after = [r.item for r in rec.recommend(k=8, now=NOW)]
         learned.gained = 0.0
-        rec._store.learn("learned", learned.to_bytes())
+        rec._memory.store.learned.put("learned", learned.to_bytes())
         guarded = [r.item for r in rec.recommend(k=8, now=NOW, log=False)]
-        assert model is rec._model()
+        assert model is rec.arrays.model
     assert after.index("i7") < before.index("i7")
     assert guarded == before

@@ -3,7 +3,8 @@ import pytest
 
 from edgerec.bundle import Catalog, write_catalog
 from edgerec.runtime.export import agreed, consent, exported, exported_lists, other_item, other_kinds
-from edgerec.runtime.store import EventStore, Shown
+from edgerec.runtime.logged_lists import LoggedList
+from edgerec.runtime.store import EventStore
 from tests import toy
 
 KINDS = ("click", "like")
@@ -17,12 +18,12 @@ def catalog(tmp_path):
 
 @pytest.fixture
 def store():
-    found = EventStore(None)
-    found.append("i1", "click+like", 86_400_005, {"tab": "home"}, profile="anna", list_name="l")
-    found.append("gone", "event", 86_400_006, {}, profile="anna")
-    found.append("i2", "click", 7, {}, profile="bob")
-    found.show(Shown("l", 5, "toy 1", ("i1", "i3"), (1.0, 0.25), (0.5, 0.4), 9, {"tab": "home"}), "anna")
-    return found
+    opened = EventStore(None)
+    opened.events.append("i1", "click+like", 86_400_005, {"tab": "home"}, profile="anna", list_name="l")
+    opened.events.append("gone", "event", 86_400_006, {}, profile="anna")
+    opened.events.append("i2", "click", 7, {}, profile="bob")
+    opened.lists.append(LoggedList("l", 5, "toy 1", ("i1", "i3"), (1.0, 0.25), (0.5, 0.4), 9, {"tab": "home"}), "anna")
+    return opened
 
 
 def test_only_who_agreed_is_exported_and_no_name_is(store, catalog):

@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from edgerec.cli.main import app
 from edgerec.runtime import Events, Recommender
-from edgerec.runtime.overview import MS_PER_DAY, overview
+from edgerec.runtime.overview import overview
+from edgerec.tasks.units import MS_PER_DAY
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def rec(toy_bundle):
 
 def test_an_effect_is_the_ratio_of_answers_with_and_without_a_value(rec):
     found = {(e.what, e.value): e.factor for e in overview(rec).effects}
-    now = rec._model().created_ms
+    now = rec.arrays.model.created_ms
     nothing = Events([], np.zeros(0, np.int64), np.zeros(0, np.int64))
     items = [row.item for row in rec.recommend(40, now=now, history=nothing)]
     with_value = rec.score(items, now=now, history=nothing, context={"tab": "home"})
@@ -33,7 +34,7 @@ def test_an_effect_is_the_ratio_of_answers_with_and_without_a_value(rec):
 def test_repeats_are_told_for_each_kind_and_age(rec):
     found = overview(rec)
     assert {e.what for e in found.repeats} == {"had it: event", "had it: click", "had it: like"}
-    now = rec._model().created_ms
+    now = rec.arrays.model.created_ms
     (one,) = rec.score(["i3"], now=now, history=Events(["i3"], np.array([1]), np.array([now - MS_PER_DAY])))
     assert one.probability["next"] > 0 and len(found.repeats) == 12
 

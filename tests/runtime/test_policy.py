@@ -11,7 +11,7 @@ from edgerec.bundle import Catalog, write_catalog
 from edgerec.bundle.policy import Policy
 from edgerec.errors import BundleError, ConfigError
 from edgerec.runtime import Events, Recommender
-from edgerec.runtime.slate import Full, Mix, arrange
+from edgerec.runtime.slate import GroupLimit, Mix, arrange
 from tests import toy
 
 NOW = toy.NOW_MS
@@ -141,7 +141,7 @@ def test_a_list_has_no_item_twice_keeps_its_quotas_and_is_as_long_as_it_can_be(
         k,
         random.normal(size=(n, 3)).astype(np.float32),
         diversity,
-        [Full(group, most)],
+        [GroupLimit(group, most)],
         Mix(group, share, strength),
     )
     counts = np.bincount(group[found][group[found] >= 0], minlength=groups)

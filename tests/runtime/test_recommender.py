@@ -71,7 +71,10 @@ def test_an_event_fades_with_its_age(rec):
 
 def test_times_may_be_datetimes_with_a_timezone(rec):
     rec.observe("i5", time=datetime.fromtimestamp(NOW / 1000, UTC))
-    assert rec.rate(np.array([5]), now=NOW).utility == rec.rate(np.array([5]), now=NOW, history=events("i5")).utility
+    assert (
+        rec.arrays.rate(np.array([5]), now=NOW).utility
+        == rec.arrays.rate(np.array([5]), now=NOW, history=events("i5")).utility
+    )
     with pytest.raises(ConfigError, match="no timezone"):
         rec.recommend(now=datetime(2024, 1, 1))
 
@@ -79,10 +82,10 @@ def test_times_may_be_datetimes_with_a_timezone(rec):
 def test_a_history_given_by_ids_or_by_indices_scores_as_the_store(rec):
     for item in ("i5", "i2", "i5"):
         rec.observe(item, "click", time=NOW)
-    stored = rec.rank(8, now=NOW)
-    by_id = rec.rank(8, now=NOW, history=events("i5", "i2", "i5", kind=1))
+    stored = rec.arrays.rank(8, now=NOW)
+    by_id = rec.arrays.rank(8, now=NOW, history=events("i5", "i2", "i5", kind=1))
     indices = Events(np.array([5, 2, 5]), np.ones(3, np.int64), np.full(3, NOW))
-    by_index = rec.rank(8, now=NOW, history=indices)
+    by_index = rec.arrays.rank(8, now=NOW, history=indices)
 
     for other in (by_id, by_index):
         assert np.array_equal(stored.item, other.item)
@@ -92,8 +95,8 @@ def test_a_history_given_by_ids_or_by_indices_scores_as_the_store(rec):
 
 def test_recommend_and_score_agree(rec):
     rec.observe("i6", time=NOW)
-    ranked = rec.rank(8, now=NOW)
-    rated = rec.rate(ranked.item, now=NOW)
+    ranked = rec.arrays.rank(8, now=NOW)
+    rated = rec.arrays.rate(ranked.item, now=NOW)
     np.testing.assert_array_equal(ranked.utility, rated.utility)
     np.testing.assert_array_equal(ranked.probability, rated.probability)
 
@@ -154,22 +157,22 @@ def test_an_unknown_item_in_the_history_is_ignored_in_scoring(rec):
 
 def test_indices_outside_the_catalogue_are_ignored_in_a_history(rec):
     odd = Events(np.array([-1, 5, 8]), np.zeros(3, np.int64), np.full(3, NOW))
-    assert rec.rank(1, now=NOW, history=odd).history.tolist() == [5]
+    assert rec.arrays.rank(1, now=NOW, history=odd).history.tolist() == [5]
 
 
 def test_an_unknown_item_is_kept_in_the_log_for_a_later_bundle(tmp_path):
     store = tmp_path / "state.sqlite"
     with Recommender.open(toy.write(tmp_path, n_items=8), store=store) as old:
         old.observe("i8", time=NOW)
-        assert old.rank(1, now=NOW).history.tolist() == []
+        assert old.arrays.rank(1, now=NOW).history.tolist() == []
     with Recommender.open(toy.write(tmp_path, n_items=9), store=store) as new:
-        assert new.rank(1, now=NOW).history.tolist() == [8]
+        assert new.arrays.rank(1, now=NOW).history.tolist() == [8]
 
 
 def test_forget_erases_the_history(rec):
     rec.observe("i5")
     rec.forget()
-    assert rec.rank(1).history.tolist() == []
+    assert rec.arrays.rank(1).history.tolist() == []
 
 
 def test_similar_never_returns_the_item_itself(rec):
@@ -196,7 +199,7 @@ def test_similar_never_returns_the_item_itself(rec):
         (lambda r: r.recommend(where="prize < 2"), "no such column: prize, did you mean 'price'"),
         (lambda r: r.score(["i99"]), "no item 'i99' in the catalogue; there are i0, i1, i2"),
         (lambda r: r.similar("i99"), "no item 'i99' in the catalogue"),
-        (lambda r: r.rate(np.array([8])), "item indices from 0 to 7"),
+        (lambda r: r.arrays.rate(np.array([8])), "item indices from 0 to 7"),
         (lambda r: r.observe("i1", context={"tap": 1}), "context: no column 'tap'"),
         (lambda r: r.observe("i1", "purchase"), "unknown kind 'purchase'; this bundle knows: event, click, like"),
         (lambda r: r.observe(""), "named by its id"),
@@ -210,9 +213,9 @@ def test_a_wrong_call_is_one_clear_line(rec, call, message):
 
 
 def test_an_unseen_or_missing_value_is_unknown_not_an_error(rec):
-    past = rec._past_of(rec._model(), None)
-    unseen = rec._model().arrays(past, {"context": {"tab": "moon"}, "user": {"country": None, "age": None}, "now": NOW})
-    none = rec._model().arrays(past, {"now": NOW})
+    model, past = rec.arrays.model, rec.arrays.history(None)
+    unseen = model.encode(past, {"context": {"tab": "moon"}, "user": {"country": None, "age": None}, "now": NOW})
+    none = model.encode(past, {"now": NOW})
     assert unseen.context_categorical.tolist() == none.context_categorical.tolist() == [0, 0, 22 + 1]
     assert unseen.context_numeric.tolist() == none.context_numeric.tolist()
 
@@ -292,7 +295,7 @@ def test_threads_may_share_one_recommender(rec):
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(200)))
-    assert len(rec._store.events(("click", "like")).time_ms) == 50
+    assert len(rec._memory.store.events.read(("click", "like")).time_ms) == 50
 
 
 def test_nothing_heavy_is_loaded_and_no_socket_is_opened(toy_bundle):

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from edgerec.bundle.policy import Bounds
 from edgerec.errors import DataError
-from edgerec.runtime.store import EventStore, Shown, kind_mask
+from edgerec.runtime.events import kind_mask
+from edgerec.runtime.logged_lists import LoggedList
+from edgerec.runtime.store import EventStore
 
 KINDS = ("click", "like", "watch")
 
@@ -29,18 +31,18 @@ def test_an_unknown_kind_is_answered_with_the_known(kind):
 
 def test_events_survive_closing(tmp_path):
     store = EventStore(tmp_path / "s.sqlite")
-    store.append("a", "click", 5, {"tab": "home"})
+    store.events.append("a", "click", 5, {"tab": "home"})
     store.close()
 
-    events = EventStore(tmp_path / "s.sqlite").events(KINDS)
+    events = EventStore(tmp_path / "s.sqlite").events.read(KINDS)
     assert (list(events.item), events.kind.tolist(), events.time_ms.tolist()) == (["a"], [1], [5])
 
 
 def test_a_kind_of_an_older_bundle_is_an_event_without_it():
     store = EventStore(None)
-    store.append("a", "click+share", 5, {})
-    store.append("b", "share", 6, {})
-    assert store.events(("like", "click")).kind.tolist() == [2, 0]
+    store.events.append("a", "click+share", 5, {})
+    store.events.append("b", "share", 6, {})
+    assert store.events.read(("like", "click")).kind.tolist() == [2, 0]
 
 
 @given(
@@ -57,8 +59,8 @@ def test_a_kind_of_an_older_bundle_is_an_event_without_it():
 def test_the_newest_events_are_kept_in_order_up_to_the_bound(appended, bound):
     store = EventStore(None, Bounds(rows=bound))
     for item, kind, time_ms in appended:
-        store.append(item, kind, time_ms, {})
-    events = store.events(KINDS)
+        store.events.append(item, kind, time_ms, {})
+    events = store.events.read(KINDS)
 
     kept = appended[-bound:]
     assert list(events.item) == [item for item, _, _ in kept]
@@ -69,10 +71,10 @@ def test_the_newest_events_are_kept_in_order_up_to_the_bound(appended, bound):
 def test_forgotten_events_are_in_no_byte_of_the_files(tmp_path):
     store = EventStore(tmp_path / "s.sqlite")
     for _ in range(100):
-        store.append("secret-item", "click", 5, {"tab": "secret-tab"})
+        store.events.append("secret-item", "click", 5, {"tab": "secret-tab"})
     store.forget()
 
-    assert len(store.events(KINDS).time_ms) == 0
+    assert len(store.events.read(KINDS).time_ms) == 0
     assert not any(b"secret" in path.read_bytes() for path in tmp_path.iterdir())
 
 
@@ -82,7 +84,7 @@ def test_acknowledged_events_survive_a_kill(tmp_path):
         "import sys; from pathlib import Path; from edgerec.runtime.store import EventStore\n"
         "store = EventStore(Path(sys.argv[1]))\n"
         "for i in range(10_000):\n"
-        "    store.append(str(i), 'event', i, {})\n"
+        "    store.events.append(str(i), 'event', i, {})\n"
         "    print(i, flush=True)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "s.sqlite")]
@@ -94,7 +96,7 @@ def test_acknowledged_events_survive_a_kill(tmp_path):
                 break
         acknowledged = max([50, *map(int, process.stdout.read().split())])
 
-    times = EventStore(tmp_path / "s.sqlite").events(KINDS).time_ms.tolist()
+    times = EventStore(tmp_path / "s.sqlite").events.read(KINDS).time_ms.tolist()
     assert times[: acknowledged + 1] == list(range(acknowledged + 1))
 
 
@@ -108,86 +110,86 @@ def test_a_file_that_is_no_log_is_left_alone(tmp_path):
 
 def test_a_full_disk_loses_no_older_event(tmp_path):
     store = EventStore(tmp_path / "s.sqlite")
-    store.append("a", "event", 1, {})
-    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
-    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    store.events.append("a", "event", 1, {})
+    pages = store._database.connection.execute("PRAGMA page_count").fetchone()[0]
+    store._database.connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(DataError, match="the event was not stored"):
-        store.append("x" * 10_000, "event", 2, {})
+        store.events.append("x" * 10_000, "event", 2, {})
 
-    assert store.events(KINDS).item == ["a"]
+    assert store.events.read(KINDS).item == ["a"]
     with sqlite3.connect(tmp_path / "s.sqlite") as other:
         assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def shown(name, items=("a", "b"), time_ms=5):
+def logged(name, items=("a", "b"), time_ms=5):
     n = len(items)
-    return Shown(name, time_ms, "toy 1", tuple(items), (1.0,) * n, (0.5,) * n, 9, {"tab": "home"})
+    return LoggedList(name, time_ms, "toy 1", tuple(items), (1.0,) * n, (0.5,) * n, 9, {"tab": "home"})
 
 
 def test_an_event_told_again_with_its_id_is_one_event():
     store = EventStore(None)
-    assert store.append("a", "click", 5, {}, event_id="x1")
-    assert not store.append("a", "click", 6, {}, event_id="x1")
-    assert store.append("a", "click", 6, {}, event_id="x1", profile="bob")
-    assert store.events(KINDS).time_ms.tolist() == [5]
+    assert store.events.append("a", "click", 5, {}, event_id="x1")
+    assert not store.events.append("a", "click", 6, {}, event_id="x1")
+    assert store.events.append("a", "click", 6, {}, event_id="x1", profile="bob")
+    assert store.events.read(KINDS).time_ms.tolist() == [5]
 
 
 def test_profiles_have_pasts_of_their_own_and_are_forgotten_alone(tmp_path):
     store = EventStore(tmp_path / "s.sqlite")
-    store.append("secret-of-anna", "click", 1, {}, profile="anna")
-    store.append("b", "click", 2, {}, profile="bob")
-    store.show(shown("l1", ["secret-of-anna"]), profile="anna")
-    store.learn("x", b"secret-of-anna", profile="anna")
+    store.events.append("secret-of-anna", "click", 1, {}, profile="anna")
+    store.events.append("b", "click", 2, {}, profile="bob")
+    store.lists.append(logged("l1", ["secret-of-anna"]), profile="anna")
+    store.learned.put("x", b"secret-of-anna", profile="anna")
     assert store.profiles() == ["anna", "bob"]
     store.forget("anna")
 
     assert store.profiles() == ["bob"]
-    assert store.events(KINDS, "bob").item == ["b"]
+    assert store.events.read(KINDS, "bob").item == ["b"]
     assert not any(b"secret-of-anna" in path.read_bytes() for path in tmp_path.iterdir())
 
 
 def test_lists_come_back_as_they_were_logged_with_their_answers():
     store = EventStore(None)
-    store.show(shown("l1", time_ms=5))
-    store.show(shown("l2", ["b", "c"], time_ms=9))
-    store.append("b", "click", 6, {}, list_name="l1")
-    store.append("b", "like", 7, {}, list_name="l1")
+    store.lists.append(logged("l1", time_ms=5))
+    store.lists.append(logged("l2", ["b", "c"], time_ms=9))
+    store.events.append("b", "click", 6, {}, list_name="l1")
+    store.events.append("b", "like", 7, {}, list_name="l1")
 
-    assert store.shown() == [shown("l1", time_ms=5), shown("l2", ["b", "c"], time_ms=9)]
-    assert store.shown(newest=1) == [shown("l2", ["b", "c"], time_ms=9)]
-    assert store.how_often(0) == {"a": 1, "b": 2, "c": 1}
-    assert store.how_often(6) == {"b": 1, "c": 1}
-    assert store.answers("l1") == {"b": "click+like"}
+    assert store.lists.read() == [logged("l1", time_ms=5), logged("l2", ["b", "c"], time_ms=9)]
+    assert store.lists.read(newest=1) == [logged("l2", ["b", "c"], time_ms=9)]
+    assert store.lists.how_often(0) == {"a": 1, "b": 2, "c": 1}
+    assert store.lists.how_often(6) == {"b": 1, "c": 1}
+    assert store.events.answers("l1") == {"b": "click+like"}
 
 
 def test_a_clock_that_ran_ahead_is_set_back_by_the_next_event():
     store = EventStore(None)
     for time_ms in (100, 9_000_000, 200, 300):
-        store.append(str(time_ms), "event", time_ms, {}, by_clock=True)
-    store.append("told", "event", 50, {})  # a time that the app gave is its own
-    assert store.events(KINDS).time_ms.tolist() == [100, 200, 200, 300, 50]
+        store.events.append(str(time_ms), "event", time_ms, {}, by_clock=True)
+    store.events.append("told", "event", 50, {})  # a time that the app gave is its own
+    assert store.events.read(KINDS).time_ms.tolist() == [100, 200, 200, 300, 50]
 
 
 def test_old_events_are_erased_by_age():
     store = EventStore(None, Bounds(days=10))
-    store.append("old", "event", 0, {})
+    store.events.append("old", "event", 0, {})
     for day in range(130):
-        store.append("x", "event", day * 86_400_000, {})
-    left = store.events(KINDS).time_ms // 86_400_000
+        store.events.append("x", "event", day * 86_400_000, {})
+    left = store.events.read(KINDS).time_ms // 86_400_000
     assert left.min() >= 129 - 10 - 64  # looked for once in 64 events
-    assert "old" not in store.events(KINDS).item
+    assert "old" not in store.events.read(KINDS).item
 
 
 def test_the_file_stays_inside_its_bytes_and_keeps_the_newest(tmp_path):
     bounds = Bounds(rows=1_000_000, bytes=1 << 18)
     store = EventStore(tmp_path / "s.sqlite", bounds)
     for i in range(4000):
-        store.append(f"item-{i}-{'x' * 80}", "event", i, {})
+        store.events.append(f"item-{i}-{'x' * 80}", "event", i, {})
         if i % 500 == 0:
-            store.show(shown(f"l{i}", ["a" * 200]))
+            store.lists.append(logged(f"l{i}", ["a" * 200]))
     assert store.size()["bytes"] <= bounds.bytes + 64_000  # the shared-memory file is SQLite's own
     assert store.lost == 0
-    times = store.events(KINDS).time_ms
+    times = store.events.read(KINDS).time_ms
     assert times[-1] == 3999 and 500 < len(times) < 4000
     assert (times[1:] == times[:-1] + 1).all()
 
@@ -199,23 +201,23 @@ def test_a_log_of_the_first_schema_is_taken_over(tmp_path):
         old.execute("INSERT INTO events VALUES (1, 'a', 'click', 5, NULL)")
     old.close()
     store = EventStore(tmp_path / "s.sqlite")
-    store.append("b", "like", 6, {}, event_id="e")
-    assert store.events(KINDS).item == ["a", "b"]
+    store.events.append("b", "like", 6, {}, event_id="e")
+    assert store.events.read(KINDS).item == ["a", "b"]
 
 
 def test_a_damaged_log_of_ours_is_set_aside_and_the_device_goes_on(tmp_path):
     path = tmp_path / "s.sqlite"
     store = EventStore(path)
     for i in range(500):
-        store.append(f"item {i}", "event", i, {})
+        store.events.append(f"item {i}", "event", i, {})
     store.close()
     content = bytearray(path.read_bytes())
     content[100:4096] = b"\xff" * 3996
     path.write_bytes(content)
 
     store = EventStore(path)
-    store.append("new", "event", 1, {})
-    assert store.events(KINDS).item == ["new"]
+    store.events.append("new", "event", 1, {})
+    assert store.events.read(KINDS).item == ["new"]
     assert store.size()["damaged"] == 1
     assert (tmp_path / "s.sqlite.damaged").read_bytes() == content
 
@@ -226,7 +228,7 @@ def test_a_database_of_something_else_is_left_alone(tmp_path):
         db.execute("CREATE TABLE orders(id)")
     db.close()
     before = path.read_bytes()
-    with pytest.raises(DataError, match="database of something else"):
+    with pytest.raises(DataError, match="database of another program"):
         EventStore(path)
     assert path.read_bytes() == before
 
@@ -244,11 +246,11 @@ def test_an_encrypted_log_needs_its_key_and_shows_nothing(tmp_path):
     pytest.importorskip("sqlcipher3", reason="the extra encrypt is not installed")
     key = bytes(range(32))
     store = EventStore(tmp_path / "s.sqlite", key=key)
-    store.append("secret", "click", 5, {})
+    store.events.append("secret", "click", 5, {})
     store.close()
 
     assert not any(b"secret" in p.read_bytes() or b"SQLite" in p.read_bytes() for p in tmp_path.iterdir())
-    assert EventStore(tmp_path / "s.sqlite", key=key).events(KINDS).item == ["secret"]
+    assert EventStore(tmp_path / "s.sqlite", key=key).events.read(KINDS).item == ["secret"]
     for wrong in (None, bytes(32)):
         with pytest.raises(DataError, match="cannot be used"):
             EventStore(tmp_path / "s.sqlite", key=wrong)
@@ -258,14 +260,14 @@ def test_an_encrypted_log_needs_its_key_and_shows_nothing(tmp_path):
 
 def test_a_loss_is_counted_and_outlives_a_restart(tmp_path):
     store = EventStore(tmp_path / "s.sqlite")
-    store.append("a", "event", 1, {})
-    store._db.execute("PRAGMA query_only = ON")
+    store.events.append("a", "event", 1, {})
+    store._database.connection.execute("PRAGMA query_only = ON")
     with pytest.raises(DataError):
-        store.append("b", "event", 2, {})
-    assert not store.show(shown("l"))
-    store._db.execute("PRAGMA query_only = OFF")
+        store.events.append("b", "event", 2, {})
+    assert not store.lists.append(logged("l"))
+    store._database.connection.execute("PRAGMA query_only = OFF")
     with pytest.raises(DataError):
-        store.append("c", "event", 2**70, {})
+        store.events.append("c", "event", 2**70, {})
     store.close()
     assert store.lost == 3
     assert EventStore(tmp_path / "s.sqlite").lost == 3
@@ -273,7 +275,7 @@ def test_a_loss_is_counted_and_outlives_a_restart(tmp_path):
 
 def test_a_list_whose_row_is_damaged_is_none():
     store = EventStore(None)
-    store.show(shown("l1"))
-    store.show(shown("l2"))
-    store._db.execute("UPDATE lists SET content = '{' WHERE name = 'l1'")
-    assert [found.name for found in store.shown()] == ["l2"]
+    store.lists.append(logged("l1"))
+    store.lists.append(logged("l2"))
+    store._database.connection.execute("UPDATE lists SET content = '{' WHERE name = 'l1'")
+    assert [stored.name for stored in store.lists.read()] == ["l2"]

@@ -7,11 +7,12 @@ import signal
 import numpy as np
 import pytest
 
-from edgerec.bundle import write_bundle
+from edgerec.bundle import Bundle, write_bundle
 from edgerec.bundle.delta import make_delta
 from edgerec.bundle.sign import make_keys, sign_bundle
 from edgerec.errors import BundleError, ConfigError
-from edgerec.runtime import Recommender, recommender, updates
+from edgerec.runtime import Recommender, updates
+from edgerec.runtime.model import Model
 from tests import toy
 
 
@@ -36,7 +37,7 @@ def test_an_update_is_used_at_once_and_after_a_restart(tmp_path, shipped):
     with Recommender.open(shipped, store=tmp_path / "s.sqlite") as rec:
         rec.observe("i8", time=toy.NOW_MS)
         assert rec.update(bundle(tmp_path / "v2", 2, n_items=9)) == "toy 2"
-        assert rec.rank(9, now=toy.NOW_MS).history.tolist() == [8]
+        assert rec.arrays.rank(9, now=toy.NOW_MS).history.tolist() == [8]
     shutil.rmtree(tmp_path / "v2")  # the stick is pulled out
     with Recommender.open(shipped, store=tmp_path / "s.sqlite") as rec:
         assert version(rec) == 2 and len(rec.recommend(k=9)) == 9
@@ -84,7 +85,7 @@ def test_a_damaged_copy_and_a_link_are_refused(tmp_path, shipped):
             rec.update(new)
         (new / "weights.bin").unlink()
         (new / "weights.bin").symlink_to(shipped / "weights.bin")
-        with pytest.raises(BundleError, match="no plain file"):
+        with pytest.raises(BundleError, match="not a plain file"):
             rec.update(new)
 
 
@@ -130,7 +131,7 @@ def test_the_version_before_comes_back_not_the_first(tmp_path, shipped):
 
 def test_a_version_that_kills_its_process_is_rolled_back_after_three_starts(tmp_path, shipped):
     with Recommender.open(shipped) as rec:
-        assert rec._home.updates.install(bundle(tmp_path / "v2", 2), rec.bundle) is not None
+        assert rec._device.updates.install(bundle(tmp_path / "v2", 2), rec.bundle) is not None
 
     class Killed(Exception):
         """Stands for the end of the process: nobody catches it."""
@@ -138,7 +139,7 @@ def test_a_version_that_kills_its_process_is_rolled_back_after_three_starts(tmp_
     def die(found):
         raise Killed
 
-    home = updates.Updates(shipped, None, None)
+    home = updates.Updates(shipped)
     for _ in range(updates.MAX_STARTS):
         with pytest.raises(Killed):
             home.open(die)
@@ -178,18 +179,18 @@ def test_a_recommender_of_one_bundle_is_not_updated(shipped, tmp_path):
         rec.update(tmp_path)
 
 
-def test_a_crash_in_the_self_test_takes_only_that_process(tmp_path, shipped, monkeypatch):
+def test_a_crash_in_the_self_test_takes_only_that_process(tmp_path, shipped):
     new = bundle(tmp_path / "v2", 2)
-    monkeypatch.setattr(updates.sys, "executable", str(tmp_path / "crash"))
     (tmp_path / "crash").write_text("#!/bin/sh\nkill -SEGV $$\n")
     (tmp_path / "crash").chmod(0o755)
-    with Recommender.open(shipped) as rec, pytest.raises(BundleError, match=f"ended with -{signal.SIGSEGV.value}"):
-        rec.update(new)
+    versions = updates.Updates(shipped, python=str(tmp_path / "crash"))
+    with pytest.raises(BundleError, match=f"ended with -{signal.SIGSEGV.value}"):
+        versions.install(new, Bundle.open(shipped))
 
 
-def test_where_no_process_can_be_started_the_self_test_runs_here(tmp_path, shipped, monkeypatch):
-    monkeypatch.setattr(updates.sys, "executable", "")
+def test_where_no_process_can_be_started_the_self_test_runs_here(tmp_path, shipped):
     with Recommender.open(shipped) as rec:
+        rec._device.updates.python = None
         with pytest.raises(BundleError, match="conformance request 0"):
             rec.update(bundle(tmp_path / "bad", 2, content={"weights.bin": np.zeros(44, np.float32).tobytes()}))
         assert rec.update(bundle(tmp_path / "v2", 2)) == "toy 2"
@@ -202,17 +203,15 @@ def test_state_is_one_small_file(tmp_path, shipped):
     assert state == {"bad": [], "confirmed": True, "current": rec.bundle.folder.name, "previous": None, "starts": 0}
 
 
-def test_a_version_that_passes_its_test_and_does_not_load_here_is_told(tmp_path, shipped, monkeypatch):
+def test_a_version_that_passes_its_test_and_does_not_load_here_is_refused(tmp_path, shipped):
+    def load(bundle):
+        if bundle.manifest.version == 2:
+            raise BundleError("does not load")
+        return Model(bundle)
+
     with Recommender.open(shipped) as rec:
-        whole = recommender.Model
-
-        def refused(found, engine):
-            if found.manifest.version == 2:
-                raise BundleError("does not load")
-            return whole(found, engine)
-
-        monkeypatch.setattr(recommender, "Model", refused)
-        with pytest.raises(BundleError, match="cannot be loaded here; the old version goes on"):
+        rec._device.load = load
+        with pytest.raises(BundleError, match="cannot be loaded here; the old version stays in use"):
             rec.update(bundle(tmp_path / "v2", 2))
         assert version(rec) == 1 and len(rec.recommend(k=3)) == 3
         assert len(rec.health()["rolled_back"]) == 1

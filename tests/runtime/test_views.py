@@ -5,6 +5,9 @@ import pytest
 
 from edgerec.errors import ConfigError
 from edgerec.runtime import Recommender
+from edgerec.runtime.memory import UserMemory
+from edgerec.runtime.model import Model
+from edgerec.runtime.store import EventStore
 from tests import toy
 
 NOW = toy.NOW_MS
@@ -17,7 +20,7 @@ def rec(toy_bundle, tmp_path):
 
 
 def history(rec):
-    return rec.rank(1, now=NOW).history.tolist()
+    return rec.arrays.rank(1, now=NOW).history.tolist()
 
 
 def test_profiles_have_pasts_of_their_own(rec):
@@ -41,10 +44,9 @@ def test_a_session_leaves_nothing_behind(rec, tmp_path):
     assert rec.health()["lists"] == 0
 
 
-def test_a_session_is_wiped_when_its_visitor_leaves(rec, monkeypatch):
+def test_a_session_is_wiped_when_its_visitor_leaves(rec):
     at = [1000.0]
-    monkeypatch.setattr("edgerec.runtime.recommender.clock.monotonic", lambda: at[0])
-    visitor = rec.session(idle_s=60)
+    visitor = Recommender(rec._device, UserMemory(EventStore(None), idle_s=60, clock_s=lambda: at[0]))
     visitor.observe("i5", time=NOW)
     at[0] += 59
     assert history(visitor) == [5]
@@ -65,7 +67,7 @@ def test_an_update_reaches_every_view(rec, tmp_path):
 def test_an_event_is_told_once_and_a_full_disk_is_no_error(rec):
     assert rec.observe("i5", event_id="e1", time=NOW)
     assert rec.observe("i5", event_id="e1", time=NOW)
-    rec._store._db.execute("PRAGMA query_only = ON")
+    rec._memory.store._database.connection.execute("PRAGMA query_only = ON")
     assert not rec.observe("i6", time=NOW)
     assert rec.recommend(k=2, now=NOW, log=True).name is None
     assert rec.health()["lost"] == 2 and rec.health()["events"] == 1
@@ -104,17 +106,17 @@ def test_a_session_that_ended_says_so(rec):
         visitor.recommend()
 
 
-def test_a_clock_from_before_the_bundle_is_known_to_be_wrong(rec, monkeypatch):
-    created = rec._model().created_ms
+def test_a_clock_from_before_the_bundle_is_known_to_be_wrong(rec):
+    created = rec.arrays.model.created_ms
     at = [created + 50_000]
-    monkeypatch.setattr("edgerec.runtime.model.clock.time_ns", lambda: at[0] * 1_000_000)
+    rec._device.model = Model(rec.bundle, clock_ms=lambda: at[0])
     rec.observe("i1")
     at[0] = 5_000  # a board without a battery starts
     rec.observe("i2")
     asked = rec.explain("i3")
     at[0] = created + 60_000
     rec.observe("i3")
-    assert rec._store.events(()).time_ms.tolist() == [created + 50_000, created, created + 60_000]
+    assert rec._memory.store.events.read(()).time_ms.tolist() == [created + 50_000, created, created + 60_000]
     assert asked.utility > 0
 
 
@@ -126,7 +128,7 @@ def test_profiles_are_kept_with_their_past(rec):
 
 def test_a_store_that_cannot_be_read_any_more_is_no_reason_to_recommend_nothing(rec):
     rec.observe("i5", time=NOW)
-    rec._store._db.execute("DROP TABLE events")
+    rec._memory.store._database.connection.execute("DROP TABLE events")
     assert [r.item for r in rec.recommend(k=2, now=NOW)] == ["i0", "i1"]
     assert not rec.observe("i6", time=NOW)
 
@@ -135,4 +137,4 @@ def test_numbers_of_numpy_are_numbers(rec):
     assert rec.observe("i5", time=NOW, context={"tab": np.str_("home")})
     asked = {"user": {"age": np.float32(40)}, "context": {"tab": "home"}, "now": NOW}
     assert rec.recommend(k=1, log=True, **asked).name
-    assert rec._store.shown()[0].context == {"age": 40.0, "tab": "home"}
+    assert rec._memory.store.lists.read()[0].context == {"age": 40.0, "tab": "home"}

@@ -17,7 +17,7 @@ import schemathesis
 from fastapi.testclient import TestClient
 
 from edgerec.runtime import Recommender
-from edgerec.serve.app import MAX_BODY, create_app
+from edgerec.serve.app import create_app
 from tests import toy
 
 NOW = toy.NOW_MS
@@ -79,10 +79,13 @@ def test_a_wrong_request_is_one_line(client, path, asked, said):
     assert said in answer.json()["detail"] and "\n" not in answer.json()["detail"]
 
 
-def test_a_body_that_is_too_long_is_refused_and_counted(client):
-    answer = client.post("/recommend", content=b"x" * (MAX_BODY + 1))
-    assert answer.status_code == 413
-    assert 'status="413"' in client.get("/metrics").text
+def test_a_body_that_is_too_long_is_refused_and_counted(toy_bundle):
+    app = create_app(lambda: Recommender.of(toy_bundle), max_body=20)
+    with TestClient(app, headers={"Content-Type": "application/json"}) as client:
+        assert client.post("/recommend", content=b'{"k": 3}' + b" " * 12).status_code == 200
+        answer = client.post("/recommend", content=b'{"k": 3}' + b" " * 13)
+        assert answer.status_code == 413
+        assert 'status="413"' in client.get("/metrics").text
 
 
 def test_health_and_metrics_tell_what_happened(client):

@@ -138,7 +138,7 @@ def judged(tiny_chain):
     cases = find_cases(data)
     with Recommender.open(tiny_chain / "run" / "bundle") as rec:
         scorer = Run(config, tiny_chain / "run", Silent()).scorer("pruned", data)
-        yield TorchModel(scorer, data, cases), RuntimeModel(rec, data, cases, Silent()), data, cases
+        yield TorchModel(scorer, data, cases), RuntimeModel(rec.arrays, data, cases, Silent()), data, cases
 
 
 @pytest.mark.parametrize("task", [0, 1])

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from edgerec.bundle.columns import Parameter
 from edgerec.bundle.policy import Explore
-from edgerec.runtime.engine import Float, Int, Ranked
-from edgerec.runtime.model import Model, Past
+from edgerec.runtime.engine import Float, Int, Ranked, Scoring
+from edgerec.runtime.model import EncodedHistory, Model
 from edgerec.tasks import Encoded
 
 if TYPE_CHECKING:
@@ -22,26 +22,21 @@ Removal: TypeAlias = tuple[str, Int]
 """A cause, and the item indices that it removes."""
 
 
-class List(NamedTuple):
-    """What is shown, the candidates that it was chosen from (in the order in which they would follow), and what was
-    removed before."""
+class Selection(NamedTuple):
+    """A list with what it was chosen from.
+
+    Attributes:
+        ranked: the list. pool: the candidates, in the order in which they would follow. removed: before that.
+    """
 
     ranked: Ranked
     pool: Ranked
     removed: Sequence[Removal]
 
-    def why_fewer(self, n_items: int, n_found: int | None = None) -> dict[str, int]:
+    def why_fewer(self, n_items: int) -> dict[str, int]:
         """See `Recommendations.why_fewer`."""
-        gone = np.zeros(n_items, bool)
-        lost: dict[str, int] = {}
-        for cause, part in self.removed:
-            before = int(gone.sum())
-            gone[part] = True
-            lost[cause] = lost.get(cause, 0) + int(gone.sum()) - before
-        left = n_items - int(gone.sum()) - (len(self.ranked.item) if n_found is None else n_found)
         rest = "quota" if len(self.pool.item) > len(self.ranked.item) else "history"
-        lost[rest] = lost.get(rest, 0) + left
-        return {"catalogue": n_items, **{cause: n for cause, n in lost.items() if n}}
+        return count_losses(self.removed, n_items, len(self.ranked.item), rest)
 
     def explored(
         self, model: Model, explore: Explore, k: int, learned: Learned, random: np.random.Generator
@@ -49,8 +44,8 @@ class List(NamedTuple):
         """The list with its last places filled by trial, and the probability of each choice."""
         from edgerec.runtime.exploration import fill  # loaded on use
 
-        shown = {int(i) for i in self.ranked.item}
-        rest = [at for at, i in enumerate(self.pool.item.tolist()) if i not in shown]
+        chosen = {int(i) for i in self.ranked.item}
+        rest = [at for at, i in enumerate(self.pool.item.tolist()) if i not in chosen]
         where = {i: at for at, i in enumerate(self.pool.item.tolist())}
         order = np.array([*(where[int(i)] for i in self.ranked.item), *rest], np.int64)
         pool = self.pool.take(order)
@@ -60,36 +55,51 @@ class List(NamedTuple):
         return pool.take(at), probability
 
 
-def best_list(
-    model: Model,
-    k: int,
-    request: Encoded,
-    weights: Float,
-    removed: Sequence[Removal],
-    past: Past,
-    diversity: float | None,
-    values: Mapping[str, Parameter],
-    learned: Learned | None,
-) -> List:
-    """The best k items by the policy.
+class Question(NamedTuple):
+    """A request, as arrays.
 
-    Args:
-        diversity: in place of the policy's. values: what the policy's conditions may name.
+    Attributes:
+        removed: items that are not candidates.
+        values: what the policy's conditions may name. learned: of the user, where the policy adapts.
     """
-    policy = model.policy
+
+    encoded: Encoded
+    weights: Float
+    removed: Sequence[Removal]
+    history: EncodedHistory
+    values: Mapping[str, Parameter]
+    learned: Learned | None
+
+
+def count_losses(removed: Sequence[Removal], n_items: int, n_listed: int, rest: str) -> dict[str, int]:
+    """By cause, how many items were lost, every item counted once; `rest` is the cause of those without another."""
+    gone = np.zeros(n_items, bool)
+    lost: dict[str, int] = {}
+    for cause, part in removed:
+        before = int(gone.sum())
+        gone[part] = True
+        lost[cause] = lost.get(cause, 0) + int(gone.sum()) - before
+    lost[rest] = lost.get(rest, 0) + n_items - int(gone.sum()) - n_listed
+    return {"catalogue": n_items, **{cause: n for cause, n in lost.items() if n}}
+
+
+def select(model: Model, scoring: Scoring, question: Question, k: int, diversity: float | None) -> Selection:
+    """The best k items by the policy; `diversity` in place of the policy's."""
+    policy, removed = model.policy, question.removed
     diversity = policy.diversity if diversity is None else diversity
     gone = removed[0][1] if len(removed) == 1 else np.concatenate([part for _, part in removed])
     arranged = bool(diversity) or policy.rearranges
     size = min(max(policy.pool, k), model.n_items) if arranged or policy.explore else min(k, model.n_items)
     while True:
-        pool = _candidates(model.scoring.recommend(request, weights, gone, size))
+        pool = _candidates(scoring.recommend(question.encoded, question.weights, gone, size))
         if not arranged:
-            return List(pool.take(np.arange(min(k, len(pool.item)))) if len(pool.item) > k else pool, pool, removed)
-        pool = _moved(model, pool, values, learned)
-        at = _arranged(model, pool, k, diversity, past)
+            best = pool.take(np.arange(min(k, len(pool.item)))) if len(pool.item) > k else pool
+            return Selection(best, pool, removed)
+        pool = _moved(model, pool, question.values, question.learned)
+        at = _arranged(model, pool, k, diversity, question.history)
         # Quotas can use up the pool; then it is widened, to the whole catalogue if need be.
         if len(at) >= k or size == model.n_items or len(pool.item) < size:
-            return List(pool.take(at), pool, removed)
+            return Selection(pool.take(at), pool, removed)
         size = min(4 * size, model.n_items)
 
 
@@ -100,7 +110,7 @@ def _candidates(ranked: Ranked) -> Ranked:
 
 
 def _moved(model: Model, pool: Ranked, values: Mapping[str, Parameter], learned: Learned | None) -> Ranked:
-    """With boosts and what was learned of the user, best first again."""
+    """The pool with boosts and what was learned of the user, best first again."""
     from edgerec.runtime.slate import multiplied  # loaded on use, as all that a plain list does not need
 
     utility, policy = pool.utility, model.policy
@@ -117,26 +127,26 @@ def _moved(model: Model, pool: Ranked, values: Mapping[str, Parameter], learned:
     return moved.take(np.argsort(-moved.utility, kind="stable"))
 
 
-def _arranged(model: Model, pool: Ranked, k: int, diversity: float, past: Past) -> Int:
+def _arranged(model: Model, pool: Ranked, k: int, diversity: float, history: EncodedHistory) -> Int:
     policy = model.policy
     if not (diversity or policy.quotas or policy.calibration):
         return np.arange(min(k, len(pool.item)))
-    from edgerec.runtime.slate import Full, arrange
+    from edgerec.runtime.slate import GroupLimit, arrange
 
-    quotas = [Full(model.groups(quota.by)[0][pool.item], quota.most) for quota in policy.quotas]
+    quotas = [GroupLimit(model.groups(quota.by)[0][pool.item], quota.most) for quota in policy.quotas]
     vectors = model.engine.vectors(pool.item) if diversity else None
-    return arrange(pool.utility, k, vectors, diversity, quotas, _mix(model, pool, past))
+    return arrange(pool.utility, k, vectors, diversity, quotas, _mix(model, pool, history))
 
 
-def _mix(model: Model, pool: Ranked, past: Past) -> Mix | None:
-    """None where the user has no past to be held to."""
+def _mix(model: Model, pool: Ranked, history: EncodedHistory) -> Mix | None:
+    """The mix of the user's past; None without a past."""
     from edgerec.runtime.slate import Mix
 
     calibration = model.policy.calibration
     if calibration is None:
         return None
     group, n = model.groups(calibration.by)
-    own = group[past.items]
+    own = group[history.items]
     count = np.bincount(own[own >= 0], minlength=n).astype(np.float64)
     if not count.sum():
         return None

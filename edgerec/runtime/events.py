@@ -1,0 +1,167 @@
+"""What a user did: events, their kinds, and the table of them on the device."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from sqlite3 import Connection
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from edgerec.errors import DataError
+from edgerec.runtime.database import Database
+from edgerec.tasks.units import MS_PER_DAY
+
+NO_KIND: Final = "event"
+"""The kind of an event for which no binary task was positive."""
+DEFAULT_PROFILE: Final = ""
+SELDOM: Final = 64
+"""Old rows are looked for once in so many events."""
+
+
+class Events(NamedTuple):
+    """Past events of one user, in any order; the three have equal length E.
+
+    Attributes:
+        item: ids, or int64 (E,) item indices; items that the bundle does not know are ignored.
+        kind: int64 (E,), bit i set: binary task i was positive.
+        time_ms: int64 (E,), milliseconds since 1970 UTC.
+    """
+
+    item: Sequence[str] | npt.NDArray[np.int64]
+    kind: npt.NDArray[np.int64]
+    time_ms: npt.NDArray[np.int64]
+
+
+NO_EVENTS: Final = Events(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def kind_mask(kind: str, kinds: Sequence[str]) -> int:
+    """The bitmask of a kind such as "event", "click" or "click+like".
+
+    Raises:
+        DataError: a part is not a kind of this bundle.
+
+    >>> kind_mask("click+like", ["click", "long_view", "like"])
+    5
+    """
+    if kind == NO_KIND:
+        return 0
+    mask = 0
+    for part in kind.split("+"):
+        if part not in kinds:
+            known = ", ".join([NO_KIND, *kinds])
+            raise DataError(f"unknown kind {part!r}; this bundle knows: {known} (several as a+b)")
+        mask |= 1 << kinds.index(part)
+    return mask
+
+
+def kind_name(mask: int, kinds: Sequence[str]) -> str:
+    """The inverse of `kind_mask`."""
+    return "+".join(name for i, name in enumerate(kinds) if mask >> i & 1) or NO_KIND
+
+
+class EventTable:
+    """The events of all users of a device, by item id and kind name: the file outlives a bundle."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def append(
+        self,
+        item: str,
+        kind: str,
+        time_ms: int,
+        context: Mapping[str, object],
+        *,
+        profile: str = DEFAULT_PROFILE,
+        event_id: str | None = None,
+        list_name: str | None = None,
+        by_clock: bool = False,
+    ) -> bool:
+        """Write one event; it is on the disk when this returns.
+
+        Args:
+            event_id: an event of this profile with the same id is not written again.
+            by_clock: the time is the device's clock. Earlier events with a later time of that clock were stamped while
+                it ran ahead; they get this event's time.
+        Returns:
+            Whether the event is new.
+        Raises:
+            DataError: it could not be written (disk full, locked, read-only); counted in `EventStore.lost`.
+        """
+        content = json.dumps(context, default=plain) if context else None
+        row = (profile, item, kind, time_ms, content, event_id, list_name, by_clock)
+        try:
+            with self._database.writing() as db:
+                added = db.execute(
+                    "INSERT INTO events(profile, item, kind, time_ms, context, event_id, list, by_clock) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    row,
+                )
+                if added.rowcount == 0:
+                    return False
+                number = added.lastrowid or 0
+                if by_clock:
+                    _set_back(db, number, time_ms, profile)
+                self._drop_old(db, number, time_ms)
+                return True
+        except (self._database.error, OverflowError) as error:
+            self._database.count_loss()
+            raise DataError(f"{self._database.name}: the event was not stored ({error})") from error
+
+    def read(self, kinds: Sequence[str], profile: str = DEFAULT_PROFILE) -> Events:
+        """All events of a user, oldest first; parts of a kind that `kinds` lacks (an older bundle's) are left out."""
+        rows = self._database.rows("SELECT item, kind, time_ms FROM events WHERE profile = ? ORDER BY id", profile)
+        known = set(kinds)
+        masks = {k: kind_mask("+".join(known.intersection(k.split("+"))) or NO_KIND, kinds) for _, k, _ in rows}
+        return Events(
+            item=[item for item, _, _ in rows],
+            kind=np.array([masks[kind] for _, kind, _ in rows], np.int64),
+            time_ms=np.array([time_ms for _, _, time_ms in rows], np.int64),
+        )
+
+    def answers(self, list_name: str, profile: str = DEFAULT_PROFILE) -> dict[str, str]:
+        """What was done with a list: the kind by item, those of several events joined with "+"."""
+        kinds: dict[str, str] = {}
+        sql = "SELECT item, kind FROM events WHERE profile = ? AND list = ? ORDER BY id"
+        for item, kind in self._database.rows(sql, profile, list_name):
+            kinds[item] = f"{kinds[item]}+{kind}" if item in kinds else kind
+        return kinds
+
+    def count(self) -> int:
+        """Rows of all users."""
+        return int(self._database.rows("SELECT count(*) FROM events")[0][0])
+
+    def _drop_old(self, db: Connection, number: int, time_ms: int) -> None:
+        bounds = self._database.bounds
+        # Ids grow by one, so this is the row bound without counting.
+        db.execute("DELETE FROM events WHERE id <= ?", (number - bounds.rows,))
+        if bounds.days is not None and number % SELDOM == 1:
+            oldest = time_ms - int(bounds.days * MS_PER_DAY)
+            db.execute("DELETE FROM events WHERE time_ms < ?", (oldest,))
+            db.execute("DELETE FROM lists WHERE time_ms < ?", (oldest,))
+
+
+def _set_back(db: Connection, number: int, time_ms: int, profile: str) -> None:
+    """Set events back that were stamped while the clock ran ahead.
+
+    The earlier events are in order after every call, so the last of them tells whether there are any.
+    """
+    last = db.execute(
+        "SELECT time_ms FROM events WHERE profile = ? AND id < ? AND by_clock = 1 ORDER BY id DESC LIMIT 1",
+        (profile, number),
+    ).fetchone()
+    if last is not None and last[0] > time_ms:
+        db.execute(
+            "UPDATE events SET time_ms = ? WHERE profile = ? AND by_clock = 1 AND time_ms > ?",
+            (time_ms, profile, time_ms),
+        )
+
+
+def plain(value: object) -> object:
+    """For JSON: numpy's numbers as numbers, anything else that JSON does not know as a string."""
+    return float(value) if isinstance(value, Real) else str(value)

@@ -1,0 +1,55 @@
+"""Where an item's utility comes from, by asking again without each part."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from edgerec.runtime.arrays import ArrayRecommender
+from edgerec.runtime.engine import Ranked
+from edgerec.runtime.events import Events
+from edgerec.runtime.model import RequestArguments
+from edgerec.runtime.removals import Filters
+from edgerec.runtime.results import Contribution, Explanation
+from edgerec.tasks import Encoded
+
+MAX_CONTRIBUTIONS = 10
+"""Past items that are taken out one by one."""
+
+
+def explain_item(arrays: ArrayRecommender, item: str, filters: Filters, request: RequestArguments) -> Explanation:
+    """See `Recommender.explain`."""
+    model = arrays.model
+    request = {**request, "now": model.now_ms(request.get("now"))}  # one time for all questions
+    index, history = model.known(item), arrays.history(request.get("history"))
+    weights, may_repeat = model.weights(request.get("weights"))
+
+    def ask(encoded: Encoded) -> Ranked:
+        return arrays.scoring.score(encoded, weights, np.array([index]))
+
+    without_past = model.encode(model.no_history, request)
+    without_context = replace(
+        without_past,
+        context_categorical=np.zeros_like(without_past.context_categorical),
+        context_numeric=np.zeros_like(without_past.context_numeric),
+    )
+    whole = ask(model.encode(history, request))
+    total, alone, popular = (float(r.utility[0]) for r in (whole, ask(without_past), ask(without_context)))
+    contributions = []
+    for at in np.argsort(-np.abs(whole.reason[0]), kind="stable")[:MAX_CONTRIBUTIONS]:
+        cause = int(whole.history[at])
+        others = history.items != cause
+        rest = model.encode_history(Events(history.items[others], history.kinds[others], history.time_ms[others]))
+        lost = total - float(ask(model.encode(rest, request)).utility[0])
+        contributions.append(Contribution(*model.catalog.named(cause), float(whole.reason[0, at]), lost))
+    removed = arrays.removed(filters, request, history, may_repeat)
+    return Explanation(
+        *model.catalog.named(index),
+        utility=total,
+        popular=popular,
+        context=alone - popular,
+        history=total - alone,
+        past=tuple(contributions),
+        removed_by=next((cause for cause, gone in removed if index in gone), None),
+    )
