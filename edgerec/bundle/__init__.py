@@ -3,8 +3,9 @@
 from typing import Any
 
 from edgerec.bundle.catalog import Catalog, write_catalog
-from edgerec.bundle.manifest import FORMAT, MANIFEST, FileEntry, Manifest, TensorEntry, dump_json
+from edgerec.bundle.manifest import FORMAT, MANIFEST, FileEntry, Manifest, TensorEntry
 from edgerec.bundle.read import Bundle
+from edgerec.files import dump_json
 
 __all__ = [
     "FORMAT",

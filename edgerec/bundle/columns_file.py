@@ -9,7 +9,7 @@ import numpy as np
 
 from edgerec.bundle.catalog import OWN_COLUMNS, Catalog
 from edgerec.bundle.columns import Texts
-from edgerec.bundle.manifest import dump_json
+from edgerec.files import dump_json
 
 COLUMNS: Final = "catalog.json"
 FORMAT: Final = 1

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from edgerec.bundle.manifest import MANIFEST, SIGNATURE, Manifest, dump_json, sha256_of
+from edgerec.bundle.manifest import MANIFEST, SIGNATURE, Manifest, sha256_of
 from edgerec.bundle.patch import apply_patch, make_patch
 from edgerec.bundle.read import Bundle
 from edgerec.errors import BundleError, DataError
+from edgerec.files import dump_json
 
 DELTA: Final = "delta.json"
 NEW_MANIFEST: Final = "manifest.new"

@@ -127,12 +127,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def dump_json(value: object) -> bytes:
-    """JSON as a bundle holds it: sorted keys and no NaN, so that equal values give equal bytes; no blanks, for size."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode()
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # Two readers may disagree on which of two equal keys counts, so a hash could be checked for the wrong file.
     found = dict(pairs)

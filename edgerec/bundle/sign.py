@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from edgerec.bundle.manifest import MANIFEST, SIGNATURE, dump_json
+from edgerec.bundle.manifest import MANIFEST, SIGNATURE
 from edgerec.errors import BundleError, ConfigError, DataError, need
+from edgerec.files import dump_json
 
 __all__ = ["PublicKey", "make_keys", "public_key_of", "require_signature", "sign_bundle", "signers"]
 

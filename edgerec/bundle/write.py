@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgerec.bundle.manifest import FORMAT, MANIFEST, Manifest, check_name, dump_json, previous_of, sha256_of
+from edgerec.bundle.manifest import FORMAT, MANIFEST, Manifest, check_name, previous_of, sha256_of
 from edgerec.errors import BundleError
+from edgerec.files import dump_json
 
 
 def write_bundle(folder: str | Path, files: Mapping[str, bytes | Path], manifest: Mapping[str, Any]) -> None:

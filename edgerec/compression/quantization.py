@@ -38,11 +38,12 @@ from edgerec.compression.work import Work, macs
 from edgerec.config import Config
 from edgerec.devices import load_profile
 from edgerec.errors import ConfigError
+from edgerec.files import read_json
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress, Silent
 from edgerec.tasks import Encoded, scored_tasks
 from edgerec.tasks.history import Int
-from edgerec.training.checkpoint import load_student, read_json
+from edgerec.training.checkpoint import load_student
 from edgerec.training.load import LearningData, load_learning_data
 
 MIB = 2**20

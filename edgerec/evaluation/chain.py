@@ -30,11 +30,11 @@ from edgerec.evaluation.page import EXAMPLES, write_page
 from edgerec.evaluation.report import Report, settings_of
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.evaluation.segments import check_segments, gaps, segments
+from edgerec.files import write_json
 from edgerec.progress import Progress, Silent
 from edgerec.runtime import Recommender
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
-from edgerec.training.checkpoint import write_json
 from edgerec.training.examples import Requests
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.scoring import RELATED_K, STAGES, AnyScorer, Scores, TorchModel, load_scorer

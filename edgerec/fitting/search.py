@@ -8,7 +8,6 @@ all epochs, measured on this machine and judged as `edgerec run` does it.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import statistics
@@ -35,6 +34,7 @@ from edgerec.evaluation.chain import judge_bundle, judge_scorer, seal
 from edgerec.evaluation.metrics import Estimate
 from edgerec.evaluation.page import write_page
 from edgerec.evaluation.report import Report
+from edgerec.files import read_json, write_json
 from edgerec.fitting.calibrate import calibrate, made_up, to_json
 from edgerec.fitting.cost import CostModel, Costs, Point
 from edgerec.fitting.report import FitReport, TrialRow, chosen, front
@@ -42,7 +42,7 @@ from edgerec.fitting.work import Untrained
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
 from edgerec.training.calibrate import calibrate as calibrate_student
-from edgerec.training.checkpoint import load_student, read_json, save_student, write_json
+from edgerec.training.checkpoint import load_student, save_student
 from edgerec.training.distillation import new_student, soft_examples, train_student
 from edgerec.training.load import catalogue_length, load_learning_data
 from edgerec.training.scoring import load_scorer
@@ -417,4 +417,4 @@ def _link(source: str, target: str) -> None:
 
 
 def _write(folder: Path, report: FitReport) -> None:
-    (folder / "fit.json").write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "fit.json", report.to_json(), sort_keys=False)

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import edgerec
-from edgerec.bundle import Bundle, dump_json
+from edgerec.bundle import Bundle
 from edgerec.bundle.columns_file import COLUMNS
 from edgerec.bundle.sign import public_key_of
 from edgerec.errors import ConfigError
+from edgerec.files import dump_json, write_json
 from edgerec.runtime import Recommender
 from edgerec.ship.python import EmbedReport, folder_size, refuse_full
 
@@ -59,7 +60,7 @@ def embed_web(
     with Recommender.of(opened) as rec:
         settings = _settings(rec, title, language, public_key)
         popular = [{"item": r.item, "title": r.title, "attributes": r.attributes} for r in rec.recommend(FALLBACK)]
-    (folder / "kiosk.json").write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    write_json(folder / "kiosk.json", settings, sort_keys=False, ensure_ascii=False)
     (folder / "fallback.json").write_bytes(dump_json_list(popular))
     icon = {"src": "icon.svg", "sizes": "any", "type": "image/svg+xml"}
     colors = {"theme_color": "#0b5d4e", "background_color": "#faf9f6"}

@@ -16,13 +16,14 @@ from edgerec.evaluation import metrics
 from edgerec.evaluation.cases import Cases, find_cases, held_labels
 from edgerec.evaluation.fidelity import KEPT, OVERLAP, Answers, Parts, failures, fidelity
 from edgerec.evaluation.report import to_json
+from edgerec.files import write_json
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
 from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Int
 from edgerec.training.batches import Examples, JointBatches
 from edgerec.training.calibrate import calibrate
-from edgerec.training.checkpoint import save_student, write_json
+from edgerec.training.checkpoint import save_student
 from edgerec.training.committee.views import Views
 from edgerec.training.examples import Ragged, VisitExamples, draw_visits, join_visits, make_requests
 from edgerec.training.followers import followers

@@ -14,9 +14,10 @@ import torch
 from edgerec.config import Config
 from edgerec.evaluation.baselines import top_k
 from edgerec.evaluation.metrics import MAX_RANK
+from edgerec.files import read_json
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
-from edgerec.training.checkpoint import load_student, read_json
+from edgerec.training.checkpoint import load_student
 from edgerec.training.committee.committee import Committee
 from edgerec.training.examples import Requests
 from edgerec.training.joint import Scorer

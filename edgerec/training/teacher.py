@@ -21,11 +21,12 @@ import torch
 from edgerec.config import Config
 from edgerec.data import Dataset
 from edgerec.data.doctor import refuse_leaks
+from edgerec.files import read_json, write_json
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Progress
 from edgerec.tasks import scored_tasks
 from edgerec.training.batches import BatchSettings, JointBatches
-from edgerec.training.checkpoint import load_weights, read_json, save_weights, write_json
+from edgerec.training.checkpoint import load_weights, save_weights
 from edgerec.training.committee.committee import CLOSED_FORM, Blend, Committee, Members, choose_weights
 from edgerec.training.committee.views import Views
 from edgerec.training.folds import fold_of

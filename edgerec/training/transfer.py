@@ -21,11 +21,11 @@ from edgerec.evaluation.chain import judge_scorer
 from edgerec.evaluation.metrics import Estimate
 from edgerec.evaluation.page import redraw
 from edgerec.evaluation.report import settings_of
+from edgerec.files import read_json, write_json
 from edgerec.models.experts import SHARING
 from edgerec.progress import Progress
 from edgerec.tasks import Task
 from edgerec.training.batches import Examples
-from edgerec.training.checkpoint import read_json, write_json
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.scoring import TorchScorer
 from edgerec.training.teacher import fit_on_valid

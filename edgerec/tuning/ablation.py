@@ -20,10 +20,10 @@ from edgerec.evaluation.chain import judge_scorer
 from edgerec.evaluation.metrics import Estimate
 from edgerec.evaluation.page import redraw
 from edgerec.evaluation.report import settings_of
+from edgerec.files import read_json, write_json
 from edgerec.progress import Progress
 from edgerec.training.batches import Examples
 from edgerec.training.calibrate import calibrate
-from edgerec.training.checkpoint import read_json, write_json
 from edgerec.training.committee.committee import Committee, Members, choose_weights
 from edgerec.training.distillation import needs_teacher, new_student, soft_examples, train_student
 from edgerec.training.load import LearningData, load_learning_data
@@ -162,9 +162,8 @@ def ablate(
     report = Ablations(what, numbers, metrics, means.pop(BASE), means)
     path = run_dir / "report" / "ablations.json"
     before = read_json(path) if path.is_file() else {}
-    path.parent.mkdir(parents=True, exist_ok=True)
     whole = {**before, "part": "valid", what: report.to_json() | {"settings": settings_of(config)}}
-    path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")  # in the order of the table
+    write_json(path, whole, sort_keys=False)  # in the order of the table
     redraw(path.parent)
     return report
 

@@ -14,6 +14,7 @@ from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
 from edgerec.config import Config
+from edgerec.files import write_json
 from edgerec.tuning.space import Values, present
 from edgerec.tuning.study import Study, is_alive, is_open
 
@@ -150,7 +151,7 @@ def write_report(report: TuningReport, config: Config, folder: Path) -> list[Pat
     from edgerec.tuning.plots import plot_history, plot_importance
 
     trials = folder / "trials.json"
-    trials.write_text(json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(trials, report.to_json(), sort_keys=False, ensure_ascii=False)
     written = [trials]
     if report.best is not None:
         best = folder / "best.toml"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edgerec.data.splits import Boundaries
+from edgerec.files import read_json
 from edgerec.progress import Silent
-from edgerec.training.checkpoint import read_json
 from edgerec.training.distillation import WEEKS, _ahead, _as_served, _labels_key, _unlabelled, distill
 from edgerec.training.statistics import MS_PER_DAY
 

@@ -16,10 +16,10 @@ import torch
 from edgerec.config import Config
 from edgerec.config.stages import Regression
 from edgerec.errors import DataError
+from edgerec.files import read_json, write_json, write_whole
 from edgerec.progress import Progress
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Float, Int
-from edgerec.training.checkpoint import read_json, write_json
 from edgerec.training.committee.encodings import RARE, Encoder
 from edgerec.training.committee.linear import Kind, Linear, Standard
 from edgerec.training.examples import Requests
@@ -68,9 +68,7 @@ class Learned:
     def save(self, path: Path) -> None:
         """Write both parts, `path` last: where it is, all is."""
         self.linear.save(path.with_suffix(LINEAR))
-        part = path.with_suffix(".part")
-        part.write_text(self.booster.model_to_string(), encoding="utf-8")
-        part.replace(path)
+        write_whole(path, self.booster.model_to_string())
 
     @classmethod
     def load(cls, path: Path) -> Learned:

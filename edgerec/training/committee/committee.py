@@ -13,11 +13,11 @@ from scipy.special import log_softmax
 from edgerec.config import Config
 from edgerec.evaluation import metrics
 from edgerec.evaluation.baselines import top_k
+from edgerec.files import read_json, write_json
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Progress
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Float, Int
-from edgerec.training.checkpoint import read_json, write_json
 from edgerec.training.committee import blend
 from edgerec.training.committee.boosting import Boosting
 from edgerec.training.committee.reranker import OBJECTIVES, Reranker

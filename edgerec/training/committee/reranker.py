@@ -16,6 +16,7 @@ import torch
 
 from edgerec.config import Config
 from edgerec.errors import DataError
+from edgerec.files import write_whole
 from edgerec.models.inputs import ItemFeatures
 from edgerec.progress import Progress
 from edgerec.tasks import Task, scored_tasks
@@ -203,7 +204,7 @@ class Reranker:
             with progress.track(len(missing), "re-ranker") as done:
                 for fold, name, task in missing:
                     booster = _train(lists, names, fold, OBJECTIVES[name], task, config)
-                    _write_whole(folder / _file(fold, name, task), booster.model_to_string())
+                    write_whole(folder / _file(fold, name, task), booster.model_to_string())
                     done.advance()
         return cls.load(data, folds, folder)
 
@@ -363,9 +364,3 @@ def _file(fold: int, member: str, task: Task) -> str:
 
 def _read(path: Path) -> lightgbm.Booster:
     return lightgbm.Booster(model_str=path.read_text(encoding="utf-8"))
-
-
-def _write_whole(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

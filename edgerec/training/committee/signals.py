@@ -13,6 +13,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
+from edgerec.files import replacing
 from edgerec.tasks.history import Float, Int
 from edgerec.training.committee.closed_form import (
     Als,
@@ -87,9 +88,8 @@ class Snapshot:
         for name, matrix in (("transitions", self.transitions), ("cosine", self.cosine)):
             for part in ("data", "indices", "indptr"):
                 tensors[f"{name}.{part}"] = getattr(matrix, part)
-        part_file = path.with_suffix(".part")
-        save_file(tensors, part_file)
-        part_file.replace(path)
+        with replacing(path) as new:
+            save_file(tensors, new)
 
     @classmethod
     def load(cls, path: Path) -> Snapshot:
