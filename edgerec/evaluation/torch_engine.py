@@ -12,7 +12,8 @@ from edgerec.errors import ConfigError
 from edgerec.progress import Progress
 from edgerec.runtime import Ranked, Recommender
 from edgerec.tasks import Encoded
-from edgerec.tasks.history import MS_PER_HOUR, Float, History, Int
+from edgerec.tasks.history import Float, History, Int
+from edgerec.tasks.units import MS_PER_HOUR
 from edgerec.training.examples import Requests
 from edgerec.training.load import load_learning_data
 from edgerec.training.pasts import GivenPasts

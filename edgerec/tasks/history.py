@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edgerec.tasks.units import MS_PER_HOUR
+
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
-
-MS_PER_HOUR = 3_600_000.0
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec.tasks.history import Float, Int, elapsed
+from edgerec.tasks.units import MS_PER_DAY
 
-MS_PER_DAY = 86_400_000.0
 SMOOTHING = 20.0
 """Events at the population's rate that are added to a user's own; KuaiRand's users have 14 rows on average."""
 

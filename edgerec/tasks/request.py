@@ -14,8 +14,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from edgerec.tasks.history import MS_PER_HOUR, Double, Float, History, Int, elapsed, encode_history
+from edgerec.tasks.history import Double, Float, History, Int, elapsed, encode_history
 from edgerec.tasks.past import Past, past_names, past_numbers, summarize_past, timeless, with_times
+from edgerec.tasks.units import MS_PER_HOUR
 
 Source = Literal["context", "user", "time"]
 
@@ -141,7 +142,7 @@ class RequestEncoder:
             history,
             own.numbers,
             from_ms=np.concatenate([history.last_ms, own.from_ms[:, 0]]),
-            unit_ms=np.concatenate([np.full(len(history.item), MS_PER_HOUR), own.unit_ms[:, 0]]),
+            unit_ms=np.concatenate([np.full(len(history.item), MS_PER_HOUR, np.float64), own.unit_ms[:, 0]]),
         )
 
     def categories(self, values: Mapping[str, object], now_ms: int) -> Int:

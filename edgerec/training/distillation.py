@@ -21,6 +21,7 @@ from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
 from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Int
+from edgerec.tasks.units import MS_PER_DAY
 from edgerec.training.batches import Examples, JointBatches
 from edgerec.training.calibrate import calibrate
 from edgerec.training.checkpoint import save_student
@@ -34,7 +35,6 @@ from edgerec.training.loop import LoopSettings, OnEpoch, fit
 from edgerec.training.scoring import TorchModel, TorchScorer, load_scorer
 from edgerec.training.soft.label import label, read
 from edgerec.training.soft.store import SoftStore, key_of
-from edgerec.training.statistics import MS_PER_DAY
 from edgerec.training.teacher import COMMITTEE, WEIGHTS, batch_settings, committee_views, work_folder
 from edgerec.training.warm import warm_start
 

@@ -14,10 +14,10 @@ from edgerec.data.dataset import Dataset
 from edgerec.tasks import Categorical, History, Numeric, Past, RequestEncoder, binary_tasks, encode_history
 from edgerec.tasks.history import Float, Int
 from edgerec.tasks.past import summarize_past
+from edgerec.tasks.units import MS_PER_DAY
 from edgerec.training import scratch as scratch_module
 from edgerec.training.scratch import Columns, Scratch, pieces
 
-MS_PER_DAY = 86_400_000
 EVENTS_AT_ONCE = 4_000_000
 """Past events that are expanded together: bounds memory, not results."""
 

@@ -12,6 +12,7 @@ import torch
 from edgerec.models.inputs import Latest
 from edgerec.tasks import History, Past, RequestEncoder
 from edgerec.tasks.history import Float, Int
+from edgerec.tasks.units import MS_PER_HOUR
 from edgerec.training.log import Log, events_between
 
 EVENTS_KEPT = 8_000_000
@@ -192,7 +193,7 @@ def latest_events(
         return Latest(nothing, nothing, nothing.float(), nothing > 0, torch.from_numpy(past))
     at = np.clip(at, 0, len(item) - 1)
     following = np.concatenate([time_ms[at[:, 1:]], until_ms[:, None]], axis=1)
-    gap_h = np.maximum(following - time_ms[at], 0) / 3_600_000.0
+    gap_h = np.maximum(following - time_ms[at], 0) / MS_PER_HOUR
     return Latest(
         item=torch.from_numpy(np.where(present, item[at], 0)),
         kind=torch.from_numpy(np.where(present, kind[at], 0)),

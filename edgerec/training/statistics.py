@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from edgerec.tasks import Task, binary_tasks
 from edgerec.tasks.history import Float, Int
+from edgerec.tasks.units import MS_PER_DAY
 from edgerec.training.log import Log
 from edgerec.training.scratch import Columns, Scratch, pieces
 
-MS_PER_DAY = 86_400_000
 POPULARITY_HALF_LIVES = (3.0, 10.0, 30.0, 90.0)
 """Days."""
 SMOOTHING = 20.0

@@ -11,8 +11,8 @@ import pytest
 from edgerec.data.splits import Boundaries
 from edgerec.files import read_json
 from edgerec.progress import Silent
+from edgerec.tasks.units import MS_PER_DAY
 from edgerec.training.distillation import WEEKS, _ahead, _as_served, _labels_key, _unlabelled, distill
-from edgerec.training.statistics import MS_PER_DAY
 
 
 def test_without_a_soft_share_the_log_alone_teaches_and_no_teacher_is_needed(tiny_config, tiny_run, tmp_path):

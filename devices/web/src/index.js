@@ -7,11 +7,10 @@ import { BundleError, ConfigError, DataError, EdgerecError } from "./errors.js";
 import { RequestEncoder, ints } from "./request.js";
 import { arrange, multiplied } from "./slate.js";
 import { IndexedStore, MemoryStore } from "./store.js";
+import { MS_PER_DAY, MS_PER_HOUR } from "./units.js";
 
 export { Bundle, BundleError, Condition, ConfigError, DataError, EdgerecError, IndexedStore, MemoryStore, fromUrl };
 
-const MS_PER_DAY = 86_400_000;
-const MS_PER_HOUR = 3_600_000;
 const POOL = 200;
 const MAX_REASONS = 3;
 const TOLERANCE = 2e-3;

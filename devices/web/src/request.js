@@ -1,6 +1,6 @@
 /** From events and context to the arrays that the graphs take, as edgerec/tasks does it: one encoder for both sides. */
-const MS_PER_HOUR = 3_600_000;
-const MS_PER_DAY = 86_400_000;
+import { MS_PER_DAY, MS_PER_HOUR } from "./units.js";
+
 const SMOOTHING = 20;
 const CLIP = 5;
 

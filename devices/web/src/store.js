@@ -1,7 +1,6 @@
 /** Events and lists of the users of this device: in memory, or in IndexedDB with the policy's bounds. */
 import { DataError } from "./errors.js";
-
-const MS_PER_DAY = 86_400_000;
+import { MS_PER_DAY } from "./units.js";
 
 /** A store without a disk. */
 export class MemoryStore {

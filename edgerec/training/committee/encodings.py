@@ -21,11 +21,11 @@ import numpy.typing as npt
 
 from edgerec.tasks import binary_tasks
 from edgerec.tasks.history import Float, Int
+from edgerec.tasks.units import MS_PER_DAY
 from edgerec.training.examples import Requests
 from edgerec.training.load import LearningData
 from edgerec.training.log import Log, latest_since
 from edgerec.training.scratch import pieces
-from edgerec.training.statistics import MS_PER_DAY
 
 DECAY = 0.65
 """What a row still counts for a day later."""

@@ -15,6 +15,7 @@ from scipy import sparse
 
 from edgerec.files import replacing
 from edgerec.tasks.history import Float, Int
+from edgerec.tasks.units import MS_PER_DAY
 from edgerec.training.committee.closed_form import (
     Als,
     Matrix,
@@ -28,7 +29,6 @@ from edgerec.training.committee.closed_form import (
 )
 from edgerec.training.examples import Ragged, Requests
 from edgerec.training.log import Log
-from edgerec.training.statistics import MS_PER_DAY
 
 MAX_DENSE_ITEMS = 20_000
 """Beyond this an items x items matrix takes gigabytes: EASE and ALS are left out."""

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec.tasks.history import Float
+from edgerec.tasks.units import MS_PER_DAY
 from edgerec.training.examples import Ragged
 from edgerec.training.log import Log
-from edgerec.training.statistics import MS_PER_DAY
 
 WINDOW_MS = MS_PER_DAY
 """Without sessions, an item goes with the next one that its user consumes within this time."""
