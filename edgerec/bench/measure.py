@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgerec.bundle import Bundle
+from edgerec.bundle.size import bundle_size
 from edgerec.devices import Budget
 from edgerec.errors import BundleError, ConfigError
 
@@ -130,15 +131,15 @@ def _run(folder: Path, threads: int, calls: int, cold: int) -> dict[str, Any]:
 
 
 def _joined(bundle: Bundle, threads: int, runs: Sequence[dict[str, Any]]) -> Measured:
-    sizes = {path.name: path.stat().st_size for path in bundle.folder.iterdir()}
+    size = bundle_size(bundle.folder)
     hot = sorted(time_ms for run in runs for time_ms in run["hot_ms"])
     cold = sorted(time_ms for run in runs for time_ms in run["cold_cache_ms"])
     peaks = [run["peak_rss_mb"] for run in runs if run["peak_rss_mb"] is not None]
     alone = [run["interpreter_rss_mb"] for run in runs if run["interpreter_rss_mb"] is not None]
     peak = max(peaks) if peaks else None
     return Measured(
-        bundle_mb=(sum(sizes.values()) - sizes.get("catalog.sqlite", 0)) / 1e6,
-        with_catalog_mb=sum(sizes.values()) / 1e6,
+        bundle_mb=size.without_catalog / 1e6,
+        with_catalog_mb=size.total / 1e6,
         threads=threads,
         cold_start_ms=statistics.median(run["cold_start_ms"] for run in runs),
         first_result_ms=statistics.median(run["first_result_ms"] for run in runs),

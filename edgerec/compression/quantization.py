@@ -20,6 +20,7 @@ from edgerec.bundle import Catalog, dump_json, write_bundle, write_catalog
 from edgerec.bundle.catalog import OWN_COLUMNS
 from edgerec.bundle.columns_file import COLUMNS, columns_file
 from edgerec.bundle.policy import Policy
+from edgerec.bundle.size import BundleSize
 from edgerec.compression.choice import Pick, pick_body
 from edgerec.compression.current import items_now, newest_statistics, with_added
 from edgerec.compression.export import ExportedStudent, export_student, with_priors
@@ -68,7 +69,7 @@ class QuantizeReport:
     @property
     def model_bytes(self) -> int:
         """All that is needed to score: graphs and weights."""
-        return model_bytes(self.sizes)
+        return BundleSize.of(self.sizes).model
 
     def lines(self) -> Sequence[str]:
         """For the screen."""
@@ -77,11 +78,6 @@ class QuantizeReport:
             f"bundle: {self.model_bytes / MIB:.2f} MiB of graphs and weights, {total / MIB:.2f} MiB with all files",
             self.pick.why,
         ]
-
-
-def model_bytes(sizes: Mapping[str, int]) -> int:
-    """Of files with these names and sizes, the graphs and their weights."""
-    return sum(size for name, size in sizes.items() if name.endswith(".onnx") or name == "weights.bin")
 
 
 def quantize(config: Config, run_dir: Path, progress: Progress) -> QuantizeReport:
@@ -145,7 +141,7 @@ def build(
         content: dict[str, bytes | Path] = {name: scratch / name for name in (*files.names, "weights.bin")}
         if newcomers is not None:
             content[NEWCOMERS] = newcomers.to_bytes()
-        weight = model_bytes({name: (scratch / name).stat().st_size for name in content if name != NEWCOMERS})
+        weight = BundleSize.of({name: (scratch / name).stat().st_size for name in (*files.names, "weights.bin")}).model
         n, tasks = len(now.rows), len(exported.tasks)
         work = Work(pick.body, n, weight, n * student.sizes.dim, n * tasks, macs(data.shape, student.sizes, tasks))
         related = exported.relation is not None

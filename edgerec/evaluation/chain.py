@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgerec.bundle import MANIFEST, Bundle, dump_json, write_bundle
+from edgerec.bundle.size import bundle_size
 from edgerec.config import Config
 from edgerec.devices.machine import versions
 from edgerec.evaluation import baselines, cold, metrics
@@ -352,14 +353,12 @@ MODEL_BYTES = "bundle: graphs and weights, bytes"
 
 def sizes_of(run_dir: Path) -> dict[str, int]:
     """What teacher and bundle weigh."""
-    bundle = run_dir / "bundle"
-    sizes = {p.name: p.stat().st_size for p in bundle.iterdir()}
-    model = sum(size for name, size in sizes.items() if name.endswith(".onnx") or name == "weights.bin")
+    bundle = bundle_size(run_dir / "bundle")
     teacher = sum(p.stat().st_size for p in (run_dir / "teacher").glob("*.safetensors"))
     return {
         "teacher, bytes": teacher,
-        MODEL_BYTES: model,
-        "bundle: catalogue, bytes": sizes["catalog.sqlite"],
+        MODEL_BYTES: bundle.model,
+        "bundle: catalogue, bytes": bundle.catalog,
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edgerec.bundle import Bundle
-from edgerec.compression.quantization import model_bytes
+from edgerec.bundle.size import bundle_size
 from edgerec.config import Config
 from edgerec.evaluation.cases import Cases
 from edgerec.evaluation.memory import added
@@ -82,13 +82,10 @@ def _of_bundle(run_dir: Path, data: LearningData, cases: Cases) -> dict[str, flo
         times = [ms_of(partial(recommender.rank, 10, **request)) for request in first for _ in range(CALLS)]
     work = Bundle.open(run_dir / "bundle").manifest.device["work"]
     scan = work["table"] * (work["logits"] // work["items"])
-    found = {"bytes": _bundle_bytes(run_dir), "macs": work["macs"] + scan, "ms": statistics.median(times)}
+    size = bundle_size(run_dir / "bundle")
+    found = {"bytes": size.model, "macs": work["macs"] + scan, "ms": statistics.median(times)}
     return found if memory.mb is None else found | {"mb": memory.mb}
 
 
 def _weights(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-
-
-def _bundle_bytes(run_dir: Path) -> int:
-    return model_bytes({path.name: path.stat().st_size for path in (run_dir / "bundle").iterdir()})

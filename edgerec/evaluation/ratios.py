@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgerec.compression.quantization import model_bytes
+from edgerec.bundle.size import bundle_size
 from edgerec.config import Config
 from edgerec.evaluation.cases import find_cases
 from edgerec.evaluation.runtime_model import RuntimeModel
@@ -70,11 +70,10 @@ def ratios(config: Config, run_dir: Path, progress: Progress) -> Ratios:
             quick = [ms_of(partial(recommender.rank, 10, **asked[r])) for r in chosen for _ in range(CALLS)]
     finally:
         torch.set_num_threads(threads)
-    sizes = {path.name: path.stat().st_size for path in (run_dir / "bundle").iterdir()}
     return Ratios(
         teacher_bytes(run_dir / "teacher"),
         text_bytes(config) if data.dataset.meta.text else 0,
-        model_bytes(sizes),
+        bundle_size(run_dir / "bundle").model,
         statistics.median(slow),
         statistics.median(quick),
     )

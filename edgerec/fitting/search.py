@@ -23,6 +23,7 @@ from optuna.trial import TrialState
 from edgerec import pipeline
 from edgerec.bench.measure import Measured, Target, measure, verdicts
 from edgerec.bundle import Bundle
+from edgerec.bundle.size import bundle_size
 from edgerec.compression.graphs import Expectation
 from edgerec.compression.pruning import pruned_student
 from edgerec.compression.quantization import build
@@ -279,9 +280,8 @@ class _Search:
         pruned = pruned_student(settings, data, self._soft(), student, work / "pruned", self.progress)
         expectations = {name: Expectation(**v) for name, v in calibrate_student(pruned, data).items()}
         build(settings, data, pruned, expectations, work / "bundle", self.gone)
-        sizes = {path.name: path.stat().st_size for path in (work / "bundle").iterdir()}
-        model = sum(size for name, size in sizes.items() if name.endswith((".onnx", ".bin")))
-        self.study.set_user_attr("other_bytes", sum(sizes.values()) - sizes["catalog.sqlite"] - model)
+        size = bundle_size(work / "bundle")
+        self.study.set_user_attr("other_bytes", size.without_catalog - size.model)
         found = figures(judge_bundle(settings, work, data, self.progress), settings)
         tasks = {task: value / self._taught()[task] for task, value in found.items()}
         shutil.rmtree(work)

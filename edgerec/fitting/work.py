@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from edgerec.bundle.size import bundle_size
 from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graphs import Expectation
 from edgerec.compression.pruning import left_of
-from edgerec.compression.quantization import model_bytes, write_graphs
+from edgerec.compression.quantization import write_graphs
 from edgerec.compression.stored import LEVELS_OF_4
 from edgerec.compression.work import Work, macs
 from edgerec.config import Config
@@ -71,7 +72,7 @@ class Untrained:
             place = Path(folder)
             exported = longer(self.exported(sizes), n_items)
             write_graphs(exported, body, config.quantization.table, self.expectations(), place)
-            weight = model_bytes({path.name: path.stat().st_size for path in place.iterdir()})
+            weight = bundle_size(place).model
         return self.counted(sizes, body, weight, n_items)
 
     def counted(self, sizes: StudentSizes, body: str, weight: int, n_items: int) -> Work:
