@@ -99,7 +99,7 @@ class Manifest(NamedTuple):
             fields = json.loads(text, object_pairs_hook=_unique)
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{source}: not valid JSON ({error}): {_AGAIN}") from error
-        return _Reader(source).manifest(fields)
+        return _ManifestReader(source).manifest(fields)
 
 
 def check_name(name: str, source: str = MANIFEST) -> None:
@@ -135,8 +135,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-class _Reader(NamedTuple):
-    """Turns JSON into the dataclasses above; every failure names `source` and the key."""
+class _ManifestReader(NamedTuple):
+    """Turns JSON into the tuples above; every error names `source` and the key."""
 
     source: str
 

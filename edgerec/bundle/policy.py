@@ -141,10 +141,10 @@ class Policy(NamedTuple):
         Raises:
             ConfigError: which key, and what was expected.
         """
-        return _Reader(catalog, tasks, kinds).policy(value)
+        return _PolicyReader(catalog, tasks, kinds).policy(value)
 
 
-class _Reader(NamedTuple):
+class _PolicyReader(NamedTuple):
     catalog: Catalog
     tasks: Sequence[str]
     kinds: Sequence[str]
@@ -254,7 +254,7 @@ class _Reader(NamedTuple):
     def text(self, given: Mapping[str, Any], key: str, at: str) -> str:
         value = given.get(key)
         if not isinstance(value, str) or not value:
-            raise ConfigError(f"policy: {at}.{key} must be a text, got {value!r}")
+            raise ConfigError(f"policy: {at}.{key} must be a string, got {value!r}")
         return value
 
     def column(self, given: Mapping[str, Any], at: str) -> str:

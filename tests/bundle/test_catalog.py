@@ -48,7 +48,7 @@ def test_a_condition_names_the_items_that_fail_it(catalog, where, failing):
         ("load_extension('x')", "no function load_extension; these may be used: abs"),
         ("price IN (SELECT 1)", "no such column: SELECT"),
         ("price < ?", "did not expect"),
-        ("price = 'red'", "compares a number with a text"),
+        ("price = 'red'", "compares a number with a string"),
         ("colour", "neither true nor false"),
         ("(" * 99 + "price" + ")" * 99, "nested deeper than 40"),
         ("1 = " * 5000 + "1", "longer than 4096"),

@@ -161,7 +161,7 @@ def test_without_wishes_a_list_is_the_pool_from_its_start():
         ({"weights": {"nxt": 1}}, "no key 'nxt'; it knows"),
         ({"weights": {"next": True}}, "must be a number"),
         ({"rules": [{"name": "x", "keep": "prize < 2"}]}, "did you mean 'price'"),
-        ({"rules": [{"keep": "price < 2"}]}, r"rules\[0\].name must be a text"),
+        ({"rules": [{"keep": "price < 2"}]}, r"rules\[0\].name must be a string"),
         ({"rules": [{"name": "a", "keep": "1"}, {"name": "a", "keep": "1"}]}, "two rules have one name"),
         ({"boosts": [{"name": "b", "where": "1", "factor": 0}]}, "must be a number of at least 1e-06"),
         ({"quotas": [{"by": "size", "most": 1}]}, "no column 'size'"),
