@@ -67,7 +67,7 @@ def test_a_delta_is_for_two_versions_of_one_bundle(tmp_path):
         ("a", 2, {}), ("b", 2, {}), ("c", 3, {"name": "other"})))  # fmt: skip
     with pytest.raises(DataError, match="raise `version`"):
         make_delta(old, same, tmp_path / "delta")
-    with pytest.raises(DataError, match="is a bundle 'other', not 'toy'"):
+    with pytest.raises(DataError, match="is a bundle 'other', but .* is 'toy'"):
         make_delta(old, other, tmp_path / "delta")
     assert not (tmp_path / "delta").exists()
 
@@ -76,7 +76,7 @@ def test_a_delta_for_another_bundle_is_refused(tmp_path):
     old, new, third = (bundle(tmp_path / n, v) for n, v in (("a", 1), ("b", 2), ("c", 3)))
     make_delta(old, new, tmp_path / "delta")
     (tmp_path / "out").mkdir()
-    with pytest.raises(BundleError, match="is for version 1 of 'toy', and here is 'toy' 3"):
+    with pytest.raises(BundleError, match="is for version 1 of 'toy', and this is 'toy' 3"):
         apply_delta(Bundle.open(third), tmp_path / "delta", tmp_path / "out")
 
 

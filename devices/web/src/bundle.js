@@ -89,7 +89,7 @@ async function requireSignature(subtle, manifest, signature, publicKey) {
   } catch (error) {
     throw new BundleError(`manifest.sig: cannot be checked here (${error.message}); this platform knows no Ed25519`);
   }
-  if (!holds) throw new BundleError("manifest.sig: the signature does not hold: the manifest was changed");
+  if (!holds) throw new BundleError("manifest.sig: the signature is not valid: the manifest was changed");
 }
 
 function parsed(name, bytes) {

@@ -10,9 +10,9 @@ become part of the text. Evaluating a condition cannot fail or loop, and passes 
     value       12.5  'text'  :parameter  column  "column"  TRUE  FALSE  NULL  + - * /  abs length lower upper coalesce
 
 Values are float64 numbers and strings; TRUE is 1. As in SQL, a missing value makes a comparison unknown, AND, OR and
-NOT pass this on, and a condition that is unknown in the end is not met. Comparing a number with a string is refused where
-both kinds are known when the condition is read, and unknown otherwise. A division by zero is missing. Strings are
-ordered by code point; LIKE, `lower` and `upper` change case in ASCII only.
+NOT pass this on, and a condition that is unknown in the end is not met. Comparing a number with a string is refused
+where both kinds are known when the condition is read, and unknown otherwise. A division by zero is missing. Strings
+are ordered by code point. LIKE ignores case, and `lower` and `upper` change it, in ASCII only.
 """
 
 from __future__ import annotations
