@@ -20,8 +20,8 @@ from edgerec.data.readers import Source, reading
 from edgerec.data.tables import attributes_from_file
 from edgerec.errors import DataError
 from edgerec.progress import Progress
+from edgerec.tasks.cold_start import ColdStartTable
 from edgerec.tasks.history import Float, Int
-from edgerec.tasks.newcomers import Newcomers
 from edgerec.training.load import LearningData
 from edgerec.training.log import Log
 from edgerec.training.statistics import item_statistics
@@ -155,7 +155,7 @@ def _available(config: Config, path: str, id_column: str) -> dict[str, bool]:
     return {item: value is not False for item, value in frame.iter_rows()}
 
 
-def with_added(exported: ExportedStudent, newcomers: Newcomers, now: ItemsNow, config: Config) -> ExportedStudent:
+def with_added(exported: ExportedStudent, newcomers: ColdStartTable, now: ItemsNow, config: Config) -> ExportedStudent:
     """A student with a row for each new item, by its words and attributes; nothing follows them yet."""
     if not now.added:
         return exported

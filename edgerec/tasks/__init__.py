@@ -1,7 +1,7 @@
 """What is predicted, and how a request becomes arrays. Needs numpy only."""
 
 from edgerec.tasks.history import History, encode_history
-from edgerec.tasks.past import Past, past_names, past_numbers, summarize_past
+from edgerec.tasks.past import PastSums, past_names, past_numbers, summarize_past
 from edgerec.tasks.request import Categorical, Encoded, Numeric, RequestEncoder, UserPast, standardize
 from edgerec.tasks.spec import Task, binary_tasks, scored_tasks
 
@@ -10,7 +10,7 @@ __all__ = [
     "Encoded",
     "History",
     "Numeric",
-    "Past",
+    "PastSums",
     "RequestEncoder",
     "Task",
     "UserPast",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from edgerec.models.inputs import Latest
-from edgerec.tasks import History, Past, RequestEncoder
+from edgerec.tasks import History, PastSums, RequestEncoder
 from edgerec.tasks.history import Float, Int
 from edgerec.tasks.units import MS_PER_HOUR
 from edgerec.training.log import Log, events_between
@@ -43,7 +43,7 @@ class _Kept:
     """Distinct pasts that were read, and which of them each request has."""
 
     history: History
-    past: Past
+    past: PastSums
     which: Int
 
 
@@ -112,7 +112,7 @@ class LogPasts:
     def numbers(self, rows: Int, time_ms: Int) -> Float:
         read = self._read(rows)
         p, which = read.past, read.which
-        each = Past(p.events[which], p.visits[which], p.first_ms[which], p.last_ms[which], p.positives[which])
+        each = PastSums(p.events[which], p.sessions[which], p.first_ms[which], p.last_ms[which], p.positives[which])
         return self.encoder.numbers(each, time_ms, np.asarray(self.given[rows]))
 
     def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> Latest | None:
