@@ -230,7 +230,7 @@ class _Search:
         with tempfile.TemporaryDirectory() as folder:
             known, sizes = Path(folder) / "known", StudentSizes.of(*SIZES["std"])
             work = made_up(
-                self.untrained, self.data.encoder, self.profile, sizes, self.n_items, self.profile.body, known
+                self.untrained, self.data.encoder, self.profile, sizes, self.n_items, self.profile.kernel, known
             )
             measured, beside = measure([self.folder / "bundle", known], target.threads)
         return measured, beside.p50_ms / (self.model.here(work).p95_ms / self.model.tail)
@@ -325,7 +325,7 @@ class _Search:
 
     def _points(self) -> list[Point]:
         """Measurements of this machine, made once for each thread count and set of bodies."""
-        bodies = sorted({*self.space["quantization.body"], self.profile.body})
+        bodies = sorted({*self.space["quantization.body"], self.profile.kernel})
         path = self.shared / f"machine-{self.profile.threads}-{'-'.join(bodies)}.json"
         if not path.exists():
             points = calibrate(self.untrained, self.data.encoder, self.profile, bodies, self.progress)

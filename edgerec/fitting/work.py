@@ -34,7 +34,7 @@ def final_sizes(config: Config) -> StudentSizes:
 def body_asked(config: Config) -> str:
     """The body that the bundle is meant to have."""
     asked = config.quantization.body
-    return load_profile(config.device).body if asked == "auto" else asked
+    return load_profile(config.device).kernel if asked == "auto" else asked
 
 
 class Untrained:
