@@ -101,8 +101,8 @@ def edgerec(
 def _show_old_names_in_one_line() -> None:
     default = warnings.formatwarning
 
-    def line(message: Warning | str, category: type[Warning], *place: Any) -> str:
-        return f"{message}\n" if category is RenamedWarning else default(message, category, *place)
+    def line(message: Warning | str, category: type[Warning], *place: Any, **named: Any) -> str:
+        return f"{message}\n" if category is RenamedWarning else default(message, category, *place, **named)
 
     warnings.formatwarning = line
 

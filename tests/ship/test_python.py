@@ -47,11 +47,11 @@ def test_the_code_of_its_readme_runs(folder):
     blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)
     assert len(blocks) == 3
     said = run(folder, "\n".join(blocks))
-    assert "the old version goes on: /media/usb/shop-v2: no bundle here" in said
+    assert "the old version stays in use: /media/usb/shop-v2: no bundle here" in said
 
 
 def test_a_damaged_bundle_and_a_folder_in_use_are_refused(folder, toy_bundle, tmp_path):
-    with pytest.raises(DataError, match="already and not empty"):
+    with pytest.raises(DataError, match="exists and is not empty"):
         embed_python(toy_bundle, folder)
     (toy_bundle / "weights.bin").write_bytes(b"")
     with pytest.raises(BundleError):
