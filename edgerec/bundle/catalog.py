@@ -79,7 +79,7 @@ class Catalog:
         Raises:
             BundleError: not a catalogue.
         """
-        # "immutable" takes no lock and writes no file beside it: the bundle may lie on a read-only disk.
+        # "immutable" takes no lock and writes no file beside it: the bundle may be on a read-only disk.
         uri = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
         try:
             self._db = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)

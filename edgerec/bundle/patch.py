@@ -73,8 +73,8 @@ def _copies(old: bytes, new: bytes) -> list[tuple[int, int, int]]:
     """(position in new, position in old, length), ascending and without overlap."""
     if len(old) < WINDOW or len(new) < WINDOW:
         return []
-    kept = _hashes(old)[::STEP]
-    known, first = np.unique(kept, return_index=True)
+    sampled = _hashes(old)[::STEP]
+    known, first = np.unique(sampled, return_index=True)
     wanted = _hashes(new)
     near = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
     hits = np.flatnonzero(known[near] == wanted)

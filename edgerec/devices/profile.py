@@ -45,7 +45,7 @@ RUNTIMES = ("onnxruntime", "onnxruntime-web")
 BASES = ("measured", "estimated")
 
 _PACKAGE = Path(__file__).parent
-# In a wheel the profiles lie in the package, in a source tree beside it.
+# In a wheel the profiles are in the package, in a source tree beside it.
 _FOLDERS = (_PACKAGE / "profiles", _PACKAGE.parents[1] / "devices")
 
 

@@ -13,9 +13,9 @@ from tests import toy
 @pytest.fixture
 def catalog(tmp_path):
     write_catalog(tmp_path / "c.sqlite", toy.items(6), ["price", "colour"])
-    found = Catalog(tmp_path / "c.sqlite")
-    yield found
-    found.close()
+    opened = Catalog(tmp_path / "c.sqlite")
+    yield opened
+    opened.close()
 
 
 def test_items_are_found_by_id_and_by_index(catalog):

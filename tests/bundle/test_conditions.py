@@ -35,8 +35,8 @@ def catalog(path):
 
 
 def met(catalog, text, **parameters):
-    found = Condition.parse(text, catalog).met(catalog, parameters)
-    return "".join(item["id"] for item, is_met in zip(ITEMS, found, strict=True) if is_met)
+    truths = Condition.parse(text, catalog).met(catalog, parameters)
+    return "".join(item["id"] for item, is_met in zip(ITEMS, truths, strict=True) if is_met)
 
 
 numbers = st.one_of(
