@@ -243,7 +243,7 @@ class _PolicyReader(NamedTuple):
             raise ConfigError(f"policy: {at} must be an object, got {str(value)[:40]!r}")
         for key in value:
             if key not in known:
-                raise ConfigError(f"policy: {at} has no key {key!r}; it knows {', '.join(sorted(known)) or 'none'}")
+                raise ConfigError(f"policy: {at} has no key {key!r}; its keys are {', '.join(sorted(known)) or 'none'}")
         return value
 
     def list(self, given: Mapping[str, Any], key: str) -> Sequence[Any]:

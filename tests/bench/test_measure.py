@@ -42,7 +42,7 @@ def test_a_bundle_is_measured_in_fresh_processes(toy_bundle):
 
 
 def test_memory_is_this_process_own_not_that_of_its_parent(toy_bundle):
-    ballast = b"x" * 300_000_000  # would be a child's peak, if getrusage told it
+    ballast = b"x" * 300_000_000  # would be a child's peak, if getrusage reported it
     one = measure([toy_bundle], 1, processes=1, calls=10, cold=1)[0]
 
     assert len(ballast) / 1e6 > one.peak_ram_mb
@@ -55,7 +55,7 @@ def test_what_cannot_be_measured_is_one_line(toy_bundle, monkeypatch):
         measure([toy_bundle], 1, **SMALL)
 
 
-def test_a_limit_is_kept_up_to_itself_and_where_memory_is_not_told():
+def test_a_limit_is_kept_up_to_itself_and_where_memory_is_not_reported():
     target = Target.of(load_profile("kiosk-x86").to_json(), "here")
     at = target.limits["p95_ms"]
     values = dict.fromkeys(Measured.__dataclass_fields__, 0.0) | {"p95_ms": at, "peak_ram_mb": None}

@@ -85,7 +85,7 @@ def test_attributes_named_like_our_own_columns_get_an_underscore(tmp_path):
     assert Catalog(tmp_path / "c").attributes(0) == {"ID_": 7, "title_": "X"}
 
 
-def test_unavailable_items_are_told(tmp_path):
+def test_unavailable_items_are_listed(tmp_path):
     items = [{"id": str(i), "title": "", "available": i != 1} for i in range(3)]
     write_catalog(tmp_path / "c", items, [])
     assert np.array_equal(Catalog(tmp_path / "c").unavailable(), [1])

@@ -100,7 +100,7 @@ def test_a_damaged_delta_never_gives_another_bundle(tmp_path_factory, at, bit, w
         return
     finally:
         path.write_bytes(whole)
-    # What was flipped is said twice, or for people only: the result is the new bundle all the same.
+    # The changed byte was redundant, or is for people only: the result is the new bundle all the same.
     new = home / "b" / "bundle"
     same = {p.name: p.read_bytes() for p in out.iterdir()} == {p.name: p.read_bytes() for p in new.iterdir()}
     assert same or path.name == "manifest.new"

@@ -107,9 +107,9 @@ def test_a_private_key_is_for_its_owner_alone_and_never_overwritten(keys):
 
 def test_what_is_no_key_is_refused(toy_bundle, keys, tmp_path):
     (tmp_path / "note.txt").write_text("hello")
-    for key, said in [(tmp_path / "gone.pub", "cannot be read"), (tmp_path / "note.txt", "is not a public key"),
+    for key, message in [(tmp_path / "gone.pub", "cannot be read"), (tmp_path / "note.txt", "is not a public key"),
                       (b"short", "32 bytes, got 5"), (keys / "one.key", "is not a public key")]:  # fmt: skip
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(ConfigError, match=message):
             require_signature(toy_bundle, key)
     with pytest.raises(ConfigError, match="got none"):
         require_signature(toy_bundle, [])

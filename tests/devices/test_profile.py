@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from edgerec.devices import list_profiles, load_profile
@@ -70,3 +73,14 @@ def test_the_old_name_of_a_key_is_read_with_one_warning(tmp_path):
     assert len(caught) == 1
     assert profile.kernel == profile.to_json()["body"] == "u8s8"
     assert "kernel" not in profile.to_json()
+
+
+def test_the_command_line_shows_the_warning_in_one_line(tmp_path):
+    from edgerec.devices.profile import _known
+
+    path = tmp_path / "mine.toml"
+    path.write_text(_known()["kiosk-x86"].read_text().replace("kernel = ", "body = "))
+    run = subprocess.run([sys.executable, "-m", "edgerec", "devices", str(path)], capture_output=True, text=True)
+
+    assert run.returncode == 0
+    assert run.stderr == f"{path}: body is now called kernel; the old name is read until version 0.3\n"

@@ -158,7 +158,7 @@ def test_without_wishes_a_list_is_the_pool_from_its_start():
     ("policy", "message"),
     [
         ({"wieghts": {}}, "no key 'wieghts'"),
-        ({"weights": {"nxt": 1}}, "no key 'nxt'; it knows"),
+        ({"weights": {"nxt": 1}}, "no key 'nxt'; its keys are"),
         ({"weights": {"next": True}}, "must be a number"),
         ({"rules": [{"name": "x", "keep": "prize < 2"}]}, "did you mean 'price'"),
         ({"rules": [{"keep": "price < 2"}]}, r"rules\[0\].name must be a string"),

@@ -42,10 +42,10 @@ def test_a_row_is_the_start_and_the_scaled_mean_of_the_tokens_rows():
 
 def test_numbers_are_standardised_and_what_is_unknown_adds_nothing():
     t = table()
-    told, silent = t.rows([None, ""], [{}, {}], [{"price": 3.0}, {"price": None}])[0]
+    known, unknown = t.rows([None, ""], [{}, {}], [{"price": 3.0}, {"price": None}])[0]
 
-    assert np.allclose(silent, t.start[:3])
-    assert np.allclose(told, t.start[:3] + 2 * t.numbers[0, :3], atol=1e-6)
+    assert np.allclose(unknown, t.start[:3])
+    assert np.allclose(known, t.start[:3] + 2 * t.numbers[0, :3], atol=1e-6)
 
 
 def test_words_of_any_script_count_and_case_does_not():

@@ -38,7 +38,7 @@ def test_counts_times_and_gaps_are_logs_of_plain_numbers():
     assert values["positives.like"] == pytest.approx(np.log1p(1))
 
 
-def test_a_rate_is_smoothed_towards_the_populations_and_told_as_log_odds_against_it():
+def test_a_rate_is_smoothed_towards_the_populations_and_given_as_log_odds_against_it():
     columns = numbers(summarize((0, 0b01, 1), (0, 0b01, 2), (0, 0b00, 3)), 4)
 
     smoothed = (2 + SMOOTHING * 0.2) / (3 + SMOOTHING)
