@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import importlib
+import warnings
+from functools import cache
+from pathlib import Path
 from types import ModuleType
+from typing import Final
 
-__all__ = ["BundleError", "ConfigError", "DataError", "EdgerecError", "MissingExtraError", "QualityError", "need"]
+__all__ = [
+    "BundleError",
+    "ConfigError",
+    "DataError",
+    "EdgerecError",
+    "MissingExtraError",
+    "QualityError",
+    "RenamedWarning",
+    "deprecated",
+    "need",
+]
+
+OLD_NAMES_UNTIL: Final = "0.3"
+"""The version that no longer reads the old names of settings, profiles and commands."""
 
 
 class EdgerecError(Exception):
@@ -13,11 +30,11 @@ class EdgerecError(Exception):
 
 
 class ConfigError(EdgerecError, ValueError):
-    """A settings file says something it must not."""
+    """A setting, an argument or a device profile is not valid."""
 
 
 class DataError(EdgerecError, ValueError):
-    """The log, or a table beside it, is not what the settings say."""
+    """The log, or a table beside it, does not match the settings."""
 
 
 class BundleError(EdgerecError, ValueError):
@@ -25,11 +42,27 @@ class BundleError(EdgerecError, ValueError):
 
 
 class MissingExtraError(EdgerecError, ImportError):
-    """A part needs an extra that is not installed."""
+    """A package of an optional extra is not installed."""
 
 
 class QualityError(EdgerecError):
     """A budget or a quality gate failed: nothing is wrong with the input."""
+
+
+class RenamedWarning(FutureWarning):
+    """A name of an earlier version is used; it is still read."""
+
+
+@cache
+def deprecated(old: str, new: str, where: str | Path) -> None:
+    """Warn, once and in one line, that `where` uses a name of an earlier version.
+
+    Args:
+        old, new: as a reader would write them, such as "[committee]" and "[ensemble]".
+        where: the file, or the command.
+    """
+    message = f"{where}: {old} is now called {new}; the old name is read until version {OLD_NAMES_UNTIL}"
+    warnings.warn(message, RenamedWarning, stacklevel=2)
 
 
 def need(module: str, extra: str, what: str = "this") -> ModuleType:

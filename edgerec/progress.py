@@ -1,4 +1,4 @@
-"""How long work tells where it is: a bar on a terminal, plain lines elsewhere, nothing in tests.
+"""How long-running work reports its progress: a bar on a terminal, plain lines elsewhere, nothing in tests.
 
 Everything goes to standard error, so that a command's result on standard output can be piped.
 """
@@ -23,14 +23,14 @@ class Track(Protocol):
     """One piece of countable work."""
 
     def advance(self, n: int = 1, note: str = "") -> None:
-        """Count `n` more units as done; `note` (such as a loss) replaces the one shown beside the count."""
+        """Count `n` more units as done; `note` (such as a loss) replaces the note beside the count."""
 
 
 class Progress(Protocol):
     """What a stage may say while it works."""
 
     def stage(self, title: str) -> None:
-        """Begin a part of the work, as a headline."""
+        """Begin a stage of the work, with a headline."""
 
     def track(self, total: int, description: str) -> AbstractContextManager[Track]:
         """Count `total` units of work; the count ends with the `with` block."""
@@ -58,7 +58,7 @@ class Silent:
 
 
 class _LineTrack:
-    """Prints the count when `every_s` seconds have passed since the last line, and at the end if it printed before."""
+    """Prints the count if `every_s` seconds have passed since the last line."""
 
     def __init__(self, out: TextIO, total: int, description: str, every_s: float) -> None:
         self._out, self._total, self._description, self._every_s = out, total, description, every_s
@@ -133,6 +133,6 @@ class _BarTrack:
 
 
 def progress_for(stream: TextIO | None = None) -> Progress:
-    """The way of reporting that fits `stream` (standard error by default)."""
+    """The kind of progress that fits `stream` (standard error by default)."""
     stream = stream or sys.stderr
     return _Bars() if stream.isatty() and find_spec("rich") else Lines(stream)

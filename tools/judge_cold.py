@@ -29,8 +29,8 @@ from edgerec.config import Config
 from edgerec.evaluation.cold import Score, cold_report
 from edgerec.evaluation.metrics import Estimate
 from edgerec.progress import progress_for
+from edgerec.tasks.cold_start import ColdStartTable
 from edgerec.tasks.history import Int
-from edgerec.tasks.newcomers import Newcomers
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.scoring import STAGES, AnyScorer, TorchScorer, load_scorer
 
@@ -79,7 +79,7 @@ def hashed_scores(task: str, config: Config, run_dir: Path, data: LearningData) 
     scorer = load_scorer("pruned", config, run_dir, data)
     assert isinstance(scorer, TorchScorer)
     table, prior = scorer.items[0]
-    words = Newcomers.from_bytes((run_dir / "bundle" / NEWCOMERS).read_bytes())
+    words = ColdStartTable.from_bytes((run_dir / "bundle" / NEWCOMERS).read_bytes())
     n = data.held.n_seen
     rows, priors = words.rows(*(values[n:] for values in described(data)))
     rounded, scales = quantize_rows(rows)

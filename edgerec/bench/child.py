@@ -1,6 +1,6 @@
 """One fresh process of a measurement: ``python -m edgerec.bench.child BUNDLE THREADS CALLS COLD_CALLS``.
 
-Prints a line as soon as the first result is there, and then its figures, both JSON.
+Prints a line of JSON as soon as the first result is there, and its figures as a second one.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 EVENTS = 50
-"""Events of the made-up user, on items spread over the catalogue, a day apart."""
-DAY_MS = 86_400_000
+"""Events of an invented user, on items spread over the catalogue, a day apart."""
 NOW_MS = 1_700_000_000_000
 K = 10
 EVICTED_MB = 64
-"""Memory that is read before a call whose bundle must not lie in the processor's cache."""
+"""Memory that is read before a call, so that the bundle is no longer in the processor's cache."""
 
 
 def main(folder: str, threads: int, calls: int, cold_calls: int) -> None:
-    """Open, recommend, and tell how long each took and how much memory it needed."""
+    """Open a bundle, recommend, and print the times and the memory that this took."""
     interpreter_mb = peak_mb()
     start = time.perf_counter()
     recommender = opened(folder, threads)
@@ -29,10 +28,12 @@ def main(folder: str, threads: int, calls: int, cold_calls: int) -> None:
     first_ms = 1000 * (time.perf_counter() - start)
     print(json.dumps({"items": len(result)}), flush=True)
 
+    from edgerec.tasks.units import MS_PER_DAY  # numpy comes with it, which is part of what is measured
+
     n = recommender.bundle.manifest.n_items
     for event in range(EVENTS):
         item, _ = recommender.arrays.named(event * n // EVENTS)
-        recommender.observe(item, time=NOW_MS - (EVENTS - event) * DAY_MS)
+        recommender.observe(item, time=NOW_MS - (EVENTS - event) * MS_PER_DAY)
     hot = [_timed_ms(recommender, n) for _ in range(calls)][calls // 10 :]
     peak = peak_mb()
     cold = [_after_other_work_ms(recommender, n) for _ in range(cold_calls)]
@@ -42,7 +43,7 @@ def main(folder: str, threads: int, calls: int, cold_calls: int) -> None:
 
 
 def opened(folder: str, threads: int) -> Any:
-    """The recommender of a bundle, with this many threads whatever its device has."""
+    """The recommender of a bundle, with this many threads instead of its device's."""
     from dataclasses import replace
 
     from edgerec.bundle import Bundle
@@ -54,9 +55,9 @@ def opened(folder: str, threads: int) -> Any:
 
 
 def peak_mb() -> float | None:
-    """Largest resident memory of this process so far, MB of 10^6 bytes; None where the system does not tell."""
+    """Largest resident memory of this process so far, MB of 10^6 bytes; None where the system does not report it."""
     try:
-        # getrusage would do, but a process that another one started begins with the other's peak there.
+        # not getrusage: there a process starts with the peak of the process that started it
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return 1024 * int(status.split("VmHWM:")[1].split()[0]) / 1e6
     except (OSError, IndexError, ValueError):
@@ -76,7 +77,7 @@ def _timed_ms(recommender: Any, n_items: int) -> float:
 
 
 def _after_other_work_ms(recommender: Any, n_items: int) -> float:
-    """As `_timed_ms`, after something else has used the processor's cache."""
+    """Like `_timed_ms`, after other work has used the processor's cache."""
     import numpy as np
 
     np.ones(EVICTED_MB * 10**6 // 8).sum()

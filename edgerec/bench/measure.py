@@ -1,4 +1,4 @@
-"""Fresh processes that use a bundle as an app does, and what their times and memory say against a device's budget."""
+"""Measures bundles in fresh processes, as an app uses them, and compares times and memory with a device's budget."""
 
 from __future__ import annotations
 
@@ -13,28 +13,31 @@ from pathlib import Path
 from typing import Any
 
 from edgerec.bundle import Bundle
+from edgerec.bundle.size import bundle_size
 from edgerec.devices import Budget
 from edgerec.errors import BundleError, ConfigError
 
+__all__ = ["CALLS", "COLD_CALLS", "PROCESSES", "Measured", "Target", "correction", "measure", "verdicts"]
+
 PROCESSES = 5
-"""Of each bundle; they take turns, so that what disturbs the machine disturbs all."""
+"""Processes for each bundle; bundles take turns, so that a disturbance of the machine affects all of them."""
 CALLS, COLD_CALLS = 200, 40
-"""recommend() calls of a process, with everything in the cache and with nothing."""
+"""recommend() calls of a process, with the bundle in the processor's cache and without."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One bundle on this machine.
+    """The costs of one bundle on this machine.
 
     Attributes:
         bundle_mb: size on disk, MB of 10^6 bytes, without catalog.sqlite; with_catalog_mb: with it.
         threads: of each recommend().
-        cold_start_ms: from the start of the process, Python's own included, to the first result.
-        first_result_ms: of that, importing the runtime, opening, and the first recommend().
-        p50_ms, p95_ms, p99_ms: of one recommend() after the others. cold_cache_p50_ms, cold_cache_p95_ms: of one
-            after other work has used the processor's cache.
-        peak_ram_mb: peak resident memory of the process. above_interpreter_mb: less what Python alone needs. None
-            where the system does not tell.
+        cold_start_ms: from the start of the process to the first result; the start of Python counts.
+        first_result_ms: the part of it for importing the runtime, opening the bundle, and the first recommend().
+        p50_ms, p95_ms, p99_ms: quantiles of recommend() after other calls. cold_cache_p50_ms, cold_cache_p95_ms: the
+            same after other work has used the processor's cache.
+        peak_ram_mb: peak resident memory of the process. above_interpreter_mb: without what Python alone needs. None
+            where the system does not report it.
     """
 
     bundle_mb: float
@@ -51,13 +54,13 @@ class Measured:
     above_interpreter_mb: float | None
 
     def to_json(self) -> dict[str, float | int | None]:
-        """By name."""
+        """The fields by name."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a bundle is measured for: a device's name, the threads of a recommend(), and the limits of `Budget`."""
+    """The device that a bundle is measured for: its name, the threads of recommend(), and the limits of `Budget`."""
 
     name: str
     threads: int
@@ -74,7 +77,7 @@ class Target:
             limits = {field.name: float(device["budget"][field.name]["limit"]) for field in fields(Budget)}
             return cls(str(device["name"]), int(device["threads"]), limits)
         except (KeyError, TypeError, ValueError):
-            raise ConfigError(f"{source}: names no device with threads and a budget; give --device") from None
+            raise ConfigError(f"{source}: describes no device with threads and a budget; give --device") from None
 
 
 def measure(
@@ -92,26 +95,26 @@ def measure(
     opened = [Bundle.open(bundle) for bundle in bundles]
     runs: list[list[dict[str, Any]]] = [[] for _ in opened]
     for _ in range(processes or PROCESSES):
-        for bundle, of in zip(opened, runs, strict=True):
-            of.append(_run(bundle.folder, threads, calls, cold))
-    return [_joined(bundle, threads, of) for bundle, of in zip(opened, runs, strict=True)]
+        for bundle, own in zip(opened, runs, strict=True):
+            own.append(_run(bundle.folder, threads, calls, cold))
+    return [_joined(bundle, threads, own) for bundle, own in zip(opened, runs, strict=True)]
 
 
 def verdicts(measured: Measured, target: Target) -> dict[str, tuple[float, float | None, bool]]:
-    """For each limit of a device's budget: the limit, what was measured, and whether it is kept."""
+    """For each figure of a device's budget: the limit, the measured value, and whether it is within the limit."""
     values = measured.to_json()
     return {n: (limit, values[n], (values[n] or 0) <= limit) for n, limit in target.limits.items()}
 
 
 def correction(bundle: str | Path, measured: Measured) -> dict[str, Any]:
-    """What tells `edgerec fit` how far its predictions are off this device: the bundle's work, and what it took.
+    """The bundle's work and its measured costs, which correct the predictions of `edgerec search` for this device.
 
     Raises:
-        BundleError: the bundle does not tell its work.
+        BundleError: the manifest does not hold the bundle's work.
     """
     work = Bundle.open(bundle).manifest.device.get("work")
     if work is None:
-        raise BundleError(f"{bundle}: does not tell its work; build it again with: edgerec quantize")
+        raise BundleError(f"{bundle}: its manifest holds no work; build it again with: edgerec quantize")
     return {"work": work, "measured": measured.to_json()}
 
 
@@ -124,21 +127,21 @@ def _run(folder: Path, threads: int, calls: int, cold: int) -> dict[str, Any]:
         cold_start_ms = 1000 * (time.perf_counter() - start)
         rest, errors = process.communicate()
     if process.returncode or not first:
-        told = errors.strip().splitlines()
-        raise BundleError(f"{folder}: cannot be measured: {told[-1] if told else 'the process ended without a word'}")
+        lines = errors.strip().splitlines()
+        raise BundleError(f"{folder}: cannot be measured: {lines[-1] if lines else 'the process ended without a word'}")
     return {"cold_start_ms": cold_start_ms, **json.loads(rest)}
 
 
 def _joined(bundle: Bundle, threads: int, runs: Sequence[dict[str, Any]]) -> Measured:
-    sizes = {path.name: path.stat().st_size for path in bundle.folder.iterdir()}
+    size = bundle_size(bundle.folder)
     hot = sorted(time_ms for run in runs for time_ms in run["hot_ms"])
     cold = sorted(time_ms for run in runs for time_ms in run["cold_cache_ms"])
     peaks = [run["peak_rss_mb"] for run in runs if run["peak_rss_mb"] is not None]
     alone = [run["interpreter_rss_mb"] for run in runs if run["interpreter_rss_mb"] is not None]
     peak = max(peaks) if peaks else None
     return Measured(
-        bundle_mb=(sum(sizes.values()) - sizes.get("catalog.sqlite", 0)) / 1e6,
-        with_catalog_mb=sum(sizes.values()) / 1e6,
+        bundle_mb=size.without_catalog / 1e6,
+        with_catalog_mb=size.total / 1e6,
         threads=threads,
         cold_start_ms=statistics.median(run["cold_start_ms"] for run in runs),
         first_result_ms=statistics.median(run["first_result_ms"] for run in runs),
@@ -153,5 +156,5 @@ def _joined(bundle: Bundle, threads: int, runs: Sequence[dict[str, Any]]) -> Mea
 
 
 def _quantile(ascending: Sequence[float], share: float) -> float:
-    """The least of the values that a `share` of them does not exceed."""
+    """The smallest value that at least a `share` of the values do not exceed."""
     return ascending[min(int(share * len(ascending)), len(ascending) - 1)]

@@ -18,11 +18,11 @@ from edgerec.errors import BundleError, ConfigError
 
 OWN_COLUMNS: Final = ("idx", "id", "title", "available")
 REMEMBERED: Final = 65_536
-"""Ids, and titles, that are kept in memory."""
+"""Ids, and titles, that are cached in memory."""
 MAX_CELL: Final = 1 << 20
-"""Bytes of a value or a statement: longer ones are no part of a catalogue."""
+"""Bytes of a value or a statement: longer ones are refused."""
 _DAMAGED: Final = (sqlite3.Error, OverflowError, UnicodeDecodeError)
-"""What a changed file can raise; the last where the name of a table is no text."""
+"""What a damaged file can raise; the last where the name of a table is not valid UTF-8."""
 
 
 def write_catalog(path: Path, items: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -34,7 +34,7 @@ def write_catalog(path: Path, items: Iterable[Mapping[str, Any]], columns: Seque
     Args:
         path: must not exist.
         items: each with "id" (str, unique), "title" (str) and the `columns`; a missing value is None. "available"
-            may be given: False makes the item no candidate.
+            may be given: False means that the item is never a candidate.
         columns: names of the attributes.
     Raises:
         BundleError: two items have one id, two columns one name (SQLite ignores case), or the disk is full.
@@ -79,7 +79,7 @@ class Catalog:
         Raises:
             BundleError: not a catalogue.
         """
-        # "immutable" takes no lock and writes no file beside it: the bundle may lie on a read-only disk.
+        # "immutable" takes no lock and writes no file beside it: the bundle may be on a read-only disk.
         uri = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
         try:
             self._db = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
@@ -106,7 +106,7 @@ class Catalog:
         self._named: dict[int, tuple[str, str]] = {}
 
     def __len__(self) -> int:
-        """Number of items: indices run from 0 to this less one."""
+        """Number of items; indices run from 0 to one less."""
         return self._size
 
     def index_of(self, item_id: str) -> int | None:
@@ -123,17 +123,17 @@ class Catalog:
 
     def named(self, index: int) -> tuple[str, str]:
         """Id and title of an item by index."""
-        found = self._named.get(index)
-        if found is None:
+        names = self._named.get(index)
+        if names is None:
             row = self._row("SELECT id, title FROM items WHERE idx = ?", index)
-            found = (str(row[0]), str(row[1]))
+            names = (str(row[0]), str(row[1]))
             if len(self._named) >= REMEMBERED:
                 self._named.clear()
-            self._named[index] = found
-        return found
+            self._named[index] = names
+        return names
 
     def attributes(self, index: int) -> dict[str, Any]:
-        """All attributes of an item by their names in the log."""
+        """All attributes of an item, by name."""
         row = self._row("SELECT * FROM items WHERE idx = ?", index)
         own = len(OWN_COLUMNS)
         return dict(zip(self.columns[own:], row[own:], strict=True))
@@ -143,29 +143,29 @@ class Catalog:
         for length in (3, 2, 1):
             start = item_id[:length]
             sql = "SELECT id FROM items WHERE substr(id, 1, ?) = ? ORDER BY id LIMIT 3"
-            if found := self._rows(sql, len(start), start):
-                return [row[0] for row in found]
+            if rows := self._rows(sql, len(start), start):
+                return [row[0] for row in rows]
         return []
 
     def unavailable(self) -> npt.NDArray[np.int64]:
         """Indices of the items that are not to be recommended."""
-        found = self._rows("SELECT idx FROM items WHERE available = 0 ORDER BY idx")
-        return np.array([row[0] for row in found], np.int64)
+        rows = self._rows("SELECT idx FROM items WHERE available = 0 ORDER BY idx")
+        return np.array([row[0] for row in rows], np.int64)
 
     def failing(self, condition: str, parameters: Mapping[str, Parameter] | None = None) -> npt.NDArray[np.int64]:
         """Indices of the items for which a condition over the catalogue's columns is not true.
 
         Raises:
-            ConfigError: it is no condition, see `edgerec.bundle.conditions`.
+            ConfigError: it is not a valid condition, see `edgerec.bundle.conditions`.
         """
         from edgerec.bundle.conditions import Condition  # loaded on use: many policies have none
 
         return np.flatnonzero(~Condition.parse(condition, self).met(self, parameters or {}))
 
-    # --- as columns, for conditions and for what goes by attribute ---
+    # --- as columns, for conditions and for rules about attributes ---
 
     def names(self) -> tuple[str, ...]:
-        """Of all columns."""
+        """Names of all columns."""
         return self.columns
 
     def kind_of(self, name: str) -> str | None:
@@ -173,33 +173,33 @@ class Catalog:
         return self._kinds.get(name)
 
     def column(self, name: str) -> Value:
-        """A whole column, read when it is first used and kept.
+        """A whole column, read when it is first used and cached.
 
         Raises:
             ConfigError: there is no such column.
         """
-        found = self._values.get(name)
-        if found is None:
+        column = self._values.get(name)
+        if column is None:
             if name not in self._kinds:
                 raise ConfigError(f"no column {name!r} (the catalogue has {', '.join(self.columns)})")
             rows = self._rows(f"SELECT {_quoted(name)} FROM items ORDER BY idx")
             if len(rows) != self._size:
                 raise BundleError(f"{self._path}: its indices have gaps; build the bundle again")
             read = _numbers if self._kinds[name] == "number" else _texts
-            found = self._values[name] = read([row[0] for row in rows])
-        return found
+            column = self._values[name] = read([row[0] for row in rows])
+        return column
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
 
     def __del__(self) -> None:
-        # After an update the old catalogue goes when the last call that reads it has ended.
+        # After an update the old catalogue is closed once the last call that reads it has ended.
         if hasattr(self, "_db"):
             self._db.close()
 
     def _row(self, sql: str, index: int) -> tuple[Any, ...]:
-        """Of one item."""
+        """The row of one item."""
         rows = self._rows(sql, index)
         if not rows:
             raise BundleError(f"{self._path}: there is no item {index}; build the bundle again")
@@ -209,7 +209,7 @@ class Catalog:
         try:
             with self._lock:
                 return self._db.execute(sql, values).fetchall()
-        except UnicodeEncodeError:  # half of a character: no text that a catalogue holds
+        except UnicodeEncodeError:  # half of a surrogate pair: no catalogue holds it
             return []
         except _DAMAGED as error:
             raise BundleError(f"{self._path}: cannot be read ({error}); build the bundle again") from error
@@ -225,18 +225,18 @@ def _authorize(action: int, first: str | None, second: str | None, *_: object) -
 
 
 def _numbers(values: Sequence[Any]) -> Numbers:
-    """What is no number is missing, whatever the file's column is declared to hold."""
+    """A column of numbers; what is not a number is missing, whatever kind the file declares."""
     known = (v if isinstance(v, int | float) else np.nan for v in values)
-    found = np.fromiter(known, np.float64, len(values))
-    return np.where(np.isfinite(found), found, np.nan)
+    numbers = np.fromiter(known, np.float64, len(values))
+    return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
 def _texts(values: Sequence[Any]) -> Texts:
-    """The same for texts."""
+    """A column of strings, in the same way."""
     index: dict[str, int] = {}
     codes = (index.setdefault(v, len(index)) if isinstance(v, str) else -1 for v in values)
-    found = np.fromiter(codes, np.int32, len(values))
-    return Texts(list(index), found)
+    distinct = np.fromiter(codes, np.int32, len(values))
+    return Texts(list(index), distinct)
 
 
 def _quoted(name: str) -> str:

@@ -1,4 +1,4 @@
-"""A catalogue's columns as arrays, for conditions and for what goes by attribute."""
+"""A catalogue's columns as arrays, for conditions and for rules about attributes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Numbers: TypeAlias = npt.NDArray[np.float64]
 
 
 class Texts(NamedTuple):
-    """A column of texts: its distinct values, and for each item the index of its own, -1 where missing."""
+    """A column of strings: its distinct values, and the index of each item's value, -1 where missing."""
 
     values: Sequence[str]
     codes: npt.NDArray[np.int32]

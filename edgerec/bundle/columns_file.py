@@ -9,29 +9,29 @@ import numpy as np
 
 from edgerec.bundle.catalog import OWN_COLUMNS, Catalog
 from edgerec.bundle.columns import Texts
-from edgerec.bundle.manifest import dump_json
+from edgerec.files import dump_json
 
 COLUMNS: Final = "catalog.json"
 FORMAT: Final = 1
 
 
 def columns_file(catalog: Path) -> bytes:
-    """Its content: ids, titles, indices that are not available, and a list of numbers, or of distinct texts and codes,
-    for each attribute; null and -1 where a value is missing."""
-    found = Catalog(catalog)
+    """Its content: ids, titles, the indices of unavailable items, and for each attribute a list of numbers, or a list
+    of distinct strings and each item's index into it; null and -1 where a value is missing."""
+    opened = Catalog(catalog)
     try:
-        pairs = [found.named(i) for i in range(len(found))]
+        pairs = [opened.named(i) for i in range(len(opened))]
         return dump_json(
             {
                 "format": FORMAT,
                 "id": [item for item, _ in pairs],
                 "title": [title for _, title in pairs],
-                "unavailable": found.unavailable().tolist(),
-                "columns": [_column(found, name) for name in found.columns if name not in OWN_COLUMNS],
+                "unavailable": opened.unavailable().tolist(),
+                "columns": [_column(opened, name) for name in opened.columns if name not in OWN_COLUMNS],
             }
         )
     finally:
-        found.close()
+        opened.close()
 
 
 def _column(catalog: Catalog, name: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""A delta: what makes a new bundle of an old one, byte for byte, so that hashes and signatures are the new one's.
+"""A delta turns an old bundle into a new one, byte for byte, so that the new hashes and signatures are valid.
 
-A folder: delta.json (from which bundle to which, and how each file comes about), the new manifest as manifest.new, its
-signature as manifest.sig if it has one, and a file NAME.patch for each file that is not the same in both.
+It is a folder: delta.json (the old and the new bundle, and which files changed), the new manifest as manifest.new, its
+signature as manifest.sig if it has one, and a file NAME.patch for each file that changed.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from edgerec.bundle.manifest import MANIFEST, SIGNATURE, Manifest, dump_json, sha256_of
+from edgerec.bundle.manifest import MANIFEST, SIGNATURE, Manifest, sha256_of
 from edgerec.bundle.patch import apply_patch, make_patch
 from edgerec.bundle.read import Bundle
 from edgerec.errors import BundleError, DataError
+from edgerec.files import dump_json
 
 DELTA: Final = "delta.json"
 NEW_MANIFEST: Final = "manifest.new"
@@ -28,7 +29,7 @@ _AGAIN = "copy the delta again or make it again: edgerec delta OLD NEW"
 
 @dataclass(frozen=True)
 class DeltaReport:
-    """Bytes of the delta and of the whole new bundle, and what became of the catalogue."""
+    """Bytes of the delta and of the whole new bundle, and the names of the files that changed."""
 
     bytes: int
     whole: int
@@ -44,14 +45,14 @@ def make_delta(old: Path, new: Path, out: Path) -> DeltaReport:
     """
     before, after = Bundle.open(old), Bundle.open(new)
     if before.manifest.name != after.manifest.name:
-        raise DataError(f"{new}: is a bundle {after.manifest.name!r}, not {before.manifest.name!r} as {old} is")
+        raise DataError(f"{new}: is a bundle {after.manifest.name!r}, but {old} is {before.manifest.name!r}")
     if after.manifest.version <= before.manifest.version:
         raise DataError(
-            f"{new}: has version {after.manifest.version}, and a device with {before.manifest.version} takes higher "
-            "ones only; raise `version` in edgerec.toml and run edgerec quantize"
+            f"{new}: has version {after.manifest.version}, and a device with {before.manifest.version} accepts only "
+            "higher versions; raise `version` in edgerec.toml and run edgerec quantize"
         )
     if out.exists():
-        raise DataError(f"{out}: is there already; name another folder or remove it")
+        raise DataError(f"{out}: exists; name another folder or remove it")
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -79,7 +80,7 @@ def make_delta(old: Path, new: Path, out: Path) -> DeltaReport:
 
 
 def apply_delta(old: Bundle, delta: Path, out: Path) -> None:
-    """Write the new bundle's files into the empty folder `out`; they are still to be verified as any bundle is.
+    """Write the new bundle's files into the empty folder `out`; the caller verifies them as any bundle.
 
     Raises:
         BundleError: the delta is damaged, or for another bundle.
@@ -87,7 +88,7 @@ def apply_delta(old: Bundle, delta: Path, out: Path) -> None:
     header = _header(delta)
     if header["from"]["manifest"] != sha256_of(old.folder / MANIFEST):
         raise BundleError(
-            f"{delta}: is for version {header['from']['version']} of {header['name']!r}, and here is "
+            f"{delta}: is for version {header['from']['version']} of {header['name']!r}, and this is "
             f"{old.manifest.name!r} {old.manifest.version}; take the whole bundle"
         )
     manifest_bytes = _read(delta / NEW_MANIFEST, 64 * MAX_BYTES)
@@ -95,7 +96,7 @@ def apply_delta(old: Bundle, delta: Path, out: Path) -> None:
     for name, entry in manifest.files.items():
         if name not in header["changed"]:
             if old.manifest.files.get(name) != entry:
-                raise BundleError(f"{delta}: does not say how {name} comes about: {_AGAIN}")
+                raise BundleError(f"{delta}: does not tell how to make {name}: {_AGAIN}")
             shutil.copyfile(old.path(name), out / name)
             continue
         before = old.path(name).read_bytes() if name in old.manifest.files else b""
@@ -111,8 +112,8 @@ def _header(delta: Path) -> Mapping[str, Any]:
         value: dict[str, Any] = json.loads(_read(delta / DELTA, MAX_BYTES))
         if value["format"] != FORMAT:
             raise ValueError(f"format {value['format']!r}")
-        texts = (value["name"], value["from"]["manifest"], value["to"]["manifest"], *value["changed"])
-        if not all(isinstance(text, str) for text in texts) or not isinstance(value["from"]["version"], int):
+        strings = (value["name"], value["from"]["manifest"], value["to"]["manifest"], *value["changed"])
+        if not all(isinstance(string, str) for string in strings) or not isinstance(value["from"]["version"], int):
             raise ValueError("a wrong type")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{delta / DELTA}: damaged ({error}): {_AGAIN}") from None

@@ -34,7 +34,7 @@ class FileEntry(NamedTuple):
 
 
 class TensorEntry(NamedTuple):
-    """Where a tensor lies in weights.bin: `offset` and `bytes` in bytes, `type` a numpy name such as "int8"."""
+    """Where a tensor is in weights.bin: `offset` and `bytes` in bytes, `type` a numpy name such as "int8"."""
 
     name: str
     type: str
@@ -47,8 +47,8 @@ class Manifest(NamedTuple):
     """The typed form of manifest.json.
 
     Attributes:
-        version: grows by one with every release of the same bundle.
-        created: ISO time of the build; the only field that may differ between two builds from one input.
+        version: grows with every release of the same bundle.
+        created: ISO time of the build; the only field that may differ between two builds from the same input.
         tasks: the scored tasks (not "related"), in the order of the graphs' outputs.
         n_items, dim: rows and columns of the item table.
         inputs: JSON of `edgerec.tasks.RequestEncoder`.
@@ -80,7 +80,7 @@ class Manifest(NamedTuple):
             if path.is_symlink():
                 raise BundleError(f"{path}: is a link; a bundle holds plain files only: {_AGAIN}")
             if path.stat().st_size > MAX_MANIFEST_BYTES:
-                raise BundleError(f"{path}: more than {MAX_MANIFEST_BYTES} bytes; this is no manifest: {_AGAIN}")
+                raise BundleError(f"{path}: more than {MAX_MANIFEST_BYTES} bytes; this is not a manifest: {_AGAIN}")
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError as error:
             raise BundleError(f"{folder}: no bundle here ({MANIFEST} is missing); check the path") from error
@@ -99,7 +99,7 @@ class Manifest(NamedTuple):
             fields = json.loads(text, object_pairs_hook=_unique)
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{source}: not valid JSON ({error}): {_AGAIN}") from error
-        return _Reader(source).manifest(fields)
+        return _ManifestReader(source).manifest(fields)
 
 
 def check_name(name: str, source: str = MANIFEST) -> None:
@@ -117,7 +117,7 @@ def check_name(name: str, source: str = MANIFEST) -> None:
 
 
 def previous_of(home: Path) -> Path:
-    """Where the old bundle lies between the two renames of a swap."""
+    """Where the old bundle is between the two renames of a swap."""
     return home.with_name(f".{home.name}.previous")
 
 
@@ -127,22 +127,16 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def dump_json(value: object) -> bytes:
-    """JSON as a bundle holds it: sorted keys and no NaN, so that equal values give equal bytes; no blanks, for size."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode()
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # Two readers may disagree on which of two equal keys counts, so a hash could be checked for the wrong file.
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         raise ValueError("a key occurs twice")
-    return found
+    return fields
 
 
-class _Reader(NamedTuple):
-    """Turns JSON into the dataclasses above; every failure names `source` and the key."""
+class _ManifestReader(NamedTuple):
+    """Turns JSON into the tuples above; every error names `source` and the key."""
 
     source: str
 

@@ -1,7 +1,7 @@
-"""The difference of two files as copies from the old one and new bytes between them.
+"""The difference of two files: which parts of the old one are copied, and the new bytes between them.
 
-A patch is deflated; inside it is a row of steps, each two or three numbers of 7-bit groups: ``0 length`` and that many
-bytes, or ``1 start length`` of the old file.
+A patch is compressed by zlib. Inside is a sequence of steps of two or three numbers, each number in groups of 7 bits:
+``0 length`` and that many new bytes, or ``1 start length`` for a part of the old file.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from edgerec.errors import BundleError
 WINDOW: Final = 32
 """Bytes that must be equal for a copy to be worth its numbers."""
 STEP: Final = 16
-"""Of the old file, every so many bytes a window is remembered; a copy of two windows is always found."""
+"""A window of the old file is remembered every so many bytes; a copy as long as two windows is always found."""
 _FACTOR: Final = 0x9E3779B97F4A7C15
 Hashes = npt.NDArray[np.uint64]
 
 
 def make_patch(old: bytes, new: bytes) -> bytes:
-    """What makes `new` of `old`."""
+    """The patch that turns `old` into `new`."""
     steps = bytearray()
     done = 0
     for at, start, length in _copies(old, new):
@@ -35,18 +35,18 @@ def make_patch(old: bytes, new: bytes) -> bytes:
 
 
 def apply_patch(old: bytes, patch: bytes, size: int) -> bytes:
-    """The new file, which must have `size` bytes.
+    """Apply a patch; the new file must have `size` bytes.
 
     Raises:
-        BundleError: the patch is damaged, or not for this file. Nothing beyond `size` is ever unpacked.
+        BundleError: the patch is damaged, or not for this file. No more than `size` bytes are ever unpacked.
     """
     try:
         unpack = zlib.decompressobj()
         # A step has at least one byte of result, and no more than 21 of its own.
         steps = unpack.decompress(patch, 22 * size + 64)
         if not unpack.eof:
-            raise ValueError("more than its file can need")
-        found = bytearray()
+            raise ValueError("longer than its file can need")
+        content = bytearray()
         at = 0
         while at < len(steps):
             how, at = steps[at], at + 1
@@ -59,27 +59,27 @@ def apply_patch(old: bytes, patch: bytes, size: int) -> bytes:
                 part = old[start : start + length]
             else:
                 raise ValueError("an unknown step")
-            if not length or len(part) != length or len(found) + length > size:
+            if not length or len(part) != length or len(content) + length > size:
                 raise ValueError("a step leads out of its file")
-            found += part
+            content += part
     except (ValueError, IndexError, zlib.error, OverflowError) as error:
         raise BundleError(f"a damaged patch ({error}); copy the delta again") from error
-    if len(found) != size:
-        raise BundleError(f"a damaged patch ({len(found)} bytes, expected {size}); copy the delta again")
-    return bytes(found)
+    if len(content) != size:
+        raise BundleError(f"a damaged patch ({len(content)} bytes, expected {size}); copy the delta again")
+    return bytes(content)
 
 
 def _copies(old: bytes, new: bytes) -> list[tuple[int, int, int]]:
-    """(where in new, where in old, length), ascending and without overlap."""
+    """(position in new, position in old, length), ascending and without overlap."""
     if len(old) < WINDOW or len(new) < WINDOW:
         return []
-    kept = _hashes(old)[::STEP]
-    known, first = np.unique(kept, return_index=True)
+    sampled = _hashes(old)[::STEP]
+    known, first = np.unique(sampled, return_index=True)
     wanted = _hashes(new)
     near = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
     hits = np.flatnonzero(known[near] == wanted)
     a, b = np.frombuffer(old, np.uint8), np.frombuffer(new, np.uint8)
-    found: list[tuple[int, int, int]] = []
+    copies: list[tuple[int, int, int]] = []
     done = i = 0
     while i < len(hits):
         at = int(hits[i])
@@ -89,10 +89,10 @@ def _copies(old: bytes, new: bytes) -> list[tuple[int, int, int]]:
             continue
         back = _equal(a[:start][::-1], b[done:at][::-1])
         length = back + WINDOW + _equal(a[start + WINDOW :], b[at + WINDOW :])
-        found.append((at - back, start - back, length))
+        copies.append((at - back, start - back, length))
         done = at - back + length
         i = int(np.searchsorted(hits, done))
-    return found
+    return copies
 
 
 def _equal(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> int:
@@ -107,14 +107,14 @@ def _equal(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> int:
 
 
 def _hashes(content: bytes) -> Hashes:
-    """Of every window, modulo 2 ** 64; sums of powers, so that all are computed at once."""
+    """Hash every window, modulo 2 ** 64; hashes are sums of powers, so that all are computed at once."""
     n = len(content)
     inverse = pow(_FACTOR, -1, 1 << 64)
     up = np.cumprod(np.full(n, _FACTOR, np.uint64))
     down = np.cumprod(np.full(n, inverse, np.uint64))
     sums = np.concatenate([[np.uint64(0)], np.cumsum(np.frombuffer(content, np.uint8) * up, dtype=np.uint64)])
-    found: Hashes = (sums[WINDOW:] - sums[:-WINDOW]) * down[: n - WINDOW + 1]
-    return found
+    hashes: Hashes = (sums[WINDOW:] - sums[:-WINDOW]) * down[: n - WINDOW + 1]
+    return hashes
 
 
 def _insert(steps: bytearray, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""policy.json: what an app's owner declares of its lists, beside what the model scores. Checked at build and at open.
+"""policy.json: rules for an app's lists that hold beside the model's scores. Checked at build and at open.
 
     {"weights": {"next": 1.0}, "rules": [{"name": "for adults", "keep": "NOT adult OR :age >= 18"}],
      "boosts": [{"name": "own label", "where": "brand = 'ours'", "factor": 1.2}],
@@ -29,7 +29,7 @@ MAX_POOL: Final = 5000
 
 
 class Rule(NamedTuple):
-    """A hard filter: items that `keep` is not true for are no candidates."""
+    """A hard filter: only items that `keep` is true for are candidates."""
 
     name: str
     keep: Condition
@@ -44,28 +44,28 @@ class Boost(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """Items with an event of this kind in the last `days` are no candidates; None is any kind, or ever."""
+    """Items with an event of this kind in the last `days` are not candidates; None means any kind, or any age."""
 
     kind: str | None
     days: float | None
 
 
 class Cap(NamedTuple):
-    """Items that were in `shown` logged lists within the last `hours` are no candidates."""
+    """Items that were in `shown` logged lists within the last `hours` are not candidates."""
 
     shown: int
     hours: float
 
 
 class Quota(NamedTuple):
-    """At most so many items of a list have one value of this column; items without a value are free."""
+    """At most `most` items of a list have the same value of column `by`; items without a value do not count."""
 
     by: str
     most: int
 
 
 class Calibration(NamedTuple):
-    """Pulls a list's mix of a column's values to that of the user's past, by `strength` between 0 and 1."""
+    """Pulls the mix of values of column `by` in a list towards the mix in the user's past; `strength` is 0 to 1."""
 
     by: str
     strength: float
@@ -74,11 +74,12 @@ class Calibration(NamedTuple):
 class Explore(NamedTuple):
     """The last `slots` of each list are filled from the pool by `method`; lists are logged with their propensities.
 
-    Rules hold for trials, quotas do not.
+    Rules apply to explored items, quotas do not.
 
     Attributes:
-        epsilon: "epsilon": the probability that a slot is drawn evenly from the pool, else its next best item.
-        width: "thompson" and "linucb": how far an item's uncertainty moves it; no unit.
+        epsilon: for "epsilon": the probability that a slot is drawn uniformly from the pool; otherwise it gets the next
+            best item.
+        width: for "thompson" and "linucb": how far an item's uncertainty moves it; no unit.
     """
 
     method: Method
@@ -88,10 +89,10 @@ class Explore(NamedTuple):
 
 
 class Adapt(NamedTuple):
-    """A correction of utilities learned on the device from what the user does with logged lists.
+    """A correction of utilities that the device learns from what its user does with logged lists.
 
     Attributes:
-        rate: of learning, in log-odds a list. most: no item moves by more than this, in log-odds.
+        rate: learning rate, in log-odds per list. most: no item moves by more than this, in log-odds.
     """
 
     rate: float = 0.1
@@ -99,7 +100,7 @@ class Adapt(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """Of the event log: its newest `rows`, no more than `bytes` on disk, none older than `days` (None: of any age)."""
+    """Limits of the event log: its newest `rows`, at most `bytes` on disk, none older than `days` (None: no limit)."""
 
     rows: int = 10_000
     bytes: int = 16_000_000
@@ -107,7 +108,7 @@ class Bounds(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """A checked policy.json; conditions are read against the catalogue they are for."""
+    """A checked policy.json, with its conditions read for a catalogue's columns."""
 
     weights: Mapping[str, float]
     rules: tuple[Rule, ...] = ()
@@ -137,14 +138,14 @@ class Policy(NamedTuple):
         """Check a policy.
 
         Args:
-            tasks: names of the scored tasks. kinds: of events.
+            tasks: names of the scored tasks. kinds: names of the kinds of events.
         Raises:
-            ConfigError: which key, and what was expected.
+            ConfigError: a key is unknown or has a value that is not valid.
         """
-        return _Reader(catalog, tasks, kinds).policy(value)
+        return _PolicyReader(catalog, tasks, kinds).policy(value)
 
 
-class _Reader(NamedTuple):
+class _PolicyReader(NamedTuple):
     catalog: Catalog
     tasks: Sequence[str]
     kinds: Sequence[str]
@@ -157,7 +158,7 @@ class _Reader(NamedTuple):
         names = [r.name for r in rules]
         if len(set(names)) < len(names):
             raise ConfigError(f"policy: two rules have one name: {', '.join(names)}")
-        found = Policy(
+        policy = Policy(
             weights=self.weights(given.get("weights", {})),
             rules=tuple(rules),
             boosts=tuple(self.boost(v, f"boosts[{i}]") for i, v in enumerate(self.list(given, "boosts"))),
@@ -171,11 +172,11 @@ class _Reader(NamedTuple):
             explore=None if given.get("explore") is None else self.explore(given["explore"]),
             adapt=None if given.get("adapt") is None else self.adapt(given["adapt"]),
         )
-        if len({b.name for b in found.boosts}) < len(found.boosts):
+        if len({b.name for b in policy.boosts}) < len(policy.boosts):
             raise ConfigError("policy: two boosts have one name")
-        if found.diversity + (found.calibration.strength if found.calibration else 0) > 1:
+        if policy.diversity + (policy.calibration.strength if policy.calibration else 0) > 1:
             raise ConfigError("policy: diversity and calibration.strength must not be more than 1 together")
-        return found
+        return policy
 
     def weights(self, value: Any) -> dict[str, float]:
         given = self.keys(value, "weights", set(self.tasks))
@@ -194,7 +195,7 @@ class _Reader(NamedTuple):
         given = self.keys(value, at, {"kind", "days"})
         kind = given.get("kind")
         if kind is not None and kind not in self.kinds:
-            raise ConfigError(f"policy: {at}.kind: {kind!r} is none of {', '.join(self.kinds) or 'no kinds'}")
+            raise ConfigError(f"policy: {at}.kind: {kind!r} is not one of {', '.join(self.kinds) or 'no kinds'}")
         days = None if given.get("days") is None else self.number(given, "days", at, None, 0)
         return Seen(kind, days)
 
@@ -216,7 +217,7 @@ class _Reader(NamedTuple):
         methods: dict[Any, Method] = {m: m for m in get_args(Method)}
         method = next((m for m in methods if m == given.get("method")), None)
         if method is None:
-            raise ConfigError(f"policy: explore.method: {given.get('method')!r} is none of {', '.join(methods)}")
+            raise ConfigError(f"policy: explore.method: {given.get('method')!r} is not one of {', '.join(methods)}")
         return Explore(
             method,
             self.whole(given, "slots", "explore", Explore._field_defaults["slots"], 1),
@@ -242,7 +243,7 @@ class _Reader(NamedTuple):
             raise ConfigError(f"policy: {at} must be an object, got {str(value)[:40]!r}")
         for key in value:
             if key not in known:
-                raise ConfigError(f"policy: {at} has no key {key!r}; it knows {', '.join(sorted(known)) or 'none'}")
+                raise ConfigError(f"policy: {at} has no key {key!r}; its keys are {', '.join(sorted(known)) or 'none'}")
         return value
 
     def list(self, given: Mapping[str, Any], key: str) -> Sequence[Any]:
@@ -254,7 +255,7 @@ class _Reader(NamedTuple):
     def text(self, given: Mapping[str, Any], key: str, at: str) -> str:
         value = given.get(key)
         if not isinstance(value, str) or not value:
-            raise ConfigError(f"policy: {at}.{key} must be a text, got {value!r}")
+            raise ConfigError(f"policy: {at}.{key} must be a string, got {value!r}")
         return value
 
     def column(self, given: Mapping[str, Any], at: str) -> str:

@@ -27,12 +27,12 @@ class Bundle:
 
     @classmethod
     def open(cls, folder: str | Path) -> Bundle:
-        """Verify the bundle in `folder`: format, names, links, listed against present files, sizes, hashes.
+        """Verify the bundle in `folder`: format, names, links, list of files, sizes and hashes.
 
-        A bundle whose replacement was cut off between its two renames (see `write_bundle`) is found under its
-        old name.
+        If a replacement stopped between its two renames (see `write_bundle`), the old bundle is opened where it was
+        moved to.
         Raises:
-            BundleError: one line: which file, what was expected, what to do.
+            BundleError: a file is missing, damaged, unexpected or unsafe.
         """
         home = Path(folder).absolute()
         if not home.exists() and previous_of(home).exists():

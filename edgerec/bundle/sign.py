@@ -2,7 +2,7 @@
 
 manifest.sig is JSON: ``{"format": 1, "signatures": {KEY: SIGNATURE}}``, both in base64, KEY the 32 bytes of a public
 key. A bundle may be signed with several keys, so that a key can be replaced: ship bundles with both signatures until
-no device pins the old key alone. Signing and verifying need the extra `sign`; nothing else does.
+no device pins only the old key. Signing and verifying need the extra `sign`; nothing else does.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from edgerec.bundle.manifest import MANIFEST, SIGNATURE, dump_json
+from edgerec.bundle.manifest import MANIFEST, SIGNATURE
 from edgerec.errors import BundleError, ConfigError, DataError, need
+from edgerec.files import dump_json
 
 __all__ = ["PublicKey", "make_keys", "public_key_of", "require_signature", "sign_bundle", "signers"]
 
@@ -31,68 +32,68 @@ def make_keys(private: Path, public: Path) -> str:
 
     The private key's file can be read by its owner alone.
     Raises:
-        DataError: one of the files is there: a key that is lost signs nothing any more.
+        DataError: one of the files exists: a key that is overwritten is lost.
         MissingExtraError: cryptography is not installed.
     """
     keys, serialization = _ed25519(), _serialization()
     for path in (private, public):
         if path.exists():
-            raise DataError(f"{path}: is there already, and a key is never overwritten; name another file")
+            raise DataError(f"{path}: exists, and a key is never overwritten; name another file")
     key = keys.Ed25519PrivateKey.generate()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(pem)
-    shown = serialization.PublicFormat.SubjectPublicKeyInfo
-    public.write_bytes(key.public_key().public_bytes(serialization.Encoding.PEM, shown))
+    layout = serialization.PublicFormat.SubjectPublicKeyInfo
+    public.write_bytes(key.public_key().public_bytes(serialization.Encoding.PEM, layout))
     return _named(_raw(key.public_key()))
 
 
 def sign_bundle(folder: Path, private: Path) -> list[str]:
-    """Sign the bundle in a folder; signatures by other keys stay where they hold for the manifest as it is.
+    """Sign the bundle in a folder; valid signatures by other keys stay.
 
     Returns:
-        The public keys, in base64, of all signatures that hold.
+        The public keys, in base64, of all valid signatures.
     Raises:
-        DataError: `private` is no Ed25519 key. BundleError: there is no bundle.
+        DataError: `private` is not an Ed25519 key. BundleError: there is no bundle.
     """
     key = _private(private)
     manifest = _manifest(folder)
     before = _signatures(folder, lenient=True)
-    kept = {name: _named(value) for name, value in before.items() if _holds(name, value, manifest)}
-    kept[_named(_raw(key.public_key()))] = _named(key.sign(manifest))
+    valid = {name: _named(value) for name, value in before.items() if _is_valid(name, value, manifest)}
+    valid[_named(_raw(key.public_key()))] = _named(key.sign(manifest))
     part = folder.with_name(f".{folder.name}.sig")  # beside the bundle: in it, it would be a file too many
-    part.write_bytes(dump_json({"format": FORMAT, "signatures": kept}))
+    part.write_bytes(dump_json({"format": FORMAT, "signatures": valid}))
     part.replace(folder / SIGNATURE)
-    return sorted(kept)
+    return sorted(valid)
 
 
 def signers(folder: Path) -> list[str]:
-    """The public keys, in base64, whose signatures hold; none where a bundle is not signed.
+    """The public keys, in base64, whose signatures are valid; empty where a bundle is not signed.
 
     Raises:
         BundleError: the signature file is damaged. MissingExtraError: cryptography is not installed.
     """
     manifest = _manifest(folder)
-    return sorted(name for name, value in _signatures(folder).items() if _holds(name, value, manifest))
+    return sorted(name for name, value in _signatures(folder).items() if _is_valid(name, value, manifest))
 
 
 def require_signature(folder: Path, keys: PublicKey | Sequence[PublicKey]) -> None:
     """Refuse a bundle that none of the pinned keys has signed.
 
     Raises:
-        BundleError: it is not signed, or by other keys, or the signature does not hold.
-        ConfigError: a pinned key is none. MissingExtraError: cryptography is not installed.
+        BundleError: it is not signed, or signed by other keys, or the signature is not valid.
+        ConfigError: a pinned key is not valid. MissingExtraError: cryptography is not installed.
     """
     pinned = [keys] if isinstance(keys, str | Path | bytes) else list(keys)
     wanted = {public_key_of(key) for key in pinned}
     if not wanted:
-        raise ConfigError("public_key: expected a key or several, got none")
-    found, manifest = _signatures(folder), _manifest(folder)
-    if not found:
+        raise ConfigError("public_key: expected at least one key, got none")
+    signatures, manifest = _signatures(folder), _manifest(folder)
+    if not signatures:
         raise BundleError(f"{folder}: is not signed, and only signed bundles are accepted here; sign it: edgerec sign")
-    if not any(_holds(name, found[name], manifest) for name in wanted & found.keys()):
-        why = "does not hold: the manifest was changed" if wanted & found.keys() else "is by another key"
+    if not any(_is_valid(name, signatures[name], manifest) for name in wanted & signatures.keys()):
+        why = "is not valid: the manifest was changed" if wanted & signatures.keys() else "is by another key"
         raise BundleError(f"{folder / SIGNATURE}: the signature {why}; do not use this bundle")
 
 
@@ -100,7 +101,7 @@ def public_key_of(key: PublicKey) -> str:
     """A public key in base64, as signatures name it.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is not a valid key.
     """
     if isinstance(key, bytes):
         if len(key) != 32:
@@ -112,9 +113,9 @@ def public_key_of(key: PublicKey) -> str:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the file of edgerec keygen") from None
     except ValueError:
-        raise ConfigError(f"{path}: is no public key; give the .pub file of edgerec keygen") from None
+        raise ConfigError(f"{path}: is not a public key; give the .pub file of edgerec keygen") from None
     if not isinstance(loaded, _ed25519().Ed25519PublicKey):
-        raise ConfigError(f"{path}: is no Ed25519 key; give the .pub file of edgerec keygen")
+        raise ConfigError(f"{path}: is not an Ed25519 key; give the .pub file of edgerec keygen")
     return _named(_raw(loaded))
 
 
@@ -124,9 +125,9 @@ def _private(path: Path) -> Any:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give the private file of edgerec keygen") from None
     except (ValueError, TypeError):
-        raise DataError(f"{path}: is no private key without a password; give the file of edgerec keygen") from None
+        raise DataError(f"{path}: is not a private key without a password; give the file of edgerec keygen") from None
     if not isinstance(key, _ed25519().Ed25519PrivateKey):
-        raise DataError(f"{path}: is no Ed25519 key; give the private file of edgerec keygen")
+        raise DataError(f"{path}: is not an Ed25519 key; give the private file of edgerec keygen")
     return key
 
 
@@ -138,7 +139,7 @@ def _manifest(folder: Path) -> bytes:
 
 
 def _signatures(folder: Path, lenient: bool = False) -> dict[str, bytes]:
-    """By public key in base64; `lenient`: a damaged file counts as none."""
+    """By public key in base64; `lenient`: a damaged file counts as empty."""
     path = folder / SIGNATURE
     if not path.exists():
         return {}
@@ -156,10 +157,10 @@ def _signatures(folder: Path, lenient: bool = False) -> dict[str, bytes]:
 
 
 def _bytes_of(text: str) -> bytes:
-    """What base64 stands for; the same bytes have one text only.
+    """Decode base64; only one string is accepted for the same bytes.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not valid base64.
     """
     raw = base64.b64decode(text, validate=True)
     if _named(raw) != text:
@@ -167,7 +168,7 @@ def _bytes_of(text: str) -> bytes:
     return raw
 
 
-def _holds(name: str, signature: bytes, manifest: bytes) -> bool:
+def _is_valid(name: str, signature: bytes, manifest: bytes) -> bool:
     from cryptography.exceptions import InvalidSignature
 
     try:

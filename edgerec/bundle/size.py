@@ -4,15 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["bundle_model_bytes", "model_bytes"]
-
-
-def model_bytes(sizes: Mapping[str, int]) -> int:
-    """Of files with these names and sizes, the graphs and their weights."""
-    return sum(size for name, size in sizes.items() if name.endswith(".onnx") or name == "weights.bin")
+CATALOG = "catalog.sqlite"
+WEIGHTS = "weights.bin"
 
 
-def bundle_model_bytes(folder: Path) -> int:
-    """`model_bytes` of the bundle in a folder."""
-    return model_bytes({path.name: path.stat().st_size for path in folder.iterdir()})
+class BundleSize(NamedTuple):
+    """Bytes of a bundle's files.
+
+    Attributes:
+        model: graphs and weights, all that is needed to score.
+        catalog: catalog.sqlite, which shops fill as they like.
+        total: all files, the manifest and its signature too.
+    """
+
+    model: int
+    catalog: int
+    total: int
+
+    @property
+    def without_catalog(self) -> int:
+        """What a device's budget limits."""
+        return self.total - self.catalog
+
+    @classmethod
+    def of(cls, sizes: Mapping[str, int]) -> BundleSize:
+        """From the bytes of each file, by its name.
+
+        >>> BundleSize.of({"score.onnx": 20, "weights.bin": 70, "catalog.sqlite": 8, "policy.json": 2})
+        BundleSize(model=90, catalog=8, total=100)
+        """
+        model = sum(size for name, size in sizes.items() if name.endswith(".onnx") or name == WEIGHTS)
+        return cls(model, sizes.get(CATALOG, 0), sum(sizes.values()))
+
+
+def bundle_size(folder: Path) -> BundleSize:
+    """The size of the bundle in a folder, or of what is written of it so far."""
+    return BundleSize.of({path.name: path.stat().st_size for path in folder.iterdir()})

@@ -8,21 +8,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgerec.bundle.manifest import FORMAT, MANIFEST, Manifest, check_name, dump_json, previous_of, sha256_of
+from edgerec.bundle.manifest import FORMAT, MANIFEST, Manifest, check_name, previous_of, sha256_of
 from edgerec.errors import BundleError
+from edgerec.files import dump_json
 
 
 def write_bundle(folder: str | Path, files: Mapping[str, bytes | Path], manifest: Mapping[str, Any]) -> None:
     """Write `files` and their manifest as the bundle `folder`, replacing an older bundle whole or not at all.
 
-    All is written and flushed in a folder beside it first. The swap is two renames; a process that dies between
-    them leaves the old bundle where `Bundle.open` finds it. Two processes must not write one bundle at a time.
+    Everything is first written and flushed in a folder beside it. The swap is two renames; if a process dies between
+    them, `Bundle.open` still finds the old bundle. Two processes must not write the same bundle at the same time.
     Args:
         files: name -> content, or the path of a file to copy.
         manifest: the fields of `Manifest` as JSON; "format" and "files" are filled in here.
     Raises:
         BundleError: a name or field is not valid, `folder` is something other than a bundle, or the disk is full
-            or read-only. The old bundle is whole in all cases.
+            or read-only. The old bundle stays intact in all cases.
     """
     home = Path(folder).absolute()
     for name in files:
@@ -30,13 +31,13 @@ def write_bundle(folder: str | Path, files: Mapping[str, bytes | Path], manifest
     _check_target(home)
     fresh = home.with_name(f".{home.name}.new")
     try:
-        shutil.rmtree(fresh, ignore_errors=True)  # left by a run that was cut off
+        shutil.rmtree(fresh, ignore_errors=True)  # left by a run that was interrupted
         fresh.mkdir(parents=True)
         for name in sorted(files):
             _write_file(fresh / name, files[name])
         entries = {n: {"sha256": sha256_of(fresh / n), "bytes": (fresh / n).stat().st_size} for n in sorted(files)}
         content = dump_json({**manifest, "format": FORMAT, "files": entries})
-        Manifest.parse(content.decode(), f"{home / MANIFEST}")  # what cannot be read back is never swapped in
+        Manifest.parse(content.decode(), f"{home / MANIFEST}")  # one that cannot be read back is never swapped in
         _write_file(fresh / MANIFEST, content)
         sync_folder(fresh)
         _swap(fresh, home)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from edgerec.cli.options import JsonOption
 from edgerec.cli.output import print_json, print_table
 from edgerec.cli.recommend import BundleArgument
+from edgerec.files import write_json
 
 if TYPE_CHECKING:
     from edgerec.bench.measure import Measured, Target
@@ -40,7 +40,7 @@ def bench(
     bundles = [bundle] if compare is None else [bundle, compare]
     found = measure(bundles, target.threads)
     if save is not None:
-        save.write_text(json.dumps(correction(bundle, found[0]), indent=1) + "\n", encoding="utf-8")
+        write_json(save, correction(bundle, found[0]), sort_keys=False)
     kept = verdicts(found[0], target)
     if as_json:
         budget = {name: {"limit": at, "measured": value, "kept": ok} for name, (at, value, ok) in kept.items()}

@@ -21,8 +21,8 @@ def devices(
 
     profiles = [load_profile(name)] if name is not None else list_profiles()
     if as_json:
-        shown = [profile.to_json() for profile in profiles]
-        print_json(shown[0] if name is not None else shown)
+        values = [profile.to_json() for profile in profiles]
+        print_json(values[0] if name is not None else values)
     elif name is None:
         columns = ["device", "cores", "threads", "instructions", "bundle MB", "RAM MB", "p95 ms", "cold ms", "about"]
         limits = [[figure["limit"] for figure in p.to_json()["budget"].values()] for p in profiles]
@@ -35,10 +35,10 @@ def devices(
         p = profiles[0]
         memory, core = p.memory_bandwidth_gb_s, p.core_speed
         typer.echo(
-            f"{p.name}: {p.about}\n{p.cores} cores, of which recommend() takes {p.threads}; {p.instruction_set}; "
-            f"{p.runtime}, operator set {p.opset}, graph body {p.body}\n"
-            f"memory: {memory.value:g} GB/s a core ({memory.basis}: {memory.source})\n"
-            f"core: {core.value:g} times one of server-x86 ({core.basis}: {core.source})"
+            f"{p.name}: {p.about}\n{p.cores} cores, of which recommend() uses {p.threads}; {p.instruction_set}; "
+            f"{p.runtime}, operator set {p.opset}, kernel {p.kernel}\n"
+            f"memory: {memory.value:g} GB/s per core ({memory.basis}: {memory.source})\n"
+            f"core: {core.value:g} times as fast as one of server-x86 ({core.basis}: {core.source})"
         )
         figures = [[key, f["limit"], f["basis"], f["source"]] for key, f in p.to_json()["budget"].items()]
         print_table(["budget", "at most", "basis", "source"], figures, title="What a bundle may cost")

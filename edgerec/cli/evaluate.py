@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ from edgerec.cli.options import ConfigOption, JsonOption, RunDirOption, SeedOpti
 from edgerec.cli.output import print_json, print_table
 from edgerec.cli.stages import print_report
 from edgerec.errors import ConfigError, need
+from edgerec.files import write_json
 
 if TYPE_CHECKING:
     from edgerec.config import TaskConfig
@@ -78,9 +78,8 @@ def _evaluate_events(folder: Path, pattern: str, reward: str, share: float, as_j
         found = analyse(places, reward, share, None)
     verdict = combine(offline, found)
     told = {**found.to_json(), "verdict": verdict.word, "because": list(verdict.because)}
-    (folder / "report").mkdir(parents=True, exist_ok=True)
     path = folder / "report" / "online.json"
-    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    write_json(path, told, sort_keys=False)
     if as_json:
         print_json(told)
         return

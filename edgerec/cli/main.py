@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import warnings
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from edgerec import __version__
-from edgerec.errors import EdgerecError, QualityError
+from edgerec.errors import EdgerecError, QualityError, RenamedWarning
 
 __all__ = ["app"]
 
@@ -94,6 +95,16 @@ def edgerec(
     ] = False,
 ) -> None:
     """Turn an interaction log into a recommender that runs inside an app."""
+    _show_old_names_in_one_line()
+
+
+def _show_old_names_in_one_line() -> None:
+    default = warnings.formatwarning
+
+    def line(message: Warning | str, category: type[Warning], *place: Any, **named: Any) -> str:
+        return f"{message}\n" if category is RenamedWarning else default(message, category, *place, **named)
+
+    warnings.formatwarning = line
 
 
 for _name in COMMANDS:

@@ -15,12 +15,12 @@ from edgerec.examples.load import Part
 from edgerec.models.student import Student
 from edgerec.tasks import Encoded
 from edgerec.tasks.history import Int
+from edgerec.tasks.units import MS_PER_DAY
 
 IDLE = "idle_days"
 """Column beside the items' attributes: days from an item's last event to the end of what was learned from."""
 INDEX, LAST = "edgerec.index", "edgerec.last"
 """Columns of our own, which no rule can name by chance."""
-MS_PER_DAY = 86_400_000
 BANNED = -1e4
 """Prior of an item that is never shown: no probability is left of it, and 16 bits can hold it."""
 

@@ -13,8 +13,8 @@ from edgerec.compression.rows import quantize_rows
 from edgerec.examples.load import LearningData
 from edgerec.examples.statistics import item_statistics
 from edgerec.models.student import Student
+from edgerec.tasks.cold_start import BUCKETS, ColdStartTable, buckets
 from edgerec.tasks.history import Float
-from edgerec.tasks.newcomers import BUCKETS, Newcomers, buckets
 
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """Of the squared weights; chosen by generalised cross-validation."""
@@ -42,7 +42,7 @@ def rows_as_new(student: Student, data: LearningData) -> tuple[Float, Float]:
         return vectors.numpy(), tower.prior(numbers).numpy()
 
 
-def fit_newcomers(student: Student, data: LearningData) -> Newcomers:
+def fit_newcomers(student: Student, data: LearningData) -> ColdStartTable:
     """Ridge regression from the tokens and numbers of the items of the fit rows to their rows as new.
 
     Source: Hoerl and Kennard, Technometrics 1970; penalty by Golub et al., Technometrics 1979.
@@ -51,7 +51,7 @@ def fit_newcomers(student: Student, data: LearningData) -> Newcomers:
     n = data.fit.n_seen
     wanted = np.concatenate(rows_as_new(student, data), axis=1)[:n].astype(np.float64)
     known = data.dataset.meta.items.numeric
-    empty = Newcomers(
+    empty = ColdStartTable(
         np.zeros((BUCKETS, wanted.shape[1]), np.int8),
         np.ones(wanted.shape[1], np.float32),
         np.zeros((len(known), wanted.shape[1]), np.float32),
@@ -65,7 +65,7 @@ def fit_newcomers(student: Student, data: LearningData) -> Newcomers:
     start = wanted.mean(axis=0)
     weights = _ridge(inputs.astype(np.float64), wanted - start)
     codes, scales = quantize_rows(np.ascontiguousarray(weights[:BUCKETS].T, dtype=np.float32))
-    return Newcomers(
+    return ColdStartTable(
         np.ascontiguousarray(codes.T),
         scales,
         weights[BUCKETS:].astype(np.float32),

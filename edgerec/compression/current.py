@@ -23,8 +23,8 @@ from edgerec.examples.load import LearningData
 from edgerec.examples.log import Log
 from edgerec.examples.statistics import item_statistics
 from edgerec.progress import Progress
+from edgerec.tasks.cold_start import ColdStartTable
 from edgerec.tasks.history import Float, Int
-from edgerec.tasks.newcomers import Newcomers
 
 AVAILABLE = "available"
 """Column of a table of items: 0 or false where an item is not to be shown."""
@@ -179,7 +179,7 @@ def _available(table: TableNow) -> dict[str, bool]:
 
 
 def with_added(
-    exported: ExportedStudent, newcomers: Newcomers, now: ItemsNow, settings: ItemsConfig
+    exported: ExportedStudent, newcomers: ColdStartTable, now: ItemsNow, settings: ItemsConfig
 ) -> ExportedStudent:
     """A student with a row for each new item, by its words and attributes; nothing follows them yet."""
     if not now.added:

@@ -54,13 +54,13 @@ def pick_body(
     asked, table = quantization.body, quantization.table
     if asked != "auto":
         return Pick(asked, f"graph body {asked}, as the settings say")
-    if device.body == "fp32":
+    if device.kernel == "fp32":
         return Pick("fp32", f"graph body fp32, as the profile of {device.name} says")
     # Of a long catalogue a part tells as much, and 32-bit numbers of all of it might not fit in memory.
     exported = without(exported, np.arange(MOST_ITEMS, len(exported.table)))
     requests = [among(np.arange(len(exported.table)), request) for request in requests]
     sessions = {}
-    for body in (device.body, "fp32"):
+    for body in (device.kernel, "fp32"):
         folder = scratch / f"try-{body}"
         folder.mkdir()
         (model,), _ = pack(
@@ -69,8 +69,8 @@ def pick_body(
         (folder / "recommend.onnx").write_bytes(model)
         sessions[body] = _session(folder / "recommend.onnx", device.threads)
     k = min(K, len(exported.table))
-    overlap, ms = _compared(sessions[device.body], sessions["fp32"], requests, len(exported.tasks), k)
-    return decide(device.body, device.name, overlap, *ms)
+    overlap, ms = _compared(sessions[device.kernel], sessions["fp32"], requests, len(exported.tasks), k)
+    return decide(device.kernel, device.name, overlap, *ms)
 
 
 def decide(body: str, device: str, overlap: float, ms: float, fp32_ms: float) -> Pick:

@@ -175,7 +175,7 @@ def body_of(body: str, stored: str, table: Float, scales: Float) -> Body:
     """A table (N, dim) with the scales (N,) of its rows.
 
     Args:
-        body: one of `edgerec.devices.BODIES`. stored: a name in `STORED`; codebooks always go with "u8s8", since
+        body: one of `edgerec.devices.KERNELS`. stored: a name in `STORED`; codebooks always go with "u8s8", since
             `MatMulNBits` knows none, and "fp32" knows nothing but 32-bit numbers.
     """
     if body == "fp32":

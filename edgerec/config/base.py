@@ -9,6 +9,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from edgerec.tasks.units import MS_PER_DAY, MS_PER_HOUR
+
 Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Columns = tuple[Annotated[str, Field(min_length=1)], ...]
@@ -16,7 +18,7 @@ Expression = Annotated[str, Field(min_length=1)]
 """A column of the log, or an SQL expression over its row (Polars SQL)."""
 
 _DURATION = re.compile(r"([1-9]\d*)(w|d|h|min)")
-_UNIT_MS = {"w": 7 * 86_400_000, "d": 86_400_000, "h": 3_600_000, "min": 60_000}
+_UNIT_MS = {"w": 7 * MS_PER_DAY, "d": MS_PER_DAY, "h": MS_PER_HOUR, "min": 60_000}
 
 
 class Settings(BaseModel):

@@ -15,11 +15,11 @@ from edgerec.config import MAX_BINARY_TASKS
 from edgerec.data.readers import Source, reading
 from edgerec.data.times import time_ms
 from edgerec.errors import DataError
+from edgerec.tasks.units import MS_PER_DAY
 
 __all__ = ["Guess", "Settings", "guess_settings"]
 
 _SAMPLE = 200_000
-_DAY_MS = 86_400_000
 
 # Words of a column's name, most telling first.
 _USER = ("user", "customer", "visitor", "member", "client", "shopper", "buyer", "account", "uid")
@@ -222,7 +222,7 @@ class _Guesser:
         ms, _ = time_ms(pl.col(time), values, "UTC", time)
         with reading(self.table.path):
             span = self.table.source.frame.select(ms.max() - ms.min()).collect(engine="streaming").item() or 0
-        days = span / _DAY_MS
+        days = span / MS_PER_DAY
         windows = ((120, 1100, "28d"), (28, 120, "7d"), (5, 28, "1d"))
         window = next((text for least, most, text in windows if least <= days < most), None)
         if window is None:

@@ -34,6 +34,7 @@ from edgerec.data.tables import (
 )
 from edgerec.data.vocabularies import Columns, Vocabulary, learn
 from edgerec.errors import DataError
+from edgerec.files import write_json
 from edgerec.progress import Progress, Silent
 
 __all__ = ["PrepareReport", "prepare"]
@@ -157,9 +158,7 @@ class _Preparation:
             settings_hash=_hash_settings(config),
             graph=graph,
         )
-        (self.folder / "dataset.json").write_text(
-            json.dumps(meta.to_json(), indent=1, ensure_ascii=False) + "\n", "utf-8"
-        )
+        write_json(self.folder / "dataset.json", meta.to_json(), sort_keys=False, ensure_ascii=False)
         return meta, self.notes
 
     def _say(self, line: str) -> None:

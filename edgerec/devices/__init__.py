@@ -1,5 +1,5 @@
-"""Target devices: cores, threads and budgets, read from `devices/*.toml`."""
+"""Target devices: cores, threads and budgets, read from `devices/*.toml`; and what this machine has."""
 
-from edgerec.devices.profile import Budget, Figure, Profile, list_profiles, load_profile
+from edgerec.devices.profile import KERNELS, RUNTIMES, Budget, Fact, Figure, Profile, list_profiles, load_profile
 
-__all__ = ["Budget", "Figure", "Profile", "list_profiles", "load_profile"]
+__all__ = ["KERNELS", "RUNTIMES", "Budget", "Fact", "Figure", "Profile", "list_profiles", "load_profile"]

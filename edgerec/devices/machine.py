@@ -1,4 +1,4 @@
-"""What this machine has that training and INT8 graphs depend on."""
+"""The hardware and packages of this machine that training and INT8 graphs depend on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["GOOD_FOR_INT8", "describe", "versions"]
 
 PACKAGES = ("edgerec", "numpy", "onnxruntime", "torch", "transformers", "lightgbm", "polars")
 GOOD_FOR_INT8 = ("avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimddp", "asimd")
-"""Instruction sets by which onnxruntime's INT8 kernels are fast, the best first."""
+"""Instruction sets that make onnxruntime's INT8 kernels fast, the best first."""
 
 
 def describe(folder: Path) -> dict[str, str]:
@@ -29,7 +29,7 @@ def describe(folder: Path) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Of what a bundle is made with."""
+    """Versions of the packages that a bundle is made with."""
     return {name: _version(name) for name in PACKAGES}
 
 
@@ -62,4 +62,4 @@ def _gpu() -> str:
     except ModuleNotFoundError:
         return "unknown: torch is not installed"
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return ", ".join(names) or "none: training takes the CPU"
+    return ", ".join(names) or "none: training runs on the CPU"

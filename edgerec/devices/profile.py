@@ -5,17 +5,17 @@ A profile is one TOML file; all keys are required::
     about = "Mini PC behind a shop's touch screen, x86-64 of 2018 or later"
     cores = 4                      # physical cores
     threads = 1                    # threads of one recommend(); the app needs the others
-    instruction_set = "avx2"       # what the INT8 kernels may count on
-    body = "u8s8"                  # the scorer's graph body, see BODIES
+    instruction_set = "avx2"       # what the INT8 kernels may use
+    kernel = "u8s8"                # how the graphs multiply by the item table, see KERNELS
     runtime = "onnxruntime"        # what loads the graphs, see RUNTIMES
-    opset = 18                     # the newest operator set that it has to know
+    opset = 18                     # the newest operator set that the runtime supports
 
-    [memory_bandwidth_gb_s]        # what one core reads, GB/s of 10^9 bytes; a scan of the table cannot be faster
+    [memory_bandwidth_gb_s]        # what one core reads, GB/s of 10^9 bytes; limits a scan of the table
     value = 8.0
     basis = "estimated"            # or "measured"
     source = "where the figure comes from"
 
-    [core_speed]                   # how fast one core is beside one of server-x86, which is 1
+    [core_speed]                   # how fast one core is; a core of server-x86 has 1
     value = 0.3
     basis = "estimated"
     source = "where the figure comes from"
@@ -35,23 +35,23 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from edgerec.errors import ConfigError
+from edgerec.errors import ConfigError, deprecated
 
-BODIES = ("u8s8", "nbits8", "fp32")
-"""How a graph holds the item table, see `edgerec.compression.kernels`: u8s8 is INT8 for every device, nbits8 INT8 for
-large tables on x86, fp32 32-bit numbers."""
+KERNELS = ("u8s8", "nbits8", "fp32")
+"""How a graph multiplies by the item table: u8s8 is INT8 for every device, nbits8 INT8 for large tables on x86, and
+fp32 float32."""
 RUNTIMES = ("onnxruntime", "onnxruntime-web")
-"""What loads the graphs on a device: natively, from whatever language, or in a browser."""
+"""What loads the graphs on a device: the native runtime, from any language, or the one for browsers."""
 BASES = ("measured", "estimated")
 
 _PACKAGE = Path(__file__).parent
-# In a wheel the profiles lie in the package, in a source tree beside it.
+# In a wheel the profiles are in the package, in a source tree beside it.
 _FOLDERS = (_PACKAGE / "profiles", _PACKAGE.parents[1] / "devices")
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A property of the device, and how far it can be trusted, as of a `Figure`."""
+    """A property of the device; `basis` and `source` as of a `Figure`."""
 
     value: float
     basis: str
@@ -60,7 +60,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Figure:
-    """One limit, and how far it can be trusted: `basis` is "measured" or "estimated", `source` says by what."""
+    """One limit: `basis` is "measured" or "estimated", `source` says where the figure comes from."""
 
     limit: float
     basis: str
@@ -72,7 +72,7 @@ class Budget:
     """Upper limits for one bundle on the device.
 
     Attributes:
-        bundle_mb: size on disk, MB of 10^6 bytes, without catalog.sqlite (shops differ in what they put there).
+        bundle_mb: size on disk, MB of 10^6 bytes, without catalog.sqlite, whose content is the shop's choice.
         peak_ram_mb: peak resident memory of a process that only recommends.
         p95_ms: 95th percentile of one recommend() with a warm session.
         cold_start_ms: from process start to the first result.
@@ -93,7 +93,7 @@ class Profile:
     cores: int
     threads: int
     instruction_set: str
-    body: str
+    kernel: str
     runtime: str
     opset: int
     memory_bandwidth_gb_s: Fact
@@ -101,15 +101,15 @@ class Profile:
     budget: Budget
 
     def to_json(self) -> dict[str, Any]:
-        """The manifest's "device"."""
-        return asdict(self)
+        """The manifest's "device"; its keys are part of the bundle's format."""
+        return {"body" if name == "kernel" else name: value for name, value in asdict(self).items()}
 
 
 def load_profile(name: str | Path) -> Profile:
     """The profile of a known device, or of the TOML file at a path.
 
     Raises:
-        ConfigError: no such profile (the nearest name is told), or a key is missing, unknown or of the wrong type.
+        ConfigError: no such profile (the message names the nearest), or a key is missing, unknown or of the wrong type.
     """
     path = Path(name)
     if path.suffix != ".toml":
@@ -141,16 +141,19 @@ def _known() -> dict[str, Path]:
 
 
 def _profile(path: Path, values: Mapping[str, Any]) -> Profile:
+    if "body" in values:
+        deprecated("body", "kernel", path)
+        values = {"kernel": values["body"], **{key: value for key, value in values.items() if key != "body"}}
     section = _section(path, Profile, {"name": path.stem, **values})
     budget = _section(path, Budget, section["budget"], "budget")
     figures = {k: _figure(path, k, v) for k, v in budget.items()}
     facts = {name: _fact(path, name, section[name]) for name in ("memory_bandwidth_gb_s", "core_speed")}
     profile = Profile(**{**section, **facts, "budget": Budget(**figures)})
-    for key, known in (("body", BODIES), ("runtime", RUNTIMES)):
+    for key, known in (("kernel", KERNELS), ("runtime", RUNTIMES)):
         if getattr(profile, key) not in known:
             raise ConfigError(f"{path}: {key} must be one of {', '.join(known)}, got {getattr(profile, key)!r}")
-    if (profile.body, profile.runtime) == ("nbits8", "onnxruntime-web"):
-        raise ConfigError(f"{path}: body nbits8 is many times slower than u8s8 in a browser; set body = 'u8s8'")
+    if (profile.kernel, profile.runtime) == ("nbits8", "onnxruntime-web"):
+        raise ConfigError(f"{path}: kernel nbits8 is many times slower than u8s8 in a browser; set kernel = 'u8s8'")
     if not 1 <= profile.threads <= profile.cores:
         raise ConfigError(f"{path}: threads must be between 1 and cores = {profile.cores}, got {profile.threads}")
     return profile

@@ -11,8 +11,8 @@ from edgerec.examples.batches import Examples
 from edgerec.examples.load import LearningData
 from edgerec.examples.log import Log
 from edgerec.examples.requests import Ragged, VisitExamples, draw_visits, join_visits, make_requests
-from edgerec.examples.statistics import MS_PER_DAY
 from edgerec.tasks.history import Int
+from edgerec.tasks.units import MS_PER_DAY
 
 MOST_STARTS = 1_000_000
 """Visits that the unlabelled requests are drawn beside."""

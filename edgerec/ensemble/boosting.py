@@ -23,10 +23,10 @@ from edgerec.examples.load import LearningData
 from edgerec.examples.log import latest_since
 from edgerec.examples.requests import Requests
 from edgerec.examples.scratch import pieces
+from edgerec.files import read_json, write_json, write_whole
 from edgerec.progress import Progress
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Float, Int
-from edgerec.training.checkpoint import read_json, write_json
 
 if TYPE_CHECKING:
     import lightgbm
@@ -68,9 +68,7 @@ class Learned:
     def save(self, path: Path) -> None:
         """Write both parts, `path` last: where it is, all is."""
         self.linear.save(path.with_suffix(LINEAR))
-        part = path.with_suffix(".part")
-        part.write_text(self.booster.model_to_string(), encoding="utf-8")
-        part.replace(path)
+        write_whole(path, self.booster.model_to_string())
 
     @classmethod
     def load(cls, path: Path) -> Learned:

@@ -23,9 +23,9 @@ from edgerec.examples.load import LearningData
 from edgerec.examples.log import Log, latest_since
 from edgerec.examples.requests import Requests
 from edgerec.examples.scratch import pieces
-from edgerec.examples.statistics import MS_PER_DAY
 from edgerec.tasks import binary_tasks
 from edgerec.tasks.history import Float, Int
+from edgerec.tasks.units import MS_PER_DAY
 
 DECAY = 0.65
 """What a row still counts for a day later."""

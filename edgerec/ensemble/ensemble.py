@@ -18,13 +18,13 @@ from edgerec.ensemble.snapshots import Snapshots
 from edgerec.ensemble.views import EnsembleSettings, Views
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Ragged, Requests, visit_rows
+from edgerec.files import read_json, write_json
 from edgerec.metrics import accuracy as metrics
 from edgerec.metrics.baselines import top_k
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Progress
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Float, Int
-from edgerec.training.checkpoint import read_json, write_json
 from edgerec.training.predictions import network_related, network_rows, network_shares
 
 CLOSED_FORM = ("ease", "als", "transitions", "popularity", "own")

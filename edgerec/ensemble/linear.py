@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from torch.nn import functional
 
 from edgerec.errors import DataError
+from edgerec.files import replacing
 from edgerec.tasks.history import Float
 
 Kind = Literal["binary", "regression"]
@@ -83,11 +84,9 @@ class Linear:
 
     def save(self, path: Path) -> None:
         """Write the coefficients, whole or not at all."""
-        part = path.with_suffix(".part")
-        path.parent.mkdir(parents=True, exist_ok=True)
         values = {"mean": self.standard.mean, "std": self.standard.std, "weight": self.weight}
-        save_file({**values, "bias": np.array([self.bias], np.float32)}, part)
-        part.replace(path)
+        with replacing(path) as part:
+            save_file({**values, "bias": np.array([self.bias], np.float32)}, part)
 
     @classmethod
     def load(cls, path: Path) -> Linear:

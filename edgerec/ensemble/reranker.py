@@ -22,6 +22,7 @@ from edgerec.examples.folds import fold_of
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Ragged, Requests
 from edgerec.examples.statistics import ItemStatistics
+from edgerec.files import write_whole
 from edgerec.models.inputs import ItemFeatures
 from edgerec.progress import Progress
 from edgerec.tasks import Task, scored_tasks
@@ -202,7 +203,7 @@ class Reranker:
             with progress.track(len(missing), "re-ranker") as done:
                 for fold, name, task in missing:
                     booster = _train(lists, names, fold, OBJECTIVES[name], task, tasks.index(task), settings)
-                    _write_whole(folder / _file(fold, name, task), booster.model_to_string())
+                    write_whole(folder / _file(fold, name, task), booster.model_to_string())
                     done.advance()
         return cls.load(data, folds, folder)
 
@@ -356,9 +357,3 @@ def _file(fold: int, member: str, task: Task) -> str:
 
 def _read(path: Path) -> lightgbm.Booster:
     return lightgbm.Booster(model_str=path.read_text(encoding="utf-8"))
-
-
-def _write_whole(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

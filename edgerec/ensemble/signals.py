@@ -26,8 +26,9 @@ from edgerec.ensemble.closed_form import (
 )
 from edgerec.examples.log import Log
 from edgerec.examples.requests import Ragged, Requests
-from edgerec.examples.statistics import MS_PER_DAY
+from edgerec.files import replacing
 from edgerec.tasks.history import Float, Int
+from edgerec.tasks.units import MS_PER_DAY
 
 MAX_DENSE_ITEMS = 20_000
 """Beyond this an items x items matrix takes gigabytes: EASE and ALS are left out."""
@@ -87,9 +88,8 @@ class Snapshot:
         for name, matrix in (("transitions", self.transitions), ("cosine", self.cosine)):
             for part in ("data", "indices", "indptr"):
                 tensors[f"{name}.{part}"] = getattr(matrix, part)
-        part_file = path.with_suffix(".part")
-        save_file(tensors, part_file)
-        part_file.replace(path)
+        with replacing(path) as new:
+            save_file(tensors, new)
 
     @classmethod
     def load(cls, path: Path) -> Snapshot:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from edgerec.bundle import Bundle
-from edgerec.bundle.size import bundle_model_bytes
+from edgerec.bundle.size import bundle_size
 from edgerec.ensemble.scoring import AnyScorer
 from edgerec.evaluation.memory import added
 from edgerec.evaluation.ratios import all_tasks, ms_of
@@ -85,5 +85,5 @@ def _of_bundle(bundle: Path, data: LearningData, cases: Cases) -> dict[str, floa
         times = [ms_of(partial(recommender.rank, 10, **request)) for request in first for _ in range(CALLS)]
     work = Bundle.open(bundle).manifest.device["work"]
     scan = work["table"] * (work["logits"] // work["items"])
-    found = {"bytes": bundle_model_bytes(bundle), "macs": work["macs"] + scan, "ms": statistics.median(times)}
+    found = {"bytes": bundle_size(bundle).model, "macs": work["macs"] + scan, "ms": statistics.median(times)}
     return found if memory.mb is None else found | {"mb": memory.mb}

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgerec.bundle.size import bundle_model_bytes
+from edgerec.bundle.size import bundle_size
 from edgerec.ensemble.scoring import AnyScorer
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.examples.evaluation_requests import find_cases
@@ -72,7 +72,7 @@ def ratios(
     return Ratios(
         teacher_bytes(folder),
         text_bytes(text_model) if data.dataset.meta.text else 0,
-        bundle_model_bytes(bundle),
+        bundle_size(bundle).model,
         statistics.median(slow),
         statistics.median(quick),
     )

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from edgerec.config import Settings
 from edgerec.errors import DataError
+from edgerec.files import write_json
 from edgerec.metrics.accuracy import Estimate
 
 __all__ = ["STAGES", "Metrics", "Report", "Table", "figure", "main_figure", "settings_of", "to_json"]
@@ -144,8 +145,7 @@ class Report:
 
     def write(self, folder: Path) -> None:
         """Write report.json; see `edgerec.evaluation.page` for the page."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "report.json").write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+        write_json(folder / "report.json", self.to_json(), sort_keys=False)
 
     def tables(self) -> list[Table]:
         """One table per group of tasks that share their metrics, then the differences, the fidelity and the sizes."""

@@ -11,7 +11,8 @@ from edgerec.examples.pasts import GivenPasts
 from edgerec.examples.requests import Requests
 from edgerec.runtime import Ranked
 from edgerec.tasks import Encoded
-from edgerec.tasks.history import MS_PER_HOUR, Float, History, Int
+from edgerec.tasks.history import Float, History, Int
+from edgerec.tasks.units import MS_PER_HOUR
 
 NOBODY = -1
 """A user that the log does not know."""

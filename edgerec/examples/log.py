@@ -13,11 +13,11 @@ import polars as pl
 from edgerec.data.dataset import Dataset
 from edgerec.examples import scratch as scratch_module
 from edgerec.examples.scratch import Columns, Scratch, pieces
-from edgerec.tasks import Categorical, History, Numeric, Past, RequestEncoder, binary_tasks, encode_history
+from edgerec.tasks import Categorical, History, Numeric, RequestEncoder, binary_tasks, encode_history
 from edgerec.tasks.history import Float, Int
-from edgerec.tasks.past import summarize_past
+from edgerec.tasks.past import PastSums, summarize_past
+from edgerec.tasks.units import MS_PER_DAY
 
-MS_PER_DAY = 86_400_000
 EVENTS_AT_ONCE = 4_000_000
 """Past events that are expanded together: bounds memory, not results."""
 
@@ -190,12 +190,12 @@ def _columns(
     }
 
 
-def earlier_events(log: Log, encoder: RequestEncoder, user: Int, cut_ms: Int) -> tuple[History, Past]:
+def earlier_events(log: Log, encoder: RequestEncoder, user: Int, cut_ms: Int) -> tuple[History, PastSums]:
     """History and sums of what each of H users did before `cut_ms` (H,), by the function the device uses."""
     return events_between(log, encoder, *log.range_before(user, cut_ms))
 
 
-def events_between(log: Log, encoder: RequestEncoder, start: Int, end: Int) -> tuple[History, Past]:
+def events_between(log: Log, encoder: RequestEncoder, start: Int, end: Int) -> tuple[History, PastSums]:
     """History and sums of H pasts, each a range of rows of one user: `start`, `end` (H,)."""
     histories, pasts = [], []
     for first, last in _chunks(start, end):
@@ -223,10 +223,10 @@ def join_histories(parts: list[History]) -> History:
     return History(offsets=np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), **joined)
 
 
-def _join_pasts(parts: list[Past]) -> Past:
-    return Past(
+def _join_pasts(parts: list[PastSums]) -> PastSums:
+    return PastSums(
         events=np.concatenate([p.events for p in parts]),
-        visits=np.concatenate([p.visits for p in parts]),
+        sessions=np.concatenate([p.sessions for p in parts]),
         first_ms=np.concatenate([p.first_ms for p in parts]),
         last_ms=np.concatenate([p.last_ms for p in parts]),
         positives=np.concatenate([p.positives for p in parts]),

@@ -11,8 +11,9 @@ import torch
 
 from edgerec.examples.log import Log, events_between
 from edgerec.models.inputs import Latest
-from edgerec.tasks import History, Past, RequestEncoder
+from edgerec.tasks import History, PastSums, RequestEncoder
 from edgerec.tasks.history import Float, Int
+from edgerec.tasks.units import MS_PER_HOUR
 
 EVENTS_KEPT = 8_000_000
 """Events of all distinct pasts together up to which their histories are made once and kept."""
@@ -42,7 +43,7 @@ class _Kept:
     """Distinct pasts that were read, and which of them each request has."""
 
     history: History
-    past: Past
+    past: PastSums
     which: Int
 
 
@@ -111,7 +112,7 @@ class LogPasts:
     def numbers(self, rows: Int, time_ms: Int) -> Float:
         read = self._read(rows)
         p, which = read.past, read.which
-        each = Past(p.events[which], p.visits[which], p.first_ms[which], p.last_ms[which], p.positives[which])
+        each = PastSums(p.events[which], p.sessions[which], p.first_ms[which], p.last_ms[which], p.positives[which])
         return self.encoder.numbers(each, time_ms, np.asarray(self.given[rows]))
 
     def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> Latest | None:
@@ -192,7 +193,7 @@ def latest_events(
         return Latest(nothing, nothing, nothing.float(), nothing > 0, torch.from_numpy(past))
     at = np.clip(at, 0, len(item) - 1)
     following = np.concatenate([time_ms[at[:, 1:]], until_ms[:, None]], axis=1)
-    gap_h = np.maximum(following - time_ms[at], 0) / 3_600_000.0
+    gap_h = np.maximum(following - time_ms[at], 0) / MS_PER_HOUR
     return Latest(
         item=torch.from_numpy(np.where(present, item[at], 0)),
         kind=torch.from_numpy(np.where(present, kind[at], 0)),

@@ -12,10 +12,11 @@ import torch
 from edgerec.examples.log import Log
 from edgerec.examples.pasts import LogPasts, Pasts
 from edgerec.examples.scratch import Columns
-from edgerec.examples.statistics import MS_PER_DAY, ItemStatistics
+from edgerec.examples.statistics import ItemStatistics
 from edgerec.models.inputs import RequestBatch
 from edgerec.tasks import History, RequestEncoder
 from edgerec.tasks.history import Float, Int
+from edgerec.tasks.units import MS_PER_DAY, MS_PER_HOUR
 
 FOREVER = np.iinfo(np.int64).max // 2
 
@@ -116,7 +117,7 @@ class Requests:
             found = values[at] if len(values) else np.zeros(at.shape, values.dtype)
             return torch.from_numpy(np.where(present, found, np.array(empty, values.dtype)))
 
-        age_h = np.maximum(time_ms[:, None] - (h.last_ms[at] if len(h.item) else 0), 0) / 3_600_000.0
+        age_h = np.maximum(time_ms[:, None] - (h.last_ms[at] if len(h.item) else 0), 0) / MS_PER_HOUR
         return RequestBatch(
             item=pad(h.item, 0),
             kind=pad(h.kind, 0),

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from edgerec.examples.scratch import mapped
-from edgerec.training.checkpoint import read_json, write_json
+from edgerec.files import read_json, replacing, write_json
 
 FACTS = "soft.json"
 Columns: TypeAlias = Mapping[str, npt.NDArray[Any]]
@@ -60,11 +60,9 @@ class SoftStore:
                 continue
             start = time.monotonic()
             columns = {name: np.ascontiguousarray(values) for name, values in label(*span).items()}
-            part = path.with_suffix(".part")
-            pl.DataFrame({name: pl.Series(name, values) for name, values in columns.items()}).write_parquet(
-                part, compression="lz4", statistics=False
-            )
-            part.replace(path)
+            table = pl.DataFrame({name: pl.Series(name, values) for name, values in columns.items()})
+            with replacing(path) as part:
+                table.write_parquet(part, compression="lz4", statistics=False)
             self._write(self._facts() | {"seconds": self._facts()["seconds"] + time.monotonic() - start})
         self._write(self._facts() | {"complete": [*self._facts()["complete"], kind]})
 

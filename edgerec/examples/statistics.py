@@ -15,8 +15,8 @@ from edgerec.examples.log import Log
 from edgerec.examples.scratch import Columns, Scratch, pieces
 from edgerec.tasks import Task, binary_tasks
 from edgerec.tasks.history import Float, Int
+from edgerec.tasks.units import MS_PER_DAY
 
-MS_PER_DAY = 86_400_000
 POPULARITY_HALF_LIVES = (3.0, 10.0, 30.0, 90.0)
 """Days."""
 SMOOTHING = 20.0

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from edgerec.examples.log import Log
 from edgerec.examples.requests import Ragged
-from edgerec.examples.statistics import MS_PER_DAY
 from edgerec.tasks.history import Float
+from edgerec.tasks.units import MS_PER_DAY
 
 WINDOW_MS = MS_PER_DAY
 """Without sessions, an item goes with the next one that its user consumes within this time."""

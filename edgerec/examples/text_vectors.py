@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from edgerec.errors import ConfigError
+from edgerec.files import replacing
 from edgerec.models.text import TextEncoder
 from edgerec.progress import Progress
 from edgerec.tasks.history import Float
@@ -54,10 +55,8 @@ def kept(cache: Path, key: str, compute: Callable[[], Float]) -> Float:
         found: Float = np.load(path, allow_pickle=False)
         return found
     vectors = compute()
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part.npy")
-    np.save(partial, vectors, allow_pickle=False)
-    partial.replace(path)
+    with replacing(path) as part, part.open("wb") as file:
+        np.save(file, vectors, allow_pickle=False)
     return vectors
 
 

@@ -25,6 +25,7 @@ from edgerec.examples.load import LearningData
 from edgerec.experiments.transfer import deciding, mean_over_seeds
 from edgerec.experiments.tuning.search import on_one_device, on_valid, taught_on_train
 from edgerec.experiments.tuning.space import applied
+from edgerec.files import read_json, write_json
 from edgerec.metrics.accuracy import Estimate
 from edgerec.progress import Progress
 from edgerec.stages import pipeline
@@ -32,7 +33,6 @@ from edgerec.stages.evaluate import judge_scorer
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import WEIGHTS, Run
 from edgerec.training.calibrate import calibrate
-from edgerec.training.checkpoint import read_json, write_json
 from edgerec.training.teacher import fit_on_valid
 
 __all__ = ["BASE", "LOG_ALONE", "WHAT", "Ablations", "ablate", "changes_of", "judged_network"]
@@ -164,9 +164,8 @@ def ablate(
     report = Ablations(what, numbers, metrics, means.pop(BASE), means)
     path = run_dir / "report" / "ablations.json"
     before = read_json(path) if path.is_file() else {}
-    path.parent.mkdir(parents=True, exist_ok=True)
     whole = {**before, "part": "valid", what: report.to_json() | {"settings": settings_of(config)}}
-    path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")  # in the order of the table
+    write_json(path, whole, sort_keys=False)  # in the order of the table
     redraw(path.parent)
     return report
 

@@ -6,7 +6,6 @@ the student's epochs.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from edgerec.bundle.delta import DeltaReport, make_delta
 from edgerec.config import Config
 from edgerec.errors import DataError, QualityError
 from edgerec.experiments.diff import Diff, compare
+from edgerec.files import read_json, write_json
 from edgerec.progress import Progress
 from edgerec.stages import pipeline
 
@@ -66,7 +66,7 @@ def refresh(config: Config, run_dir: Path, log: str | None, out: Path | None, pr
     _refuse_same_rows(run_dir, folder)
     pipeline.run(newer, folder, progress)
     found = compare(newer, folder, old.folder, folder / "bundle", progress)
-    (folder / "report" / "diff.json").write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "report" / "diff.json", found.to_json(), sort_keys=False)
     if found.failures:
         raise QualityError(f"refresh: {'; '.join(found.failures)}; {old.folder} stays, see {folder / 'report'}")
     delta = folder / "delta"
@@ -86,7 +86,7 @@ def _settings(config: Config, run_dir: Path, log: str | None, version: int) -> C
 
 
 def _refuse_same_rows(old: Path, new: Path) -> None:
-    rows = [json.loads((run / "dataset" / "dataset.json").read_text("utf-8"))["counts"]["in"] for run in (old, new)]
+    rows = [read_json(run / "dataset" / "dataset.json")["counts"]["in"] for run in (old, new)]
     if rows[1] <= rows[0]:
         raise DataError(
             f"{new / 'dataset'}: the log has {rows[1]:,} rows and had {rows[0]:,}; give a grown one by --log"

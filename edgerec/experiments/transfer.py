@@ -22,13 +22,13 @@ from edgerec.evaluation.page import redraw
 from edgerec.evaluation.report import settings_of
 from edgerec.examples.batches import Examples
 from edgerec.examples.load import LearningData
+from edgerec.files import read_json, write_json
 from edgerec.metrics.accuracy import Estimate
 from edgerec.models.experts import SHARING
 from edgerec.progress import Progress
 from edgerec.stages.evaluate import judge_scorer
 from edgerec.stages.run import Run
 from edgerec.tasks import Task
-from edgerec.training.checkpoint import read_json, write_json
 from edgerec.training.teacher import fit_on_valid
 from edgerec.training.weighting import WEIGHTINGS
 

@@ -10,6 +10,8 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from edgerec.tasks.units import MS_PER_DAY
+
 __all__ = [
     "HALF_LIVES_DAYS",
     "MAX_DENSE_ITEMS",
@@ -31,8 +33,6 @@ MAX_DENSE_ITEMS = 20_000
 
 HALF_LIVES_DAYS = (3.0, 7.0, 14.0, 28.0, 56.0, 1e6)
 """Tried for recent popularity; the last one is popularity of all times."""
-
-DAY_MS = 86_400_000
 
 
 class Baseline(Protocol):
@@ -65,7 +65,7 @@ class RecentPopularity:
 
 
 def _decayed_counts(item: Array, time: Array, n_items: int, half_life_days: float) -> Array:
-    age_days = (time.max(initial=0) - time) / DAY_MS
+    age_days = (time.max(initial=0) - time) / MS_PER_DAY
     return np.bincount(item, 0.5 ** (age_days / half_life_days), n_items)
 
 

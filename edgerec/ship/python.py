@@ -13,16 +13,16 @@ import edgerec
 from edgerec.bundle import Bundle
 from edgerec.errors import DataError
 
-ROOMS: Final = ("tasks", "bundle", "runtime")
-"""What a device needs of the package: they import the standard library, numpy and onnxruntime."""
-FILES: Final = ("__init__.py", "errors.py", "py.typed")
+PACKAGES: Final = ("tasks", "bundle", "runtime")
+"""What a device needs of edgerec: they import the standard library, numpy and onnxruntime."""
+FILES: Final = ("__init__.py", "errors.py", "files.py", "py.typed")
 DEPENDENCIES: Final = ("numpy", "onnxruntime")
 TEMPLATES: Final = ("app.py", "README.md")
 
 
 @dataclass(frozen=True)
 class EmbedReport:
-    """Bytes written."""
+    """Bytes that were written."""
 
     runtime_bytes: int
     bundle_bytes: int
@@ -33,7 +33,7 @@ def embed_python(bundle: Path, folder: Path) -> EmbedReport:
 
     Raises:
         BundleError: the bundle is damaged.
-        DataError: there is something in `folder`.
+        DataError: `folder` is not empty.
     """
     opened = Bundle.open(bundle)
     refuse_full(folder)
@@ -42,8 +42,8 @@ def embed_python(bundle: Path, folder: Path) -> EmbedReport:
     package.mkdir()
     for name in FILES:
         shutil.copyfile(home / name, package / name)
-    for room in ROOMS:
-        shutil.copytree(home / room, package / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in PACKAGES:
+        shutil.copytree(home / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(opened.folder, folder / "bundle")
     lock = "".join(f"{name}=={version(name)}\n" for name in DEPENDENCIES)
     (folder / "requirements.lock").write_text(f"# What edgerec {edgerec.__version__} was tested with.\n{lock}")
@@ -53,11 +53,11 @@ def embed_python(bundle: Path, folder: Path) -> EmbedReport:
 
 
 def refuse_full(folder: Path) -> None:
-    """Raises DataError where there is something in a folder."""
+    """Raise DataError if a folder is not empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder}: is there already and not empty; name another folder")
+        raise DataError(f"{folder}: exists and is not empty; name another folder")
 
 
 def folder_size(folder: Path) -> int:
-    """Bytes of all files in it."""
+    """Bytes of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

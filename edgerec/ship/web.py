@@ -1,4 +1,4 @@
-"""A static folder with the JavaScript runtime, onnxruntime-web, a bundle, and a kiosk page over them."""
+"""A static folder with the JavaScript runtime, onnxruntime-web, a bundle, and a kiosk page that uses them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from pathlib import Path
 from typing import Any, Final
 
 import edgerec
-from edgerec.bundle import Bundle, dump_json
+from edgerec.bundle import Bundle
 from edgerec.bundle.columns_file import COLUMNS
 from edgerec.bundle.sign import public_key_of
 from edgerec.errors import ConfigError
+from edgerec.files import dump_json, write_json
 from edgerec.runtime import Recommender
 from edgerec.ship.python import EmbedReport, folder_size, refuse_full
 
 _HOME: Final = Path(edgerec.__file__).parent
-# In a wheel the sources lie in the package, in a source tree beside it.
+# In a wheel the sources are in the package, in a source tree beside it.
 SOURCES: Final = (_HOME / "ship" / "javascript", _HOME.parent / "devices" / "web" / "src")
 ORT_FILES: Final = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 FALLBACK: Final = 30
-"""Items of the list that is shown while the bundle is damaged."""
+"""Items of the list that the page shows while the bundle is damaged."""
 
 
 def embed_web(
@@ -34,11 +35,11 @@ def embed_web(
     """Write the folder; the bundle is verified first.
 
     Args:
-        ort: the installed npm package onnxruntime-web, or its dist; None: looked for in node_modules here.
-        public_key: what the page pins; then it takes signed bundles only.
+        ort: folder of the npm package onnxruntime-web, or its dist; None: it is looked for in node_modules.
+        public_key: the key that the page pins; then it accepts only bundles signed with it.
     Raises:
         BundleError: the bundle is damaged. ConfigError: it was not built for the web, or there is no onnxruntime-web.
-        DataError: there is something in `folder`.
+        DataError: `folder` is not empty.
     """
     opened = Bundle.open(bundle)
     if COLUMNS not in opened.manifest.files:
@@ -59,7 +60,7 @@ def embed_web(
     with Recommender.of(opened) as rec:
         settings = _settings(rec, title, language, public_key)
         popular = [{"item": r.item, "title": r.title, "attributes": r.attributes} for r in rec.recommend(FALLBACK)]
-    (folder / "kiosk.json").write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    write_json(folder / "kiosk.json", settings, sort_keys=False, ensure_ascii=False)
     (folder / "fallback.json").write_bytes(dump_json_list(popular))
     icon = {"src": "icon.svg", "sizes": "any", "type": "image/svg+xml"}
     colors = {"theme_color": "#0b5d4e", "background_color": "#faf9f6"}
@@ -75,10 +76,10 @@ def dump_json_list(values: list[Any]) -> bytes:
 
 
 def find_ort(given: Path | None) -> Path:
-    """The folder with onnxruntime-web's files: given, or of an installed npm package.
+    """The folder with onnxruntime-web's files: `given`, or of an installed npm package.
 
     Raises:
-        ConfigError: they are not there.
+        ConfigError: no such folder has them.
     """
     here = [Path("node_modules"), _HOME.parent / "devices" / "web" / "node_modules"]
     places = [given] if given is not None else [home / "onnxruntime-web" for home in here]
@@ -91,8 +92,8 @@ def find_ort(given: Path | None) -> Path:
     )
 
 
-def serve_folder(folder: Path, port: int, said: Callable[[str], None]) -> None:
-    """Serve a page on this machine until a signal comes; `said` gets its address."""
+def serve_folder(folder: Path, port: int, say: Callable[[str], None]) -> None:
+    """Serve a folder on this machine until a signal comes; `say` gets its address."""
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
     class Page(SimpleHTTPRequestHandler):
@@ -104,15 +105,15 @@ def serve_folder(folder: Path, port: int, said: Callable[[str], None]) -> None:
         }
 
         def log_message(self, format: str, *arguments: Any) -> None:
-            """Visitors are not told of."""
+            """Requests are not logged."""
 
     with ThreadingHTTPServer(("127.0.0.1", port), partial(Page, directory=str(folder))) as server:
-        said(f"http://127.0.0.1:{server.server_port}/")
+        say(f"http://127.0.0.1:{server.server_port}/")
         server.serve_forever()
 
 
 def _settings(rec: Recommender, title: str | None, language: str, public_key: Path | None) -> dict[str, Any]:
-    """kiosk.json: what the page shows, for whoever edits it."""
+    """kiosk.json: the settings of the page, which the shop may edit."""
     model = rec.arrays.model
     numbers = [n for n in model.catalog.columns[4:] if model.catalog.kind_of(n) == "number"]
     price = next((n for n in numbers if "price" in n.lower()), None)
@@ -136,7 +137,7 @@ def _settings(rec: Recommender, title: str | None, language: str, public_key: Pa
 
 
 def _listed(folder: Path) -> dict[str, Any]:
-    """All files for the service worker, and a version that changes with any of them."""
+    """The files that the service worker caches, and a version that changes with any of them."""
     skipped = {"worker.js", "catalog.sqlite", "newcomers.npz", "report.json"}
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in skipped)
     digest = hashlib.sha256(b"".join(hashlib.sha256(p.read_bytes()).digest() for p in paths)).hexdigest()
@@ -144,9 +145,9 @@ def _listed(folder: Path) -> dict[str, Any]:
 
 
 def check_language(language: str) -> str:
-    """Raises ConfigError for one that words.js does not have."""
+    """Raise ConfigError for a language that words.js does not have."""
     words = (files("edgerec.ship") / "kiosk" / "words.js").read_text(encoding="utf-8")
     known = [line.strip()[:2] for line in words.splitlines() if line.startswith("  ") and line.strip().endswith(": {")]
     if language not in known:
-        raise ConfigError(f"--language: no words for {language!r}; there are {', '.join(known)}")
+        raise ConfigError(f"--language: no words for {language!r}; known are {', '.join(known)}")
     return language

@@ -12,6 +12,7 @@ import numpy as np
 import typer
 
 from edgerec.errors import BundleError, ConfigError, DataError, need
+from edgerec.files import replacing
 
 if TYPE_CHECKING:
     import polars as pl
@@ -316,16 +317,13 @@ def key_values(pairs: Iterable[str], option: str) -> dict[str, str]:
 
 def write_table(frame: pl.DataFrame, out: Path) -> None:
     """Write Parquet beside `out` first, so that a half-written file never has its name."""
-    part = out.with_name(f".{out.name}.part")
     try:
-        frame.write_parquet(part)
-        part.replace(out)
+        with replacing(out) as part:
+            frame.write_parquet(part)
     except OSError as error:
         raise DataError(
             f"{out}: cannot be written ({error.strerror or error}); free some space or name another"
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def check_out(out: Path, force: bool) -> None:

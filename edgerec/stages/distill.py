@@ -14,12 +14,13 @@ from edgerec.evaluation.fidelity import KEPT, OVERLAP, Answers, Parts, failures,
 from edgerec.evaluation.report import to_json
 from edgerec.examples.evaluation_requests import Cases, find_cases, held_labels
 from edgerec.examples.load import LearningData
+from edgerec.files import write_json
 from edgerec.metrics import accuracy as metrics
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
 from edgerec.tasks import scored_tasks
 from edgerec.training.calibrate import calibrate
-from edgerec.training.checkpoint import save_student, write_json
+from edgerec.training.checkpoint import save_student
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgerec.bundle import MANIFEST, Bundle, dump_json, write_bundle
-from edgerec.bundle.size import bundle_model_bytes
+from edgerec.bundle.size import bundle_size
 from edgerec.config import EvaluationConfig
 from edgerec.devices.machine import versions
 from edgerec.ensemble.scoring import RELATED_K, STAGES, AnyScorer, Scores, TorchModel
@@ -40,6 +40,7 @@ from edgerec.examples.evaluation_requests import (
 )
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Requests
+from edgerec.files import write_json
 from edgerec.metrics import accuracy as metrics
 from edgerec.metrics import baselines
 from edgerec.metrics.accuracy import MAX_RANK, Estimate
@@ -50,7 +51,6 @@ from edgerec.runtime import ArrayRecommender
 from edgerec.stages.run import Run
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
-from edgerec.training.checkpoint import write_json
 
 
 def evaluate(run: Run) -> Report:
@@ -383,7 +383,7 @@ def sizes_of(teacher: Path, bundle: Path) -> dict[str, int]:
     """What teacher and bundle weigh."""
     return {
         "teacher, bytes": sum(p.stat().st_size for p in teacher.glob("*.safetensors")),
-        MODEL_BYTES: bundle_model_bytes(bundle),
+        MODEL_BYTES: bundle_size(bundle).model,
         "bundle: catalogue, bytes": (bundle / "catalog.sqlite").stat().st_size,
     }
 

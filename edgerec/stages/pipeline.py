@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 from edgerec import __version__
 from edgerec.devices import load_profile
 from edgerec.errors import DataError, QualityError, need
+from edgerec.files import write_whole
 
 if TYPE_CHECKING:
     from edgerec.config import Config
@@ -177,7 +178,7 @@ def _execute(stage: Stage, config: Config, run_dir: Path, progress: Progress) ->
     failures = getattr(report, "failures", ())
     if failures:
         stamp["failures"] = "; ".join(failures)
-    _write_whole(_stamp_path(stage, run_dir), json.dumps(stamp, indent=1))
+    write_whole(_stamp_path(stage, run_dir), json.dumps(stamp, indent=1))
     _refuse_failures(stage, stamp)
     return report
 
@@ -252,11 +253,3 @@ def _hash_folder(folder: Path) -> str:
     files: Iterable[Path] = sorted(path for path in folder.rglob("*") if path.is_file())
     lines = (f"{path.relative_to(folder).as_posix()} {_hash_file(path)}\n" for path in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write through a file beside it, so that `path` is never half written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

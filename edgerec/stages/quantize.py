@@ -18,7 +18,7 @@ from edgerec.bundle import Catalog, dump_json, write_bundle, write_catalog
 from edgerec.bundle.catalog import OWN_COLUMNS
 from edgerec.bundle.columns_file import COLUMNS, columns_file
 from edgerec.bundle.policy import Policy
-from edgerec.bundle.size import model_bytes
+from edgerec.bundle.size import BundleSize, bundle_size
 from edgerec.compression.catalog_filter import among, without
 from edgerec.compression.cold_start import fit_newcomers
 from edgerec.compression.current import NewerRows, TableNow, items_now, newest_statistics, with_added
@@ -32,12 +32,13 @@ from edgerec.config import Config
 from edgerec.devices import load_profile
 from edgerec.errors import ConfigError
 from edgerec.examples.load import LearningData
+from edgerec.files import read_json
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress, Silent
 from edgerec.stages.run import Run
 from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Int
-from edgerec.training.checkpoint import load_student, read_json
+from edgerec.training.checkpoint import load_student
 
 MIB = 2**20
 NONE = np.zeros(0, np.int64)
@@ -55,7 +56,7 @@ class QuantizeReport:
     @property
     def model_bytes(self) -> int:
         """All that is needed to score: graphs and weights."""
-        return model_bytes(self.sizes)
+        return BundleSize.of(self.sizes).model
 
     def lines(self) -> Sequence[str]:
         """For the screen."""
@@ -126,7 +127,7 @@ def build(
         content: dict[str, bytes | Path] = {name: scratch / name for name in (*files.names, "weights.bin")}
         if newcomers is not None:
             content[NEWCOMERS] = newcomers.to_bytes()
-        weight = model_bytes({name: (scratch / name).stat().st_size for name in content if name != NEWCOMERS})
+        weight = bundle_size(scratch).model
         n, tasks = len(now.rows), len(exported.tasks)
         work = Work(pick.body, n, weight, n * student.sizes.dim, n * tasks, macs(data.shape, student.sizes, tasks))
         related = exported.relation is not None

@@ -18,9 +18,10 @@ from edgerec.ensemble.scoring import AnyScorer, CommitteeScorer, TorchScorer
 from edgerec.ensemble.views import EnsembleSettings
 from edgerec.examples.load import LearningData, Part, load_learning_data
 from edgerec.examples.scratch import Scratch
+from edgerec.files import read_json
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Progress
-from edgerec.training.checkpoint import load_student, load_weights, read_json
+from edgerec.training.checkpoint import load_student, load_weights
 from edgerec.training.teacher import build_teacher
 from edgerec.training.text_components import text_components, tuning_of
 

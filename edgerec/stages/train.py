@@ -21,8 +21,9 @@ from edgerec.ensemble.ensemble import Blend, Members, choose_weights
 from edgerec.examples.batches import JointBatches
 from edgerec.examples.folds import fold_of
 from edgerec.examples.load import LearningData
+from edgerec.files import read_json, write_json
 from edgerec.stages.run import COMMITTEE, WEIGHTS, Run, early_name, fold_name
-from edgerec.training.checkpoint import load_weights, read_json, save_weights, write_json
+from edgerec.training.checkpoint import load_weights, save_weights
 from edgerec.training.loop import EARLY, fit
 from edgerec.training.teacher import batch_settings, build_teacher, fit_on_valid, loop_settings, text_reader
 

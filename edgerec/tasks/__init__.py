@@ -1,16 +1,19 @@
 """What is predicted, and how a request becomes arrays. Needs numpy only."""
 
 from edgerec.tasks.history import History, encode_history
-from edgerec.tasks.past import Past, past_names, past_numbers, summarize_past
+from edgerec.tasks.past import PastSums, past_names, past_numbers, summarize_past
 from edgerec.tasks.request import Categorical, Encoded, Numeric, RequestEncoder, UserPast, standardize
 from edgerec.tasks.spec import Task, binary_tasks, scored_tasks
+from edgerec.tasks.units import MS_PER_DAY, MS_PER_HOUR
 
 __all__ = [
+    "MS_PER_DAY",
+    "MS_PER_HOUR",
     "Categorical",
     "Encoded",
     "History",
     "Numeric",
-    "Past",
+    "PastSums",
     "RequestEncoder",
     "Task",
     "UserPast",

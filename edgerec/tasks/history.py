@@ -7,23 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edgerec.tasks.units import MS_PER_HOUR
+
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 
-MS_PER_HOUR = 3_600_000.0
-
 
 @dataclass(frozen=True)
 class History:
-    """Distinct past items of R requests, flat; request r owns the slice ``offsets[r]:offsets[r + 1]``.
+    """Distinct past items of R requests, flat; request r has the slice ``offsets[r]:offsets[r + 1]``.
 
-    Within a request, items stand in the order of their last event, oldest first.
+    Within a request, items are in the order of their last event, oldest first.
 
     Attributes:
         offsets: int64, shape (R + 1,).
         item: int64, shape (S,), item indices.
-        kind: int64, shape (S,), all kinds that the item's events had, as one bitmask.
+        kind: int64, shape (S,), all kinds of the item's events, as one bitmask.
         count: float32, shape (S,), number of events.
         last_ms: int64, shape (S,), time of the last event, ms since 1970 UTC.
         interval_h: float32, shape (S,), mean hours between events; 0 where there was one event.
@@ -55,7 +55,7 @@ def encode_history(request: Int, item: Int, kind: Int, time_ms: Int, n_requests:
         item: int64 (E,), item indices.
         kind: int64 (E,), bitmask of positive binary tasks.
         time_ms: int64 (E,).
-        max_items: the items with the latest events are kept.
+        max_items: only the items with the latest events are kept.
     """
     order = np.lexsort((time_ms, item, request))
     request, item, kind, time_ms = request[order], item[order], kind[order], time_ms[order]
@@ -66,7 +66,7 @@ def encode_history(request: Int, item: Int, kind: Int, time_ms: Int, n_requests:
     count = last - first + 1
     kinds = np.bitwise_or.reduceat(kind, first) if len(first) else kind[:0]
 
-    # Ties of the last event are broken by the item, so that the order never depends on the log's.
+    # Ties are broken by the item, so that the order never depends on the order of the log.
     recent = np.lexsort((item[first], time_ms[last], request[first]))
     first, last, count, kinds = first[recent], last[recent], count[recent], kinds[recent]
     sizes = np.bincount(request[first], minlength=n_requests)

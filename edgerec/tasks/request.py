@@ -1,7 +1,7 @@
 """From a request (time, context, user attributes, past events) to the arrays that teacher, student and graph read.
 
-The encoder is plain JSON in the dataset's description and in a bundle's manifest, so that training and the device
-cannot disagree about an index or a mean.
+The encoder is stored as JSON in the dataset's description and in a bundle's manifest, so that training and the device
+use the same indices and means.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from edgerec.tasks.history import MS_PER_HOUR, Double, Float, History, Int, elapsed, encode_history
-from edgerec.tasks.past import Past, past_names, past_numbers, summarize_past, timeless, with_times
+from edgerec.tasks.history import Double, Float, History, Int, elapsed, encode_history
+from edgerec.tasks.past import PastSums, past_names, past_numbers, summarize_past, timeless, with_times
+from edgerec.tasks.units import MS_PER_HOUR
 
 Source = Literal["context", "user", "time"]
 
 CLIP = 5.0
-"""Standardised numbers are cut here, in standard deviations: one wild value must not decide a score."""
+"""Standardised numbers are clipped here, in standard deviations, so that no single outlier decides a score."""
 
 
 class Categorical(NamedTuple):
-    """A column of names; ``values[i]`` has index i + 1, everything else index 0."""
+    """A categorical column; ``values[i]`` has index i + 1, every other value index 0."""
 
     name: str
     source: Source
@@ -32,7 +33,7 @@ class Categorical(NamedTuple):
 
 
 class Numeric(NamedTuple):
-    """A column of numbers, standardised by the training rows' mean and deviation; missing becomes 0."""
+    """A numeric column, standardised by mean and standard deviation of the training rows; missing becomes 0."""
 
     name: str
     source: Source
@@ -59,8 +60,8 @@ class UserPast(NamedTuple):
     Attributes:
         history: of one request.
         numbers: float32 (1, 6 + 2B), see `edgerec.tasks.past.Timeless`.
-        from_ms: int64 (L + 3,) and unit_ms: float64 (L + 3,): since when time counts and in what, for the L items of
-            the history and the three times of the numbers; together, since numpy's cost here is by the call.
+        from_ms: int64 (L + 3,) and unit_ms: float64 (L + 3,): start and unit of each elapsed time, for the L items of
+            the history and the three times of the numbers; in one array, since each numpy call costs time here.
     """
 
     history: History
@@ -76,7 +77,7 @@ class RequestEncoder:
     Attributes:
         binary: names of the binary tasks, the bits of an event's kind.
         rates: the population's rate of each of them.
-        max_history: distinct past items that are kept.
+        max_history: most distinct past items of a request.
         timezone: IANA name in which "hour" and "weekday" of source "time" are read.
     """
 
@@ -86,7 +87,7 @@ class RequestEncoder:
     timezone: str = "UTC"
     categorical: tuple[Categorical, ...] = ()
     numeric: tuple[Numeric, ...] = ()
-    # Derived once, since a device asks often: index by name, rates as an array, timezone, is there a clock column.
+    # Derived once, since a device asks often: index by name, rates as an array, time zone, is there a time column.
     _index: dict[str, dict[str, int]] = field(init=False, repr=False, compare=False)
     _rates: npt.NDArray[np.float64] = field(init=False, repr=False, compare=False)
     _zone: tzinfo = field(init=False, repr=False, compare=False)
@@ -96,7 +97,7 @@ class RequestEncoder:
         index = {c.name: {v: i + 1 for i, v in enumerate(c.values)} for c in self.categorical}
         timed = any(c.source == "time" for c in self.categorical)
         zone: tzinfo = UTC
-        if timed and self.timezone != "UTC":  # a device may lack the timezone database, and loading it takes time
+        if timed and self.timezone != "UTC":  # a device may lack the time zone database, and loading it takes time
             from zoneinfo import ZoneInfo
 
             zone = ZoneInfo(self.timezone)
@@ -133,7 +134,7 @@ class RequestEncoder:
         )
 
     def past(self, item: Int, kind: Int, time_ms: Int) -> UserPast:
-        """The past of one user from raw events, each int64 (E,): see `encode_history`."""
+        """Encode the past of one user from raw events, each argument int64 (E,); see `encode_history`."""
         request = np.zeros(len(item), np.int64)
         history = encode_history(request, item, kind, time_ms, 1, self.max_history)
         own = timeless(summarize_past(request, kind, time_ms, 1, len(self.binary)), self._rates)
@@ -141,22 +142,22 @@ class RequestEncoder:
             history,
             own.numbers,
             from_ms=np.concatenate([history.last_ms, own.from_ms[:, 0]]),
-            unit_ms=np.concatenate([np.full(len(history.item), MS_PER_HOUR), own.unit_ms[:, 0]]),
+            unit_ms=np.concatenate([np.full(len(history.item), MS_PER_HOUR, np.float64), own.unit_ms[:, 0]]),
         )
 
     def categories(self, values: Mapping[str, object], now_ms: int) -> Int:
         """Indices of one request's categorical inputs, int64 (C,); a missing or unknown value is 0."""
         clock = self._clock(now_ms) if self._timed else {}
-        found = []
+        indices = []
         for column in self.categorical:
             if column.source == "time":
-                found.append(clock[column.name] + 1)
+                indices.append(clock[column.name] + 1)
             else:
                 value = values.get(column.name)
-                found.append(0 if value is None else self._index[column.name].get(_text(value), 0))
-        return np.array(found, np.int64)
+                indices.append(0 if value is None else self._index[column.name].get(_text(value), 0))
+        return np.array(indices, np.int64)
 
-    def numbers(self, past: Past, now_ms: Int, values: npt.NDArray[np.float64] | None = None) -> Float:
+    def numbers(self, past: PastSums, now_ms: Int, values: npt.NDArray[np.float64] | None = None) -> Float:
         """``context_numeric`` of R requests, float32 (R, M); `values` raw (R, len(numeric)), NaN where missing."""
         return self._beside(past_numbers(past, now_ms, self._rates), values)
 
@@ -186,7 +187,7 @@ class RequestEncoder:
 
 
 def standardize(values: npt.NDArray[np.float64], columns: Sequence[Numeric]) -> Float:
-    """(value - mean) / std, cut at `CLIP`, 0 where missing; (R, n) -> float32 (R, n)."""
+    """(value - mean) / std, clipped at `CLIP`, 0 where missing; (R, n) -> float32 (R, n)."""
     mean = np.array([c.mean for c in columns])
     std = np.array([c.std for c in columns])
     scaled = np.clip((values - mean) / std, -CLIP, CLIP)
@@ -194,7 +195,7 @@ def standardize(values: npt.NDArray[np.float64], columns: Sequence[Numeric]) -> 
 
 
 def _text(value: object) -> str:
-    """A value as vocabularies hold it: a whole number without its point, a truth value in lower case."""
+    """A value as vocabularies spell it: a whole number without a decimal point, a boolean in lower case."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,4 +1,4 @@
-"""What is predicted: one `Task` for each thing that the recommender learns and scores."""
+"""What is predicted: one `Task` for each label that the recommender learns and scores."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ class Task:
     """One prediction task.
 
     Attributes:
-        kind: "retrieval" ranks the catalogue for the next visit, "binary" gives a probability for a shown item,
-            "regression" an expectation, "related" ranks items that share a session with an item.
-        label: SQL over a log row. Binary: 0 or 1. Regression: a number. Retrieval: the rows that count as
-            consumption, None for all of them.
-        repeats: retrieval only: "exclude" makes items of the user's history neither candidates nor truth.
-        after: name of an earlier binary task; the label is then learned as P(after) P(this | after).
-        clip: regression only: the quantile of the training labels above which they are cut.
-        weight: share of the task in the joint loss.
-        unit: unit of a regression label, for people.
+        kind: "retrieval" ranks the catalogue for the next session, "binary" predicts the probability of a label for an
+            impression, "regression" its expected value, "related" ranks items that share a session with an item.
+        label: SQL over a row of the log. Binary: 0 or 1. Regression: the target, a number. Retrieval: which rows count
+            as consumption, None for all of them.
+        repeats: retrieval only: with "exclude", items of the user's history are neither candidates nor positives.
+        after: name of an earlier binary task, which makes this one conditional: P(after) P(this | after) is learned
+            (ESMM, Ma et al., SIGIR 2018).
+        clip: regression only: the quantile of the training targets at which larger ones are clipped.
+        weight: of the task in the joint loss.
+        unit: unit of a regression target, for people.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Task:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Task:
-        """The inverse of `to_json`; keys that are not fields (such as a graph index) are left aside."""
+        """The inverse of `to_json`; keys that are not fields (such as a graph index) are ignored."""
         return cls(**{k: v for k, v in fields.items() if k in cls.__dataclass_fields__})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from edgerec.errors import DataError
+from edgerec.files import read_json, replacing, write_json
 from edgerec.models.inputs import ItemFeatures, Shape
 from edgerec.models.student import Student, StudentSizes
 
@@ -20,10 +20,8 @@ STUDENT = "model.safetensors"
 
 def save_weights(model: torch.nn.Module, path: Path) -> None:
     """Write a model's parameters, whole or not at all."""
-    part = path.with_suffix(".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.detach().contiguous().cpu() for name, value in model.state_dict().items()}, part)
-    part.replace(path)
+    with replacing(path) as part:
+        save_file({name: value.detach().contiguous().cpu() for name, value in model.state_dict().items()}, part)
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> None:
@@ -37,29 +35,6 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     except (OSError, SafetensorError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise DataError(f"{path}: cannot be loaded ({first}); run the stage that writes it again") from None
-
-
-def write_json(path: Path, values: dict[str, Any] | list[Any]) -> None:
-    """JSON with sorted keys, whole or not at all: equal values give equal bytes."""
-    part = path.with_suffix(".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    part.replace(path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The inverse of `write_json`.
-
-    Raises:
-        DataError: the file is missing or no JSON object.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); run the stage that writes it again") from None
-    if not isinstance(values, dict):
-        raise DataError(f"{path}: expected a JSON object; run the stage that writes it again")
-    return values
 
 
 def save_student(student: Student, folder: Path, facts: dict[str, Any]) -> None:

@@ -30,22 +30,22 @@ def edgerec(*arguments):
 
 
 def test_a_bundle_is_measured_in_fresh_processes(toy_bundle):
-    found, again = measure([toy_bundle, toy_bundle], 1, **SMALL)
+    one, again = measure([toy_bundle, toy_bundle], 1, **SMALL)
     files = {path.name: path.stat().st_size for path in toy_bundle.iterdir()}
 
-    assert found.with_catalog_mb == sum(files.values()) / 1e6
-    assert found.bundle_mb == again.bundle_mb == (sum(files.values()) - files["catalog.sqlite"]) / 1e6
-    assert 0 < found.p50_ms <= found.p95_ms <= found.p99_ms
-    assert found.p50_ms < found.first_result_ms < found.cold_start_ms
-    assert found.cold_cache_p50_ms <= found.cold_cache_p95_ms
-    assert 0 < found.above_interpreter_mb < found.peak_ram_mb
+    assert one.with_catalog_mb == sum(files.values()) / 1e6
+    assert one.bundle_mb == again.bundle_mb == (sum(files.values()) - files["catalog.sqlite"]) / 1e6
+    assert 0 < one.p50_ms <= one.p95_ms <= one.p99_ms
+    assert one.p50_ms < one.first_result_ms < one.cold_start_ms
+    assert one.cold_cache_p50_ms <= one.cold_cache_p95_ms
+    assert 0 < one.above_interpreter_mb < one.peak_ram_mb
 
 
 def test_memory_is_this_process_own_not_that_of_its_parent(toy_bundle):
-    ballast = b"x" * 300_000_000  # would be a child's peak, if getrusage told it
-    found = measure([toy_bundle], 1, processes=1, calls=10, cold=1)[0]
+    ballast = b"x" * 300_000_000  # would be a child's peak, if getrusage reported it
+    one = measure([toy_bundle], 1, processes=1, calls=10, cold=1)[0]
 
-    assert len(ballast) / 1e6 > found.peak_ram_mb
+    assert len(ballast) / 1e6 > one.peak_ram_mb
     assert peak_mb() > 300
 
 
@@ -55,7 +55,7 @@ def test_what_cannot_be_measured_is_one_line(toy_bundle, monkeypatch):
         measure([toy_bundle], 1, **SMALL)
 
 
-def test_a_limit_is_kept_up_to_itself_and_where_memory_is_not_told():
+def test_a_limit_is_kept_up_to_itself_and_where_memory_is_not_reported():
     target = Target.of(load_profile("kiosk-x86").to_json(), "here")
     at = target.limits["p95_ms"]
     values = dict.fromkeys(Measured.__dataclass_fields__, 0.0) | {"p95_ms": at, "peak_ram_mb": None}
@@ -88,7 +88,7 @@ def test_a_bundle_for_a_device_of_its_owners_is_held_against_that_budget(toy_bun
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     result = edgerec("bench", bundle)
     assert result.exit_code == 2
-    assert result.stderr.strip().endswith("names no device with threads and a budget; give --device")
+    assert result.stderr.strip().endswith("describes no device with threads and a budget; give --device")
 
 
 def test_over_the_budget_the_exit_code_is_1(toy_bundle, few, tmp_path):
@@ -98,9 +98,9 @@ def test_over_the_budget_the_exit_code_is_1(toy_bundle, few, tmp_path):
 
     assert result.exit_code == 1
     assert "over the budget of tiny: bundle_mb" in result.stderr
-    found = json.loads(result.stdout)
-    assert found["budget"]["bundle_mb"]["kept"] is False and found["budget"]["p95_ms"]["kept"] is True
-    assert found["measured"][0]["threads"] == 1
+    printed = json.loads(result.stdout)
+    assert printed["budget"]["bundle_mb"]["kept"] is False and printed["budget"]["p95_ms"]["kept"] is True
+    assert printed["measured"][0]["threads"] == 1
 
 
 def test_what_is_saved_on_a_device_corrects_fit(tiny_chain, few, tmp_path):
@@ -116,5 +116,5 @@ def test_a_bundle_that_does_not_tell_its_work_cannot_correct(toy_bundle, few, tm
     result = edgerec("bench", toy_bundle, "--save", tmp_path / "here.json")
 
     assert result.exit_code == 2
-    assert "does not tell its work; build it again" in result.stderr
+    assert "its manifest holds no work; build it again" in result.stderr
     assert not (tmp_path / "here.json").exists()

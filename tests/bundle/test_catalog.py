@@ -13,9 +13,9 @@ from tests import toy
 @pytest.fixture
 def catalog(tmp_path):
     write_catalog(tmp_path / "c.sqlite", toy.items(6), ["price", "colour"])
-    found = Catalog(tmp_path / "c.sqlite")
-    yield found
-    found.close()
+    opened = Catalog(tmp_path / "c.sqlite")
+    yield opened
+    opened.close()
 
 
 def test_items_are_found_by_id_and_by_index(catalog):
@@ -48,7 +48,7 @@ def test_a_condition_names_the_items_that_fail_it(catalog, where, failing):
         ("load_extension('x')", "no function load_extension; these may be used: abs"),
         ("price IN (SELECT 1)", "no such column: SELECT"),
         ("price < ?", "did not expect"),
-        ("price = 'red'", "compares a number with a text"),
+        ("price = 'red'", "compares a number with a string"),
         ("colour", "neither true nor false"),
         ("(" * 99 + "price" + ")" * 99, "nested deeper than 40"),
         ("1 = " * 5000 + "1", "longer than 4096"),
@@ -85,7 +85,7 @@ def test_attributes_named_like_our_own_columns_get_an_underscore(tmp_path):
     assert Catalog(tmp_path / "c").attributes(0) == {"ID_": 7, "title_": "X"}
 
 
-def test_unavailable_items_are_told(tmp_path):
+def test_unavailable_items_are_listed(tmp_path):
     items = [{"id": str(i), "title": "", "available": i != 1} for i in range(3)]
     write_catalog(tmp_path / "c", items, [])
     assert np.array_equal(Catalog(tmp_path / "c").unavailable(), [1])

@@ -1,4 +1,4 @@
-"""The language of conditions, held against SQLite where both know the same."""
+"""The language of conditions, compared with SQLite where both know the same."""
 
 import sqlite3
 from contextlib import closing
@@ -35,8 +35,8 @@ def catalog(path):
 
 
 def met(catalog, text, **parameters):
-    found = Condition.parse(text, catalog).met(catalog, parameters)
-    return "".join(item["id"] for item, is_met in zip(ITEMS, found, strict=True) if is_met)
+    truths = Condition.parse(text, catalog).met(catalog, parameters)
+    return "".join(item["id"] for item, is_met in zip(ITEMS, truths, strict=True) if is_met)
 
 
 numbers = st.one_of(
@@ -87,7 +87,7 @@ def test_a_parameter_is_a_value_and_never_a_part_of_the_text(catalog):
     ("text", "parameters", "wanted"),
     [
         ("price < :most", {}, ""),  # not given: unknown
-        ("price < :most", {"most": "2"}, ""),  # a text against numbers: unknown
+        ("price < :most", {"most": "2"}, ""),  # a string against numbers: unknown
         ("NOT price < :most", {"most": "2"}, ""),
         ("price / stock = 0.5", {}, "a"),  # by zero: unknown
         ("price / 0 = price / 0", {}, ""),
@@ -104,18 +104,18 @@ def test_what_cannot_be_compared_is_unknown(catalog, text, parameters, wanted):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("abs(colour) = 1", "cannot calculate with a text"),
-        ("length(price) = 1", "wants one text"),
-        ("colour LIKE title", "wants a text in quotes"),
-        ("price LIKE 'a'", "LIKE is for texts"),
-        ("(price = 1) = 1", "a comparison is no value"),
-        ("coalesce(price, 'x') = 1", "two numbers or two texts"),
+        ("abs(colour) = 1", "cannot calculate with a string"),
+        ("length(price) = 1", "takes one string"),
+        ("colour LIKE title", "expects a string in quotes"),
+        ("price LIKE 'a'", "LIKE is for strings"),
+        ("(price = 1) = 1", "a comparison is not a value"),
+        ("coalesce(price, 'x') = 1", "two numbers or two strings"),
         ("price IN ()", r"did not expect '\)'"),
         ("price BETWEEN 1 OR 2", "expected 'AND', got 'OR'"),
         ("price = 1 2", "did not expect '2'"),
     ],
 )
-def test_what_is_no_condition_is_told_in_one_line(catalog, text, message):
+def test_what_is_not_a_condition_is_refused_in_one_line(catalog, text, message):
     with pytest.raises(ConfigError, match=message) as caught:
         Condition.parse(text, catalog)
     assert "\n" not in str(caught.value)

@@ -39,7 +39,7 @@ def test_any_bytes_are_a_patch_or_a_bundle_error(patch, size):
 
 def test_a_bomb_is_not_unpacked():
     bomb = zlib.compress(b"\0" * 50_000_000)
-    with pytest.raises(BundleError, match="more than its file can need"):
+    with pytest.raises(BundleError, match="longer than its file can need"):
         apply_patch(b"", bomb, 100)
 
 
@@ -67,7 +67,7 @@ def test_a_delta_is_for_two_versions_of_one_bundle(tmp_path):
         ("a", 2, {}), ("b", 2, {}), ("c", 3, {"name": "other"})))  # fmt: skip
     with pytest.raises(DataError, match="raise `version`"):
         make_delta(old, same, tmp_path / "delta")
-    with pytest.raises(DataError, match="is a bundle 'other', not 'toy'"):
+    with pytest.raises(DataError, match=r"is a bundle 'other', but .* is 'toy'"):
         make_delta(old, other, tmp_path / "delta")
     assert not (tmp_path / "delta").exists()
 
@@ -76,7 +76,7 @@ def test_a_delta_for_another_bundle_is_refused(tmp_path):
     old, new, third = (bundle(tmp_path / n, v) for n, v in (("a", 1), ("b", 2), ("c", 3)))
     make_delta(old, new, tmp_path / "delta")
     (tmp_path / "out").mkdir()
-    with pytest.raises(BundleError, match="is for version 1 of 'toy', and here is 'toy' 3"):
+    with pytest.raises(BundleError, match="is for version 1 of 'toy', and this is 'toy' 3"):
         apply_delta(Bundle.open(third), tmp_path / "delta", tmp_path / "out")
 
 
@@ -100,7 +100,7 @@ def test_a_damaged_delta_never_gives_another_bundle(tmp_path_factory, at, bit, w
         return
     finally:
         path.write_bytes(whole)
-    # What was flipped is said twice, or for people only: the result is the new bundle all the same.
+    # The changed byte was redundant, or is for people only: the result is the new bundle all the same.
     new = home / "b" / "bundle"
     same = {p.name: p.read_bytes() for p in out.iterdir()} == {p.name: p.read_bytes() for p in new.iterdir()}
     assert same or path.name == "manifest.new"

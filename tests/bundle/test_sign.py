@@ -49,7 +49,7 @@ def test_a_manifest_that_was_changed_since_is_refused(toy_bundle, keys):
     manifest = json.loads((toy_bundle / "manifest.json").read_text())
     (toy_bundle / "manifest.json").write_text(json.dumps(manifest | {"version": 99}))
 
-    with pytest.raises(BundleError, match="does not hold: the manifest was changed"):
+    with pytest.raises(BundleError, match="is not valid: the manifest was changed"):
         Recommender.open(toy_bundle, public_key=keys / "one.pub")
     assert signers(toy_bundle) == []
 
@@ -107,13 +107,13 @@ def test_a_private_key_is_for_its_owner_alone_and_never_overwritten(keys):
 
 def test_what_is_no_key_is_refused(toy_bundle, keys, tmp_path):
     (tmp_path / "note.txt").write_text("hello")
-    for key, said in [(tmp_path / "gone.pub", "cannot be read"), (tmp_path / "note.txt", "is no public key"),
-                      (b"short", "32 bytes, got 5"), (keys / "one.key", "is no public key")]:  # fmt: skip
-        with pytest.raises(ConfigError, match=said):
+    for key, message in [(tmp_path / "gone.pub", "cannot be read"), (tmp_path / "note.txt", "is not a public key"),
+                      (b"short", "32 bytes, got 5"), (keys / "one.key", "is not a public key")]:  # fmt: skip
+        with pytest.raises(ConfigError, match=message):
             require_signature(toy_bundle, key)
     with pytest.raises(ConfigError, match="got none"):
         require_signature(toy_bundle, [])
-    with pytest.raises(DataError, match="is no private key"):
+    with pytest.raises(DataError, match="is not a private key"):
         sign_bundle(toy_bundle, keys / "one.pub")
 
 

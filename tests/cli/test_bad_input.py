@@ -141,7 +141,7 @@ OTHERS = {
     "embed web bundle app": "set web = true in [quantization]",
     "embed web bundle app --language xx": "no words for 'xx'",
     "embed python gone app": "gone: no bundle here",
-    "embed python bundle bundle": "already and not empty",
+    "embed python bundle bundle": "exists and is not empty",
     "serve gone": "gone: no bundle here",
     "serve bundle --workers 2": "give --store FILE",
     "serve bundle --store s.sqlite --replicas many": "expected LEAST:MOST such as 1:4",

@@ -12,6 +12,7 @@ from edgerec.ensemble.scoring import STAGES, TorchModel
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.examples.evaluation_requests import find_cases
 from edgerec.progress import Silent
+from edgerec.runtime import ArrayRecommender
 from edgerec.stages import pipeline
 from edgerec.stages.run import Run
 from tests import tiny

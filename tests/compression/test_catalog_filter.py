@@ -18,6 +18,7 @@ from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.examples.evaluation_requests import find_cases
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
+from edgerec.runtime import ArrayRecommender
 from edgerec.stages.run import Run
 from tests import tiny
 

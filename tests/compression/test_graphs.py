@@ -418,7 +418,7 @@ def test_rankings_alone_are_shares_of_the_catalogue_task_by_task(exported, asked
 def test_a_profile_can_name_the_bodies_that_there_are():
     table, scales = np.ones((3, 4), np.float32), np.ones(3, np.float32)
 
-    kinds = [type(bodies.body_of(body, "int8", table, scales)) for body in profile.BODIES]
+    kinds = [type(bodies.body_of(body, "int8", table, scales)) for body in profile.KERNELS]
     assert kinds == [bodies.TwoDigits, bodies.Blocks, bodies.Full]
 
 
@@ -427,7 +427,7 @@ def test_rows_of_every_body_are_the_rounded_ones(dim, tmp_path):
     rng = np.random.default_rng(dim)
     table = rng.normal(size=(6, dim)).astype(np.float32)
     user = rng.normal(size=(2, dim)).astype(np.float32)
-    for body, stored in itertools.product(profile.BODIES, STORED):
+    for body, stored in itertools.product(profile.KERNELS, STORED):
         levels = 7 if stored == "int4" else 127
         codes, scales = quantize_rows(table, levels=levels)
         wanted, off = codes * scales[:, None], 1e-6

@@ -44,7 +44,7 @@ def test_earlier_events_are_those_of_the_user_strictly_before_the_cut(found, ask
         one, sums = by_filter(log, u, cut)
         for name in ("item", "kind", "count", "last_ms", "interval_h"):
             assert getattr(history, name)[part].tolist() == getattr(one, name).tolist()
-        for name in ("events", "visits", "first_ms", "last_ms"):
+        for name in ("events", "sessions", "first_ms", "last_ms"):
             assert getattr(past, name)[r] == getattr(sums, name)[0]
         assert past.positives[r].tolist() == sums.positives[0].tolist()
 

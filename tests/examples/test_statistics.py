@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgerec.examples.scratch import Scratch
-from edgerec.examples.statistics import MS_PER_DAY, SMOOTHING, item_statistics, moments
+from edgerec.examples.statistics import SMOOTHING, item_statistics, moments
 from edgerec.tasks import Task
+from edgerec.tasks.units import MS_PER_DAY
 from tests.tiny import log_of
 
 TASKS = (Task("click", "binary", "click"), Task("watch", "regression", "ms"))

@@ -13,9 +13,10 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from edgerec.bundle.manifest import dump_json, sha256_of
+from edgerec.bundle.manifest import sha256_of
 from edgerec.bundle.sign import make_keys, sign_bundle
 from edgerec.errors import BundleError
+from edgerec.files import dump_json
 from edgerec.runtime import Recommender
 from tests import toy
 

@@ -51,7 +51,7 @@ def test_a_delta_is_taken_like_a_bundle(tmp_path, shipped):
         assert rec.update(tmp_path / "delta") == "toy 2"
         assert rec.update(new) == "toy 2"  # the same version: nothing to do
         assert len(rec.recommend(k=9)) == 9
-        with pytest.raises(BundleError, match="is for version 1 of 'toy', and here is 'toy' 2"):
+        with pytest.raises(BundleError, match="is for version 1 of 'toy', and this is 'toy' 2"):
             rec.update(tmp_path / "delta")
 
 

@@ -30,11 +30,11 @@ def run(folder, code, stdin=""):
 
 
 def test_the_example_recommends_learns_and_forgets(folder):
-    said = run(folder, "import app; app.main()", "8\nmore i3\nwhy i7\nwhy i99\nhelp\nforget\nquit\n")
-    assert "toy 1, 8 items" in said
-    assert "Item 7" in said and "popular now" in said
-    assert "Explanation(item='i7'" in said and "no item 'i99'" in said
-    assert HEAVY.isdisjoint(said.split("LOADED")[1].split())
+    printed = run(folder, "import app; app.main()", "8\nmore i3\nwhy i7\nwhy i99\nhelp\nforget\nquit\n")
+    assert "toy 1, 8 items" in printed
+    assert "Item 7" in printed and "popular now" in printed
+    assert "Explanation(item='i7'" in printed and "no item 'i99'" in printed
+    assert HEAVY.isdisjoint(printed.split("LOADED")[1].split())
 
 
 def test_the_lock_names_what_was_tested(folder):
@@ -46,12 +46,12 @@ def test_the_lock_names_what_was_tested(folder):
 def test_the_code_of_its_readme_runs(folder):
     blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)
     assert len(blocks) == 3
-    said = run(folder, "\n".join(blocks))
-    assert "the old version goes on: /media/usb/shop-v2: no bundle here" in said
+    printed = run(folder, "\n".join(blocks))
+    assert "the old version stays in use: /media/usb/shop-v2: no bundle here" in printed
 
 
 def test_a_damaged_bundle_and_a_folder_in_use_are_refused(folder, toy_bundle, tmp_path):
-    with pytest.raises(DataError, match="already and not empty"):
+    with pytest.raises(DataError, match="exists and is not empty"):
         embed_python(toy_bundle, folder)
     (toy_bundle / "weights.bin").write_bytes(b"")
     with pytest.raises(BundleError):

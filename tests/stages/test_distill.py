@@ -10,12 +10,12 @@ import pytest
 
 from edgerec.data.splits import Boundaries
 from edgerec.distillation.requests import WEEKS, _ahead, _unlabelled, as_served
-from edgerec.examples.statistics import MS_PER_DAY
+from edgerec.files import read_json
 from edgerec.progress import Silent
 from edgerec.stages.distill import distill
 from edgerec.stages.labels import _key as _labels_key
 from edgerec.stages.run import Run
-from edgerec.training.checkpoint import read_json
+from edgerec.tasks.units import MS_PER_DAY
 
 
 def test_without_a_soft_share_the_log_alone_teaches_and_no_teacher_is_needed(tiny_config, tiny_run, tmp_path):

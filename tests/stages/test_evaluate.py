@@ -22,7 +22,7 @@ from edgerec.examples.evaluation_requests import find_cases
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
 from edgerec.stages.run import Run
-from edgerec.tasks.newcomers import Newcomers
+from edgerec.tasks.cold_start import ColdStartTable
 from tests import tiny
 
 
@@ -271,7 +271,7 @@ def test_a_student_below_its_gate_ends_with_1_and_one_line(copied):
 
 
 def test_the_bundle_gives_newcomers_a_row(tiny_chain):
-    words = Newcomers.from_bytes((tiny_chain / "run" / "bundle" / "newcomers.npz").read_bytes())
+    words = ColdStartTable.from_bytes((tiny_chain / "run" / "bundle" / "newcomers.npz").read_bytes())
     vectors, priors = words.rows([None, None], [{"shelf": "x"}, {"shelf": "y"}], [{"price": 1.0}, {}])
 
     assert vectors.shape == (2, 8) and priors.shape == (2, 6)

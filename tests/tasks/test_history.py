@@ -21,7 +21,7 @@ def encode(events, n_requests=1, max_items=10):
 
 def plain(events, n_requests, max_items):
     """For each request: (item, kind, count, last_ms, interval_h), by last event, then item."""
-    found = []
+    pasts = []
     for request in range(n_requests):
         times, kinds = defaultdict(list), defaultdict(int)
         for owner, item, kind, time in events:
@@ -29,13 +29,13 @@ def plain(events, n_requests, max_items):
                 times[item].append(time)
                 kinds[item] |= kind
         rows = sorted((max(ts), item) for item, ts in times.items())[-max_items:]
-        found.append(
+        pasts.append(
             [
                 (i, kinds[i], len(times[i]), last, (last - min(times[i])) / HOUR_MS / max(len(times[i]) - 1, 1))
                 for last, i in rows
             ]
         )
-    return found
+    return pasts
 
 
 def rows_of(history, request):
@@ -51,11 +51,11 @@ events = st.lists(
 
 
 @given(events, st.integers(1, 7), st.randoms(use_true_random=False))
-def test_distinct_items_with_counts_kinds_times_and_intervals_as_in_plain_python(found, max_items, random):
-    wanted = plain(found, 4, max_items)
-    random.shuffle(found)  # the order of the log must not matter
+def test_distinct_items_with_counts_kinds_times_and_intervals_as_in_plain_python(log, max_items, random):
+    wanted = plain(log, 4, max_items)
+    random.shuffle(log)  # the order of the log must not matter
 
-    history = encode(found, 4, max_items)
+    history = encode(log, 4, max_items)
 
     assert len(history.offsets) == 5
     for request in range(4):
@@ -80,9 +80,9 @@ def test_the_latest_items_are_kept_oldest_first():
 
 
 def test_items_of_one_moment_stand_in_the_order_of_their_index_whatever_the_logs():
-    found = [(0, item, 0, 5) for item in (4, 2, 9)]
+    log = [(0, item, 0, 5) for item in (4, 2, 9)]
 
-    assert encode(found).item.tolist() == encode(found[::-1]).item.tolist() == [2, 4, 9]
+    assert encode(log).item.tolist() == encode(log[::-1]).item.tolist() == [2, 4, 9]
 
 
 def test_age_is_in_hours_and_never_negative():

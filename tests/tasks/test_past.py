@@ -27,22 +27,22 @@ def numbers(past, day):
 
 
 def test_counts_times_and_gaps_are_logs_of_plain_numbers():
-    past = summarize((0, 0b01, 2), (0, 0b00, 2), (0, 0b11, 6), (0, 0b00, 8))  # visits on days 2, 6 and 8
-    found = {name: values[0] for name, values in numbers(past, 11).items()}
+    past = summarize((0, 0b01, 2), (0, 0b00, 2), (0, 0b11, 6), (0, 0b00, 8))  # sessions on days 2, 6 and 8
+    values = {name: column[0] for name, column in numbers(past, 11).items()}
 
     gap = (8 - 2) / 2
     wanted = {"events": 4, "visits": 3, "days_since_last": 11 - 8, "days_since_first": 11 - 2, "visit_gap_days": gap}
-    assert {name: found[name] for name in wanted} == pytest.approx({n: np.log1p(x) for n, x in wanted.items()})
-    assert found["overdue"] == pytest.approx(np.log1p(3 / (gap + 1)))
-    assert found["positives.click"] == pytest.approx(np.log1p(2))
-    assert found["positives.like"] == pytest.approx(np.log1p(1))
+    assert {name: values[name] for name in wanted} == pytest.approx({n: np.log1p(x) for n, x in wanted.items()})
+    assert values["overdue"] == pytest.approx(np.log1p(3 / (gap + 1)))
+    assert values["positives.click"] == pytest.approx(np.log1p(2))
+    assert values["positives.like"] == pytest.approx(np.log1p(1))
 
 
-def test_a_rate_is_smoothed_towards_the_populations_and_told_as_log_odds_against_it():
-    found = numbers(summarize((0, 0b01, 1), (0, 0b01, 2), (0, 0b00, 3)), 4)
+def test_a_rate_is_smoothed_towards_the_populations_and_given_as_log_odds_against_it():
+    columns = numbers(summarize((0, 0b01, 1), (0, 0b01, 2), (0, 0b00, 3)), 4)
 
     smoothed = (2 + SMOOTHING * 0.2) / (3 + SMOOTHING)
-    assert found["rate.click"][0] == pytest.approx(np.log(smoothed / (1 - smoothed)) - np.log(0.2 / 0.8), rel=1e-5)
+    assert columns["rate.click"][0] == pytest.approx(np.log(smoothed / (1 - smoothed)) - np.log(0.2 / 0.8), rel=1e-5)
 
 
 def test_a_user_without_events_has_zeros_at_any_time():
@@ -56,8 +56,8 @@ days = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 3
 
 
 @given(days, st.integers(0, 60), st.integers(0, 60))
-def test_time_moves_the_time_columns_only(found, day, later):
-    past = summarize(*found, n_requests=3)
+def test_time_moves_the_time_columns_only(events, day, later):
+    past = summarize(*events, n_requests=3)
     first, second = numbers(past, day), numbers(past, later)
 
     for name in set(NAMES) - {"days_since_last", "days_since_first", "overdue"}:

@@ -61,9 +61,9 @@ def test_a_whole_number_is_found_with_and_without_its_point(value):
 def test_hour_and_weekday_are_those_of_the_encoders_timezone():
     sunday_evening = datetime(2024, 3, 3, 20, 30, tzinfo=ZoneInfo("UTC"))  # Monday, 04:30 in Shanghai
 
-    found = categories(int(sunday_evening.timestamp() * 1000))
+    indices = categories(int(sunday_evening.timestamp() * 1000))
 
-    assert (found["hour"], found["weekday"]) == (4 + 1, 0 + 1)
+    assert (indices["hour"], indices["weekday"]) == (4 + 1, 0 + 1)
 
 
 def test_numbers_are_standardised_cut_at_five_deviations_and_zero_where_missing():
@@ -74,8 +74,8 @@ def test_numbers_are_standardised_cut_at_five_deviations_and_zero_where_missing(
 
 def test_a_request_without_events_and_values_is_encoded():
     none = np.zeros(0, np.int64)
-    found = ENCODER.encode(ENCODER.past(none, none, none), 0, {})
+    encoded = ENCODER.encode(ENCODER.past(none, none, none), 0, {})
 
-    assert found.history.shape == (0,)
-    assert found.context_categorical.tolist() == [0, 8 + 1, 0, 3 + 1, 0]  # 1970 began on a Thursday, 8:00 in Shanghai
-    assert found.context_numeric.tolist() == pytest.approx([0.0] * len(ENCODER.numeric_names), abs=1e-6)
+    assert encoded.history.shape == (0,)
+    assert encoded.context_categorical.tolist() == [0, 8 + 1, 0, 3 + 1, 0]  # 1970 began on a Thursday, 8:00 in Shanghai
+    assert encoded.context_numeric.tolist() == pytest.approx([0.0] * len(ENCODER.numeric_names), abs=1e-6)

@@ -19,7 +19,7 @@ def host(request, node, tmp_path):
     """Asks one host; each call is a process of its own over the same bundle and journal."""
     folder, journal = write(tmp_path / "a", 12), tmp_path / "edgerec.jsonl"
 
-    def told(calls, **keys):
+    def run_calls(calls, **keys):
         job = {"folder": str(folder), "engine": "onnxruntime-node", "host": request.param, "journal": str(journal)}
         run = subprocess.run(
             [node, "test/run.mjs"], cwd=WEB, input=json.dumps({**job, "calls": calls, **keys}),
@@ -28,8 +28,8 @@ def host(request, node, tmp_path):
         assert run.returncode == 0, run.stderr
         return json.loads(run.stdout)
 
-    told.folder, told.journal, told.name = folder, journal, request.param
-    return told
+    run_calls.folder, run_calls.journal, run_calls.name = folder, journal, request.param
+    return run_calls
 
 
 def test_lists_are_those_of_python_and_events_outlive_the_process(host):
@@ -40,27 +40,27 @@ def test_lists_are_those_of_python_and_events_outlive_the_process(host):
             ["recommend", 5, {"now": NOW, "explain": True}],
         ]
     )
-    assert first["told"] == [True] and second["told"][0] is True and second["lines"] == 1
+    assert first["results"] == [True] and second["results"][0] is True and second["lines"] == 1
     with Recommender.of(host.folder) as rec:
         rec.observe("i5", "click", time=NOW)
         wanted = rec.recommend(5, now=NOW, explain=True)
         attributes = wanted[0].attributes
-    found = second["told"][1]
-    assert [r["item"] for r in found["items"]] == [r.item for r in wanted]
-    assert found["items"][0]["attributes"] == attributes and found["whyFewer"] == {}
-    assert found["items"][0]["reasons"][0]["kind"] == wanted[0].reasons[0].kind
+    printed = second["results"][1]
+    assert [r["item"] for r in printed["items"]] == [r.item for r in wanted]
+    assert printed["items"][0]["attributes"] == attributes and printed["whyFewer"] == {}
+    assert printed["items"][0]["reasons"][0]["kind"] == wanted[0].reasons[0].kind
 
 
 def test_an_error_keeps_its_name(host):
-    (found,) = host([["recommend", 0]])["told"]
-    assert found["error"] == "ConfigError" and "at least 1" in found["message"]
+    (answer,) = host([["recommend", 0]])["results"]
+    assert answer["error"] == "ConfigError" and "at least 1" in answer["message"]
 
 
-def test_a_line_that_a_crash_cut_off_is_left_out_and_told(host):
+def test_a_line_that_a_crash_cut_off_is_left_out_and_counted(host):
     host([["observe", f"i{i}", {"time": NOW + i}] for i in range(3)])
     host.journal.write_text(host.journal.read_text()[:-9])
     after = host([["observe", "i9", {"time": NOW + 9}]])
-    assert (after["damaged"], after["told"], after["lines"]) == (1, [True], 3)
+    assert (after["damaged"], after["results"], after["lines"]) == (1, [True], 3)
     assert [json.loads(line)["event"]["item"] for line in host.journal.read_text().splitlines()] == ["i0", "i1", "i9"]
 
 
@@ -75,7 +75,7 @@ def test_the_file_is_bounded(host):
     assert host([], bounds={"rows": 20})["lines"] == 20
 
 
-def test_a_write_that_fails_is_told(host):
+def test_a_write_that_fails_is_reported(host):
     host.journal.mkdir()
     with pytest.raises(AssertionError) as run:
         host([])

@@ -33,13 +33,13 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
         (tmp_path / name).write_text("")
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "mine.txt").write_text("mine")
-    with pytest.raises(DataError, match="already and not empty"):
+    with pytest.raises(DataError, match="exists and is not empty"):
         embed_web(write(tmp_path / "a"), tmp_path / "app", tmp_path, None, "en", None)
 
 
 @pytest.fixture(scope="module")
 def seen(node, tmp_path_factory):
-    """What a walk through the page told; its bundle is signed, and the page pins the key."""
+    """What a walk through the page saw; its bundle is signed, and the page pins the key."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
     pytest.importorskip("cryptography")
@@ -55,9 +55,9 @@ def seen(node, tmp_path_factory):
     command = [node, "test/kiosk.mjs", home / "app", newer, unsigned, pictures, CHROMIUM]
     run = subprocess.run(command, cwd=WEB, capture_output=True, text=True, timeout=300, check=False)
     assert run.returncode == 0, run.stderr
-    told = json.loads(run.stdout)
-    assert "failed" not in told, told["failed"]
-    return told
+    printed = json.loads(run.stdout)
+    assert "failed" not in printed, printed["failed"]
+    return printed
 
 
 slow = pytest.mark.slow
@@ -69,7 +69,7 @@ def test_it_recommends_and_a_click_changes_the_list_with_its_reason(seen):
     assert seen["afterClick"] != seen["first"] and seen["eventsAfterClick"] == 1
     assert any("Item 2" in reason or "you looked at it" in reason for reason in seen["reasons"])
     assert len(seen["related"]) == 6
-    assert seen["found"] and seen["errors"] == []
+    assert seen["matches"] and seen["errors"] == []
 
 
 @slow

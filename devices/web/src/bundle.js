@@ -1,9 +1,9 @@
-/** Reads a bundle from a URL, a folder (Node) or a map of bytes; everything is hashed before it is used. */
+/** Reads a bundle from a URL, a folder (Node) or a map of bytes; every file's hash is checked before it is used. */
 import { BundleError } from "./errors.js";
 
 const FORMAT = 1;
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
-const NEEDED = ["recommend.onnx", "score.onnx", "weights.bin", "policy.json", "catalog.json"];
+const REQUIRED = ["recommend.onnx", "score.onnx", "weights.bin", "policy.json", "catalog.json"];
 /** Files of a bundle that only Python reads; they are not downloaded. */
 const UNUSED = new Set(["catalog.sqlite", "newcomers.npz", "report.json"]);
 
@@ -15,7 +15,7 @@ export class Bundle {
 
   /**
    * @param {(name: string) => Promise<Uint8Array>} read gives the bytes of a file
-   * @param {Uint8Array | null} publicKey 32 bytes of Ed25519; then only a bundle that it has signed is taken
+   * @param {Uint8Array | null} publicKey 32 bytes of Ed25519; then only a bundle signed with it is accepted
    * @param {Crypto} crypto WebCrypto
    */
   static async open(read, publicKey = null, crypto = globalThis.crypto) {
@@ -30,9 +30,9 @@ export class Bundle {
   }
 
   bytes(name) {
-    const found = this.files.get(name);
-    if (found === undefined) throw new BundleError(`this bundle has no ${name}; build it with the task that needs it`);
-    return found;
+    const content = this.files.get(name);
+    if (content === undefined) throw new BundleError(`this bundle has no ${name}; build it with the task that needs it`);
+    return content;
   }
 
   json(name) {
@@ -40,13 +40,13 @@ export class Bundle {
   }
 }
 
-/** Reads from a URL, such as "./bundle/"; nothing but that origin is asked. */
+/** Reads from a URL, such as "./bundle/"; requests go to that origin only. */
 export function fromUrl(url, fetch_ = globalThis.fetch) {
   const base = new URL(url.endsWith("/") ? url : `${url}/`, globalThis.location?.href);
   return async (name) => {
-    const answer = await fetch_(new URL(name, base));
-    if (!answer.ok) throw new BundleError(`${name}: cannot be read (${answer.status})`);
-    return new Uint8Array(await answer.arrayBuffer());
+    const response = await fetch_(new URL(name, base));
+    if (!response.ok) throw new BundleError(`${name}: cannot be read (${response.status})`);
+    return new Uint8Array(await response.arrayBuffer());
   };
 }
 
@@ -71,8 +71,8 @@ async function verified(subtle, read, name, manifest) {
 function check(manifest) {
   if (manifest.format !== FORMAT) throw new BundleError(`manifest.json: format ${manifest.format}, expected ${FORMAT}`);
   const names = Object.keys(manifest.files ?? {});
-  for (const name of names) if (!NAME.test(name)) throw new BundleError(`manifest.json: '${name}' is no file name`);
-  for (const name of NEEDED)
+  for (const name of names) if (!NAME.test(name)) throw new BundleError(`manifest.json: '${name}' is not a plain file name`);
+  for (const name of REQUIRED)
     if (!names.includes(name))
       throw new BundleError(`manifest.json: lists no ${name}; build it for a web profile, see devices/web/README.md`);
 }
@@ -82,14 +82,14 @@ async function requireSignature(subtle, manifest, signature, publicKey) {
   const text = parsed("manifest.sig", signature).signatures?.[name];
   if (typeof text !== "string") throw new BundleError("manifest.sig: is not by the pinned key");
   const raw = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  let holds = false;
+  let valid = false;
   try {
     const key = await subtle.importKey("raw", publicKey, { name: "Ed25519" }, false, ["verify"]);
-    holds = await subtle.verify({ name: "Ed25519" }, key, raw, manifest);
+    valid = await subtle.verify({ name: "Ed25519" }, key, raw, manifest);
   } catch (error) {
-    throw new BundleError(`manifest.sig: cannot be checked here (${error.message}); this platform knows no Ed25519`);
+    throw new BundleError(`manifest.sig: cannot be checked here (${error.message}); this platform has no Ed25519`);
   }
-  if (!holds) throw new BundleError("manifest.sig: the signature does not hold: the manifest was changed");
+  if (!valid) throw new BundleError("manifest.sig: the signature is not valid: the manifest was changed");
 }
 
 function parsed(name, bytes) {
@@ -97,7 +97,7 @@ function parsed(name, bytes) {
     const value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
     if (value !== null && typeof value === "object" && !Array.isArray(value)) return value;
   } catch {
-    // told below
+    // reported below
   }
   throw new BundleError(`${name}: not valid JSON`);
 }

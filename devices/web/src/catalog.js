@@ -2,22 +2,22 @@
 import { BundleError } from "./errors.js";
 
 export class Catalog {
-  /** @param {{format: number, id: string[], title: string[], available: number[], columns: object[]}} value */
+  /** @param {{format: number, id: string[], title: string[], unavailable: number[], columns: object[]}} value */
   constructor(value) {
     if (value.format !== 1 || !Array.isArray(value.id)) throw new BundleError("catalog.json: not of this format");
     this.ids = value.id;
     this.titles = value.title;
     this.index = new Map(value.id.map((id, i) => [id, i]));
-    const gone = new Set(value.unavailable);
+    const unavailable = new Set(value.unavailable);
     this.unavailable = value.unavailable;
-    const texts = (values) => ({ kind: "text", at: (i) => values[i] });
+    const strings = (values) => ({ kind: "text", at: (i) => values[i] });
     const numbers = (values) => ({ kind: "number", at: (i) => values[i] ?? NaN });
     this.attributes_ = value.columns.map((c) => c.name);
     this.columns = new Map([
       ["idx", { kind: "number", at: (i) => i }],
-      ["id", texts(this.ids)],
-      ["title", texts(this.titles)],
-      ["available", { kind: "number", at: (i) => (gone.has(i) ? 0 : 1) }],
+      ["id", strings(this.ids)],
+      ["title", strings(this.titles)],
+      ["available", { kind: "number", at: (i) => (unavailable.has(i) ? 0 : 1) }],
       ...value.columns.map((c) => [
         c.name,
         c.values === undefined ? numbers(c.numbers) : { kind: "text", at: (i) => c.values[c.codes[i]] ?? null },
@@ -35,7 +35,7 @@ export class Catalog {
     return Object.fromEntries(this.attributes_.map((name) => [name, plain(this.columns.get(name).at(i))]));
   }
 
-  /** Of each item, which of a column's distinct values it has (-1 for none), and how many there are. */
+  /** For each item the index of its value among a column's distinct values (-1 for none), and how many there are. */
   groups(name) {
     if (!this.groups_.has(name)) {
       const { at } = this.columns.get(name);

@@ -1,6 +1,6 @@
 /**
- * The language of conditions, as edgerec/bundle/conditions.py describes it: it cannot fail, loop or reach outside.
- * A value is a number (NaN where missing) or a text (null where missing); a truth is 0 false, 1 unknown, 2 true.
+ * The language of conditions, as edgerec/bundle/conditions describes it: it cannot fail, loop or reach outside.
+ * A value is a number (NaN where missing) or a string (null where missing); a truth is 0 false, 1 unknown, 2 true.
  */
 import { ConfigError } from "./errors.js";
 
@@ -8,8 +8,8 @@ const MAX_LENGTH = 4096;
 const MAX_DEPTH = 40;
 const TOKEN =
   /(?<space>[\s]+|--[^\n]*)|(?<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)|(?<text>'(?:[^']|'')*')|(?<quoted>"(?:[^"]|"")+")|(?<parameter>:[A-Za-z_][\p{L}\p{N}_]*)|(?<word>[\p{L}_][\p{L}\p{N}_]*)|(?<sign><=|>=|<>|!=|==|[=<>(),+\-*/])/uy;
-const WORDS = new Set(["and", "between", "false", "in", "is", "like", "not", "null", "or", "true"]);
-const COMPARE = {
+const KEYWORDS = new Set(["and", "between", "false", "in", "is", "like", "not", "null", "or", "true"]);
+const COMPARISONS = {
   "=": (c) => c === 0,
   "==": (c) => c === 0,
   "!=": (c) => c !== 0,
@@ -19,6 +19,8 @@ const COMPARE = {
   ">": (c) => c > 0,
   ">=": (c) => c >= 0,
 };
+const SUMS = { "+": (a, b) => a + b, "-": (a, b) => a - b };
+const PRODUCTS = { "*": (a, b) => a * b, "/": (a, b) => a / b };
 
 /** A condition that was read and checked against a catalogue's columns. */
 export class Condition {
@@ -27,192 +29,186 @@ export class Condition {
    * @param {{columns: Map<string, {kind: "number" | "text", at: (i: number) => number | string | null}>}} catalog
    */
   constructor(text, catalog) {
-    const reader = new Reader(text, catalog.columns);
-    this.text = text;
-    this.met = reader.whole();
-    this.parameters = [...reader.parameters].sort();
+    try {
+      const parser = new Parser(text, catalog.columns);
+      this.text = text;
+      this.met = parser.parse();
+      this.parameters = [...parser.parameters].sort();
+    } catch (error) {
+      if (!(error instanceof InvalidCondition)) throw error;
+      throw new ConfigError(`condition '${String(text).slice(0, 80)}': ${error.message}`);
+    }
   }
 
   /** Indices of the n items that it is not true for; a parameter that is not given is missing. */
   failing(n, parameters) {
-    const found = [];
-    for (let i = 0; i < n; i++) if (this.met(i, parameters) !== 2) found.push(i);
-    return found;
+    const failing = [];
+    for (let i = 0; i < n; i++) if (this.met(i, parameters) !== 2) failing.push(i);
+    return failing;
   }
 }
 
-class Reader {
-  constructor(text, columns) {
-    this.shown = String(text).slice(0, 80);
-    if (typeof text !== "string") throw this.unmet("expected text");
-    if (text.length > MAX_LENGTH) throw this.unmet(`is longer than ${MAX_LENGTH} characters`);
-    this.columns = columns;
-    this.tokens = this.read(text);
+/** A part of a condition is not what the language allows. */
+class InvalidCondition extends Error {}
+
+// Tokens.
+
+/** The tokens of one condition, read from left to right. */
+class TokenStream {
+  constructor(text) {
+    if (typeof text !== "string") throw new InvalidCondition("expected a string");
+    if (text.length > MAX_LENGTH) throw new InvalidCondition(`is longer than ${MAX_LENGTH} characters`);
+    this.tokens = tokenize(text);
     this.at = 0;
+  }
+
+  next() {
+    if (this.at >= this.tokens.length) throw new InvalidCondition("ends too early");
+    return this.tokens[this.at++];
+  }
+
+  /** A sign, or a word of the language in lower case; undefined for everything else. */
+  peek(ahead = 0) {
+    const [kind, token] = this.tokens[this.at + ahead] ?? [];
+    if (kind === "sign") return token;
+    return kind === "word" && KEYWORDS.has(token.toLowerCase()) ? token.toLowerCase() : undefined;
+  }
+
+  accept(keyword) {
+    const accepted = this.peek() === keyword;
+    if (accepted) this.at++;
+    return accepted;
+  }
+
+  expect(keyword) {
+    if (this.accept(keyword)) return;
+    const got = this.tokens[this.at];
+    throw new InvalidCondition(`expected '${keyword.toUpperCase()}', got ${got ? `'${got[1]}'` : "the end"}`);
+  }
+
+  expectEnd() {
+    if (this.at < this.tokens.length) throw new InvalidCondition(`did not expect '${this.tokens[this.at][1]}'`);
+  }
+}
+
+function tokenize(text) {
+  const tokens = [];
+  TOKEN.lastIndex = 0;
+  while (TOKEN.lastIndex < text.length) {
+    const at = TOKEN.lastIndex;
+    const match = TOKEN.exec(text);
+    if (match === null) throw new InvalidCondition(`did not expect '${text[at]}'`);
+    const kind = Object.keys(match.groups).find((k) => match.groups[k] !== undefined);
+    if (kind !== "space") tokens.push([kind, match[0]]);
+  }
+  return tokens;
+}
+
+// The grammar.
+
+/** Reads one condition; a method for each rule of the grammar, from what binds least to what binds most. */
+class Parser {
+  constructor(text, columns) {
+    this.columns = columns;
+    this.tokens = new TokenStream(text);
     this.depth = 0;
     this.parameters = new Set();
   }
 
-  unmet(why) {
-    return new ConfigError(`condition '${this.shown}': ${why}`);
+  parse() {
+    const truth = truthOf(this.anyOf());
+    this.tokens.expectEnd();
+    return truth;
   }
-
-  read(text) {
-    const found = [];
-    TOKEN.lastIndex = 0;
-    while (TOKEN.lastIndex < text.length) {
-      const at = TOKEN.lastIndex;
-      const match = TOKEN.exec(text);
-      if (match === null) throw this.unmet(`did not expect '${text[at]}'`);
-      const kind = Object.keys(match.groups).find((k) => match.groups[k] !== undefined);
-      if (kind !== "space") found.push([kind, match[0]]);
-    }
-    return found;
-  }
-
-  whole() {
-    const found = this.truth(this.anyOf());
-    if (this.at < this.tokens.length) throw this.unmet(`did not expect '${this.tokens[this.at][1]}'`);
-    return found;
-  }
-
-  // Truths.
 
   anyOf() {
     return this.joined("or", () => this.allOf(), Math.max);
   }
 
   allOf() {
-    return this.joined("and", () => this.negated(), Math.min);
+    return this.joined("and", () => this.negation(), Math.min);
   }
 
   joined(word, part, join) {
     const first = part();
-    if (!this.took(word)) return first;
-    let whole = this.truth(first);
-    do {
-      const left = whole;
-      const right = this.truth(part());
-      whole = (i, p) => join(left(i, p), right(i, p));
-    } while (this.took(word));
-    return { kind: "truth", of: whole };
+    if (!this.tokens.accept(word)) return first;
+    const parts = [truthOf(first)];
+    do parts.push(truthOf(part()));
+    while (this.tokens.accept(word));
+    return joined(join, parts);
   }
 
-  negated() {
-    if (!this.took("not")) return this.comparison();
-    const inner = this.truth(this.deeper(() => this.negated()));
-    return { kind: "truth", of: (i, p) => 2 - inner(i, p) };
+  negation() {
+    return this.tokens.accept("not") ? negated(this.deeper(() => this.negation())) : this.comparison();
   }
 
   comparison() {
+    const { tokens } = this;
     const left = this.sum();
-    const token = this.peek();
-    if (token !== undefined && Object.hasOwn(COMPARE, token)) {
-      this.at++;
-      return this.compared(token, left, this.sum());
+    const sign = tokens.peek();
+    if (sign !== undefined && Object.hasOwn(COMPARISONS, sign)) {
+      tokens.next();
+      return comparison(sign, left, this.sum());
     }
-    if (this.took("is")) {
-      const turned = this.took("not");
-      this.want("null");
-      const value = this.value(left);
-      return { kind: "truth", of: (i, p) => (missing(value(i, p)) !== turned ? 2 : 0) };
+    if (tokens.accept("is")) {
+      const inverted = tokens.accept("not");
+      tokens.expect("null");
+      const value = valueOf(left);
+      return { kind: "truth", of: (i, p) => (missing(value(i, p)) !== inverted ? 2 : 0) };
     }
-    const turned = this.peek() === "not" && ["in", "between", "like"].includes(this.peek(1));
-    if (turned) this.at++;
-    let found;
-    if (this.took("in")) found = this.among(left);
-    else if (this.took("between")) found = this.between(left);
-    else if (this.took("like")) found = this.like(left);
-    else return left;
-    const { of } = found;
-    return turned ? { kind: "truth", of: (i, p) => 2 - of(i, p) } : found;
+    const inverted = tokens.peek() === "not" && ["in", "between", "like"].includes(tokens.peek(1));
+    if (inverted) tokens.next();
+    let node = left;
+    if (tokens.accept("in")) node = this.in(left);
+    else if (tokens.accept("between")) node = this.between(left);
+    else if (tokens.accept("like")) node = like(stringsOf(left), this.sum());
+    return inverted ? negated(node) : node;
   }
 
-  compared(sign, left, right) {
-    const kinds = [left.kind, right.kind];
-    if (kinds.includes("number") && kinds.includes("text")) throw this.unmet(`${sign} compares a number with a text`);
-    const a = this.value(left);
-    const b = this.value(right);
-    const holds = COMPARE[sign];
-    return { kind: "truth", of: (i, p) => compare(holds, a(i, p), b(i, p)) };
-  }
-
-  among(left) {
-    this.want("(");
-    let found = this.compared("=", left, this.sum()).of;
-    while (this.took(",")) {
-      const before = found;
-      const next = this.compared("=", left, this.sum()).of;
-      found = (i, p) => Math.max(before(i, p), next(i, p));
-    }
-    this.want(")");
-    return { kind: "truth", of: found };
+  in(left) {
+    this.tokens.expect("(");
+    const parts = [];
+    do parts.push(comparison("=", left, this.sum()).of);
+    while (this.tokens.accept(","));
+    this.tokens.expect(")");
+    return joined(Math.max, parts);
   }
 
   between(left) {
     const low = this.sum();
-    this.want("and");
-    const least = this.compared(">=", left, low).of;
-    const most = this.compared("<=", left, this.sum()).of;
-    return { kind: "truth", of: (i, p) => Math.min(least(i, p), most(i, p)) };
+    this.tokens.expect("and");
+    return joined(Math.min, [comparison(">=", left, low).of, comparison("<=", left, this.sum()).of]);
   }
-
-  like(left) {
-    if (left.kind === "number") throw this.unmet("LIKE is for texts");
-    const value = this.value(left);
-    const pattern = this.sum();
-    if (pattern.text === undefined) throw this.unmet("LIKE wants a text in quotes");
-    const matches = likeMatcher(pattern.text);
-    return {
-      kind: "truth",
-      of: (i, p) => {
-        const text = value(i, p);
-        return typeof text === "string" ? (matches(text) ? 2 : 0) : 1;
-      },
-    };
-  }
-
-  // Values.
 
   sum() {
-    return this.calculated(() => this.product(), { "+": (a, b) => a + b, "-": (a, b) => a - b });
+    return this.calculated(() => this.product(), SUMS);
   }
 
   product() {
-    return this.calculated(() => this.signed(), { "*": (a, b) => a * b, "/": (a, b) => a / b });
+    return this.calculated(() => this.signed(), PRODUCTS);
   }
 
   calculated(part, signs) {
-    let found = part();
-    for (let sign = this.peek(); sign !== undefined && Object.hasOwn(signs, sign); sign = this.peek()) {
-      this.at++;
-      const apply = signs[sign];
-      const a = this.number(found);
-      const b = this.number(part());
-      found = {
-        kind: "number",
-        of: (i, p) => {
-          const value = apply(a(i, p), b(i, p));
-          return Number.isFinite(value) ? value : NaN;
-        },
-      };
+    let node = part();
+    for (let sign = this.tokens.peek(); sign !== undefined && Object.hasOwn(signs, sign); sign = this.tokens.peek()) {
+      this.tokens.next();
+      node = calculation(signs[sign], node, part());
     }
-    return found;
+    return node;
   }
 
   signed() {
-    if (!this.took("-")) return this.atom();
-    const inner = this.number(this.deeper(() => this.signed()));
-    return { kind: "number", of: (i, p) => -inner(i, p) };
+    if (!this.tokens.accept("-")) return this.atom();
+    const value = numberOf(this.deeper(() => this.signed()));
+    return { kind: "number", of: (i, p) => -value(i, p) };
   }
 
   atom() {
-    if (this.at >= this.tokens.length) throw this.unmet("ends too early");
-    const [kind, token] = this.tokens[this.at++];
+    const [kind, token] = this.tokens.next();
     if (kind === "sign" && token === "(") {
-      const found = this.deeper(() => this.anyOf());
-      this.want(")");
-      return found;
+      const node = this.deeper(() => this.anyOf());
+      this.tokens.expect(")");
+      return node;
     }
     if (kind === "number") return constant(Number(token));
     if (kind === "text") return constant(token.slice(1, -1).replaceAll("''", "'"));
@@ -226,145 +222,167 @@ class Reader {
     if (kind === "word" && word === "true") return constant(1);
     if (kind === "word" && word === "false") return constant(0);
     if (kind === "word" && word === "null") return { kind: "any", of: () => NaN };
-    if (kind === "word" && !WORDS.has(word)) return this.peek() === "(" ? this.call(token) : this.column(token);
-    throw this.unmet(`did not expect '${token}'`);
+    if (kind === "word" && !KEYWORDS.has(word)) return this.tokens.peek() === "(" ? this.call(token) : this.column(token);
+    throw new InvalidCondition(`did not expect '${token}'`);
   }
 
   column(name) {
     const names = [...this.columns.keys()];
     const known = this.columns.has(name) ? name : names.find((n) => n.toLowerCase() === name.toLowerCase());
-    if (known === undefined) throw this.unmet(`no such column: ${name} (the catalogue has ${names.join(", ")})`);
+    if (known === undefined) throw new InvalidCondition(`no such column: ${name} (the catalogue has ${names.join(", ")})`);
     const { kind, at } = this.columns.get(known);
     return { kind, of: (i) => at(i) };
   }
 
   call(name) {
-    this.want("(");
-    const values = [this.deeper(() => this.sum())];
-    while (this.took(",")) values.push(this.deeper(() => this.sum()));
-    this.want(")");
-    const make = FUNCTIONS[name.toLowerCase()];
-    if (make === undefined || !Object.hasOwn(FUNCTIONS, name.toLowerCase()))
-      throw this.unmet(`no function ${name}; these may be used: ${Object.keys(FUNCTIONS).join(" ")}`);
-    return make(this, values);
-  }
-
-  // What a node must be.
-
-  truth(node) {
-    if (node.kind === "truth") return node.of;
-    if (node.kind === "text") throw this.unmet("a text is neither true nor false; compare it");
-    return (i, p) => {
-      const value = asNumber(node.of(i, p));
-      return Number.isNaN(value) ? 1 : value !== 0 ? 2 : 0;
-    };
-  }
-
-  value(node) {
-    if (node.kind === "truth") throw this.unmet("a comparison is no value; join comparisons with AND or OR");
-    return node.of;
-  }
-
-  number(node) {
-    if (node.kind === "text") throw this.unmet("cannot calculate with a text");
-    const value = this.value(node);
-    return (i, p) => asNumber(value(i, p));
-  }
-
-  only(values, kind) {
-    if (values.length !== 1 || ![kind, "any"].includes(values[0].kind))
-      throw this.unmet(`this function wants one ${kind}`);
-    return this.value(values[0]);
-  }
-
-  // Tokens.
-
-  peek(ahead = 0) {
-    const found = this.tokens[this.at + ahead];
-    if (found === undefined) return undefined;
-    const [kind, token] = found;
-    if (kind === "sign") return token;
-    return kind === "word" && WORDS.has(token.toLowerCase()) ? token.toLowerCase() : undefined;
-  }
-
-  took(token) {
-    const found = this.peek() === token;
-    if (found) this.at++;
-    return found;
-  }
-
-  want(token) {
-    if (this.took(token)) return;
-    const got = this.tokens[this.at];
-    throw this.unmet(`expected '${token.toUpperCase()}', got ${got ? `'${got[1]}'` : "the end"}`);
+    const nodes = [];
+    this.tokens.expect("(");
+    do nodes.push(this.deeper(() => this.sum()));
+    while (this.tokens.accept(","));
+    this.tokens.expect(")");
+    if (!Object.hasOwn(FUNCTIONS, name.toLowerCase()))
+      throw new InvalidCondition(`no function ${name}; these may be used: ${Object.keys(FUNCTIONS).join(" ")}`);
+    return FUNCTIONS[name.toLowerCase()](nodes);
   }
 
   deeper(part) {
-    if (++this.depth > MAX_DEPTH) throw this.unmet(`is nested deeper than ${MAX_DEPTH}`);
-    const found = part();
+    if (++this.depth > MAX_DEPTH) throw new InvalidCondition(`is nested deeper than ${MAX_DEPTH}`);
+    const node = part();
     this.depth--;
-    return found;
+    return node;
   }
 }
 
-const onTexts = (apply) => (reader, values) => {
-  const value = reader.only(values, "text");
+// Nodes: {kind, of}, where `of` gives the value or the truth of an item. Each is checked when it is made.
+
+function truthOf(node) {
+  if (node.kind === "truth") return node.of;
+  if (node.kind === "text") throw new InvalidCondition("a string is neither true nor false; compare it");
+  return (i, p) => {
+    const value = asNumber(node.of(i, p));
+    return Number.isNaN(value) ? 1 : value !== 0 ? 2 : 0;
+  };
+}
+
+function valueOf(node) {
+  if (node.kind === "truth")
+    throw new InvalidCondition("a comparison is not a value; join comparisons with AND or OR");
+  return node.of;
+}
+
+function numberOf(node) {
+  if (node.kind === "text") throw new InvalidCondition("cannot calculate with a string");
+  const value = valueOf(node);
+  return (i, p) => asNumber(value(i, p));
+}
+
+function stringsOf(node) {
+  if (node.kind === "number") throw new InvalidCondition("LIKE is for strings");
+  return valueOf(node);
+}
+
+function negated(node) {
+  const truth = truthOf(node);
+  return { kind: "truth", of: (i, p) => 2 - truth(i, p) };
+}
+
+function joined(join, parts) {
+  return { kind: "truth", of: parts.reduce((before, part) => (i, p) => join(before(i, p), part(i, p))) };
+}
+
+function comparison(sign, left, right) {
+  const kinds = [left.kind, right.kind];
+  if (kinds.includes("number") && kinds.includes("text"))
+    throw new InvalidCondition(`${sign} compares a number with a string`);
+  const a = valueOf(left);
+  const b = valueOf(right);
+  const holds = COMPARISONS[sign];
+  return { kind: "truth", of: (i, p) => compare(holds, a(i, p), b(i, p)) };
+}
+
+function like(value, pattern) {
+  if (pattern.text === undefined) throw new InvalidCondition("LIKE expects a string in quotes");
+  const matches = likeMatcher(pattern.text);
   return {
-    kind: "text",
+    kind: "truth",
     of: (i, p) => {
       const text = value(i, p);
-      return typeof text === "string" ? apply(text) : null;
+      return typeof text === "string" ? (matches(text) ? 2 : 0) : 1;
     },
   };
-};
+}
 
-const FUNCTIONS = {
-  abs: (reader, values) => {
-    if (values.length !== 1) throw reader.unmet("abs wants one number");
-    const value = reader.number(values[0]);
-    return { kind: "number", of: (i, p) => Math.abs(value(i, p)) };
-  },
-  coalesce: (reader, values) => {
-    const kinds = new Set(values.map((v) => v.kind).filter((kind) => kind !== "any"));
-    if (values.length !== 2 || kinds.size !== 1 || kinds.has("truth"))
-      throw reader.unmet("coalesce wants two numbers or two texts");
-    const kind = [...kinds][0];
-    const [first, second] = values.map((v) => reader.value(v));
-    // A parameter of the other kind counts as missing.
-    const told = (value) => (kind === "text") === (typeof value === "string") && !missing(value);
-    const none = kind === "text" ? null : NaN;
-    return {
-      kind,
-      of: (i, p) => {
-        const value = first(i, p);
-        if (told(value)) return value;
-        const other = second(i, p);
-        return told(other) ? other : none;
-      },
-    };
-  },
-  length: (reader, values) => {
-    const value = reader.only(values, "text");
-    return {
-      kind: "number",
-      of: (i, p) => {
-        const text = value(i, p);
-        return typeof text === "string" ? [...text].length : NaN;
-      },
-    };
-  },
-  lower: onTexts(lower),
-  upper: onTexts((text) => text.replace(/[a-z]/g, (c) => c.toUpperCase())),
-};
-
-function lower(text) {
-  return text.replace(/[A-Z]/g, (c) => c.toLowerCase());
+function calculation(apply, left, right) {
+  const a = numberOf(left);
+  const b = numberOf(right);
+  return {
+    kind: "number",
+    of: (i, p) => {
+      const value = apply(a(i, p), b(i, p));
+      return Number.isFinite(value) ? value : NaN;
+    },
+  };
 }
 
 function constant(value) {
   return typeof value === "string"
     ? { kind: "text", of: () => value, text: value }
     : { kind: "number", of: () => (Number.isFinite(value) ? value : NaN) };
+}
+
+// Functions.
+
+function oneString(nodes) {
+  if (nodes.length !== 1 || !["text", "any"].includes(nodes[0].kind))
+    throw new InvalidCondition("this function takes one string");
+  return valueOf(nodes[0]);
+}
+
+const onStrings = (kind, apply, otherwise) => (nodes) => {
+  const value = oneString(nodes);
+  return {
+    kind,
+    of: (i, p) => {
+      const text = value(i, p);
+      return typeof text === "string" ? apply(text) : otherwise;
+    },
+  };
+};
+
+const FUNCTIONS = {
+  abs: (nodes) => {
+    if (nodes.length !== 1) throw new InvalidCondition("abs takes one number");
+    const value = numberOf(nodes[0]);
+    return { kind: "number", of: (i, p) => Math.abs(value(i, p)) };
+  },
+  coalesce: (nodes) => {
+    const kinds = new Set(nodes.map((v) => v.kind).filter((k) => k !== "any"));
+    if (nodes.length !== 2 || kinds.size !== 1 || kinds.has("truth"))
+      throw new InvalidCondition("coalesce takes two numbers or two strings");
+    const kind = [...kinds][0];
+    const [first, second] = nodes.map(valueOf);
+    // A parameter of the other kind counts as missing.
+    const known = (value) => (kind === "text") === (typeof value === "string") && !missing(value);
+    const none = kind === "text" ? null : NaN;
+    return {
+      kind,
+      of: (i, p) => {
+        const value = first(i, p);
+        if (known(value)) return value;
+        const other = second(i, p);
+        return known(other) ? other : none;
+      },
+    };
+  },
+  length: onStrings("number", (text) => [...text].length, NaN),
+  lower: onStrings("text", lower, null),
+  upper: onStrings("text", (text) => text.replace(/[a-z]/g, (c) => c.toUpperCase()), null),
+};
+
+// Values.
+
+function lower(text) {
+  return text.replace(/[A-Z]/g, (c) => c.toLowerCase());
 }
 
 function given(value) {
@@ -386,7 +404,7 @@ function compare(holds, a, b) {
   return holds(typeof a === "string" ? order(a, b) : a < b ? -1 : a > b ? 1 : 0) ? 2 : 0;
 }
 
-/** Of two texts by code point: strings compare by 16-bit units, among which pairs stand before U+E000. */
+/** Order of two strings by code point; JavaScript compares 16-bit units, where surrogates come before U+E000. */
 function order(a, b) {
   if (a === b) return 0;
   const n = Math.min(a.length, b.length);
@@ -403,11 +421,11 @@ function order(a, b) {
   return a.length < b.length ? -1 : 1;
 }
 
-/** % any text, _ any character; a % is taken to be as short as what follows it allows. */
-function likeMatcher(like) {
-  const p = [...lower(like)];
-  return (given_) => {
-    const s = [...lower(given_)];
+/** LIKE: % is any string, _ any character; each % matches as little as the rest allows. */
+function likeMatcher(pattern) {
+  const p = [...lower(pattern)];
+  return (text) => {
+    const s = [...lower(text)];
     let [i, j, star, mark] = [0, 0, -1, 0];
     while (j < s.length) {
       if (p[i] === "%") [star, mark] = [i++, j];

@@ -1,6 +1,6 @@
 /**
- * Electron: the model runs in the main process over onnxruntime-node, and pages ask it through the preload script. A page
- * gets these calls and nothing else.
+ * Electron: the model runs in the main process over onnxruntime-node, and pages call it through the preload script. A page
+ * has these calls and nothing else.
  */
 const CHANNEL = "edgerec";
 const CALLS = ["recommend", "score", "similar", "observe", "forget"];
@@ -17,7 +17,7 @@ export function answerPages(ipcMain, rec) {
     try {
       return { value: plain(await rec[method](...args)) };
     } catch (error) {
-      // Thrown, it would lose its name on the way.
+      // A thrown error would lose its name on the way.
       return { error: { name: error.name, message: error.message } };
     }
   });
@@ -37,7 +37,7 @@ export function askMain(ipcRenderer) {
   return Object.fromEntries(CALLS.map((method) => [method, ask(method)]));
 }
 
-/** Lists lose what hangs on them on their way between processes. */
+/** As an object: arrays lose their properties on their way between processes. */
 function plain(value) {
   if (!Array.isArray(value)) return value;
   const items = value.map((row) => ({ ...row, attributes: row.attributes }));

@@ -27,7 +27,7 @@ export class Engine {
     }
   }
 
-  /** Feeds arrays by name; what a graph does not take is left out. */
+  /** Runs a graph on arrays by name; arrays that it does not take are left out. */
   async run(name, feed) {
     const session = await this.session(name);
     const tensors = {};
@@ -37,24 +37,24 @@ export class Engine {
       const shape = input === "k" || (input === "item" && name === "similar.onnx") ? [] : [value.length];
       tensors[input] = new this.ort.Tensor(type, value, shape);
     }
-    const found = await session.run(tensors);
-    return Object.fromEntries(Object.entries(found).map(([key, tensor]) => [key, tensor.data]));
+    const outputs = await session.run(tensors);
+    return Object.fromEntries(Object.entries(outputs).map(([key, tensor]) => [key, tensor.data]));
   }
 
-  async recommend(request, weights, exclude, k) {
-    const feed = { ...request, task_weights: weights, exclude: ints(exclude), k: ints([k]) };
-    const found = await this.run("recommend.onnx", feed);
-    return ranked(Array.from(found.item, Number), found, weights.length, request);
+  async recommend(inputs, weights, exclude, k) {
+    const feed = { ...inputs, task_weights: weights, exclude: ints(exclude), k: ints([k]) };
+    const outputs = await this.run("recommend.onnx", feed);
+    return ranked(Array.from(outputs.item, Number), outputs, weights.length, inputs);
   }
 
-  async score(request, weights, candidates) {
-    const found = await this.run("score.onnx", { ...request, task_weights: weights, candidates: ints(candidates) });
-    return ranked(candidates, found, weights.length, request);
+  async score(inputs, weights, candidates) {
+    const outputs = await this.run("score.onnx", { ...inputs, task_weights: weights, candidates: ints(candidates) });
+    return ranked(candidates, outputs, weights.length, inputs);
   }
 
   async similar(item, exclude, k) {
-    const found = await this.run("similar.onnx", { item: ints([item]), exclude: ints(exclude), k: ints([k]) });
-    return Array.from(found.related, (related, i) => ({ item: Number(related), score: found.score[i] }));
+    const outputs = await this.run("similar.onnx", { item: ints([item]), exclude: ints(exclude), k: ints([k]) });
+    return Array.from(outputs.related, (related, i) => ({ item: Number(related), score: outputs.score[i] }));
   }
 
   async vectors(items) {
@@ -64,9 +64,9 @@ export class Engine {
   }
 }
 
-/** Rows of what came out: {item, utility, probability (by task), reason (by past item)}. */
-function ranked(items, { utility, probability, reason }, tasks, request) {
-  const length = request.history.length;
+/** A graph's outputs as rows: {item, utility, probability (by task), reason (by past item)}. */
+function ranked(items, { utility, probability, reason }, tasks, inputs) {
+  const length = inputs.history.length;
   return items.map((item, i) => ({
     item,
     utility: utility[i],

@@ -1,4 +1,4 @@
-/** What a caller can do something about; one line each. */
+/** An error that a caller can do something about; its message is one line. */
 export class EdgerecError extends Error {
   constructor(message) {
     super(message);
@@ -7,7 +7,7 @@ export class EdgerecError extends Error {
 }
 /** A bundle is damaged, unsafe or of another format. */
 export class BundleError extends EdgerecError {}
-/** A wrong argument. */
+/** An argument is not valid. */
 export class ConfigError extends EdgerecError {}
-/** A wrong event, or a store that cannot be used. */
+/** An event is not valid, or a store cannot be used. */
 export class DataError extends EdgerecError {}

@@ -1,4 +1,4 @@
-/** Types of the edgerec runtime; the same names as in Python, in camel case. */
+/** Types of the edgerec runtime; the names are Python's, in camel case. */
 
 /** What `ort` must be: onnxruntime-web, onnxruntime-node or onnxruntime-react-native. */
 export interface Onnxruntime {
@@ -24,13 +24,13 @@ export interface PastEvent {
   time: number;
 }
 
-export interface Asked {
-  /** What each task counts; the bundle's defaults if left out. */
+export interface RequestOptions {
+  /** How much each task counts; the bundle's defaults if left out. */
   weights?: Record<string, number>;
   context?: Record<string, Value>;
   user?: Record<string, Value>;
   now?: number;
-  /** In place of the stored events. */
+  /** Used instead of the stored events. */
   history?: PastEvent[];
   explain?: boolean;
 }
@@ -42,8 +42,8 @@ export interface Filter {
   exclude?: string[];
 }
 
-export interface RecommendOptions extends Asked, Filter {
-  /** From 0, the best items, to 1, items unlike each other. */
+export interface RecommendOptions extends RequestOptions, Filter {
+  /** From 0, the best items, to 1, items that differ from each other. */
   diversity?: number;
   /** Keep the list, for caps and evaluation. */
   log?: boolean;
@@ -66,7 +66,7 @@ export interface Recommendation {
 }
 
 export interface Recommendations extends Array<Recommendation> {
-  /** Empty when k items came back; else the catalogue's size and what was lost to each cause. */
+  /** Empty when k items came back; otherwise the catalogue's size and how many items each cause removed. */
   whyFewer: Record<string, number>;
   /** For `observe`; null if the list was not logged. */
   listName: string | null;
@@ -90,7 +90,7 @@ export interface ObserveOptions {
   kind?: string;
   time?: number;
   context?: Record<string, Value>;
-  /** Of the app's own: told twice, it counts once. */
+  /** The app's own id: an event that is reported twice counts once. */
   eventId?: string;
   listName?: string;
 }
@@ -101,7 +101,7 @@ export declare class Recommender {
     options: {
       ort: Onnxruntime;
       store?: Store;
-      /** 32 bytes of Ed25519; then only what it has signed is taken. */
+      /** 32 bytes of Ed25519; then only bundles signed with it are accepted. */
       publicKey?: Uint8Array;
       profile?: string;
       sessionOptions?: object;
@@ -114,7 +114,7 @@ export declare class Recommender {
   profile(name: string): Recommender;
   session(): Recommender;
   recommend(k?: number, options?: RecommendOptions): Promise<Recommendations>;
-  score(items: string[], options?: Asked): Promise<Recommendation[]>;
+  score(items: string[], options?: RequestOptions): Promise<Recommendation[]>;
   similar(item: string, k?: number, options?: Filter): Promise<Recommendation[]>;
   observe(item: string, options?: ObserveOptions): Promise<boolean>;
   forget(): Promise<void>;

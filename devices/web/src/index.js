@@ -1,4 +1,4 @@
-/** edgerec in JavaScript: the same bundle, the same lists as the Python runtime; see README.md. */
+/** edgerec in JavaScript: the same lists from the same bundle as the Python runtime; see README.md. */
 import { Bundle, fromUrl } from "./bundle.js";
 import { Catalog } from "./catalog.js";
 import { Condition } from "./conditions.js";
@@ -7,16 +7,15 @@ import { BundleError, ConfigError, DataError, EdgerecError } from "./errors.js";
 import { RequestEncoder, ints } from "./request.js";
 import { arrange, multiplied } from "./slate.js";
 import { IndexedStore, MemoryStore } from "./store.js";
+import { MS_PER_DAY, MS_PER_HOUR } from "./units.js";
 
 export { Bundle, BundleError, Condition, ConfigError, DataError, EdgerecError, IndexedStore, MemoryStore, fromUrl };
 
-const MS_PER_DAY = 86_400_000;
-const MS_PER_HOUR = 3_600_000;
 const POOL = 200;
 const MAX_REASONS = 3;
 const TOLERANCE = 2e-3;
 
-/** One bundle, loaded; nothing of it changes. */
+/** One loaded bundle; it never changes. */
 class Model {
   constructor(bundle, ort, sessionOptions) {
     const { manifest } = bundle;
@@ -35,7 +34,7 @@ class Model {
     this.created = Date.parse(manifest.created) || 0;
   }
 
-  /** A clock that reads a time before the bundle was built is wrong. */
+  /** Now, but never before the bundle was built: such a clock is wrong. */
   now() {
     return Math.max(Date.now(), this.created);
   }
@@ -79,7 +78,7 @@ class Model {
     }, 0);
   }
 
-  /** Kinds by name, as they are stored; parts that this bundle does not know are left out. */
+  /** The bits of a kind as it is stored; parts that this bundle does not know are left out. */
   bits(kind) {
     return this.mask(kind.split("+").filter((part) => this.encoder.kinds.includes(part)).join("+") || "event");
   }
@@ -107,7 +106,7 @@ function readPolicy(value, catalog) {
 export class Recommender {
   /**
    * Verifies a bundle and loads it.
-   * @param {string | ((name: string) => Promise<Uint8Array>)} bundle a URL, or what reads its files
+   * @param {string | ((name: string) => Promise<Uint8Array>)} bundle a URL, or a function that reads its files
    * @param {{ort: object, store?: object, publicKey?: Uint8Array, profile?: string, sessionOptions?: object,
    *   crypto?: Crypto}} options `ort` is onnxruntime-web, onnxruntime-node or onnxruntime-react-native
    */
@@ -139,36 +138,36 @@ export class Recommender {
     return new Recommender(this.home, this.home.store, name);
   }
 
-  /** The same for a visitor without a name: in memory only. */
+  /** The same recommender for a visitor without a name: in memory only. */
   session() {
     return new Recommender(this.home, new MemoryStore(this.home.model.policy.log), "");
   }
 
-  /** The best k items by the bundle's policy: a list with `whyFewer` and `listName`. */
+  /** The best k items by the bundle's policy: an array with `whyFewer` and `listName`. */
   async recommend(k = 10, options = {}) {
     const { model } = this.home;
     if (!(Number.isInteger(k) && k >= 1)) throw new ConfigError(`k must be at least 1, got ${k}`);
     const { diversity = model.policy.diversity, explain = false, log = model.policy.caps.length > 0 } = options;
     if (!(diversity >= 0 && diversity <= 1)) throw new ConfigError(`diversity must lie between 0 and 1, got ${diversity}`);
     const [weights, mayRepeat] = model.weights(options.weights);
-    const asked = await this.asked(model, options);
-    const removed = await this.removed(model, options, asked);
-    if (!mayRepeat) removed.push(["history", asked.events.map((e) => e.item)]);
-    const { rows, pool } = await bestList(model, k, asked, weights, removed, diversity);
-    const found = rows.map((row) => told(model, row, asked, explain));
-    found.whyFewer = rows.length < k ? whyFewer(model.n, removed, rows.length, pool) : {};
-    found.listName = log ? await this.logged(model, found, asked) : null;
-    return found;
+    const request = await this.request(model, options);
+    const removed = await this.removed(model, options, request);
+    if (!mayRepeat) removed.push(["history", request.events.map((e) => e.item)]);
+    const { rows, pool } = await bestList(model, k, request, weights, removed, diversity);
+    const list = rows.map((row) => recommendation(model, row, request, explain));
+    list.whyFewer = rows.length < k ? whyFewer(model.n, removed, rows.length, pool) : {};
+    list.listName = log ? await this.logged(model, list, request) : null;
+    return list;
   }
 
-  /** The given items, in their order. */
+  /** Scores the given items, in their order. */
   async score(items, options = {}) {
     const { model } = this.home;
     const candidates = items.map((item) => model.known(item));
     const [weights] = model.weights(options.weights);
-    const asked = await this.asked(model, options);
-    const rows = await model.engine.score(asked.request, weights, candidates);
-    return rows.map((row) => told(model, row, asked, options.explain ?? false));
+    const request = await this.request(model, options);
+    const rows = await model.engine.score(request.inputs, weights, candidates);
+    return rows.map((row) => recommendation(model, row, request, options.explain ?? false));
   }
 
   /** The k items that most often share a session with an item. */
@@ -177,8 +176,8 @@ export class Recommender {
     const index = model.known(item);
     const removed = await this.removed(model, options, null);
     const gone = removed.flatMap(([, part]) => part);
-    const found = await model.engine.similar(index, gone, Math.min(k, model.n));
-    return found
+    const rows = await model.engine.similar(index, gone, Math.min(k, model.n));
+    return rows
       .filter((row) => row.score !== -Infinity && row.item !== index)
       .map(({ item: i, score }) => ({ ...named(model, i), utility: score, probability: { related: score }, reasons: [] }));
   }
@@ -192,12 +191,12 @@ export class Recommender {
     return this.store.append({ profile: this.name, item, kind, time: time ?? model.now(), context, eventId, listName });
   }
 
-  /** Erases all that is stored of this user. */
+  /** Erases all that is stored about this user. */
   forget() {
     return this.store.forget(this.name);
   }
 
-  /** Takes a newer bundle: verified, tried, swapped in; else the old one goes on. */
+  /** Installs a newer bundle: verified, tried, swapped in; otherwise the old one stays in use. */
   async update(bundle) {
     const { home } = this;
     const old = home.model.bundle.manifest;
@@ -211,7 +210,7 @@ export class Recommender {
     return model.name;
   }
 
-  /** Runs the bundle's conformance requests; how many passed. */
+  /** Runs the bundle's conformance requests; returns how many passed. */
   check() {
     return conform(this.home.model);
   }
@@ -222,23 +221,23 @@ export class Recommender {
 
   // Parts.
 
-  async asked(model, { context = {}, user = {}, now = model.now(), history }) {
+  async request(model, { context = {}, user = {}, now = model.now(), history }) {
     checkColumns(model, context, "context");
     checkColumns(model, user, "user");
-    const told_ = history ?? (await this.store.events(this.name));
-    const events = told_
+    const past = history ?? (await this.store.events(this.name));
+    const events = past
       .map((e) => ({ item: model.catalog.index.get(e.item), kind: model.bits(e.kind ?? "event"), time: e.time }))
       .filter((e) => e.item !== undefined);
     const values = { ...user, ...context };
-    return { events, now, values, request: model.encoder.encode(model.encoder.past(events), now, values) };
+    return { events, now, values, inputs: model.encoder.encode(model.encoder.past(events), now, values) };
   }
 
-  /** What is no candidate, by cause; one item may stand under several. */
-  async removed(model, { where, parameters = {}, exclude = [] }, asked) {
+  /** Items that are not candidates, by cause; an item may have several. */
+  async removed(model, { where, parameters = {}, exclude = [] }, request) {
     const { policy, catalog, n } = model;
     const removed = [["unavailable", catalog.unavailable]];
     if (exclude.length) removed.push(["excluded", indices(model, exclude)]);
-    const values = { ...asked?.values, now: asked?.now ?? model.now() };
+    const values = { ...request?.values, now: request?.now ?? model.now() };
     for (const { name, keep } of policy.rules) removed.push([name, keep.failing(n, values)]);
     if (where !== undefined && where !== null) {
       const condition = model.condition(where);
@@ -246,26 +245,26 @@ export class Recommender {
       if (absent !== undefined) throw new ConfigError(`where: no value for :${absent}; give it in parameters`);
       removed.push(["where", condition.failing(n, parameters)]);
     }
-    if (asked === null) return removed;
+    if (request === null) return removed;
     for (const { kind, days } of policy.seen) {
-      const since = (days ?? null) === null ? -Infinity : asked.now - Math.trunc(days * MS_PER_DAY);
+      const since = (days ?? null) === null ? -Infinity : request.now - Math.trunc(days * MS_PER_DAY);
       const bit = (kind ?? null) === null ? null : 1 << model.encoder.kinds.indexOf(kind);
-      const hit = asked.events.filter((e) => e.time >= since && (bit === null || e.kind & bit));
+      const hit = request.events.filter((e) => e.time >= since && (bit === null || e.kind & bit));
       removed.push([`seen ${kind ?? "event"}`, hit.map((e) => e.item)]);
     }
     for (const { shown, hours } of policy.caps) {
       const often = new Map();
-      for (const list of await this.store.shown(this.name, asked.now - Math.trunc(hours * MS_PER_HOUR)))
+      for (const list of await this.store.shown(this.name, request.now - Math.trunc(hours * MS_PER_HOUR)))
         for (const item of list.items) often.set(item, (often.get(item) ?? 0) + 1);
       removed.push(["shown too often", indices(model, [...often].filter(([, c]) => c >= shown).map(([item]) => item))]);
     }
     return removed;
   }
 
-  async logged(model, found, asked) {
+  async logged(model, list, request) {
     const listName = this.home.crypto.randomUUID();
-    const items = found.map((r) => r.item);
-    await this.store.show({ profile: this.name, time: asked.now, listName, bundle: model.name, items });
+    const items = list.map((r) => r.item);
+    await this.store.show({ profile: this.name, time: request.now, listName, bundle: model.name, items });
     return listName;
   }
 }
@@ -277,23 +276,23 @@ async function load({ ort, publicKey, sessionOptions, crypto }, bundle) {
   return model;
 }
 
-async function bestList(model, k, asked, weights, removed, diversity) {
+async function bestList(model, k, request, weights, removed, diversity) {
   const { policy, engine, n } = model;
   const gone = removed.flatMap(([, part]) => part);
   const plain = !diversity && !policy.boosts.length && !policy.quotas.length && policy.calibration === null;
   for (let size = Math.min(plain ? k : Math.max(policy.pool, k), n); ; size = Math.min(4 * size, n)) {
-    const all = await engine.recommend(asked.request, weights, gone, size);
+    const all = await engine.recommend(request.inputs, weights, gone, size);
     const pool = all.filter((row) => row.utility !== -Infinity);
     if (plain) return { rows: pool, pool };
-    const moved = boosted(model, pool, asked);
-    const at = await arranged(model, moved, k, diversity, asked);
+    const moved = boosted(model, pool, request);
+    const at = await arranged(model, moved, k, diversity, request);
     if (at.length >= k || size === n || pool.length < size) return { rows: at.map((i) => moved[i]), pool };
   }
 }
 
-function boosted({ policy }, pool, asked) {
+function boosted({ policy }, pool, request) {
   if (!policy.boosts.length) return pool;
-  const values = { ...asked.values, now: asked.now };
+  const values = { ...request.values, now: request.now };
   const factor = ({ item }) =>
     policy.boosts.reduce((whole, { where, factor: own }) => (where.met(item, values) === 2 ? whole * own : whole), 1);
   return pool
@@ -301,17 +300,17 @@ function boosted({ policy }, pool, asked) {
     .sort((a, b) => b.utility - a.utility || a.i - b.i);
 }
 
-async function arranged({ policy, catalog, engine }, pool, k, diversity, asked) {
+async function arranged({ policy, catalog, engine }, pool, k, diversity, request) {
   const items = pool.map((row) => row.item);
   if (!diversity && !policy.quotas.length && policy.calibration === null) return items.slice(0, k).map((_, i) => i);
   const group = (by) => catalog.groups(by).group;
   const quotas = policy.quotas.map(({ by, most }) => ({ group: items.map((i) => group(by)[i]), most }));
   const vectors = diversity ? await engine.vectors(items) : undefined;
-  const mix = policy.calibration === null ? null : ownMix(catalog, policy.calibration, items, asked);
+  const mix = policy.calibration === null ? null : ownMix(catalog, policy.calibration, items, request);
   return arrange(pool.map((row) => row.utility), k, { vectors, diversity, quotas, mix });
 }
 
-/** null where the user has no past to be held to. */
+/** The user's mix of a column's values; null without a past. */
 function ownMix(catalog, { by, strength }, items, { events }) {
   const { group, n } = catalog.groups(by);
   const count = new Array(n).fill(0);
@@ -320,7 +319,7 @@ function ownMix(catalog, { by, strength }, items, { events }) {
   return all ? { group: items.map((i) => group[i]), share: count.map((c) => c / all), strength } : null;
 }
 
-function whyFewer(n, removed, found, pool) {
+function whyFewer(n, removed, length, pool) {
   const gone = new Set();
   const lost = { catalogue: n };
   for (const [cause, part] of removed) {
@@ -328,8 +327,8 @@ function whyFewer(n, removed, found, pool) {
     part.forEach((i) => gone.add(i));
     if (gone.size > before) lost[cause] = (lost[cause] ?? 0) + gone.size - before;
   }
-  const left = n - gone.size - found;
-  const rest = pool.length > found ? "quota" : "history";
+  const left = n - gone.size - length;
+  const rest = pool.length > length ? "quota" : "history";
   if (left) lost[rest] = (lost[rest] ?? 0) + left;
   return lost;
 }
@@ -338,21 +337,21 @@ function named({ catalog }, i) {
   return { item: catalog.ids[i], title: catalog.titles[i], get attributes() { return catalog.attributes(i); } };
 }
 
-function told(model, { item, utility, probability, reason }, asked, explain) {
-  const found = named(model, item);
-  found.utility = utility;
-  found.probability = Object.fromEntries(model.tasks.map((task, t) => [task, probability[t]]));
-  found.reasons = explain ? reasons(model, item, reason, asked) : [];
-  return found;
+function recommendation(model, { item, utility, probability, reason }, request, explain) {
+  const row = named(model, item);
+  row.utility = utility;
+  row.probability = Object.fromEntries(model.tasks.map((task, t) => [task, probability[t]]));
+  row.reasons = explain ? reasons(model, item, reason, request) : [];
+  return row;
 }
 
 /** The strongest positive reasons of an item. */
-function reasons(model, item, reason, { request }) {
+function reasons(model, item, reason, { inputs }) {
   const order = Array.from(reason, (weight, at) => ({ weight, at })).sort((a, b) => b.weight - a.weight || a.at - b.at);
-  const found = order.slice(0, MAX_REASONS).filter(({ weight }) => weight > 0);
-  if (!found.length) return [{ kind: "popular", item: null, title: null, weight: 0 }];
-  return found.map(({ weight, at }) => {
-    const cause = Number(request.history[at]);
+  const strongest = order.slice(0, MAX_REASONS).filter(({ weight }) => weight > 0);
+  if (!strongest.length) return [{ kind: "popular", item: null, title: null, weight: 0 }];
+  return strongest.map(({ weight, at }) => {
+    const cause = Number(inputs.history[at]);
     const { item: id, title } = named(model, cause);
     return { kind: cause === item ? "again" : "history", item: id, title, weight };
   });
@@ -369,7 +368,7 @@ function checkColumns({ encoder }, values, source) {
       throw new ConfigError(`${source}: no column '${name}' (this bundle has: ${known.join(", ") || "none"})`);
 }
 
-/** Does this device compute what the machine computed that built the bundle? */
+/** Checks that this device computes the same as the machine that built the bundle. */
 async function conform(model) {
   const { requests } = model.bundle.json("conformance.json");
   for (const [number, { graph = "recommend.onnx", inputs, expect }] of requests.entries()) {
@@ -396,12 +395,12 @@ function close(wanted, got) {
   return wanted.length === got.length && wanted.every((value, i) => near(value, got[i]));
 }
 
-/** Items of nearly equal utility may change places. */
+/** Items of nearly equal utility may swap places. */
 function sameItems(name, expect, got) {
   const value = expect.utility ?? expect.score;
-  const found = Array.from(got[name], Number);
+  const items = Array.from(got[name], Number);
   const wanted = expect[name];
-  if (found.length !== wanted.length) return false;
+  if (items.length !== wanted.length) return false;
   const of = new Map(wanted.map((item, i) => [item, value[i]]));
-  return wanted.every((item, i) => item === found[i] || near(of.get(found[i]) ?? value.at(-1), value[i]));
+  return wanted.every((item, i) => item === items[i] || near(of.get(items[i]) ?? value.at(-1), value[i]));
 }

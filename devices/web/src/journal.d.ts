@@ -1,11 +1,11 @@
 import type { Bounds, MemoryStore } from "./index.js";
 
-/** A text file of the app that only grows, but for `replace`. */
+/** A text file of the app that only grows, except by `replace`. */
 export interface Journal {
-  /** All of it; "" where there is none yet. */
+  /** The whole text; "" where there is no file yet. */
   read(): Promise<string>;
   append(text: string): Promise<void>;
-  /** All at once: after a crash the old or the new text is there. */
+  /** Replaces the text: after a crash the old or the new one is there. */
   replace(text: string): Promise<void>;
 }
 

@@ -2,11 +2,11 @@
 import { DataError } from "./errors.js";
 import { MemoryStore } from "./store.js";
 
-/** The file is written anew once it has this many times the lines that are kept. */
+/** The file is rewritten once it has this many times the lines that are needed. */
 const SLACK = 2;
 const LEAST = 200;
 
-/** An event is there after a crash once `append` has answered true; a line that a crash cut off is left out. */
+/** Once `append` has returned true, the event survives a crash; a line that a crash cut off is left out. */
 export class JournalStore extends MemoryStore {
   /**
    * @param {{read: () => Promise<string>, append: (text: string) => Promise<void>,
@@ -23,8 +23,8 @@ export class JournalStore extends MemoryStore {
       throw new DataError(`the journal cannot be read (${error.message})`);
     }
     for (const line of text.split("\n")) store.take(line);
-    // What was cut off or goes beyond the bounds is gone from the disk too; later lines start on a line of their own.
-    if (store.lines !== store.kept || !/(^|\n)$/.test(text)) await store.rewrite();
+    // Lines that were cut off or exceed the bounds are removed from the disk too, and later lines start on a new line.
+    if (store.lines !== store.needed || !/(^|\n)$/.test(text)) await store.rewrite();
     return store;
   }
 
@@ -35,7 +35,7 @@ export class JournalStore extends MemoryStore {
     this.damaged = 0;
   }
 
-  get kept() {
+  get needed() {
     return this.events_.length + this.lists_.length;
   }
 
@@ -74,7 +74,7 @@ export class JournalStore extends MemoryStore {
   async keep(row) {
     try {
       await this.inTurn(async () => {
-        if (this.lines >= Math.max(SLACK * this.kept, LEAST)) return this.rewrite();
+        if (this.lines >= Math.max(SLACK * this.needed, LEAST)) return this.rewrite();
         this.lines++;
         return this.journal.append(`${JSON.stringify(row)}\n`);
       });
@@ -90,7 +90,7 @@ export class JournalStore extends MemoryStore {
     return this.journal.replace(rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
   }
 
-  /** One write after the other, whatever became of the one before. */
+  /** One write after the other, whether or not the one before succeeded. */
   inTurn(work) {
     const mine = this.last.then(work);
     this.last = mine.catch(() => {});

@@ -6,7 +6,7 @@
  * @param {string} folder such as `${fs.MainBundlePath}/bundle`
  */
 export function fromFolder(fs, folder) {
-  // onnxruntime-react-native takes the whole buffer below an array, so each file has one of its own.
+  // onnxruntime-react-native reads the whole buffer behind an array, so each file has its own.
   return async (name) => Uint8Array.from(atob(await fs.readFile(`${folder}/${name}`, "base64")), (c) => c.charCodeAt(0));
 }
 
@@ -23,7 +23,7 @@ export function journalFile(fs, path) {
     append: (text) => fs.appendFile(path, text, "utf8"),
     replace: async (text) => {
       await fs.writeFile(`${path}.new`, text, "utf8");
-      // Not every system moves over a file that is there; after a crash in between, the new one is read.
+      // Not every system moves onto an existing file; after a crash in between, the new one is read.
       if (await fs.exists(path)) await fs.unlink(path);
       await fs.moveFile(`${path}.new`, path);
     },

@@ -1,6 +1,6 @@
-/** From events and context to the arrays that the graphs take, as edgerec/tasks does it: one encoder for both sides. */
-const MS_PER_HOUR = 3_600_000;
-const MS_PER_DAY = 86_400_000;
+/** From events and context to the arrays that the graphs take, computed as in edgerec/tasks. */
+import { MS_PER_DAY, MS_PER_HOUR } from "./units.js";
+
 const SMOOTHING = 20;
 const CLIP = 5;
 
@@ -9,7 +9,7 @@ export class RequestEncoder {
   constructor(inputs, smoothing = SMOOTHING) {
     this.kinds = inputs.history.kinds;
     this.rates = this.kinds.map((kind) => inputs.past.rates[kind]);
-    this.most = inputs.history.max_items;
+    this.maxItems = inputs.history.max_items;
     this.smoothing = smoothing;
     this.categorical = inputs.categorical.map((c) => ({ ...c, index: new Map(c.values.map((v, i) => [v, i + 1])) }));
     this.numeric = inputs.numeric;
@@ -26,41 +26,41 @@ export class RequestEncoder {
     return [...this.categorical.filter(own), ...this.numeric.filter(own)].map((column) => column.name);
   }
 
-  /** Distinct past items, oldest last event first; events are {item: index, kind: bits, time: ms}. */
+  /** Distinct past items in the order of their last event; events are {item: index, kind: bits, time: ms}. */
   past(events) {
     const by = new Map();
     for (const { item, kind, time } of events) {
-      const found = by.get(item);
-      if (found === undefined) by.set(item, { item, kind, count: 1, first: time, last: time });
+      const row = by.get(item);
+      if (row === undefined) by.set(item, { item, kind, count: 1, first: time, last: time });
       else {
-        found.kind |= kind;
-        found.count++;
-        found.first = Math.min(found.first, time);
-        found.last = Math.max(found.last, time);
+        row.kind |= kind;
+        row.count++;
+        row.first = Math.min(row.first, time);
+        row.last = Math.max(row.last, time);
       }
     }
     const items = [...by.values()].sort((a, b) => a.last - b.last || a.item - b.item);
-    return { items: items.slice(Math.max(items.length - this.most, 0)), sums: this.sums(events) };
+    return { items: items.slice(Math.max(items.length - this.maxItems, 0)), sums: this.sums(events) };
   }
 
   sums(events) {
     const times = events.map((e) => e.time).sort((a, b) => a - b);
     return {
       events: times.length,
-      visits: times.filter((t, i) => i === 0 || t !== times[i - 1]).length,
+      sessions: times.filter((t, i) => i === 0 || t !== times[i - 1]).length,
       first: times[0] ?? 0,
       last: times.at(-1) ?? 0,
       positives: this.kinds.map((_, b) => events.reduce((n, e) => n + ((e.kind >> b) & 1), 0)),
     };
   }
 
-  /** The user's own past as numbers of order one; zeros without events. */
-  numbers({ events, visits, first, last, positives }, now) {
-    const gap = (last - first) / MS_PER_DAY / Math.max(visits - 1, 1);
+  /** The user's own past as numbers of about unit size; zeros without events. */
+  numbers({ events, sessions, first, last, positives }, now) {
+    const gap = (last - first) / MS_PER_DAY / Math.max(sessions - 1, 1);
     const since = (from, unit) => (events > 0 ? Math.max(now - from, 0) / unit : 0);
-    const found = [
+    const numbers = [
       Math.log1p(events),
-      Math.log1p(visits),
+      Math.log1p(sessions),
       Math.log1p(since(last, MS_PER_DAY)),
       Math.log1p(since(first, MS_PER_DAY)),
       Math.log1p(gap),
@@ -68,9 +68,9 @@ export class RequestEncoder {
     ];
     this.rates.forEach((rate, b) => {
       const smoothed = (positives[b] + this.smoothing * rate) / (events + this.smoothing);
-      found.push(Math.log(smoothed / (1 - smoothed)) - Math.log(rate / (1 - rate)), Math.log1p(positives[b]));
+      numbers.push(Math.log(smoothed / (1 - smoothed)) - Math.log(rate / (1 - rate)), Math.log1p(positives[b]));
     });
-    return found;
+    return numbers;
   }
 
   /** All arrays by the names of the graph's inputs. */

@@ -1,8 +1,8 @@
-/** From a pool of scored candidates to a list, step by step as edgerec/runtime/slate.py does it, in 32-bit numbers. */
+/** From a pool of scored candidates to a list, step by step as in edgerec/runtime/slate.py, in float32. */
 const SMOOTHED = 0.01;
 const f = Math.fround;
 
-/** A factor above 1 is always for an item, also where its utility is negative. */
+/** A factor above 1 always raises the utility, also where it is negative. */
 export function multiplied(utility, factor) {
   return f(utility >= 0 ? utility * factor : utility / factor);
 }
@@ -11,7 +11,7 @@ export function multiplied(utility, factor) {
  * Positions in the pool of at most k items, first to last.
  * @param {number[]} utility
  * @param {{vectors?: Float32Array[], diversity?: number, quotas?: {group: number[], most: number}[],
- *          mix?: {group: number[], share: number[], strength: number} | null}} wishes
+ *          mix?: {group: number[], share: number[], strength: number} | null}} options
  */
 export function arrange(utility, k, { vectors, diversity = 0, quotas = [], mix = null }) {
   const n = utility.length;
@@ -62,7 +62,7 @@ function dot(a, b) {
   return f(sum);
 }
 
-/** Of the list's mix with one more item from the user's, by the item's group. Source: Steck, RecSys 2018. */
+/** Divergence of the list's mix with one more item from the user's, by the item's group. Source: Steck, RecSys 2018. */
 function divergence({ share }, taken) {
   const size = taken.reduce((a, b) => a + b, 0) + 1;
   const part = (count, s) => (s > 0 ? s * Math.log(s / ((1 - SMOOTHED) * (count / size) + SMOOTHED * s)) : 0);

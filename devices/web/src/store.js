@@ -1,7 +1,6 @@
 /** Events and lists of the users of this device: in memory, or in IndexedDB with the policy's bounds. */
 import { DataError } from "./errors.js";
-
-const MS_PER_DAY = 86_400_000;
+import { MS_PER_DAY } from "./units.js";
 
 /** A store without a disk. */
 export class MemoryStore {
@@ -17,7 +16,7 @@ export class MemoryStore {
     return true;
   }
 
-  /** False for an event that is there already. */
+  /** False for an event that is stored already. */
   add(event) {
     const id = event.eventId === undefined ? null : JSON.stringify([event.profile, event.eventId]);
     if (id !== null && this.ids.has(id)) return false;
@@ -58,15 +57,15 @@ export class IndexedStore {
   /** @param {string} name of the database */
   static async open(name, bounds = {}, indexedDB = globalThis.indexedDB) {
     const db = await new Promise((resolve, reject) => {
-      const asked = indexedDB.open(name, 1);
-      asked.onupgradeneeded = () => {
-        const events = asked.result.createObjectStore("events", { keyPath: "number", autoIncrement: true });
+      const request = indexedDB.open(name, 1);
+      request.onupgradeneeded = () => {
+        const events = request.result.createObjectStore("events", { keyPath: "number", autoIncrement: true });
         events.createIndex("profile", "profile");
         events.createIndex("once", "once", { unique: true });
-        asked.result.createObjectStore("lists", { keyPath: "number", autoIncrement: true }).createIndex("profile", "profile");
+        request.result.createObjectStore("lists", { keyPath: "number", autoIncrement: true }).createIndex("profile", "profile");
       };
-      asked.onsuccess = () => resolve(asked.result);
-      asked.onerror = () => reject(new DataError(`${name}: cannot be opened (${asked.error?.message})`));
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(new DataError(`${name}: cannot be opened (${request.error?.message})`));
     });
     return new IndexedStore(db, bounds);
   }
@@ -81,7 +80,7 @@ export class IndexedStore {
     try {
       await this.write("events", (events) => {
         const added = events.add({ ...event, ...once });
-        // The same event told twice: the transaction goes on without it.
+        // The same event again: the transaction goes on without it.
         added.onerror = (e) => e.preventDefault();
         added.onsuccess = () => this.trim(events, added.result, event.time);
       });
@@ -93,18 +92,18 @@ export class IndexedStore {
 
   trim(events, newest, time) {
     const drop = (range) => {
-      const asked = events.openCursor(range);
-      asked.onsuccess = () => {
-        asked.result?.delete();
-        asked.result?.continue();
+      const request = events.openCursor(range);
+      request.onsuccess = () => {
+        request.result?.delete();
+        request.result?.continue();
       };
     };
     if (newest > this.bounds.rows) drop(IDBKeyRange.upperBound(newest - this.bounds.rows));
     if (this.bounds.days !== null && newest % 64 === 1) {
       const oldest = time - this.bounds.days * MS_PER_DAY;
-      const asked = events.openCursor();
-      asked.onsuccess = () => {
-        const cursor = asked.result;
+      const request = events.openCursor();
+      request.onsuccess = () => {
+        const cursor = request.result;
         if (cursor === null) return;
         if (cursor.value.time < oldest) cursor.delete();
         cursor.continue();
@@ -132,10 +131,10 @@ export class IndexedStore {
   async forget(profile) {
     for (const name of ["events", "lists"])
       await this.write(name, (rows) => {
-        const asked = rows.index("profile").openCursor(IDBKeyRange.only(profile));
-        asked.onsuccess = () => {
-          asked.result?.delete();
-          asked.result?.continue();
+        const request = rows.index("profile").openCursor(IDBKeyRange.only(profile));
+        request.onsuccess = () => {
+          request.result?.delete();
+          request.result?.continue();
         };
       });
   }
@@ -155,9 +154,9 @@ export class IndexedStore {
 
   all(name, profile) {
     return new Promise((resolve, reject) => {
-      const asked = this.db.transaction(name).objectStore(name).index("profile").getAll(profile);
-      asked.onsuccess = () => resolve(asked.result);
-      asked.onerror = () => reject(new DataError(`${name}: cannot be read (${asked.error?.message})`));
+      const request = this.db.transaction(name).objectStore(name).index("profile").getAll(profile);
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(new DataError(`${name}: cannot be read (${request.error?.message})`));
     });
   }
 }

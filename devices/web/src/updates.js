@@ -1,4 +1,4 @@
-/** Bundles in Cache Storage: the one in use, the one before, and what came with the page when both fail. */
+/** Bundles in Cache Storage: the one in use and the one before; if both fail, the one that came with the page. */
 import { BundleError, Recommender, fromUrl } from "./index.js";
 
 const CACHE = "edgerec-bundles";
@@ -18,13 +18,13 @@ function keep(value) {
 
 function fromCache(version) {
   return async (name) => {
-    const found = await (await caches.open(CACHE)).match(`/${version}/${name}`);
-    if (found === undefined) throw new BundleError(`${name}: is not in the cache`);
-    return new Uint8Array(await found.arrayBuffer());
+    const response = await (await caches.open(CACHE)).match(`/${version}/${name}`);
+    if (response === undefined) throw new BundleError(`${name}: is not in the cache`);
+    return new Uint8Array(await response.arrayBuffer());
   };
 }
 
-/** Like `Recommender.open`, with the newest bundle that holds: one taken by `take`, the one before, or `shipped`. */
+/** Like `Recommender.open`, with the newest bundle that opens: one installed by `take`, the one before, or `shipped`. */
 export async function openNewest(shipped, options) {
   const { current, previous } = state();
   for (const version of [current, previous]) {
@@ -39,7 +39,7 @@ export async function openNewest(shipped, options) {
   return Recommender.open(shipped, options);
 }
 
-/** Takes a bundle from a folder of this origin: verified and tried first, kept for the next start, the old one too. */
+/** Installs a bundle from a folder of this origin: verified and tried first; it and the old one stay cached. */
 export async function take(rec, url) {
   const files = new Map();
   const read = fromUrl(url);
@@ -53,8 +53,8 @@ export async function take(rec, url) {
   const { current = null } = state();
   keep({ current: version, previous: current });
   for (const request of await cache.keys()) {
-    const kept = new URL(request.url).pathname.split("/")[1];
-    if (kept !== version && kept !== current) await cache.delete(request);
+    const cached = new URL(request.url).pathname.split("/")[1];
+    if (cached !== version && cached !== current) await cache.delete(request);
   }
   return name;
 }

@@ -19,21 +19,21 @@ export async function answers(ort, place, { folder, calls, publicKey }) {
   return inTurn(calls, call);
 }
 
-/** What each call gives, or the error that it throws. */
+/** The result of each call, or the error that it throws. */
 export async function inTurn(calls, call) {
-  const told = [];
+  const results = [];
   for (const one of calls) {
     try {
-      told.push(await call(one));
+      results.push(await call(one));
     } catch (error) {
-      told.push({ error: error.name, message: error.message });
+      results.push({ error: error.name, message: error.message });
     }
   }
-  return told;
+  return results;
 }
 
-/** As JSON can hold it. */
-export function plain(found) {
-  if (!Array.isArray(found)) return found ?? null;
-  return { items: found.map((r) => ({ ...r, attributes: r.attributes })), whyFewer: found.whyFewer ?? null };
+/** A value as JSON can hold it. */
+export function plain(value) {
+  if (!Array.isArray(value)) return value ?? null;
+  return { items: value.map((r) => ({ ...r, attributes: r.attributes })), whyFewer: value.whyFewer ?? null };
 }

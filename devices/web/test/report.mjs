@@ -8,7 +8,7 @@ import { launch } from "./origin.mjs";
 const [, , page_, pictures, executablePath] = process.argv;
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const browser = await launch(executablePath);
-const told = [];
+const views = [];
 for (const [width, height, colorScheme] of [[1440, 900, "light"], [390, 844, "dark"]]) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme, offline: true });
   const page = await context.newPage();
@@ -20,7 +20,7 @@ for (const [width, height, colorScheme] of [[1440, 900, "light"], [390, 844, "da
   await page.goto(pathToFileURL(page_).href);
   await page.screenshot({ path: join(pictures, `report-${width}.png`), fullPage: true });
   await page.evaluate(axe);
-  told.push({
+  views.push({
     asked: asked.length,
     errors,
     overflow: await page.evaluate(() => document.documentElement.scrollWidth > innerWidth),
@@ -30,4 +30,4 @@ for (const [width, height, colorScheme] of [[1440, 900, "light"], [390, 844, "da
   await context.close();
 }
 await browser.close();
-process.stdout.write(JSON.stringify(told));
+process.stdout.write(JSON.stringify(views));

@@ -25,13 +25,13 @@ async function inChromium() {
   }
 }
 
-/** Over one of the adapters, with a journal; tells of the store too. */
+/** With one of the adapters and a journal; returns facts about the store too. */
 async function byHost() {
   const { onHost } = await import("./hosts.mjs");
   const { rec, store } = await onHost(job.host, await import(job.engine), job);
-  const told = await inTurn(job.calls, async ([method, ...args]) => plain(await rec[method](...args)));
+  const results = await inTurn(job.calls, async ([method, ...args]) => plain(await rec[method](...args)));
   await store.close();
-  return { told, damaged: store.damaged, lines: store.lines };
+  return { results, damaged: store.damaged, lines: store.lines };
 }
 
 async function run() {

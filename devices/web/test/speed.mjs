@@ -1,6 +1,6 @@
 /**
  * What the runtime costs in Chromium and Node: node speed.mjs JOB, JOB = {"bundles": {name: folder}, "chromium"}.
- * Tells, by bundle: ms of a request in WebAssembly with one thread and two and natively, each once it is warm, and ms to
+ * Prints, by bundle: ms of a request in WebAssembly with one thread and two and natively, each once it is warm, and ms to
  * the first list by edgerec and by bare onnxruntime-web, each in a fresh page, alternately.
  */
 import * as ortNode from "onnxruntime-node";
@@ -78,7 +78,7 @@ async function inPage(work, argument) {
 
 const middle = (values) => values.sort((a, b) => a - b)[values.length >> 1];
 const browser = await launch(job.chromium);
-const told = {};
+const figures = {};
 for (const name of Object.keys(job.bundles)) {
   const first = [];
   const alone = [];
@@ -93,11 +93,11 @@ for (const name of Object.keys(job.bundles)) {
     times.threads.push(...(await inPage(ours, [name, 2, WARM, CALLS])).times);
   }
   const [wasm, threads, native] = [middle(times.wasm), middle(times.threads), middle(times.native)];
-  told[name] = {
+  figures[name] = {
     wasm_ms: wasm, wasm_2_threads_ms: threads, native_ms: native, wasm_over_native: wasm / native,
     first_ms: middle(first), bare_first_ms: middle(alone), first_over_bare: middle(first) / middle(alone),
   };
 }
 await browser.close();
 await origin.close();
-process.stdout.write(JSON.stringify(told));
+process.stdout.write(JSON.stringify(figures));

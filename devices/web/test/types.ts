@@ -5,7 +5,7 @@ import * as ort from "onnxruntime-web";
 export async function first(): Promise<string[]> {
   const store = await IndexedStore.open("shop", { rows: 5000, days: 90 });
   const rec = await Recommender.open("./bundle/", { ort, store });
-  const found: Recommendations = await rec.recommend(10, { where: "price < :most", parameters: { most: 20 } });
-  await rec.observe(found[0].item, { kind: "click", listName: found.listName ?? undefined });
-  return (await rec.similar(found[0].item, 5)).map((r) => r.title);
+  const list: Recommendations = await rec.recommend(10, { where: "price < :most", parameters: { most: 20 } });
+  await rec.observe(list[0].item, { kind: "click", listName: list.listName ?? undefined });
+  return (await rec.similar(list[0].item, 5)).map((r) => r.title);
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgerec.bench.measure import measure
 from edgerec.bundle import dump_json, write_bundle, write_catalog
-from edgerec.bundle.size import model_bytes
+from edgerec.bundle.size import bundle_size
 from edgerec.compression.quantization import write_graphs
 from edgerec.compression.workload import Work
 from edgerec.config import SIZES
@@ -80,8 +80,7 @@ def made_up(
             "tasks": [{**t.to_json(), "index": i} for i, t in enumerate(scored)], "inputs": encoder.to_json(),
             "tensors": files.tensors, "settings": {}, "metrics": {}, "device": profile.to_json(),
         })  # fmt: skip
-    weight = model_bytes({path.name: path.stat().st_size for path in out.iterdir()})
-    return untrained.counted(sizes, body, weight, n_items)
+    return untrained.counted(sizes, body, bundle_size(out).model, n_items)
 
 
 def _items(n: int) -> Iterator[dict[str, str]]:

@@ -8,7 +8,6 @@ all epochs, measured on this machine and judged as `edgerec run` does it.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import statistics
@@ -39,6 +38,7 @@ from edgerec.experiments.device_search.report import FitReport, TrialRow, chosen
 from edgerec.experiments.device_search.trials import Untrained
 from edgerec.experiments.tuning.search import on_one_device, on_valid, taught_on_train
 from edgerec.experiments.tuning.space import Values, applied
+from edgerec.files import read_json, write_json
 from edgerec.metrics.accuracy import Estimate
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
@@ -48,7 +48,7 @@ from edgerec.stages.labels import labelled_examples
 from edgerec.stages.quantize import build
 from edgerec.stages.run import Run
 from edgerec.training.calibrate import calibrate as calibrate_student
-from edgerec.training.checkpoint import load_student, read_json, save_student, write_json
+from edgerec.training.checkpoint import load_student, save_student
 
 SHORT = 0.25
 """Share of the epochs of a trial's student."""
@@ -231,7 +231,7 @@ class _Search:
         with tempfile.TemporaryDirectory() as folder:
             known, sizes = Path(folder) / "known", StudentSizes.of(*SIZES["std"])
             work = made_up(
-                self.untrained, self.data.encoder, self.profile, sizes, self.n_items, self.profile.body, known
+                self.untrained, self.data.encoder, self.profile, sizes, self.n_items, self.profile.kernel, known
             )
             measured, beside = measure([self.folder / "bundle", known], target.threads)
         return measured, beside.p50_ms / (self.model.here(work).p95_ms / self.model.tail)
@@ -331,7 +331,7 @@ class _Search:
 
     def _points(self) -> list[Point]:
         """Measurements of this machine, made once for each thread count and set of bodies."""
-        bodies = sorted({*self.space["quantization.body"], self.profile.body})
+        bodies = sorted({*self.space["quantization.body"], self.profile.kernel})
         path = self.shared / f"machine-{self.profile.threads}-{'-'.join(bodies)}.json"
         if not path.exists():
             points = calibrate(self.untrained, self.data.encoder, self.profile, bodies, self.progress)
@@ -423,4 +423,4 @@ def _link(source: str, target: str) -> None:
 
 
 def _write(folder: Path, report: FitReport) -> None:
-    (folder / "fit.json").write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "fit.json", report.to_json(), sort_keys=False)

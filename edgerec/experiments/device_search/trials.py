@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgerec.bundle.size import model_bytes
+from edgerec.bundle.size import bundle_size
 from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graphs import Expectation
 from edgerec.compression.pruning import left_of
@@ -34,7 +34,7 @@ def final_sizes(config: Config) -> StudentSizes:
 def body_asked(config: Config) -> str:
     """The body that the bundle is meant to have."""
     asked = config.quantization.body
-    return load_profile(config.device).body if asked == "auto" else asked
+    return load_profile(config.device).kernel if asked == "auto" else asked
 
 
 class Untrained:
@@ -72,7 +72,7 @@ class Untrained:
             place = Path(folder)
             exported = longer(self.exported(sizes), n_items)
             write_graphs(exported, body, config.quantization.table, self.expectations(), place)
-            weight = model_bytes({path.name: path.stat().st_size for path in place.iterdir()})
+            weight = bundle_size(place).model
         return self.counted(sizes, body, weight, n_items)
 
     def counted(self, sizes: StudentSizes, body: str, weight: int, n_items: int) -> Work:

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from edgerec.config import Config
 from edgerec.experiments.tuning.space import Values, present
 from edgerec.experiments.tuning.study import Study, is_alive, is_open
+from edgerec.files import write_json
 
 LEAST_FOR_IMPORTANCE = 4
 """Finished trials below which nothing is said about what mattered."""
@@ -150,7 +151,7 @@ def write_report(report: TuningReport, config: Config, folder: Path) -> list[Pat
     from edgerec.experiments.tuning.plots import plot_history, plot_importance
 
     trials = folder / "trials.json"
-    trials.write_text(json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(trials, report.to_json(), sort_keys=False, ensure_ascii=False)
     written = [trials]
     if report.best is not None:
         best = folder / "best.toml"

@@ -1,4 +1,4 @@
-/** A touch page for a shop: search, items, what goes with them, and why; offline, with nothing kept of a visitor. */
+/** A touch page for a shop: search, items, what goes with them, and why; works offline and stores nothing about a visitor. */
 import * as ort from "./ort/ort.wasm.min.mjs";
 import { BundleError, IndexedStore } from "./edgerec/index.js";
 import { openNewest, take } from "./edgerec/updates.js";
@@ -29,9 +29,9 @@ function price(attributes) {
 }
 
 function why(reasons) {
-  const told = (reasons ?? []).filter((r) => r.title !== null).slice(0, 1);
-  if (!told.length) return "";
-  return told[0].kind === "again" ? say.again : `${say.because} ${told[0].title}`;
+  const reason = (reasons ?? []).find((r) => r.title !== null);
+  if (reason === undefined) return "";
+  return reason.kind === "again" ? say.again : `${say.because} ${reason.title}`;
 }
 
 function cards(list, items) {
@@ -62,9 +62,9 @@ function weights() {
 async function show() {
   const words = at("words").value.trim().toLowerCase();
   if (words) {
-    const found = catalog.filter((item) => words.split(/\s+/).every((w) => item.title.toLowerCase().includes(w)));
-    at("list-title").textContent = found.length ? `${say.found}: ${found.length}` : say.nothing;
-    const items = found.slice(0, 60);
+    const matches = catalog.filter((item) => words.split(/\s+/).every((w) => item.title.toLowerCase().includes(w)));
+    at("list-title").textContent = matches.length ? `${say.found}: ${matches.length}` : say.nothing;
+    const items = matches.slice(0, 60);
     const scored = rec && items.length ? await rec.score(items.map((i) => i.item), { weights: weights() }) : items;
     cards(at("list"), scored.sort((a, b) => (b.utility ?? 0) - (a.utility ?? 0)));
     return;
@@ -78,9 +78,9 @@ async function look(item) {
   const facts = Object.entries(item.attributes ?? {}).filter(([n, v]) => v !== null && v !== item.title && n !== settings.price);
   at("facts").replaceChildren(
     ...facts.flatMap(([name, value]) => {
-      const [term, told] = [document.createElement("dt"), document.createElement("dd")];
-      [term.textContent, told.textContent] = [name, String(value)];
-      return [term, told];
+      const [term, detail] = [document.createElement("dt"), document.createElement("dd")];
+      [term.textContent, detail.textContent] = [name, String(value)];
+      return [term, detail];
     }),
   );
   at("item-price").textContent = price(item.attributes);

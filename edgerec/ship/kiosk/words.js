@@ -1,4 +1,4 @@
-/** What the page says, by language; add one by adding its code here. */
+/** The words of the page, by language; a new language needs its code and words here only. */
 export const WORDS = {
   en: {
     search: "Search", done: "I am done", forYou: "For you", popular: "Popular now", found: "Found", wishes: "What counts",

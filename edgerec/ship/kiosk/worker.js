@@ -1,4 +1,4 @@
-/** Keeps the page on the device: everything of files.json is cached at once, and served from there for ever. */
+/** Keeps the page on the device: all files of files.json are cached at once and then always served from the cache. */
 const FILES = "files.json";
 
 self.addEventListener("install", (event) => {
@@ -29,8 +29,8 @@ self.addEventListener("fetch", (event) => {
       const path = url.pathname.endsWith("/") ? new URL("index.html", url).href : event.request;
       for (const name of await caches.keys()) {
         if (!name.startsWith("page-")) continue;
-        const found = await (await caches.open(name)).match(path, { ignoreSearch: true });
-        if (found !== undefined) return found;
+        const cached = await (await caches.open(name)).match(path, { ignoreSearch: true });
+        if (cached !== undefined) return cached;
       }
       return fetch(event.request);
     })(),

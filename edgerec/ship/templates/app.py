@@ -18,17 +18,17 @@ def main() -> None:
         print(f"{rec.bundle.manifest.name} {rec.bundle.manifest.version}, {rec.bundle.manifest.n_items} items")
         print(HELP)
         while True:
-            found = rec.recommend(k=10, explain=True)
-            for number, r in enumerate(found, 1):
+            rows = rec.recommend(k=10, explain=True)
+            for number, r in enumerate(rows, 1):
                 why = ", ".join(reason.title for reason in r.reasons if reason.title) or "popular now"
                 print(f"{number:3}  {r.item:12} {r.title}  ({why})")
-            said = (sys.stdin.readline() or "quit").split()
+            words = (sys.stdin.readline() or "quit").split()
             try:
-                match said:
+                match words:
                     case ["quit"]:
                         return
-                    case [place] if place.isdigit() and 1 <= int(place) <= len(found):
-                        rec.observe(found[int(place) - 1].item)
+                    case [place] if place.isdigit() and 1 <= int(place) <= len(rows):
+                        rec.observe(rows[int(place) - 1].item)
                     case ["more", item]:
                         for r in rec.similar(item, k=5):
                             print(f"     {r.item:12} {r.title}")

@@ -1,4 +1,4 @@
-/** The main process: the model runs here, over onnxruntime-node; events lie in the app's own folder. */
+/** The main process: the model runs here, on onnxruntime-node; events are stored in the app's own folder. */
 import { join } from "node:path";
 import { app, BrowserWindow, ipcMain } from "electron";
 import * as ort from "onnxruntime-node";

@@ -1,4 +1,4 @@
-/** Opens the bundle that the app ships; events lie in the app's own folder. */
+/** Opens the bundle that the app ships; events are stored in the app's own folder. */
 import fs from "react-native-fs";
 import * as ort from "onnxruntime-react-native";
 import crypto from "react-native-quick-crypto";

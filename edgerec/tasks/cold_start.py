@@ -1,7 +1,6 @@
-"""A table row for an item that training never saw, from its text and attributes: hashed words, no language model.
+"""A table row for a cold-start item from its text and attributes: hashed words, no language model.
 
-One encoder for training and device, like that of requests. It is a table of hashed tokens in INT8, small enough to
-live in the bundle.
+Training and device use the same encoder. Its table of hashed tokens is INT8, small enough for the bundle.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ import numpy.typing as npt
 from edgerec.tasks.history import Float, Int
 
 BUCKETS = 2048
-"""Rows of the table that tokens are hashed into."""
+"""Rows of the table; tokens are hashed into them."""
 GRAM = 3
-"""Letters of a piece of a word."""
+"""Letters in each piece of a word."""
 _WORD = re.compile(r"\w+")
 
 
 def tokens(text: str | None, attributes: Mapping[str, str | None]) -> Iterator[str]:
-    """Words of a text, pieces of each word, and an attribute's value under its name.
+    """The words of a text, the pieces of each word, and ``name=value`` for each attribute.
 
     >>> list(tokens("Red mug", {"shop": "a", "size": None}))
     ['red', '<re', 'red', 'ed>', 'mug', '<mu', 'mug', 'ug>', 'shop=a']
@@ -39,20 +38,20 @@ def tokens(text: str | None, attributes: Mapping[str, str | None]) -> Iterator[s
 
 
 def buckets(text: str | None, attributes: Mapping[str, str | None]) -> Int:
-    """The rows of the table that an item's tokens fall into, each once, ascending."""
+    """The rows of the table that an item's tokens are hashed into, without repeats, ascending."""
     return np.unique([zlib.crc32(token.encode()) % BUCKETS for token in tokens(text, attributes)]).astype(np.int64)
 
 
 @dataclass(frozen=True)
-class Newcomers:
-    """What gives new items a row.
+class ColdStartTable:
+    """Gives cold-start items a row.
 
     Attributes:
-        codes: int8 (BUCKETS, W), W = dim of the item table + priors. scales: float32 (W,), of its columns.
-        numbers: float32 (M, W), of the standardised numbers of an item. start: float32 (W,), of an item without any
-            token.
+        codes: int8 (BUCKETS, W), W = dim of the item table + priors. scales: float32 (W,), one for each column.
+        numbers: float32 (M, W), weights of an item's standardised numbers. start: float32 (W,), the row of an item
+            without tokens and numbers.
         names: of the M numbers. mean, std: float64 (M,), which standardise them.
-        dim: of the item table.
+        dim: width of the item table.
     """
 
     codes: npt.NDArray[np.int8]
@@ -70,27 +69,27 @@ class Newcomers:
         attributes: Sequence[Mapping[str, str | None]],
         numbers: Sequence[Mapping[str, float | None]],
     ) -> tuple[Float, Float]:
-        """Vectors (n, dim) and priors (n, tasks + 1) of n items; what is unknown of an item is None or left out."""
-        found = np.tile(self.start, (len(texts), 1))
-        for row, text, named in zip(found, texts, attributes, strict=True):
+        """Vectors (n, dim) and priors (n, tasks + 1) of n items; an unknown value is None or left out."""
+        rows = np.tile(self.start, (len(texts), 1))
+        for row, text, named in zip(rows, texts, attributes, strict=True):
             at = buckets(text, named)
             if len(at):
                 row += self.codes[at].astype(np.float32).sum(axis=0) * self.scales / np.float32(np.sqrt(len(at)))
-        found += self.standardized(numbers) @ self.numbers
-        return found[:, : self.dim], found[:, self.dim :]
+        rows += self.standardized(numbers) @ self.numbers
+        return rows[:, : self.dim], rows[:, self.dim :]
 
     def standardized(self, numbers: Sequence[Mapping[str, float | None]]) -> Float:
-        """(n, M); 0 where a number is unknown."""
-        found = np.zeros((len(numbers), len(self.names)), np.float32)
-        for row, given in zip(found, numbers, strict=True):
+        """Standardised numbers (n, M); 0 where a number is unknown."""
+        standard = np.zeros((len(numbers), len(self.names)), np.float32)
+        for row, given in zip(standard, numbers, strict=True):
             for m, name in enumerate(self.names):
                 value = given.get(name)
                 if value is not None and np.isfinite(value):
                     row[m] = np.clip((value - self.mean[m]) / self.std[m], -5, 5)
-        return found
+        return standard
 
     def to_bytes(self) -> bytes:
-        """The content of newcomers.npz: plain arrays, and equal ones give equal bytes."""
+        """The content of newcomers.npz: plain arrays; equal tables give equal bytes."""
         stream = io.BytesIO()
         arrays = {name: getattr(self, name) for name in ("codes", "scales", "numbers", "start", "mean", "std")}
         names = np.frombuffer("\n".join(self.names).encode(), np.uint8)
@@ -98,16 +97,16 @@ class Newcomers:
         return stream.getvalue()
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> Newcomers:
+    def from_bytes(cls, content: bytes) -> ColdStartTable:
         """The inverse of `to_bytes`.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: the content is not such a table.
         """
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as found:
-                arrays = {name: found[name] for name in found.files}
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
             names = bytes(arrays.pop("names")).decode()
             return cls(**arrays | {"names": tuple(names.split("\n")) if names else (), "dim": int(arrays["dim"])})
         except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(f"no table of newcomers: {error}") from error
+            raise ValueError(f"not a table for cold-start items: {error}") from error

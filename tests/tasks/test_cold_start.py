@@ -1,4 +1,4 @@
-"""Rows for items that come later, by hashed words."""
+"""Rows for cold-start items, from hashed words."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import doctest
 import numpy as np
 import pytest
 
-from edgerec.tasks import newcomers
-from edgerec.tasks.newcomers import BUCKETS, Newcomers, buckets
+from edgerec.tasks import cold_start
+from edgerec.tasks.cold_start import BUCKETS, ColdStartTable, buckets
 
 
-def table(seed: int = 0) -> Newcomers:
+def table(seed: int = 0) -> ColdStartTable:
     rng = np.random.default_rng(seed)
-    return Newcomers(
+    return ColdStartTable(
         codes=rng.integers(-127, 128, (BUCKETS, 5)).astype(np.int8),
         scales=rng.random(5).astype(np.float32),
         numbers=rng.normal(size=(1, 5)).astype(np.float32),
@@ -26,7 +26,7 @@ def table(seed: int = 0) -> Newcomers:
 
 
 def test_the_docstrings_tell_the_truth():
-    assert doctest.testmod(newcomers).failed == 0
+    assert doctest.testmod(cold_start).failed == 0
 
 
 def test_a_row_is_the_start_and_the_scaled_mean_of_the_tokens_rows():
@@ -42,10 +42,10 @@ def test_a_row_is_the_start_and_the_scaled_mean_of_the_tokens_rows():
 
 def test_numbers_are_standardised_and_what_is_unknown_adds_nothing():
     t = table()
-    told, silent = t.rows([None, ""], [{}, {}], [{"price": 3.0}, {"price": None}])[0]
+    known, unknown = t.rows([None, ""], [{}, {}], [{"price": 3.0}, {"price": None}])[0]
 
-    assert np.allclose(silent, t.start[:3])
-    assert np.allclose(told, t.start[:3] + 2 * t.numbers[0, :3], atol=1e-6)
+    assert np.allclose(unknown, t.start[:3])
+    assert np.allclose(known, t.start[:3] + 2 * t.numbers[0, :3], atol=1e-6)
 
 
 def test_words_of_any_script_count_and_case_does_not():
@@ -57,7 +57,7 @@ def test_words_of_any_script_count_and_case_does_not():
 
 def test_it_comes_back_from_its_bytes_which_are_always_the_same():
     content = table().to_bytes()
-    again = Newcomers.from_bytes(content)
+    again = ColdStartTable.from_bytes(content)
 
     assert content == table().to_bytes()
     assert again.names == ("price",) and again.dim == 3
@@ -66,5 +66,5 @@ def test_it_comes_back_from_its_bytes_which_are_always_the_same():
 
 @pytest.mark.parametrize("content", [b"", b"PK", table().to_bytes()[:500]])
 def test_other_bytes_are_refused(content):
-    with pytest.raises(ValueError, match="no table of newcomers"):
-        Newcomers.from_bytes(content)
+    with pytest.raises(ValueError, match="not a table for cold-start items"):
+        ColdStartTable.from_bytes(content)

@@ -1,0 +1,238 @@
+"""The tree of a condition: each node is checked when it is made, and evaluates to the values or truths of all items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeAlias
+
+import numpy as np
+
+from edgerec.bundle.columns import Numbers, Parameter, Texts, Value
+from edgerec.bundle.conditions import arrays
+from edgerec.bundle.conditions.arrays import Truth
+from edgerec.bundle.conditions.tokens import InvalidCondition
+
+
+class Columns(Protocol):
+    """What a condition reads: columns of equal length N."""
+
+    def kind_of(self, name: str) -> str | None:
+        """ "number", "text", or None if there is no such column."""
+
+    def names(self) -> Sequence[str]:
+        """Of all columns."""
+
+    def column(self, name: str) -> Value:
+        """The values of a column."""
+
+    def __len__(self) -> int: ...
+
+
+Parameters: TypeAlias = Mapping[str, Parameter]
+Values: TypeAlias = Callable[[Columns, Parameters], Value]
+Truths: TypeAlias = Callable[[Columns, Parameters], Truth]
+COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "=": lambda a, b: a == b,
+    "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+    "<>": lambda a, b: a != b,
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+}
+SUMS: Final = {"+": np.add, "-": np.subtract}
+PRODUCTS: Final = {"*": np.multiply, "/": np.divide}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A part of a condition.
+
+    Attributes:
+        kind: "number", "text", "any" (NULL or a parameter, whose kind is known when it is evaluated) or "truth".
+        of: evaluates it.
+        text: of a string in quotes.
+    """
+
+    kind: str
+    of: Callable[[Columns, Parameters], Any]
+    text: str | None = None
+
+    # --- what a part must be ---
+
+    def truths(self) -> Truths:
+        """As a truth; a number is true where it is not 0."""
+        if self.kind == "truth":
+            return self.of
+        if self.kind == "text":
+            raise InvalidCondition("a string is neither true nor false; compare it")
+        return lambda c, p: arrays.truth_of(self.of(c, p))
+
+    def values(self) -> Values:
+        """As a value."""
+        if self.kind == "truth":
+            raise InvalidCondition("a comparison is not a value; join comparisons with AND or OR")
+        return self.of
+
+    def numbers(self) -> Callable[[Columns, Parameters], Numbers]:
+        """As a number."""
+        if self.kind == "text":
+            raise InvalidCondition("cannot calculate with a string")
+        values = self.values()
+        return lambda c, p: arrays.as_numbers(values(c, p))
+
+
+# --- truths ---
+
+
+def negated(node: Node) -> Node:
+    """NOT."""
+    truths = node.truths()
+    return Node("truth", lambda c, p: (2 - truths(c, p)).astype(np.int8))
+
+
+def joined(join: np.ufunc, parts: Sequence[Truths]) -> Node:
+    """AND or OR of several parts, by ``np.minimum`` or ``np.maximum``."""
+    return Node("truth", lambda c, p: join.reduce([part(c, p) for part in parts]))
+
+
+def comparison(sign: str, left: Node, right: Node) -> Node:
+    """``left < right``, or another sign of `COMPARISONS`."""
+    if {left.kind, right.kind} == {"number", "text"}:
+        raise InvalidCondition(f"{sign} compares a number with a string")
+    a, b, holds = left.values(), right.values(), COMPARISONS[sign]
+    return Node("truth", lambda c, p: arrays.compare(holds, a(c, p), b(c, p)))
+
+
+def null_test(node: Node, inverted: bool) -> Node:
+    """IS NULL, or IS NOT NULL."""
+    values = node.values()
+    return Node("truth", lambda c, p: np.where(arrays.is_missing(values(c, p)) != inverted, 2, 0).astype(np.int8))
+
+
+def strings(left: Node) -> Values:
+    """What LIKE may be asked of."""
+    if left.kind == "number":
+        raise InvalidCondition("LIKE is for strings")
+    return left.values()
+
+
+def like(values: Values, pattern: Node) -> Node:
+    """LIKE."""
+    if pattern.text is None:
+        raise InvalidCondition("LIKE expects a string in quotes")
+    matches = arrays.like_matcher(pattern.text)
+
+    def evaluate(c: Columns, p: Parameters) -> Truth:
+        texts = values(c, p)
+        if not isinstance(texts, Texts):
+            return arrays.unknown(len(texts))
+        truth: Truth = arrays.look_up(texts, [2 if matches(t) else 0 for t in texts.values], 1, np.int8)
+        return truth
+
+    return Node("truth", evaluate)
+
+
+# --- values ---
+
+
+def constant(value: Parameter) -> Node:
+    """A value that is written in the condition."""
+    kind = "any" if value is None else "text" if isinstance(value, str) else "number"
+    return Node(kind, lambda c, p: arrays.spread(value, len(c)), value if isinstance(value, str) else None)
+
+
+def parameter(name: str) -> Node:
+    """``:name``."""
+    return Node("any", lambda c, p: arrays.spread(p.get(name), len(c)))
+
+
+def calculation(apply: np.ufunc, left: Node, right: Node) -> Node:
+    """A sum, a difference, a product or a quotient; missing where it is not finite."""
+    a, b = left.numbers(), right.numbers()
+
+    def evaluate(c: Columns, p: Parameters) -> Numbers:
+        with np.errstate(all="ignore"):
+            result = apply(a(c, p), b(c, p))
+        return np.where(np.isfinite(result), result, np.nan)
+
+    return Node("number", evaluate)
+
+
+def minus(node: Node) -> Node:
+    """A number with the other sign."""
+    numbers = node.numbers()
+    return Node("number", lambda c, p: -numbers(c, p))
+
+
+# --- functions ---
+
+
+def call(name: str, arguments: Sequence[Node]) -> Node:
+    """A function of the language."""
+    function = _FUNCTIONS.get(name.lower())
+    if function is None:
+        raise InvalidCondition(f"no function {name}; these may be used: {' '.join(FUNCTIONS)}")
+    return function(arguments)
+
+
+def _on_texts(apply: Callable[[str], str]) -> Callable[[Sequence[Node]], Node]:
+    def node(arguments: Sequence[Node]) -> Node:
+        values = _one_string(arguments)
+
+        def evaluate(c: Columns, p: Parameters) -> Value:
+            texts = values(c, p)
+            if not isinstance(texts, Texts):
+                return np.full(len(texts), np.nan)
+            return Texts([apply(t) for t in texts.values], texts.codes)
+
+        return Node("text", evaluate)
+
+    return node
+
+
+def _length(arguments: Sequence[Node]) -> Node:
+    values = _one_string(arguments)
+
+    def evaluate(c: Columns, p: Parameters) -> Numbers:
+        texts = values(c, p)
+        if not isinstance(texts, Texts):
+            return np.full(len(texts), np.nan)
+        lengths: Numbers = arrays.look_up(texts, list(map(len, texts.values)), np.nan, np.float64)
+        return lengths
+
+    return Node("number", evaluate)
+
+
+def _abs(arguments: Sequence[Node]) -> Node:
+    if len(arguments) != 1:
+        raise InvalidCondition("abs takes one number")
+    numbers = arguments[0].numbers()
+    return Node("number", lambda c, p: np.abs(numbers(c, p)))
+
+
+def _coalesce(arguments: Sequence[Node]) -> Node:
+    kinds = {a.kind for a in arguments} - {"any"}
+    if len(arguments) != 2 or len(kinds) != 1 or kinds & {"truth"}:
+        raise InvalidCondition("coalesce takes two numbers or two strings")
+    first, second = (a.values() for a in arguments)
+    return Node(kinds.pop(), lambda c, p: arrays.first_known(first(c, p), second(c, p)))
+
+
+def _one_string(arguments: Sequence[Node]) -> Values:
+    if len(arguments) != 1 or arguments[0].kind not in ("text", "any"):
+        raise InvalidCondition("this function takes one string")
+    return arguments[0].values()
+
+
+_FUNCTIONS: Final[Mapping[str, Callable[[Sequence[Node]], Node]]] = {
+    "abs": _abs,
+    "coalesce": _coalesce,
+    "length": _length,
+    "lower": _on_texts(lambda t: t.translate(arrays.LOWER)),
+    "upper": _on_texts(lambda t: t.translate(arrays.UPPER)),
+}
+FUNCTIONS: Final = tuple(sorted(_FUNCTIONS))
+"""What a condition may call."""

@@ -1,0 +1,72 @@
+"""Files that are whole or not there: written beside their place, then moved to it. Needs the standard library only."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edgerec.errors import DataError
+
+__all__ = ["dump_json", "read_json", "replacing", "write_json", "write_whole"]
+
+
+@contextmanager
+def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
+    """The path of a new file beside `path`, which takes its place when the block ends without an error.
+
+    Args:
+        durable: flush the new file to the disk first, so that a power cut leaves the old file or the new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        yield part
+        if durable:
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, content: str | bytes, durable: bool = False) -> None:
+    """Write a file, text in UTF-8; see `replacing`."""
+    with replacing(path, durable) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_json(path: Path, values: object, *, sort_keys: bool = True, ensure_ascii: bool = True) -> None:
+    """Write indented JSON, whole or not at all; with sorted keys, equal values give equal bytes.
+
+    Args:
+        sort_keys: False where the order of the keys tells a reader something.
+        ensure_ascii: False where people read names of other scripts.
+    """
+    text = json.dumps(values, indent=1, sort_keys=sort_keys, ensure_ascii=ensure_ascii)
+    write_whole(path, f"{text}\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a run.
+
+    Raises:
+        DataError: the file is missing or not a JSON object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); run the stage that writes it again") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: expected a JSON object; run the stage that writes it again")
+    return values
+
+
+def dump_json(value: object) -> bytes:
+    """JSON as a bundle holds it: sorted keys and no NaN, so that equal values give equal bytes; no blanks, for size."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
