@@ -20,8 +20,8 @@ from edgerec.evaluation import metrics
 from edgerec.evaluation.cases import Cases, held_sessions, judge_lists
 from edgerec.progress import Silent
 from edgerec.training.load import LearningData, load_learning_data
-from tools.peers.judging import Ranking, cosine_lists
-from tools.peers.seen import Seen
+from tools.benchmarks.baselines.evaluation import Ranking, cosine_lists
+from tools.benchmarks.baselines.interactions import Seen
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"

@@ -31,10 +31,10 @@ from edgerec.tasks import scored_tasks
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.scoring import AT_ONCE, CommitteeScorer, load_scorer
 from edgerec.tuning.ablation import LOG_ALONE
-from tools.judge_teacher import Table, Work, baselines_of, fit_baselines, work_of
-from tools.peers import sets
-from tools.peers.command import add_changes, exit_code_of, judging_parser
-from tools.peers.results import (
+from tools.benchmarks.teacher import Table, Work, baselines_of, fit_baselines, work_of
+from tools.benchmarks.shared import datasets
+from tools.benchmarks.shared.command import add_changes, exit_code_of, judging_parser
+from tools.benchmarks.shared.results import (
     Figure,
     Found,
     at,
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _judge(asked: argparse.Namespace, progress: Progress) -> None:
-    for name in asked.sets or list(sets.ASKED):
+    for name in asked.sets or list(datasets.ASKED):
         work = work_of(name, asked.out, asked.data, asked.seeds, asked.part, asked.set)
         if not asked.show:
             _do(work, asked, progress)
@@ -250,7 +250,7 @@ def _asked(work: Work, models: Mapping[str, list[Found]], baselines: Mapping[str
             compared.append("" if theirs is None else _against(ours, theirs, ratio))
         best = best_baseline(baselines, figure)
         gap = ours.minus(baselines[best][figure[0]][figure[1]]) if best else None
-        wanted = sets.ASKED_OF_STUDENT[work.name].get(figure)
+        wanted = datasets.ASKED_OF_STUDENT[work.name].get(figure)
         met = "" if wanted is None else "met" if ours.value >= wanted else "below"
         asked = "" if wanted is None else f"{wanted:.3f}"
         rows.append([title_of(figure), asked, cell(ours), met, *compared, best or "", cell(gap, signed=True)])
@@ -282,7 +282,7 @@ def draw_sizes(work: Work) -> Path | None:
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    figures: list[Figure] = [f for f in work.figures if f in sets.ASKED_OF_STUDENT[work.name]]
+    figures: list[Figure] = [f for f in work.figures if f in datasets.ASKED_OF_STUDENT[work.name]]
     drawn, axes = pyplot.subplots(1, len(figures), figsize=(4 * len(figures), 3), squeeze=False)
     teachers = _of_seeds(work, STAGES["teacher"])
     for axis, figure in zip(axes[0], figures, strict=True):

@@ -11,7 +11,7 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tools.peers.seen import Floats, Int, Ranker, Seen, pieces
+from tools.benchmarks.baselines.interactions import Floats, Int, Ranker, Seen, pieces
 
 OnEpoch = Callable[[int, Ranker], bool]
 """Called after an epoch (from 1) with the model so far; False stops."""

@@ -11,8 +11,8 @@ import pytest
 from edgerec.config import Config
 from edgerec.errors import DataError
 from edgerec.evaluation.metrics import mean
-from tools import judge_teacher as tool
-from tools.peers import results, sets
+from tools.benchmarks import teacher as tool
+from tools.benchmarks.shared import datasets, results
 
 RATINGS = "userId,movieId,rating,timestamp\n1,7,4.0,100\n1,8,3.5,200\n"
 FILMS = 'movieId,title,genres\n7,"Heat (1995)",Action|Crime\n8,No year,(no genres listed)\n'
@@ -24,7 +24,7 @@ def found(*values: float, metric: str = "ndcg@10") -> tool.Found:
 
 
 def retail() -> dict:
-    return tomllib.loads((sets.SAMPLES / "retail" / "edgerec.toml").read_text("utf-8"))
+    return tomllib.loads((datasets.SAMPLES / "retail" / "edgerec.toml").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("place", ["folder", "folder above", "zip", "folder of the zip"])
@@ -39,7 +39,7 @@ def test_movielens_is_found_unpacked_or_zipped(tmp_path, place):
         (inside / "ratings.csv").write_text(RATINGS)
         (inside / "movies.csv").write_text(FILMS)
     given = {"folder": inside, "zip": tmp_path / "ml-latest-small.zip"}.get(place, tmp_path)
-    log = sets.movielens_log(given)
+    log = datasets.movielens_log(given)
 
     assert log["title"].to_list() == ["Heat (1995)", "No year"]
     assert log["words"].to_list() == ["Action Crime", "(no genres listed)"]
@@ -49,7 +49,7 @@ def test_movielens_is_found_unpacked_or_zipped(tmp_path, place):
 def test_films_are_joined_to_each_genre_and_their_decade(tmp_path):
     (tmp_path / "ratings.csv").write_text(RATINGS)
     (tmp_path / "movies.csv").write_text(FILMS)
-    edges = sets.film_graph(sets.movielens_log(tmp_path)).rows()
+    edges = datasets.film_graph(datasets.movielens_log(tmp_path)).rows()
 
     assert edges[:2] == [(7, "genre", "Action"), (7, "genre", "Crime")]
     assert edges[3:] == [(7, "decade", "1990s")]
@@ -71,19 +71,19 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path, capsys, option, lin
 
 
 def test_other_rows_than_the_published_ones_are_refused():
-    sets.check_rows("movielens", {"train": 89_054, "valid": 610, "test": 610})
+    datasets.check_rows("movielens", {"train": 89_054, "valid": 610, "test": 610})
     with pytest.raises(DataError, match="movielens: its parts hold"):
-        sets.check_rows("movielens", {"train": 89_053, "valid": 610, "test": 610})
+        datasets.check_rows("movielens", {"train": 89_053, "valid": 610, "test": 610})
 
 
 def test_movielens_settings_are_valid():
-    assert [task.name for task in Config.of(tomllib.loads(sets.MOVIELENS)).tasks] == ["next", "like"]
+    assert [task.name for task in Config.of(tomllib.loads(datasets.MOVIELENS)).tasks] == ["next", "like"]
 
 
 def test_ablations_leave_out_what_is_on_and_add_what_is_off():
     values = retail()
     values.setdefault("teacher", {}).update(graph_layers=0, sequence=20)
-    made = dict(sets.variants(values))
+    made = dict(datasets.variants(values))
 
     assert {"without text", "with graph", "without sequence", "without committee"} <= made.keys()
     assert made["without committee"]["committee"]["members"] == []
@@ -95,18 +95,18 @@ def test_ablations_leave_out_what_is_on_and_add_what_is_off():
 
 
 def test_the_relations_of_a_graph_are_left_out_where_there_is_a_graph():
-    values = tomllib.loads(sets.MOVIELENS)
-    off, on = dict(sets.variants(values)), dict(sets.variants(values | {"teacher": {"graph_layers": 2}}))
+    values = tomllib.loads(datasets.MOVIELENS)
+    off, on = dict(datasets.variants(values)), dict(datasets.variants(values | {"teacher": {"graph_layers": 2}}))
 
     assert off["with graph but its relations"]["teacher"]["graph_layers"] == 2
     assert "graph" not in off["with graph but its relations"]["data"]
     assert "without knowledge graph" in on and "without knowledge graph" not in off
     assert "with graph but its relations" not in on
-    assert "with graph but its relations" not in dict(sets.variants(retail()))
+    assert "with graph but its relations" not in dict(datasets.variants(retail()))
 
 
 def test_ablations_are_told_against_the_whole_teacher_of_the_same_kind(tmp_path):
-    work = tool.Work("retail", retail() | {"evaluation": {"part": "test"}}, sets.SAMPLES, tmp_path, (0,), quick=False)
+    work = tool.Work("retail", retail() | {"evaluation": {"part": "test"}}, datasets.SAMPLES, tmp_path, (0,), quick=False)
     kept = {"teacher": found(0.3, 0.5), "without text": found(0.2, 0.4), "next alone": found(0.4, 0.4)}
     for name, values in tool._variants(work):
         assert work.config(values).evaluation.part == "valid"
@@ -123,8 +123,8 @@ def test_ablations_are_told_against_the_whole_teacher_of_the_same_kind(tmp_path)
 
 
 def test_a_task_alone_needs_no_other():
-    values = tomllib.loads((sets.SAMPLES / "video" / "edgerec.toml").read_text("utf-8"))
-    alone = dict(sets.variants(values))["ctcvr alone"]
+    values = tomllib.loads((datasets.SAMPLES / "video" / "edgerec.toml").read_text("utf-8"))
+    alone = dict(datasets.variants(values))["ctcvr alone"]
 
     assert Config.of(alone).tasks[0].after is None
 
@@ -169,7 +169,7 @@ def test_the_best_baseline_has_the_highest_figure_or_the_lowest_error():
 
 
 def test_what_is_asked_is_told_met_or_below(tmp_path):
-    work = tool.Work("retail", retail() | {"evaluation": {"part": "test"}}, sets.SAMPLES, tmp_path, (0, 1), quick=False)
+    work = tool.Work("retail", retail() | {"evaluation": {"part": "test"}}, datasets.SAMPLES, tmp_path, (0, 1), quick=False)
     for seed in work.seeds:
         config = work.config(work.values, seed)
         metrics = found(0.3, 0.4) | {"new": {"ndcg@10": mean(np.array([0.1, 0.2]))}}

@@ -2,7 +2,7 @@
 
 import sys
 
-from tools import judging
+from tools.benchmarks import metrics
 
 
 def test_it_prints_a_line_for_each_kind_of_metric(monkeypatch, capsys):

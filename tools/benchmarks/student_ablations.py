@@ -13,9 +13,9 @@ from pathlib import Path
 from edgerec.cli.output import format_table
 from edgerec.progress import Progress, progress_for
 from edgerec.tuning.ablation import ablate
-from tools.judge_teacher import work_of
-from tools.peers import sets
-from tools.peers.command import add_sets, exit_code_of
+from tools.benchmarks.teacher import work_of
+from tools.benchmarks.shared import datasets
+from tools.benchmarks.shared.command import add_sets, exit_code_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tools/ablate_student", description=__doc__)
-    add_sets(parser, list(sets.ASKED))
+    add_sets(parser, list(datasets.ASKED))
     parser.add_argument("--data", type=Path, help="where MovieLens lies")
     parser.add_argument("--seeds", default="0,1,2", help="of the student; the teacher has the first one")
     parser.add_argument("--out", type=Path, default=Path("runs/ablate_student"), help="runs and results")
@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ablate(asked: argparse.Namespace, progress: Progress) -> None:
-    for name in asked.sets or list(sets.ASKED):
+    for name in asked.sets or list(datasets.ASKED):
         work = work_of(name, asked.out, asked.data, asked.seeds, "valid")
         config = work.config(work.values, work.seeds[0])
         columns, rows = ablate(config, work.folder / "run", progress, only=asked.only, seeds=work.seeds).table()

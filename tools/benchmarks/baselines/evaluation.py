@@ -15,11 +15,11 @@ from edgerec.evaluation.metrics import MAX_RANK, Estimate
 from edgerec.progress import Progress
 from edgerec.tasks import Task
 from edgerec.training.load import LearningData
-from tools.peers import pointwise
-from tools.peers.closed_form import CLOSED_FORM, Peer
-from tools.peers.neural import NEURAL, LightGCN, SASRec
-from tools.peers.results import Found
-from tools.peers.seen import Floats, Int, Ranker, Seen
+from tools.benchmarks.baselines import pointwise
+from tools.benchmarks.baselines.closed_form import CLOSED_FORM, Peer
+from tools.benchmarks.baselines.neural import NEURAL, LightGCN, SASRec
+from tools.benchmarks.shared.results import Found
+from tools.benchmarks.baselines.interactions import Floats, Int, Ranker, Seen
 
 AT_ONCE = 256
 RELATED_K = 10

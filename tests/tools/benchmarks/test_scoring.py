@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from tools import scorers
+from tools.benchmarks import scoring
 
 
 def test_every_way_is_timed_and_every_graph_of_ours_finds_the_best_of_fp32(tmp_path):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tools import accelerators
+from tools.benchmarks import accelerators
 
 
 @pytest.mark.slow

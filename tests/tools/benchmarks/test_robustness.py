@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tools import robustness
+from tools.benchmarks import robustness
 
 ROWS, USERS = 1_000, 50
 

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from edgerec.tasks import Task
 from edgerec.training.load import LearningData
 from edgerec.training.log import Log
-from tools.peers.seen import DAY_MS, Floats, Int
+from tools.benchmarks.baselines.interactions import DAY_MS, Floats, Int
 
 FOLDS = 5
 SMOOTHING, RARE_SMOOTHING = 20.0, 50.0

@@ -22,7 +22,7 @@ from edgerec.fitting.work import Untrained, body_asked, final_sizes
 from edgerec.progress import progress_for
 from edgerec.runtime import Recommender
 from edgerec.training.load import load_learning_data
-from tools.bench import DAY_MS, NOW_MS, Recording, timed_ms
+from tools.benchmarks.bundle import DAY_MS, NOW_MS, Recording, timed_ms
 from tools.of_a_run import tell
 
 ITEMS = (10_000, 100_000)

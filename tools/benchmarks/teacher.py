@@ -28,11 +28,11 @@ from edgerec.evaluation import chain
 from edgerec.progress import Progress, progress_for
 from edgerec.training.load import load_learning_data
 from edgerec.tuning.ablation import judged_network
-from tools.peers import sets
-from tools.peers.closed_form import LIGHT
-from tools.peers.command import add_changes, exit_code_of, judging_parser
-from tools.peers.judging import RANKERS, Parts, judge_peers, names_of
-from tools.peers.results import (
+from tools.benchmarks.shared import datasets
+from tools.benchmarks.baselines.closed_form import LIGHT
+from tools.benchmarks.shared.command import add_changes, exit_code_of, judging_parser
+from tools.benchmarks.baselines.evaluation import RANKERS, Parts, judge_peers, names_of
+from tools.benchmarks.shared.results import (
     Figure,
     Found,
     at,
@@ -49,7 +49,7 @@ from tools.peers.results import (
     spread,
     title_of,
 )
-from tools.peers.sets import Values
+from tools.benchmarks.shared.datasets import Values
 
 FULL = "teacher"
 """The variant that is not an ablation."""
@@ -95,7 +95,7 @@ class Work:
     @property
     def figures(self) -> list[Figure]:
         """What is shown."""
-        asked = [*sets.ASKED[self.name], *sets.SHOWN.get(self.name, ())]
+        asked = [*datasets.ASKED[self.name], *datasets.SHOWN.get(self.name, ())]
         tasks = {task["name"] for task in self.values["task"]}
         return [figure for figure in asked if figure[0] in tasks]
 
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _judge(asked: argparse.Namespace, progress: Progress) -> None:
-    for name in asked.sets or list(sets.ASKED):
+    for name in asked.sets or list(datasets.ASKED):
         work = work_of(name, asked.out, asked.data, asked.seeds, asked.part, asked.set, asked.quick)
         if not asked.show:
             _do(work, asked, progress)
@@ -134,7 +134,7 @@ def work_of(
         ConfigError: it asks for what makes no sense.
     """
     folder = out / name
-    values, home = sets.settings_of(name, data, folder)
+    values, home = datasets.settings_of(name, data, folder)
     values.setdefault("evaluation", {})["part"] = part
     for change in changes:
         try:
@@ -173,7 +173,7 @@ def _variants(work: Work) -> Iterator[tuple[str, Values]]:
     values = copy.deepcopy(work.values)
     values["evaluation"]["part"] = "valid"
     yield FULL, values
-    yield from sets.variants(values)
+    yield from datasets.variants(values)
 
 
 def _ablation(work: Work, variant: str, values: Values, progress: Progress) -> None:
@@ -206,7 +206,7 @@ def _teacher(work: Work, seed: int, progress: Progress) -> None:
     start = time.monotonic()
     pipeline.run(config, run_dir, progress, until="train")
     seconds = round(time.monotonic() - start)
-    sets.check_rows(work.name, Dataset.open(run_dir / "dataset").meta.rows)
+    datasets.check_rows(work.name, Dataset.open(run_dir / "dataset").meta.rows)
     found = chain.judge_stage(config, run_dir, "teacher", progress)
     training = json.loads((run_dir / "teacher" / "metrics.json").read_text("utf-8"))
     keep(path, FULL, config, LEARNED, found, {"seconds": seconds, "training": training})
@@ -223,7 +223,7 @@ def fit_baselines(work: Work, progress: Progress) -> None:
     run_dir = work.folder / "runs" / "baselines"
     progress.stage(f"{work.name}: baselines")
     pipeline.run(config, run_dir, progress, until="prepare")
-    sets.check_rows(work.name, Dataset.open(run_dir / "dataset").meta.rows)
+    datasets.check_rows(work.name, Dataset.open(run_dir / "dataset").meta.rows)
     judged = load_learning_data(config, run_dir, config.evaluation.part, progress)
     valid = judged if work.part == "valid" else load_learning_data(config, run_dir, "valid", progress)
     by_days = config.data.split.by != "leave-last-out"
@@ -286,7 +286,7 @@ def _everyone(work: Work, seeds: Sequence[int], teachers: Sequence[Found], basel
 
 def _asked(work: Work, teachers: Sequence[Found], baselines: Mapping[str, Found]) -> Table:
     rows = []
-    for figure, asked in sets.ASKED[work.name].items():
+    for figure, asked in datasets.ASKED[work.name].items():
         if figure not in work.figures:
             continue
         measured, best = mean_of_seeds(teachers, figure), best_baseline(baselines, figure)
@@ -305,7 +305,7 @@ def _ablations(work: Work) -> Iterator[tuple[str, Found]]:
         if not finished(path, work.config(values, work.seeds[0])):
             if name == FULL:
                 return
-        elif name.endswith(sets.ALONE):
+        elif name.endswith(datasets.ALONE):
             alone |= metrics_of(path)
         else:
             yield name, metrics_of(path)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.memory import measure
+from tools.benchmarks.memory import measure
 
 
 @pytest.mark.slow

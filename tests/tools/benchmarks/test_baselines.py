@@ -7,11 +7,11 @@ import pytest
 
 from edgerec.evaluation import baselines
 from edgerec.progress import Silent
-from tools.peers import pointwise
-from tools.peers.closed_form import CLOSED_FORM
-from tools.peers.judging import EXPERTS, POINTWISE, RANKERS, Parts, Ranking, judge_peers, names_of
-from tools.peers.neural import LightGCN, SASRec
-from tools.peers.seen import DAY_MS, Seen
+from tools.benchmarks.baselines import pointwise
+from tools.benchmarks.baselines.closed_form import CLOSED_FORM
+from tools.benchmarks.baselines.evaluation import EXPERTS, POINTWISE, RANKERS, Parts, Ranking, judge_peers, names_of
+from tools.benchmarks.baselines.neural import LightGCN, SASRec
+from tools.benchmarks.baselines.interactions import DAY_MS, Seen
 
 CYCLE = 8
 

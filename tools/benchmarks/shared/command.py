@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgerec.errors import EdgerecError
-from tools.peers import sets
+from tools.benchmarks.shared import datasets
 
 
 def judging_parser(prog: str, text: str | None, seeds: str, out: Path) -> argparse.ArgumentParser:
     """The options of every judging tool; `seeds` says what they are seeds of."""
     parser = argparse.ArgumentParser(prog=prog, description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_sets(parser, list(sets.ASKED))
+    add_sets(parser, list(datasets.ASKED))
     parser.add_argument("--data", type=Path, help="where MovieLens lies")
     parser.add_argument("--seeds", default="0,1,2", help=seeds)
     parser.add_argument("--out", type=Path, default=out, help="runs and results")

@@ -38,7 +38,7 @@ from edgerec.errors import DataError, EdgerecError
 from edgerec.models.experts import MixtureOfExperts
 from edgerec.models.sequence import CausalTransformer
 from edgerec.progress import progress_for
-from tools.peers.seen import Int, Seen, pieces
+from tools.benchmarks.baselines.interactions import Int, Seen, pieces
 
 ROOT = Path(__file__).resolve().parent
 SAMPLES = ROOT.parent / "edgerec" / "samples"

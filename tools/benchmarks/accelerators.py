@@ -26,8 +26,8 @@ from edgerec.errors import ConfigError
 from edgerec.progress import Progress, Silent, progress_for
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.teacher import fit_on_valid
-from tools.peers import sets
-from tools.peers.command import add_sets, exit_code_of
+from tools.benchmarks.shared import datasets
+from tools.benchmarks.shared.command import add_sets, exit_code_of
 
 SETS = ("retail", "video")
 WAYS: Mapping[str, Mapping[str, Any]] = {
@@ -90,7 +90,7 @@ def measure(
     name: str, folder: Path, widths: Sequence[int], ways: Sequence[str], epochs: int
 ) -> Iterator[dict[str, Any]]:
     """A row for each width and way."""
-    values, home = sets.settings_of(name, None, folder)
+    values, home = datasets.settings_of(name, None, folder)
     values["data"].get("items", {}).pop("text", None)
     values |= {"evaluation": {"part": "valid"}}
     plain = Config.of(values, home, name)

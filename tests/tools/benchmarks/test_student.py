@@ -7,9 +7,9 @@ import pytest
 
 from edgerec.evaluation.metrics import mean
 from edgerec.tuning.ablation import LOG_ALONE
-from tools import judge_student
-from tools.judge_teacher import Work, work_of
-from tools.peers import results
+from tools.benchmarks import student
+from tools.benchmarks.teacher import Work, work_of
+from tools.benchmarks.shared import results
 
 
 def found(next_: float, new: float) -> results.Found:
