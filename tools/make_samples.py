@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
-"""Build the packaged samples from the original data: tools/make_samples DATA (needs polars).
+"""Build the packaged samples from the original data: python -m tools.make_samples DATA.
 
 DATA holds online-retail/online_retail.parquet and kuairand-pure-2w/ (two logs and two feature tables). What is
-changed is told in the ATTRIBUTION.md beside each sample. Running it twice gives the same bytes.
+changed is described in the ATTRIBUTION.md beside each sample. Running it twice gives the same bytes.
 """
 
 from __future__ import annotations
@@ -77,10 +76,12 @@ def video(source: Path) -> None:
     # At most three hours before its day: pressed into the day's first minute, so that order and distinctness stay.
     moved = pl.col("day") + (early + 3 * 3_600_000) // 180
     log = log.with_columns(time_ms=pl.when(early < 0).then(moved).otherwise("time_ms")).select(LOG_COLUMNS)
-    narrow = {name: pl.Int8 for name in LOG_COLUMNS if name.startswith("is_")}
+    narrow: dict[str, type[pl.DataType]] = {name: pl.Int8 for name in LOG_COLUMNS if name.startswith("is_")}
     narrow |= {"tab": pl.Int8, "long_view": pl.Int8, "user_id": pl.Int32, "video_id": pl.Int32}
     narrow |= {"duration_ms": pl.Int32, "play_time_ms": pl.Int32}
-    write(log.cast(narrow), SAMPLES / "video" / "log.parquet")  # type: ignore[arg-type]
+    write(
+        log.with_columns(pl.col(name).cast(dtype) for name, dtype in narrow.items()), SAMPLES / "video" / "log.parquet"
+    )
 
     users = pl.read_csv(source / "user_features_pure.csv.gz").select(USER_COLUMNS)
     whole = [name for name, dtype in users.schema.items() if dtype.is_numeric()]
@@ -88,7 +89,7 @@ def video(source: Path) -> None:
     write(users.sort("user_id"), SAMPLES / "video" / "users.parquet")
 
     videos = pl.read_csv(source / "video_features_basic_pure.csv.gz", infer_schema_length=None).select(VIDEO_COLUMNS)
-    # The log tells the duration of every video shown, always the same; the table lacks 239 of them.
+    # The log has the duration of every video, always the same; the table lacks 239 of them.
     durations = log.group_by("video_id").agg(pl.col("duration_ms").median())
     videos = videos.join(durations, on="video_id", how="left", maintain_order="left").with_columns(
         pl.col("tag").str.split(",").list.first(),
@@ -100,7 +101,7 @@ def video(source: Path) -> None:
 
 
 def write(frame: pl.DataFrame, path: Path) -> None:
-    """Write small Parquet and say how small."""
+    """Write small Parquet and print its size."""
     path.parent.mkdir(parents=True, exist_ok=True)
     frame.write_parquet(path, compression="zstd", compression_level=19, row_group_size=1_000_000, statistics=False)
     print(f"{path.relative_to(SAMPLES)}: {frame.height} rows, {path.stat().st_size / 2**20:.2f} MiB")

@@ -107,7 +107,7 @@ RUNTIME_REQUESTS = 200
 
 
 def judge_runtimes(run_dir: Path, data: LearningData, cases: Cases) -> dict[str, Estimate]:
-    """Does the runtime without onnxruntime list what the one with it lists? JavaScript: `tools/alike`."""
+    """Does the runtime without onnxruntime list what the one with it lists? JavaScript: `tools/benchmark runtimes`."""
     lists = []
     for engine in ("onnxruntime", "numpy"):
         with Recommender.of(run_dir / "bundle", engine) as recommender:

@@ -1,35 +1,26 @@
-"""What a bundle costs on this machine: its size, what recommend() adds to the graph, what opening adds to onnxruntime.
+"""What a bundle costs here: its size, what recommend() adds to the graph, what opening adds to onnxruntime.
 
 Times depend on the machine, their ratios hardly; both sides of a ratio are timed alternately or in one process.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
 
-import onnxruntime as ort
-
-from edgerec.cli.output import format_table
-from edgerec.errors import EdgerecError
+from edgerec.cli.output import print_json
 from edgerec.runtime import Recommender
+from tools.benchmarks.shared.command import Parser, add_json, print_rows
+from tools.benchmarks.shared.timing import NOW_MS, observe_made_up_user, recording, timed_in_turn
 
+DURATION = "10 seconds"
 CALLS = 500
 KS = (10, 20)
 """How many items are asked for; without reasons."""
 PROCESSES = 7
-EVENTS = 50
-"""Events of the made-up user, on items spread over the catalogue, a day apart."""
-DAY_MS = 86_400_000
-NOW_MS = 1_700_000_000_000
 
 FRESH_PROCESS = """
 import sys, time
@@ -42,20 +33,6 @@ print(imported - start, time.perf_counter() - imported)
 """
 
 
-class Recording(ort.InferenceSession):  # type: ignore[misc]
-    """A session that remembers its calls, so that the very same call can be repeated without the runtime."""
-
-    calls: ClassVar[list[Callable[[], Any]]] = []
-
-    def __init__(self, *arguments: Any, **keys: Any) -> None:
-        super().__init__(*arguments, **keys)
-        self._run = super().run
-
-    def run(self, *arguments: Any) -> Any:
-        Recording.calls.append(partial(self._run, *arguments))
-        return self._run(*arguments)
-
-
 def size_mb(bundle: Path) -> tuple[float, float]:
     """The bundle's size in MB of 10^6 bytes: without its catalogue, and whole."""
     sizes = {path.name: path.stat().st_size for path in bundle.iterdir()}
@@ -64,39 +41,21 @@ def size_mb(bundle: Path) -> tuple[float, float]:
 
 
 def call_ms(bundle: Path, k: int) -> tuple[list[float], list[float]]:
-    """Times of recommend() for k items and of its session.run alone, `CALLS` each, in turn."""
-    plain = ort.InferenceSession
-    ort.InferenceSession = Recording
-    try:
-        recommender = Recommender.of(bundle)
-    finally:
-        ort.InferenceSession = plain
-    with recommender:
-        n_items = recommender.bundle.manifest.n_items
-        for event in range(EVENTS):
-            item, _ = recommender.named(event * n_items // EVENTS)
-            recommender.observe(item, time=NOW_MS - (EVENTS - event) * DAY_MS)
-        k = min(k, n_items)
-        whole, bare = [], []
-        for _ in range(CALLS):
-            Recording.calls.clear()
-            whole.append(timed_ms(lambda: recommender.recommend(k=k, now=NOW_MS)))
-            bare.append(timed_ms(Recording.calls[0]))
-    return whole[CALLS // 10 :], bare[CALLS // 10 :]
-
-
-def timed_ms(call: Callable[[], Any]) -> float:
-    start = time.perf_counter_ns()
-    call()
-    return (time.perf_counter_ns() - start) / 1e6
+    """Times of recommend() for k items and of its session.run alone, in turn, without a warm-up of a tenth."""
+    with recording() as calls:
+        opened = Recommender.of(bundle)
+    with opened as recommender:
+        observe_made_up_user(recommender)
+        k = min(k, recommender.bundle.manifest.n_items)
+        recommend, session_run = timed_in_turn(lambda: recommender.recommend(k=k, now=NOW_MS), calls, CALLS)
+    return recommend[CALLS // 10 :], session_run[CALLS // 10 :]
 
 
 def cold_s(bundle: Path) -> tuple[float, float]:
     """Medians over fresh processes: import onnxruntime, and then import edgerec.runtime, open and the first result."""
     command = [sys.executable, "-c", FRESH_PROCESS, str(bundle)]
     runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(PROCESSES)]
-    seconds = [tuple(map(float, run.stdout.split())) for run in runs]
-    imports, opens = zip(*seconds, strict=True)
+    imports, opens = zip(*(map(float, run.stdout.split()) for run in runs), strict=True)
     return statistics.median(imports), statistics.median(opens)
 
 
@@ -105,30 +64,26 @@ def measure(bundle: Path) -> dict[str, float]:
     without_catalog, whole_mb = size_mb(bundle)
     figures = {"size_without_catalog_mb": without_catalog, "size_mb": whole_mb}
     for k in KS:
-        recommend, bare = call_ms(bundle, k)
+        recommend, session_run = call_ms(bundle, k)
         figures |= {
             f"recommend_{k}_ms_p50": statistics.median(recommend),
             f"recommend_{k}_ms_p95": statistics.quantiles(recommend, n=20)[-1],
-            f"session_run_{k}_ms_p50": statistics.median(bare),
-            f"recommend_{k}_over_session_run": statistics.median(recommend) / statistics.median(bare),
+            f"session_run_{k}_ms_p50": statistics.median(session_run),
+            f"recommend_{k}_over_session_run": statistics.median(recommend) / statistics.median(session_run),
         }
-    import_s, added_s = cold_s(bundle)
-    return figures | {"import_onnxruntime_s": import_s, "open_and_first_result_s": added_s}
+    import_s, opened_s = cold_s(bundle)
+    return figures | {"import_onnxruntime_s": import_s, "open_and_first_result_s": opened_s}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    arguments = parser.parse_args()
-    try:
-        figures = measure(arguments.bundle)
-    except EdgerecError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(json.dumps(figures, indent=2) if arguments.json else format_table(("figure", "value"), list(figures.items())))
+def main(arguments: Sequence[str]) -> int:
+    """Print the figures of one bundle."""
+    parser = Parser(__name__, __doc__)
+    parser.add_argument("bundle", type=Path, help="a folder, such as runs/retail/bundle")
+    add_json(parser)
+    options = parser.parse_args(arguments)
+    figures = measure(options.bundle)
+    if options.json:
+        print_json(figures)
+    else:
+        print_rows([{"figure": name, "value": value} for name, value in figures.items()])
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

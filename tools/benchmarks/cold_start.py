@@ -1,19 +1,18 @@
-"""Do new arrivals reach the right users? tools/judge_cold.py [--part valid] [--until distill] [--out FOLDER]
+"""How well items that nobody had yet are ranked for each user of Online Retail, beside chance and likeness of texts.
 
 Runs the teacher (and with --until distill, prune or quantize what follows) on Online Retail, with an items file that is
 made of the log itself: text and price of a product are known when it is listed, before anybody buys it. Then ranks the
-products that the fit rows never held, for every customer who bought one of them in the held part, and prints this
-beside chance (which is also popularity: none of them was ever bought), the popularity of like prices, and the likeness
-of texts.
+cold-start items, which the training split does not hold, for every customer who bought one of them in the evaluation
+split. Prints this beside chance (which is also popularity: none of them was ever bought), the popularity of similar
+prices, and the likeness of texts, and writes cold.json.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +31,19 @@ from edgerec.progress import progress_for
 from edgerec.tasks.history import Int
 from edgerec.tasks.newcomers import Newcomers
 from edgerec.training.load import LearningData, load_learning_data
-from edgerec.training.scoring import STAGES, AnyScorer, TorchScorer, load_scorer
+from edgerec.training.scoring import STAGES, AnyScorer, Scores, TorchScorer, load_scorer
+from tools.benchmarks.shared.command import Parser, add_out
+from tools.benchmarks.shared.datasets import SAMPLES, Values
 
-SAMPLE = Path(__file__).resolve().parents[1] / "edgerec" / "samples" / "retail"
+DURATION = "10 minutes to an hour"
+SAMPLE = SAMPLES / "retail"
 MADE_BY = {"train": "teacher", "distill": "student", "prune": "pruned", "quantize": "pruned"}
-"""Stages of the pipeline, and the models they leave."""
+"""Stages of the pipeline, and the models that they leave."""
 HASHED = "bundle, by hashed words"
-"""The rows that the bundle's table of words and attributes gives to arrivals."""
+"""The rows that the bundle's table of words and attributes gives to cold-start items."""
 
 
-def settings(folder: Path, part: str, seed: int, teacher: Mapping[str, Any]) -> Config:
+def settings(folder: Path, part: str, seed: int, teacher: Values) -> Config:
     """The settings of `edgerec demo retail`, with an items file that is written into `folder`."""
     values = tomllib.loads((SAMPLE / "edgerec.toml").read_text("utf-8"))
     data = values["data"]
@@ -50,7 +52,7 @@ def settings(folder: Path, part: str, seed: int, teacher: Mapping[str, Any]) -> 
     folder.mkdir(parents=True, exist_ok=True)
     # First values: what was known when the product was listed, and nothing that came later.
     first = [pl.col(name).drop_nulls().first() for name in ("Description", "UnitPrice")]
-    # Products that cannot be sold (fees, postage) are no arrivals: the log's own condition on ids holds for them too.
+    # Fees and postage are not products: the log's own condition on ids holds for cold-start items too.
     products = pl.col(data["item"]).str.contains("^[0-9]{5}[A-Z]{0,2}$")
     listed.agg(first).filter(products).write_parquet(folder / "items.parquet")
     data |= {"interactions": os.path.relpath(log, folder), "items": {**data["items"], "path": "items.parquet"}}
@@ -58,81 +60,82 @@ def settings(folder: Path, part: str, seed: int, teacher: Mapping[str, Any]) -> 
     return Config.of(values, folder=folder)
 
 
-def scores_of(stage: str, task: str, config: Config, run_dir: Path, data: LearningData) -> Score:
+def score_by(scorer: AnyScorer, task: str, data: LearningData) -> Score:
     """A trained model as `edgerec.evaluation.cold` asks it."""
-    return _asked(load_scorer(stage, config, run_dir, data), task, data)
-
-
-def _asked(scorer: AnyScorer, task: str, data: LearningData) -> Score:
     at = [t.name for t in scorer.tasks].index(task)
     visits = data.held.visits
     assert visits is not None
 
-    def score(rows: Int) -> Any:
+    def score(rows: Int) -> Scores:
         return scorer.log_shares(visits.requests, rows)[:, at]
 
     return score
 
 
-def hashed_scores(task: str, config: Config, run_dir: Path, data: LearningData) -> Score:
-    """The pruned student, with rows for the arrivals that newcomers.npz of the bundle makes of their descriptions."""
+def hashed_scorer(config: Config, run_dir: Path, data: LearningData) -> TorchScorer:
+    """The pruned student, with rows for the cold-start items that the bundle makes of their descriptions."""
     scorer = load_scorer("pruned", config, run_dir, data)
     assert isinstance(scorer, TorchScorer)
     table, prior = scorer.items[0]
     words = Newcomers.from_bytes((run_dir / "bundle" / NEWCOMERS).read_bytes())
     n = data.held.n_seen
-    rows, priors = words.rows(*(values[n:] for values in described(data)))
-    rounded, scales = quantize_rows(rows)
+    texts, attributes, numbers = described(data)
+    rows, priors = words.rows(texts[n:], attributes[n:], numbers[n:])
+    codes, scales = quantize_rows(rows)
     scorer.items[0] = (
-        torch.cat([table[:n], torch.from_numpy(rounded * scales[:, None])]),
+        torch.cat([table[:n], torch.from_numpy(codes * scales[:, None])]),
         torch.cat([prior[:n], torch.from_numpy(priors)]),
     )
-    return _asked(scorer, task, data)
+    return scorer
 
 
-def show(task: str, report: Mapping[str, Mapping[str, Estimate]]) -> str:
-    """A table: each scorer's metrics, and by how much it beats chance."""
-    metrics = list(report["chance"])
+def scorers_of(until: str, config: Config, run_dir: Path, data: LearningData) -> dict[str, AnyScorer]:
+    """The models that the stages up to `until` leave."""
+    models = STAGES[: STAGES.index(MADE_BY[until]) + 1]
+    scorers = {model: load_scorer(model, config, run_dir, data) for model in models}
+    return scorers | ({HASHED: hashed_scorer(config, run_dir, data)} if until == "quantize" else {})
+
+
+def table_of(task: str, report: Mapping[str, Mapping[str, Estimate]]) -> str:
+    """Each scorer's metrics, and by how much it beats chance."""
+    chance = report["chance"]
     rows = []
-    for name, found in report.items():
-        margins = [found[m].minus(report["chance"][m]) for m in metrics]
-        rows.append(
-            [name, *(f"{found[m].value:.4f}" for m in metrics), *(f"{d.value:+.4f} ± {d.se:.4f}" for d in margins)]
-        )
-    n = report["chance"]["mrr"].n
-    title = f"{task}: {n} customers"
-    return format_table((title, *metrics, *(f"{m} - chance" for m in metrics)), rows)
+    for name, metrics in report.items():
+        margins = (metrics[m].minus(chance[m]) for m in chance)
+        values = (f"{metrics[m].value:.4f}" for m in chance)
+        rows.append([name, *values, *(f"{d.value:+.4f} ± {d.se:.4f}" for d in margins)])
+    return format_table((f"{task}: {chance['mrr'].n} customers", *chance, *(f"{m} - chance" for m in chance)), rows)
 
 
-def main() -> None:
-    """Print a table a task and write cold.json."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/judge_cold"))
-    parser.add_argument("--part", choices=("valid", "test"), default="valid")
-    parser.add_argument("--until", choices=tuple(MADE_BY), default="train")
+def evaluate(config: Config, run_dir: Path, until: str) -> dict[str, Any]:
+    """Print a table for each task; the same as JSON."""
+    progress = progress_for()
+    pipeline.run(config, run_dir, progress, until=until)
+    data = load_learning_data(config, run_dir, config.evaluation.part, progress)
+    scorers = scorers_of(until, config, run_dir, data)
+    record = {}
+    for task in data.tasks:
+        if task.kind == "retrieval":
+            scores = {name: score_by(scorer, task.name, data) for name, scorer in scorers.items()}
+            report = cold_report(data, task, scores)
+            record[task.name] = {name: {m: e.to_json() for m, e in metrics.items()} for name, metrics in report.items()}
+            print(table_of(task.name, report) + "\n")
+    return record
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print a table for each task and write cold.json."""
+    parser = Parser(__name__, __doc__)
+    add_out(parser, "cold-start")
+    parser.add_argument("--part", choices=("valid", "test"), default="valid", help="the evaluation split")
+    parser.add_argument("--until", choices=tuple(MADE_BY), default="train", help="the last stage that runs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--teacher", type=json.loads, default={}, help='settings as JSON, such as {"text_tuning": "lora"}'
     )
-    given = parser.parse_args()
-    folder = given.out.resolve()
-    config = settings(folder, given.part, given.seed, given.teacher)
-    progress = progress_for()
-    run_dir = folder / given.part
-    pipeline.run(config, run_dir, progress, until=given.until)
-    data = load_learning_data(config, run_dir, given.part, progress)
-    models = STAGES[: STAGES.index(MADE_BY[given.until]) + 1]
-    found = {}
-    for task in data.tasks:
-        if task.kind == "retrieval":
-            scores = {stage: scores_of(stage, task.name, config, run_dir, data) for stage in models}
-            if given.until == "quantize":
-                scores[HASHED] = hashed_scores(task.name, config, run_dir, data)
-            report = cold_report(data, task, scores)
-            found[task.name] = {name: {m: e.to_json() for m, e in of.items()} for name, of in report.items()}
-            print(show(task.name, report) + "\n")
-    (run_dir / "cold.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+    options = parser.parse_args(arguments)
+    folder = options.out.resolve()
+    config = settings(folder, options.part, options.seed, options.teacher)
+    record = evaluate(config, folder / options.part, options.until)
+    (folder / options.part / "cold.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    return 0

@@ -11,22 +11,22 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import edgerec
-from edgerec.config import Config
 from edgerec.devices import load_profile
 from edgerec.fitting.calibrate import made_up
 from edgerec.fitting.work import Untrained, body_asked, final_sizes
 from edgerec.progress import progress_for
 from edgerec.runtime import Recommender
-from edgerec.training.load import load_learning_data
-from tools.benchmarks.bundle import DAY_MS, NOW_MS, Recording, timed_ms
-from tools.of_a_run import tell
+from tools.benchmarks.shared.command import Parser, Row, Run, add_json, add_run, print_rows
+from tools.benchmarks.shared.timing import NOW_MS, observe_made_up_user, recording, timed_in_turn
 
+DURATION = "2 minutes"
 ITEMS = (10_000, 100_000)
-CALLS, PROCESSES, EVENTS, K = 400, 15, 50, 20
+CALLS, PROCESSES, K = 400, 15, 20
 
 BARE = """
 import json, sys, time
@@ -52,66 +52,74 @@ print(time.perf_counter() - start)
 """
 
 
+class Options(TypedDict, total=False):
+    """Of `Recommender.recommend`."""
+
+    where: str
+    diversity: float
+
+
+CONDITION = "id LIKE '%7%' OR length(title) > 3"
+REQUESTS: dict[str, Options] = {
+    "plain": {},
+    "where": {"where": CONDITION},
+    "where_and_diversity": {"where": CONDITION, "diversity": 0.3},
+}
+
+
 def cold(bundle: Path) -> dict[str, float]:
     """Seconds from nothing to the first list, by bare onnxruntime and by the runtime; medians of fresh processes."""
     compileall.compile_dir(str(Path(edgerec.__file__).parent), quiet=1)  # as an installed package is
     home = str(Path(edgerec.__file__).parent.parent)
     environment = {**os.environ, "PYTHONPATH": home, "PYTHONDONTWRITEBYTECODE": "1"}
-    found: dict[str, list[float]] = {BARE: [], OURS: []}
+    seconds: dict[str, list[float]] = {BARE: [], OURS: []}
     for _ in range(PROCESSES):
-        for code, seconds in found.items():
-            run = [sys.executable, "-c", code, str(bundle)]
-            told = subprocess.run(run, capture_output=True, text=True, check=True, env=environment).stdout
-            seconds.append(float(told))
-    bare, ours = (statistics.median(found[code]) for code in (BARE, OURS))
+        for code, times in seconds.items():
+            command = [sys.executable, "-c", code, str(bundle)]
+            run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+            times.append(float(run.stdout))
+    bare, ours = (statistics.median(times) for times in seconds.values())
     return {"bare_first_result_s": bare, "open_and_first_result_s": ours, "ratio": ours / bare}
 
 
 def warm(bundle: Path) -> dict[str, float]:
     """Milliseconds that recommend(k=20) takes beyond its session's run: plain, and with a condition and diversity."""
-    import onnxruntime as ort
+    figures: dict[str, float] = {}
+    with recording() as calls:
+        opened = Recommender.of(bundle)
+    with opened as recommender:
+        observe_made_up_user(recommender)
+        for name, request in REQUESTS.items():
 
-    ort_session, ort.InferenceSession = ort.InferenceSession, Recording
-    try:
-        recommender = Recommender.of(bundle)
-    finally:
-        ort.InferenceSession = ort_session
-    asked: dict[str, dict[str, Any]] = {
-        "plain": {},
-        "where": {"where": "id LIKE '%7%' OR length(title) > 3"},
-        "where_and_diversity": {"where": "id LIKE '%7%' OR length(title) > 3", "diversity": 0.3},
-    }
-    figures = {}
-    with recommender as rec:
-        n = rec.bundle.manifest.n_items
-        for event in range(EVENTS):
-            rec.observe(rec.named(event * n // EVENTS)[0], time=NOW_MS - (EVENTS - event) * DAY_MS)
-        for name, request in asked.items():
-            rec.recommend(k=K, now=NOW_MS, **request)  # conditions are read, graphs are loaded
-            whole, bare = [], []
-            for _ in range(CALLS):
-                Recording.calls.clear()
-                whole.append(timed_ms(lambda request=request: rec.recommend(k=K, now=NOW_MS, **request)))  # type: ignore[misc]
-                bare.append(timed_ms(Recording.calls[0]))
-            figures |= {f"{name}_ms": statistics.median(whole), f"{name}_session_ms": statistics.median(bare)}
-            figures[f"{name}_over_session_ms"] = figures[f"{name}_ms"] - figures[f"{name}_session_ms"]
+            def recommend(request: Options = request) -> object:
+                return recommender.recommend(k=K, now=NOW_MS, **request)
+
+            recommend()  # conditions are read, graphs are loaded
+            whole, session = map(statistics.median, timed_in_turn(recommend, calls, CALLS))
+            figures |= {f"{name}_ms": whole, f"{name}_session_ms": session, f"{name}_over_session_ms": whole - session}
     return figures
 
 
-def measure(run: Path) -> list[dict[str, Any]]:
+def measure(folder: Path) -> list[Row]:
     """Figures by length of the catalogue."""
-    config, progress = Config.load(run / "edgerec.toml"), progress_for()
-    data = load_learning_data(config, run, config.evaluation.part, progress)
+    run = Run.load(folder, progress_for())
+    config, data = run.config, run.data
     untrained = Untrained(data.shape, data.features, data.tasks)
     profile = load_profile(config.device)
-    found = []
-    with tempfile.TemporaryDirectory() as folder:
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as made:
         for n in ITEMS:
-            place = Path(folder) / str(n)
-            made_up(untrained, data.encoder, profile, final_sizes(config), n, body_asked(config), place)
-            found.append({"items": n, **cold(place), **warm(place)})
-    return found
+            bundle = Path(made) / str(n)
+            made_up(untrained, data.encoder, profile, final_sizes(config), n, body_asked(config), bundle)
+            rows.append({"items": n, **cold(bundle), **warm(bundle)})
+    return rows
 
 
-if __name__ == "__main__":
-    tell("tools/overhead", __doc__, lambda given: measure(given.run), as_columns=True)
+def main(arguments: Sequence[str]) -> int:
+    """Print a column for each catalogue."""
+    parser = Parser(__name__, __doc__)
+    add_run(parser)
+    add_json(parser)
+    options = parser.parse_args(arguments)
+    print_rows(measure(options.run), options.json, as_columns=True)
+    return 0

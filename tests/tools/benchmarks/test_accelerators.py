@@ -1,4 +1,4 @@
-"""The tool that times training on what a machine has."""
+"""The benchmark that times training on what a machine has."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import json
 import pytest
 
 from tools.benchmarks import accelerators
+from tools.benchmarks.__main__ import main
 
 
 @pytest.mark.slow
 def test_each_width_is_trained_on_what_is_asked(capsys):
-    asked = ["retail", "--widths", "8,16", "--epochs", "1", "--ways", "cpu", "--json"]
+    asked = ["retail", "--widths", "8,16", "--epochs", "1", "--setups", "cpu", "--json"]
 
     assert accelerators.main(asked) == 0
 
@@ -22,11 +23,14 @@ def test_each_width_is_trained_on_what_is_asked(capsys):
 
 
 def test_widths_that_are_no_numbers_are_one_line(capsys):
-    assert accelerators.main(["retail", "--widths", "64,wide"]) == 2
-    assert capsys.readouterr().err == "--widths 64,wide: expected whole numbers, such as 64,512\n"
+    assert main(["accelerators", "retail", "--widths", "64,wide"]) == 2
+    assert capsys.readouterr().err == (
+        "tools/benchmark accelerators: argument --widths: "
+        "expected whole numbers of at least 1, such as 64,512, got '64,wide'\n"
+    )
 
 
-def test_an_unknown_set_is_one_line(capsys):
-    with pytest.raises(SystemExit):
-        accelerators.main(["retaill"])
-    assert "'retaill' is none of retail, video" in capsys.readouterr().err
+def test_an_unknown_data_set_is_one_line(capsys):
+    assert main(["accelerators", "retaill"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "'retaill' is not one of retail, video" in line

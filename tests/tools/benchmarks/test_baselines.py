@@ -1,4 +1,4 @@
-"""The baselines of tools/judge_teacher."""
+"""The baselines that teacher and student are compared with."""
 
 from __future__ import annotations
 
@@ -9,82 +9,90 @@ from edgerec.evaluation import baselines
 from edgerec.progress import Silent
 from tools.benchmarks.baselines import pointwise
 from tools.benchmarks.baselines.closed_form import CLOSED_FORM
-from tools.benchmarks.baselines.evaluation import EXPERTS, POINTWISE, RANKERS, Parts, Ranking, judge_peers, names_of
+from tools.benchmarks.baselines.evaluation import (
+    EXPERTS,
+    POINTWISE,
+    RANKERS,
+    Ranking,
+    Splits,
+    evaluate_baselines,
+    names_of,
+)
+from tools.benchmarks.baselines.interactions import DAY_MS, Interactions
 from tools.benchmarks.baselines.neural import LightGCN, SASRec
-from tools.benchmarks.baselines.interactions import DAY_MS, Seen
 
 CYCLE = 8
 
 
-def seen_of(rows: list[tuple[int, int, int]], n_items: int) -> Seen:
-    """Rows of (user, item, day), each a visit of its own."""
+def interactions_of(rows: list[tuple[int, int, int]], n_items: int) -> Interactions:
+    """Rows of (user, item, day), each a session of its own."""
     user, item, day = np.array(sorted(rows, key=lambda r: (r[0], r[2])), np.int64).T
-    return Seen(user, item, day * DAY_MS, np.arange(len(user)), int(user.max()) + 1, n_items)
+    return Interactions(user, item, day * DAY_MS, np.arange(len(user)), int(user.max()) + 1, n_items)
 
 
 @pytest.fixture
-def cycle() -> Seen:
+def cycle() -> Interactions:
     """Each user has item i + 1 the day after item i, round and round, from another start."""
-    return seen_of([(u, (u + day) % CYCLE, day) for u in range(40) for day in range(12)], CYCLE)
+    return interactions_of([(u, (u + day) % CYCLE, day) for u in range(40) for day in range(12)], CYCLE)
 
 
-def scores(name: str, seen: Seen, **settings: object) -> np.ndarray:
-    peer = CLOSED_FORM[name]
-    return peer.score(seen, peer.prepare(seen, settings), settings)(np.arange(seen.n_users))
+def scores(name: str, log: Interactions, **settings: object) -> np.ndarray:
+    baseline = CLOSED_FORM[name]
+    return baseline.score(log, baseline.prepare(log, settings), settings)(np.arange(log.n_users))
 
 
-def test_visits_join_the_rows_of_one_session():
-    seen = Seen(*np.array([[0, 0, 0, 1], [5, 6, 5, 6], [0, 0, 9, 0], [3, 3, 4, 3]]), n_users=2, n_items=7)
-    user, items = seen.visits
+def test_sessions_join_the_rows_of_one_session():
+    log = Interactions(*np.array([[0, 0, 0, 1], [5, 6, 5, 6], [0, 0, 9, 0], [3, 3, 4, 3]]), n_users=2, n_items=7)
+    user, items = log.sessions
 
     assert user.tolist() == [0, 0, 1]
     assert [np.flatnonzero(row).tolist() for row in items.toarray()] == [[5, 6], [5], [6]]
 
 
 def test_sequences_hold_the_latest_items_last():
-    items, lengths = seen_of([(0, 3, 0), (0, 4, 1), (0, 5, 2), (1, 6, 0)], 7).sequences(2)
+    items, lengths = interactions_of([(0, 3, 0), (0, 4, 1), (0, 5, 2), (1, 6, 0)], 7).sequences(2)
 
     assert items.tolist() == [[4, 5], [-1, 6]]
     assert lengths.tolist() == [2, 1]
 
 
 def test_popularity_halves_and_own_counts_come_first():
-    seen = seen_of([(0, 0, 0), (0, 0, 7), (1, 1, 7), (1, 2, 7)], 4)
+    log = interactions_of([(0, 0, 0), (0, 0, 7), (1, 1, 7), (1, 2, 7)], 4)
 
-    assert scores("recent popularity", seen, half_life_days=7.0)[0].tolist() == [1.5, 1, 1, 0]
-    assert scores("own frequency", seen, half_life_days=7.0)[1].tolist() == pytest.approx([0.5, 4 / 3, 4 / 3, 0])
+    assert scores("recent popularity", log, half_life_days=7.0)[0].tolist() == [1.5, 1, 1, 0]
+    assert scores("own frequency", log, half_life_days=7.0)[1].tolist() == pytest.approx([0.5, 4 / 3, 4 / 3, 0])
 
 
 def test_ease_is_that_of_the_report():
     rng = np.random.default_rng(0)
-    seen = seen_of([(int(u), int(i), d) for d, (u, i) in enumerate(rng.integers(0, 9, (60, 2)))], 9)
-    ours = scores("EASE", seen, l2=5.0, counts="binary", diagonal="zero", own=1.0)
-    report = baselines.Ease(seen.user, seen.item, 9, l2=5.0)
+    log = interactions_of([(int(u), int(i), d) for d, (u, i) in enumerate(rng.integers(0, 9, (60, 2)))], 9)
+    ours = scores("EASE", log, l2=5.0, counts="binary", diagonal="zero", own=1.0)
+    report = baselines.Ease(log.user, log.item, 9, l2=5.0)
 
-    assert ours == pytest.approx(report.scores([seen.item[seen.user == u] for u in range(seen.n_users)]), abs=1e-5)
+    assert ours == pytest.approx(report.scores([log.item[log.user == u] for u in range(log.n_users)]), abs=1e-5)
 
 
-def test_a_kept_diagonal_is_ridge_regression_on_all_items():
+def test_a_free_diagonal_is_ridge_regression_on_all_items():
     rng = np.random.default_rng(0)
-    seen = seen_of([(int(u), int(i), d) for d, (u, i) in enumerate(rng.integers(0, 9, (60, 2)))], 9)
-    x = np.log1p(seen.counts.toarray())
+    log = interactions_of([(int(u), int(i), d) for d, (u, i) in enumerate(rng.integers(0, 9, (60, 2)))], 9)
+    x = np.log1p(log.counts.toarray())
 
-    found = scores("EASE", seen, l2=5.0, counts="log", diagonal="kept", own=0.0)
-    assert found == pytest.approx(x @ np.linalg.solve(x.T @ x + 5 * np.eye(9), x.T @ x), abs=1e-4)
+    predicted = scores("EASE", log, l2=5.0, counts="log", diagonal="free", own=0.0)
+    assert predicted == pytest.approx(x @ np.linalg.solve(x.T @ x + 5 * np.eye(9), x.T @ x), abs=1e-4)
 
 
 def test_cosine_neighbours_are_users_in_common_over_both_sizes():
-    seen = seen_of([(0, 0, 0), (0, 1, 0), (1, 0, 0), (2, 1, 0), (2, 2, 0)], 3)
+    log = interactions_of([(0, 0, 0), (0, 1, 0), (1, 0, 0), (2, 1, 0), (2, 2, 0)], 3)
 
-    found = scores("item-kNN, cosine", seen, of="users", neighbours=10, counts="binary", own=0.0)
-    assert found[1].tolist() == pytest.approx([1, 1 / 2, 0])
+    predicted = scores("item-kNN, cosine", log, of="users", neighbours=10, counts="binary", own=0.0)
+    assert predicted[1].tolist() == pytest.approx([1, 1 / 2, 0])
 
 
 def test_directed_co_occurrence_knows_what_follows(cycle):
-    found = scores("directed co-occurrence", cycle, power=0.5, visits=1, own=0.0)
+    predicted = scores("directed co-occurrence", cycle, power=0.5, sessions=1, own=0.0)
     last = cycle.sequences(1)[0][:, 0]
 
-    assert found.argmax(axis=1).tolist() == ((last + 1) % CYCLE).tolist()
+    assert predicted.argmax(axis=1).tolist() == ((last + 1) % CYCLE).tolist()
 
 
 def test_sasrec_learns_what_follows(cycle):
@@ -100,18 +108,18 @@ def test_sasrec_learns_what_follows(cycle):
 
 
 def test_lightgcn_tells_two_groups_apart():
-    groups = seen_of([(u, i, 0) for u in range(20) for i in range(10) if u % 2 == i % 2 and (u + i) % 6], 10)
-    found = []
+    groups = interactions_of([(u, i, 0) for u in range(20) for i in range(10) if u % 2 == i % 2 and (u + i) % 6], 10)
+    epochs = []
 
     LightGCN(dim=8, batch=32, learning_rate=0.05, epochs=20, every=20).fit(
-        groups, 0, lambda epoch, ranker: bool(found.append(ranker(np.arange(20)))) or True
+        groups, 0, lambda epoch, ranker: bool(epochs.append(ranker(np.arange(20)))) or True
     )
-    own = found[0][np.arange(20)[:, None], np.arange(10)[None, :]]
+    own = epochs[0][np.arange(20)[:, None], np.arange(10)[None, :]]
     same = (np.arange(20)[:, None] % 2) == (np.arange(10)[None, :] % 2)
     assert own[same].min() > own[~same].max()
 
 
-def test_a_rate_comes_from_earlier_days_and_never_from_judged_rows():
+def test_a_rate_comes_from_earlier_days_and_never_from_the_evaluation_split():
     code = np.array([0, 0, 0, 1, 0])
     day = np.array([0, 0, 1, 1, 9])
     known = np.array([True, True, True, True, False])
@@ -144,17 +152,17 @@ def test_settings_are_chosen_by_the_figure_that_is_reported(tiny_data, name):
     noise = np.random.default_rng(0).random((len(tiny_data.fit_log.offsets), tiny_data.n_items)).astype(np.float32)
 
     assert ranking.ndcg(lambda users: noise[users]) == pytest.approx(
-        ranking.judge(lambda users: noise[users])["ndcg@10"].value
+        ranking.evaluate(lambda users: noise[users])["ndcg@10"].value
     )
 
 
 @pytest.mark.parametrize("by_days", [True, False])
-def test_every_baseline_of_a_data_set_is_judged_once(tiny_data, by_days):
-    parts = Parts(tiny_data, tiny_data, by_days, RANKERS, quick=True)
-    found = dict(judge_peers(parts, {"iALS"}, Silent()))
+def test_every_baseline_of_a_data_set_is_evaluated_once(tiny_data, by_days):
+    splits = Splits(tiny_data, tiny_data, by_days, RANKERS, quick=True)
+    by_name = dict(evaluate_baselines(splits, {"iALS"}, Silent()))
 
-    assert found.keys() == names_of(tiny_data.tasks, RANKERS) - {"iALS"}
+    assert by_name.keys() == names_of(tiny_data.tasks, RANKERS) - {"iALS"}
     for task in tiny_data.tasks:
-        assert any(task.name in judged for judged in found.values()), task.name
+        assert any(task.name in metrics for metrics in by_name.values()), task.name
     for name in (*POINTWISE, *EXPERTS):
-        assert all(np.isfinite(e.value) for figures in found[name].values() for e in figures.values())
+        assert all(np.isfinite(e.value) for figures in by_name[name].values() for e in figures.values())

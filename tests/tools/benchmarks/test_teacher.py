@@ -1,9 +1,10 @@
-"""What tools/judge_teacher keeps, compares and says."""
+"""What `tools/benchmark teacher` stores, compares and prints."""
 
 from __future__ import annotations
 
 import tomllib
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,16 +12,23 @@ import pytest
 from edgerec.config import Config
 from edgerec.errors import DataError
 from edgerec.evaluation.metrics import mean
-from tools.benchmarks import teacher as tool
+from tools.benchmarks import teacher
+from tools.benchmarks.__main__ import main
+from tools.benchmarks.shared import comparison as comparisons
 from tools.benchmarks.shared import datasets, results
+from tools.benchmarks.shared.comparison import Comparison
 
 RATINGS = "userId,movieId,rating,timestamp\n1,7,4.0,100\n1,8,3.5,200\n"
 FILMS = 'movieId,title,genres\n7,"Heat (1995)",Action|Crime\n8,No year,(no genres listed)\n'
 NDCG = ("next", "ndcg@10")
 
 
-def found(*values: float, metric: str = "ndcg@10") -> tool.Found:
+def metrics(*values: float, metric: str = "ndcg@10") -> results.Metrics:
     return {"next": {metric: mean(np.array(values))}}
+
+
+def retail_comparison(folder: Path, seeds: tuple[int, ...]) -> Comparison:
+    return Comparison("retail", retail() | {"evaluation": {"part": "test"}}, datasets.SAMPLES, folder, seeds)
 
 
 def retail() -> dict:
@@ -56,23 +64,24 @@ def test_films_are_joined_to_each_genre_and_their_decade(tmp_path):
 
 
 def test_without_movielens_one_line_says_what_to_give(tmp_path, capsys):
-    assert tool.main(["movielens", "--out", str(tmp_path)]) == 2
-    assert tool.main(["movielens", "--out", str(tmp_path), "--data", str(tmp_path)]) == 2
+    assert main(["teacher", "movielens", "--out", str(tmp_path)]) == 2
+    assert main(["teacher", "movielens", "--out", str(tmp_path), "--data", str(tmp_path)]) == 2
     lines = capsys.readouterr().err.splitlines()
 
-    assert lines[0].startswith("movielens: is not shipped; give --data")
-    assert "holds no ratings.csv and movies.csv" in lines[1]
+    assert lines[0].startswith("movielens is not shipped; give --data")
+    assert "expected ratings.csv and movies.csv" in lines[1]
 
 
 @pytest.mark.parametrize(("option", "line"), [("--set=teacher.dim", "--set"), ("--seeds=0,one", "--seeds")])
 def test_a_mistake_on_the_command_line_is_one_line(tmp_path, capsys, option, line):
-    assert tool.main(["retail", "--out", str(tmp_path), option]) == 2
-    assert capsys.readouterr().err.startswith(line)
+    assert main(["teacher", "retail", "--out", str(tmp_path), option]) == 2
+    (printed,) = capsys.readouterr().err.splitlines()
+    assert line in printed
 
 
 def test_other_rows_than_the_published_ones_are_refused():
     datasets.check_rows("movielens", {"train": 89_054, "valid": 610, "test": 610})
-    with pytest.raises(DataError, match="movielens: its parts hold"):
+    with pytest.raises(DataError, match="movielens: its splits hold"):
         datasets.check_rows("movielens", {"train": 89_053, "valid": 610, "test": 610})
 
 
@@ -105,16 +114,17 @@ def test_the_relations_of_a_graph_are_left_out_where_there_is_a_graph():
     assert "with graph but its relations" not in dict(datasets.variants(retail()))
 
 
-def test_ablations_are_told_against_the_whole_teacher_of_the_same_kind(tmp_path):
-    work = tool.Work("retail", retail() | {"evaluation": {"part": "test"}}, datasets.SAMPLES, tmp_path, (0,), quick=False)
-    kept = {"teacher": found(0.3, 0.5), "without text": found(0.2, 0.4), "next alone": found(0.4, 0.4)}
-    for name, values in tool._variants(work):
-        assert work.config(values).evaluation.part == "valid"
-        if name in kept:
-            results.keep(work.ablated(name), name, work.config(values), tool.LEARNED, kept[name], {})
-    *_, (title, _, rows) = tool.tables(work)
+def test_ablations_are_compared_with_the_full_teacher_of_the_same_kind(tmp_path):
+    comparison = retail_comparison(tmp_path, (0,))
+    stored = {"teacher": metrics(0.3, 0.5), "without text": metrics(0.2, 0.4), "next alone": metrics(0.4, 0.4)}
+    for name, values in teacher.variants(comparison):
+        assert comparison.config(values).evaluation.part == "valid"
+        if name in stored:
+            path = teacher.ablation_result(comparison, name)
+            results.store(path, name, comparison.config(values), teacher.LEARNED, stored[name], {})
+    *_, (title, _, rows) = teacher.tables(comparison)
 
-    assert "one network on the valid part" in title
+    assert "one network on the valid split" in title
     assert [row[:2] for row in rows] == [
         ["teacher", "0.4000 ±0.1000"],
         ["without text", "-0.1000 ±0.0000"],
@@ -132,7 +142,7 @@ def test_a_task_alone_needs_no_other():
 def test_a_result_is_finished_for_its_own_settings_only(tmp_path):
     values = retail()
     path = tmp_path / "teacher-0.json"
-    results.keep(path, "teacher", Config.of(values), tool.LEARNED, found(0, 1), {})
+    results.store(path, "teacher", Config.of(values), teacher.LEARNED, metrics(0, 1), {})
 
     assert results.finished(path, Config.of(values | {"student": {"dim": 8}}))
     assert not results.finished(path, Config.of(values | {"teacher": {"dim": 8}}))
@@ -142,44 +152,45 @@ def test_a_result_is_finished_for_its_own_settings_only(tmp_path):
 
 def test_differences_stay_paired_on_disk(tmp_path):
     path = tmp_path / "a.json"
-    results.keep(path, "a", Config.of(retail()), tool.ROWS, found(0, 1, 0, 1), {})
+    results.store(path, "a", Config.of(retail()), comparisons.ROWS, metrics(0, 1, 0, 1), {})
     again = results.metrics_of(path)
 
-    gap = again["next"]["ndcg@10"].minus(found(0.5, 1.5, 0.5, 1.5)["next"]["ndcg@10"])
+    gap = again["next"]["ndcg@10"].minus(metrics(0.5, 1.5, 0.5, 1.5)["next"]["ndcg@10"])
     assert (gap.value, gap.se) == (-0.5, 0)
 
 
-def test_the_mean_over_seeds_has_the_error_over_cases_and_the_spread_is_of_the_seeds():
-    teachers = [found(0, 2), found(1, 3)]
+def test_the_mean_over_seeds_has_the_error_over_requests_and_the_spread_is_of_the_seeds():
+    seeds = [metrics(0, 2), metrics(1, 3)]
 
-    assert results.mean_of_seeds(teachers, NDCG).value == 1.5
-    assert results.mean_of_seeds(teachers, NDCG).se == pytest.approx(1)  # not smaller for more seeds of the same cases
-    assert results.spread(teachers, NDCG) == pytest.approx(np.sqrt(0.5))
-    assert np.isnan(results.spread(teachers[:1], NDCG))
-    assert results.difference(teachers, found(0, 2), NDCG).se == pytest.approx(0)
+    assert results.mean_of_seeds(seeds, NDCG).value == 1.5
+    assert results.mean_of_seeds(seeds, NDCG).se == pytest.approx(1)  # not smaller for more seeds of the same requests
+    assert results.spread(seeds, NDCG) == pytest.approx(np.sqrt(0.5))
+    assert np.isnan(results.spread(seeds[:1], NDCG))
+    assert results.difference(seeds, metrics(0, 2), NDCG).se == pytest.approx(0)
 
 
 def test_the_best_baseline_has_the_highest_figure_or_the_lowest_error():
-    both = {"a": found(0, 1), "b": found(1, 1)}
-    errors = {"a": found(0, 1, metric="mae"), "b": found(1, 1, metric="mae")}
+    both = {"a": metrics(0, 1), "b": metrics(1, 1)}
+    errors = {"a": metrics(0, 1, metric="mae"), "b": metrics(1, 1, metric="mae")}
 
     assert results.best_baseline(both, NDCG) == "b"
     assert results.best_baseline(errors, ("next", "mae")) == "a"
     assert results.best_baseline(both, ("like", "auc")) is None
 
 
-def test_what_is_asked_is_told_met_or_below(tmp_path):
-    work = tool.Work("retail", retail() | {"evaluation": {"part": "test"}}, datasets.SAMPLES, tmp_path, (0, 1), quick=False)
-    for seed in work.seeds:
-        config = work.config(work.values, seed)
-        metrics = found(0.3, 0.4) | {"new": {"ndcg@10": mean(np.array([0.1, 0.2]))}}
-        results.keep(work.trained(seed), "teacher", config, tool.LEARNED, metrics, {})
-    results.keep(tmp_path / "baselines" / "x.json", "x", tool.baseline_config(work), tool.ROWS, found(0.2, 0.3), {})
-    everyone, asked = tool.tables(work)
+def test_a_required_figure_is_met_or_below(tmp_path):
+    comparison = retail_comparison(tmp_path, (0, 1))
+    for seed in comparison.seeds:
+        config = comparison.config(comparison.values, seed)
+        values = metrics(0.3, 0.4) | {"new": {"ndcg@10": mean(np.array([0.1, 0.2]))}}
+        results.store(teacher.result(comparison, seed), "teacher", config, teacher.LEARNED, values, {})
+    path, config = tmp_path / "baselines" / "x.json", comparisons.baseline_config(comparison)
+    results.store(path, "x", config, comparisons.ROWS, metrics(0.2, 0.3), {})
+    models, required = teacher.tables(comparison)
 
-    assert everyone[2][0][:3] == ["teacher", "0.3500 ±0.0500", "0.1500 ±0.0500"]
-    assert everyone[2][-1][:2] == ["teacher - best baseline", "+0.1000 ±0.0000"]
-    assert [row[:4] for row in asked[2][:2]] == [
+    assert models[2][0][:3] == ["teacher", "0.3500 ±0.0500", "0.1500 ±0.0500"]
+    assert models[2][-1][:2] == ["teacher - best baseline", "+0.1000 ±0.0000"]
+    assert [row[:4] for row in required[2][:2]] == [
         ["next ndcg@10", "0.345", "0.3500 ±0.0500", "met"],
         ["new ndcg@10", "0.155", "0.1500 ±0.0500", "below"],
     ]

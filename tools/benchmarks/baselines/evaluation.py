@@ -1,4 +1,4 @@
-"""All baselines of a data set: their settings chosen on valid, fitted once for the judged part, judged beside it."""
+"""All baselines of a data set: settings chosen on valid, then fitted once and evaluated on the evaluation split."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from edgerec.evaluation import baselines, metrics
+from edgerec.evaluation import baselines
+from edgerec.evaluation import metrics as computed
 from edgerec.evaluation.cases import find_cases, held_labels, held_sessions, judge_lists
 from edgerec.evaluation.metrics import MAX_RANK, Estimate
 from edgerec.progress import Progress
 from edgerec.tasks import Task
 from edgerec.training.load import LearningData
 from tools.benchmarks.baselines import pointwise
-from tools.benchmarks.baselines.closed_form import CLOSED_FORM, Peer
+from tools.benchmarks.baselines.closed_form import CLOSED_FORM, ClosedForm
+from tools.benchmarks.baselines.interactions import Floats, Int, Interactions, Ranker
 from tools.benchmarks.baselines.neural import NEURAL, LightGCN, SASRec
-from tools.benchmarks.shared.results import Found
-from tools.benchmarks.baselines.interactions import Floats, Int, Ranker, Seen
+from tools.benchmarks.shared.results import Metrics
 
 AT_ONCE = 256
 RELATED_K = 10
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The data that settings are chosen with, and the data that is judged; the same where valid is judged."""
+class Splits:
+    """The data that settings are chosen with, and the data of the evaluation split; the same where that is valid."""
 
     valid: LearningData
-    judged: LearningData
+    evaluation: LearningData
     by_days: bool
     """Rates come from earlier days: the split cuts the calendar."""
     rankers: tuple[str, ...]
@@ -53,42 +54,42 @@ def names_of(tasks: Sequence[Task], rankers: Sequence[str]) -> set[str]:
     return names | {*POINTWISE, *EXPERTS} if kinds & {"binary", "regression"} else names
 
 
-def judge_peers(parts: Parts, done: Container[str], progress: Progress) -> Iterator[tuple[str, Found]]:
+def evaluate_baselines(splits: Splits, done: Container[str], progress: Progress) -> Iterator[tuple[str, Metrics]]:
     """Each baseline's name and its metrics by task, as soon as they are known; without those that are done."""
-    tasks = parts.judged.tasks
-    wanted = [name for name in parts.rankers if name not in done]
+    tasks = splits.evaluation.tasks
+    wanted = [name for name in splits.rankers if name not in done]
     retrieval = [t for t in tasks if t.kind == "retrieval"]
     if retrieval:
-        yield from _rankers(parts, retrieval, wanted, progress)
+        yield from _rankers(splits, retrieval, wanted, progress)
     for task in tasks:
         if task.kind == "related":
-            yield from _related(parts, task, done)
-    if pointwise.pointwise_tasks(parts.judged):
-        yield from _pointwise(parts, done, progress)
+            yield from _related(splits, task, done)
+    if pointwise.pointwise_tasks(splits.evaluation):
+        yield from _pointwise(splits, done, progress)
 
 
 # ------------------------------------------------------------------------------------------------ ranking
 
 
 class Ranking:
-    """A part's cases of one retrieval task."""
+    """A split's evaluation requests of one retrieval task."""
 
     def __init__(self, data: LearningData, task: Task) -> None:
         self.data, self.task = data, task
-        self.cases = find_cases(data)
+        self.requests = find_cases(data)
         visits = data.held.visits
         assert visits is not None
-        self.users = visits.requests.user[self.cases.rows]
+        self.users = visits.requests.user[self.requests.rows]
         self.unknown = np.bincount(data.fit_log.item, minlength=data.n_items) == 0
         self.truth = np.zeros((len(self.users), data.n_items), bool)
-        for row, at, past in zip(self.truth, self.cases.rows, self.cases.pasts, strict=True):
+        for row, at, past in zip(self.truth, self.requests.rows, self.requests.pasts, strict=True):
             row[visits.truth[task.name].row(at)] = True
             if task.repeats == "exclude":
                 row[past] = False
 
     def lists(self, ranker: Ranker, k: int) -> Int:
-        """The best `k` items of each case; items that nobody has had are not listed."""
-        exclude = self.cases.pasts if self.task.repeats == "exclude" else None
+        """The best `k` items of each request; items that nobody has had are not listed."""
+        exclude = self.requests.pasts if self.task.repeats == "exclude" else None
         tops = []
         for start in range(0, len(self.users), AT_ONCE):
             scores = np.array(ranker(self.users[start : start + AT_ONCE]), np.float32)
@@ -99,12 +100,12 @@ class Ranking:
             tops.append(baselines.top_k(scores, k))
         return np.concatenate(tops)
 
-    def judge(self, ranker: Ranker) -> dict[str, Estimate]:
+    def evaluate(self, ranker: Ranker) -> dict[str, Estimate]:
         """Metrics of the lists that `ranker` makes."""
-        return judge_lists(self.lists(ranker, MAX_RANK), self.task, self.data, self.cases, (10, 20))
+        return judge_lists(self.lists(ranker, MAX_RANK), self.task, self.data, self.requests, (10, 20))
 
     def ndcg(self, ranker: Ranker) -> float:
-        """NDCG@10, what settings are chosen by: the figure of `judge`, found sooner."""
+        """NDCG@10, what settings are chosen by: the figure of `evaluate`, computed faster."""
         top, true = self.lists(ranker, 10), self.truth.sum(axis=1)
         some = true > 0
         gain = 1 / np.log2(np.arange(2, 12))
@@ -113,30 +114,36 @@ class Ranking:
         return float((hit[some] @ gain[: top.shape[1]] / best).mean())
 
 
-def _rankers(parts: Parts, tasks: list[Task], wanted: Sequence[str], progress: Progress) -> Iterator[tuple[str, Found]]:
-    chosen_on = {t.name: (Seen.of(parts.valid, t), Ranking(parts.valid, t)) for t in tasks}
-    judged_on = {t.name: (Seen.of(parts.judged, t), Ranking(parts.judged, t)) for t in tasks}
-    for name, peer in CLOSED_FORM.items():
+Candidate: TypeAlias = tuple[Interactions, Ranking]
+"""What a ranker of one task learns from, and what it is evaluated on."""
+
+
+def _rankers(
+    splits: Splits, tasks: list[Task], wanted: Sequence[str], progress: Progress
+) -> Iterator[tuple[str, Metrics]]:
+    valid = {t.name: (Interactions.of(splits.valid, t), Ranking(splits.valid, t)) for t in tasks}
+    evaluation = {t.name: (Interactions.of(splits.evaluation, t), Ranking(splits.evaluation, t)) for t in tasks}
+    for name, baseline in CLOSED_FORM.items():
         if name not in wanted:
             continue
-        grid = {key: values[:1] for key, values in peer.grid.items()} if parts.quick else peer.grid
-        best = _choose(replace(peer, grid=grid), chosen_on)
-        found: Found = {}
-        for task, (seen, ranking) in judged_on.items():
+        grid = {key: values[:1] for key, values in baseline.grid.items()} if splits.quick else baseline.grid
+        best = _choose(replace(baseline, grid=grid), valid)
+        metrics: Metrics = {}
+        for task, (log, ranking) in evaluation.items():
             settings = best[task]
-            found[task] = ranking.judge(peer.score(seen, peer.prepare(seen, settings), settings))
-            progress.say(_line(name, task, found[task]["ndcg@10"], settings))
-        yield name, found
+            metrics[task] = ranking.evaluate(baseline.score(log, baseline.prepare(log, settings), settings))
+            progress.say(_line(name, task, metrics[task]["ndcg@10"], settings))
+        yield name, metrics
     for name, network in NEURAL.items():
         if name not in wanted:
             continue
-        network = replace(network, epochs=1, every=1) if parts.quick else network
-        found = {}
-        for group in _alike(chosen_on):
-            found |= _network(network, {t: chosen_on[t] for t in group}, {t: judged_on[t] for t in group})
-        for task, estimates in found.items():
+        network = replace(network, epochs=1, every=1) if splits.quick else network
+        metrics = {}
+        for group in _of_same_rows(valid):
+            metrics |= _network(network, {t: valid[t] for t in group}, {t: evaluation[t] for t in group})
+        for task, estimates in metrics.items():
             progress.say(_line(name, task, estimates["ndcg@10"], {}))
-        yield name, found
+        yield name, metrics
 
 
 def _line(name: str, task: str, estimate: Estimate, settings: Mapping[str, Any]) -> str:
@@ -144,21 +151,21 @@ def _line(name: str, task: str, estimate: Estimate, settings: Mapping[str, Any])
     return f"{name}, {task}: {estimate.value:.4f} ±{estimate.se:.4f}" + (f" ({chosen})" if chosen else "")
 
 
-def _choose(peer: Peer, on: Mapping[str, tuple[Seen, Ranking]]) -> dict[str, dict[str, Any]]:
+def _choose(baseline: ClosedForm, valid: Mapping[str, Candidate]) -> dict[str, dict[str, Any]]:
     """The settings with the highest NDCG@10 of each task; the costly part is done once for tasks that share rows."""
     best: dict[str, dict[str, Any]] = {}
-    costly = {key: peer.grid[key] for key in peer.costly}
-    cheap = {key: values for key, values in peer.grid.items() if key not in costly}
-    for group in _alike(on):
-        seen = on[group[0]][0]
+    costly = {key: baseline.grid[key] for key in baseline.costly}
+    cheap = {key: values for key, values in baseline.grid.items() if key not in costly}
+    for group in _of_same_rows(valid):
+        log = valid[group[0]][0]
         value = dict.fromkeys(group, -np.inf)
         for outer in _products(costly):
-            prepared = peer.prepare(seen, outer)
+            prepared = baseline.prepare(log, outer)
             for inner in _products(cheap):
                 settings = outer | inner
-                ranker = peer.score(seen, prepared, settings)
+                ranker = baseline.score(log, prepared, settings)
                 for task in group:
-                    ndcg = on[task][1].ndcg(ranker)
+                    ndcg = valid[task][1].ndcg(ranker)
                     if ndcg > value[task]:
                         value[task], best[task] = ndcg, settings
     return best
@@ -169,7 +176,7 @@ def _products(grid: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield dict(zip(grid, values, strict=True))
 
 
-def _alike(on: Mapping[str, tuple[Seen, Ranking]]) -> list[list[str]]:
+def _of_same_rows(on: Mapping[str, Candidate]) -> list[list[str]]:
     """Tasks in groups that learn from the same rows."""
     groups: dict[str | None, list[str]] = {}
     for task, (_, ranking) in on.items():
@@ -178,55 +185,52 @@ def _alike(on: Mapping[str, tuple[Seen, Ranking]]) -> list[list[str]]:
 
 
 def _network(
-    network: LightGCN | SASRec, chosen_on: Mapping[str, tuple[Seen, Ranking]], on: Mapping[str, tuple[Seen, Ranking]]
-) -> Found:
+    network: LightGCN | SASRec, valid: Mapping[str, Candidate], evaluation: Mapping[str, Candidate]
+) -> Metrics:
     """Each task's best epoch on valid, until two looks find no better; a new network is trained for as long."""
-    best = dict.fromkeys(chosen_on, (0, -np.inf))
-    seen = next(iter(chosen_on.values()))[0]
+    best = dict.fromkeys(valid, (0, -np.inf))
 
     def look(epoch: int, ranker: Ranker) -> bool:
-        for task, (_, ranking) in chosen_on.items():
+        for task, (_, ranking) in valid.items():
             ndcg = ranking.ndcg(ranker)
             if ndcg > best[task][1]:
                 best[task] = (epoch, ndcg)
         return epoch - max(e for e, _ in best.values()) < 2 * network.every
 
-    network.fit(seen, 0, look)
-    found: Found = {}
+    network.fit(next(iter(valid.values()))[0], 0, look)
+    metrics: Metrics = {}
 
-    def keep(epoch: int, ranker: Ranker) -> bool:
-        for task, (_, ranking) in on.items():
+    def evaluate(epoch: int, ranker: Ranker) -> bool:
+        for task, (_, ranking) in evaluation.items():
             if best[task][0] == epoch:
-                found[task] = ranking.judge(ranker)
-        return len(found) < len(on)
+                metrics[task] = ranking.evaluate(ranker)
+        return len(metrics) < len(evaluation)
 
-    network.fit(next(iter(on.values()))[0], 0, keep)
-    return found
+    network.fit(next(iter(evaluation.values()))[0], 0, evaluate)
+    return metrics
 
 
 # ------------------------------------------------------------------------------------------------ related
 
 
-def _related(parts: Parts, task: Task, done: Container[str]) -> Iterator[tuple[str, Found]]:
-    sessions = {id(data): held_sessions(data) for data in (parts.valid, parts.judged)}
+def _related(splits: Splits, task: Task, done: Container[str]) -> Iterator[tuple[str, Metrics]]:
+    sessions = {id(data): held_sessions(data) for data in (splits.valid, splits.evaluation)}
 
-    def judge(make: Related, data: LearningData) -> dict[str, Estimate]:
-        return metrics.related(sessions[id(data)], make(data))
+    def evaluate(make: Related, data: LearningData) -> dict[str, Estimate]:
+        return computed.related(sessions[id(data)], make(data))
 
     for name, variants in RELATED.items():
         if name not in done:
-            tried = (
-                {0: 0.0}
-                if parts.quick
-                else {i: judge(v, parts.valid)["capped_recall@10"].value for i, v in enumerate(variants)}
-            )
-            yield name, {task.name: judge(variants[max(tried, key=lambda i: tried[i])], parts.judged)}
+            best = variants[0]
+            if not splits.quick:
+                best = max(variants, key=lambda make: evaluate(make, splits.valid)["capped_recall@10"].value)
+            yield name, {task.name: evaluate(best, splits.evaluation)}
 
 
 def cosine_lists(data: LearningData, of: str, power: float) -> Int:
     """For every item the items with most sessions (or users) in common, over the product of both numbers ** `power`."""
     log, n = data.fit_log, data.n_items
-    together: Floats = baselines.co_counts(log.visit if of == "visit" else log.user, log.item, n, "cosine")
+    together: Floats = baselines.co_counts(log.visit if of == "session" else log.user, log.item, n, "cosine")
     size: Floats = np.maximum(np.diag(together), 1).astype(np.float32) ** power
     together = together / size[:, None] / size[None, :]
     np.fill_diagonal(together, 0)
@@ -243,7 +247,7 @@ RELATED: dict[str, list[Related]] = {
     ],
     "related item-kNN, cosine": [
         lambda data, of=of, power=power: cosine_lists(data, of, power)  # type: ignore[misc]
-        for of in ("visit", "user")
+        for of in ("session", "user")
         for power in (0.25, 0.5)
     ],
 }
@@ -253,37 +257,51 @@ RELATED: dict[str, list[Related]] = {
 # ------------------------------------------------------------------------------------------------ pointwise
 
 
-def _pointwise(parts: Parts, done: Container[str], progress: Progress) -> Iterator[tuple[str, Found]]:
-    tasks = pointwise.pointwise_tasks(parts.judged)
+def _pointwise(splits: Splits, done: Container[str], progress: Progress) -> Iterator[tuple[str, Metrics]]:
     if all(name in done for name in (*POINTWISE, *EXPERTS)):
         return
-    valid = pointwise.make_table(parts.valid, parts.by_days)
-    judged = valid if parts.judged is parts.valid else pointwise.make_table(parts.judged, parts.by_days)
-    for name, (settings, fit) in POINTWISE.items():
+    valid = pointwise.make_table(splits.valid, splits.by_days)
+    same = splits.evaluation is splits.valid
+    evaluation = valid if same else pointwise.make_table(splits.evaluation, splits.by_days)
+    for name in POINTWISE:
         if name not in done:
-            found: Found = {}
-            for task in tasks:
-                chosen = settings[0]
-                if not parts.quick:
-                    answer = fit(valid, task)
-                    quality = {s: _quality(parts.valid, task, answer(s)) for s in settings}
-                    chosen = max(quality, key=lambda s: quality[s])
-                found[task.name] = judge_rows(parts.judged, task, fit(judged, task)(chosen))
-                if name == "LightGBM" and task.kind == "regression":
-                    median = pointwise.boosted(judged, task, value=True)(pointwise.ROUNDS)
-                    found[task.name]["mae"] = judge_rows(parts.judged, task, median)["mae"]
-                progress.say(f"{name}, {task.name}: {_main(task, found[task.name]):.4f} ({chosen})")
-            yield name, found
-    for name, experts in EXPERTS.items():
+            yield name, _one_task_at_a_time(name, splits, valid, evaluation, progress)
+    for name in EXPERTS:
         if name not in done:
-            tried = pointwise.networks(valid, tasks, experts)
-            again = tried if judged is valid else pointwise.networks(judged, tasks, experts)
-            found = {}
-            for task in tasks:
-                epoch = int(np.argmax([_quality(parts.valid, task, after[task.name]) for after in tried]))
-                found[task.name] = judge_rows(parts.judged, task, again[epoch][task.name])
-                progress.say(f"{name}, {task.name}: {_main(task, found[task.name]):.4f} ({epoch + 1} epochs)")
-            yield name, found
+            yield name, _all_tasks_at_once(name, splits, valid, evaluation, progress)
+
+
+def _one_task_at_a_time(
+    name: str, splits: Splits, valid: pointwise.Table, evaluation: pointwise.Table, progress: Progress
+) -> Metrics:
+    settings, fit = POINTWISE[name]
+    metrics: Metrics = {}
+    for task in pointwise.pointwise_tasks(splits.evaluation):
+        chosen = settings[0]
+        if not splits.quick:
+            answer = fit(valid, task)
+            quality = {s: _quality(splits.valid, task, answer(s)) for s in settings}
+            chosen = max(quality, key=lambda s: quality[s])
+        metrics[task.name] = evaluate_rows(splits.evaluation, task, fit(evaluation, task)(chosen))
+        if name == "LightGBM" and task.kind == "regression":
+            median = pointwise.boosted(evaluation, task, median=True)(pointwise.ROUNDS)
+            metrics[task.name]["mae"] = evaluate_rows(splits.evaluation, task, median)["mae"]
+        progress.say(f"{name}, {task.name}: {_main(task, metrics[task.name]):.4f} ({chosen})")
+    return metrics
+
+
+def _all_tasks_at_once(
+    name: str, splits: Splits, valid: pointwise.Table, evaluation: pointwise.Table, progress: Progress
+) -> Metrics:
+    tasks = pointwise.pointwise_tasks(splits.evaluation)
+    tried = pointwise.networks(valid, tasks, EXPERTS[name])
+    fitted = tried if evaluation is valid else pointwise.networks(evaluation, tasks, EXPERTS[name])
+    metrics: Metrics = {}
+    for task in tasks:
+        epoch = int(np.argmax([_quality(splits.valid, task, scores[task.name]) for scores in tried]))
+        metrics[task.name] = evaluate_rows(splits.evaluation, task, fitted[epoch][task.name])
+        progress.say(f"{name}, {task.name}: {_main(task, metrics[task.name]):.4f} ({epoch + 1} epochs)")
+    return metrics
 
 
 Fit: TypeAlias = Callable[[pointwise.Table, Task], Callable[[Any], pointwise.Array]]
@@ -296,21 +314,21 @@ EXPERTS = {"shared-bottom": 1, "MMoE": 4}
 """All tasks at once, by number of experts."""
 
 
-def judge_rows(data: LearningData, task: Task, score: pointwise.Array) -> dict[str, Estimate]:
-    """Metrics of probabilities, or of log(1 + amount), of the held rows."""
+def evaluate_rows(data: LearningData, task: Task, score: pointwise.Array) -> dict[str, Estimate]:
+    """Metrics of probabilities, or of log(1 + target), of the impressions of the evaluation split."""
     rows = data.held.rows
     assert rows is not None
     label = held_labels(data, task)
     if task.kind == "binary":
-        return metrics.binary(label, np.clip(score, 0, 1), rows.requests.user)
-    return metrics.regression(label, np.expm1(np.clip(score, -20, 40)), rows.requests.user)
+        return computed.binary(label, np.clip(score, 0, 1), rows.requests.user)
+    return computed.regression(label, np.expm1(np.clip(score, -20, 40)), rows.requests.user)
 
 
 def _quality(data: LearningData, task: Task, score: pointwise.Array) -> float:
     """What settings are chosen by: AUC, or XAUC."""
     label = held_labels(data, task)
-    return metrics.auc(label, score) if task.kind == "binary" else metrics.xauc(label, score)
+    return computed.auc(label, score) if task.kind == "binary" else computed.xauc(label, score)
 
 
-def _main(task: Task, found: Mapping[str, Estimate]) -> float:
-    return found["auc" if task.kind == "binary" else "xauc"].value
+def _main(task: Task, metrics: Mapping[str, Estimate]) -> float:
+    return metrics["auc" if task.kind == "binary" else "xauc"].value

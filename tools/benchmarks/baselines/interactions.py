@@ -18,33 +18,33 @@ Int: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float32]
 Matrix: TypeAlias = sparse.csr_matrix
 Ranker: TypeAlias = Callable[[Int], Floats]
-"""From users (B,) to scores of the catalogue (B, n_items), higher is better. The past is that of the rows seen."""
+"""From users (B,) to scores of the catalogue (B, n_items), higher is better; the past is that of the interactions."""
 
 DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True)
-class Seen:
+class Interactions:
     """E consumed rows, sorted by user, then time.
 
     Attributes:
-        user, item, time_ms, visit: int64 (E,); a visit is a session, or a row where there are none.
-        n_items: the catalogue, of which the first `n_known` have rows.
+        user, item, time_ms, session: int64 (E,); a row is its own session where the log has none.
+        n_items: the length of the catalogue.
     """
 
     user: Int
     item: Int
     time_ms: Int
-    visit: Int
+    session: Int
     n_users: int
     n_items: int
 
     @classmethod
-    def of(cls, data: LearningData, task: Task) -> Seen:
+    def of(cls, data: LearningData, task: Task) -> Interactions:
         """The rows that `task` counts as consumption among those that may be learned from."""
         log = data.fit_log
-        keep = log.labels[task.name] > 0 if task.label is not None else np.ones(len(log), bool)
-        rows = (log.user[keep], log.item[keep], log.time_ms[keep], log.visit[keep])
+        consumed = log.labels[task.name] > 0 if task.label is not None else np.ones(len(log), bool)
+        rows = (log.user[consumed], log.item[consumed], log.time_ms[consumed], log.visit[consumed])
         return cls(*rows, n_users=len(log.offsets) - 1, n_items=data.n_items)
 
     @cached_property
@@ -54,11 +54,11 @@ class Seen:
         return sparse.csr_matrix((ones, (self.user, self.item)), shape=(self.n_users, self.n_items))
 
     @cached_property
-    def held(self) -> Matrix:
+    def binary(self) -> Matrix:
         """Users by items: 1 where the user had the item."""
-        held = self.counts.copy()
-        held.data[:] = 1
-        return held
+        binary = self.counts.copy()
+        binary.data[:] = 1
+        return binary
 
     def decayed(self, half_life_days: float) -> Floats:
         """Rows of each item, (n_items,), where one that is `half_life_days` older than the last counts half."""
@@ -66,15 +66,15 @@ class Seen:
         return np.bincount(self.item, 0.5 ** (age_days / half_life_days), self.n_items).astype(np.float32)
 
     @cached_property
-    def visits(self) -> tuple[Int, Matrix]:
-        """The user of each visit (V,) and visits by items, sorted by user, then time."""
+    def sessions(self) -> tuple[Int, Matrix]:
+        """The user of each session (S,) and sessions by items, sorted by user, then time."""
         new = np.ones(len(self.user), bool)
-        new[1:] = (self.visit[1:] != self.visit[:-1]) | (self.user[1:] != self.user[:-1])
+        new[1:] = (self.session[1:] != self.session[:-1]) | (self.user[1:] != self.user[:-1])
         number = np.cumsum(new) - 1
         shape = (int(number[-1]) + 1 if len(number) else 0, self.n_items)
-        found = sparse.csr_matrix((np.ones(len(number), np.float32), (number, self.item)), shape=shape)
-        found.data[:] = 1
-        return self.user[new], found
+        items = sparse.csr_matrix((np.ones(len(number), np.float32), (number, self.item)), shape=shape)
+        items.data[:] = 1
+        return self.user[new], items
 
     def sequences(self, longest: int) -> tuple[Int, Int]:
         """Items by user, padded on the left: (n_users, longest) and the lengths (n_users,), the latest rows."""
@@ -86,16 +86,17 @@ class Seen:
         return items, (items >= 0).sum(axis=1)
 
 
-def pieces(seen: Seen, longest: int) -> Int:
+def pieces(interactions: Interactions, longest: int) -> Int:
     """The rows of each user in pieces of `longest` that share their ends, padded on the left with -1.
 
     >>> three = np.zeros(3, np.int64)
-    >>> pieces(Seen(three, three, three, three, n_users=1, n_items=1), 2).tolist()
+    >>> pieces(Interactions(three, three, three, three, n_users=1, n_items=1), 2).tolist()
     [[1, 2], [0, 1]]
     """
-    found = []
-    for rows in np.split(np.arange(len(seen.user)), np.cumsum(np.bincount(seen.user, minlength=seen.n_users))[:-1]):
+    padded = []
+    ends = np.cumsum(np.bincount(interactions.user, minlength=interactions.n_users))
+    for rows in np.split(np.arange(len(interactions.user)), ends[:-1]):
         for end in range(len(rows), 1, 1 - longest):
             piece = rows[max(end - longest, 0) : end]
-            found.append(np.pad(piece, (longest - len(piece), 0), constant_values=-1))
-    return np.array(found, np.int64).reshape(-1, longest)
+            padded.append(np.pad(piece, (longest - len(piece), 0), constant_values=-1))
+    return np.array(padded, np.int64).reshape(-1, longest)

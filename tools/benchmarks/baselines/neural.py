@@ -11,7 +11,7 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tools.benchmarks.baselines.interactions import Floats, Int, Ranker, Seen, pieces
+from tools.benchmarks.baselines.interactions import Floats, Int, Interactions, Ranker, pieces
 
 OnEpoch = Callable[[int, Ranker], bool]
 """Called after an epoch (from 1) with the model so far; False stops."""
@@ -30,26 +30,26 @@ class LightGCN:
     every: int = 4
     """Epochs between two looks at valid."""
 
-    def fit(self, seen: Seen, seed: int, on_epoch: OnEpoch) -> None:
-        """Train until `on_epoch` says no."""
+    def fit(self, log: Interactions, seed: int, on_epoch: OnEpoch) -> None:
+        """Train until `on_epoch` returns False."""
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
-        graph = _graph(seen)
-        vectors = nn.Parameter(torch.randn(seen.n_users + seen.n_items, self.dim) * 0.1)
+        graph = _graph(log)
+        vectors = nn.Parameter(torch.randn(log.n_users + log.n_items, self.dim) * 0.1)
         optimizer = torch.optim.Adam([vectors], self.learning_rate)
-        user, item = seen.held.nonzero()
+        user, item = log.binary.nonzero()
 
         def layered() -> Tensor:
-            found: list[Tensor] = [vectors]
+            layers: list[Tensor] = [vectors]
             for _ in range(self.layers):
-                found.append(torch.sparse.mm(graph, found[-1]))
-            return torch.stack(found).mean(0)
+                layers.append(torch.sparse.mm(graph, layers[-1]))
+            return torch.stack(layers).mean(0)
 
         for epoch in range(1, self.epochs + 1):
             for rows in np.array_split(rng.permutation(len(user)), max(len(user) // self.batch, 1)):
                 u = torch.from_numpy(user[rows].astype(np.int64))
-                i = torch.from_numpy(item[rows].astype(np.int64)) + seen.n_users
-                j = torch.from_numpy(rng.integers(0, seen.n_items, len(rows))) + seen.n_users
+                i = torch.from_numpy(item[rows].astype(np.int64)) + log.n_users
+                j = torch.from_numpy(rng.integers(0, log.n_items, len(rows))) + log.n_users
                 at = layered()
                 gap = (at[u] * (at[i] - at[j])).sum(1)
                 size = (vectors[u].square() + vectors[i].square() + vectors[j].square()).sum() / len(rows)
@@ -60,14 +60,14 @@ class LightGCN:
             if epoch % self.every == 0:
                 with torch.no_grad():
                     whole: Floats = layered().numpy()
-                users, items = whole[: seen.n_users], whole[seen.n_users :]
-                if not on_epoch(epoch, lambda asked, u=users, i=items: u[asked] @ i.T):  # type: ignore[misc]
+                users, items = whole[: log.n_users], whole[log.n_users :]
+                if not on_epoch(epoch, lambda chosen, u=users, i=items: u[chosen] @ i.T):  # type: ignore[misc]
                     return
 
 
-def _graph(seen: Seen) -> Tensor:
+def _graph(log: Interactions) -> Tensor:
     """Users and items as one graph, each edge over the root of both degrees."""
-    edges = sparse.bmat([[None, seen.held], [seen.held.T, None]]).tocsr()
+    edges = sparse.bmat([[None, log.binary], [log.binary.T, None]]).tocsr()
     degree = np.maximum(np.asarray(edges.sum(axis=0)).ravel(), 1) ** -0.5
     edges = (sparse.diags(degree) @ edges @ sparse.diags(degree)).tocoo().astype(np.float32)
     place = torch.from_numpy(np.stack([edges.row, edges.col]).astype(np.int64))
@@ -89,10 +89,9 @@ class _Causal(nn.Module):
 
     def forward(self, items: Tensor) -> Tensor:
         n = self.item.num_embeddings - 1
-        found: Tensor = self.layers(
-            self.dropout(self.item(torch.where(items < 0, n, items)) + self.place), mask=self.mask, is_causal=True
-        )
-        return found
+        placed = self.dropout(self.item(torch.where(items < 0, n, items)) + self.place)
+        states: Tensor = self.layers(placed, mask=self.mask, is_causal=True)
+        return states
 
 
 @dataclass(frozen=True)
@@ -114,15 +113,15 @@ class SASRec:
     epochs: int = 24
     every: int = 4
 
-    def fit(self, seen: Seen, seed: int, on_epoch: OnEpoch) -> None:
-        """Train until `on_epoch` says no."""
+    def fit(self, log: Interactions, seed: int, on_epoch: OnEpoch) -> None:
+        """Train until `on_epoch` returns False."""
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
-        model = _Causal(seen.n_items, self.dim, self.heads, self.layers, self.longest, self.dropout)
+        model = _Causal(log.n_items, self.dim, self.heads, self.layers, self.longest, self.dropout)
         optimizer = torch.optim.Adam(model.parameters(), self.learning_rate)
-        rows = pieces(seen, self.longest + 1)
-        cut = torch.from_numpy(np.where(rows >= 0, seen.item[rows], -1))
-        asked, _ = seen.sequences(self.longest)
+        rows = pieces(log, self.longest + 1)
+        cut = torch.from_numpy(np.where(rows >= 0, log.item[rows], -1))
+        latest, _ = log.sequences(self.longest)
         for epoch in range(1, self.epochs + 1):
             model.train()
             drawn = rng.permutation(len(cut))[: self.pieces_per_epoch]
@@ -134,16 +133,16 @@ class SASRec:
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-            if epoch % self.every == 0 and not on_epoch(epoch, _ranker(model.eval(), asked)):
+            if epoch % self.every == 0 and not on_epoch(epoch, _ranker(model.eval(), latest)):
                 return
 
 
-def _ranker(model: _Causal, asked: Int) -> Ranker:
+def _ranker(model: _Causal, latest: Int) -> Ranker:
     def scores(users: Int) -> Floats:
         with torch.inference_mode():
-            last = model(torch.from_numpy(asked[users]))[:, -1]
-            found: Floats = (last @ model.item.weight[:-1].T).numpy()
-        return found
+            last = model(torch.from_numpy(latest[users]))[:, -1]
+            logits: Floats = (last @ model.item.weight[:-1].T).numpy()
+        return logits
 
     return scores
 

@@ -8,6 +8,7 @@ import json
 import sys
 import tempfile
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,23 +18,24 @@ from torch_rechub.trainers import MTLTrainer
 from torch_rechub.utils.data import DataGenerator
 
 
-def main(asked: dict) -> dict:
+def main(settings: dict[str, Any]) -> dict[str, float]:
+    """Samples, seconds of the fastest epoch, parameters."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    with np.load(asked["table"]) as table:
+    with np.load(settings["table"]) as table:
         codes, sizes, labels = table["codes"], table["sizes"].tolist(), table["labels"]
-    features = [SparseFeature(f"c{c}", vocab_size=size, embed_dim=asked["dim"]) for c, size in enumerate(sizes)]
+    features = [SparseFeature(f"c{c}", vocab_size=size, embed_dim=settings["dim"]) for c, size in enumerate(sizes)]
     kinds = ["classification"] * labels.shape[1]
-    experts = {"dims": [asked["hidden"], asked["hidden"]], "activation": "relu", "dropout": 0.2}
-    model = MMOE(features, kinds, asked["experts"], experts, [{"dims": []} for _ in kinds])
+    experts = {"dims": [settings["hidden"], settings["hidden"]], "activation": "relu", "dropout": 0.2}
+    model = MMOE(features, kinds, settings["experts"], experts, [{"dims": []} for _ in kinds])
     columns = {f"c{c}": codes[:, c] for c in range(codes.shape[1])}
     rows, *_ = DataGenerator(columns, labels).generate_dataloader(
-        x_val=columns, y_val=labels, x_test=columns, y_test=labels, batch_size=asked["batch"]
+        x_val=columns, y_val=labels, x_test=columns, y_test=labels, batch_size=settings["batch"]
     )
     with tempfile.TemporaryDirectory() as folder:
         trainer = MTLTrainer(model, kinds, model_path=folder)
         seconds = []
-        for _ in range(asked["epochs"]):
+        for _ in range(settings["epochs"]):
             start = time.process_time()
             trainer.train_one_epoch(rows)
             seconds.append(time.process_time() - start)

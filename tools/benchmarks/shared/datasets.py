@@ -1,4 +1,4 @@
-"""The three data sets as settings of edgerec, what is asked of the teacher on each, and the settings of ablations."""
+"""The three data sets as settings of edgerec, the figures required on each, and the settings of ablations."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from edgerec.config import Config
 from edgerec.errors import DataError
 
 Values: TypeAlias = dict[str, Any]
-SAMPLES = Path(__file__).resolve().parents[2] / "edgerec" / "samples"
+SAMPLES = Path(__file__).resolve().parents[3] / "edgerec" / "samples"
 ROWS = {
     "retail": {"train": 282_123, "valid": 48_086, "test": 56_145},
     "video": {"train": 193_582, "valid": 13_388, "test": 15_474},
     "movielens": {"train": 89_054, "valid": 610, "test": 610},
 }
 """Rows of the published splits; of MovieLens, those of ml-latest-small."""
-ASKED: dict[str, dict[tuple[str, str], float]] = {
+REQUIRED: dict[str, dict[tuple[str, str], float]] = {
     "retail": {("next", "ndcg@10"): 0.345, ("new", "ndcg@10"): 0.155, ("related", "capped_recall@10"): 0.198},
     "video": {
         ("click", "auc"): 0.748,
@@ -35,8 +35,8 @@ ASKED: dict[str, dict[tuple[str, str], float]] = {
     },
     "movielens": {("next", "ndcg@10"): 0.080, ("like", "auc"): 0.755},
 }
-"""At least this, by data set, task and metric."""
-ASKED_OF_STUDENT: dict[str, dict[tuple[str, str], float]] = {
+"""At least this of the teacher, by data set, task and metric."""
+REQUIRED_OF_STUDENT: dict[str, dict[tuple[str, str], float]] = {
     "retail": {("next", "ndcg@10"): 0.340, ("new", "ndcg@10"): 0.146},
     "video": {
         ("click", "auc"): 0.746,
@@ -48,8 +48,8 @@ ASKED_OF_STUDENT: dict[str, dict[tuple[str, str], float]] = {
     "movielens": {("next", "ndcg@10"): 0.065},
 }
 """The same of the INT8 student."""
-SHOWN = {"video": (("watch", "mae"), ("next", "ndcg@10"))}
-"""Figures that are shown though nothing is asked of them."""
+ALSO_SHOWN = {"video": (("watch", "mae"), ("next", "ndcg@10"))}
+"""Figures without a requirement."""
 
 ALONE = " alone"
 """Ends the name of an ablation that trains one task."""
@@ -92,7 +92,8 @@ def settings_of(name: str, data: Path | None, folder: Path) -> tuple[Values, Pat
     """Settings as they stand in a file, and the folder that their paths are relative to.
 
     Args:
-        data: where MovieLens lies; folder: where its log with titles and genres, and a graph of films, are written.
+        data: where MovieLens lies.
+        folder: where its log with titles and genres, and a graph of films, are written.
     """
     if name != "movielens":
         path = SAMPLES / name / "edgerec.toml"
@@ -119,7 +120,7 @@ def movielens_log(data: Path | None) -> pl.DataFrame:
         DataError: there is none.
     """
     if data is None:
-        raise DataError("movielens: is not shipped; give --data, a folder or zip with ratings.csv and movies.csv")
+        raise DataError("movielens is not shipped; give --data, a folder or zip with ratings.csv and movies.csv")
     ratings, films = _movielens_tables(data)
     title, genres = pl.col("title"), pl.col("genres")
     films = films.with_columns(
@@ -149,28 +150,30 @@ def _movielens_tables(data: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     for path in zips:
         try:
             with zipfile.ZipFile(path) as archive:
-                found = {Path(name).name: name for name in archive.namelist()}
-                if {"ratings.csv", "movies.csv"} <= found.keys():
-                    ratings, films = (archive.read(found[name]) for name in ("ratings.csv", "movies.csv"))
+                members = {Path(name).name: name for name in archive.namelist()}
+                if {"ratings.csv", "movies.csv"} <= members.keys():
+                    ratings, films = (archive.read(members[name]) for name in ("ratings.csv", "movies.csv"))
                     return pl.read_csv(io.BytesIO(ratings)), pl.read_csv(io.BytesIO(films))
         except (OSError, zipfile.BadZipFile) as error:
             raise DataError(f"{path}: cannot be read as a zip: {error}") from None
-    raise DataError(f"{data}: holds no ratings.csv and movies.csv of MovieLens, nor a zip of them")
+    raise DataError(f"{data}: expected ratings.csv and movies.csv of MovieLens, or a zip of them")
 
 
 def check_rows(name: str, rows: dict[str, int]) -> None:
-    """Raises:
-    DataError: the rows are not those of the published split, so that no figure could be compared.
+    """Make sure that figures can be compared.
+
+    Raises:
+        DataError: the rows are not those of the published split.
     """
     if rows != ROWS[name]:
-        raise DataError(f"{name}: its parts hold {rows} rows, expected {ROWS[name]}; give the published data")
+        raise DataError(f"{name}: its splits hold {rows} rows, expected {ROWS[name]}; give the published data")
 
 
 # ------------------------------------------------------------------------------------------------ ablations
 
 
 def variants(values: Values) -> Iterator[tuple[str, Values]]:
-    """Each ablation's name and settings: without what the settings have, and with what they have not."""
+    """Each ablation's name and settings: what is on is switched off, what is off is switched on."""
     made: tuple[tuple[str, Callable[[Values], None]], ...] = (
         ("without text", _no_text),
         ("without graph", _set("teacher", "graph_layers", 0)),

@@ -1,4 +1,4 @@
-"""Results of the judging tools: kept on disk with the settings that they depend on, compared on the same cases."""
+"""Results of comparisons: stored with the settings that they depend on, compared on the same requests."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ import numpy as np
 from edgerec.config import Config
 from edgerec.evaluation.metrics import Estimate
 
-Found: TypeAlias = dict[str, dict[str, Estimate]]
-"""Metrics by task."""
+Metrics: TypeAlias = dict[str, dict[str, Estimate]]
+"""By task and name."""
 Figure: TypeAlias = tuple[str, str]
 """A task and a metric."""
 PAIRED = ("ndcg@10", "capped_recall@10", "auc", "gauc", "xauc", "mae")
-"""Metrics whose deviations are kept."""
+"""Metrics whose deviations are stored, so that differences stay paired."""
 
 
-def keep(path: Path, name: str, config: Config, sections: Sequence[str], found: Found, more: Mapping[str, Any]) -> None:
+def store(
+    path: Path, name: str, config: Config, sections: Sequence[str], metrics: Metrics, more: Mapping[str, object]
+) -> None:
     """Write a result, which depends on some sections of its settings, whole or not at all."""
-    metrics = {
-        task: {m: e.to_json(deviations=m in PAIRED) for m, e in estimates.items()} for task, estimates in found.items()
+    values = {
+        task: {m: e.to_json(deviations=m in PAIRED) for m, e in estimates.items()}
+        for task, estimates in metrics.items()
     }
-    record = {"name": name, "settings": config.model_dump(mode="json", include={*sections}), **more, "metrics": metrics}
+    record = {"name": name, "settings": config.model_dump(mode="json", include={*sections}), **more, "metrics": values}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(json.dumps(record), encoding="utf-8")
@@ -35,7 +38,7 @@ def keep(path: Path, name: str, config: Config, sections: Sequence[str], found: 
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What `keep` wrote."""
+    """What `store` wrote."""
     record: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return record
 
@@ -44,26 +47,26 @@ def finished(path: Path, config: Config) -> bool:
     """Is there a result, of these very settings as far as it depends on them?"""
     if not path.exists():
         return False
-    kept = read(path)["settings"]
-    return bool(kept == config.model_dump(mode="json", include={*kept}))
+    settings = read(path)["settings"]
+    return bool(settings == config.model_dump(mode="json", include={*settings}))
 
 
-def metrics_of(path: Path) -> Found:
-    """The metrics of a kept result."""
+def metrics_of(path: Path) -> Metrics:
+    """The metrics of a stored result."""
     return {
-        task: {metric: Estimate.from_json(value) for metric, value in found.items()}
-        for task, found in read(path)["metrics"].items()
+        task: {metric: Estimate.from_json(value) for metric, value in values.items()}
+        for task, values in read(path)["metrics"].items()
     }
 
 
-def at(found: Found, figure: Figure) -> Estimate | None:
+def at(metrics: Metrics, figure: Figure) -> Estimate | None:
     """One figure, if it was measured."""
-    return found.get(figure[0], {}).get(figure[1])
+    return metrics.get(figure[0], {}).get(figure[1])
 
 
-def mean_of_seeds(teachers: Sequence[Found], figure: Figure) -> Estimate | None:
-    """The mean of the seeds' values; its error is over cases, which all seeds share."""
-    each = [e for e in (at(found, figure) for found in teachers) if e is not None]
+def mean_of_seeds(seeds: Sequence[Metrics], figure: Figure) -> Estimate | None:
+    """The mean of the seeds' values; its error is over the requests, which all seeds share."""
+    each = [e for e in (at(metrics, figure) for metrics in seeds) if e is not None]
     if not each:
         return None
     deviations = [e.deviations for e in each if e.deviations is not None]
@@ -71,33 +74,33 @@ def mean_of_seeds(teachers: Sequence[Found], figure: Figure) -> Estimate | None:
     return Estimate(float(np.mean([e.value for e in each])), each[0].n, whole)
 
 
-def spread(teachers: Sequence[Found], figure: Figure) -> float:
-    """Standard deviation of the seeds' values; not a number of one seed."""
-    values = [e.value for e in (at(found, figure) for found in teachers) if e is not None]
+def spread(seeds: Sequence[Metrics], figure: Figure) -> float:
+    """Standard deviation of the seeds' values; NaN for one seed."""
+    values = [e.value for e in (at(metrics, figure) for metrics in seeds) if e is not None]
     return statistics.stdev(values) if len(values) > 1 else math.nan
 
 
-def best_baseline(baselines: Mapping[str, Found], figure: Figure) -> str | None:
+def best_baseline(baselines: Mapping[str, Metrics], figure: Figure) -> str | None:
     """The one with the best value; of an error (mae) the lowest."""
-    values = {name: e.value for name, found in baselines.items() if (e := at(found, figure)) is not None}
+    values = {name: e.value for name, metrics in baselines.items() if (e := at(metrics, figure)) is not None}
     if not values:
         return None
     return (min if figure[1] == "mae" else max)(values, key=lambda name: values[name])
 
 
-def difference(teachers: Sequence[Found], other: Found, figure: Figure) -> Estimate | None:
-    """Mean of the seeds minus another model, on the same cases."""
-    ours, theirs = mean_of_seeds(teachers, figure), at(other, figure)
+def difference(seeds: Sequence[Metrics], other: Metrics, figure: Figure) -> Estimate | None:
+    """Mean of the seeds minus another model, on the same requests."""
+    ours, theirs = mean_of_seeds(seeds, figure), at(other, figure)
     return ours.minus(theirs) if ours is not None and theirs is not None else None
 
 
 def title_of(figure: Figure) -> str:
-    """A column's head."""
+    """A column's title."""
     return " ".join(figure)
 
 
 def number(value: float) -> str:
-    """Four decimals of what is small; nothing of what is no number."""
+    """Four decimals of a small number; an empty string for NaN."""
     return "" if math.isnan(value) else f"{value:.4f}" if abs(value) < 10 else f"{value:,.0f}"
 
 
