@@ -69,7 +69,7 @@ def test_the_way_of_a_log_of_ones_own_starts_as_told(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_bench_prints_the_figures_by_the_names_in_readme(toy_bundle):
+def test_the_bundle_benchmark_prints_the_figures_by_the_names_in_readme(toy_bundle):
     done = subprocess.run(
         [ROOT / "tools" / "benchmark", "bundle", toy_bundle, "--json"], capture_output=True, text=True, check=True
     )

@@ -7,6 +7,7 @@ the fastest one counts, since the first one compiles and warms up.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import tempfile
 import time
@@ -16,7 +17,6 @@ from pathlib import Path
 import torch
 
 from edgerec import pipeline
-from edgerec.cli.output import print_json
 from edgerec.config import Config
 from edgerec.progress import Silent, progress_for
 from edgerec.training.load import LearningData, load_learning_data
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
                 rows.append(row)
                 progress.say(", ".join(f"{key} {cell(value)}" for key, value in row.items()))
         if options.json:
-            print_json({name: rows})
+            print(json.dumps({name: rows}), flush=True)
         else:
             cells = [[cell(value) for value in row.values()] for row in rows]
             print_titled((f"{name}, {machine()}", list(rows[0]), cells))

@@ -104,19 +104,22 @@ def replay(impressions: Impressions, adapts: Sequence[Adapt]) -> list[Row]:
         correction = corrections(impressions, adapt)
         adapted = frozen * np.exp(correction)
         after = impressions.auc_by_user(adapted)
-        gain = after - before
-        rows.append(
-            {
-                "setting": f"rate {adapt.rate:g}, most {adapt.most:g}",
-                **impressions.figures(adapted),
-                "corrected rows": float((correction != 0).mean()),
-                "users better": float((gain > 0).mean()),
-                "users worse": float((gain < 0).mean()),
-                "gain per user": float(gain.mean()),
-                "its error": float(gain.std(ddof=1) / np.sqrt(len(gain))),
-            }
-        )
+        corrected = {"corrected rows": float((correction != 0).mean())}
+        setting = f"rate {adapt.rate:g}, most {adapt.most:g}"
+        rows.append({"setting": setting, **impressions.figures(adapted), **corrected, **_gains(after - before)})
     return rows
+
+
+def _gains(gain: Double) -> dict[str, float]:
+    """Of AUC by user; nothing of fewer than two users."""
+    if len(gain) < 2:
+        return {}
+    return {
+        "users better": float((gain > 0).mean()),
+        "users worse": float((gain < 0).mean()),
+        "gain per user": float(gain.mean()),
+        "its error": float(gain.std(ddof=1) / np.sqrt(len(gain))),
+    }
 
 
 def corrections(impressions: Impressions, adapt: Adapt) -> Double:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgerec.bundle import Bundle
 from edgerec.cli.output import print_json
 from edgerec.runtime import Recommender
 from tools.benchmarks.shared.command import Parser, add_json, print_rows
@@ -81,6 +82,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("bundle", type=Path, help="a folder, such as runs/retail/bundle")
     add_json(parser)
     options = parser.parse_args(arguments)
+    Bundle.open(options.bundle)  # refuses what is not a bundle before anything is measured
     figures = measure(options.bundle)
     if options.json:
         print_json(figures)

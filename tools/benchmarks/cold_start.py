@@ -32,7 +32,7 @@ from edgerec.tasks.history import Int
 from edgerec.tasks.newcomers import Newcomers
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.scoring import STAGES, AnyScorer, Scores, TorchScorer, load_scorer
-from tools.benchmarks.shared.command import Parser, add_out
+from tools.benchmarks.shared.command import Parser, add_out, add_teacher
 from tools.benchmarks.shared.datasets import SAMPLES, Values
 
 DURATION = "10 minutes to an hour"
@@ -130,9 +130,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--part", choices=("valid", "test"), default="valid", help="the evaluation split")
     parser.add_argument("--until", choices=tuple(MADE_BY), default="train", help="the last stage that runs")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--teacher", type=json.loads, default={}, help='settings as JSON, such as {"text_tuning": "lora"}'
-    )
+    add_teacher(parser)
     options = parser.parse_args(arguments)
     folder = options.out.resolve()
     config = settings(folder, options.part, options.seed, options.teacher)

@@ -67,13 +67,13 @@ REQUESTS: dict[str, Options] = {
 }
 
 
-def cold(bundle: Path) -> dict[str, float]:
+def cold(bundle: Path, processes: int) -> dict[str, float]:
     """Seconds from nothing to the first list, by bare onnxruntime and by the runtime; medians of fresh processes."""
     compileall.compile_dir(str(Path(edgerec.__file__).parent), quiet=1)  # as an installed package is
     home = str(Path(edgerec.__file__).parent.parent)
     environment = {**os.environ, "PYTHONPATH": home, "PYTHONDONTWRITEBYTECODE": "1"}
     seconds: dict[str, list[float]] = {BARE: [], OURS: []}
-    for _ in range(PROCESSES):
+    for _ in range(processes):
         for code, times in seconds.items():
             command = [sys.executable, "-c", code, str(bundle)]
             run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
@@ -82,7 +82,7 @@ def cold(bundle: Path) -> dict[str, float]:
     return {"bare_first_result_s": bare, "open_and_first_result_s": ours, "ratio": ours / bare}
 
 
-def warm(bundle: Path) -> dict[str, float]:
+def warm(bundle: Path, n_calls: int) -> dict[str, float]:
     """Milliseconds that recommend(k=20) takes beyond its session's run: plain, and with a condition and diversity."""
     figures: dict[str, float] = {}
     with recording() as calls:
@@ -95,12 +95,12 @@ def warm(bundle: Path) -> dict[str, float]:
                 return recommender.recommend(k=K, now=NOW_MS, **request)
 
             recommend()  # conditions are read, graphs are loaded
-            whole, session = map(statistics.median, timed_in_turn(recommend, calls, CALLS))
+            whole, session = map(statistics.median, timed_in_turn(recommend, calls, n_calls))
             figures |= {f"{name}_ms": whole, f"{name}_session_ms": session, f"{name}_over_session_ms": whole - session}
     return figures
 
 
-def measure(folder: Path) -> list[Row]:
+def measure(folder: Path, items: Sequence[int] = ITEMS, n_calls: int = CALLS, processes: int = PROCESSES) -> list[Row]:
     """Figures by length of the catalogue."""
     run = Run.load(folder, progress_for())
     config, data = run.config, run.data
@@ -108,10 +108,10 @@ def measure(folder: Path) -> list[Row]:
     profile = load_profile(config.device)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as made:
-        for n in ITEMS:
+        for n in items:
             bundle = Path(made) / str(n)
             made_up(untrained, data.encoder, profile, final_sizes(config), n, body_asked(config), bundle)
-            rows.append({"items": n, **cold(bundle), **warm(bundle)})
+            rows.append({"items": n, **cold(bundle, processes), **warm(bundle, n_calls)})
     return rows
 
 

@@ -30,7 +30,7 @@ from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.scoring import TorchModel, TorchScorer
 from edgerec.training.teacher import fit_on_valid
 from edgerec.training.transfer import mean_over_seeds
-from tools.benchmarks.shared.command import Parser, add_out
+from tools.benchmarks.shared.command import Parser, add_out, add_teacher
 from tools.benchmarks.shared.datasets import SAMPLES, Values
 
 DURATION = "half an hour a seed"
@@ -128,13 +128,13 @@ def evaluate(config: Config, data: LearningData, folder: Path, title: str, pushe
     return figures
 
 
-def evaluate_log(config: Config, out: Path, log: str, seeds: int) -> dict[str, Figures]:
+def evaluate_log(config: Config, out: Path, log: str, seeds: int, teacher: Values) -> dict[str, Figures]:
     """What each training learns from one log, as means over the seeds."""
     run_dir = out / log.replace(" ", "-")
     pushed = write_log(out / "dataset", run_dir / "dataset", log)
     by_training: dict[str, list[Figures]] = {training: [] for training in TRAININGS}
     for seed in range(seeds):
-        small = config.model_copy(update={"seed": seed, "teacher": config.teacher.model_copy(update=SMALL)})
+        small = config.model_copy(update={"seed": seed, "teacher": config.teacher.model_copy(update=teacher)})
         data = load_learning_data(small, run_dir, "valid", progress_for())
         for training, changes in TRAININGS.items():
             changed = small.model_copy(update={"teacher": small.teacher.model_copy(update=changes)})
@@ -164,9 +164,11 @@ def main(arguments: Sequence[str]) -> int:
     parser = Parser(__name__, __doc__)
     add_out(parser, "robustness")
     parser.add_argument("--seeds", type=int, default=1, help="how many (default: %(default)s)")
+    add_teacher(parser)
     options = parser.parse_args(arguments)
     config = Config.load(SAMPLES / "retail" / "edgerec.toml")
     if not (options.out / "dataset" / "dataset.json").exists():
         prepare(config, options.out, progress_for())
-    print(table_of({log: evaluate_log(config, options.out, log, options.seeds) for log in LOGS}))
+    teacher = SMALL | options.teacher
+    print(table_of({log: evaluate_log(config, options.out, log, options.seeds, teacher) for log in LOGS}))
     return 0

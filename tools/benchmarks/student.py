@@ -29,25 +29,10 @@ from edgerec.tasks import scored_tasks
 from edgerec.training.load import LearningData, load_learning_data
 from edgerec.training.scoring import AT_ONCE, CommitteeScorer, load_scorer
 from edgerec.tuning.ablation import LOG_ALONE
-from tools.benchmarks.shared import datasets
+from tools.benchmarks.shared import datasets, results
 from tools.benchmarks.shared.command import Parser, Table, add_comparison, add_evaluation, print_titled
 from tools.benchmarks.shared.comparison import Comparison, baselines_of, fit_baselines
-from tools.benchmarks.shared.results import (
-    Figure,
-    Metrics,
-    at,
-    best_baseline,
-    cell,
-    finished,
-    mean_of_seeds,
-    metrics_of,
-    number,
-    read,
-    slug,
-    spread,
-    store,
-    title_of,
-)
+from tools.benchmarks.shared.results import Figure, Metrics
 
 DURATION = "hours a data set"
 STAGES = {"teacher": "teacher", "student": "student, fp32", "pruned": "pruned, fp32", "int8": "INT8, by the runtime"}
@@ -106,7 +91,7 @@ def size_config(comparison: Comparison, size: str) -> Config:
 
 def result(comparison: Comparison, name: str, seed: int) -> Path:
     """Where the metrics of one model are stored."""
-    return comparison.folder / "students" / f"{slug(name)}-{seed}.json"
+    return comparison.folder / "students" / f"{results.slug(name)}-{seed}.json"
 
 
 def _train(comparison: Comparison, options: argparse.Namespace, progress: Progress) -> None:
@@ -114,13 +99,13 @@ def _train(comparison: Comparison, options: argparse.Namespace, progress: Progre
     fit_baselines(comparison, progress)
     for seed in comparison.seeds:
         config, alone = config_of(comparison, seed), alone_config(comparison, seed)
-        if not all(finished(result(comparison, name, seed), config) for name in STAGES.values()):
+        if not all(results.finished(result(comparison, name, seed), config) for name in STAGES.values()):
             _stages(comparison, config, seed, progress)
-        if not finished(result(comparison, ALONE, seed), alone):
+        if not results.finished(result(comparison, ALONE, seed), alone):
             _alone(comparison, alone, seed, progress)
     for size in SIZES if options.sizes else ():
         config = size_config(comparison, size)
-        if not finished(result(comparison, f"size {size}", comparison.seeds[0]), config):
+        if not results.finished(result(comparison, f"size {size}", comparison.seeds[0]), config):
             _size(comparison, config, size, comparison.seeds[0], progress)
 
 
@@ -141,10 +126,10 @@ def _stages(comparison: Comparison, config: Config, seed: int, progress: Progres
     teacher = load_scorer("teacher", config, run_dir, data)
     assert isinstance(teacher, CommitteeScorer)
     svd = low_rank(teacher, data, requests, config.student.widths[0])
-    store(result(comparison, SVD, seed), SVD, config, DEPENDS, svd, {})
+    results.store(result(comparison, SVD, seed), SVD, config, DEPENDS, svd, {})
     for stage, name in STAGES.items():
         more = size if stage == "int8" else {}
-        store(result(comparison, name, seed), name, config, DEPENDS, by_stage[stage], more)
+        results.store(result(comparison, name, seed), name, config, DEPENDS, by_stage[stage], more)
 
 
 def _alone(comparison: Comparison, config: Config, seed: int, progress: Progress) -> None:
@@ -153,7 +138,7 @@ def _alone(comparison: Comparison, config: Config, seed: int, progress: Progress
     run_dir = _beside(comparison, seed, "alone")
     pipeline.run(config, run_dir, progress, until="distill")
     metrics = chain.judge_stage(config, run_dir, "student", progress)
-    store(result(comparison, ALONE, seed), ALONE, config, DEPENDS, metrics, {})
+    results.store(result(comparison, ALONE, seed), ALONE, config, DEPENDS, metrics, {})
     shutil.rmtree(run_dir)
 
 
@@ -165,7 +150,7 @@ def _size(comparison: Comparison, config: Config, size: str, seed: int, progress
     data = load_learning_data(config, run_dir, config.evaluation.part, progress)
     metrics = chain.judge_bundle(config, run_dir, data, progress)
     more = {SIZE: chain.sizes_of(run_dir)[chain.MODEL_BYTES]}
-    store(result(comparison, f"size {size}", seed), f"size {size}", config, DEPENDS, metrics, more)
+    results.store(result(comparison, f"size {size}", seed), f"size {size}", config, DEPENDS, metrics, more)
     shutil.rmtree(run_dir)
 
 
@@ -213,7 +198,8 @@ def tables(comparison: Comparison) -> Iterator[Table]:
         name: seeds for name in (*STAGES.values(), ALONE, SVD) if (seeds := list(_finished(comparison, name).values()))
     }
     baselines = baselines_of(comparison)
-    yield _all_models(comparison, models, baselines)
+    n = max(map(len, models.values()), default=0)
+    yield comparison.table(models, baselines, spread_of=STAGES["int8"], note=f"{n} seeds")
     if STAGES["int8"] in models:
         yield _required(comparison, models, baselines)
     sizes = list(_sizes(comparison))
@@ -226,47 +212,38 @@ def _finished(comparison: Comparison, name: str) -> dict[int, Metrics]:
     """Metrics of one model by seed."""
     config = alone_config if name == ALONE else config_of
     paths = {seed: result(comparison, name, seed) for seed in comparison.seeds}
-    return {seed: metrics_of(path) for seed, path in paths.items() if finished(path, config(comparison, seed))}
+    return {
+        seed: results.metrics_of(path)
+        for seed, path in paths.items()
+        if results.finished(path, config(comparison, seed))
+    }
 
 
 def _sizes(comparison: Comparison) -> Iterator[tuple[str, int, Metrics]]:
     """Preset, bytes and metrics of the finished ones."""
     for size in SIZES:
         path = result(comparison, f"size {size}", comparison.seeds[0])
-        if finished(path, size_config(comparison, size)):
-            yield size, int(read(path)[SIZE]), metrics_of(path)
-
-
-def _all_models(comparison: Comparison, models: Mapping[str, list[Metrics]], baselines: Mapping[str, Metrics]) -> Table:
-    rows = []
-    for name, seeds in models.items():
-        rows.append([name, *(cell(mean_of_seeds(seeds, figure)) for figure in comparison.figures)])
-        if name == STAGES["int8"]:
-            rows.append(["  spread over seeds", *(number(spread(seeds, figure)) for figure in comparison.figures)])
-    rows += [comparison.row(name, metrics) for name, metrics in baselines.items()]
-    n = max((len(seeds) for seeds in models.values()), default=0)
-    title = f"{comparison.name}, {comparison.part} split: value ±standard error; {n} seeds"
-    return title, comparison.columns, rows
+        if results.finished(path, size_config(comparison, size)):
+            yield size, int(results.read(path)[SIZE]), results.metrics_of(path)
 
 
 def _required(comparison: Comparison, models: Mapping[str, list[Metrics]], baselines: Mapping[str, Metrics]) -> Table:
     rows = []
     for figure in comparison.figures:
-        int8 = mean_of_seeds(models[STAGES["int8"]], figure)
+        int8 = results.mean_of_seeds(models[STAGES["int8"]], figure)
         if int8 is None:
             continue
-        others = (mean_of_seeds(models.get(name, []), figure) for name in (STAGES["teacher"], ALONE))
-        best = best_baseline(baselines, figure)
-        gap = int8.minus(baselines[best][figure[0]][figure[1]]) if best else None
+        others = (results.mean_of_seeds(models.get(name, []), figure) for name in (STAGES["teacher"], ALONE))
         least = datasets.REQUIRED_OF_STUDENT[comparison.name].get(figure)
         met = "" if least is None else "met" if int8.value >= least else "below"
         required = "" if least is None else f"{least:.3f}"
         compared = [_compared(int8, other, figure) for other in others]
-        rows.append([title_of(figure), required, cell(int8), met, *compared, best or "", cell(gap, signed=True)])
+        gap = results.gap(models[STAGES["int8"]], baselines, figure)
+        rows.append([results.title_of(figure), required, results.cell(int8), met, *compared, *gap])
     paths = [result(comparison, STAGES["int8"], seed) for seed in _finished(comparison, STAGES["int8"])]
-    size = max(int(read(path)[SIZE]) for path in paths)
+    size = max(int(results.read(path)[SIZE]) for path in paths)
     title = f"{comparison.name}: INT8 through the runtime; graphs and weights of {size:,} bytes"
-    columns = ("figure", "required", "INT8", "", "to the teacher", "to the log alone", "best baseline", "gap")
+    columns = ("figure", "required", "INT8", "", "vs teacher", "vs log alone", "best baseline", "gap")
     return title, columns, rows
 
 
@@ -275,7 +252,7 @@ def _compared(ours: Estimate, theirs: Estimate | None, figure: Figure) -> str:
     if theirs is None:
         return ""
     if figure[1] in ("auc", "gauc", "xauc", "mae"):
-        return cell(ours.minus(theirs), signed=True)
+        return results.cell(ours.minus(theirs), signed=True)
     share = ours.over(theirs)
     return f"{share.value:.1%} ±{share.se:.1%}" if math.isfinite(share.value) else ""
 
@@ -294,14 +271,14 @@ def plot_sizes(comparison: Comparison) -> Path | None:
     plot, axes = pyplot.subplots(1, len(figures), figsize=(4 * len(figures), 3), squeeze=False)
     teachers = list(_finished(comparison, STAGES["teacher"]).values())
     for axis, figure in zip(axes[0], figures, strict=True):
-        points = [(n / 1000, at(metrics, figure)) for _, n, metrics in sizes]
+        points = [(n / 1000, results.at(metrics, figure)) for _, n, metrics in sizes]
         values = [(x, e) for x, e in points if e is not None]
         axis.errorbar([x for x, _ in values], [e.value for _, e in values], [e.se for _, e in values], marker="o")
-        teacher = mean_of_seeds(teachers, figure)
+        teacher = results.mean_of_seeds(teachers, figure)
         if teacher is not None:
             axis.axhline(teacher.value, color="grey", linestyle="--")
         axis.set_xscale("log")
-        axis.set_title(title_of(figure))
+        axis.set_title(results.title_of(figure))
         axis.set_xlabel("graphs and weights, kB")
     plot.tight_layout()
     path = comparison.folder / "sizes.svg"

@@ -22,25 +22,11 @@ from edgerec.evaluation import chain
 from edgerec.progress import Progress, progress_for
 from edgerec.training.load import load_learning_data
 from edgerec.tuning.ablation import judged_network
-from tools.benchmarks.shared import datasets
+from tools.benchmarks.shared import datasets, results
 from tools.benchmarks.shared.command import Parser, Table, add_comparison, add_evaluation, print_titled
 from tools.benchmarks.shared.comparison import ROWS, Comparison, baselines_of, fit_baselines
 from tools.benchmarks.shared.datasets import Values
-from tools.benchmarks.shared.results import (
-    Figure,
-    Metrics,
-    best_baseline,
-    cell,
-    difference,
-    finished,
-    mean_of_seeds,
-    metrics_of,
-    number,
-    slug,
-    spread,
-    store,
-    title_of,
-)
+from tools.benchmarks.shared.results import Metrics
 
 DURATION = "hours a data set"
 FULL = "teacher"
@@ -81,7 +67,7 @@ def result(comparison: Comparison, seed: int) -> Path:
 
 def ablation_result(comparison: Comparison, variant: str) -> Path:
     """Where the metrics of one ablation are stored."""
-    return comparison.folder / "ablations" / f"{slug(variant)}.json"
+    return comparison.folder / "ablations" / f"{results.slug(variant)}.json"
 
 
 # ------------------------------------------------------------------------------------------------ training
@@ -111,7 +97,7 @@ def _ablation(comparison: Comparison, variant: str, values: Values, progress: Pr
     with: a quarter of the time. Members that a variant does not change are fitted once.
     """
     path, config = ablation_result(comparison, variant), comparison.config(values, comparison.seeds[0])
-    if finished(path, config):
+    if results.finished(path, config):
         return
     run_dir = comparison.run_dir(f"ablation-{path.stem}")
     progress.stage(f"{comparison.name}: {variant}, one network on valid")
@@ -120,14 +106,14 @@ def _ablation(comparison: Comparison, variant: str, values: Values, progress: Pr
     basis = json.dumps(config.model_dump(mode="json", include={*ROWS, "committee"}), sort_keys=True)
     shared = comparison.run_dir(f"ablation-members-{hashlib.sha256(basis.encode()).hexdigest()[:12]}")
     metrics = judged_network(config, data, run_dir / "work", shared, progress, variant)
-    store(path, variant, config, LEARNED, metrics, {})
+    results.store(path, variant, config, LEARNED, metrics, {})
     shutil.rmtree(run_dir)
 
 
 def _teacher(comparison: Comparison, seed: int, progress: Progress) -> None:
     """Train and evaluate one teacher, unless that is done with these settings."""
     path, config = result(comparison, seed), comparison.config(comparison.values, seed)
-    if finished(path, config):
+    if results.finished(path, config):
         return
     run_dir = comparison.run_dir(path.stem)
     progress.stage(f"{comparison.name}: teacher, seed {seed}")
@@ -137,7 +123,7 @@ def _teacher(comparison: Comparison, seed: int, progress: Progress) -> None:
     datasets.check_rows(comparison.name, Dataset.open(run_dir / "dataset").meta.rows)
     metrics = chain.judge_stage(config, run_dir, "teacher", progress)
     training = json.loads((run_dir / "teacher" / "metrics.json").read_text("utf-8"))
-    store(path, FULL, config, LEARNED, metrics, {"seconds": seconds, "training": training})
+    results.store(path, FULL, config, LEARNED, metrics, {"seconds": seconds, "training": training})
 
 
 # ------------------------------------------------------------------------------------------------ tables
@@ -149,8 +135,8 @@ def tables(comparison: Comparison) -> Iterator[Table]:
     def config(seed: int) -> Config:
         return comparison.config(comparison.values, seed)
 
-    seeds = [seed for seed in comparison.seeds if finished(result(comparison, seed), config(seed))]
-    teachers = [metrics_of(result(comparison, seed)) for seed in seeds]
+    seeds = [seed for seed in comparison.seeds if results.finished(result(comparison, seed), config(seed))]
+    teachers = [results.metrics_of(result(comparison, seed)) for seed in seeds]
     baselines = baselines_of(comparison)
     yield _all_models(comparison, seeds, teachers, baselines)
     if teachers:
@@ -163,24 +149,13 @@ def tables(comparison: Comparison) -> Iterator[Table]:
 def _all_models(
     comparison: Comparison, seeds: Sequence[int], teachers: Sequence[Metrics], baselines: Mapping[str, Metrics]
 ) -> Table:
-    figures = comparison.figures
-    rows = []
-    if teachers:
-        rows.append(["teacher", *(cell(mean_of_seeds(teachers, f)) for f in figures)])
-        rows.append(["  spread over seeds", *(number(spread(teachers, f)) for f in figures)])
-    rows += [comparison.row(name, metrics) for name, metrics in baselines.items()]
+    finished = f"seeds {', '.join(map(str, seeds))}" if seeds else "no teacher finished"
+    models = {FULL: teachers} if teachers else {}
+    title, columns, rows = comparison.table(models, baselines, spread_of=FULL, note=finished)
     if teachers and baselines:
-        gaps = (_gap(teachers, baselines, figure)[1] for figure in figures)
+        gaps = (results.gap(teachers, baselines, figure)[1] for figure in comparison.figures)
         rows.append(["teacher - best baseline", *gaps])
-    finished_seeds = f"seeds {', '.join(map(str, seeds))}" if seeds else "no teacher finished"
-    title = f"{comparison.name}, {comparison.part} split: value ±standard error; {finished_seeds}"
-    return title, comparison.columns, rows
-
-
-def _gap(teachers: Sequence[Metrics], baselines: Mapping[str, Metrics], figure: Figure) -> tuple[str, str]:
-    """The best baseline, and how much better the teachers are."""
-    best = best_baseline(baselines, figure)
-    return (best, cell(difference(teachers, baselines[best], figure), signed=True)) if best else ("", "")
+    return title, columns, rows
 
 
 def _required(comparison: Comparison, teachers: Sequence[Metrics], baselines: Mapping[str, Metrics]) -> Table:
@@ -188,9 +163,17 @@ def _required(comparison: Comparison, teachers: Sequence[Metrics], baselines: Ma
     for figure, least in datasets.REQUIRED[comparison.name].items():
         if figure not in comparison.figures:
             continue
-        measured = mean_of_seeds(teachers, figure)
+        measured = results.mean_of_seeds(teachers, figure)
         met = "" if measured is None else "met" if measured.value >= least else "below"
-        rows.append([title_of(figure), f"{least:.3f}", cell(measured), met, *_gap(teachers, baselines, figure)])
+        rows.append(
+            [
+                results.title_of(figure),
+                f"{least:.3f}",
+                results.cell(measured),
+                met,
+                *results.gap(teachers, baselines, figure),
+            ]
+        )
     columns = ("figure", "required", "measured", "", "best baseline", "teacher - best baseline")
     return f"{comparison.name}: required figures", columns, rows
 
@@ -200,13 +183,13 @@ def _finished_ablations(comparison: Comparison) -> Iterator[tuple[str, Metrics]]
     alone: Metrics = {}
     for name, values in variants(comparison):
         path = ablation_result(comparison, name)
-        if not finished(path, comparison.config(values, comparison.seeds[0])):
+        if not results.finished(path, comparison.config(values, comparison.seeds[0])):
             if name == FULL:
                 return
         elif name.endswith(datasets.ALONE):
-            alone |= metrics_of(path)
+            alone |= results.metrics_of(path)
         else:
-            yield name, metrics_of(path)
+            yield name, results.metrics_of(path)
     if alone:
         yield "each task alone", alone
 
@@ -215,8 +198,8 @@ def _ablations(comparison: Comparison, ablations: Sequence[tuple[str, Metrics]])
     (_, full), *others = ablations
     rows = [comparison.row(FULL, full)]
     for name, metrics in others:
-        gaps = [difference([metrics], full, figure) for figure in comparison.figures]
-        rows.append([name, *(cell(gap, signed=True) for gap in gaps)])
+        gaps = [results.difference([metrics], full, figure) for figure in comparison.figures]
+        rows.append([name, *(results.cell(gap, signed=True) for gap in gaps)])
     title = (
         f"{comparison.name}: ablations, one network on the valid split, seed {comparison.seeds[0]}; "
         "differences on the same requests"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,12 @@ def add_datasets(parser: Parser, names: Sequence[str]) -> None:
     parser.add_argument(
         "datasets", nargs="*", type=known, metavar="DATASET", help=f"of {', '.join(names)}; all by default"
     )
+
+
+def add_teacher(parser: Parser) -> None:
+    """Changes of the teacher's settings."""
+    example = '{"text_tuning": "lora"}'
+    parser.add_argument("--teacher", type=json.loads, default={}, help=f"settings as JSON, such as {example}")
 
 
 def add_comparison(parser: Parser, names: Sequence[str], seeds: str, out: str) -> None:

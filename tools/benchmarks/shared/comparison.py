@@ -15,9 +15,9 @@ from edgerec.progress import Progress
 from edgerec.training.load import load_learning_data
 from tools.benchmarks.baselines.closed_form import LIGHT
 from tools.benchmarks.baselines.evaluation import RANKERS, Splits, evaluate_baselines, names_of
-from tools.benchmarks.shared import datasets
+from tools.benchmarks.shared import datasets, results
 from tools.benchmarks.shared.datasets import Values
-from tools.benchmarks.shared.results import Figure, Metrics, at, cell, finished, metrics_of, read, slug, store, title_of
+from tools.benchmarks.shared.results import Figure, Metrics
 
 ROWS = ("seed", "data", "task", "evaluation")
 """Sections of the settings that a baseline depends on."""
@@ -77,11 +77,24 @@ class Comparison:
     @property
     def columns(self) -> tuple[str, ...]:
         """Of a table with a row for each model."""
-        return ("", *map(title_of, self.figures))
+        return ("", *map(results.title_of, self.figures))
 
     def row(self, name: str, metrics: Metrics) -> list[str]:
         """Of such a table."""
-        return [name, *(cell(at(metrics, figure)) for figure in self.figures)]
+        return [name, *(results.cell(results.at(metrics, figure)) for figure in self.figures)]
+
+    def table(
+        self, models: Mapping[str, Sequence[Metrics]], baselines: Mapping[str, Metrics], spread_of: str, note: str
+    ) -> tuple[str, tuple[str, ...], list[list[str]]]:
+        """Title, columns and rows: the mean of each model's seeds, the spread of one model, and the baselines."""
+        rows = []
+        for name, seeds in models.items():
+            rows.append([name, *(results.cell(results.mean_of_seeds(seeds, figure)) for figure in self.figures)])
+            if name == spread_of:
+                spreads = (results.number(results.spread(seeds, figure)) for figure in self.figures)
+                rows.append(["  spread over seeds", *spreads])
+        rows += [self.row(name, metrics) for name, metrics in baselines.items()]
+        return f"{self.name}, {self.part} split: value ±standard error; {note}", self.columns, rows
 
     def run_dir(self, name: str) -> Path:
         """Of one model."""
@@ -106,18 +119,21 @@ def baseline_config(comparison: Comparison) -> Config:
 
 def baselines_of(comparison: Comparison) -> dict[str, Metrics]:
     """Metrics of the finished baselines, by name."""
-    return {read(path)["name"]: metrics_of(path) for path in _finished(comparison, baseline_config(comparison))}
+    return {
+        results.read(path)["name"]: results.metrics_of(path)
+        for path in _finished(comparison, baseline_config(comparison))
+    }
 
 
 def _finished(comparison: Comparison, config: Config) -> list[Path]:
-    return [path for path in sorted((comparison.folder / "baselines").glob("*.json")) if finished(path, config)]
+    return [path for path in sorted((comparison.folder / "baselines").glob("*.json")) if results.finished(path, config)]
 
 
 def fit_baselines(comparison: Comparison, progress: Progress) -> None:
     """Fit and evaluate the baselines that are not finished for these rows and tasks."""
     config = baseline_config(comparison)
     rankers = LIGHT if comparison.name == "video" else RANKERS  # nothing is required of the ranking of videos
-    done = {read(path)["name"] for path in _finished(comparison, config)}
+    done = {results.read(path)["name"] for path in _finished(comparison, config)}
     if done >= names_of(comparison.config(comparison.values).tasks, rankers):
         return
     run_dir = comparison.run_dir("baselines")
@@ -131,5 +147,5 @@ def fit_baselines(comparison: Comparison, progress: Progress) -> None:
     start = time.monotonic()
     for name, metrics in evaluate_baselines(splits, done, progress):
         took: Mapping[str, object] = {"seconds": round(time.monotonic() - start)}
-        store(comparison.folder / "baselines" / f"{slug(name)}.json", name, config, ROWS, metrics, took)
+        results.store(comparison.folder / "baselines" / f"{results.slug(name)}.json", name, config, ROWS, metrics, took)
         start = time.monotonic()

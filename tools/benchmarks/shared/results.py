@@ -94,6 +94,12 @@ def difference(seeds: Sequence[Metrics], other: Metrics, figure: Figure) -> Esti
     return ours.minus(theirs) if ours is not None and theirs is not None else None
 
 
+def gap(seeds: Sequence[Metrics], baselines: Mapping[str, Metrics], figure: Figure) -> tuple[str, str]:
+    """The best baseline, and how much better the mean of the seeds is, as cells of a table."""
+    best = best_baseline(baselines, figure)
+    return (best, cell(difference(seeds, baselines[best], figure), signed=True)) if best else ("", "")
+
+
 def title_of(figure: Figure) -> str:
     """A column's title."""
     return " ".join(figure)
