@@ -33,7 +33,7 @@ from tools.benchmarks.shared.command import Parser, add_json, add_out, print_row
 from tools.benchmarks.shared.datasets import Values
 from tools.benchmarks.shared.timing import DAY_MS
 
-DURATION = "2 minutes"
+DURATION = "1 minute"
 USERS, ITEMS, START_MS = 20_000, 2_000, 1_700_000_000_000
 SETTINGS: Values = {
     "name": "memory",

@@ -14,7 +14,7 @@ from edgerec.evaluation import metrics
 from edgerec.evaluation.beyond import Catalogue, beyond
 from tools.benchmarks.shared.command import Parser, add_json, print_rows
 
-DURATION = "half a minute"
+DURATION = "15 seconds"
 LENGTH, TRUE, PAST, EVENTS = 100, 5, 20, 20
 Array: TypeAlias = npt.NDArray[Any]
 

@@ -24,7 +24,7 @@ from edgerec.runtime import Recommender
 from tools.benchmarks.shared.command import Parser, Row, Run, add_json, add_run, print_rows
 from tools.benchmarks.shared.timing import NOW_MS, observe_made_up_user, recording, timed_in_turn
 
-DURATION = "2 minutes"
+DURATION = "half a minute"
 ITEMS = (10_000, 100_000)
 CALLS, PROCESSES, K = 400, 15, 20
 

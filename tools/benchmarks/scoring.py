@@ -36,7 +36,7 @@ from edgerec.tasks import Task
 from tools.benchmarks.shared.command import Parser, print_titled, whole_numbers
 from tools.benchmarks.shared.timing import Call, timed_ms
 
-DURATION = "3 minutes, 8 GB of memory"
+DURATION = "2 minutes, 4 GB of memory"
 SIZES = (10_000, 100_000, 1_000_000)
 DIM, HIDDEN, HEADS = 64, 128, 4
 TASKS = (Task("next", "retrieval"), Task("new", "retrieval", repeats="exclude"), Task("click", "binary", "click"))
