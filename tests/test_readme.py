@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from edgerec.cli.main import COMMANDS, app
 from edgerec.config import Config
 from tests import tiny
+from tools.benchmarks.__main__ import benchmarks
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,6 +29,7 @@ def test_every_command_and_tool_that_is_named_exists():
     assert set(re.findall(r"edgerec (\w+)", "\n".join(lines("sh")))) <= set(COMMANDS)
     for tool in re.findall(r"tools/\w+", README):
         assert (ROOT / tool).stat().st_mode & 0o100, tool
+    assert set(re.findall(r"tools/benchmark ([\w-]+)", README)) <= set(benchmarks())
     for link in re.findall(r"\]\((\S+?)\)", README):
         assert (ROOT / link).exists(), link
 
@@ -67,10 +69,17 @@ def test_the_way_of_a_log_of_ones_own_starts_as_told(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_bench_prints_the_figures_by_the_names_in_readme(toy_bundle):
-    done = subprocess.run([ROOT / "tools" / "bench", toy_bundle, "--json"], capture_output=True, text=True, check=True)
+def test_the_bundle_benchmark_prints_the_figures_by_the_names_in_readme(toy_bundle):
+    done = subprocess.run(
+        [ROOT / "tools" / "benchmark", "bundle", toy_bundle, "--json"], capture_output=True, text=True, check=True
+    )
     figures = json.loads(done.stdout)
 
-    named = {name for line in README.splitlines() if "`tools/bench" in line for name in re.findall(r"\w+_\w+", line)}
-    assert named and named <= set(figures) | {"tools/bench"}
+    named = {
+        name
+        for line in README.splitlines()
+        if "`tools/benchmark bundle" in line
+        for name in re.findall(r"\w+_\w+", line)
+    }
+    assert named and named <= set(figures)
     assert all(value > 0 for value in figures.values())

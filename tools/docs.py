@@ -34,12 +34,12 @@ PYTHON = {
     ),
     "edgerec.runtime.experiment": ("Experiment",),
     "edgerec.bundle": ("Bundle",),
-    "edgerec.evaluation.offpolicy": ("estimate", "best_of"),
-    "edgerec.evaluation.sequential": ("always_valid",),
+    "edgerec.metrics.off_policy": ("estimate", "best_of"),
+    "edgerec.metrics.sequential_test": ("always_valid",),
 }
-"""What the Python page tells of."""
-MEASURED = ("overhead", "alike", "web_speed")
-"""Commands of tools/ that take a run and print a table."""
+"""What the Python page describes."""
+MEASURED = ("overhead", "runtimes", "web")
+"""Benchmarks that take a run and print a table."""
 
 
 def pages(folder: Path) -> None:
@@ -55,28 +55,27 @@ def pages(folder: Path) -> None:
 
 def commands() -> str:
     """Every command with its arguments and options."""
-    found = ["# Commands\n\nExit codes: 0 done, 1 a gate failed, 2 the input is wrong, 130 stopped by Ctrl-C.\n"]
+    sections = ["# Commands\n\nExit codes: 0 done, 1 a gate failed, 2 the input is wrong, 130 stopped by Ctrl-C.\n"]
     group: Any = typer.main.get_command(app)
     for name, command in group.commands.items():
-        rows = []
-        for parameter in command.params:
-            text = " ".join((getattr(parameter, "help", None) or "").split())
-            names = (
-                ", ".join(f"`{n}`" for n in parameter.opts)
-                if parameter.param_type_name == "option"
-                else (f"`{parameter.name.upper()}`")
-            )
-            rows.append(f"| {names} | {_cell(text)} |")
+        rows = (
+            f"| {_names_of(p)} | {_cell(' '.join((getattr(p, 'help', None) or '').split()))} |" for p in command.params
+        )
         table = "\n".join(["| argument or option | what |", "| --- | --- |", *rows])
-        found.append(f"## edgerec {name}\n\n{inspect.cleandoc(command.help or '')}\n\n{table}\n")
-    return "\n".join(found)
+        sections.append(f"## edgerec {name}\n\n{inspect.cleandoc(command.help or '')}\n\n{table}\n")
+    return "\n".join(sections)
+
+
+def _names_of(parameter: Any) -> str:
+    names = parameter.opts if parameter.param_type_name == "option" else [parameter.name.upper()]
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def settings() -> str:
     """Every key of edgerec.toml with its type, default and meaning."""
-    found = ["# Settings\n\nThe keys of `edgerec.toml`. Unknown ones are refused, with the nearest known one.\n"]
-    found += (f"## {title}\n\n{doc}\n\n{table}\n" for title, doc, table in _sections(Config, ""))
-    return "\n".join(found)
+    sections = (f"## {title}\n\n{doc}\n\n{table}\n" for title, doc, table in _sections(Config, ""))
+    title = "# Settings\n\nThe keys of `edgerec.toml`. Unknown ones are refused, with the nearest known one.\n"
+    return "\n".join([title, *sections])
 
 
 def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
@@ -117,20 +116,20 @@ def _cell(text: str) -> str:
 
 def python() -> str:
     """Signatures and docstrings of the public names."""
-    found = ["# Python\n"]
+    sections = ["# Python\n"]
     for module, names in PYTHON.items():
         for name in names:
             thing = getattr(import_module(module), name)
-            found.append(f"## {module}.{name}\n\n{_documented(thing)}")
+            sections.append(f"## {module}.{name}\n\n{_documented(thing)}")
             if inspect.isclass(thing):
-                found += (
+                sections += (
                     f"### {name}.{method}\n\n{_documented(of)}"
                     for method, of in vars(thing).items()
                     if not method.startswith("_")
                     and (inspect.isfunction(of) or isinstance(of, classmethod))
                     and of.__doc__
                 )
-    return "\n".join(found)
+    return "\n".join(sections)
 
 
 def _documented(thing: Any) -> str:
@@ -145,24 +144,23 @@ def _documented(thing: Any) -> str:
 
 def benchmarks() -> str:
     """The tables that `--measure` printed, each below its command."""
-    found = [
+    sections = [
         "# Benchmarks\n\nEach table is what the command above it printed, on two x86-64 cores with AVX-512 VNNI and no "
         "GPU. Timings are of that machine: measure yours by the same commands.\n"
     ]
     for path in sorted((SITE / "measured").glob("*.txt")):
         command, _, table = path.read_text(encoding="utf-8").partition("\n")
-        found.append(f"## {path.stem.replace('_', ' ')}\n\n`{command}`\n\n```text\n{table.strip()}\n```\n")
-    return "\n".join(found)
+        sections.append(f"## {path.stem}\n\n`{command}`\n\n```text\n{table.strip()}\n```\n")
+    return "\n".join(sections)
 
 
 def measure(run: Path) -> None:
-    """Run the commands of the benchmark page on a run, and keep what they print."""
+    """Run the commands of the benchmark page on a run, and store what they print."""
     for name in MEASURED:
-        done = subprocess.run(
-            [sys.executable, "-m", f"tools.{name}", str(run)], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        command = f"tools/{name} runs/{Config.load(run / 'edgerec.toml').name}"
-        (SITE / "measured" / f"{name}.txt").write_text(f"{command}\n{done.stdout.strip()}\n", encoding="utf-8")
+        command = [sys.executable, "-m", "tools.benchmarks", name, str(run)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        line = f"tools/benchmark {name} runs/{Config.load(run / 'edgerec.toml').name}"
+        (SITE / "measured" / f"{name}.txt").write_text(f"{line}\n{done.stdout.strip()}\n", encoding="utf-8")
 
 
 def build() -> Path:
@@ -172,17 +170,8 @@ def build() -> Path:
         CalledProcessError: a page links to what is not there, or is in no menu.
     """
     pages(BUILD / "site-pages")
-    command = [
-        sys.executable,
-        "-m",
-        "mkdocs",
-        "build",
-        "--quiet",
-        "--clean",
-        "--strict",
-        "-f",
-        str(SITE / "mkdocs.yml"),
-    ]
+    options = ("--quiet", "--clean", "--strict", "-f", str(SITE / "mkdocs.yml"))
+    command = [sys.executable, "-m", "mkdocs", "build", *options]
     subprocess.run(command, cwd=ROOT, check=True)
     return BUILD / "site"
 

@@ -17,7 +17,7 @@ __all__ = ["EXAMPLES", "RUNTIMES", "page", "redraw", "write_page"]
 EXAMPLES = "examples.json"
 """Beside report.json, never in a bundle: people's histories."""
 RUNTIMES = "runtimes.json"
-"""Beside report.json: what `tools/alike` found."""
+"""Beside report.json: what `tools/benchmark runtimes` found."""
 ABLATED = {
     "teacher": "Ablations of the teacher: what each change adds on valid; bars are intervals of 95 %.",
     "student": "Ablations of the student: what each change adds on valid; bars are intervals of 95 %.",
@@ -134,7 +134,7 @@ def _earlier(found: Mapping[str, Any], report: Report) -> str:
 
 
 def _runtimes(found: Mapping[str, Any] | None, report: Report) -> Iterator[str]:
-    """What `tools/alike` measured of the other ways to ask the bundle."""
+    """What `tools/benchmark runtimes` measured of the other ways to ask the bundle."""
     if found:
         rows = [tuple(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()) for row in found["ways"]]
         columns = tuple(found["ways"][0])

@@ -84,7 +84,7 @@ def _best_half_life(item: Array, time: Array, n_items: int) -> float:
 class OwnFrequency:
     """How often the user had the item; equal counts, and all other items, by popularity.
 
-    On valid of Online Retail this beats ties, or counts, by recency: see tools/choose_baselines.py.
+    On valid of Online Retail this beats ties, or counts, by recency.
     """
 
     def __init__(self, popularity: Array) -> None:
@@ -106,7 +106,7 @@ class Ease:
     An item of the history also gets its own count, since the model itself says nothing about having it again (its
     diagonal is zero); where repeats are excluded this changes nothing.
     Source: Steck, WWW 2019. `l2` is the ridge added to the diagonal of the Gram matrix; it and the counts were chosen
-    on valid of Online Retail by tools/choose_baselines.py.
+    on valid of Online Retail.
     Raises:
         ValueError: more than `MAX_DENSE_ITEMS` items.
     """
@@ -139,7 +139,7 @@ def co_counts(group: Array, item: Array, n_items: int, what: str, size_power: fl
 def related_by_sessions(session: Array, item: Array, n_items: int, k: int = 100, size_power: float = 0.75) -> Array:
     """The items most often in one session with an item, where a session of n items counts n ** -`size_power`.
 
-    Its default was chosen on valid of Online Retail by tools/choose_baselines.py.
+    Its default was chosen on valid of Online Retail.
     Returns:
         int64, shape (n_items, k): best first, -1 where no more items share a session.
     Raises:

@@ -121,7 +121,7 @@ RUNTIME_REQUESTS = 200
 
 
 def judge_runtimes(bundle: Path, data: LearningData, cases: Cases) -> dict[str, Estimate]:
-    """Does the runtime without onnxruntime list what the one with it lists? JavaScript: `tools/alike`."""
+    """Does the runtime without onnxruntime list what the one with it lists? JavaScript: `tools/benchmark runtimes`."""
     lists = []
     for engine in ("onnxruntime", "numpy"):
         with ArrayRecommender.of(bundle, engine) as recommender:

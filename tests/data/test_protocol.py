@@ -21,8 +21,8 @@ from edgerec.examples.load import LearningData
 from edgerec.metrics import accuracy as metrics
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
-from tools.peers.judging import Ranking, cosine_lists
-from tools.peers.seen import Seen
+from tools.benchmarks.baselines.evaluation import Ranking, cosine_lists
+from tools.benchmarks.baselines.interactions import Interactions
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
@@ -177,14 +177,14 @@ def test_a_ranking_has_the_figures_of_the_protocol(protocol, retail_data, name):
     number = {str(code): i for i, code in enumerate(theirs.meta["items"]["code"])}
     ids = np.array([number[code] for code in items.to_list()])
     task = next(t for t in retail_data.tasks if t.name == name)
-    ranking, seen = Ranking(retail_data, task), Seen.of(retail_data, task)
+    ranking, log = Ranking(retail_data, task), Interactions.of(retail_data, task)
     asked = np.array([int(users[int(u)]) for u in ranking.users])
     kept = np.flatnonzero(np.isin(asked, cases.case))
-    top = ranking.lists(lambda u: seen.counts[u].toarray() + seen.decayed(14.0) / 1e6, 100)[kept]
+    top = ranking.lists(lambda u: log.counts[u].toarray() + log.decayed(14.0) / 1e6, 100)[kept]
     ours_on = Cases(
-        ranking.cases.rows[kept],
-        [ranking.cases.pasts[i] for i in kept],
-        [ranking.cases.events[i] for i in kept],
+        ranking.requests.rows[kept],
+        [ranking.requests.pasts[i] for i in kept],
+        [ranking.requests.events[i] for i in kept],
     )
 
     ours = judge_lists(top, task, retail_data, ours_on, (10, 20))
@@ -201,7 +201,7 @@ def test_related_lists_have_the_figures_of_the_protocol(protocol, retail_data):
     theirs = protocol.online_retail(SHARED / "data" / "online-retail")
     number = {str(code): i for i, code in enumerate(theirs.meta["items"]["code"])}
     ids = np.array([number[code] for code in retail_data.dataset.items().sort("index")["id"].to_list()])
-    top = cosine_lists(retail_data, "visit", 0.5)
+    top = cosine_lists(retail_data, "session", 0.5)
 
     ours = metrics.related(held_sessions(retail_data), top)
     asked = {"case": ids[: len(top)], "items": np.where(top < 0, -1, ids[top])}

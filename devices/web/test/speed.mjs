@@ -1,14 +1,15 @@
 /**
- * What the runtime costs in Chromium and Node: node speed.mjs JOB, JOB = {"bundles": {name: folder}, "chromium"}.
- * Prints, by bundle: ms of a request in WebAssembly with one thread and two and natively, each once it is warm, and ms to
- * the first list by edgerec and by bare onnxruntime-web, each in a fresh page, alternately.
+ * What the runtime costs in Chromium and Node. Standard input: {"bundles": {name: folder}, "chromium"}. Prints, by
+ * bundle: ms of a request in WebAssembly with one thread and two and natively, each once it is warm, and ms to the first
+ * list by edgerec and by bare onnxruntime-web, each in a fresh page, alternately.
  */
+import { readFileSync } from "node:fs";
 import * as ortNode from "onnxruntime-node";
 import { Recommender } from "../src/index.js";
 import { fromFolder } from "../src/node.js";
 import { launch, serve } from "./origin.mjs";
 
-const job = JSON.parse(process.argv[2]);
+const job = JSON.parse(readFileSync(0, "utf8"));
 const PAGES = 7;
 /** The browser compiles WebAssembly better while it runs, which takes some dozens of calls. */
 const WARM = 150;
