@@ -1,6 +1,6 @@
 """A tiny log of two camps, a checkerboard: users of camp "a" click items of camp "a", and nobody the other camp's.
 
-30 users, 40 items, five weeks, seven visits a user. A visit shows five items: the user's favourite, three others of
+30 users, 40 items, five weeks, seven sessions a user. A session shows five items: the user's favourite, three others of
 the own camp, and last one of the other camp, which is not clicked. So a model that has learned anything ranks the own
 camp first, and the favourite repeats. User and item i are of camp "ab"[i % 2].
 """
@@ -29,10 +29,10 @@ TASKS: list[dict[str, Any]] = [
     {"name": "related", "kind": "related"},
 ]
 SMALL: dict[str, Any] = {
-    "teacher": {"dim": 8, "hidden": 16, "heads": 2, "experts": 2, "epochs": 1, "visits": 32, "rows": 256, "folds": 2},
+    "teacher": {"dim": 8, "hidden": 16, "heads": 2, "experts": 2, "epochs": 1, "sessions": 32, "impressions": 256, "folds": 2},
     "student": {"dim": 8, "hidden": 16, "heads": 2, "max_history": 16},
-    "distillation": {"epochs": 1, "least_kept": 0.0, "most_lost": 1.0},  # too short to keep much
-    "evaluation": {"least_kept": 0.0, "most_lost": 1.0, "least_same": 0.0},
+    "distillation": {"epochs": 1, "min_ndcg_retained": 0.0, "max_auc_drop": 1.0},  # too short to keep much
+    "evaluation": {"min_ndcg_retained": 0.0, "max_auc_drop": 1.0, "min_overlap": 0.0},
     "pruning": {"epochs": 1},
     "quantization": {"conformance": 6},
 }
@@ -49,8 +49,8 @@ def rows(seed: int = 0) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for user in range(USERS):
         favourite = 2 * (user // 2 % 3) + user % 2
-        for visit in range(VISITS):
-            time = START_MS + (5 * visit + int(rng.integers(5))) * DAY_MS + int(rng.integers(6, 22)) * 3_600_000
+        for session in range(VISITS):
+            time = START_MS + (5 * session + int(rng.integers(5))) * DAY_MS + int(rng.integers(6, 22)) * 3_600_000
             tab, battery = ["home", "search"][int(rng.integers(2))], float(rng.integers(100))
             own = rng.choice(np.arange(6 + user % 2, ITEMS, 2), 3, replace=False).tolist()
             other = int(rng.choice(np.arange(1 - user % 2, ITEMS, 2)))
@@ -58,7 +58,7 @@ def rows(seed: int = 0) -> dict[str, list[Any]]:
                 click = int(camp(item) == camp(user))
                 liked = click * int(item == favourite)
                 played = click * int(rng.integers(5_000, 20_000))
-                values = (f"u{user}", f"i{item}", time, f"s{user}-{visit}", click, liked, played, tab, battery,
+                values = (f"u{user}", f"i{item}", time, f"s{user}-{session}", click, liked, played, tab, battery,
                           ["DE", "FR"][user % 3 == 0], 20 + user, ["x", "y", "z"][item % 3], item / 4)  # fmt: skip
                 for name, value in zip(COLUMNS, values, strict=True):
                     found[name].append(value)
@@ -121,7 +121,7 @@ def config(folder: Path, tasks: list[dict[str, Any]] | None = None, **sections: 
 
 
 def log_of(events: list[tuple[int, int, int, int]], n_users: int = 4, **labels: list[float]) -> Log:
-    """A log of (user, item, time_ms, kind), each its own visit; `labels` in the order of `events`."""
+    """A log of (user, item, time_ms, kind), each its own session; `labels` in the order of `events`."""
     columns = np.array(events, np.int64).reshape(-1, 4)
     order = np.lexsort((columns[:, 2], columns[:, 0]))
     user, item, time_ms, kind = columns[order].T
@@ -133,7 +133,7 @@ def log_of(events: list[tuple[int, int, int, int]], n_users: int = 4, **labels: 
         item=item,
         time_ms=time_ms,
         kind=kind,
-        visit=np.arange(n),
+        session=np.arange(n),
         labels={name: np.array(values, np.float32)[order] for name, values in labels.items()},
         categorical=np.zeros((n, 0), np.int64),
         numeric=np.zeros((n, 0)),

@@ -21,7 +21,7 @@ def diff(
     run_dir: RunDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two bundles on a run's held part: quality, common items, who gains and loses, bytes."""
+    """Compare two bundles on a run's evaluation split: quality, common items, who gains and loses, bytes."""
     settings, folder = load_run(config, run_dir, None)
     compare = need("edgerec.experiments.diff", "train", "edgerec diff").compare
     from edgerec.progress import progress_for

@@ -67,19 +67,19 @@ def without(exported: ExportedStudent, items: Int) -> ExportedStudent:
     kept = np.setdiff1d(np.arange(n), items)
     place = np.full(n, -1, np.int32)
     place[kept] = np.arange(len(kept), dtype=np.int32)
-    follower, weight = exported.followers, exported.follower_weight
-    if follower is not None and weight is not None:
-        moved, weight = place[follower[kept]], weight[kept]
+    transition, weight = exported.transitions, exported.transition_weight
+    if transition is not None and weight is not None:
+        moved, weight = place[transition[kept]], weight[kept]
         weight = np.where(moved < 0, np.float32(0), weight)
-        follower = np.where(moved < 0, np.arange(len(kept), dtype=np.int32)[:, None], moved)
+        transition = np.where(moved < 0, np.arange(len(kept), dtype=np.int32)[:, None], moved)
     relation = exported.relation_prior
     return replace(
         exported,
         table=exported.table[kept],
         scales=exported.scales[kept],
         prior=np.ascontiguousarray(exported.prior[:, kept]),
-        followers=follower,
-        follower_weight=weight,
+        transitions=transition,
+        transition_weight=weight,
         relation_prior=None if relation is None else relation[kept],
     )
 

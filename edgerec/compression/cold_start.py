@@ -30,9 +30,9 @@ def rows_as_new(student: Student, data: LearningData) -> tuple[Float, Float]:
     groups = [(c.name, items[f"cat.{c.name}"].to_numpy().astype(np.int64)) for c in data.dataset.meta.items.categorical]
     assert data.scratch is not None
     twice = [(name, np.concatenate([value, value])) for name, value in groups]
-    end_ms = int(data.statistics.moments_ms[-1])
+    end_ms = int(data.statistics.as_of_ms[-1])
     # Each item stands there a second time, with its categories and without its events.
-    statistics = item_statistics(data.fit_log, data.tasks, 2 * n, twice, end_ms, data.scratch, last_only=True)
+    statistics = item_statistics(data.train_log, data.tasks, 2 * n, twice, end_ms, data.scratch, last_only=True)
     tower = student.items
     with torch.inference_mode():
         numbers = torch.cat([torch.from_numpy(statistics.values[-1][n:]), tower.numeric], dim=1)
@@ -42,13 +42,13 @@ def rows_as_new(student: Student, data: LearningData) -> tuple[Float, Float]:
         return vectors.numpy(), tower.prior(numbers).numpy()
 
 
-def fit_newcomers(student: Student, data: LearningData) -> ColdStartTable:
-    """Ridge regression from the tokens and numbers of the items of the fit rows to their rows as new.
+def fit_cold_start(student: Student, data: LearningData) -> ColdStartTable:
+    """Ridge regression from the tokens and numbers of the items of the training rows to their rows as new.
 
     Source: Hoerl and Kennard, Technometrics 1970; penalty by Golub et al., Technometrics 1979.
     """
     texts, attributes, numbers = described(data)
-    n = data.fit.n_seen
+    n = data.train.n_seen
     wanted = np.concatenate(rows_as_new(student, data), axis=1)[:n].astype(np.float64)
     known = data.dataset.meta.items.numeric
     empty = ColdStartTable(

@@ -41,10 +41,10 @@ class NewerRows:
 
 
 def newest_statistics(newer: NewerRows, data: LearningData, progress: Progress) -> Float:
-    """Statistics (N, F) of the items: of the fit rows, and of the newer rows in a log as ``[data]`` describes it.
+    """Statistics (N, F) of the items: of the training rows, and of the newer rows in a log as ``[data]`` describes it.
 
     Raises:
-        DataError: the file of newer rows is not what ``[data]`` says, or holds none after the fit rows.
+        DataError: the file of newer rows is not what ``[data]`` says, or holds none after the training rows.
     """
     log, used, unknown = _with_newer(newer, data)
     progress.say(
@@ -62,8 +62,8 @@ def newest_statistics(newer: NewerRows, data: LearningData, progress: Progress) 
 
 
 def _with_newer(newer: NewerRows, data: LearningData) -> tuple[Log, int, int]:
-    """The fit log and the newer rows of known items; how many these are, and how many are of unknown items."""
-    settings, old = newer.settings, data.fit_log
+    """The training log and the newer rows of known items; how many these are, and how many are of unknown items."""
+    settings, old = newer.settings, data.train_log
     ids = [text for text in (settings.user, settings.item, settings.session) if text is not None]
     source = Source.open(newer.path, as_text=ids)
     labels = [f"label.{name}" for name in old.labels]
@@ -95,8 +95,8 @@ def _with_newer(newer: NewerRows, data: LearningData) -> tuple[Log, int, int]:
     log = Log(
         offsets=np.concatenate(([0], np.cumsum(sizes))).astype(np.int64),
         row=number,
-        kind=np.zeros(rows, np.int64),  # neither kind nor visit nor features say anything of an item
-        visit=number,
+        kind=np.zeros(rows, np.int64),  # neither kind nor session nor features say anything of an item
+        session=number,
         labels={n: v.astype(np.float32) for n, v in told.items()},
         categorical=np.zeros((rows, 0), np.int64),
         numeric=np.zeros((rows, 0)),
@@ -179,7 +179,7 @@ def _available(table: TableNow) -> dict[str, bool]:
 
 
 def with_added(
-    exported: ExportedStudent, newcomers: ColdStartTable, now: ItemsNow, settings: ItemsConfig
+    exported: ExportedStudent, cold_start: ColdStartTable, now: ItemsNow, settings: ItemsConfig
 ) -> ExportedStudent:
     """A student with a row for each new item, by its words and attributes; nothing follows them yet."""
     if not now.added:
@@ -188,12 +188,12 @@ def with_added(
     texts = [" ".join(str(row[name]) for name in settings.text if row.get(name)) or None for row in new]
     attributes = [{n: None if row.get(n) is None else str(row[n]) for n in settings.categorical} for row in new]
     numbers = [{n: None if row.get(n) is None else float(row[n]) for n in settings.numeric} for row in new]
-    vectors, priors = newcomers.rows(texts, attributes, numbers)
+    vectors, priors = cold_start.rows(texts, attributes, numbers)
     tasks, n = len(exported.tasks), len(exported.table)
-    follower, weight = exported.followers, exported.follower_weight
-    if follower is not None and weight is not None:
-        own = np.broadcast_to(np.arange(n, n + len(new), dtype=np.int32)[:, None], (len(new), follower.shape[1]))
-        follower = np.concatenate([follower, own])
+    transition, weight = exported.transitions, exported.transition_weight
+    if transition is not None and weight is not None:
+        own = np.broadcast_to(np.arange(n, n + len(new), dtype=np.int32)[:, None], (len(new), transition.shape[1]))
+        transition = np.concatenate([transition, own])
         weight = np.concatenate([weight, np.zeros((len(new), weight.shape[1]), np.float32)])
     relation = exported.relation_prior
     return replace(
@@ -201,8 +201,8 @@ def with_added(
         table=np.concatenate([exported.table, vectors]).astype(np.float32),
         scales=np.concatenate([exported.scales, quantize_rows(vectors)[1]]),
         prior=_beside(exported.prior, priors[:, :tasks].T),
-        followers=follower,
-        follower_weight=weight,
+        transitions=transition,
+        transition_weight=weight,
         relation_prior=None if relation is None else np.concatenate([relation, priors[:, tasks]]).astype(np.float32),
     )
 

@@ -39,11 +39,11 @@ class ExportedStudent:
 
     Attributes:
         tower: ONNX graph from `TOWER_INPUTS` to `TOWER_OUTPUTS`: task vectors (T, dim), what past items add to their
-            own logits and to those of their followers, both (L, T), attention (L, heads), and what tells how a unit
+            own logits and to those of their transitions, both (L, T), attention (L, heads), and what tells how a unit
             of each attended value moves the weighted logits of an item: directly (dim, heads * dim), and by way of
             the head's hidden units (dim, hidden) through what each of them sees (hidden, heads * dim).
         table: float32 (N, dim). scales: float32 (N,), of its rows in INT8, as they were learned. prior: float32 (T, N).
-        followers: int32 (N, K) and follower_weight, float32 (N, K), or None. Without them `follow` is (L, 0).
+        transitions: int32 (N, K) and follower_weight, float32 (N, K), or None. Without them `follow` is (L, 0).
         relation: float32 (dim, dim) and relation_prior (N,), of the related task, or None.
         tasks: the scored tasks. heads: of the attention.
     """
@@ -52,8 +52,8 @@ class ExportedStudent:
     table: Float
     scales: Float
     prior: Float
-    followers: npt.NDArray[np.int32] | None
-    follower_weight: Float | None
+    transitions: npt.NDArray[np.int32] | None
+    transition_weight: Float | None
     relation: Float | None
     relation_prior: Float | None
     tasks: tuple[Task, ...]
@@ -66,7 +66,7 @@ class _Tower(nn.Module):
     def __init__(self, student: Student) -> None:
         super().__init__()
         self.tower = student.requests
-        self.ordered = student.followers is not None
+        self.ordered = student.transitions is not None
 
     def forward(
         self,
@@ -120,8 +120,8 @@ def export_student(student: Student, statistics: Float, tasks: Sequence[Task]) -
         table=table,
         scales=scales,
         prior=prior[: student.tasks],
-        followers=None if student.followers is None else student.followers.item.numpy(),
-        follower_weight=None if student.followers is None else student.followers.weight.detach().numpy(),
+        transitions=None if student.transitions is None else student.transitions.item.numpy(),
+        transition_weight=None if student.transitions is None else student.transitions.weight.detach().numpy(),
         relation=student.relation.weight.detach().numpy() if related else None,
         relation_prior=prior[student.tasks] if related else None,
         tasks=tuple(scored_tasks(tasks)),

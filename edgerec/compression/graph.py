@@ -23,7 +23,7 @@ IR_VERSION = 10
 EXTERNAL_FROM = 64
 """Bytes from which an initializer lies in weights.bin; shorter ones stay in the graph."""
 HALF_FROM = 1024
-"""Bytes from which a tensor of 32-bit numbers is written in 16 bits; a session widens it once, when it is opened."""
+"""Bytes from which a tensor of float32 is written in 16 bits; a session widens it once, when it is opened."""
 HALF = ".half"
 """Ends the name of such a tensor in the graph."""
 ALIGNMENT = 64
@@ -126,7 +126,7 @@ class GraphBuilder:
 
 
 def _looked_up(graph: onnx.GraphProto) -> set[str]:
-    """Tables of 32-bit numbers, large enough to matter, that nothing but look-ups of rows reads."""
+    """Tables of float32, large enough to matter, that nothing but look-ups of rows reads."""
     large = {
         t.name
         for t in graph.initializer

@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from edgerec.compression.export import TOWER_INPUTS, ExportedStudent
 from edgerec.compression.graph import GraphBuilder
-from edgerec.compression.kernels import Body, body_of
+from edgerec.compression.kernels import Body, kernel_of
 from edgerec.compression.rows import quantize_rows
 from edgerec.tasks import Task
 
@@ -37,7 +37,7 @@ class Expectation:
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class ItemTable:
     """What every graph reads: the item table in one of its bodies, and the priors, the related task's last."""
 
     table: Body
@@ -45,11 +45,11 @@ class Catalogue:
     relation_prior: Prior | None
 
     @classmethod
-    def of(cls, student: ExportedStudent, body: str = "u8s8", stored: str = "int8") -> Catalogue:
-        """Round a student's table and priors; the names are those of `body_of`."""
-        kind = Exact if body == "fp32" else Rounded.of
+    def of(cls, student: ExportedStudent, kernel: str = "u8s8", stored: str = "int8") -> ItemTable:
+        """Round a student's table and priors; the names are those of `kernel_of`."""
+        kind = Exact if kernel == "fp32" else Rounded.of
         relation = None if student.relation_prior is None else kind(student.relation_prior[None])
-        return cls(body_of(body, stored, student.table, student.scales), kind(student.prior), relation)
+        return cls(kernel_of(kernel, stored, student.table, student.scales), kind(student.prior), relation)
 
     @property
     def n_items(self) -> int:
@@ -68,7 +68,7 @@ class Prior(Protocol):
 
 @dataclass(frozen=True)
 class Exact:
-    """32-bit numbers (T, N)."""
+    """float32 (T, N)."""
 
     values: Float
 
@@ -111,7 +111,7 @@ class Rounded:
 
 
 def recommend_graph(
-    student: ExportedStudent, items: Catalogue, expectations: Mapping[str, Expectation]
+    student: ExportedStudent, items: ItemTable, expectations: Mapping[str, Expectation]
 ) -> GraphBuilder:
     """history, context, weights, exclude -> the best k items with utility, probabilities and reasons."""
     g = GraphBuilder("recommend")
@@ -129,7 +129,7 @@ def recommend_graph(
     return g
 
 
-def score_graph(student: ExportedStudent, items: Catalogue, expectations: Mapping[str, Expectation]) -> GraphBuilder:
+def score_graph(student: ExportedStudent, items: ItemTable, expectations: Mapping[str, Expectation]) -> GraphBuilder:
     """The same for given candidates; the whole catalogue is scored, since ranking probabilities are shares of it."""
     g = GraphBuilder("score")
     request = _Request(g, student, items)
@@ -142,7 +142,7 @@ def score_graph(student: ExportedStudent, items: Catalogue, expectations: Mappin
     return g
 
 
-def similar_graph(student: ExportedStudent, items: Catalogue) -> GraphBuilder:
+def similar_graph(student: ExportedStudent, items: ItemTable) -> GraphBuilder:
     """One item -> the k items that most likely share a session with it, and how likely."""
     assert student.relation is not None and items.relation_prior is not None
     g = GraphBuilder("similar")
@@ -161,7 +161,7 @@ def similar_graph(student: ExportedStudent, items: Catalogue) -> GraphBuilder:
     return g
 
 
-def vectors_graph(items: Catalogue, dim: int) -> GraphBuilder:
+def vectors_graph(items: ItemTable, dim: int) -> GraphBuilder:
     """Items -> their rows of the table, for what an app does with a list: how like two items are."""
     g = GraphBuilder("vectors")
     g.output(items.table.rows(g, g.input("item", I64, ["M"])), "vector", F32, ["M", dim])
@@ -171,7 +171,7 @@ def vectors_graph(items: Catalogue, dim: int) -> GraphBuilder:
 class _Request:
     """The inputs of a request, its tower, and what follows from both."""
 
-    def __init__(self, g: GraphBuilder, student: ExportedStudent, items: Catalogue) -> None:
+    def __init__(self, g: GraphBuilder, student: ExportedStudent, items: ItemTable) -> None:
         self.g, self.student, self.items = g, student, items
         used = {name for node in student.tower.node for name in node.input}
         feeds = {}
@@ -201,24 +201,24 @@ class _Request:
             update = g.add("Add", update, g.constant("never", never))
         index = g.add("Expand", g.add("Unsqueeze", self.history, g.ints(0)), g.add("Shape", update))
         logits = g.add("ScatterElements", logits, index, update, axis=1, reduction="add")
-        return logits if self.student.followers is None else self._with_followers(logits)
+        return logits if self.student.transitions is None else self._with_transitions(logits)
 
-    def _with_followers(self, logits: str) -> str:
-        """`logits` (T, N) and what past items add to those of their followers."""
+    def _with_transitions(self, logits: str) -> str:
+        """`logits` (T, N) and what past items add to those of their transitions."""
         g, tasks = self.g, len(self.student.tasks)
-        item, weight = self._followers()
+        item, weight = self._transitions()
         follow = g.add("Unsqueeze", g.add("Transpose", self.follow, perm=[1, 0]), g.ints(2))
         update = g.add("Reshape", g.add("Mul", follow, weight), g.ints(tasks, -1))
         index = g.add("Expand", g.add("Reshape", item, g.ints(1, -1)), g.add("Shape", update))
         return g.add("ScatterElements", logits, index, update, axis=1, reduction="add")
 
-    def _followers(self) -> tuple[str, str]:
+    def _transitions(self) -> tuple[str, str]:
         """Of each past item, the items that follow it and their weights, both (L, K)."""
-        g, item, weight = self.g, self.student.followers, self.student.follower_weight
+        g, item, weight = self.g, self.student.transitions, self.student.transition_weight
         assert item is not None and weight is not None
         codes, scales = quantize_rows(weight)
         short = item.astype(np.uint16) if len(item) <= 1 << 16 else item
-        found = g.add("Cast", g.add("Gather", g.constant("followers", short), self.history), to=I64)
+        found = g.add("Cast", g.add("Gather", g.constant("transitions", short), self.history), to=I64)
         rows = g.add("Cast", g.add("Gather", g.constant("follower_weights", codes), self.history), to=F32)
         steps = g.add("Gather", g.constant("follower_scales", scales[:, None], exact=True), self.history)
         return found, g.add("Mul", rows, steps)
@@ -240,10 +240,10 @@ class _Request:
         again = self._weighted(self.repeat)
         same = g.add("Equal", g.add("Unsqueeze", item, g.ints(1)), g.add("Unsqueeze", self.history, g.ints(0)))
         found = g.add("Add", through_attention, g.add("Where", same, again, g.scalar(0.0)))
-        if self.student.followers is None:
+        if self.student.transitions is None:
             return found
-        follower, weight = self._followers()
-        same = g.add("Equal", g.add("Unsqueeze", item, g.ints(1, 2)), g.add("Unsqueeze", follower, g.ints(0)))
+        transition, weight = self._transitions()
+        same = g.add("Equal", g.add("Unsqueeze", item, g.ints(1, 2)), g.add("Unsqueeze", transition, g.ints(0)))
         strength = g.add("ReduceSum", g.add("Where", same, weight, g.scalar(0.0)), g.ints(2), keepdims=0)
         return g.add("Add", found, g.add("Mul", strength, self._weighted(self.follow)))
 

@@ -1,4 +1,4 @@
-"""Which body a bundle's graphs have: the profile's, if it proves itself against 32-bit numbers on this machine."""
+"""Which body a bundle's graphs have: the profile's, if it proves itself against float32 on this machine."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import onnxruntime as ort
 from edgerec.compression.catalog_filter import among, without
 from edgerec.compression.export import ExportedStudent
 from edgerec.compression.graph import pack
-from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph
+from edgerec.compression.graphs import Expectation, ItemTable, recommend_graph
 from edgerec.config import QuantizationConfig
 from edgerec.devices import Profile
 from edgerec.tasks import Encoded
 
 FAITHFUL = 0.8
-"""Share of the ten best items of 32-bit numbers that INT8 has to find."""
+"""Share of the ten best items of float32 that INT8 has to find."""
 SLOWER = 1.5
-"""INT8 may take so many times as long as 32-bit numbers: in a small catalogue both take next to nothing, and INT8 has
+"""INT8 may take so many times as long as float32: in a small catalogue both take next to nothing, and INT8 has
 a quarter of the bytes."""
 MOST_ITEMS = 100_000
 """That are measured on."""
@@ -32,56 +32,56 @@ CALLS = 15
 
 
 @dataclass(frozen=True)
-class Pick:
+class KernelChoice:
     """A body and, in a sentence, why it was taken. `ms` and `fp32_ms`: median time of a recommend graph here."""
 
-    body: str
+    kernel: str
     why: str
     overlap: float | None = None
     ms: float | None = None
     fp32_ms: float | None = None
 
 
-def pick_body(
+def choose_kernel(
     exported: ExportedStudent,
     quantization: QuantizationConfig,
     device: Profile,
     expectations: Mapping[str, Expectation],
     requests: Sequence[Encoded],
     scratch: Path,
-) -> Pick:
+) -> KernelChoice:
     """The body of ``[quantization]``, or the device's own one after it was measured here."""
-    asked, table = quantization.body, quantization.table
+    asked, table = quantization.kernel, quantization.table
     if asked != "auto":
-        return Pick(asked, f"graph body {asked}, as the settings say")
+        return KernelChoice(asked, f"graph body {asked}, as the settings say")
     if device.kernel == "fp32":
-        return Pick("fp32", f"graph body fp32, as the profile of {device.name} says")
-    # Of a long catalogue a part tells as much, and 32-bit numbers of all of it might not fit in memory.
+        return KernelChoice("fp32", f"graph body fp32, as the profile of {device.name} says")
+    # Of a long catalogue a part tells as much, and float32 of all of it might not fit in memory.
     exported = without(exported, np.arange(MOST_ITEMS, len(exported.table)))
     requests = [among(np.arange(len(exported.table)), request) for request in requests]
     sessions = {}
-    for body in (device.kernel, "fp32"):
-        folder = scratch / f"try-{body}"
+    for kernel in (device.kernel, "fp32"):
+        folder = scratch / f"try-{kernel}"
         folder.mkdir()
         (model,), _ = pack(
-            [recommend_graph(exported, Catalogue.of(exported, body, table), expectations)], folder / "weights.bin"
+            [recommend_graph(exported, ItemTable.of(exported, kernel, table), expectations)], folder / "weights.bin"
         )
         (folder / "recommend.onnx").write_bytes(model)
-        sessions[body] = _session(folder / "recommend.onnx", device.threads)
+        sessions[kernel] = _session(folder / "recommend.onnx", device.threads)
     k = min(K, len(exported.table))
     overlap, ms = _compared(sessions[device.kernel], sessions["fp32"], requests, len(exported.tasks), k)
     return decide(device.kernel, device.name, overlap, *ms)
 
 
-def decide(body: str, device: str, overlap: float, ms: float, fp32_ms: float) -> Pick:
+def decide(kernel: str, device: str, overlap: float, ms: float, fp32_ms: float) -> KernelChoice:
     """INT8, if it finds nearly the same items and is not much slower."""
     measured = f"{ms:.2f} ms against {fp32_ms:.2f} here, {overlap:.1%} of the same ten best items"
     if overlap < FAITHFUL:
-        return Pick("fp32", f"graph body fp32: INT8 finds other items ({measured})", overlap, ms, fp32_ms)
+        return KernelChoice("fp32", f"graph body fp32: INT8 finds other items ({measured})", overlap, ms, fp32_ms)
     if ms > SLOWER * fp32_ms:
-        return Pick("fp32", f"graph body fp32: INT8 is slower ({measured})", overlap, ms, fp32_ms)
-    told = "faster than 32-bit numbers" if ms < fp32_ms else "smaller, and hardly slower than 32-bit numbers,"
-    return Pick(body, f"graph body {body} of {device}: {told} ({measured})", overlap, ms, fp32_ms)
+        return KernelChoice("fp32", f"graph body fp32: INT8 is slower ({measured})", overlap, ms, fp32_ms)
+    told = "faster than float32" if ms < fp32_ms else "smaller, and hardly slower than float32,"
+    return KernelChoice(kernel, f"graph body {kernel} of {device}: {told} ({measured})", overlap, ms, fp32_ms)
 
 
 def _compared(

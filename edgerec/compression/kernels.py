@@ -150,7 +150,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Full:
-    """32-bit numbers, one `MatMul`: what INT8 is held against, and kept where INT8 is no better.
+    """float32, one `MatMul`: what INT8 is compared with, and kept where INT8 is no better.
 
     Attributes:
         table: float32 (dim, N).
@@ -171,16 +171,16 @@ class Full:
         return g.add("MatMul", user, g.constant("item_table", self.table, exact=True))
 
 
-def body_of(body: str, stored: str, table: Float, scales: Float) -> Body:
+def kernel_of(kernel: str, stored: str, table: Float, scales: Float) -> Body:
     """A table (N, dim) with the scales (N,) of its rows.
 
     Args:
         body: one of `edgerec.devices.KERNELS`. stored: a name in `STORED`; codebooks always go with "u8s8", since
-            `MatMulNBits` knows none, and "fp32" knows nothing but 32-bit numbers.
+            `MatMulNBits` knows none, and "fp32" knows nothing but float32.
     """
-    if body == "fp32":
+    if kernel == "fp32":
         return Full.of(table)
-    if body == "nbits8" and stored in BITS:
+    if kernel == "nbits8" and stored in BITS:
         return Blocks.of(table, scales, BITS[stored])
     return TwoDigits(STORED[stored](table, scales))
 

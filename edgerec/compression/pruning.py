@@ -17,7 +17,7 @@ from edgerec.config import PruningConfig
 from edgerec.distillation.student import StudentSettings, terms_of, train_student
 from edgerec.examples.batches import Examples, JointBatches
 from edgerec.examples.load import LearningData
-from edgerec.models.rounding import round_rows, row_scales
+from edgerec.models.qat import round_rows, row_scales
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
 from edgerec.training.joint import JointTraining
@@ -50,7 +50,7 @@ def pruned_student(
     """
     whole, terms = student.sizes, terms_of(settings.distillation)
     for number in range(1, pruning.rounds + 1):
-        module = JointTraining(student, data.tasks, data.fit.n_seen, terms)
+        module = JointTraining(student, data.tasks, data.train.n_seen, terms)
         batches = JointBatches(examples, batch_settings(settings.teacher, data), settings.seed)
         cut = choose(importances(module, batches), left_of(pruning, whole, number / pruning.rounds))
         if not cut and not (four_bits and number == 1):
@@ -61,7 +61,7 @@ def pruned_student(
             _to_four_bits(student, data)
         if pruning.epochs:
             # What is rounded coarsely has to be learned with; INT8 hardly matters, so it comes at the end.
-            learned = settings.with_distillation(rounded=1.0) if four_bits else settings
+            learned = settings.with_distillation(qat=1.0) if four_bits else settings
             place, said = folder / f"round-{number}", "recovery" + (f", round {number}" if pruning.rounds > 1 else "")
             train_student(learned, data, examples, student, pruning.epochs, place, progress, said)
     return student
@@ -79,7 +79,7 @@ def _to_four_bits(student: Student, data: LearningData) -> None:
     """Let the table be rounded to 4 bits, by the steps with the least squared error among some."""
     student.sizes = replace(student.sizes, levels=LEVELS_OF_4)
     with torch.no_grad():
-        table, _ = student.items(data.moment(-1).statistics)
+        table, _ = student.items(data.as_of(-1).statistics)
         widest = row_scales(table, torch.zeros_like(student.step), LEVELS_OF_4)
         tried = torch.log(torch.linspace(0.4, 1.0, 25))
         errors = [(round_rows(table, widest * torch.exp(step), LEVELS_OF_4) - table).square().sum(1) for step in tried]
@@ -128,8 +128,8 @@ def shrink(student: Student, cut: Cut, data: LearningData, dropout: float) -> St
             for axis, stay in _axes(name, student, cut):
                 value = value.index_select(axis, stay)
             parameter.copy_(value)
-        if small.followers is not None:
-            small.followers.item.copy_(old["followers.item"])
+        if small.transitions is not None:
+            small.transitions.item.copy_(old["transitions.item"])
     return small
 
 
@@ -231,5 +231,5 @@ _WIDTHS = {
 def bundle_parameters(student: Student, gone: int = 0) -> int:
     """Parameters that reach the device: the request tower, the relation, and a row and its priors for each item."""
     tower = sum(p.numel() for p in student.requests.parameters())
-    row = student.sizes.dim + student.tasks + 1 + student.sizes.followers
+    row = student.sizes.dim + student.tasks + 1 + student.sizes.transitions
     return tower + (student.shape.n_items - gone) * row + student.relation.weight.numel()

@@ -14,8 +14,8 @@ import onnxruntime as ort
 from edgerec.compression.export import ExportedStudent
 from edgerec.compression.graph import pack
 from edgerec.compression.graphs import (
-    Catalogue,
     Expectation,
+    ItemTable,
     recommend_graph,
     score_graph,
     similar_graph,
@@ -41,10 +41,10 @@ class Written:
 
 
 def write_graphs(
-    exported: ExportedStudent, body: str, table: str, expectations: Mapping[str, Expectation], folder: Path
+    exported: ExportedStudent, kernel: str, table: str, expectations: Mapping[str, Expectation], folder: Path
 ) -> Written:
-    """Write all graphs of a student and their weights into `folder`; the names are those of `body_of`."""
-    items = Catalogue.of(exported, body, table)
+    """Write all graphs of a student and their weights into `folder`; the names are those of `kernel_of`."""
+    items = ItemTable.of(exported, kernel, table)
     builders = [recommend_graph(exported, items, expectations), score_graph(exported, items, expectations)]
     if exported.relation is not None:
         builders.append(similar_graph(exported, items))
@@ -101,8 +101,8 @@ def _cold(request: Encoded) -> Encoded:
 
 
 def some_requests(data: LearningData, count: int) -> Iterator[Encoded]:
-    """Requests of the fit rows, cold ones among them."""
-    source = data.fit.visits or data.fit.rows
+    """Requests of the training rows, cold ones among them."""
+    source = data.train.sessions or data.train.impressions
     assert source is not None
     requests = source.requests
     for r in np.linspace(0, len(requests) - 1, min(count, len(requests))).astype(np.int64):

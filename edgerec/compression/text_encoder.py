@@ -36,7 +36,7 @@ class EncoderReport:
     """An encoder and how near it is to torch.
 
     Attributes:
-        model_bytes: INT8; fp32_bytes: the same in 32 bits. texts: encoded both ways.
+        model_bytes: INT8; fp32_bytes: the same in float32. texts: encoded both ways.
         cosine, least_cosine: of both vectors of a text, the mean and the least.
         neighbours: share of each text's ten nearest texts that stay the same.
         ms, torch_ms: of a text, on one thread.
@@ -55,7 +55,7 @@ class EncoderReport:
     def lines(self) -> Sequence[str]:
         """For the screen."""
         return [
-            f"text encoder: {self.model_bytes / 1e6:.1f} MB, {self.fp32_bytes / 1e6:.1f} MB in 32 bits",
+            f"text encoder: {self.model_bytes / 1e6:.1f} MB, {self.fp32_bytes / 1e6:.1f} MB in float32",
             f"against torch, {self.texts:,} texts: cosine {self.cosine:.4f} in the mean, {self.least_cosine:.4f} at "
             f"least; {self.neighbours:.1%} of the {NEIGHBOURS} nearest texts are the same; {self.ms:.2f} ms a text, "
             f"torch {self.torch_ms:.2f}",
@@ -121,7 +121,7 @@ def _quantization(profile: Profile) -> str:
 
 
 def _exported(encoder: TextEncoder, quantization: str, out: Path) -> int:
-    """Write the model, INT8, and its tokenizer; returns the bytes of the model in 32 bits."""
+    """Write the model, INT8, and its tokenizer; returns the bytes of the model in float32."""
     from optimum.exporters.onnx import main_export
     from optimum.onnxruntime import ORTQuantizer
     from optimum.onnxruntime.configuration import AutoQuantizationConfig

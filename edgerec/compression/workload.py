@@ -12,7 +12,7 @@ EVENTS, K = 50, 10
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """One bundle.
 
     Attributes:
@@ -22,7 +22,7 @@ class Work:
         macs: multiplications of the request tower and the reasons.
     """
 
-    body: str
+    kernel: str
     items: int
     model_bytes: int
     table: int
@@ -32,7 +32,7 @@ class Work:
 
 def macs(shape: Shape, s: StudentSizes, tasks: int) -> int:
     """Multiplications of one request with `EVENTS` past items, without the scan of the table."""
-    numbers, outputs = 6 + (s.followers > 0), tasks * (1 + (s.followers > 0))
+    numbers, outputs = 6 + (s.transitions > 0), tasks * (1 + (s.transitions > 0))
     pooled = s.heads * s.dim
     context = shape.numbers * s.inner + s.inner * s.context + s.context * (s.pooling + s.repeat)
     event = (s.dim + numbers) * (s.pooling + s.repeat) + s.pooling * s.heads + s.repeat * outputs + pooled

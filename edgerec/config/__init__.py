@@ -8,8 +8,8 @@ from edgerec.config.data import ContextConfig, DataConfig, GraphConfig, ItemsCon
 from edgerec.config.policy import PolicyConfig
 from edgerec.config.stages import (
     SIZES,
-    CommitteeConfig,
     DistillationConfig,
+    EnsembleConfig,
     EvaluationConfig,
     PruningConfig,
     QuantizationConfig,
@@ -24,11 +24,11 @@ from edgerec.config.whole import Config
 __all__ = [
     "MAX_BINARY_TASKS",
     "SIZES",
-    "CommitteeConfig",
     "Config",
     "ContextConfig",
     "DataConfig",
     "DistillationConfig",
+    "EnsembleConfig",
     "EvaluationConfig",
     "GraphConfig",
     "ItemsConfig",

@@ -121,7 +121,7 @@ class DataConfig(Settings):
     time: Expression
     """A date, a date with time, text of one of these, or epoch seconds, milliseconds, ..."""
     session: Expression | None = None
-    """Rows of one basket or visit; its time is the time of its first row, and the split never cuts it."""
+    """Rows of one basket or session; its time is the time of its first row, and the split never cuts it."""
     where: Expression | None = None
     """Only rows for which this holds are kept."""
     timezone: str = "UTC"

@@ -26,15 +26,15 @@ class EvaluationConfig(Settings):
     segments: tuple[str, ...] = ()
     """User attributes (categorical columns of ``[data.users]``) by whose values quality is told, with the gaps."""
     random_exposure: bool = False
-    """What was shown in the held part was chosen evenly at random: then the report tells by replay what each stage
+    """What was shown in the evaluation split was chosen evenly at random: then the report tells by replay what each stage
     would have earned by showing the best of some random items."""
-    least_kept: float = Field(0.8, ge=0)
+    min_ndcg_retained: float = Field(0.8, ge=0)
     """Gate: the share of the teacher's NDCG@10 (related: capped recall@10) that the bundle keeps, for everyone. A
     figure fails where its one-sided 95 % interval lies below its gate; then the stage ends with exit code 1."""
-    most_lost: float = Field(0.02, ge=0)
+    max_auc_drop: float = Field(0.02, ge=0)
     """Gate: the AUC of a binary task, or XAUC of an amount, that may be lost against the teacher."""
-    least_same: float | None = Field(None, ge=0, le=1)
-    """Gate: the share of its ten best that the bundle has in common with the same weights in 32 bits. None: 0.95 for a
+    min_overlap: float | None = Field(None, ge=0, le=1)
+    """Gate: the share of its ten best that the bundle has in common with the same weights in float32. None: 0.95 for a
     table of int8, 0.8 for int4 and pq, which keep less by their nature."""
 
 
@@ -89,12 +89,12 @@ class TeacherConfig(Settings):
     learning_rate: PositiveFloat = 2e-3
     weight_decay: NonNegativeFloat = 1.0
     """Of the item ids' own vectors; all else has 0.01."""
-    visits: int = Field(128, ge=1)
+    sessions: int = Field(128, ge=1)
     """Requests of a training step."""
-    rows: int = Field(1024, ge=1)
-    """Shown rows of a training step."""
-    visits_per_epoch: int = Field(20_000, ge=1)
-    """Of more visits a random part is learned from, the same in each epoch."""
+    impressions: int = Field(1024, ge=1)
+    """Impressions of a training step."""
+    sessions_per_epoch: int = Field(20_000, ge=1)
+    """Of more sessions a random part is learned from, the same in each epoch."""
     folds: int = Field(3, ge=2)
     """Groups of users; one teacher is trained without each and labels it for the student. Their mean is the teacher."""
 
@@ -113,7 +113,7 @@ class TeacherConfig(Settings):
         return self
 
 
-class CommitteeConfig(Settings):
+class EnsembleConfig(Settings):
     """Closed-form and tree models that judge beside the teacher's network, blended into one score a task."""
 
     members: tuple[Member, ...] = get_args(Member)
@@ -121,7 +121,7 @@ class CommitteeConfig(Settings):
     windows: int = Field(10, ge=1)
     """Moments, rolled back from the end of the rows, whose requests the re-ranker learns from."""
     window: str = "14d"
-    """Time between these moments."""
+    """Time between these as-of times."""
     candidates: int = Field(200, ge=10)
     """Items beside the history that the re-ranker looks at, those that some other member ranks highest."""
     requests: int = Field(8_000, ge=1)
@@ -175,7 +175,7 @@ class StudentConfig(Settings):
     """The student."""
 
     size: Size = "std"
-    """nano, small, std or large: 8, 16, 32 or 64 numbers an item, twice as many hidden units."""
+    """nano, small, std or large: 8, 16, 32 or 64 dimensions, twice as many hidden units."""
     dim: int | None = Field(None, ge=4)
     """Width of the item table; None: by size."""
     hidden: int | None = Field(None, ge=4)
@@ -185,7 +185,7 @@ class StudentConfig(Settings):
     factor: int | None = Field(None, ge=0)
     """Width of the vectors of the items' ids while they are learned, which a matrix folds into the table: a product of
     two factors learns better than the narrow table alone. None: four times `dim`; 0: as narrow as they are kept."""
-    followers: int = Field(0, ge=0)
+    transitions: int = Field(0, ge=0)
     """Items that most often come next after each item, kept with a weight for each, three bytes together: for logs in
     which the order of the items tells more than their kind; then the past is seen in its order too. 0: neither."""
     max_history: int = Field(256, ge=1)
@@ -207,7 +207,7 @@ class DistillationConfig(Settings):
     hard: NonNegativeFloat = 0.5
     """Weight of the log's own labels."""
     probabilities: NonNegativeFloat = 0.5
-    """Weight of the teacher's probabilities and amounts of shown rows. 0 leaves a term out, here and below; without
+    """Weight of the teacher's probabilities and amounts of impressions. 0 leaves a term out, here and below; without
     any of the teacher's terms the student is trained by the log alone, and no teacher is needed."""
     listwise: NonNegativeFloat = 0.5
     """Weight of the teacher's softmax over the whole catalogue, of rankings and related items."""
@@ -222,24 +222,24 @@ class DistillationConfig(Settings):
     """Softens teacher and student logits of the catalogue alike."""
     confidence: bool = False
     """Weigh each request by how sure the teacher is."""
-    easy_epochs: int = Field(0, ge=0)
+    early_teacher_epochs: int = Field(0, ge=0)
     """First epochs that are taught by the teacher's networks as they were after a third of their training, which know
     what is easy; then the whole teacher takes over. 0: it teaches from the start."""
-    rounded: float = Field(0.25, ge=0, le=1)
+    qat: float = Field(0.25, ge=0, le=1)
     """Last part of the training in which the item table is rounded to INT8 as in the bundle, with steps that are
     learned."""
-    least_kept: float = Field(0.8, ge=0)
+    min_ndcg_retained: float = Field(0.8, ge=0)
     """Gate: the share of the teacher's NDCG@10, or capped recall@10 of related items, that the student must keep on the
-    held part. A figure fails where its one-sided 95 % interval lies below its gate; then the stage ends with exit code
+    evaluation split. A figure fails where its one-sided 95 % interval lies below its gate; then the stage ends with exit code
     1."""
-    most_lost: float = Field(0.02, ge=0)
+    max_auc_drop: float = Field(0.02, ge=0)
     """Gate: the AUC of a binary task, or XAUC of an amount, that may be lost against the teacher."""
-    unlabelled: NonNegativeFloat = 1.0
-    """Requests of the same users at other times, labelled by the teacher alone: this many for each visit."""
-    ahead: NonNegativeFloat = 0.5
+    pseudo_labelled: NonNegativeFloat = 1.0
+    """Requests of the same users at other times, labelled by the teacher alone: this many for each session."""
+    future: NonNegativeFloat = 0.5
     """The same after the end of the log, where the student will be asked."""
-    visits_per_epoch: int = Field(16_000, ge=1)
-    """Visits and unlabelled requests that an epoch sees, a random part of them."""
+    requests_per_epoch: int = Field(16_000, ge=1)
+    """Sessions and pseudo-labelled requests that an epoch sees, a random part of them."""
     epochs: int = Field(16, ge=1)
     learning_rate: PositiveFloat = 3e-3
     weight_decay: NonNegativeFloat = 1.0
@@ -273,9 +273,9 @@ class QuantizationConfig(Settings):
     table: Literal["int8", "int4", "pq"] = "int8"
     """How the item table lies in the bundle: a byte a number; four bits a number, which the recovery after pruning
     gets used to; or product quantization, a byte for two numbers and a codebook. The last two save bytes, not time."""
-    body: Literal["auto", "u8s8", "nbits8", "fp32"] = "auto"
+    kernel: Literal["auto", "u8s8", "nbits8", "fp32"] = "auto"
     """How the graphs multiply the item table, see `edgerec devices NAME`. auto: as the device's profile says, held
-    against 32-bit numbers on this machine, which are kept where INT8 is much slower or finds other items."""
+    against float32 on this machine, which are kept where INT8 is much slower or finds other items."""
     web: bool = False
     """Also write the catalogue as catalog.json, which JavaScript reads; a browser's profile always does."""
     newer_rows: str | None = None

@@ -39,7 +39,7 @@ class TuningConfig(Settings):
     """The search of `edgerec tune`. It is judged on the valid part, never on test."""
 
     stage: Literal["teacher", "student"] = "teacher"
-    """What a trial trains: one network of the teacher, without its committee, or a student of a finished teacher."""
+    """What a trial trains: one network of the teacher, without its ensemble, or a student of a finished teacher."""
     metric: dict[str, PositiveFloat] = Field(default_factory=dict)
     """What decides, "task.metric" such as "next.ndcg@10", or several with weights, added up, such as
     { "next.ndcg@10" = 1.0, "new.ndcg@10" = 0.5 }. Left out: the first task's ndcg, auc, xauc or capped_recall."""

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from edgerec.config.base import Name, Settings, hint, problem
 from edgerec.config.data import DataConfig
 from edgerec.config.messages import explain
 from edgerec.config.policy import PolicyConfig
+from edgerec.config.renamed import with_new_names
 from edgerec.config.stages import (
-    CommitteeConfig,
     DistillationConfig,
+    EnsembleConfig,
     EvaluationConfig,
     PruningConfig,
     QuantizationConfig,
@@ -47,7 +49,7 @@ class Config(Settings):
     """What to predict; at least one."""
     evaluation: EvaluationConfig = EvaluationConfig()
     teacher: TeacherConfig = TeacherConfig()
-    committee: CommitteeConfig = CommitteeConfig()
+    ensemble: EnsembleConfig = EnsembleConfig()
     training: TrainingConfig = TrainingConfig()
     student: StudentConfig = StudentConfig()
     distillation: DistillationConfig = DistillationConfig()
@@ -84,7 +86,10 @@ class Config(Settings):
             ConfigError: as in `load`; `source` is what the message calls the settings.
         """
         try:
+            values = with_new_names(values, source)
             config = cls.model_validate(values)
+        except PydanticCustomError as error:
+            raise ConfigError(f"{source}: {error.message()}") from None
         except ValidationError as error:
             raise ConfigError(f"{source}: {explain(error, values, cls)}") from None
         config._folder = folder

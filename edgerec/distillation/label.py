@@ -1,4 +1,4 @@
-"""Label the examples: nothing is labelled by a model that saw its user, and all members of the committee speak."""
+"""Label the examples: nothing is labelled by a model that saw its user, and all members of the ensemble speak."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgerec.ensemble.ensemble import Committee, Members
+from edgerec.ensemble.ensemble import Ensemble, Members
 from edgerec.examples.batches import Examples
 from edgerec.examples.folds import by_fold, fold_of
 from edgerec.examples.load import LearningData
-from edgerec.examples.requests import VisitExamples
+from edgerec.examples.requests import SessionExamples
 from edgerec.examples.soft_lists import SoftLabels, SoftLists, Vectors, log_weights, shortened
 from edgerec.examples.soft_store import SoftStore, spans
 from edgerec.progress import Progress
@@ -26,15 +26,15 @@ PART = 2048
 """Requests or items in a file."""
 NOBODY = Members(None, None, None)
 ROWS = 65_536
-"""Shown rows in a file."""
+"""Impressions in a file."""
 
 
 def label(
     examples: Examples,
     data: LearningData,
     store: SoftStore,
-    load: Callable[[], Committee],
-    load_early: Callable[[], Committee] | None,
+    load: Callable[[], Ensemble],
+    load_early: Callable[[], Ensemble] | None,
     seed: int,
     progress: Progress,
 ) -> None:
@@ -43,59 +43,61 @@ def label(
     Args:
         load: the teacher. load_early: its networks of early in their training, which label too, if it is given.
     """
-    visits, rows = examples.visits, examples.rows
+    sessions, rows = examples.sessions, examples.impressions
     retrieval = any(t.kind == "retrieval" for t in data.tasks)
     wanted = {
-        "visits": visits is not None and retrieval,
+        "sessions": sessions is not None and retrieval,
         "rows": rows is not None,
         "related": any(t.kind == "related" for t in data.tasks),
         "vectors": True,
     }
     if load_early is not None:
-        wanted |= {f"easy-{kind}": wanted[kind] for kind in ("visits", "rows")}
+        wanted |= {f"easy-{kind}": wanted[kind] for kind in ("sessions", "rows")}
     if all(store.has(kind) for kind, there in wanted.items() if there):
         return
-    committee = load()
-    total = (len(visits.requests) if wanted["visits"] and visits else 0) + (len(rows.item) if rows is not None else 0)
+    ensemble = load()
+    total = (len(sessions.requests) if wanted["sessions"] and sessions else 0) + (
+        len(rows.item) if rows is not None else 0
+    )
     with progress.track(total, "labels") as done:
-        if wanted["visits"] and visits is not None:
-            label_part, order = _of_visits(visits, committee, seed)
-            store.fill("visits", spans(len(order), PART), _told(label_part, done.advance))
+        if wanted["sessions"] and sessions is not None:
+            label_part, order = _of_sessions(sessions, ensemble, seed)
+            store.fill("sessions", spans(len(order), PART), _told(label_part, done.advance))
         if rows is not None:
-            store.fill("rows", spans(len(rows.item), ROWS), _told(_of_rows(examples, committee), done.advance))
+            store.fill("rows", spans(len(rows.item), ROWS), _told(_of_rows(examples, ensemble), done.advance))
     if load_early is not None:
         early = load_early()
-        if wanted["visits"] and visits is not None:
-            label_part, order = _of_visits(visits, early, seed)
+        if wanted["sessions"] and sessions is not None:
+            label_part, order = _of_sessions(sessions, early, seed)
             store.fill("easy-visits", spans(len(order), PART), label_part)
         if rows is not None:
             store.fill("easy-rows", spans(len(rows.item), ROWS), _of_rows(examples, early))
     n = data.n_items
     if wanted["related"]:
-        store.fill("related", spans(n, PART), _of_related(committee, seed))
-    store.fill("vectors", [(0, n)], lambda start, end: {"vector": item_vectors(committee)[start:end]})
+        store.fill("related", spans(n, PART), _of_related(ensemble, seed))
+    store.fill("vectors", [(0, n)], lambda start, end: {"vector": item_vectors(ensemble)[start:end]})
 
 
 def read(store: SoftStore, data: LearningData, place: Path) -> SoftLabels:
     """The labels of a filled store; what is long lies in mapped files in `place`."""
-    weights = log_weights(data.fit.n_seen)
+    weights = log_weights(data.train.n_seen)
     related = _lists(store.read("related", place), "related", weights) if store.has("related") else None
-    easy = SoftLabels(*_of_requests(store, data, place, "easy-"))
-    visits, rows = _of_requests(store, data, place, "")
-    some = easy.visits is not None or easy.rows is not None
-    return SoftLabels(visits, rows, related, store.read("vectors")["vector"], easy if some else None)
+    early = SoftLabels(*_of_requests(store, data, place, "easy-"))
+    sessions, rows = _of_requests(store, data, place, "")
+    some = early.sessions is not None or early.impressions is not None
+    return SoftLabels(sessions, rows, related, store.read("vectors")["vector"], early if some else None)
 
 
 def _of_requests(
     store: SoftStore, data: LearningData, place: Path, prefix: str
 ) -> tuple[tuple[SoftLists, ...] | None, npt.NDArray[np.float16] | None]:
-    """Labels of visits and of shown rows."""
-    visits: tuple[SoftLists, ...] | None = None
-    if store.has(f"{prefix}visits"):
-        columns, weights = store.read(f"{prefix}visits", place), log_weights(data.fit.n_seen)
+    """Labels of sessions and of impressions."""
+    sessions: tuple[SoftLists, ...] | None = None
+    if store.has(f"{prefix}sessions"):
+        columns, weights = store.read(f"{prefix}sessions", place), log_weights(data.train.n_seen)
         names = [t.name for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
-        visits = tuple(_lists(columns, name, weights) for name in names)
-    return visits, store.read(f"{prefix}rows", place)["scores"] if store.has(f"{prefix}rows") else None
+        sessions = tuple(_lists(columns, name, weights) for name in names)
+    return sessions, store.read(f"{prefix}rows", place)["scores"] if store.has(f"{prefix}rows") else None
 
 
 def _lists(columns: Mapping[str, npt.NDArray[Any]], name: str, weights: Float | None) -> SoftLists:
@@ -119,16 +121,16 @@ def _told(
     return whole
 
 
-def _of_visits(
-    visits: VisitExamples, committee: Committee, seed: int
+def _of_sessions(
+    sessions: SessionExamples, ensemble: Ensemble, seed: int
 ) -> tuple[Callable[[int, int], dict[str, npt.NDArray[Any]]], Int]:
     """Scores of the catalogue for every retrieval task, and the order that requests are labelled in.
 
-    Requests of one view of the log and one fold of users stand together: these share a committee.
+    Requests of one view of the log and one fold of users stand together: these share a ensemble.
     """
-    requests, n_seen = visits.requests, committee.data.fit.n_seen
-    views = np.full(len(requests), -1) if committee.views is None else committee.views.serving(requests)
-    folds = fold_of(np.asarray(requests.user), len(committee.networks))
+    requests, n_seen = sessions.requests, ensemble.data.train.n_seen
+    views = np.full(len(requests), -1) if ensemble.views is None else ensemble.views.serving(requests)
+    folds = fold_of(np.asarray(requests.user), len(ensemble.networks))
     order = np.lexsort((folds, views))
 
     def make(start: int, end: int) -> dict[str, npt.NDArray[Any]]:
@@ -138,8 +140,8 @@ def _of_visits(
         bounds = np.flatnonzero((np.diff(views[chosen]) != 0) | (np.diff(folds[chosen]) != 0)) + 1
         for group in np.split(chosen, bounds):
             for part in np.array_split(group, -(-len(group) // AT_ONCE)):
-                shares = committee.log_shares(requests, part, int(views[part[0]]), int(folds[part[0]]))
-                for t, task in enumerate(committee.retrieval):
+                shares = ensemble.log_probs(requests, part, int(views[part[0]]), int(folds[part[0]]))
+                for t, task in enumerate(ensemble.retrieval):
                     for name, values in _columns(shortened(shares[:, t, :n_seen], rng), task.name).items():
                         found.setdefault(name, []).append(values)
         return {"example": chosen, **{name: np.concatenate(values) for name, values in found.items()}}
@@ -147,44 +149,44 @@ def _of_visits(
     return make, order
 
 
-def _of_rows(examples: Examples, committee: Committee) -> Callable[[int, int], dict[str, npt.NDArray[Any]]]:
+def _of_rows(examples: Examples, ensemble: Ensemble) -> Callable[[int, int], dict[str, npt.NDArray[Any]]]:
     """Log-probabilities of binary tasks and standardised logs of regression tasks."""
-    rows, trees = examples.rows, committee.members.boosting
+    rows, trees = examples.impressions, ensemble.members.boosting
     assert rows is not None
 
     def make(start: int, end: int) -> dict[str, npt.NDArray[Any]]:
         piece = np.arange(start, end)
-        network = np.zeros((len(piece), len(committee.tasks)), np.float32)
-        for fold, mine in by_fold(rows.requests.user[start:end], len(committee.networks)):
-            model = committee.networks[fold]
-            network[mine] = network_rows(model, committee.data, rows.requests, rows.item, piece[mine])
-        found = committee.blend_rows(network, None if trees is None else trees.fit_rows(piece))
+        network = np.zeros((len(piece), len(ensemble.tasks)), np.float32)
+        for fold, mine in by_fold(rows.requests.user[start:end], len(ensemble.networks)):
+            model = ensemble.networks[fold]
+            network[mine] = network_rows(model, ensemble.data, rows.requests, rows.item, piece[mine])
+        found = ensemble.blend_rows(network, None if trees is None else trees.fit_rows(piece))
         return {"scores": found.astype(np.float16)}
 
     return make
 
 
-def _of_related(committee: Committee, seed: int) -> Callable[[int, int], dict[str, npt.NDArray[Any]]]:
-    """Scores of every item beside each one, at the last moment by all models: sessions have no single owner."""
-    n_seen = committee.data.fit.n_seen
+def _of_related(ensemble: Ensemble, seed: int) -> Callable[[int, int], dict[str, npt.NDArray[Any]]]:
+    """Scores of every item beside each one, at the last as-of time by all models: sessions have no single owner."""
+    n_seen = ensemble.data.train.n_seen
 
     def make(start: int, end: int) -> dict[str, npt.NDArray[Any]]:
         rng, found = np.random.default_rng((seed, start)), dict[str, list[npt.NDArray[Any]]]()
         for query in np.array_split(np.arange(start, end), -(-(end - start) // AT_ONCE)):
-            for name, values in _columns(shortened(committee.related(query)[:, :n_seen], rng), "related").items():
+            for name, values in _columns(shortened(ensemble.related(query)[:, :n_seen], rng), "related").items():
                 found.setdefault(name, []).append(values)
         return {name: np.concatenate(values) for name, values in found.items()}
 
     return make
 
 
-def item_vectors(committee: Committee) -> Vectors:
-    """All networks' vectors of the items at the last moment side by side, (N, networks * dim).
+def item_vectors(ensemble: Ensemble) -> Vectors:
+    """All networks' vectors of the items at the last as-of time side by side, (N, networks * dim).
 
     Each has the length 1 / sqrt(networks), so that a product of two is the mean of the networks' cosines.
     """
-    moment = committee.data.moment(-1)
+    as_of = ensemble.data.as_of(-1)
     with torch.inference_mode():
-        tables = [torch.nn.functional.normalize(network.encode_items(moment)[0]) for network in committee.networks]
+        tables = [torch.nn.functional.normalize(network.encode_items(as_of)[0]) for network in ensemble.networks]
         found: Vectors = (torch.cat(tables, dim=1) / len(tables) ** 0.5).numpy()
     return found

@@ -10,58 +10,58 @@ from edgerec.ensemble.views import Views
 from edgerec.examples.batches import Examples
 from edgerec.examples.load import LearningData
 from edgerec.examples.log import Log
-from edgerec.examples.requests import Ragged, VisitExamples, draw_visits, join_visits, make_requests
+from edgerec.examples.requests import Ragged, SessionExamples, draw_sessions, join_sessions, make_requests
 from edgerec.tasks.history import Int
 from edgerec.tasks.units import MS_PER_DAY
 
 MOST_STARTS = 1_000_000
-"""Visits that the unlabelled requests are drawn beside."""
+"""Sessions that the pseudo-labelled requests are drawn beside."""
 WEEKS = 4
-"""An unlabelled request comes up to this many weeks after a visit, or the log's end, at the same hour and weekday.
+"""An pseudo-labelled request comes up to this many weeks after a session, or the log's end, at the same hour and weekday.
 
 Where each user's last event is held out, the next request is asked as soon as the log's users come back."""
 
 
-def with_unlabelled(
-    data: LearningData, views: Views | None, unlabelled: float, ahead: float, seed: int
+def with_pseudo_labelled(
+    data: LearningData, views: Views | None, pseudo_labelled: float, future: float, seed: int
 ) -> tuple[Examples, int]:
     """The fit examples with requests without an outcome beside them, and how many of these there are.
 
     Args:
         views: of the log, of which each request needs one that may label it; None: all can be labelled.
-        unlabelled, ahead: requests at other times, and after the log's end, for each visit.
+        pseudo-labelled, ahead: requests at other times, and after the log's end, for each session.
     """
-    visits, extra = data.fit.visits, 0
-    if visits is not None:
-        visits = _served(visits, views)
-        for make, share in ((_unlabelled, unlabelled), (_ahead, ahead)):
+    sessions, extra = data.train.sessions, 0
+    if sessions is not None:
+        sessions = _served(sessions, views)
+        for make, share in ((pseudo_labelled_requests, pseudo_labelled), (future_requests, future)):
             if share > 0:
                 more = _served(make(data, share, seed), views)
-                visits, extra = join_visits(visits, more), extra + len(more.requests)
-    return replace(data.fit, visits=visits, graph=None), extra  # a student reads no graph
+                sessions, extra = join_sessions(sessions, more), extra + len(more.requests)
+    return replace(data.train, sessions=sessions, graph=None), extra  # a student reads no graph
 
 
 def as_served(examples: Examples, data: LearningData) -> Examples:
     """With the item statistics that the device has: those of the log's end, also of users whose own part ended before.
 
     Where time splits the log, requests keep the statistics of their time, since all who ask come after its end. So do
-    shown rows, since an item's later rates hold the row's own outcome.
+    impressions, since an item's later rates hold the row's own outcome.
     """
-    visits = examples.visits
-    if visits is None or not data.by_user:
+    sessions = examples.sessions
+    if sessions is None or not data.by_user:
         return examples
-    last = np.full(len(visits.requests), len(data.statistics.moments_ms) - 1)
-    return replace(examples, visits=replace(visits, requests=replace(visits.requests, moment=last)))
+    last = np.full(len(sessions.requests), len(data.statistics.as_of_ms) - 1)
+    return replace(examples, sessions=replace(sessions, requests=replace(sessions.requests, as_of=last)))
 
 
-def _unlabelled(data: LearningData, share: float, seed: int) -> VisitExamples:
-    """Requests of the same users some time after a visit, whose outcome nobody knows."""
-    assert data.fit.visits is not None
-    log, end_ms = data.fit_log, int(data.statistics.moments_ms[-1])
+def pseudo_labelled_requests(data: LearningData, share: float, seed: int) -> SessionExamples:
+    """Requests of the same users some time after a session, whose outcome nobody knows."""
+    assert data.train.sessions is not None
+    log, end_ms = data.train_log, int(data.statistics.as_of_ms[-1])
     rng = np.random.default_rng((seed, 1))
-    # With repetition: a visit may be followed by several of them.
-    wanted = int(len(data.fit.visits.requests) * share)
-    first = draw_visits(log, MOST_STARTS, rng)
+    # With repetition: a session may be followed by several of them.
+    wanted = int(len(data.train.sessions.requests) * share)
+    first = draw_sessions(log, MOST_STARTS, rng)
     chosen = np.sort(rng.choice(first, wanted))
     after = _gaps(log, first, wanted, rng) if data.by_user else 7 * MS_PER_DAY * rng.integers(1, WEEKS + 1, wanted)
     time_ms = log.time_ms[chosen] + after
@@ -69,16 +69,16 @@ def _unlabelled(data: LearningData, share: float, seed: int) -> VisitExamples:
     return _without_outcome(data, chosen, time_ms)
 
 
-def _ahead(data: LearningData, share: float, seed: int) -> VisitExamples:
+def future_requests(data: LearningData, share: float, seed: int) -> SessionExamples:
     """Requests of the same users after the end of the log, or of their own part of it: where the student will be asked.
 
     What the whole teacher says of them is no leak: nothing that it saw tells their outcome.
     """
-    assert data.fit.visits is not None
-    log, end_ms = data.fit_log, int(data.statistics.moments_ms[-1])
+    assert data.train.sessions is not None
+    log, end_ms = data.train_log, int(data.statistics.as_of_ms[-1])
     rng = np.random.default_rng((seed, 2))
-    wanted, week = int(len(data.fit.visits.requests) * share), 7 * MS_PER_DAY
-    first = draw_visits(log, MOST_STARTS, rng)
+    wanted, week = int(len(data.train.sessions.requests) * share), 7 * MS_PER_DAY
+    first = draw_sessions(log, MOST_STARTS, rng)
     if data.by_user:
         last = log.offsets[1:][np.diff(log.offsets) > 0] - 1
         chosen = np.sort(rng.choice(last, wanted))
@@ -89,25 +89,25 @@ def _ahead(data: LearningData, share: float, seed: int) -> VisitExamples:
 
 
 def _gaps(log: Log, first: Int, n: int, rng: np.random.Generator) -> Int:
-    """`n` draws of the time, in ms, from one of the visits that begin at the rows `first` to its user's next one."""
-    following = log.ends_of_visits(first)
+    """`n` draws of the time, in ms, from one of the sessions that begin at the rows `first` to its user's next one."""
+    following = log.session_ends(first)
     followed = following < log.offsets[log.user[first] + 1]
     gaps = log.time_ms[following[followed]] - log.time_ms[first[followed]]
     return np.maximum(rng.choice(gaps, n), 1) if len(gaps) else np.full(n, MS_PER_DAY)
 
 
-def _without_outcome(data: LearningData, first: Int, time_ms: Int) -> VisitExamples:
-    """Requests like the visits that start at the rows `first`, but of other times."""
-    assert data.fit.visits is not None
-    log, none = data.fit_log, Ragged.empty(len(first))
+def _without_outcome(data: LearningData, first: Int, time_ms: Int) -> SessionExamples:
+    """Requests like the sessions that start at the rows `first`, but of other times."""
+    assert data.train.sessions is not None
+    log, none = data.train_log, Ragged.empty(len(first))
     requests = make_requests(log, data.encoder, data.statistics, log, first, time_ms, time_ms, data.sequence)
-    return VisitExamples(requests, none, dict.fromkeys(data.fit.visits.truth, none))
+    return SessionExamples(requests, none, dict.fromkeys(data.train.sessions.truth, none))
 
 
-def _served(visits: VisitExamples, views: Views | None) -> VisitExamples:
-    """The visits whose outcome the committee can judge without having seen it."""
+def _served(sessions: SessionExamples, views: Views | None) -> SessionExamples:
+    """The sessions whose outcome the ensemble can judge without having seen it."""
     if views is None:
-        return visits
-    chosen = np.flatnonzero(views.serving(visits.requests) >= 0)
-    truth = {name: lists.take(chosen) for name, lists in visits.truth.items()}
-    return VisitExamples(visits.requests.take(chosen), visits.items.take(chosen), truth)
+        return sessions
+    chosen = np.flatnonzero(views.serving(sessions.requests) >= 0)
+    truth = {name: lists.take(chosen) for name, lists in sessions.truth.items()}
+    return SessionExamples(sessions.requests.take(chosen), sessions.items.take(chosen), truth)

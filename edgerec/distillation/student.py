@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from edgerec.config import DistillationConfig, StudentConfig, TeacherConfig, TrainingConfig
-from edgerec.ensemble.transition_lists import followers
+from edgerec.ensemble.transition_lists import transition_lists
 from edgerec.examples.batches import Examples, JointBatches
 from edgerec.examples.load import LearningData
 from edgerec.models.student import Student, StudentSizes
@@ -44,7 +44,7 @@ class StudentSettings:
 def sizes_of(student: StudentConfig) -> StudentSizes:
     """The widths that the settings ask for."""
     dim, hidden, heads, factor = student.widths
-    return StudentSizes.of(dim, hidden, heads, factor, max(hidden, ITEM_UNITS), student.followers)
+    return StudentSizes.of(dim, hidden, heads, factor, max(hidden, ITEM_UNITS), student.transitions)
 
 
 def new_student(settings: StudentSettings, data: LearningData) -> Student:
@@ -52,8 +52,8 @@ def new_student(settings: StudentSettings, data: LearningData) -> Student:
     torch.manual_seed(settings.seed)
     sizes, dropout = sizes_of(settings.student), settings.distillation.dropout
     student = Student(data.shape, data.features, len(scored_tasks(data.tasks)), sizes, dropout)
-    if student.followers is not None:
-        student.followers.start(*followers(data, sizes.followers))
+    if student.transitions is not None:
+        student.transitions.start(*transition_lists(data, sizes.transitions))
     return student
 
 
@@ -68,12 +68,12 @@ def train_student(
     title: str,
     on_epoch: OnEpoch | None = None,
 ) -> None:
-    """Train `student` in place on hard and soft labels; for `on_epoch`, the held part is judged after each epoch."""
+    """Train `student` in place on hard and soft labels; for `on_epoch`, the evaluation split is judged after each epoch."""
     d = settings.distillation
     batches = replace(
         batch_settings(settings.teacher, data, d.history_dropout),
-        visits_per_epoch=d.visits_per_epoch,
-        easy_epochs=d.easy_epochs,
+        sessions_per_epoch=d.requests_per_epoch,
+        early_teacher_epochs=d.early_teacher_epochs,
     )
     loop = LoopSettings(
         epochs,
@@ -85,7 +85,7 @@ def train_student(
         training=settings.training,
     )
     train_batches = JointBatches(examples, batches, settings.seed)
-    held = None if on_epoch is None else JointBatches(data.held, batches, settings.seed, train=False)
+    held = None if on_epoch is None else JointBatches(data.evaluation, batches, settings.seed, train=False)
     fit(student, data.tasks, train_batches, held, loop, folder, progress, title, on_epoch)
 
 

@@ -1,4 +1,4 @@
-"""Gradient-boosted trees on encodings from earlier days: a member of the committee for binary and regression tasks.
+"""Gradient-boosted trees on encodings from earlier days: a member of the ensemble for binary and regression tasks.
 
 The trees start from a linear model of the same columns and learn what it leaves.
 """
@@ -39,7 +39,7 @@ MIN_ROWS = 300
 FEATURE_SHARE = 0.15
 """Of the columns, drawn for each tree: most say nearly the same."""
 WARM_UP = 0.25
-"""Share of the fit rows, the earliest, that rates count but nothing is learned from: too little came before them."""
+"""Share of the training rows, the earliest, that rates count but nothing is learned from: too little came before them."""
 PATIENCE = 50
 """Trees without a better validation loss before training stops."""
 MOST_ROWS = 2_000_000
@@ -113,7 +113,7 @@ class Boosting:
         """Train, or go on where an earlier call with the same `folder` was stopped.
 
         Args:
-            trees: of each task; None chooses them by early stopping on the held rows, on the first fold's model.
+            trees: of each task; None chooses them by early stopping on the evaluation impressions, on the first fold's model.
         """
         encoder = Encoder(data)
         tasks = _learned(data)
@@ -159,7 +159,7 @@ class Boosting:
 
         Columns as `scored_tasks`; those of retrieval tasks are 0.
         """
-        rows = self.data.fit.rows
+        rows = self.data.train.impressions
         assert rows is not None
         matrix = self.encoder.fit_rows(chosen)
         fold = fold_of(rows.requests.user[chosen], len(self.models))
@@ -170,12 +170,12 @@ class Boosting:
 
     def held_rows(self) -> Float:
         """The same of ``data.held.rows``, by the mean of all folds."""
-        rows = self.data.held.rows
+        rows = self.data.evaluation.impressions
         assert rows is not None
         return self.rows(rows.requests, rows.item, np.arange(len(rows.item)))
 
     def rows(self, requests: Requests, candidate: Int, chosen: Int) -> Float:
-        """The same of the requests `chosen` and their candidates, with the rates at the end of the fit rows."""
+        """The same of the requests `chosen` and their candidates, with the rates at the end of the training rows."""
         found = np.zeros((len(chosen), len(scored_tasks(self.data.tasks))), np.float32)
         for start in range(0, len(chosen), AT_ONCE):
             part = slice(start, start + AT_ONCE)
@@ -208,10 +208,10 @@ class _Training:
         self.settings, self.data, self.encoder = settings, data, encoder
         self.everything: _Rows | None = None
         self.fold: tuple[int, _Rows] | None = None
-        self.held: _Rows | None = None
+        self.evaluation: _Rows | None = None
 
     def model(self, fold: int, task: Task, trees: int | None) -> Learned:
-        """Learn a task from the users outside `fold`; without a number of trees, stop early on the held rows."""
+        """Learn a task from the users outside `fold`; without a number of trees, stop early on the evaluation impressions."""
         import lightgbm
 
         rows = self._outside(fold)
@@ -232,7 +232,7 @@ class _Training:
         return Learned(linear, lightgbm.Booster(model_str=best))
 
     def _all(self) -> _Rows:
-        rows = self.data.fit.rows
+        rows = self.data.train.impressions
         assert rows is not None
         if self.everything is None:
             matrix = self.encoder.fit_rows(self.latest)
@@ -243,15 +243,15 @@ class _Training:
     @cached_property
     def latest(self) -> Int:
         """The rows that are learned from, at most `MOST_ROWS`."""
-        rows = self.data.fit.rows
+        rows = self.data.train.impressions
         assert rows is not None
-        since = latest_since(self.data.fit_log, MOST_ROWS)
+        since = latest_since(self.data.train_log, MOST_ROWS)
         time_ms = rows.requests.time_ms
         parts = (start + np.flatnonzero(time_ms[start:end] >= since) for start, end in pieces(len(time_ms)))
         return np.concatenate(list(parts))
 
     def _outside(self, fold: int) -> _Rows:
-        rows = self.data.fit.rows
+        rows = self.data.train.impressions
         assert rows is not None
         if self.fold is None or self.fold[0] != fold:
             self.fold = None  # let it go before the next one is made
@@ -262,17 +262,17 @@ class _Training:
         return self.fold[1]
 
     def _held(self) -> _Rows:
-        rows = self.data.held.rows
+        rows = self.data.evaluation.impressions
         assert rows is not None
-        if self.held is None:
+        if self.evaluation is None:
             matrix = self.encoder.rows(rows.requests, rows.item, np.arange(len(rows.item)))
-            self.held = _Rows.of_matrix(matrix, self._all().standard, rows.labels, self._all().dataset)
-        return self.held
+            self.evaluation = _Rows.of_matrix(matrix, self._all().standard, rows.labels, self._all().dataset)
+        return self.evaluation
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Shown rows in the two forms that learning needs: LightGBM's bins, and standardised columns (R, F)."""
+    """Impressions in the two forms that learning needs: LightGBM's bins, and standardised columns (R, F)."""
 
     dataset: lightgbm.Dataset
     standardised: Float

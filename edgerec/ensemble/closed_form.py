@@ -14,12 +14,12 @@ from scipy.linalg import lapack
 from edgerec.tasks.history import Float, Int
 
 Matrix: TypeAlias = Any
-"""A scipy.sparse.csr_matrix, float32; scipy has no types. Rows that hold items: users, visits or requests by items."""
+"""A scipy.sparse.csr_matrix, float32; scipy has no types. Rows that hold items: users, sessions or requests by items."""
 
 ALS_FACTORS = 32
 ALS_ROUNDS = 5
 TRANSITION_LAGS = (1.0, 0.5, 0.33, 0.25, 0.2)
-"""Weights of the next visit, the one after it, ..."""
+"""Weights of the next session, the one after it, ..."""
 TRANSITION_POWER = 0.5
 """Transitions are divided by the popularity of where they lead, to this power."""
 
@@ -102,27 +102,27 @@ class Als:
 
 
 def transitions(
-    visits: Matrix, user: Int, lags: Sequence[float] = TRANSITION_LAGS, power: float = TRANSITION_POWER
+    sessions: Matrix, user: Int, lags: Sequence[float] = TRANSITION_LAGS, power: float = TRANSITION_POWER
 ) -> Matrix:
-    """Which item follows which: items by items, from a visit's items to those of the user's next visits.
+    """Which item follows which: items by items, from a session's items to those of the user's next sessions.
 
     Args:
-        visits: visits by items, sorted by user, then time. user: int64 (visits,).
+        sessions: sessions by items, sorted by user, then time. user: int64 (sessions,).
     """
-    n = visits.shape[1]
+    n = sessions.shape[1]
     found = sparse.csr_matrix((n, n), dtype=np.float32)
     for lag, weight in enumerate(lags, start=1):
         same = np.flatnonzero(user[lag:] == user[:-lag])
-        found = found + weight * (visits[same].T @ visits[same + lag])
-    popularity = np.asarray(visits.sum(axis=0)).ravel() + 1
+        found = found + weight * (sessions[same].T @ sessions[same + lag])
+    popularity = np.asarray(sessions.sum(axis=0)).ravel() + 1
     return (found @ sparse.diags((popularity**-power).astype(np.float32))).tocsr()
 
 
-def cosine(visits: Matrix, most: int) -> Matrix:
-    """Items by items: co-occurrence in visits over the geometric mean of both popularities, the `most` best a row."""
-    popularity = np.asarray(visits.sum(axis=0)).ravel() + 1
+def cosine(sessions: Matrix, most: int) -> Matrix:
+    """Items by items: co-occurrence in sessions over the geometric mean of both popularities, the `most` best a row."""
+    popularity = np.asarray(sessions.sum(axis=0)).ravel() + 1
     scale = sparse.diags((popularity**-0.5).astype(np.float32))
-    found = (scale @ (visits.T @ visits) @ scale).tocsr()
+    found = (scale @ (sessions.T @ sessions) @ scale).tocsr()
     found.setdiag(0)
     return best_of_rows(found, most)
 

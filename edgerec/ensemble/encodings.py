@@ -1,8 +1,8 @@
-"""What a tree sees of a shown row: rates and counts of its user, item, attributes and crosses, from earlier days.
+"""What a tree sees of a impression: rates and counts of its user, item, attributes and crosses, from earlier days.
 
-A key is one column, such as the user, or a cross of several, such as user and tab. Its rates count only fit rows of
+A key is one column, such as the user, or a cross of several, such as user and tab. Its rates count only training rows of
 days before the row's own, by the day boundaries of `day_before`, so that no label reaches its own row; rows of the part
-that is judged see all fit rows. Which keys there are follows from the columns of the data set.
+that is judged see all training rows. Which keys there are follows from the columns of the data set.
 
 Memory: the matrix, 4 bytes for each row and column, plus about ``100 * (targets + 1)`` bytes for each fit row while one
 key is counted.
@@ -65,28 +65,28 @@ class Shown:
 
 
 class Encoder:
-    """Makes the columns of `names` for shown rows of one part of a dataset."""
+    """Makes the columns of `names` for impressions of one part of a dataset."""
 
     def __init__(self, data: LearningData) -> None:
         self.data = data
-        self.end_ms = int(data.statistics.moments_ms[-1])
-        self.days = int(-(-(self.end_ms - int(data.fit_log.time_ms.min())) // MS_PER_DAY))
+        self.end_ms = int(data.statistics.as_of_ms[-1])
+        self.days = int(-(-(self.end_ms - int(data.train_log.time_ms.min())) // MS_PER_DAY))
         self.keys = _keys(data)
         self.buckets = _buckets(data)
         self.item_categories = data.features.categorical.numpy().astype(np.int64)
-        log, rows = data.fit_log, _latest_rows(data.fit_log)
+        log, rows = data.train_log, _latest_rows(data.train_log)
         self.past = Shown(log.user[rows], log.item[rows], log.categorical[rows], self._day(log.time_ms[rows]))
         self.targets = _targets(log, rows, data)
         self.names = [*(name for key in self.keys for name in self._rate_names(key)), *self._raw_names()]
 
     def fit_rows(self, chosen: Int) -> Float:
         """The rows `chosen` that are learned from, each as it was known at the start of its day; (len(chosen), F)."""
-        rows = self.data.fit.rows
+        rows = self.data.train.impressions
         assert rows is not None
         return self._matrix(rows.requests, rows.item, chosen, self._day(rows.requests.time_ms[chosen]))
 
     def rows(self, requests: Requests, item: Int, chosen: Int) -> Float:
-        """The requests `chosen` and their candidates, as known at the end of the fit rows; (len(chosen), F)."""
+        """The requests `chosen` and their candidates, as known at the end of the training rows; (len(chosen), F)."""
         return self._matrix(requests, item, chosen, np.full(len(chosen), self.days))
 
     def _day(self, time_ms: Int) -> Int:
@@ -156,8 +156,8 @@ class Encoder:
         ]
         tables += [features.numeric.numpy()[item], features.text.numpy()[item]]
         columns = [column for table in tables for column in table.T]
-        moment = requests.moment[chosen]
-        columns += [statistics.values[moment, item, i] for i in range(len(statistics.names))]
+        as_of = requests.as_of[chosen]
+        columns += [statistics.values[as_of, item, i] for i in range(len(statistics.names))]
         return [*columns, requests.time_ms[chosen] % MS_PER_DAY]
 
 
@@ -177,7 +177,7 @@ class Targets:
 
     Attributes:
         values: float64 (E, T + 1); the last column is 1.
-        mean: float64 (T,) over all fit rows.
+        mean: float64 (T,) over all training rows.
         smoothing: float64 (T,).
         binary: bool (T,); the others are means of logs.
     """
@@ -226,7 +226,7 @@ def _columns(data: LearningData) -> list[Column]:
     requests = [Column(c.name, "request", len(c.values) + 1, i) for i, c in enumerate(data.encoder.categorical)]
     categories = [Column(c.name, "category", len(c.values) + 1, i) for i, c in enumerate(meta.categorical)]
     buckets = [Column(n.name, "bucket", BUCKETS, i) for i, n in enumerate(meta.numeric)]
-    users = len(data.fit_log.offsets) - 1
+    users = len(data.train_log.offsets) - 1
     return [Column("user", "user", users), Column("item", "item", data.n_items), *requests, *categories, *buckets]
 
 
@@ -245,11 +245,11 @@ def _keys(data: LearningData) -> list[tuple[Column, ...]]:
 
 
 def _buckets(data: LearningData) -> Int:
-    """The range of each of the items' numbers, by how often the fit rows show them: int64 (N, numbers)."""
+    """The range of each of the items' numbers, by how often the training rows show them: int64 (N, numbers)."""
     numeric = data.features.numeric.numpy()[:, : len(data.dataset.meta.items.numeric)]
     found = np.zeros(numeric.shape, np.int64)
     for i in range(numeric.shape[1]):
-        shown = numeric[data.fit_log.item, i]
+        shown = numeric[data.train_log.item, i]
         edges = np.unique(np.quantile(shown, np.linspace(0, 1, BUCKETS + 1)[1:-1]))
         found[:, i] = np.searchsorted(edges, numeric[:, i], side="right")
     return found

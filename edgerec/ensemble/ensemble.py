@@ -1,4 +1,4 @@
-"""The committee: a network, closed-form members and trees, one score a task."""
+"""The ensemble: a network, closed-form members and trees, one score a task."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgerec.ensemble.signals import Flat, Snapshot
 from edgerec.ensemble.snapshots import Snapshots
 from edgerec.ensemble.views import EnsembleSettings, Views
 from edgerec.examples.load import LearningData
-from edgerec.examples.requests import Ragged, Requests, visit_rows
+from edgerec.examples.requests import Ragged, Requests, session_rows
 from edgerec.files import read_json, write_json
 from edgerec.metrics import accuracy as metrics
 from edgerec.metrics.baselines import top_k
@@ -25,7 +25,7 @@ from edgerec.models.teacher import Teacher
 from edgerec.progress import Progress
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Float, Int
-from edgerec.training.predictions import network_related, network_rows, network_shares
+from edgerec.training.predictions import network_log_probs, network_related, network_rows
 
 CLOSED_FORM = ("ease", "als", "transitions", "popularity", "own")
 ROWS = ("binary", "regression")
@@ -57,7 +57,7 @@ class Blend:
             judged = self.judged.get(task, {})
             parts = [f"{n} {judged[n]:.4f}{' (in)' if weights.get(n) else ''}" for n in judged if n != "blend"]
             if judged:
-                found.append(f"committee on valid, {task}: {', '.join(parts)}; together {judged['blend']:.4f}")
+                found.append(f"ensemble on valid, {task}: {', '.join(parts)}; together {judged['blend']:.4f}")
         return found
 
 
@@ -79,7 +79,7 @@ class Members:
         trees: dict[str, int] | None,
         progress: Progress,
     ) -> Members:
-        """Fit on the fit rows of `data`; goes on where an earlier call with this folder was stopped."""
+        """Fit on the training rows of `data`; goes on where an earlier call with this folder was stopped."""
         wanted = set(settings.members)
         kinds = {t.kind for t in data.tasks}
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ class Members:
         return cls(snapshots, reranker, boosting)
 
 
-class Committee:
+class Ensemble:
     """Members and networks with their weights."""
 
     def __init__(
@@ -118,14 +118,14 @@ class Committee:
 
     @property
     def views(self) -> Views | None:
-        """Which requests of the fit rows can be labelled; None: all."""
+        """Which requests of the training rows can be labelled; None: all."""
         return None if self.members.snapshots is None else self.members.snapshots.views
 
-    def log_shares(self, requests: Requests, chosen: Int, view: int = -1, fold: int | None = None) -> Float:
+    def log_probs(self, requests: Requests, chosen: Int, view: int = -1, fold: int | None = None) -> Float:
         """Log-probability of every item to be the next one, (B, retrieval tasks, N).
 
         Args:
-            view: that may serve the requests; -1: all fit rows. fold: whose models speak; None: the mean of all.
+            view: that may serve the requests; -1: all training rows. fold: whose models speak; None: the mean of all.
         """
         wanted = {name for task in self.retrieval for name, w in self.weights.catalog[task.name].items() if w > 0}
         scores = catalog_scores(
@@ -195,10 +195,10 @@ def catalog_scores(
     found: dict[str, Float] = {}
     if "network" in wanted and networks:
         speaking = networks if fold is None else [networks[fold]]
-        found["network"] = network_shares(speaking, data, requests, chosen)
+        found["network"] = network_log_probs(speaking, data, requests, chosen)
     if members.snapshots is not None:
         snapshot = members.snapshots.of(view)
-        requests = members.snapshots.views.known(requests, view, len(data.statistics.moments_ms) - 1)
+        requests = members.snapshots.views.known(requests, view, len(data.statistics.as_of_ms) - 1)
         if wanted & set(CLOSED_FORM):
             for name, scores in closed_form_scores(snapshot, data, requests, chosen).items():
                 if name in wanted:
@@ -217,7 +217,7 @@ def closed_form_scores(snapshot: Snapshot, data: LearningData, requests: Request
     own[flat.row[known], flat.item[known]] = np.log1p(flat.count[known])
     found["own"] = own
     column = data.statistics.names.index(POPULARITY)
-    found["popularity"] = data.statistics.values[requests.moment[chosen], :, column]
+    found["popularity"] = data.statistics.values[requests.as_of[chosen], :, column]
     return found
 
 
@@ -255,7 +255,7 @@ def choose_weights(
     path: Path,
     progress: Progress,
 ) -> Blend:
-    """Weights by the held part of `data`, which must be valid; kept in `path`."""
+    """Weights by the evaluation split of `data`, which must be valid; kept in `path`."""
     if path.exists():
         return Blend(**read_json(path))
     found = _weigh(settings, data, networks, members, progress) if settings.members else network_alone(data)
@@ -270,13 +270,13 @@ def _weigh(
     related: dict[str, dict[str, float]] = {}
     rows: dict[str, dict[str, float]] = {}
     judged: dict[str, dict[str, float]] = {}
-    progress.say("committee: choosing weights on valid")
+    progress.say("ensemble: choosing weights on valid")
     if any(t.kind == "retrieval" for t in data.tasks):
         catalog = _catalog_weights(settings, data, networks, members, judged)
     for task in data.tasks:
         if task.kind == "related":
             related[task.name] = _related_weights(settings, data, networks, members, judged, task)
-    if data.held.rows is not None and len(data.held.rows.item):
+    if data.evaluation.impressions is not None and len(data.evaluation.impressions.item):
         rows = _row_weights(data, networks, members, judged)
     else:
         rows = network_alone(data).rows
@@ -284,7 +284,7 @@ def _weigh(
 
 
 def network_alone(data: LearningData) -> Blend:
-    """The weights of a committee of one."""
+    """The weights of a ensemble of one."""
     kinds = {kind: [t.name for t in data.tasks if t.kind in kind] for kind in (("retrieval",), ("related",), ROWS)}
     one = {kind: {name: {"network": 1.0} for name in names} for kind, names in kinds.items()}
     rows = {name: {"network": 1.0, "offset": 0.0} for name in kinds[ROWS]}
@@ -298,10 +298,10 @@ def _catalog_weights(
     members: Members,
     judged: dict[str, dict[str, float]],
 ) -> dict[str, dict[str, float]]:
-    visits, tasks = data.held.visits, [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
-    assert visits is not None
-    requests = visits.requests
-    log = data.fit_log
+    sessions, tasks = data.evaluation.sessions, [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
+    assert sessions is not None
+    requests = sessions.requests
+    log = data.train_log
     past = np.flatnonzero(log.offsets[requests.user + 1] > log.offsets[requests.user])
     most = MOST_SCORES // (data.n_items * len(tasks) * (1 + len(settings.members) + len(OBJECTIVES)))
     if len(past) > most:
@@ -315,7 +315,7 @@ def _catalog_weights(
     weights = {}
     for t, task in enumerate(tasks):
         truth = np.zeros_like(own)
-        lists = visits.truth[task.name].take(past)
+        lists = sessions.truth[task.name].take(past)
         truth[lists.owner(), lists.values] = True
         if task.repeats == "exclude":
             truth &= ~own
@@ -358,8 +358,8 @@ def _related_weights(
     judged: dict[str, dict[str, float]],
     task: Task,
 ) -> dict[str, float]:
-    log = data.held_log
-    held = visit_rows(log, log.starts_of_visits())
+    log = data.evaluation_log
+    held = session_rows(log, log.session_starts())
     known = held.where(log.item[held.values] < data.n_items)
     items = Ragged(known.offsets, log.item[known.values])
     baskets = (np.unique(items.row(s)) for s in np.flatnonzero(items.sizes() > 1).tolist())
@@ -397,7 +397,7 @@ def _pair_shares(sessions: Sequence[Int], query: Int, n_items: int) -> Float:
 def _row_weights(
     data: LearningData, networks: Sequence[Teacher], members: Members, judged: dict[str, dict[str, float]]
 ) -> dict[str, dict[str, float]]:
-    rows = data.held.rows
+    rows = data.evaluation.impressions
     assert rows is not None
     everything = np.arange(len(rows.item))
     found: dict[str, Float] = {}
@@ -441,11 +441,11 @@ def shares_of(weights: Mapping[str, float]) -> dict[str, float]:
     return {n: w / total for n, w in weights.items() if n != "offset" and total > 0}
 
 
-__all__ = ["Blend", "Committee", "Members", "choose_weights", "shares_of"]
+__all__ = ["Blend", "Ensemble", "Members", "choose_weights", "shares_of"]
 
 
 def labelling_views(settings: EnsembleSettings, data: LearningData) -> Views | None:
-    """Which requests of the fit rows the committee can label without having seen their outcome; None: all."""
+    """Which requests of the training rows the ensemble can label without having seen their outcome; None: all."""
     rolled = {*CLOSED_FORM, "reranker"} & set(settings.members)
     if not rolled or all(t.kind != "retrieval" for t in data.tasks):
         return None

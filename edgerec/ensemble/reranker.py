@@ -93,7 +93,7 @@ class Candidates:
     def _pool(self, snapshot: Snapshot, requests: Requests, part: Int, size: int) -> Pool:
         signals = snapshot.signals(requests, part)
         own = self._own(requests, part)
-        statistics = self.statistics.values[requests.moment[part]]
+        statistics = self.statistics.values[requests.as_of[part]]
         popular = [i for i, n in enumerate(self.statistics.names) if n.startswith("popularity")]
         adopted = [i for i, n in enumerate(self.statistics.names) if n.startswith("adoption")]
         leads = [*signals.values(), *(statistics[:, :, i] for i in (*popular[:3], *adopted[:2]))]
@@ -139,15 +139,15 @@ class Candidates:
         """(B, N, len(OWN)), not a number where the history does not hold the item, but 0 in the first column."""
         flat = Flat.of(requests, part)
         rank = visit_rank(flat.row, flat.last_ms)
-        visits = np.ones(len(part))
-        np.maximum.at(visits, flat.row, rank + 1.0)
+        sessions = np.ones(len(part))
+        np.maximum.at(sessions, flat.row, rank + 1.0)
         values = np.stack(
             [
                 flat.count,
                 flat.age_days,
                 np.where(flat.count > 1, flat.interval_days, np.nan),
                 np.where(flat.count > 1, flat.age_days / np.maximum(flat.interval_days, 0.5), np.nan),
-                flat.count / visits[flat.row],
+                flat.count / sessions[flat.row],
                 rank,
                 flat.kind,
             ],
@@ -198,8 +198,8 @@ class Reranker:
         missing = [(f, name, t) for f, name, t in every if not (folder / _file(f, name, t)).exists()]
         if missing:
             lists = _training_lists(settings, data, snapshots, candidates, progress)
-            assert data.fit.visits is not None
-            names = candidates.names(snapshots.last, data.fit.visits.requests)
+            assert data.train.sessions is not None
+            names = candidates.names(snapshots.last, data.train.sessions.requests)
             with progress.track(len(missing), "re-ranker") as done:
                 for fold, name, task in missing:
                     booster = _train(lists, names, fold, OBJECTIVES[name], task, tasks.index(task), settings)
@@ -256,27 +256,27 @@ class _Lists:
 def _training_lists(
     settings: EnsembleSettings, data: LearningData, snapshots: Snapshots, candidates: Candidates, progress: Progress
 ) -> _Lists:
-    visits, size = data.fit.visits, settings.ensemble.candidates
-    assert visits is not None
+    sessions, size = data.train.sessions, settings.ensemble.candidates
+    assert sessions is not None
     tasks = [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
-    serving = snapshots.views.serving(visits.requests)
-    chosen = _latest(visits.requests, _told(visits.requests, serving, snapshots.views), settings.ensemble.requests)
+    serving = snapshots.views.serving(sessions.requests)
+    chosen = _latest(sessions.requests, _told(sessions.requests, serving, snapshots.views), settings.ensemble.requests)
     users, sizes, features, own, labels = [], [], [], [], []
     with progress.track(len(chosen), "candidates") as done:
         for view in range(len(snapshots.views)):
             mine = chosen[serving[chosen] == view]
             snapshot = snapshots.of(view) if len(mine) else None
-            requests = snapshots.views.known(visits.requests, view, len(data.statistics.moments_ms) - 1)
+            requests = snapshots.views.known(sessions.requests, view, len(data.statistics.as_of_ms) - 1)
             for places, pool in candidates.of(snapshot, requests, mine, size) if snapshot else ():
                 part = mine[places]
-                users.append(visits.requests.user[part])
+                users.append(sessions.requests.user[part])
                 sizes.append(pool.sizes)
                 features.append(pool.features)
                 own.append(pool.features[:, 0] > 0)
-                labels.append(np.stack([_holds(visits.truth[t.name].take(part), pool) for t in tasks]))
+                labels.append(np.stack([_holds(sessions.truth[t.name].take(part), pool) for t in tasks]))
                 done.advance(len(part))
     if not users:
-        raise DataError("the re-ranker has no request to learn from; lower [committee] window or leave the member out")
+        raise DataError("the re-ranker has no request to learn from; lower [ensemble] window or leave the member out")
     return _Lists(
         np.concatenate(users),
         np.concatenate(sizes),
@@ -315,7 +315,7 @@ def _train(
     sizes = np.bincount(request[keep], minlength=len(lists.user))
     trees = settings.ensemble
     if not keep.any():
-        raise DataError(f"the re-ranker finds no {task.name} to learn from; leave it out of [committee] members")
+        raise DataError(f"the re-ranker finds no {task.name} to learn from; leave it out of [ensemble] members")
     dataset = lightgbm.Dataset(
         lists.features[keep],
         label=lists.labels[place][keep].astype(np.int8),

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgerec.ensemble.ensemble import Committee
+from edgerec.ensemble.ensemble import Ensemble
 from edgerec.examples.load import LearningData, Scale
 from edgerec.examples.requests import Requests
 from edgerec.metrics.accuracy import MAX_RANK
@@ -21,7 +21,7 @@ from edgerec.training.joint import Scorer
 from edgerec.training.losses import chain_log_probabilities
 
 if TYPE_CHECKING:
-    from edgerec.examples.evaluation_requests import Cases
+    from edgerec.examples.evaluation_requests import EvaluationRequests
 
 AT_ONCE = 256
 """Requests, rows or items that are scored together."""
@@ -34,7 +34,7 @@ Scores = npt.NDArray[np.floating[Any]]
 
 
 class TorchScorer:
-    """One model, or the mean of several models' log-probabilities, over the catalogue as it is after the fit rows."""
+    """One model, or the mean of several models' log-probabilities, over the catalogue as it is after the training rows."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class TorchScorer:
         self.models, self.scales, self.n_items = models, data.scales, data.n_items
         self.expectations = expectations or {}
         self.tasks = scored_tasks(data.tasks)
-        moment = data.moment(-1)
+        as_of = data.as_of(-1)
         with torch.inference_mode():
-            self.items = [m.encode_items(moment) for m in models]
+            self.items = [m.encode_items(as_of) for m in models]
 
-    def log_shares(self, requests: Requests, chosen: Int) -> Scores:
+    def log_probs(self, requests: Requests, chosen: Int) -> Scores:
         """Log-probability of every item to be the next one, (B, T, N); of retrieval tasks, others mean nothing."""
         batch = requests.batch(chosen)
         with torch.inference_mode():
@@ -75,40 +75,40 @@ class TorchScorer:
         return mean
 
 
-class CommitteeScorer:
-    """The teacher: networks and committee as one. Methods as of `TorchScorer`."""
+class EnsembleScorer:
+    """The teacher: networks and ensemble as one. Methods as of `TorchScorer`."""
 
-    def __init__(self, committee: Committee) -> None:
-        self.committee = committee
-        self.tasks, self.n_items = committee.tasks, committee.data.n_items
-        self._last = len(committee.data.statistics.moments_ms) - 1
+    def __init__(self, ensemble: Ensemble) -> None:
+        self.ensemble = ensemble
+        self.tasks, self.n_items = ensemble.tasks, ensemble.data.n_items
+        self._last = len(ensemble.data.statistics.as_of_ms) - 1
 
-    def log_shares(self, requests: Requests, chosen: Int) -> Scores:
+    def log_probs(self, requests: Requests, chosen: Int) -> Scores:
         scores = np.zeros((len(chosen), len(self.tasks), self.n_items), np.float32)
         ranks = [i for i, t in enumerate(self.tasks) if t.kind == "retrieval"]
-        scores[:, ranks] = self.committee.log_shares(self._now(requests), chosen)
+        scores[:, ranks] = self.ensemble.log_probs(self._now(requests), chosen)
         return scores
 
     def rows(self, requests: Requests, candidate: Int, chosen: Int) -> Scores:
         everyone = np.zeros(len(requests), np.int64)
         everyone[chosen] = candidate
-        scores = self.committee.rows(self._now(requests), everyone, chosen)
-        return in_units(scores, self.tasks, self.committee.data.scales, {})
+        scores = self.ensemble.rows(self._now(requests), everyone, chosen)
+        return in_units(scores, self.tasks, self.ensemble.data.scales, {})
 
     def related(self, query: Int) -> Scores:
-        scores = self.committee.related(query)
+        scores = self.ensemble.related(query)
         scores[np.arange(len(query)), query] = -np.inf
         return scores
 
     def _now(self, requests: Requests) -> Requests:
-        """The same requests after all fit rows; of their own time, if no time splits the log."""
-        data = self.committee.data
+        """The same requests after all training rows; of their own time, if no time splits the log."""
+        data = self.ensemble.data
         if data.by_user:
-            return replace(requests, moment=data.statistics.moment_before(requests.time_ms))
-        return replace(requests, moment=np.full(len(requests), self._last, np.int64))
+            return replace(requests, as_of=data.statistics.as_of_before(requests.time_ms))
+        return replace(requests, as_of=np.full(len(requests), self._last, np.int64))
 
 
-AnyScorer = TorchScorer | CommitteeScorer
+AnyScorer = TorchScorer | EnsembleScorer
 
 
 def in_units(
@@ -130,8 +130,8 @@ def in_units(
 class TorchModel:
     """Implements `edgerec.examples.evaluation_requests.Judged`."""
 
-    def __init__(self, scorer: AnyScorer, data: LearningData, cases: Cases) -> None:
-        self.scorer, self.data, self.cases = scorer, data, cases
+    def __init__(self, scorer: AnyScorer, data: LearningData, eval_requests: EvaluationRequests) -> None:
+        self.scorer, self.data, self.eval_requests = scorer, data, eval_requests
         self._scored: dict[str, tuple[Int, list[Scores]]] | None = None
 
     def lists(self, task: Task) -> Int:
@@ -141,7 +141,7 @@ class TorchModel:
         return self._catalog()[task.name][1]
 
     def rows(self) -> Scores:
-        rows = self.data.held.rows
+        rows = self.data.evaluation.impressions
         assert rows is not None
         chunks = np.array_split(np.arange(len(rows.item)), -(-len(rows.item) // AT_ONCE))
         parts = (self.scorer.rows(rows.requests, rows.item[c], c) for c in chunks)
@@ -153,15 +153,15 @@ class TorchModel:
 
     def _catalog(self) -> dict[str, tuple[Int, list[Scores]]]:
         if self._scored is None:
-            visits = self.data.held.visits
-            assert visits is not None
+            sessions = self.data.evaluation.sessions
+            assert sessions is not None
             tasks = self.scorer.tasks
             retrieval = [t for t in tasks if t.kind == "retrieval"]
             tops: dict[str, list[Int]] = {t.name: [] for t in retrieval}
             own: dict[str, list[Scores]] = {t.name: [] for t in retrieval}
-            for start in range(0, len(self.cases.rows), AT_ONCE):
-                pasts = self.cases.pasts[start : start + AT_ONCE]
-                scores = self.scorer.log_shares(visits.requests, self.cases.rows[start : start + AT_ONCE])
+            for start in range(0, len(self.eval_requests.rows), AT_ONCE):
+                pasts = self.eval_requests.pasts[start : start + AT_ONCE]
+                scores = self.scorer.log_probs(sessions.requests, self.eval_requests.rows[start : start + AT_ONCE])
                 for task in retrieval:
                     of_task = scores[:, tasks.index(task)]
                     own[task.name] += [of_task[r, p] for r, p in enumerate(pasts)]

@@ -1,4 +1,4 @@
-"""What the closed-form members say of every item for a request, from a log as it was at one moment."""
+"""What the closed-form members say of every item for a request, from a log as it was at one as-of time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NEIGHBOURS = 300
 RECENT_DAYS = 30.0
 """Half-life of a history item where recent ones count more."""
 LAST_VISITS = 5
-"""Visits that transitions start from."""
+"""Sessions that transitions start from."""
 SIGNALS = ("ease", "ease_recent", "als", "transitions", "cosine", "text")
 NEAREST = ("cosine.nearest", "text.nearest")
 """What `Snapshot.nearest` tells."""
@@ -63,18 +63,18 @@ class Snapshot:
         """Fit on `rows` of `log` (ascending); `text` (N, c) are the items' text vectors."""
         rows = rows[log.item[rows] < n_items]
         user, item = log.user[rows], log.item[rows]
-        held = counts(user, item, int(user.max(initial=0)) + 1, n_items)
-        visits, owner = visits_of(log, rows, n_items)
+        evaluation = counts(user, item, int(user.max(initial=0)) + 1, n_items)
+        sessions, owner = sessions_of(log, rows, n_items)
         small = n_items <= MAX_DENSE_ITEMS
-        binary = held.copy()
+        binary = evaluation.copy()
         binary.data[:] = 1
         length = np.linalg.norm(text, axis=1, keepdims=True)
         return cls(
             n_items,
             ease(binary).astype(np.float16) if small else None,  # halves the file; the fourth digit is noise
-            Als.fit(held, seed) if small else None,
-            best_of_rows(transitions(visits, owner), NEIGHBOURS),
-            cosine(visits, NEIGHBOURS),
+            Als.fit(evaluation, seed) if small else None,
+            best_of_rows(transitions(sessions, owner), NEIGHBOURS),
+            cosine(sessions, NEIGHBOURS),
             (text / np.maximum(length, 1e-9)).astype(np.float32),
         )
 
@@ -119,17 +119,17 @@ class Snapshot:
 
     def signals(self, requests: Requests, chosen: Int) -> dict[str, Float]:
         """By name of `SIGNALS` (B, N), what is not there left out; higher is better."""
-        held = _history(requests, chosen, self.n_items)
+        evaluation = _history(requests, chosen, self.n_items)
         found: dict[str, Float] = {}
         if self.ease is not None:
-            found["ease"] = dense(held.binary, self._ease)
-            found["ease_recent"] = dense(held.recent, self._ease)
+            found["ease"] = dense(evaluation.binary, self._ease)
+            found["ease_recent"] = dense(evaluation.recent, self._ease)
         if self.als is not None:
-            found["als"] = self.als.scores(held.count)
-        found["transitions"] = dense(held.last, self.transitions)
-        found["cosine"] = dense(normalized(held.recent), self.cosine)
+            found["als"] = self.als.scores(evaluation.count)
+        found["transitions"] = dense(evaluation.last, self.transitions)
+        found["cosine"] = dense(normalized(evaluation.recent), self.cosine)
         if self.text.shape[1]:
-            found["text"] = dense(normalized(held.recent), self.text) @ self.text.T
+            found["text"] = dense(normalized(evaluation.recent), self.text) @ self.text.T
         return found
 
     def nearest(self, requests: Requests, chosen: Int, item: Int) -> Float:
@@ -140,18 +140,18 @@ class Snapshot:
         found = np.zeros((*item.shape, len(NEAREST)), np.float32)
         flat = Flat.of(requests, chosen)
         known = flat.item < self.n_items
-        row, held = flat.row[known], flat.item[known]
-        found[:, :, 0] = np.take_along_axis(self._nearest_in_sessions(row, held, len(chosen)), item, axis=1)
-        for r, mine in enumerate(np.split(held, np.searchsorted(row, np.arange(1, len(chosen))))):
+        row, owned = flat.row[known], flat.item[known]
+        found[:, :, 0] = np.take_along_axis(self._nearest_in_sessions(row, owned, len(chosen)), item, axis=1)
+        for r, mine in enumerate(np.split(owned, np.searchsorted(row, np.arange(1, len(chosen))))):
             if len(mine) and self.text.shape[1]:
                 alike = self.text[mine] @ self.text[item[r]].T
                 alike[mine[:, None] == item[r]] = 0
                 found[r, :, 1] = alike.max(axis=0)
         return found
 
-    def _nearest_in_sessions(self, row: Int, held: Int, n: int) -> Float:
+    def _nearest_in_sessions(self, row: Int, evaluation: Int, n: int) -> Float:
         """The largest cosine of each item to a request's items, (n, N)."""
-        lists = Ragged(self.cosine.indptr.astype(np.int64), np.arange(len(self.cosine.data))).take(held)
+        lists = Ragged(self.cosine.indptr.astype(np.int64), np.arange(len(self.cosine.data))).take(evaluation)
         found = np.zeros((n, self.n_items), np.float32)
         at = lists.values
         np.maximum.at(found, (row[lists.owner()], self.cosine.indices[at]), self.cosine.data[at])
@@ -227,17 +227,17 @@ def visit_rank(row: Int, last_ms: Int) -> Int:
     return of_row[row] - number
 
 
-def visits_of(log: Log, rows: Int, n_items: int) -> tuple[Matrix, Int]:
-    """Visits by items, by user and time, and the user of each."""
-    user, visit, time_ms = log.user[rows], log.visit[rows], log.time_ms[rows]
-    order = np.lexsort((rows, visit, time_ms, user))
+def sessions_of(log: Log, rows: Int, n_items: int) -> tuple[Matrix, Int]:
+    """Sessions by items, by user and time, and the user of each."""
+    user, session, time_ms = log.user[rows], log.session[rows], log.time_ms[rows]
+    order = np.lexsort((rows, session, time_ms, user))
     new = np.ones(len(rows), np.int64)
-    u, v = user[order], visit[order]
+    u, v = user[order], session[order]
     new[1:] = (u[1:] != u[:-1]) | (v[1:] != v[:-1])
     number = np.cumsum(new) - 1
-    held = counts(number, log.item[rows][order], int(number[-1]) + 1 if len(number) else 0, n_items)
-    held.data[:] = 1
-    return held, u[new == 1]
+    evaluation = counts(number, log.item[rows][order], int(number[-1]) + 1 if len(number) else 0, n_items)
+    evaluation.data[:] = 1
+    return evaluation, u[new == 1]
 
 
 def pools(signals: Sequence[Float], own: Float, size: int) -> Int:

@@ -23,11 +23,11 @@ class Snapshots:
     def fit(cls, views: Views, data: LearningData, folder: Path, seed: int, progress: Progress) -> Snapshots:
         """Fit those that are not in `folder` yet."""
         folder.mkdir(parents=True, exist_ok=True)
-        text, consumed = data.features.text.numpy(), consumed_rows(data.fit_log, data.tasks)
+        text, consumed = data.features.text.numpy(), consumed_rows(data.train_log, data.tasks)
         with progress.track(len(views) + 1, "closed-form members") as done:
             for view in range(len(views) + 1):
                 if not _file(folder, view).exists():
-                    log = data.fit_log
+                    log = data.train_log
                     rows = views.rows(log, view)
                     Snapshot.fit(log, rows[consumed[rows]], data.n_items, text, seed).save(_file(folder, view))
                 done.advance()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from edgerec.ensemble.closed_form import best_of_rows, transitions
-from edgerec.ensemble.signals import visits_of
+from edgerec.ensemble.signals import sessions_of
 from edgerec.ensemble.views import MOST_ROWS
 from edgerec.examples.load import LearningData
 from edgerec.examples.log import latest_since
@@ -15,7 +15,7 @@ from edgerec.examples.scratch import pieces
 from edgerec.tasks.history import Int
 
 
-def followers(data: LearningData, most: int) -> tuple[Tensor, Tensor]:
+def transition_lists(data: LearningData, most: int) -> tuple[Tensor, Tensor]:
     """The `most` items that most often come next after each item, and how often against the first of them, in (0, 1].
 
     Read from the latest `MOST_ROWS` rows of the log.
@@ -23,14 +23,14 @@ def followers(data: LearningData, most: int) -> tuple[Tensor, Tensor]:
     Returns:
         int32 (N, most), float32 (N, most), best first; places that no item takes hold the row's own item, with 0.
     """
-    log, n = data.fit_log, data.fit.n_seen
+    log, n = data.train_log, data.train.n_seen
     since = latest_since(log, MOST_ROWS)
 
     def latest(start: int, end: int) -> Int:
         return start + np.flatnonzero((log.time_ms[start:end] >= since) & (log.item[start:end] < n))
 
     rows = np.concatenate([latest(*piece) for piece in pieces(len(log))])
-    matrix = transitions(*visits_of(log, rows, n))
+    matrix = transitions(*sessions_of(log, rows, n))
     matrix.setdiag(0)
     matrix.eliminate_zeros()
     matrix = best_of_rows(matrix, most)

@@ -1,7 +1,7 @@
 """Which rows the closed-form members of a request may have been fitted on: a request never meets its own outcome.
 
-A log that is split by time is rolled back: members are fitted on the rows before a moment and serve the requests of
-the window after it. A log that leaves each user's last event out has no such moment, so its members are fitted on the
+A log that is split by time is rolled back: members are fitted on the rows before an as-of time and serve the requests of
+the window after it. A log that leaves each user's last event out has no such as-of time, so its members are fitted on the
 other users.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgerec.config import CommitteeConfig, duration_ms
+from edgerec.config import EnsembleConfig, duration_ms
 from edgerec.config.stages import Member, Regression
 from edgerec.examples.folds import fold_of
 from edgerec.examples.load import LearningData
@@ -33,7 +33,7 @@ class EnsembleSettings:
         regression: the loss of regression targets.
     """
 
-    ensemble: CommitteeConfig
+    ensemble: EnsembleConfig
     folds: int
     regression: Regression
     seed: int
@@ -49,7 +49,7 @@ class Views:
     """V views of a log.
 
     Attributes:
-        cuts_ms: ascending moments, view v serves the requests from ``cuts_ms[v]`` on; None where users are left out.
+        cuts_ms: ascending as-of times, view v serves the requests from ``cuts_ms[v]`` on; None where users are left out.
         folds: groups of users, view v serves the users of fold v; 0 where the log is rolled back.
         end_ms: int64 (n_users,), where the log, or each user's part of it, ends; whoever asks later is served by all of
             it, view V, since no outcome is in it.
@@ -62,7 +62,7 @@ class Views:
     @classmethod
     def of(cls, settings: EnsembleSettings, data: LearningData) -> Views:
         """The views of `data`."""
-        log, end_ms = data.fit_log, int(data.statistics.moments_ms[-1])
+        log, end_ms = data.train_log, int(data.statistics.as_of_ms[-1])
         n_users = len(log.offsets) - 1
         if data.by_user:
             last = log.time_ms[np.maximum(log.offsets[1:] - 1, 0)]
@@ -101,11 +101,11 @@ class Views:
         return np.where(requests.time_ms >= self.end_ms[requests.user], len(self), found).astype(np.int64)
 
     def known(self, requests: Requests, view: int, last: int) -> Requests:
-        """The requests with the item statistics that go with a view: of their own moments, or else of the `last`.
+        """The requests with the item statistics that go with a view: of their own as-of times, or else of the `last`.
 
         Without a split by time every request is one of its own time, also the one that is judged: later statistics
         would hold its outcome.
         """
         if self.cuts_ms is None or view >= 0:
             return requests
-        return replace(requests, moment=np.full(len(requests), last, np.int64))
+        return replace(requests, as_of=np.full(len(requests), last, np.int64))

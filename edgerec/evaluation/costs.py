@@ -15,7 +15,7 @@ from edgerec.ensemble.scoring import AnyScorer
 from edgerec.evaluation.memory import added
 from edgerec.evaluation.ratios import all_tasks, ms_of
 from edgerec.evaluation.runtime_model import RuntimeModel
-from edgerec.examples.evaluation_requests import Cases
+from edgerec.examples.evaluation_requests import EvaluationRequests
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Requests
 from edgerec.progress import Silent
@@ -34,21 +34,21 @@ def costs(
     sizes: Mapping[str, int],
     bundle: Path,
     data: LearningData,
-    cases: Cases,
+    eval_requests: EvaluationRequests,
 ) -> dict[str, dict[str, float]]:
     """By stage: "bytes"; "macs", multiplications of matrices for one request, all tasks, the whole catalogue (boosted
     trees do not count; torch computes its item table anew, a bundle holds it); "ms", one thread, of the bundle through
     the runtime; "mb", what loading it and answering adds to the peak memory of a process that holds the libraries,
     where the system tells.
 
-    `loaders` and `sizes` are by stage: the model, and the bytes of its files. Asked about held visits, or
-    where no task needs them about held rows; empty where there are neither.
+    `loaders` and `sizes` are by stage: the model, and the bytes of its files. Asked about evaluation sessions, or
+    where no task needs them about evaluation impressions; empty where there are neither.
     """
     import torch
 
-    visits, shown = data.held.visits, data.held.rows
-    if visits is not None and len(cases.rows):
-        requests, rows = visits.requests, cases.rows
+    sessions, shown = data.evaluation.sessions, data.evaluation.impressions
+    if sessions is not None and len(eval_requests.rows):
+        requests, rows = sessions.requests, eval_requests.rows
     elif shown is not None and len(shown.item):
         requests, rows = shown.requests, np.arange(len(shown.item))
     else:
@@ -62,7 +62,7 @@ def costs(
             found[stage] = {"bytes": sizes[stage], **_of_stage(load, requests, chosen)}
     finally:
         torch.set_num_threads(threads)
-    return found | {"int8": _of_bundle(bundle, data, cases)}
+    return found | {"int8": _of_bundle(bundle, data, eval_requests)}
 
 
 def _of_stage(load: Callable[[], AnyScorer], requests: Requests, rows: Int) -> dict[str, float]:
@@ -77,10 +77,10 @@ def _of_stage(load: Callable[[], AnyScorer], requests: Requests, rows: Int) -> d
     return found if memory.mb is None else found | {"mb": memory.mb}
 
 
-def _of_bundle(bundle: Path, data: LearningData, cases: Cases) -> dict[str, float]:
+def _of_bundle(bundle: Path, data: LearningData, eval_requests: EvaluationRequests) -> dict[str, float]:
     with added() as memory, ArrayRecommender.of(bundle) as recommender:
-        model = RuntimeModel(recommender, data, cases, Silent())
-        asked = model.asked() if len(cases.rows) else model.asked_of_rows()
+        model = RuntimeModel(recommender, data, eval_requests, Silent())
+        asked = model.asked() if len(eval_requests.rows) else model.asked_of_rows()
         first = [request for request, _ in zip(asked, range(REQUESTS), strict=False)]
         times = [ms_of(partial(recommender.rank, 10, **request)) for request in first for _ in range(CALLS)]
     work = Bundle.open(bundle).manifest.device["work"]

@@ -9,7 +9,14 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from edgerec.examples.evaluation_requests import Cases, Judged, Scores, held_labels, held_sessions, judge_lists
+from edgerec.examples.evaluation_requests import (
+    EvaluationRequests,
+    Judged,
+    Scores,
+    evaluation_labels,
+    evaluation_sessions,
+    judge_lists,
+)
 from edgerec.examples.load import LearningData
 from edgerec.metrics import accuracy as metrics
 from edgerec.metrics.accuracy import Estimate
@@ -32,7 +39,7 @@ Parts: TypeAlias = dict[str, dict[str, dict[str, Estimate]]]
 
 @dataclass(frozen=True)
 class Answers:
-    """What one model says on the held part.
+    """What one model says on the evaluation split.
 
     Attributes:
         lists: by retrieval task, (cases, K). rows: (R, T). related: (N, K).
@@ -47,12 +54,14 @@ class Answers:
         """All that a model can be asked."""
         scored = scored_tasks(data.tasks)
         lists = {t.name: model.lists(t) for t in scored if t.kind == "retrieval"}
-        rows = model.rows() if data.held.rows is not None and len(data.held.rows.item) else None
+        rows = (
+            model.rows() if data.evaluation.impressions is not None and len(data.evaluation.impressions.item) else None
+        )
         related = model.related() if any(t.kind == "related" for t in data.tasks) else None
         return cls(lists, rows, related)
 
 
-def fidelity(ours: Answers, theirs: Answers, data: LearningData, cases: Cases) -> Parts:
+def fidelity(ours: Answers, theirs: Answers, data: LearningData, eval_requests: EvaluationRequests) -> Parts:
     """What of `theirs` `ours` keeps, paired on the same cases.
 
     Returns:
@@ -61,20 +70,26 @@ def fidelity(ours: Answers, theirs: Answers, data: LearningData, cases: Cases) -
         related items "kept", the ratio of capped recall@10, and "overlap@10"; of binary tasks and amounts "auc" and
         "xauc", the differences, and "rank_correlation", of the scores.
     """
-    found: Parts = {ALL: _everyone(ours, theirs, data, cases)}
-    for name, of_cases, of_rows, among in parts(data, cases):
-        part = dict(_of_part(ours, theirs, data, cases, of_cases, of_rows, among))
+    found: Parts = {ALL: _everyone(ours, theirs, data, eval_requests)}
+    for name, of_cases, of_rows, among in parts(data, eval_requests):
+        part = dict(_of_part(ours, theirs, data, eval_requests, of_cases, of_rows, among))
         if part:
             found[name] = part
     return found
 
 
-def _everyone(ours: Answers, theirs: Answers, data: LearningData, cases: Cases) -> dict[str, dict[str, Estimate]]:
-    n = 0 if data.held.rows is None else len(data.held.rows.item)
-    found = dict(_of_part(ours, theirs, data, cases, np.ones(len(cases.rows), bool), np.ones(n, bool), None, least=1))
+def _everyone(
+    ours: Answers, theirs: Answers, data: LearningData, eval_requests: EvaluationRequests
+) -> dict[str, dict[str, Estimate]]:
+    n = 0 if data.evaluation.impressions is None else len(data.evaluation.impressions.item)
+    found = dict(
+        _of_part(
+            ours, theirs, data, eval_requests, np.ones(len(eval_requests.rows), bool), np.ones(n, bool), None, least=1
+        )
+    )
     if ours.related is not None and theirs.related is not None:
         name = next(t.name for t in data.tasks if t.kind == "related")
-        sessions = held_sessions(data)
+        sessions = evaluation_sessions(data)
         a, b = (metrics.related(sessions, lists)["capped_recall@10"] for lists in (ours.related, theirs.related))
         found[name] = {KEPT: a.over(b), OVERLAP: metrics.overlap(ours.related, theirs.related)}
     return found
@@ -84,7 +99,7 @@ def _of_part(
     ours: Answers,
     theirs: Answers,
     data: LearningData,
-    cases: Cases,
+    eval_requests: EvaluationRequests,
     of_cases: Mask | None,
     of_rows: Mask | None,
     among: Mask | None,
@@ -92,18 +107,18 @@ def _of_part(
 ) -> Iterator[tuple[str, dict[str, Estimate]]]:
     """Figures by task of some cases and rows, of at least `LEAST` or `least`; `among`: items that count as true."""
     least = LEAST if least is None else least
-    rows = data.held.rows
+    rows = data.evaluation.impressions
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind == "retrieval" and of_cases is not None and of_cases.sum() >= least:
             mine, other = ours.lists[task.name][of_cases], theirs.lists[task.name][of_cases]
-            asked = cases.where(of_cases)
+            asked = eval_requests.where(of_cases)
             a, b = (judge_lists(top, task, data, asked, (10,), among)["ndcg@10"] for top in (mine, other))
             if a.n >= least:
                 alike = {OVERLAP: metrics.overlap(mine, other), ORDER: same_order(mine, other)}
                 yield task.name, {KEPT: a.over(b)} | (alike if among is None else {})
         elif task.kind in GAPS and of_rows is not None and of_rows.sum() >= least:
             assert rows is not None and ours.rows is not None and theirs.rows is not None
-            label, user = held_labels(data, task)[of_rows], rows.requests.user[of_rows]
+            label, user = evaluation_labels(data, task)[of_rows], rows.requests.user[of_rows]
             if len(np.unique(label)) < 2:
                 continue
             mine, other = ours.rows[of_rows, i], theirs.rows[of_rows, i]
@@ -156,19 +171,21 @@ def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def parts(
-    data: LearningData, cases: Cases, attributes: Sequence[str] = ()
+    data: LearningData, eval_requests: EvaluationRequests, attributes: Sequence[str] = ()
 ) -> Iterator[tuple[str, Mask | None, Mask | None, Mask | None]]:
     """Name, cases, rows and true items of each part; `attributes`: columns of the users that make parts too."""
-    yield from _by_past(data, cases)
-    yield from _by_item(data, cases)
-    yield from _by_value(data, cases, attributes)
+    yield from _by_past(data, eval_requests)
+    yield from _by_item(data, eval_requests)
+    yield from _by_value(data, eval_requests, attributes)
 
 
-def _by_past(data: LearningData, cases: Cases) -> Iterator[tuple[str, Mask | None, Mask | None, Mask | None]]:
+def _by_past(
+    data: LearningData, eval_requests: EvaluationRequests
+) -> Iterator[tuple[str, Mask | None, Mask | None, Mask | None]]:
     """Users of little, middling and much past: thirds of those who are asked, and those without any."""
-    events = np.diff(data.fit_log.offsets)
-    visits, rows = data.held.visits, data.held.rows
-    of_cases = None if visits is None else events[visits.requests.user[cases.rows]]
+    events = np.diff(data.train_log.offsets)
+    sessions, rows = data.evaluation.sessions, data.evaluation.impressions
+    of_cases = None if sessions is None else events[sessions.requests.user[eval_requests.rows]]
     of_rows = None if rows is None else events[rows.requests.user]
     seen = of_rows if of_cases is None else of_cases
     assert seen is not None
@@ -188,24 +205,26 @@ def _by_past(data: LearningData, cases: Cases) -> Iterator[tuple[str, Mask | Non
             yield name, masks[0], masks[1], None
 
 
-def _by_item(data: LearningData, cases: Cases) -> Iterator[tuple[str, Mask | None, Mask | None, Mask | None]]:
+def _by_item(
+    data: LearningData, eval_requests: EvaluationRequests
+) -> Iterator[tuple[str, Mask | None, Mask | None, Mask | None]]:
     """The most frequent items that make up half of the log, and the others."""
-    head = head_of(np.bincount(data.fit_log.item, minlength=data.n_items)[: data.n_items])
-    rows = data.held.rows
-    everyone = np.ones(len(cases.rows), bool)
+    head = head_of(np.bincount(data.train_log.item, minlength=data.n_items)[: data.n_items])
+    rows = data.evaluation.impressions
+    everyone = np.ones(len(eval_requests.rows), bool)
     for name, among in ((f"the {int(head.sum())} most frequent items", head), ("all other items", ~head)):
         yield name, everyone, None if rows is None else among[rows.item], among
 
 
 def _by_value(
-    data: LearningData, cases: Cases, attributes: Sequence[str]
+    data: LearningData, eval_requests: EvaluationRequests, attributes: Sequence[str]
 ) -> Iterator[tuple[str, Mask | None, Mask | None, Mask | None]]:
     """The most frequent values of each column that a request brings, and of some of the users'."""
-    visits, rows = data.held.visits, data.held.rows
+    sessions, rows = data.evaluation.sessions, data.evaluation.impressions
     for c, column in enumerate(data.encoder.categorical):
         if column.source == "user" and column.name not in attributes:
             continue
-        of_cases = None if visits is None else visits.requests.categorical[cases.rows, c]
+        of_cases = None if sessions is None else sessions.requests.categorical[eval_requests.rows, c]
         of_rows = None if rows is None else rows.requests.categorical[:, c]
         seen = of_cases if of_rows is None else of_rows
         assert seen is not None
@@ -219,20 +238,20 @@ def _by_value(
 # ------------------------------------------------------------------------------------------------ gates
 
 
-def failures(found: Parts, least_kept: float, most_lost: float) -> Sequence[str]:
+def failures(found: Parts, min_ndcg_retained: float, max_auc_drop: float) -> Sequence[str]:
     """What of the "all" part falls below the gates by more than chance: one line each.
 
     A figure fails where its one-sided 95 % interval lies below the gate, so that few cases alone do not fail.
     """
-    gates = {KEPT: (least_kept, "of its teacher's quality is kept")}
-    gates |= {name: (-most_lost, f"is its {name} less its teacher's") for name in GAPS.values()}
+    gates = {KEPT: (min_ndcg_retained, "of its teacher's quality is kept")}
+    gates |= {name: (-max_auc_drop, f"is its {name} less its teacher's") for name in GAPS.values()}
     return _below(found[ALL], gates)
 
 
-def differing(found: Mapping[str, Mapping[str, Estimate]], least_same: float, most_lost: float) -> Sequence[str]:
+def differing(found: Mapping[str, Mapping[str, Estimate]], min_overlap: float, max_auc_drop: float) -> Sequence[str]:
     """The same for a graph beside the weights that it was made of, by task and figure."""
-    lists = {OVERLAP: (least_same, "of the ten best are those of the same weights in 32 bits")}
-    rows = {name: (-most_lost, f"is its {name} less that of the same weights in 32 bits") for name in GAPS.values()}
+    lists = {OVERLAP: (min_overlap, "of the ten best are those of the same weights in float32")}
+    rows = {name: (-max_auc_drop, f"is its {name} less that of the same weights in float32") for name in GAPS.values()}
     return [line for task, of in found.items() for line in _below({task: of}, lists if OVERLAP in of else rows)]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgerec.evaluation.report import Metrics, main_figure
 from edgerec.evaluation.runtime_model import RuntimeModel
-from edgerec.examples.evaluation_requests import Cases, held_labels, judge_lists
+from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_labels, judge_lists
 from edgerec.examples.load import LearningData
 from edgerec.metrics import accuracy as metrics
 from edgerec.metrics.accuracy import Estimate
@@ -26,14 +26,19 @@ Change: TypeAlias = Callable[[Request], Request]
 
 
 def inputs(
-    bundle: Path, data: LearningData, cases: Cases, k: Sequence[int], whole: Metrics, progress: Progress
+    bundle: Path,
+    data: LearningData,
+    eval_requests: EvaluationRequests,
+    k: Sequence[int],
+    whole: Metrics,
+    progress: Progress,
 ) -> Metrics:
     """By what is withheld and by task, the difference of the main figure to `whole`, which is of the same cases."""
     found: dict[str, dict[str, dict[str, Estimate]]] = {}
     with ArrayRecommender.of(bundle) as recommender:
         for name, change in _changes(data):
             progress.say(f"evaluate: int8, {name}")
-            told = _figures(_Told(recommender, data, cases, change), data, cases, k)
+            told = _figures(_Told(recommender, data, eval_requests, change), data, eval_requests, k)
             found[name] = {
                 task: {main: of[main].minus(whole["int8"][task][main])}
                 for task, of in told.items()
@@ -45,8 +50,10 @@ def inputs(
 class _Told(RuntimeModel):
     """The bundle, told what a change leaves of each request."""
 
-    def __init__(self, recommender: ArrayRecommender, data: LearningData, cases: Cases, change: Change) -> None:
-        super().__init__(recommender, data, cases, Silent())
+    def __init__(
+        self, recommender: ArrayRecommender, data: LearningData, eval_requests: EvaluationRequests, change: Change
+    ) -> None:
+        super().__init__(recommender, data, eval_requests, Silent())
         self.change, self.new_alone = change, False
 
     def lists(self, task: Task) -> Int:
@@ -68,7 +75,7 @@ def _changes(data: LearningData) -> Iterator[tuple[str, Change]]:
     sources = {c.source for c in data.encoder.categorical} | {n.source for n in data.encoder.numeric}
     yield "without a past", lambda asked: asked | {"history": _first(asked["history"], 0)}
     yield "with the last event alone", lambda asked: asked | {"history": _last(asked["history"])}
-    if data.fit_log.kind.any():
+    if data.train_log.kind.any():
         yield "without kinds of events", lambda asked: asked | {"history": _plain(asked["history"])}
     if "context" in sources:
         yield "without context", lambda asked: asked | {"context": {}}
@@ -91,15 +98,17 @@ def _plain(past: Events) -> Events:
     return Events(past.item, np.zeros_like(past.kind), past.time_ms)
 
 
-def _figures(model: RuntimeModel, data: LearningData, cases: Cases, k: Sequence[int]) -> dict[str, dict[str, Estimate]]:
+def _figures(
+    model: RuntimeModel, data: LearningData, eval_requests: EvaluationRequests, k: Sequence[int]
+) -> dict[str, dict[str, Estimate]]:
     """By task; related items know no request."""
     found: dict[str, dict[str, Estimate]] = {}
-    rows = data.held.rows
+    rows = data.evaluation.impressions
     scores = model.rows() if rows is not None and len(rows.item) else None
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind == "retrieval":
-            found[task.name] = judge_lists(model.lists(task), task, data, cases, k)
+            found[task.name] = judge_lists(model.lists(task), task, data, eval_requests, k)
         elif rows is not None and scores is not None:
             judge = metrics.binary if task.kind == "binary" else metrics.regression
-            found[task.name] = judge(held_labels(data, task), scores[:, i], rows.requests.user)
+            found[task.name] = judge(evaluation_labels(data, task), scores[:, i], rows.requests.user)
     return found

@@ -15,7 +15,7 @@ import torch
 from edgerec.bundle.size import bundle_size
 from edgerec.ensemble.scoring import AnyScorer
 from edgerec.evaluation.runtime_model import RuntimeModel
-from edgerec.examples.evaluation_requests import find_cases
+from edgerec.examples.evaluation_requests import find_evaluation_requests
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Requests
 from edgerec.models.text import default_model
@@ -57,15 +57,15 @@ def ratios(
     teacher: AnyScorer, folder: Path, text_model: str | None, bundle: Path, data: LearningData, progress: Progress
 ) -> Ratios:
     """Weigh and time a teacher, whose files lie in `folder`, and a bundle."""
-    cases, visits = find_cases(data), data.held.visits
-    assert visits is not None
-    chosen = np.linspace(0, len(cases.rows) - 1, min(REQUESTS, len(cases.rows))).astype(np.int64)
+    eval_requests, sessions = find_evaluation_requests(data), data.evaluation.sessions
+    assert sessions is not None
+    chosen = np.linspace(0, len(eval_requests.rows) - 1, min(REQUESTS, len(eval_requests.rows))).astype(np.int64)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with ArrayRecommender.of(bundle) as recommender:
-            asked = list(RuntimeModel(recommender, data, cases, progress).asked())
-            slow = [ms_of(partial(all_tasks, teacher, visits.requests, int(cases.rows[r]))) for r in chosen]
+            asked = list(RuntimeModel(recommender, data, eval_requests, progress).asked())
+            slow = [ms_of(partial(all_tasks, teacher, sessions.requests, int(eval_requests.rows[r]))) for r in chosen]
             quick = [ms_of(partial(recommender.rank, 10, **asked[r])) for r in chosen for _ in range(CALLS)]
     finally:
         torch.set_num_threads(threads)
@@ -81,7 +81,7 @@ def ratios(
 def all_tasks(teacher: AnyScorer, requests: Requests, row: int) -> None:
     """What the bundle computes for a request: every task of every item."""
     if any(task.kind == "retrieval" for task in teacher.tasks):
-        teacher.log_shares(requests, np.array([row]))
+        teacher.log_probs(requests, np.array([row]))
     if any(task.kind != "retrieval" for task in teacher.tasks):
         items = np.arange(teacher.n_items)
         teacher.rows(requests.take(np.full(len(items), row)), items, items)
@@ -94,9 +94,9 @@ def ms_of(call: Callable[[], object]) -> float:
 
 
 def teacher_bytes(folder: Path) -> int:
-    """All that the teacher answers with: its networks and its committee, without logs and early checkpoints."""
+    """All that the teacher answers with: its networks and its ensemble, without logs and early checkpoints."""
     files = [p for p in folder.glob("*.safetensors") if not p.name.startswith("early")]
-    files += [p for p in (folder / "committee").rglob("*") if p.is_file()]
+    files += [p for p in (folder / "ensemble").rglob("*") if p.is_file()]
     return sum(path.stat().st_size for path in files)
 
 

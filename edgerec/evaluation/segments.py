@@ -9,7 +9,7 @@ import numpy as np
 
 from edgerec.errors import ConfigError
 from edgerec.evaluation.fidelity import GAPS, LEAST, Answers, Mask, parts
-from edgerec.examples.evaluation_requests import Cases, held_labels, judge_lists
+from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_labels, judge_lists
 from edgerec.examples.load import LearningData
 from edgerec.metrics import accuracy as metrics
 from edgerec.metrics.accuracy import Estimate
@@ -31,7 +31,9 @@ def check_segments(names: Sequence[str], data: LearningData) -> None:
             raise ConfigError(f"evaluation.segments: no categorical user column {name!r}; [data.users] has {there}")
 
 
-def segments(answers: Answers, data: LearningData, cases: Cases, attributes: Sequence[str]) -> Segments:
+def segments(
+    answers: Answers, data: LearningData, eval_requests: EvaluationRequests, attributes: Sequence[str]
+) -> Segments:
     """Figures of one model by part and task; parts of fewer than `LEAST` cases or rows are left out.
 
     Returns:
@@ -39,18 +41,18 @@ def segments(answers: Answers, data: LearningData, cases: Cases, attributes: Seq
         "mae".
     """
     found: Segments = {}
-    for name, of_cases, of_rows, among in parts(data, cases, attributes):
-        figures = dict(_of_part(answers, data, cases, of_cases, of_rows, among))
+    for name, of_cases, of_rows, among in parts(data, eval_requests, attributes):
+        figures = dict(_of_part(answers, data, eval_requests, of_cases, of_rows, among))
         if figures:
             found[name] = figures
     return found
 
 
 def gaps_of_parts(
-    ours: Answers, theirs: Answers, data: LearningData, cases: Cases, attributes: Sequence[str]
+    ours: Answers, theirs: Answers, data: LearningData, eval_requests: EvaluationRequests, attributes: Sequence[str]
 ) -> Segments:
     """By part and task, what one model's main figure has more than another's, paired on the same cases."""
-    mine, other = (segments(of, data, cases, attributes) for of in (ours, theirs))
+    mine, other = (segments(of, data, eval_requests, attributes) for of in (ours, theirs))
     told: Segments = {}
     for part, tasks in mine.items():
         for task, figures in tasks.items():
@@ -88,12 +90,17 @@ def gaps(found: Segments) -> Segments:
 
 
 def _of_part(
-    answers: Answers, data: LearningData, cases: Cases, of_cases: Mask | None, of_rows: Mask | None, among: Mask | None
+    answers: Answers,
+    data: LearningData,
+    eval_requests: EvaluationRequests,
+    of_cases: Mask | None,
+    of_rows: Mask | None,
+    among: Mask | None,
 ) -> Iterator[tuple[str, dict[str, Estimate]]]:
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind == "retrieval" and of_cases is not None and of_cases.sum() >= LEAST:
             lists = answers.lists[task.name][of_cases]
-            told = judge_lists(lists, task, data, cases.where(of_cases), (10, 20), among)
+            told = judge_lists(lists, task, data, eval_requests.where(of_cases), (10, 20), among)
             if told["ndcg@10"].n >= LEAST:
                 yield task.name, {name: told[name] for name in ("ndcg@10", "recall@20")}
         elif task.kind in GAPS and of_rows is not None and of_rows.sum() >= LEAST and answers.rows is not None:
@@ -103,9 +110,9 @@ def _of_part(
 def _of_rows(
     answers: Answers, data: LearningData, task: Task, at: int, of_rows: Mask
 ) -> Iterator[tuple[str, dict[str, Estimate]]]:
-    rows = data.held.rows
+    rows = data.evaluation.impressions
     assert rows is not None and answers.rows is not None
-    label, score, user = held_labels(data, task)[of_rows], answers.rows[of_rows, at], rows.requests.user[of_rows]
+    label, score, user = evaluation_labels(data, task)[of_rows], answers.rows[of_rows, at], rows.requests.user[of_rows]
     if len(np.unique(label)) < 2:
         return
     names, judge = (

@@ -69,7 +69,7 @@ class TorchEngine:
         """Probability to be the next item, (retrieval tasks, N); a task without repeats leaves the past out."""
         if not self._ranks.any():
             return np.zeros((0, self.scorer.n_items), np.float32)
-        log = self.scorer.log_shares(self._requests(request), np.zeros(1, np.int64))[0]
+        log = self.scorer.log_probs(self._requests(request), np.zeros(1, np.int64))[0]
         for task in self._new:
             log[task, request.history] = -np.inf
         log = log[self._ranks]
@@ -95,7 +95,7 @@ class TorchEngine:
         return Requests(
             user=np.full(n, user),
             time_ms=np.full(n, time_ms),
-            moment=np.zeros(n, np.int64),
+            as_of=np.zeros(n, np.int64),
             categorical=np.repeat(request.context_categorical[None], n, axis=0),
             pasts=pasts,
         )

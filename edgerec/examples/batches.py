@@ -1,4 +1,4 @@
-"""Joint batches: a few visits and shown rows that one training step learns from together."""
+"""Joint batches: a few sessions and impressions that one training step learns from together."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from edgerec.examples.graph import GraphEdges
-from edgerec.examples.requests import Requests, RowExamples, VisitExamples
+from edgerec.examples.requests import ImpressionExamples, Requests, SessionExamples
 from edgerec.examples.scratch import AT_ONCE, pieces
 from edgerec.examples.soft_lists import SoftBatch, SoftLabels
 from edgerec.examples.statistics import ItemStatistics
-from edgerec.models.inputs import Moment, RequestBatch
+from edgerec.models.inputs import ItemsAsOf, RequestBatch
 from edgerec.tasks import Task
 from edgerec.tasks.history import Float, Int
 
@@ -44,14 +44,14 @@ class VisitBatch:
     """B requests and what they led to.
 
     Attributes:
-        moment: what was known of the items, shared by all of them.
+        as-of time: what was known of the items, shared by all of them.
         owner, item: int64 (P,) a retrieval task: pairs of request and consumed item.
         soft: a teacher's scores of the catalogue a retrieval task, or None.
-        related: one item of each visit of two and more against the others, or None without a related task.
+        related: one item of each session of two and more against the others, or None without a related task.
     """
 
     requests: RequestBatch
-    moment: Moment
+    as_of: ItemsAsOf
     owner: tuple[Tensor, ...]
     item: tuple[Tensor, ...]
     soft: tuple[SoftBatch, ...] | None
@@ -66,7 +66,7 @@ class VisitBatch:
         pairs = [_of_owners(owner, item, rows) for owner, item in zip(self.owner, self.item, strict=True)]
         return VisitBatch(
             requests=part_of_requests(self.requests, rows),
-            moment=self.moment,
+            as_of=self.as_of,
             owner=tuple(owner for owner, _ in pairs),
             item=tuple(item for _, item in pairs),
             soft=None if self.soft is None else tuple(s.part(rows) for s in self.soft),
@@ -75,8 +75,8 @@ class VisitBatch:
 
 
 @dataclass(frozen=True)
-class RowBatch:
-    """B shown rows.
+class ImpressionBatch:
+    """B impressions.
 
     Attributes:
         candidate: int64 (B,).
@@ -85,19 +85,19 @@ class RowBatch:
     """
 
     requests: RequestBatch
-    moment: Moment
+    as_of: ItemsAsOf
     candidate: Tensor
     labels: Tensor
     soft: Tensor | None
 
-    def part(self, number: int, parts: int) -> RowBatch | None:
+    def part(self, number: int, parts: int) -> ImpressionBatch | None:
         """One of `parts` parts of the rows; None where it is empty."""
         rows = _share(len(self.candidate), number, parts)
         if rows.start == rows.stop:
             return None
-        return RowBatch(
+        return ImpressionBatch(
             requests=part_of_requests(self.requests, rows),
-            moment=self.moment,
+            as_of=self.as_of,
             candidate=self.candidate[rows],
             labels=self.labels[rows],
             soft=None if self.soft is None else self.soft[rows],
@@ -108,8 +108,8 @@ class RowBatch:
 class JointBatch:
     """What one step learns from; a part may be missing."""
 
-    visits: VisitBatch | None
-    rows: RowBatch | None
+    sessions: VisitBatch | None
+    impressions: ImpressionBatch | None
 
     def to(self, device: torch.device) -> JointBatch:
         """The same batch on `device`."""
@@ -120,12 +120,12 @@ class JointBatch:
         if parts == 1:
             return self
         return JointBatch(
-            None if self.visits is None else self.visits.part(number, parts),
-            None if self.rows is None else self.rows.part(number, parts),
+            None if self.sessions is None else self.sessions.part(number, parts),
+            None if self.impressions is None else self.impressions.part(number, parts),
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors by a dotted name, such as "rows.requests.item"."""
+        """All tensors by a dotted name, such as "impressions.requests.item"."""
         return dict(_named(self, ""))
 
 
@@ -174,7 +174,7 @@ class Examples:
     """All that a model is trained on. Parts are None where no task needs them.
 
     Attributes:
-        n_seen: items that occur in the fit rows, the first ones of the `n_items`; only these compete in a softmax,
+        n_seen: items that occur in the training rows, the first ones of the `n_items`; only these compete in a softmax,
             or the others would be learned to be bad.
         graph: for a teacher with graph layers.
     """
@@ -183,30 +183,30 @@ class Examples:
     n_items: int
     n_seen: int
     statistics: ItemStatistics
-    visits: VisitExamples | None
-    rows: RowExamples | None
+    sessions: SessionExamples | None
+    impressions: ImpressionExamples | None
     soft: SoftLabels | None = None
     graph: GraphEdges | None = None
 
-    def moment(self, index: int, rng: np.random.Generator | None = None) -> Moment:
-        """What a model is told of the items at a moment, by its index in the statistics; `rng` draws neighbours."""
+    def as_of(self, index: int, rng: np.random.Generator | None = None) -> ItemsAsOf:
+        """What a model is told of the items at an as-of time, by its index in the statistics; `rng` draws neighbours."""
         graph = None
         if self.graph is not None:
             graph = self.graph.until(index) if rng is None else self.graph.draw(index, rng)
-        return Moment(torch.from_numpy(self.statistics.values[index]), graph)
+        return ItemsAsOf(torch.from_numpy(self.statistics.values[index]), graph)
 
 
 @dataclass(frozen=True)
 class BatchSettings:
     """Sizes of a joint batch, and how much of the examples one epoch sees."""
 
-    visits: int
-    rows: int
-    visits_per_epoch: int
+    sessions: int
+    impressions: int
+    sessions_per_epoch: int
     history_dropout: float
     lag: int
-    """Statistics of a visit may be up to this many moments old: a bundle's are, when it is used."""
-    easy_epochs: int = 0
+    """Statistics of a session may be up to this many as-of times old: a bundle's are, when it is used."""
+    early_teacher_epochs: int = 0
     """First epochs that are taught by the easy labels, where there are any."""
 
 
@@ -231,7 +231,7 @@ class JointBatches:
         self.related = any(t.kind == "related" for t in examples.tasks)
 
     def steps(self) -> int:
-        """Steps of an epoch; the random draw of moments moves it by a few, so it is no `len`."""
+        """Steps of an epoch; the random draw of as-of times moves it by a few, so it is no `len`."""
         return len(self._plan(np.random.default_rng(self.seed)))
 
     def __iter__(self) -> Iterator[JointBatch]:
@@ -242,10 +242,10 @@ class JointBatches:
         epoch = self.epoch if self.train else 0
         plan = self._plan(np.random.default_rng((self.seed, epoch)))
         for number in range(start, len(plan)):
-            visits, rows = plan[number]
+            sessions, rows = plan[number]
             rng = np.random.default_rng((self.seed, epoch, number + 1))  # a 0 would give the plan's numbers again
             yield JointBatch(
-                self._visits(*visits, rng) if visits else None,
+                self._session_examples(*sessions, rng) if sessions else None,
                 self._rows(*rows, rng) if rows else None,
             )
 
@@ -253,17 +253,17 @@ class JointBatches:
         """Which examples stand in each step: the longest kind sets the number of steps, the others are spread."""
         x, s = self.examples, self.settings
         kinds: list[Sequence[tuple[int, Int]]] = [[], []]
-        if x.visits is not None:
-            chosen = self._members(x.visits.requests, 0, len(x.visits.requests))
-            if self.train and len(chosen) > s.visits_per_epoch:
-                chosen = np.sort(rng.choice(chosen, s.visits_per_epoch, replace=False))
-            moment = x.visits.requests.moment[chosen]
+        if x.sessions is not None:
+            chosen = self._members(x.sessions.requests, 0, len(x.sessions.requests))
+            if self.train and len(chosen) > s.sessions_per_epoch:
+                chosen = np.sort(rng.choice(chosen, s.sessions_per_epoch, replace=False))
+            as_of = x.sessions.requests.as_of[chosen]
             if self.train:
-                moment = np.maximum(moment - rng.integers(0, s.lag + 1, len(moment)), 0)
-            kinds[0] = _grouped(chosen, moment, x.visits.requests.lengths(chosen), s.visits, rng)
-        if x.rows is not None and len(x.rows.item) <= AT_ONCE:
-            kinds[1] = self._row_batches(0, len(x.rows.item), rng)
-        elif x.rows is not None:
+                as_of = np.maximum(as_of - rng.integers(0, s.lag + 1, len(as_of)), 0)
+            kinds[0] = _grouped(chosen, as_of, x.sessions.requests.lengths(chosen), s.sessions, rng)
+        if x.impressions is not None and len(x.impressions.item) <= AT_ONCE:
+            kinds[1] = self._row_batches(0, len(x.impressions.item), rng)
+        elif x.impressions is not None:
             kinds[1] = _Shards(self, int(rng.integers(1 << 62)))
         for batches in kinds:
             if isinstance(batches, list):
@@ -271,11 +271,11 @@ class JointBatches:
         return _Plan(kinds)
 
     def _row_batches(self, start: int, end: int, rng: np.random.Generator) -> list[tuple[int, Int]]:
-        """Batches of the shown rows from `start` to `end`."""
-        assert self.examples.rows is not None
-        shown = self.examples.rows.requests
+        """Batches of the impressions from `start` to `end`."""
+        assert self.examples.impressions is not None
+        shown = self.examples.impressions.requests
         chosen = self._members(shown, start, end)
-        return _grouped(chosen, shown.moment[chosen], shown.lengths(chosen), self.settings.rows, rng)
+        return _grouped(chosen, shown.as_of[chosen], shown.lengths(chosen), self.settings.impressions, rng)
 
     def _members(self, requests: Requests, start: int, end: int) -> Int:
         if self.users is None:
@@ -285,42 +285,44 @@ class JointBatches:
     def _soft(self) -> SoftLabels | None:
         """The labels of this epoch."""
         soft = self.examples.soft
-        early = soft is not None and self.epoch < self.settings.easy_epochs
-        return soft.easy if soft is not None and early and soft.easy is not None else soft
+        early = soft is not None and self.epoch < self.settings.early_teacher_epochs
+        return soft.early if soft is not None and early and soft.early is not None else soft
 
-    def _visits(self, moment: int, chosen: Int, rng: np.random.Generator) -> VisitBatch:
-        visits, soft = self.examples.visits, self._soft()
-        assert visits is not None
-        truth = [visits.truth[t.name].take(chosen) for t in self.examples.tasks if t.kind == "retrieval"]
+    def _session_examples(self, as_of: int, chosen: Int, rng: np.random.Generator) -> VisitBatch:
+        sessions, soft = self.examples.sessions, self._soft()
+        assert sessions is not None
+        truth = [sessions.truth[t.name].take(chosen) for t in self.examples.tasks if t.kind == "retrieval"]
         dropout = self.settings.history_dropout if self.train else 0.0
         return VisitBatch(
-            requests=visits.requests.batch(chosen, dropout, rng),
-            moment=self.examples.moment(moment, rng if self.train else None),
+            requests=sessions.requests.batch(chosen, dropout, rng),
+            as_of=self.examples.as_of(as_of, rng if self.train else None),
             owner=tuple(torch.from_numpy(t.owner()) for t in truth),
             item=tuple(torch.from_numpy(t.values) for t in truth),
-            soft=None if soft is None or soft.visits is None else tuple(lists.batch(chosen) for lists in soft.visits),
-            related=self._related(visits, chosen, rng) if self.related else None,
+            soft=None
+            if soft is None or soft.sessions is None
+            else tuple(lists.batch(chosen) for lists in soft.sessions),
+            related=self._related(sessions, chosen, rng) if self.related else None,
         )
 
-    def _rows(self, moment: int, chosen: Int, rng: np.random.Generator) -> RowBatch:
-        rows, soft = self.examples.rows, self._soft()
+    def _rows(self, as_of: int, chosen: Int, rng: np.random.Generator) -> ImpressionBatch:
+        rows, soft = self.examples.impressions, self._soft()
         assert rows is not None
         dropout = self.settings.history_dropout if self.train else 0.0
         scored = [t for t in self.examples.tasks if t.kind != "related"]
         none = np.zeros(len(chosen), np.float32)
         labels = np.stack([rows.labels[t.name][chosen] if t.name in rows.labels else none for t in scored], 1)
-        found = soft.rows[chosen] if soft is not None and soft.rows is not None else None
-        return RowBatch(
+        found = soft.impressions[chosen] if soft is not None and soft.impressions is not None else None
+        return ImpressionBatch(
             requests=rows.requests.batch(chosen, dropout, rng),
-            moment=self.examples.moment(moment, rng if self.train else None),
+            as_of=self.examples.as_of(as_of, rng if self.train else None),
             candidate=torch.from_numpy(np.asarray(rows.item[chosen])),
             labels=torch.from_numpy(labels),
             soft=None if found is None else torch.from_numpy(found.astype(np.float32)),
         )
 
-    def _related(self, visits: VisitExamples, chosen: Int, rng: np.random.Generator) -> PairBatch:
+    def _related(self, sessions: SessionExamples, chosen: Int, rng: np.random.Generator) -> PairBatch:
         soft = self.examples.soft  # related items have no easy labels
-        lists = visits.items.take(chosen)
+        lists = sessions.items.take(chosen)
         lists = lists.take(np.flatnonzero(lists.sizes() > 1))
         query = lists.values[lists.offsets[:-1] + (rng.random(len(lists)) * lists.sizes()).astype(np.int64)]
         others = lists.where(lists.values != query[lists.owner()])
@@ -332,20 +334,20 @@ class JointBatches:
         )
 
 
-def _grouped(chosen: Int, moment: Int, key: Int | Float, size: int, rng: np.random.Generator) -> list[tuple[int, Int]]:
-    """Batches of one moment each, of neighbours in `key`: histories of like length need little padding."""
-    order = np.lexsort((rng.random(len(chosen)), key, moment))
-    bounds = np.flatnonzero(np.diff(moment[order])) + 1
+def _grouped(chosen: Int, as_of: Int, key: Int | Float, size: int, rng: np.random.Generator) -> list[tuple[int, Int]]:
+    """Batches of one as-of time each, of neighbours in `key`: histories of like length need little padding."""
+    order = np.lexsort((rng.random(len(chosen)), key, as_of))
+    bounds = np.flatnonzero(np.diff(as_of[order])) + 1
     batches = []
     for group in np.split(order, bounds):
         if len(group):
             pieces = np.array_split(group, -(-len(group) // size))
-            batches += [(int(moment[piece[0]]), chosen[piece]) for piece in pieces]
+            batches += [(int(as_of[piece[0]]), chosen[piece]) for piece in pieces]
     return batches
 
 
 class _Plan:
-    """The steps of an epoch: of each kind of examples a batch (moment, rows), or None."""
+    """The steps of an epoch: of each kind of examples a batch (as-of time, rows), or None."""
 
     def __init__(self, kinds: Sequence[Sequence[tuple[int, Int]]]) -> None:
         self.kinds = kinds
@@ -361,12 +363,12 @@ class _Plan:
 
 
 class _Shards(Sequence[tuple[int, Int]]):
-    """The batches of very many shown rows: of ranges of rows in random order, each planned when it is its turn."""
+    """The batches of very many impressions: of ranges of rows in random order, each planned when it is its turn."""
 
     def __init__(self, of: JointBatches, seed: int) -> None:
-        assert of.examples.rows is not None
+        assert of.examples.impressions is not None
         self.of, self.seed = of, seed
-        ranges = list(pieces(len(of.examples.rows.item)))
+        ranges = list(pieces(len(of.examples.impressions.item)))
         self.ranges = [ranges[i] for i in np.random.default_rng(seed).permutation(len(ranges))]
         self.ends = np.cumsum([self._count(*r) for r in self.ranges])
         self._planned: tuple[int, list[tuple[int, Int]]] | None = None
@@ -392,10 +394,10 @@ class _Shards(Sequence[tuple[int, Int]]):
 
     def _count(self, start: int, end: int) -> int:
         """How many batches `_grouped` will make of a range."""
-        assert self.of.examples.rows is not None
-        shown = self.of.examples.rows.requests
-        sizes = np.bincount(shown.moment[self.of._members(shown, start, end)])
-        return int((-(-sizes // self.of.settings.rows)).sum())
+        assert self.of.examples.impressions is not None
+        shown = self.of.examples.impressions.requests
+        sizes = np.bincount(shown.as_of[self.of._members(shown, start, end)])
+        return int((-(-sizes // self.of.settings.impressions)).sum())
 
 
 def _spread(n: int, steps: int) -> Int:

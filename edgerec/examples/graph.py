@@ -1,4 +1,4 @@
-"""The edges of the graph as they were known at each moment, whole or as a random draw of each node's neighbours."""
+"""The edges of the graph as they were known at each as-of time, whole or as a random draw of each node's neighbours."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SESSION_ITEMS = 100
 SNAPSHOTS = 16
 """Moments at which the pairs of sessions are counted; between two of them the earlier one holds."""
 CACHED = 4
-"""Moments whose whole graph is kept: batches of one moment come in no order."""
+"""Moments whose whole graph is kept: batches of one as-of time come in no order."""
 
 Narrow = npt.NDArray[np.int32]
 
@@ -91,14 +91,14 @@ class Knowledge:
 
 
 class GraphEdges:
-    """All edges of a part's fit rows, and what of them was there at each moment.
+    """All edges of a part's training rows, and what of them was there at each as-of time.
 
     Nodes are N items, the entities, and U users. The relations are: user and item, both ways; item and item of a
     session, if there are sessions; then those of the knowledge graph.
 
     Args:
         consumed: bool (E,), rows of `log` that are interactions.
-        moments_ms: ascending, those of the statistics; an edge is there at a moment if it began before it.
+        moments_ms: ascending, those of the statistics; an edge is there at an as-of time if it began before it.
         layers, neighbours: of the model; `neighbours` 0 draws none but takes all.
     """
 
@@ -107,18 +107,18 @@ class GraphEdges:
         log: Log,
         consumed: npt.NDArray[np.bool_],
         n_items: int,
-        moments_ms: Int,
+        as_of_ms: Int,
         knowledge: Knowledge,
-        sessions: bool,
+        has_sessions: bool,
         layers: int,
         neighbours: int,
     ) -> None:
-        self.layers, self.neighbours, self.moments_ms = layers, neighbours, moments_ms
+        self.layers, self.neighbours, self.as_of_ms = layers, neighbours, as_of_ms
         self.entities = knowledge.entities
         self.nodes = n_items + knowledge.entities + len(log.offsets) - 1
         rows = np.flatnonzero(consumed & (log.item < n_items))
         self._interactions = _first_times(log, rows, n_items + knowledge.entities, self.nodes)
-        self._snapshots = _co_occurrence(log, rows, n_items, moments_ms) if sessions else None
+        self._snapshots = _co_occurrence(log, rows, n_items, as_of_ms) if has_sessions else None
         self._knowledge = [Rows.of(a, b, np.ones(len(a)), self.nodes).normalized() for a, b in knowledge.edges]
         self._whole: OrderedDict[int, list[Rows]] = OrderedDict()
 
@@ -127,33 +127,33 @@ class GraphEdges:
         """Kinds of edges."""
         return 1 + (self._snapshots is not None) + len(self._knowledge)
 
-    def until(self, moment: int) -> Graph:
-        """All edges that were there at the moment of this index."""
-        return Graph((tuple(rows.adjacency(rows) for rows in self._rows(moment)),))
+    def until(self, as_of: int) -> Graph:
+        """All edges that were there at the as-of time of this index."""
+        return Graph((tuple(rows.adjacency(rows) for rows in self._rows(as_of)),))
 
-    def draw(self, moment: int, rng: np.random.Generator) -> Graph:
+    def draw(self, as_of: int, rng: np.random.Generator) -> Graph:
         """As `until`, but of each node with more a random `neighbours`, anew for each layer; all if that is 0."""
         if not self.neighbours:
-            return self.until(moment)
-        return Graph(tuple(tuple(self._drawn(moment, rng)) for _ in range(self.layers)))
+            return self.until(as_of)
+        return Graph(tuple(tuple(self._drawn(as_of, rng)) for _ in range(self.layers)))
 
-    def _drawn(self, moment: int, rng: np.random.Generator) -> Iterator[Adjacency]:
-        for rows in self._rows(moment):
+    def _drawn(self, as_of: int, rng: np.random.Generator) -> Iterator[Adjacency]:
+        for rows in self._rows(as_of):
             drawn = rows.draw(self.neighbours, rng)
             yield drawn.adjacency(drawn.turned())
 
-    def _rows(self, moment: int) -> list[Rows]:
+    def _rows(self, as_of: int) -> list[Rows]:
         """The whole rows of each relation; each of them is the same turned round."""
-        moment %= len(self.moments_ms)
-        if moment not in self._whole:
-            found = [self._interactions.before(int(self.moments_ms[moment])).normalized()]
+        as_of %= len(self.as_of_ms)
+        if as_of not in self._whole:
+            found = [self._interactions.before(int(self.as_of_ms[as_of])).normalized()]
             if self._snapshots is not None:
-                found.append(_padded(self._snapshots.at(moment), self.nodes))
-            self._whole[moment] = found + self._knowledge
+                found.append(_padded(self._snapshots.at(as_of), self.nodes))
+            self._whole[as_of] = found + self._knowledge
             if len(self._whole) > CACHED:
                 self._whole.popitem(last=False)
-        self._whole.move_to_end(moment)
-        return self._whole[moment]
+        self._whole.move_to_end(as_of)
+        return self._whole[as_of]
 
 
 @dataclass(frozen=True)
@@ -188,34 +188,34 @@ def _first_times(log: Log, rows: Int, first_user: int, nodes: int) -> _TimedRows
 
 @dataclass(frozen=True)
 class _Snapshots:
-    """Rows at some of the moments, `index` ascending."""
+    """Rows at some of the as-of times, `index` ascending."""
 
     index: Int
     rows: tuple[Rows, ...]
 
-    def at(self, moment: int) -> Rows:
-        """Those of the last one that is not after `moment`."""
-        return self.rows[int(np.searchsorted(self.index, moment, side="right")) - 1]
+    def at(self, as_of: int) -> Rows:
+        """Those of the last one that is not after `as_of`."""
+        return self.rows[int(np.searchsorted(self.index, as_of, side="right")) - 1]
 
 
-def _co_occurrence(log: Log, rows: Int, n_items: int, moments_ms: Int) -> _Snapshots:
+def _co_occurrence(log: Log, rows: Int, n_items: int, as_of_ms: Int) -> _Snapshots:
     """Items joined to those that share most sessions with them, by the sessions before each snapshot.
 
     Source: cosine item-to-item, Deshpande and Karypis, TOIS 2004.
     """
-    visit = log.visit[rows]
-    order = np.lexsort((log.time_ms[rows], visit))
-    rows, visit = rows[order], visit[order]
-    from_end = np.searchsorted(visit, visit, side="right") - np.arange(len(visit))
-    rows, visit = rows[from_end <= SESSION_ITEMS], visit[from_end <= SESSION_ITEMS]
-    index = np.unique(np.linspace(0, len(moments_ms) - 1, SNAPSHOTS).round().astype(np.int64))
-    slot = np.searchsorted(moments_ms[index], log.time_ms[rows], side="right")
+    session = log.session[rows]
+    order = np.lexsort((log.time_ms[rows], session))
+    rows, session = rows[order], session[order]
+    from_end = np.searchsorted(session, session, side="right") - np.arange(len(session))
+    rows, session = rows[from_end <= SESSION_ITEMS], session[from_end <= SESSION_ITEMS]
+    index = np.unique(np.linspace(0, len(as_of_ms) - 1, SNAPSHOTS).round().astype(np.int64))
+    slot = np.searchsorted(as_of_ms[index], log.time_ms[rows], side="right")
     total = sparse.csr_matrix((n_items, n_items), dtype=np.float32)
     found = []
     for number in range(len(index)):
         now = slot == number
-        _, session = np.unique(visit[now], return_inverse=True)
-        held = sparse.csr_matrix((np.ones(now.sum(), np.float32), (session, log.item[rows[now]])), (now.sum(), n_items))
+        _, basket = np.unique(session[now], return_inverse=True)
+        held = sparse.csr_matrix((np.ones(now.sum(), np.float32), (basket, log.item[rows[now]])), (now.sum(), n_items))
         held.data[:] = 1  # an item that stands twice in a session was added up
         total = (total + held.T @ held).tocsr()
         found.append(_nearest(total, SESSION_NEIGHBOURS))

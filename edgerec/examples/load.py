@@ -20,21 +20,21 @@ from edgerec.examples.graph import GraphEdges, Knowledge, consumed_rows
 from edgerec.examples.log import Log, load_log, request_encoder
 from edgerec.examples.requests import (
     FOREVER,
+    ImpressionExamples,
     Ragged,
-    RowExamples,
-    VisitExamples,
+    SessionExamples,
     day_before,
-    draw_visits,
+    draw_sessions,
     in_history,
     make_requests,
     request_columns,
     requests_of,
-    visit_rows,
+    session_rows,
 )
 from edgerec.examples.scratch import Columns, Scratch, pieces
 from edgerec.examples.statistics import ItemStatistics, item_statistics
 from edgerec.examples.text_vectors import Components, TextSource
-from edgerec.models.inputs import ItemFeatures, Moment, Shape
+from edgerec.models.inputs import ItemFeatures, ItemsAsOf, Shape
 from edgerec.tasks import Numeric, RequestEncoder, Task, standardize
 from edgerec.tasks.history import Float, Int
 
@@ -42,7 +42,7 @@ Part: TypeAlias = Literal["valid", "test"]
 """A part of the split that a model is judged on."""
 ReadTexts: TypeAlias = "Callable[[Log, int], tuple[Components, TextSource | None]]"
 Cut: TypeAlias = "Callable[[Int], Int]"
-"""From the times of requests to the moments from which on their own past is unknown to them."""
+"""From the times of requests to the as-of times from which on their own past is unknown to them."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class LearningData:
     """One part of a dataset, ready to learn from and to be judged on.
 
     Attributes:
-        n_items: the catalogue: items of the fit rows, and all items of an items file, which come last.
+        n_items: the catalogue: items of the training rows, and all items of an items file, which come last.
         fit_log: rows to learn from. held_log: rows of the part.
-        fit, held: examples; held requests see nothing of the held part but their own time and context.
-        lag: moments that a bundle's statistics may be old by the end of the part.
+        fit, held: examples; evaluation requests see nothing of the evaluation split but their own time and context.
+        lag: as-of times that a bundle's statistics may be old by the end of the part.
         scales: by regression task.
         sequence: latest raw events that come with a request.
         scratch: where columns lie that are too long for memory.
@@ -76,10 +76,10 @@ class LearningData:
     encoder: RequestEncoder
     n_items: int
     features: ItemFeatures
-    fit_log: Log
-    held_log: Log
-    fit: Examples
-    held: Examples
+    train_log: Log
+    evaluation_log: Log
+    train: Examples
+    evaluation: Examples
     lag: int
     scales: dict[str, Scale]
     sequence: int = 0
@@ -89,7 +89,7 @@ class LearningData:
     @property
     def tasks(self) -> tuple[Task, ...]:
         """All tasks."""
-        return self.fit.tasks
+        return self.train.tasks
 
     @property
     def by_user(self) -> bool:
@@ -98,12 +98,12 @@ class LearningData:
 
     @property
     def statistics(self) -> ItemStatistics:
-        """Of the fit rows."""
-        return self.fit.statistics
+        """Of the training rows."""
+        return self.train.statistics
 
-    def moment(self, index: int) -> Moment:
-        """What a model is told of the items at a moment, by its index in `statistics`; -1: the end of the fit rows."""
-        return self.fit.moment(index)
+    def as_of(self, index: int) -> ItemsAsOf:
+        """What a model is told of the items at an as-of time, by its index in `statistics`; -1: the end of the training rows."""
+        return self.train.as_of(index)
 
     @property
     def shape(self) -> Shape:
@@ -118,13 +118,13 @@ class LearningData:
             item_numbers=self.features.numeric.shape[1],
             text=self.features.text.shape[1],
             statistics=len(self.statistics.names),
-            relations=0 if self.fit.graph is None else self.fit.graph.relations,
-            entities=0 if self.fit.graph is None else self.fit.graph.entities,
+            relations=0 if self.train.graph is None else self.train.graph.relations,
+            entities=0 if self.train.graph is None else self.train.graph.entities,
         )
 
 
 def catalogue_length(data: DataConfig, dataset: Dataset, part: Part) -> int:
-    """Items of the fit rows, and all items of an items file."""
+    """Items of the training rows, and all items of an items file."""
     seen = dataset.meta.catalog["train" if part == "valid" else "valid"]
     return dataset.meta.n_items if data.items.path is not None else seen
 
@@ -143,26 +143,26 @@ def load_learning_data(
 
     Args:
         part: what is judged: "valid" (fit on train) or "test" (fit on train and valid).
-        read_texts: from the fit rows and the size of the catalogue to what the networks read of the items' texts.
+        read_texts: from the training rows and the size of the catalogue to what the networks read of the items' texts.
     Raises:
         DataError: there is nothing to learn from.
     """
     tasks = tuple(dataset.meta.tasks)
     encoder = request_encoder(dataset, part, student.max_history)
-    fit_log = load_log(dataset, dataset.fit_frame(part), encoder, scratch)
-    held_log = load_log(dataset, dataset.part(part), encoder, scratch)
-    if not len(fit_log):
+    train_log = load_log(dataset, dataset.fit_frame(part), encoder, scratch)
+    evaluation_log = load_log(dataset, dataset.part(part), encoder, scratch)
+    if not len(train_log):
         raise DataError(f"{dataset.folder}: no rows to learn from before the {part} part; make the split smaller")
     n_seen = dataset.meta.catalog["train" if part == "valid" else "valid"]
     n_items = catalogue_length(data, dataset, part)
-    end_ms, lag_ms = _boundary(dataset, part, fit_log)
+    end_ms, lag_ms = _boundary(dataset, part, train_log)
     items = dataset.items().head(n_items)
     groups = [(c.name, items[f"cat.{c.name}"].to_numpy().astype(np.int64)) for c in dataset.meta.items.categorical]
-    statistics = item_statistics(fit_log, tasks, n_items, groups, end_ms, scratch)
-    scales = {t.name: _scale(fit_log.labels[t.name]) for t in tasks if t.kind == "regression"}
+    statistics = item_statistics(train_log, tasks, n_items, groups, end_ms, scratch)
+    scales = {t.name: _scale(train_log.labels[t.name]) for t in tasks if t.kind == "regression"}
 
-    fit_visits = _fit_visits(fit_log, teacher.visits_per_epoch, tasks, seed)
-    held_visits = _held_visits(held_log)
+    fit_visits = _training_sessions(train_log, teacher.sessions_per_epoch, tasks, seed)
+    held_visits = _evaluation_sessions(evaluation_log)
     pointwise = any(t.kind in ("binary", "regression") for t in tasks)
 
     def own_time(time_ms: Int) -> Int:
@@ -174,40 +174,42 @@ def load_learning_data(
     def daily(time_ms: Int) -> Int:
         return day_before(time_ms, end_ms)
 
-    sequence, sessions = teacher.sequence, data.session is not None
-    graph = _graph(teacher, sessions, dataset, fit_log, groups, n_items, statistics) if teacher.graph_layers else None
+    sequence, has_sessions = teacher.sequence, data.session is not None
+    graph = (
+        _graph(teacher, has_sessions, dataset, train_log, groups, n_items, statistics) if teacher.graph_layers else None
+    )
 
-    def visits(rows: Log, first: Int, cut: Cut) -> VisitExamples:
-        return _visits(fit_log, rows, first, cut, encoder, statistics, tasks, n_seen, sequence)
+    def sessions(rows: Log, first: Int, cut: Cut) -> SessionExamples:
+        return _session_examples(train_log, rows, first, cut, encoder, statistics, tasks, n_seen, sequence)
 
-    def shown(rows: Log, cut: Cut) -> RowExamples:
-        return _rows(fit_log, rows, cut, encoder, statistics, scales, n_items, sequence, scratch)
+    def shown(rows: Log, cut: Cut) -> ImpressionExamples:
+        return _rows(train_log, rows, cut, encoder, statistics, scales, n_items, sequence, scratch)
 
     retrieval = any(t.kind in ("retrieval", "related") for t in tasks)
-    text, text_source = read_texts(fit_log, n_items)
+    text, text_source = read_texts(train_log, n_items)
     return LearningData(
         dataset=dataset,
         encoder=encoder,
         n_items=n_items,
         features=_item_features(dataset, items, text),
-        fit_log=fit_log,
-        held_log=held_log,
-        fit=Examples(
+        train_log=train_log,
+        evaluation_log=evaluation_log,
+        train=Examples(
             tasks,
             n_items,
             n_seen,
             statistics,
-            visits(fit_log, fit_visits, own_time) if retrieval else None,
-            shown(fit_log, daily) if pointwise else None,
+            sessions(train_log, fit_visits, own_time) if retrieval else None,
+            shown(train_log, daily) if pointwise else None,
             graph=graph,
         ),
-        held=Examples(
+        evaluation=Examples(
             tasks,
             n_items,
             n_seen,
             statistics,
-            visits(held_log, held_visits, never) if retrieval else None,
-            shown(held_log, never) if pointwise else None,
+            sessions(evaluation_log, held_visits, never) if retrieval else None,
+            shown(evaluation_log, never) if pointwise else None,
             graph=graph,
         ),
         lag=_moments_in(statistics, lag_ms),
@@ -218,17 +220,17 @@ def load_learning_data(
     )
 
 
-def _boundary(dataset: Dataset, part: str, fit_log: Log) -> tuple[int, int]:
-    """When the held part begins and how long it is, in ms; leave-last-out has no such moment, so the log's end."""
+def _boundary(dataset: Dataset, part: str, train_log: Log) -> tuple[int, int]:
+    """When the evaluation split begins and how long it is, in ms; leave-last-out has no such as-of time, so the log's end."""
     bounds = dataset.meta.boundaries_ms
     if bounds.valid is None or bounds.test is None or bounds.end is None:
-        return int(fit_log.time_ms.max()) + 1, 0
+        return int(train_log.time_ms.max()) + 1, 0
     begin, end = (bounds.valid, bounds.test) if part == "valid" else (bounds.test, bounds.end)
     return begin, end - begin
 
 
 def _moments_in(statistics: ItemStatistics, length_ms: int) -> int:
-    at = statistics.moments_ms
+    at = statistics.as_of_ms
     return max(int(length_ms // (at[1] - at[0])) - 1, 0) if len(at) > 1 else 0
 
 
@@ -241,8 +243,8 @@ def _scale(labels: Float) -> Scale:
     return Scale(mean, max(math.sqrt(total(lambda logs: (logs - mean) ** 2)), 1e-6))
 
 
-def _fit_visits(log: Log, most: int, tasks: Sequence[Task], seed: int) -> Int:
-    """First rows of the visits to learn from: those that consumed something, at most `most`, drawn by `seed`."""
+def _training_sessions(log: Log, most: int, tasks: Sequence[Task], seed: int) -> Int:
+    """First rows of the sessions to learn from: those that consumed something, at most `most`, drawn by `seed`."""
     telling = [task for task in tasks if task.kind in ("retrieval", "related")]
 
     def counts(rows: slice) -> npt.NDArray[np.bool_]:
@@ -251,11 +253,11 @@ def _fit_visits(log: Log, most: int, tasks: Sequence[Task], seed: int) -> Int:
             found |= _consumed(log, task, rows) > 0
         return found
 
-    return draw_visits(log, most, np.random.default_rng(seed), counts)
+    return draw_sessions(log, most, np.random.default_rng(seed), counts)
 
 
-def _held_visits(log: Log) -> Int:
-    """First rows of each user's first visit in the part."""
+def _evaluation_sessions(log: Log) -> Int:
+    """First rows of each user's first session in the part."""
     return log.offsets[:-1][np.diff(log.offsets) > 0]
 
 
@@ -266,7 +268,7 @@ def _consumed(log: Log, task: Task, rows: slice | Int) -> Float:
     return np.ones(rows.stop - rows.start if isinstance(rows, slice) else len(rows), np.float32)
 
 
-def _visits(
+def _session_examples(
     past: Log,
     rows: Log,
     first: Int,
@@ -276,9 +278,9 @@ def _visits(
     tasks: Sequence[Task],
     n_seen: int,
     sequence: int,
-) -> VisitExamples:
+) -> SessionExamples:
     requests = make_requests(past, encoder, statistics, rows, first, cut(rows.time_ms[first]), sequence=sequence)
-    held = visit_rows(rows, first)
+    held = session_rows(rows, first)
     held = held.where(rows.item[held.values] < n_seen)
     truth = {}
     for task in tasks:
@@ -287,7 +289,7 @@ def _visits(
         consumed = held.where(_consumed(rows, task, held.values) > 0)
         items = Ragged(consumed.offsets, rows.item[consumed.values])
         truth[task.name] = items.where(~in_history(requests, items)) if task.repeats == "exclude" else items
-    return VisitExamples(requests, Ragged(held.offsets, rows.item[held.values]), truth)
+    return SessionExamples(requests, Ragged(held.offsets, rows.item[held.values]), truth)
 
 
 def _rows(
@@ -300,7 +302,7 @@ def _rows(
     n_items: int,
     sequence: int,
     scratch: Scratch,
-) -> RowExamples:
+) -> ImpressionExamples:
     def part(start: int, end: int) -> Columns:
         at = start + np.flatnonzero(rows.item[start:end] < n_items)
         columns = request_columns(past, statistics, rows, at, cut(rows.time_ms[at]))
@@ -313,12 +315,12 @@ def _rows(
     known = sum(int((rows.item[start:end] < n_items).sum()) for start, end in pieces(len(rows)))
     columns = scratch.joined(known, (part(start, end) for start, end in pieces(len(rows))))
     labels = {name: columns[f"label.{name}"] for name in rows.labels}
-    return RowExamples(requests_of(past, encoder, columns, sequence), columns["item"], labels, columns["row"])
+    return ImpressionExamples(requests_of(past, encoder, columns, sequence), columns["item"], labels, columns["row"])
 
 
 def _graph(
     teacher: TeacherConfig,
-    sessions: bool,
+    has_sessions: bool,
     dataset: Dataset,
     log: Log,
     groups: Sequence[tuple[str, Int]],
@@ -343,9 +345,9 @@ def _graph(
         log,
         consumed_rows(log, meta.tasks),
         n_items,
-        statistics.moments_ms,
+        statistics.as_of_ms,
         Knowledge(entities, tuple((np.concatenate([a, b]), np.concatenate([b, a])) for a, b in pairs)),
-        sessions=sessions,
+        has_sessions=has_sessions,
         layers=teacher.graph_layers,
         neighbours=teacher.graph_neighbours,
     )

@@ -28,7 +28,7 @@ class Log:
 
     Attributes:
         offsets: int64 (n_users + 1,), the rows of each user.
-        row, user, item, time_ms, kind, visit: int64 (E,); `row` is the number in the source, `visit` the session or,
+        row, user, item, time_ms, kind, session: int64 (E,); `row` is the number in the source, `session` the session or,
             without sessions, a number of its own for each row.
         labels: float32 (E,) by task name.
         categorical: int64 (E, C) and numeric: float64 (E, n), all inputs of a request (context and user), in the
@@ -41,7 +41,7 @@ class Log:
     item: Int
     time_ms: Int
     kind: Int
-    visit: Int
+    session: Int
     labels: dict[str, Float]
     categorical: Int
     numeric: npt.NDArray[np.float64]
@@ -55,24 +55,24 @@ class Log:
             yield slice(int(self.offsets[first]), int(self.offsets[end]))
 
     def starts_visit(self, rows: slice) -> npt.NDArray[np.bool_]:
-        """Whether each of `rows`, which are of whole users, is the first of its visit."""
-        user, visit = self.user[rows], self.visit[rows]
+        """Whether each of `rows`, which are of whole users, is the first of its session."""
+        user, session = self.user[rows], self.session[rows]
         new = np.ones(len(user), bool)
-        new[1:] = (visit[1:] != visit[:-1]) | (user[1:] != user[:-1])
+        new[1:] = (session[1:] != session[:-1]) | (user[1:] != user[:-1])
         return new
 
-    def starts_of_visits(self) -> Int:
-        """The first row of each visit, ascending."""
+    def session_starts(self) -> Int:
+        """The first row of each session, ascending."""
         return np.concatenate([rows.start + np.flatnonzero(self.starts_visit(rows)) for rows in self.groups()])
 
-    def ends_of_visits(self, first: Int) -> Int:
-        """The row after the last one of the visit that each row of `first` stands in."""
+    def session_ends(self, first: Int) -> Int:
+        """The row after the last one of the session that each row of `first` stands in."""
         end = first + 1
         open_ = np.arange(len(first))
         while len(open_):
             inside = open_[end[open_] < len(self)]
             at, since = end[inside], first[inside]
-            open_ = inside[(self.visit[at] == self.visit[since]) & (self.user[at] == self.user[since])]
+            open_ = inside[(self.session[at] == self.session[since]) & (self.user[at] == self.user[since])]
             end[open_] += 1
         return end
 
@@ -176,14 +176,14 @@ def _columns(
     categorical = [column("cat", c.name, c.source) for c in encoder.categorical]
     numeric = [column("num", n.name, n.source) for n in encoder.numeric]
     n = len(frame)
-    visit = frame["session"].to_numpy() if "session" in frame.columns else offsets[first] + np.arange(n)
+    session = frame["session"].to_numpy() if "session" in frame.columns else offsets[first] + np.arange(n)
     return {
         "row": frame["row"].to_numpy().astype(np.int64),
         "user": user,
         "item": frame["item"].to_numpy().astype(np.int64),
         "time_ms": frame["time"].to_numpy().astype(np.int64),
         "kind": frame["kind"].to_numpy().astype(np.int64),
-        "visit": visit.astype(np.int64),
+        "visit": session.astype(np.int64),
         "categorical": np.stack(categorical, 1).astype(np.int64) if categorical else np.zeros((n, 0), np.int64),
         "numeric": np.stack(numeric, 1).astype(np.float64) if numeric else np.zeros((n, 0)),
         **{c: frame[c].to_numpy() for c in frame.columns if c.startswith("label.")},

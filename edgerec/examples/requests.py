@@ -1,4 +1,4 @@
-"""What teacher and student learn from and are judged on: requests, shown rows and sessions, ready to be batched."""
+"""What teacher and student learn from and are judged on: requests, impressions and sessions, ready to be batched."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ class Requests:
     """R requests.
 
     Attributes:
-        user, time_ms, moment: int64 (R,); `moment` indexes the item statistics known at the request.
+        user, time_ms, as-of time: int64 (R,); `as_of` indexes the item statistics known at the request.
         categorical: int64 (R, C).
         pasts: what their users did before.
     """
 
     user: Int
     time_ms: Int
-    moment: Int
+    as_of: Int
     categorical: Int
     pasts: Pasts
 
@@ -159,7 +159,7 @@ def request_columns(
     return {
         "user": user,
         "time_ms": time_ms,
-        "moment": statistics.moment_before(np.minimum(cut_ms, time_ms)),
+        "moment": statistics.as_of_before(np.minimum(cut_ms, time_ms)),
         "categorical": rows.categorical[at],
         "given": rows.numeric[at],
         "start": start,
@@ -186,11 +186,11 @@ def _first_of_run(start: Int, end: Int, time_ms: Int) -> Int:
 
 
 @dataclass(frozen=True)
-class VisitExamples:
-    """Requests at the start of visits, and the items that each visit turned out to hold.
+class SessionExamples:
+    """Requests at the start of sessions, and the items that each session turned out to hold.
 
     Attributes:
-        items: all items of the visit.
+        items: all items of the session.
         truth: what was consumed, by retrieval task; a request may have none for a task.
     """
 
@@ -200,8 +200,8 @@ class VisitExamples:
 
 
 @dataclass(frozen=True)
-class RowExamples:
-    """Shown rows: request, candidate item (R,), labels (R,) by task, and the row's number in the source (R,)."""
+class ImpressionExamples:
+    """Impressions: request, candidate item (R,), labels (R,) by task, and the row's number in the source (R,)."""
 
     requests: Requests
     item: Int
@@ -219,24 +219,24 @@ def in_history(requests: Requests, items: Ragged) -> npt.NDArray[np.bool_]:
 
 
 def day_before(time_ms: Int, end_ms: int) -> Int:
-    """The last moment, whole days before `end_ms`, that is not after each time: labels of the same day stay unseen."""
+    """The last as-of time, whole days before `end_ms`, that is not after each time: labels of the same day stay unseen."""
     return end_ms - -(-(end_ms - time_ms) // MS_PER_DAY) * MS_PER_DAY
 
 
-def visit_rows(log: Log, first: Int) -> Ragged:
-    """The rows of the visits that start at the rows `first` (of `Log.starts_of_visits`)."""
-    sizes = log.ends_of_visits(first) - first
+def session_rows(log: Log, first: Int) -> Ragged:
+    """The rows of the sessions that start at the rows `first` (of `Log.session_starts`)."""
+    sizes = log.session_ends(first) - first
     flat = np.arange(sizes.sum()) + np.repeat(first - (np.cumsum(sizes) - sizes), sizes)
     return Ragged(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), flat.astype(np.int64))
 
 
-def draw_visits(
+def draw_sessions(
     log: Log, most: int, rng: np.random.Generator, counts: Callable[[slice], npt.NDArray[np.bool_]] | None = None
 ) -> Int:
-    """First rows of at most `most` visits, ascending, of more a random part.
+    """First rows of at most `most` sessions, ascending, of more a random part.
 
     Args:
-        counts: of rows, which of them count; visits without such a row are left out.
+        counts: of rows, which of them count; sessions without such a row are left out.
     """
 
     def first(rows: slice) -> Int:
@@ -254,11 +254,11 @@ def draw_visits(
     return np.concatenate([first(rows)[part - before] for rows, part, before in parts]).astype(np.int64)
 
 
-def join_visits(first: VisitExamples, second: VisitExamples) -> VisitExamples:
-    """All visits of `first`, then all of `second`."""
+def join_sessions(first: SessionExamples, second: SessionExamples) -> SessionExamples:
+    """All sessions of `first`, then all of `second`."""
     a, b = first.requests, second.requests
     assert isinstance(a.pasts, LogPasts) and isinstance(b.pasts, LogPasts)
     own = {n: np.concatenate([getattr(a, n), getattr(b, n)]) for n in ("user", "time_ms", "moment", "categorical")}
     requests = Requests(**own, pasts=a.pasts.then(b.pasts))
     truth = {name: first.truth[name].then(second.truth[name]) for name in first.truth}
-    return VisitExamples(requests, first.items.then(second.items), truth)
+    return SessionExamples(requests, first.items.then(second.items), truth)

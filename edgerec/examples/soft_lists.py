@@ -70,18 +70,18 @@ class SoftLabels:
     """A teacher's view of the examples, by example; each part may be missing.
 
     Attributes:
-        visits: of each retrieval task.
-        rows: float16 (R, T), log-probabilities of binary tasks and standardised logs of amounts.
+        sessions: of each retrieval task.
+        impressions: float16 (R, T), log-probabilities of binary tasks and standardised logs of amounts.
         related: of every item as query.
         vectors: of the items, as the teacher's networks see them.
         easy: what the teacher's networks said early in their training, before they knew what is hard.
     """
 
-    visits: tuple[SoftLists, ...] | None = None
-    rows: npt.NDArray[np.float16] | None = None
+    sessions: tuple[SoftLists, ...] | None = None
+    impressions: npt.NDArray[np.float16] | None = None
     related: SoftLists | None = None
     vectors: Vectors | None = None
-    easy: SoftLabels | None = None
+    early: SoftLabels | None = None
 
 
 def shortened(scores: Float, rng: np.random.Generator) -> SoftLists:

@@ -1,6 +1,6 @@
-"""What was known of each item at each moment: popularity, also among those who had not had it, age, repeats, rates.
+"""What was known of each item at each as-of time: popularity, also among those who had not had it, age, repeats, rates.
 
-Only rows before the moment enter, so that a row's label never reaches its own features.
+Only rows before the as-of time enter, so that a row's label never reaches its own features.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Double = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ItemStatistics:
-    """Statistics of N items at S moments.
+    """Statistics of N items at S as-of times.
 
     Attributes:
         moments_ms: int64 (S,), ascending; the last is the end of the rows.
@@ -34,16 +34,16 @@ class ItemStatistics:
         names: the F columns.
     """
 
-    moments_ms: Int
+    as_of_ms: Int
     values: Float
     names: tuple[str, ...]
 
-    def moment_before(self, time_ms: Int) -> Int:
-        """Index of the last moment that is not after each time; the first one for anything earlier."""
-        return np.maximum(np.searchsorted(self.moments_ms, time_ms, side="right") - 1, 0).astype(np.int64)
+    def as_of_before(self, time_ms: Int) -> Int:
+        """Index of the last as-of time that is not after each time; the first one for anything earlier."""
+        return np.maximum(np.searchsorted(self.as_of_ms, time_ms, side="right") - 1, 0).astype(np.int64)
 
 
-def moments(first_ms: int, end_ms: int) -> Int:
+def as_of_times(first_ms: int, end_ms: int) -> Int:
     """Moments at which statistics are taken: every day, or every week of a log longer than 90 days, counted back."""
     step = MS_PER_DAY * (1 if end_ms - first_ms <= 90 * MS_PER_DAY else 7)
     count = -(-(end_ms - first_ms) // step) + 1
@@ -64,11 +64,11 @@ def item_statistics(
     Args:
         groups: names and values (n_items,) of the items' categorical features; rows of all items of a value are
             pooled, so that a new item starts from its author's or category's rate. Value 0 is unknown.
-        end_ms: the last moment; rows from then on are left out.
+        end_ms: the last as-of time; rows from then on are left out.
         scratch: where what is as long as the log lies.
-        last_only: of the last moment alone.
+        last_only: of the last as-of time alone.
     """
-    at = moments(int(log.time_ms.min(initial=end_ms - 1)), end_ms)
+    at = as_of_times(int(log.time_ms.min(initial=end_ms - 1)), end_ms)
     keys = [("item", np.arange(n_items)), *groups]
     sums = _Sums(log, tasks, n_items, keys, scratch)
     values = []
@@ -83,11 +83,11 @@ def item_statistics(
 
 
 def _until_each(log: Log, at: Int, n_items: int, scratch: Scratch) -> Iterator[Int]:
-    """The rows of items below `n_items` between each moment and the one before it, ascending."""
+    """The rows of items below `n_items` between each as-of time and the one before it, ascending."""
 
     def sorted_part(start: int, end: int) -> Columns:
         known = start + np.flatnonzero(log.item[start:end] < n_items)
-        slot = np.searchsorted(at, log.time_ms[known], side="right")  # a row counts at moments >= slot
+        slot = np.searchsorted(at, log.time_ms[known], side="right")  # a row counts at as-of times >= slot
         order = np.argsort(slot, kind="stable")
         bounds.append(np.searchsorted(slot[order], np.arange(len(at) + 1)))
         return {"row": known[order]}

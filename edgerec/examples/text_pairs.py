@@ -58,7 +58,7 @@ class Pairs:
         return Ragged(chosen.offsets, chosen.values[order]).where(rank < members)
 
 
-def co_consumed(log: Log, consumed: npt.NDArray[np.bool_], texts: Sequence[str], sessions: bool) -> Pairs:
+def co_consumed(log: Log, consumed: npt.NDArray[np.bool_], texts: Sequence[str], has_sessions: bool) -> Pairs:
     """The texts of each session; without sessions, of each item and the one its user consumed next.
 
     Args:
@@ -71,8 +71,8 @@ def co_consumed(log: Log, consumed: npt.NDArray[np.bool_], texts: Sequence[str],
     rows = np.flatnonzero(consumed & (log.item < len(texts)))
     rows = rows[of_item[log.item[rows]] >= 0]
     text = of_item[log.item[rows]]
-    if sessions:
-        owner, value = log.visit[rows], text
+    if has_sessions:
+        owner, value = log.session[rows], text
     else:
         near = (log.user[rows][1:] == log.user[rows][:-1]) & (np.diff(log.time_ms[rows]) <= WINDOW_MS)
         first = np.flatnonzero(near)

@@ -15,8 +15,8 @@ import torch
 
 from edgerec.config import Config
 from edgerec.distillation.student import needs_teacher, new_student, train_student
-from edgerec.ensemble.ensemble import Committee, Members, choose_weights
-from edgerec.ensemble.scoring import CommitteeScorer, TorchScorer
+from edgerec.ensemble.ensemble import Ensemble, Members, choose_weights
+from edgerec.ensemble.scoring import EnsembleScorer, TorchScorer
 from edgerec.errors import ConfigError
 from edgerec.evaluation.page import redraw
 from edgerec.evaluation.report import settings_of
@@ -60,12 +60,12 @@ _STUDENT: Mapping[str, Change] = {
     "and alignment": {"distillation.alignment": 0.5},
     "weighed by confidence": {"distillation.confidence": True},
     "temperature 2": {"distillation.temperature": 2.0},
-    "easy labels first": {"distillation.easy_epochs": 4},
-    "no requests after the log's end": {"distillation.ahead": 0.0},
-    "no unlabelled requests": {"distillation.unlabelled": 0.0, "distillation.ahead": 0.0},
+    "easy labels first": {"distillation.early_teacher_epochs": 4},
+    "no requests after the log's end": {"distillation.future": 0.0},
+    "no pseudo-labelled requests": {"distillation.pseudo_labelled": 0.0, "distillation.future": 0.0},
     "no folded factors": {"student.factor": 0},
-    "no followers": {"student.followers": 0},
-    "not rounded in training": {"distillation.rounded": 0.0},
+    "no transitions": {"student.transitions": 0},
+    "not rounded in training": {"distillation.qat": 0.0},
 }
 _WITHOUT_TEXT = "without text"
 _TEACHER: Mapping[str, Change] = {
@@ -74,11 +74,11 @@ _TEACHER: Mapping[str, Change] = {
     "with graph": {"teacher.graph_layers": 2},
     "without sequence": {"teacher.sequence": 0},
     "with sequence": {"teacher.sequence": 50},
-    "without committee": {"committee.members": ()},
+    "without ensemble": {"ensemble.members": ()},
 }
 WHAT: Mapping[What, Mapping[str, Change]] = {"student": _STUDENT, "teacher": _TEACHER}
 """Changes of the settings, by what they are of and by name."""
-_LEARNED = ("seed", "data", "task", "evaluation", "teacher", "committee", "student", "distillation")
+_LEARNED = ("seed", "data", "task", "evaluation", "teacher", "ensemble", "student", "distillation")
 """Sections of the settings that a result depends on."""
 
 
@@ -123,7 +123,7 @@ def changes_of(config: Config, what: What) -> dict[str, Config]:
         elif name.startswith("with ") and getattr(config.teacher, next(iter(values)).partition(".")[2]):
             continue  # it is with that already, only less or more of it
         elif name == _WITHOUT_PROBABILITIES and not any(task.kind in ("binary", "regression") for task in config.tasks):
-            continue  # it is about shown rows
+            continue  # it is about impressions
         elif made != config:
             found[name] = made
     return found
@@ -140,7 +140,7 @@ def ablate(
     """Train with each change and judge on valid; writes report/ablations.json, beside what it holds of the other.
 
     One teacher that did not learn from valid labels for all students; a student is judged with its INT8 table. Of a
-    teacher one network that saw a part of the users stands for the mean of all folds', blended with the committee.
+    teacher one network that saw a part of the users stands for the mean of all folds', blended with the ensemble.
     What was trained is not trained again, whatever a later call asks for beside it.
     Args:
         only: these changes; all by default. seeds: that of the settings by default.
@@ -251,13 +251,13 @@ class _Students(_Trained):
         student = new_student(settings, self.data)
         train_student(settings, self.data, examples, student, config.distillation.epochs, work, self.progress, name)
         expectations = calibrate(student, self.data)
-        student.rounded = True
+        student.qat = True
         return judge_scorer(TorchScorer([student.eval()], self.data, expectations), self.data, config.evaluation.k)
 
     def _labels(self, config: Config) -> str:
         of = config.distillation
-        easy = "-easy" if of.easy_epochs else ""
-        return f"{of.unlabelled:g}-{of.ahead:g}{easy}" if needs_teacher(of) else "none"
+        early = "-easy" if of.early_teacher_epochs else ""
+        return f"{of.pseudo_labelled:g}-{of.future:g}{early}" if needs_teacher(of) else "none"
 
     def _examples(self, config: Config) -> Examples:
         """With labels; one set of them at a time is in memory."""
@@ -280,7 +280,7 @@ class _Teachers(_Trained):
         if name == _WITHOUT_TEXT:
             features = replace(data.features, text=torch.zeros((len(data.features.text), 0)))
             data = replace(data, features=features, text_source=None)
-        of_rows = config.model_dump(mode="json", include={"seed", "data", "task", "committee"})
+        of_rows = config.model_dump(mode="json", include={"seed", "data", "task", "ensemble"})
         shared = self.folder / f"members-{self.key([of_rows, data.shape.text])}"
         return judged_network(run, data, work, shared, name)
 
@@ -288,10 +288,10 @@ class _Teachers(_Trained):
 def judged_network(
     run: Run, data: LearningData, work: Path, members: Path, title: str
 ) -> dict[str, dict[str, Estimate]]:
-    """What one network is worth on the held part of `data`, blended with the committee, which is kept in `members`."""
+    """What one network is worth on the evaluation split of `data`, blended with the ensemble, which is kept in `members`."""
     config, settings, progress = run.config, run.ensemble_settings, run.progress
     network, _ = fit_on_valid(config.teacher, config.training, config.seed, data, work / "network", progress, title)
     others = Members.fit(settings, data, members, [0], None, progress)
     weights = choose_weights(settings, data, [network.eval()], others, work / WEIGHTS, progress)
-    scorer = CommitteeScorer(Committee(config.committee.candidates, data, [network], others, weights))
+    scorer = EnsembleScorer(Ensemble(config.ensemble.candidates, data, [network], others, weights))
     return judge_scorer(scorer, data, config.evaluation.k)

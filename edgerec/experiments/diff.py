@@ -1,4 +1,4 @@
-"""Two bundles on the same held part: quality, what lists they have in common, who gains and who loses, and size."""
+"""Two bundles on the same evaluation split: quality, what lists they have in common, who gains and who loses, and size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgerec.evaluation.fidelity import ALL, OVERLAP, Parts, fidelity
 from edgerec.evaluation.report import Table, figure, main_figure, to_json
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.evaluation.segments import gaps_of_parts
-from edgerec.examples.evaluation_requests import find_cases
+from edgerec.examples.evaluation_requests import find_evaluation_requests
 from edgerec.metrics.accuracy import Estimate
 from edgerec.progress import Progress
 from edgerec.runtime import ArrayRecommender
@@ -71,7 +71,7 @@ class Diff:
             for task, name, of in self._main()
         ]  # fmt: skip
         columns = ("task", "figure", *self.names, "difference", "same of the ten best")
-        yield Table("Quality on the same held part", columns, tuple(rows), 4)
+        yield Table("Quality on the same evaluation split", columns, tuple(rows), 4)
         moved = [
             (part, task, name, figure(of, signed=True), "gains" if of.value > 0 else "loses")
             for part, tasks in self.parts.items()
@@ -102,13 +102,13 @@ class Diff:
 
 
 def compare(config: Config, run_dir: Path, old: Path, new: Path, progress: Progress) -> Diff:
-    """Ask both bundles what the held part of a run asks, ``[evaluation] part``.
+    """Ask both bundles what the evaluation split of a run asks, ``[evaluation] part``.
 
     Raises:
         ConfigError: a bundle lacks a task of the settings. BundleError: one is damaged.
     """
     data = Run(config, run_dir, progress).learning_data()
-    cases = find_cases(data)
+    eval_requests = find_evaluation_requests(data)
     wanted = {task.name for task in scored_tasks(data.tasks)}
     found, answers, names = {}, {}, []
     for side, path in (("old", old), ("new", new)):
@@ -119,17 +119,17 @@ def compare(config: Config, run_dir: Path, old: Path, new: Path, progress: Progr
             manifest = recommender.bundle.manifest
             names.append(f"{manifest.name} {manifest.version}")
             progress.say(f"diff: {names[-1]}")
-            model = RuntimeModel(recommender, data, cases, progress)
-            found[side], answers[side] = judge_model(model, data, cases, config.evaluation.k)
+            model = RuntimeModel(recommender, data, eval_requests, progress)
+            found[side], answers[side] = judge_model(model, data, eval_requests, config.evaluation.k)
     if names[0] == names[1]:
         names = [f"{name} ({side})" for name, side in zip(names, ("old", "new"), strict=True)]
     paired = {
         task: {m: of.minus(found["old"][task][m]) for m, of in figures.items() if m in found["old"].get(task, {})}
         for task, figures in found["new"].items()
     }
-    kept = fidelity(answers["new"], answers["old"], data, cases)
+    kept = fidelity(answers["new"], answers["old"], data, eval_requests)
     overlap = {task: figures[OVERLAP] for task, figures in kept[ALL].items() if OVERLAP in figures}
-    parts = gaps_of_parts(answers["new"], answers["old"], data, cases, config.evaluation.segments)
+    parts = gaps_of_parts(answers["new"], answers["old"], data, eval_requests, config.evaluation.segments)
     return Diff((names[0], names[1]), found, paired, overlap, parts, _bytes(old, new))
 
 

@@ -40,7 +40,7 @@ Figures: TypeAlias = dict[str, Estimate]
 
 
 @dataclass(frozen=True)
-class Way:
+class SharingStrategy:
     """How the tasks are learned together: [teacher] `sharing` and `loss_weights`."""
 
     sharing: str
@@ -62,24 +62,24 @@ class TransferReport:
     seeds: tuple[int, ...]
     metrics: dict[str, str]
     alone: Figures
-    together: dict[Way, Figures]
+    together: dict[SharingStrategy, Figures]
 
-    def gain(self, way: Way, over: Way | None = None) -> tuple[float, float]:
+    def gain(self, strategy: SharingStrategy, over: SharingStrategy | None = None) -> tuple[float, float]:
         """Mean over the tasks of the relative gain over being learned alone, or in another way; and its error at most.
 
         Source: Maninis et al., CVPR 2019, section 5.3. The error is that of tasks which err together.
         """
         other = self.alone if over is None else self.together[over]
-        differences = [self.together[way][t].minus(other[t]) for t in self.alone]
+        differences = [self.together[strategy][t].minus(other[t]) for t in self.alone]
         shares = [1 / abs(e.value) if e.value else math.nan for e in self.alone.values()]
         return tuple(
             float(np.mean([s * x for s, x in zip(shares, values, strict=True)]))
             for values in ([d.value for d in differences], [d.se for d in differences])
         )  # type: ignore[return-value]
 
-    def pick(self) -> Way:
+    def pick(self) -> SharingStrategy:
         """The way of the largest mean gain, unless its lead over that of the settings can be chance."""
-        configured, best = next(iter(self.together)), max(self.together, key=lambda way: self.gain(way)[0])
+        configured, best = next(iter(self.together)), max(self.together, key=lambda strategy: self.gain(strategy)[0])
         lead, error = self.gain(best, configured)
         return best if lead > CERTAIN * error else configured
 
@@ -88,25 +88,25 @@ class TransferReport:
         columns = ("task", "metric", "together by", "alone", "together", "difference", "verdict")
         rows = []
         for task, alone in self.alone.items():
-            for way, found in self.together.items():
+            for strategy, found in self.together.items():
                 difference = found[task].minus(alone)
                 figures = (_figure(alone), _figure(found[task]), _figure(difference, "+"))
-                rows.append([task, self.metrics[task], str(way), *figures, verdict(difference)])
+                rows.append([task, self.metrics[task], str(strategy), *figures, verdict(difference)])
         return columns, rows
 
-    def ways(self) -> tuple[Sequence[str], list[list[str]]]:
+    def strategies(self) -> tuple[Sequence[str], list[list[str]]]:
         """Columns and rows for the screen: the mean gain of each way, the largest first."""
-        ordered = sorted(self.together, key=lambda way: -self.gain(way)[0])
+        ordered = sorted(self.together, key=lambda strategy: -self.gain(strategy)[0])
         return ("together by", "mean gain over alone"), [[str(w), _percent(*self.gain(w))] for w in ordered]
 
     def sentence(self) -> str:
         """What the evidence picks."""
-        configured, best = next(iter(self.together)), max(self.together, key=lambda way: self.gain(way)[0])
-        way, (value, error) = self.pick(), self.gain(self.pick())
-        said = f'sharing = "{way.sharing}", loss_weights = "{way.loss_weights}"'
+        configured, best = next(iter(self.together)), max(self.together, key=lambda strategy: self.gain(strategy)[0])
+        strategy, (value, error) = self.pick(), self.gain(self.pick())
+        said = f'sharing = "{strategy.sharing}", loss_weights = "{strategy.loss_weights}"'
         if best != configured:
             lead = f"the lead of {best} over {configured} is {_percent(*self.gain(best, configured))}"
-            said += f": {lead}" + ("" if way == best else ", which can be chance")
+            said += f": {lead}" + ("" if strategy == best else ", which can be chance")
         if value < -CERTAIN * error:
             said += "; but the tasks lose by being learned together: a network for each serves them better"
         return f"the evidence picks {said}"
@@ -118,17 +118,20 @@ class TransferReport:
                 "metric": self.metrics[task],
                 "alone": alone.to_json(),
                 "together": {
-                    str(way): {
+                    str(strategy): {
                         **found[task].to_json(),
                         "difference": found[task].minus(alone).to_json(),
                         "verdict": verdict(found[task].minus(alone)),
                     }
-                    for way, found in self.together.items()
+                    for strategy, found in self.together.items()
                 },
             }
             for task, alone in self.alone.items()
         }
-        gains = {str(way): dict(zip(("value", "se_at_most"), self.gain(way), strict=True)) for way in self.together}
+        gains = {
+            str(strategy): dict(zip(("value", "se_at_most"), self.gain(strategy), strict=True))
+            for strategy in self.together
+        }
         picked = {"sharing": self.pick().sharing, "loss_weights": self.pick().loss_weights}
         return {"part": "valid", "seeds": list(self.seeds), "tasks": tasks, "gain": gains, "picked": picked}
 
@@ -160,14 +163,18 @@ def transfer(
     # One process each, and nothing compiled: some ways of weighing need it, and all are to be compared.
     training = config.training.model_copy(update={"devices": 1, "num_nodes": 1, "compile": False})
     config = config.model_copy(update={"training": training})
-    ways = [Way(config.teacher.sharing, config.teacher.loss_weights)]
+    strategies = [SharingStrategy(config.teacher.sharing, config.teacher.loss_weights)]
     if compare:
-        ways += [way for way in (Way(s, w) for s, w in product(SHARING, WEIGHTINGS)) if way not in ways]
+        strategies += [
+            strategy
+            for strategy in (SharingStrategy(s, w) for s, w in product(SHARING, WEIGHTINGS))
+            if strategy not in strategies
+        ]
     numbers = tuple(range(config.seed, config.seed + seeds))
-    judged = [_of_seed(config.model_copy(update={"seed": n}), run_dir, ways, progress) for n in numbers]
+    judged = [_of_seed(config.model_copy(update={"seed": n}), run_dir, strategies, progress) for n in numbers]
     metrics = {task: metric for task, (metric, _) in judged[0][0].items()}
-    means = [_over_seeds([found[i] for found in judged]) for i in range(1 + len(ways))]
-    report = TransferReport(numbers, metrics, means[0], dict(zip(ways, means[1:], strict=True)))
+    means = [_over_seeds([found[i] for found in judged]) for i in range(1 + len(strategies))]
+    report = TransferReport(numbers, metrics, means[0], dict(zip(strategies, means[1:], strict=True)))
     write_json(run_dir / "report" / "transfer.json", report.to_json() | {"settings": settings})
     redraw(run_dir / "report")
     return report
@@ -177,7 +184,7 @@ _Judged: TypeAlias = dict[str, tuple[str, Estimate]]
 """By task, the metric that decides and what it is."""
 
 
-def _of_seed(config: Config, run_dir: Path, ways: Sequence[Way], progress: Progress) -> list[_Judged]:
+def _of_seed(config: Config, run_dir: Path, strategies: Sequence[SharingStrategy], progress: Progress) -> list[_Judged]:
     """The tasks alone, then together in each way."""
 
     @cache
@@ -195,9 +202,9 @@ def _of_seed(config: Config, run_dir: Path, ways: Sequence[Way], progress: Progr
         found = _judged(with_teacher(loss_weights="fixed"), run_dir, data, tasks, title, progress)
         alone |= {name: found[name]} if name in found else {}
     together = []
-    for way in ways:
-        title = f"together by {way}, seed {config.seed}"
-        changed = with_teacher(sharing=way.sharing, loss_weights=way.loss_weights)
+    for strategy in strategies:
+        title = f"together by {strategy}, seed {config.seed}"
+        changed = with_teacher(sharing=strategy.sharing, loss_weights=strategy.loss_weights)
         together.append(_judged(changed, run_dir, data, names, title, progress))
     return [alone, *together]
 
@@ -247,11 +254,11 @@ def only(data: LearningData, names: Sequence[str]) -> LearningData:
         return replace(
             examples,
             tasks=tasks,
-            visits=examples.visits if kinds & {"retrieval", "related"} else None,
-            rows=examples.rows if kinds & {"binary", "regression"} else None,
+            sessions=examples.sessions if kinds & {"retrieval", "related"} else None,
+            impressions=examples.impressions if kinds & {"binary", "regression"} else None,
         )
 
-    return replace(data, fit=of(data.fit), held=of(data.held))
+    return replace(data, train=of(data.train), evaluation=of(data.evaluation))
 
 
 def deciding(task: Task, k: Sequence[int]) -> str:

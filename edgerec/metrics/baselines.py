@@ -1,6 +1,6 @@
 """What every model must beat: popularity, the user's own habit, EASE, and co-occurrence for related items.
 
-All are closed form, numpy only, and fitted on the arrays of the fit rows: `user`, `item` (indices), `time` (int64 ms).
+All are closed form, numpy only, and fitted on the arrays of the training rows: `user`, `item` (indices), `time` (int64 ms).
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class Baseline(Protocol):
 
 
 class RecentPopularity:
-    """How often an item occurs, where an event `half_life_days` before the last one of the fit rows counts half.
+    """How often an item occurs, where an event `half_life_days` before the last one of the training rows counts half.
 
     Without a half-life, the one of `HALF_LIVES_DAYS` is taken whose 20 most popular items hold most of the last tenth
-    of the fit rows, fitted on the rows before.
+    of the training rows, fitted on the rows before.
     """
 
     def __init__(self, item: Array, time: Array, n_items: int, half_life_days: float | None = None) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from edgerec.metrics.accuracy import Estimate, hits, mean
 
-__all__ = ["Catalogue", "beyond", "head_of"]
+__all__ = ["ItemUsage", "beyond", "head_of"]
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -25,11 +25,11 @@ CHUNK: Final = 1_000_000
 """Pairs of items that are compared at once."""
 
 
-class Catalogue:
-    """What is known of the items before the held part: who had which, and how often.
+class ItemUsage:
+    """What is known of the items before the evaluation split: who had which, and how often.
 
     Args:
-        user, item: of the fit log's rows. n_items: of the catalogue.
+        user, item: of the training log's rows. n_items: of the catalogue.
     """
 
     def __init__(self, user: Array, item: Array, n_items: int) -> None:
@@ -64,7 +64,7 @@ def head_of(count: Array) -> npt.NDArray[np.bool_]:
 
 
 def beyond(
-    top: Array, truth: Sequence[Array], pasts: Sequence[Array], catalogue: Catalogue, k: int = 10
+    top: Array, truth: Sequence[Array], pasts: Sequence[Array], catalogue: ItemUsage, k: int = 10
 ) -> dict[str, Estimate]:
     """Figures of the first `k` of each list.
 
@@ -100,7 +100,7 @@ def beyond(
     return found
 
 
-def _diversity(top: Array, catalogue: Catalogue) -> Estimate:
+def _diversity(top: Array, catalogue: ItemUsage) -> Estimate:
     a, b = np.triu_indices(top.shape[1], 1)
     left, right = top[:, a], top[:, b]
     both = (left >= 0) & (right >= 0)
@@ -113,7 +113,7 @@ def _diversity(top: Array, catalogue: Catalogue) -> Estimate:
     return mean(1 - np.bincount(case, alike, len(top))[some] / pairs[some])
 
 
-def _lift(listed: Floats, pasts: Sequence[Array], catalogue: Catalogue, some: Array) -> Estimate:
+def _lift(listed: Floats, pasts: Sequence[Array], catalogue: ItemUsage, some: Array) -> Estimate:
     own = np.array([catalogue.count[p].mean() if len(p) else 0.0 for p in pasts], np.float64)
     known = some & (own > 0)
     return mean(listed[known] / own[known] - 1)

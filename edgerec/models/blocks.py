@@ -75,7 +75,7 @@ class CategoricalEmbedding(nn.Module):
 
 
 class ItemTower(nn.Module):
-    """Item vectors and priors from id, features, text and the statistics of one moment.
+    """Item vectors and priors from id, features, text and the statistics of one as-of time.
 
     Attributes:
         fresh: items and their text vectors, in place of those of `text` where joint training has just read them.
@@ -116,7 +116,7 @@ class ItemTower(nn.Module):
         self.prior = Mlp(shape.statistics + shape.item_numbers, hidden, priors)
 
     def forward(self, statistics: Tensor, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
-        """Statistics (N, F) of one moment -> vectors (N, dim), priors (N, priors); of some `rows` alone."""
+        """Statistics (N, F) of one as-of time -> vectors (N, dim), priors (N, priors); of some `rows` alone."""
         numbers = torch.cat([statistics[rows], self.numeric[rows]], dim=1)
         identity = self.identity.weight[rows]
         identity = identity if self.fold is None else self.fold(identity)
@@ -162,7 +162,7 @@ class HistoryPooling(nn.Module):
 class RepeatTerm(nn.Module):
     """What having had an item adds to its own logits, from its count, age, interval and kind and from the user.
 
-    With `followers` as many outputs again: how much it adds to the logits of the items that follow it.
+    With `transitions` as many outputs again: how much it adds to the logits of the items that follow it.
     """
 
     def __init__(
@@ -173,10 +173,10 @@ class RepeatTerm(nn.Module):
         context: int,
         tasks: int,
         numbers: int = EVENT_NUMBERS,
-        followers: bool = False,
+        transitions: bool = False,
     ) -> None:
         super().__init__()
-        outputs = 2 * tasks if followers else tasks
+        outputs = 2 * tasks if transitions else tasks
         self.kind = nn.Embedding(kinds, hidden)
         self.from_item = nn.Linear(dim, hidden)
         self.from_numbers = nn.Linear(numbers, hidden)
@@ -184,7 +184,7 @@ class RepeatTerm(nn.Module):
         self.out = nn.Linear(hidden, outputs)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
-        if followers:
+        if transitions:
             nn.init.constant_(self.out.bias[tasks:], FOLLOWS)
 
     def forward(self, vectors: Tensor, kind: Tensor, numbers: Tensor, context: Tensor) -> Tensor:
@@ -194,7 +194,7 @@ class RepeatTerm(nn.Module):
         return added
 
 
-class Followers(nn.Module):
+class Transitions(nn.Module):
     """For each item the K items that most often follow it, and the weight of each, learned.
 
     Item vectors of few numbers cannot tell which one item follows which; a short list can.
@@ -247,7 +247,7 @@ def repeat_of(candidate: Tensor, repeat: Tensor, batch: RequestBatch) -> Tensor:
     return (repeat * same.unsqueeze(2)).sum(dim=1)
 
 
-def scatter_followers(logits: Tensor, follow: Tensor, item: Tensor, weight: Tensor) -> Tensor:
+def scatter_transitions(logits: Tensor, follow: Tensor, item: Tensor, weight: Tensor) -> Tensor:
     """Add ``follow[b, l, t] * weight[b, l, k]`` to the logits (B, T, N) of the item ``item[b, l, k]``.
 
     Args:
@@ -259,6 +259,6 @@ def scatter_followers(logits: Tensor, follow: Tensor, item: Tensor, weight: Tens
 
 
 def follow_of(candidate: Tensor, follow: Tensor, item: Tensor, weight: Tensor) -> Tensor:
-    """What `scatter_followers` adds to each request's candidate (B,): (B, T)."""
+    """What `scatter_transitions` adds to each request's candidate (B,): (B, T)."""
     strength = (weight * (item == candidate[:, None, None])).sum(dim=2)
     return torch.einsum("bl,blt->bt", strength, follow)

@@ -75,7 +75,7 @@ class Propagation(LGConv):  # type: ignore[misc]
 
 
 class _Product(torch.autograd.Function):
-    """``there @ x``, in 32 bits whatever `x` has: sparse products know no others everywhere."""
+    """``there @ x``, in float32 whatever `x` has: sparse products know no others everywhere."""
 
     @staticmethod
     def forward(ctx: Any, there: Tensor, back: Tensor, x: Tensor) -> Tensor:

@@ -81,8 +81,8 @@ class Graph:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """What is known of N items at one moment: `statistics`, float32 (N, F); for graph layers, the `graph`."""
+class ItemsAsOf:
+    """What is known of N items at one as-of time: `statistics`, float32 (N, F); for graph layers, the `graph`."""
 
     statistics: Tensor
     graph: Graph | None = None

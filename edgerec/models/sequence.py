@@ -43,7 +43,7 @@ class CausalTransformer(nn.Module):
             present: bool (B, S), False on padding, which may stand on either side.
         """
         place = (present.long().cumsum(dim=1) - 1).clamp(min=0)
-        at_once = (gaps <= 0).to(gaps.dtype)  # within one visit
+        at_once = (gaps <= 0).to(gaps.dtype)  # within one session
         when = torch.stack([torch.log1p(gaps.clamp(min=0)) * 0.2, at_once], dim=2)
         x = vectors + self.place(place) + self.from_gap(when)
         x = self.dropout(x)
@@ -116,7 +116,7 @@ class Read:
 
 
 class SequenceModel(nn.Module):
-    """The transformer over items as they are at the moment, and the kinds of their events."""
+    """The transformer over items as they are at the as-of time, and the kinds of their events."""
 
     def __init__(self, kinds: int, dim: int, heads: int, layers: int, max_len: int, dropout: float) -> None:
         super().__init__()

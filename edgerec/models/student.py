@@ -11,24 +11,24 @@ from torch import Tensor, nn
 
 from edgerec.models.blocks import (
     EVENT_NUMBERS,
-    Followers,
     HistoryPooling,
     ItemTower,
     Mlp,
     RepeatTerm,
     RequestContext,
+    Transitions,
     event_numbers,
     follow_of,
     later_items,
     repeat_of,
-    scatter_followers,
     scatter_repeat,
+    scatter_transitions,
 )
-from edgerec.models.inputs import ItemFeatures, Items, Moment, RequestBatch, Shape
-from edgerec.models.rounding import LEVELS, round_rows, row_scales
+from edgerec.models.inputs import ItemFeatures, Items, ItemsAsOf, RequestBatch, Shape
+from edgerec.models.qat import LEVELS, round_rows, row_scales
 
 FOLLOWED = 32
-"""An item's followers are looked at if fewer items of the history than this had a later event."""
+"""An item's transitions are looked at if fewer items of the history than this had a later event."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class StudentSizes:
         pooling, repeat, head: hidden units of the attention, the repeat term and the task vectors' head.
         item: hidden units of the item tower, which is folded into the table.
         factor: see `ItemTower`.
-        followers: of each item, see `Followers`; 0 leaves them and the order of events out.
+        transitions: of each item, see `Transitions`; 0 leaves them and the order of events out.
         levels: largest code of a number of the table, once it is rounded.
     """
 
@@ -54,15 +54,15 @@ class StudentSizes:
     head: int
     item: int
     factor: int = 0
-    followers: int = 0
+    transitions: int = 0
     levels: int = LEVELS
 
     @classmethod
     def of(
-        cls, dim: int, hidden: int, heads: int, factor: int = 0, item: int | None = None, followers: int = 0
+        cls, dim: int, hidden: int, heads: int, factor: int = 0, item: int | None = None, transitions: int = 0
     ) -> StudentSizes:
         """All parts of one width but the repeat term, which needs half of it."""
-        return cls(dim, heads, hidden, hidden, hidden, max(hidden // 2, 1), hidden, item or hidden, factor, followers)
+        return cls(dim, heads, hidden, hidden, hidden, max(hidden // 2, 1), hidden, item or hidden, factor, transitions)
 
 
 def numbers_of(count: Tensor, age_h: Tensor, interval_h: Tensor, later: Tensor | None) -> Tensor:
@@ -83,7 +83,7 @@ class Request(NamedTuple):
 
     Attributes:
         user: (B, T, dim), task vectors. repeat: (B, L, T), what past items add to their own logits.
-        follow: the same, to the logits of their followers; (B, L, 0) without. attention: (B, L, heads).
+        follow: the same, to the logits of their transitions; (B, L, 0) without. attention: (B, L, heads).
     """
 
     user: Tensor
@@ -100,7 +100,7 @@ class RequestTower(nn.Module):
         self.tasks, self.dim, self.heads = tasks, sizes.dim, sizes.heads
         pooled = sizes.heads * sizes.dim
         self.context = RequestContext(shape, sizes.inner, sizes.context, dropout)
-        ordered = sizes.followers > 0
+        ordered = sizes.transitions > 0
         numbers = EVENT_NUMBERS + ordered
         self.pooling = HistoryPooling(shape.kinds, sizes.dim, sizes.pooling, sizes.heads, sizes.context, numbers)
         self.repeat = RepeatTerm(shape.kinds, sizes.dim, sizes.repeat, sizes.context, tasks, numbers, ordered)
@@ -142,16 +142,16 @@ class Student(nn.Module):
         self.shape, self.tasks, self.sizes = shape, tasks, sizes
         self.items = ItemTower(shape, features, sizes.dim, sizes.item, tasks + 1, factor=sizes.factor)
         self.step = nn.Parameter(torch.zeros(shape.n_items))
-        self.rounded = False
+        self.qat = False
         self.requests = RequestTower(shape, tasks, sizes, dropout)
-        self.followers = Followers(shape.n_items, sizes.followers) if sizes.followers else None
+        self.transitions = Transitions(shape.n_items, sizes.transitions) if sizes.transitions else None
         self.relation = nn.Linear(sizes.dim, sizes.dim, bias=False)
         nn.init.eye_(self.relation.weight)
 
-    def encode_items(self, moment: Moment) -> Items:
+    def encode_items(self, as_of: ItemsAsOf) -> Items:
         """Item vectors (N, dim) and priors (N, T + 1; the last column belongs to `related`)."""
-        table, prior = self.items(moment.statistics)
-        return (round_rows(table, self.scales(table), self.sizes.levels) if self.rounded else table), prior
+        table, prior = self.items(as_of.statistics)
+        return (round_rows(table, self.scales(table), self.sizes.levels) if self.qat else table), prior
 
     def scales(self, table: Tensor, rows: slice = slice(None)) -> Tensor:
         """Width of a quantization step of `rows` of the items, whose vectors `table` holds."""
@@ -167,15 +167,15 @@ class Student(nn.Module):
                 scaled.append(self.relation.weight)
             else:
                 scaled += [tower.mix.weight[rows], tower.head.last.weight[rows], tower.head.last.bias[rows]]
-                for added in (task, self.tasks + task) if self.followers is not None else (task,):
+                for added in (task, self.tasks + task) if self.transitions is not None else (task,):
                     scaled += [tower.repeat.out.weight[added], tower.repeat.out.bias[added : added + 1]]
             for values in scaled:
                 values.mul_(slope)
             prior.prior.last.bias[task] += offset
 
     def encode_requests(self, batch: RequestBatch, table: Tensor) -> Request:
-        """See `RequestTower`; padding and what is too long ago have no followers."""
-        later = None if self.followers is None else later_items(batch.age_h, batch.present)
+        """See `RequestTower`; padding and what is too long ago have no transitions."""
+        later = None if self.transitions is None else later_items(batch.age_h, batch.present)
         numbers = numbers_of(batch.count, batch.age_h, batch.interval_h, later)
         vectors = nn.functional.embedding(batch.item, table)
         found: Request = self.requests(vectors, batch.kind, numbers, batch.present, batch.categorical, batch.numeric)
@@ -184,22 +184,22 @@ class Student(nn.Module):
         followed = batch.present & (later < FOLLOWED)
         return found._replace(follow=found.follow * followed.unsqueeze(2))
 
-    def _followers(self, item: Tensor, follow: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """How much W past items add to their followers (B, W, T), which these are and their weights, both (B, W, K).
+    def _transitions(self, item: Tensor, follow: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """How much W past items add to their transitions (B, W, T), which these are and their weights, both (B, W, K).
 
-        Of the history (B, L) the part that has followers is packed together, since it is short.
+        Of the history (B, L) the part that has transitions is packed together, since it is short.
         """
-        assert self.followers is not None
+        assert self.transitions is not None
         followed = (follow != 0).any(dim=2)
         width = int(followed.sum(dim=1).max())
         place = torch.argsort(followed.logical_not().to(torch.int8), dim=1, stable=True)[:, :width]
         item = item.gather(1, place)
         follow = follow.gather(1, place.unsqueeze(2).expand(-1, -1, follow.shape[2]))
-        weight = nn.functional.embedding(item, self.followers.weight)
-        if self.rounded:
+        weight = nn.functional.embedding(item, self.transitions.weight)
+        if self.qat:
             rows = weight.flatten(0, 1)
             weight = round_rows(rows, row_scales(rows, torch.zeros_like(rows[:, 0]))).view_as(weight)
-        return follow, self.followers.item[item], weight
+        return follow, self.transitions.item[item], weight
 
     def score_catalog(self, batch: RequestBatch, items: Items, tasks: Sequence[int] | None = None) -> Tensor:
         """Logits of every item for all tasks, or for the `tasks` that are asked for: (B, T, N)."""
@@ -208,9 +208,9 @@ class Student(nn.Module):
         wanted = list(range(self.tasks) if tasks is None else tasks)
         logits = request.user[:, wanted] @ table.T + prior[:, wanted].T
         logits = scatter_repeat(logits, request.repeat[:, :, wanted], batch)
-        if self.followers is None:
+        if self.transitions is None:
             return logits
-        return scatter_followers(logits, *self._followers(batch.item, request.follow[:, :, wanted]))
+        return scatter_transitions(logits, *self._transitions(batch.item, request.follow[:, :, wanted]))
 
     def score_rows(self, batch: RequestBatch, candidate: Tensor, items: Items) -> Tensor:
         """Logits of one candidate a request, (B, T); `candidate` int64 (B,)."""
@@ -218,9 +218,9 @@ class Student(nn.Module):
         request = self.encode_requests(batch, table)
         dot = torch.einsum("btd,bd->bt", request.user, table[candidate])
         logits = dot + prior[candidate, : self.tasks] + repeat_of(candidate, request.repeat, batch)
-        if self.followers is None:
+        if self.transitions is None:
             return logits
-        return logits + follow_of(candidate, *self._followers(batch.item, request.follow))
+        return logits + follow_of(candidate, *self._transitions(batch.item, request.follow))
 
     def score_related(self, query: Tensor, items: Items) -> Tensor:
         """Logits of being in one session with `query` (Q,), (Q, N)."""

@@ -17,15 +17,15 @@ from edgerec.models.blocks import (
     scatter_repeat,
 )
 from edgerec.models.experts import sharing_network
-from edgerec.models.inputs import ItemFeatures, Items, Moment, RequestBatch, Shape
+from edgerec.models.inputs import ItemFeatures, Items, ItemsAsOf, RequestBatch, Shape
 from edgerec.models.sequence import Read, SequenceModel
 
 
 class Teacher(nn.Module):
-    """Scores the catalogue like the student, but with experts, and shown rows with crosses of user and item.
+    """Scores the catalogue like the student, but with experts, and impressions with crosses of user and item.
 
     Args:
-        pointwise: for each scored task, whether it judges shown rows (binary, regression) or ranks the catalogue.
+        pointwise: for each scored task, whether it judges impressions (binary, regression) or ranks the catalogue.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class Teacher(nn.Module):
         )
         self.row_heads = nn.Parameter(torch.zeros(tasks, hidden))
 
-    def encode_items(self, moment: Moment) -> Items:
+    def encode_items(self, as_of: ItemsAsOf) -> Items:
         """Item vectors (N, dim), priors (N, T + 1), and the statistics themselves for the crosses."""
-        table, prior = self.items(moment.statistics)
+        table, prior = self.items(as_of.statistics)
         if self.graph is not None:
-            assert moment.graph is not None, "a teacher with graph layers is told the edges of the moment"
-            table = self.graph(table, moment.graph)
-        return table, prior, moment.statistics
+            assert as_of.graph is not None, "a teacher with graph layers is told the edges of the as-of time"
+            table = self.graph(table, as_of.graph)
+        return table, prior, as_of.statistics
 
     def _encode_requests(self, batch: RequestBatch, table: Tensor) -> tuple[Tensor, Tensor, Tensor, Read | None]:
         """Task vectors (B, T, dim), repeat term (B, L, T), context (B, hidden + what the sequence says), and that."""

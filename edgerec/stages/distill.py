@@ -12,7 +12,7 @@ from edgerec.distillation.warm_start import warm_start
 from edgerec.ensemble.scoring import TorchModel, TorchScorer
 from edgerec.evaluation.fidelity import KEPT, OVERLAP, Answers, Parts, failures, fidelity
 from edgerec.evaluation.report import to_json
-from edgerec.examples.evaluation_requests import Cases, find_cases, held_labels
+from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_labels, find_evaluation_requests
 from edgerec.examples.load import LearningData
 from edgerec.files import write_json
 from edgerec.metrics import accuracy as metrics
@@ -29,16 +29,16 @@ class StudentReport:
 
     Attributes:
         labelled: whether a teacher labelled what the student learned from.
-        parameters: of the student. visits, unlabelled, rows: what it learned from.
-        calibration: expected calibration error of each binary task on the held part, before and after calibration.
+        parameters: of the student. sessions, pseudo-labelled, rows: what it learned from.
+        calibration: expected calibration error of each binary task on the evaluation split, before and after calibration.
         kept: what it keeps of its teacher there, for everyone and by part, see `edgerec.evaluation.fidelity`.
         failures: which figures fall below the gates of ``[distillation]``.
     """
 
     labelled: bool
     parameters: int
-    visits: int
-    unlabelled: int
+    sessions: int
+    pseudo_labelled: int
     rows: int
     calibration: dict[str, tuple[float, float]]
     kept: dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
@@ -49,8 +49,8 @@ class StudentReport:
         by = "all labelled by teachers that did not see their user" if self.labelled else "by the log's labels alone"
         errors = ", ".join(f"{task} {before:.4f} -> {after:.4f}" for task, (before, after) in self.calibration.items())
         return [
-            f"student: {self.parameters:,} parameters, learned from {self.visits:,} visits, {self.unlabelled:,} "
-            f"requests without an outcome and {self.rows:,} shown rows, {by}",
+            f"student: {self.parameters:,} parameters, learned from {self.sessions:,} sessions, {self.pseudo_labelled:,} "
+            f"requests without an outcome and {self.rows:,} impressions, {by}",
             *([f"calibration error, before and after calibration: {errors}"] if errors else []),
             *(f"student ~ teacher, {part}: {_told(figures)}" for part, figures in self.kept.items()),
             *(f"below the gate: {line}" for line in self.failures),
@@ -76,7 +76,7 @@ def distill(run: Run) -> StudentReport:
     d, settings, progress = run.config.distillation, run.student_settings, run.progress
     work = run.work_folder("student", ("teacher", "student", "distillation"))
     data = run.learning_data()
-    examples, unlabelled = labelled_examples(run, data)
+    examples, pseudo_labelled = labelled_examples(run, data)
     student = new_student(settings, data)
     if d.start_from is not None:
         taken = warm_start(student, Path(run.config.resolve(d.start_from)), data)
@@ -97,28 +97,28 @@ def distill(run: Run) -> StudentReport:
     return StudentReport(
         labelled=examples.soft is not None,
         parameters=sum(p.numel() for p in student.parameters()),
-        visits=0 if examples.visits is None else len(examples.visits.requests) - unlabelled,
-        unlabelled=unlabelled,
-        rows=0 if data.fit.rows is None else len(data.fit.rows.item),
+        sessions=0 if examples.sessions is None else len(examples.sessions.requests) - pseudo_labelled,
+        pseudo_labelled=pseudo_labelled,
+        rows=0 if data.train.impressions is None else len(data.train.impressions.item),
         calibration={task: (errors[0][task], errors[1][task]) for task in errors[0]},
         kept=to_json(kept),
-        failures=tuple(failures(kept, d.least_kept, d.most_lost)) if kept else (),
+        failures=tuple(failures(kept, d.min_ndcg_retained, d.max_auc_drop)) if kept else (),
     )
 
 
 def _kept(run: Run, scorer: TorchScorer, data: LearningData) -> Parts:
-    """What the student keeps of its teacher on the held part."""
-    run.progress.say("student: held against its teacher")
-    cases = find_cases(data)
-    teacher = Answers.of(TorchModel(run.scorer("teacher", data), data, cases), data)
-    return fidelity(Answers.of(TorchModel(scorer, data, cases), data), teacher, data, cases)
+    """What the student keeps of its teacher on the evaluation split."""
+    run.progress.say("student: compared with its teacher")
+    eval_requests = find_evaluation_requests(data)
+    teacher = Answers.of(TorchModel(run.scorer("teacher", data), data, eval_requests), data)
+    return fidelity(Answers.of(TorchModel(scorer, data, eval_requests), data), teacher, data, eval_requests)
 
 
 def _calibration_errors(scorer: TorchScorer, data: LearningData) -> dict[str, float]:
-    """Expected calibration error of each binary task on the held part."""
-    rows = data.held.rows
+    """Expected calibration error of each binary task on the evaluation split."""
+    rows = data.evaluation.impressions
     if rows is None or not len(rows.item):
         return {}
-    scores = TorchModel(scorer, data, Cases.none()).rows()
+    scores = TorchModel(scorer, data, EvaluationRequests.none()).rows()
     binary = [(i, t) for i, t in enumerate(scored_tasks(data.tasks)) if t.kind == "binary"]
-    return {t.name: metrics.ece(held_labels(data, t), scores[:, i]) for i, t in binary}
+    return {t.name: metrics.ece(evaluation_labels(data, t), scores[:, i]) for i, t in binary}

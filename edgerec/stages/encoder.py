@@ -33,7 +33,7 @@ def _of_teacher(run: Run) -> tuple[TextEncoder, list[str]]:
     tuning = tuning_of(config.teacher, config.seed, config.training.accelerator)
     if tuning is None:
         return TextEncoder.load(model), texts
-    log = run.learning_data().fit_log
+    log = run.learning_data().train_log
     pairs = co_consumed(log, is_consumed(log, dataset.meta.tasks), texts, config.data.session is not None)
     tuned_vectors(texts, model, pairs, tuning, cache, run.progress)
     return load_tuned(model, tuned_folder(texts, model, pairs, tuning, cache), tuning.mode), texts

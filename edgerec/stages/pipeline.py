@@ -84,7 +84,7 @@ STAGES = (
         "edgerec.stages.train:train",
         "teacher",
         ("prepare",),
-        (*_LEARNING, "teacher", "committee", "training"),
+        (*_LEARNING, "teacher", "ensemble", "training"),
     ),
     Stage(
         "distill",

@@ -20,14 +20,14 @@ from edgerec.bundle.columns_file import COLUMNS, columns_file
 from edgerec.bundle.policy import Policy
 from edgerec.bundle.size import BundleSize, bundle_size
 from edgerec.compression.catalog_filter import among, without
-from edgerec.compression.cold_start import fit_newcomers
+from edgerec.compression.cold_start import fit_cold_start
 from edgerec.compression.current import NewerRows, TableNow, items_now, newest_statistics, with_added
 from edgerec.compression.export import export_student, with_priors
 from edgerec.compression.graph import OPSET
 from edgerec.compression.graphs import Expectation
-from edgerec.compression.kernel_choice import Pick, pick_body
+from edgerec.compression.kernel_choice import KernelChoice, choose_kernel
 from edgerec.compression.quantization import conformance, some_requests, write_graphs
-from edgerec.compression.workload import Work, macs
+from edgerec.compression.workload import Workload, macs
 from edgerec.config import Config
 from edgerec.devices import load_profile
 from edgerec.errors import ConfigError
@@ -42,7 +42,7 @@ from edgerec.training.checkpoint import load_student
 
 MIB = 2**20
 NONE = np.zeros(0, np.int64)
-NEWCOMERS = "newcomers.npz"
+COLD_START = "cold-start items.npz"
 """What gives a row to an item that comes later."""
 
 
@@ -51,7 +51,7 @@ class QuantizeReport:
     """Size of the bundle by file, in bytes, and which body its graphs have and why."""
 
     sizes: dict[str, int]
-    pick: Pick
+    pick: KernelChoice
 
     @property
     def model_bytes(self) -> int:
@@ -77,7 +77,7 @@ def quantize(run: Run) -> QuantizeReport:
     device = load_profile(config.device)
     if device.opset < OPSET:
         raise ConfigError(f"device {device.name}: knows operator set {device.opset}, and the graphs need {OPSET}")
-    if config.quantization.body == "nbits8" and device.runtime == "onnxruntime-web":
+    if config.quantization.kernel == "nbits8" and device.runtime == "onnxruntime-web":
         raise ConfigError(f"[quantization] body nbits8 is many times slower than u8s8 on {device.name}, a browser")
     data = run.learning_data()
     pruned = run.folder / "pruned"
@@ -97,7 +97,7 @@ def build(
     out: Path,
     gone: Int = NONE,
     progress: Progress | None = None,
-) -> Pick:
+) -> KernelChoice:
     """Write a student as the bundle `out`, without the items `gone`; returns the body that its graphs have."""
     progress, q = progress or Silent(), config.quantization
     exported = export_student(student, data.statistics.values[-1], data.tasks)
@@ -107,29 +107,31 @@ def build(
     kept = np.setdiff1d(np.arange(data.n_items), gone)
     now = items_now(_table_now(config), list(_catalog_rows(data, kept)), _attributes(data))
     meta = data.dataset.meta
-    newcomers = fit_newcomers(student, data) if meta.text or meta.items.categorical or meta.items.numeric else None
-    if now.added and newcomers is None:
+    cold_start = fit_cold_start(student, data) if meta.text or meta.items.categorical or meta.items.numeric else None
+    if now.added and cold_start is None:
         raise ConfigError(
             "[quantization] items_now has new items, and [data.items] no text or attribute to tell them by"
         )
-    if newcomers is not None:
-        exported = with_added(exported, newcomers, now, config.data.items)
+    if cold_start is not None:
+        exported = with_added(exported, cold_start, now, config.data.items)
     if q.items_now is not None:
         hidden = sum(not row["available"] for row in now.rows)
         progress.say(f"{q.items_now}: {now.added:,} new items, {hidden:,} that are not shown")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         requests = [among(kept, r) for r in some_requests(data, q.conformance)]
-        pick = pick_body(exported, q, load_profile(config.device), expectations, requests, scratch)
-        files = write_graphs(exported, pick.body, q.table, expectations, scratch)
+        pick = choose_kernel(exported, q, load_profile(config.device), expectations, requests, scratch)
+        files = write_graphs(exported, pick.kernel, q.table, expectations, scratch)
         for name in files.names:
             onnx.checker.check_model(str(scratch / name), full_check=True)
         content: dict[str, bytes | Path] = {name: scratch / name for name in (*files.names, "weights.bin")}
-        if newcomers is not None:
-            content[NEWCOMERS] = newcomers.to_bytes()
+        if cold_start is not None:
+            content[COLD_START] = cold_start.to_bytes()
         weight = bundle_size(scratch).model
         n, tasks = len(now.rows), len(exported.tasks)
-        work = Work(pick.body, n, weight, n * student.sizes.dim, n * tasks, macs(data.shape, student.sizes, tasks))
+        work = Workload(
+            pick.kernel, n, weight, n * student.sizes.dim, n * tasks, macs(data.shape, student.sizes, tasks)
+        )
         related = exported.relation is not None
         content["conformance.json"] = dump_json(conformance(n, tasks, scratch, requests, related))
         content["report.json"] = dump_json({"format": 1, "name": config.name, "metrics": {}})
@@ -152,7 +154,7 @@ def _table_now(config: Config) -> TableNow | None:
 
 
 def _manifest(
-    config: Config, data: LearningData, tensors: list[dict[str, Any]], sizes: StudentSizes, work: Work
+    config: Config, data: LearningData, tensors: list[dict[str, Any]], sizes: StudentSizes, work: Workload
 ) -> dict[str, Any]:
     scored = [t for t in data.tasks if t.kind != "related"]
     return {

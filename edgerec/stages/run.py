@@ -13,8 +13,8 @@ from pathlib import Path
 from edgerec.config import Config
 from edgerec.data.dataset import Dataset
 from edgerec.distillation.student import StudentSettings
-from edgerec.ensemble.ensemble import Blend, Committee, Members
-from edgerec.ensemble.scoring import AnyScorer, CommitteeScorer, TorchScorer
+from edgerec.ensemble.ensemble import Blend, Ensemble, Members
+from edgerec.ensemble.scoring import AnyScorer, EnsembleScorer, TorchScorer
 from edgerec.ensemble.views import EnsembleSettings
 from edgerec.examples.load import LearningData, Part, load_learning_data
 from edgerec.examples.scratch import Scratch
@@ -25,7 +25,7 @@ from edgerec.training.checkpoint import load_student, load_weights
 from edgerec.training.teacher import build_teacher
 from edgerec.training.text_components import text_components, tuning_of
 
-COMMITTEE, WEIGHTS = "committee", "weights.json"
+ENSEMBLE, WEIGHTS = "ensemble", "weights.json"
 """Folder of the members beside the networks, under the teacher's, and their weights."""
 
 
@@ -81,8 +81,8 @@ class Run:
         config, dataset = self.config, Dataset.open(self.dataset)
         data, teacher = config.data, config.teacher
         tuning = tuning_of(teacher, config.seed, config.training.accelerator)
-        sessions, cache = data.session is not None, self.folder / "text"
-        read_texts = partial(text_components, dataset, teacher, sessions, tuning, cache, self.progress)
+        has_sessions, cache = data.session is not None, self.folder / "text"
+        read_texts = partial(text_components, dataset, teacher, has_sessions, tuning, cache, self.progress)
         scratch = Scratch(self.folder / "work")
         return load_learning_data(
             dataset, part or self.part, data, teacher, config.student, config.seed, scratch, read_texts
@@ -97,12 +97,12 @@ class Run:
             networks.append(network.eval())
         return networks
 
-    def ensemble(self, data: LearningData) -> Committee:
+    def ensemble(self, data: LearningData) -> Ensemble:
         """The teacher, ready to score."""
-        folder = self.teacher / COMMITTEE
+        folder = self.teacher / ENSEMBLE
         weights = Blend(**read_json(folder / WEIGHTS))
         members = Members.load(self.ensemble_settings, data, folder)
-        return Committee(self.config.committee.candidates, data, self.networks(data), members, weights)
+        return Ensemble(self.config.ensemble.candidates, data, self.networks(data), members, weights)
 
     def scorer(self, stage: str, data: LearningData) -> AnyScorer:
         """The model of "teacher", "student" or "pruned".
@@ -111,7 +111,7 @@ class Run:
             DataError: the stage has not been run for these settings.
         """
         if stage == "teacher":
-            return CommitteeScorer(self.ensemble(data))
+            return EnsembleScorer(self.ensemble(data))
         folder = self.folder / stage
         student = load_student(folder, data.shape, data.features).eval()
         return TorchScorer([student], data, read_json(folder / "model.json")["expectations"])
@@ -136,12 +136,12 @@ class Run:
 
     def teacher_files(self) -> list[Path]:
         """The files that tell one teacher from another: its networks, and the weights of its members."""
-        return [*sorted(self.teacher.glob("*.safetensors")), *self.teacher.glob(f"{COMMITTEE}/{WEIGHTS}")]
+        return [*sorted(self.teacher.glob("*.safetensors")), *self.teacher.glob(f"{ENSEMBLE}/{WEIGHTS}")]
 
 
 def ensemble_settings(config: Config) -> EnsembleSettings:
     """What of the settings the members beside the networks are fitted by."""
-    return EnsembleSettings(config.committee, config.teacher.folds, config.teacher.regression, config.seed)
+    return EnsembleSettings(config.ensemble, config.teacher.folds, config.teacher.regression, config.seed)
 
 
 def student_settings(config: Config) -> StudentSettings:

@@ -1,6 +1,6 @@
 """The teacher stage: choose the number of epochs on valid, then train one teacher for each fold of users.
 
-Beside the networks stands a committee of closed-form models and trees (`edgerec.ensemble`); weights chosen on
+Beside the networks stands a ensemble of closed-form models and trees (`edgerec.ensemble`); weights chosen on
 valid make one score of them. A row that was learned from is labelled for the student by the models that did not see
 its user, all others by the mean of all.
 """
@@ -22,7 +22,7 @@ from edgerec.examples.batches import JointBatches
 from edgerec.examples.folds import fold_of
 from edgerec.examples.load import LearningData
 from edgerec.files import read_json, write_json
-from edgerec.stages.run import COMMITTEE, WEIGHTS, Run, early_name, fold_name
+from edgerec.stages.run import ENSEMBLE, WEIGHTS, Run, early_name, fold_name
 from edgerec.training.checkpoint import load_weights, save_weights
 from edgerec.training.loop import EARLY, fit
 from edgerec.training.teacher import batch_settings, build_teacher, fit_on_valid, loop_settings, text_reader
@@ -38,20 +38,20 @@ class TeacherReport:
     epochs: int
     parameters: int
     valid: dict[str, float]
-    committee: Sequence[str]
+    ensemble: Sequence[str]
 
     def lines(self) -> Sequence[str]:
         """For the screen."""
         losses = ", ".join(f"{name} {value:.4f}" for name, value in self.valid.items())
         network = f"teacher: {self.parameters:,} parameters, {self.epochs} epochs; validation losses: {losses}"
-        return [network, *self.committee]
+        return [network, *self.ensemble]
 
 
 def train(run: Run) -> TeacherReport:
     """Train the teacher of a run; goes on where an earlier call was stopped."""
     config = run.config
     refuse_leaks(Dataset.open(run.dataset), config.training.allow_leaks)
-    work = run.work_folder("teacher", ("teacher", "committee"))
+    work = run.work_folder("teacher", ("teacher", "ensemble"))
     data = run.learning_data("valid")
     found = _learn_from_valid(run, data, work)
     if run.part == "test":
@@ -65,18 +65,18 @@ def train(run: Run) -> TeacherReport:
     for fold in folds:
         for name in (fold_name(fold), early_name(fold)):
             (work / name).rename(out / name)
-    (work / run.part).rename(out / COMMITTEE)
-    shutil.copy(work / WEIGHTS, out / COMMITTEE / WEIGHTS)
+    (work / run.part).rename(out / ENSEMBLE)
+    shutil.copy(work / WEIGHTS, out / ENSEMBLE / WEIGHTS)
     _keep_logs(work, out)
-    weights = Blend(**read_json(out / COMMITTEE / WEIGHTS))
-    absent = _absent(config.committee.members, data, members)
+    weights = Blend(**read_json(out / ENSEMBLE / WEIGHTS))
+    absent = _absent(config.ensemble.members, data, members)
     report = TeacherReport(epochs, parameters, found["valid"], [*weights.lines(), *absent])
     write_json(
         out / "metrics.json",
         {
             "epochs": epochs,
             "valid": found["valid"],
-            "committee": asdict(weights),
+            "ensemble": asdict(weights),
             "absent": absent,
             "parameters": parameters,
             "seed": config.seed,
@@ -115,9 +115,9 @@ def _train_folds(run: Run, data: LearningData, work: Path, epochs: int) -> int:
         parameters = sum(p.numel() for p in model.parameters())
         weights = work / fold_name(fold)
         if not weights.exists():
-            users = fold_of(np.arange(len(data.fit_log.offsets) - 1), settings.folds) != fold
+            users = fold_of(np.arange(len(data.train_log.offsets) - 1), settings.folds) != fold
             batches = batch_settings(settings, data, settings.item_dropout)
-            train_batches = JointBatches(data.fit, batches, seed + fold + 1, users=users)
+            train_batches = JointBatches(data.train, batches, seed + fold + 1, users=users)
             loop = replace(loop_settings(settings, run.config.training, epochs), early=max(epochs // EARLY_PART, 1))
             title = f"teacher, fold {fold + 1} of {settings.folds}"
             folder = work / f"fold-{fold}"
@@ -132,7 +132,7 @@ def _absent(names: Sequence[str], data: LearningData, members: Members) -> list[
     snapshots = members.snapshots
     left_out = [] if snapshots is None else [n for n in ("ease", "als") if getattr(snapshots.last, n) is None]
     return [
-        f"committee: {name} is absent: {data.n_items:,} items are too many for a matrix between them"
+        f"ensemble: {name} is absent: {data.n_items:,} items are too many for a matrix between them"
         for name in left_out
         if name in names
     ]

@@ -15,7 +15,7 @@ from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Int
 from edgerec.training.calibration import fit_expectation, fit_odds, fit_shares
 from edgerec.training.joint import exclude_history
-from edgerec.training.predictions import network_logits, same_moment
+from edgerec.training.predictions import group_by_as_of, network_logits
 
 MOST_SHARES = 20_000_000
 """Numbers in memory while a ranking is calibrated."""
@@ -34,7 +34,7 @@ def calibrate(student: Student, data: LearningData) -> dict[str, dict[str, float
 
 def _calibrate_rows(student: Student, data: LearningData) -> None:
     """Binary tasks: odds, each after the task that it comes after."""
-    rows, tasks = data.fit.rows, scored_tasks(data.tasks)
+    rows, tasks = data.train.impressions, scored_tasks(data.tasks)
     if rows is None:
         return
     latest = _latest_fifth(rows.requests)
@@ -54,23 +54,23 @@ def _calibrate_rows(student: Student, data: LearningData) -> None:
 
 def _calibrate_rankings(student: Student, data: LearningData) -> None:
     """Rankings: how far the best items stand above the others."""
-    visits, n_seen = data.fit.visits, data.fit.n_seen
-    if visits is None:
+    sessions, n_seen = data.train.sessions, data.train.n_seen
+    if sessions is None:
         return
-    latest = _latest_fifth(visits.requests)
+    latest = _latest_fifth(sessions.requests)
     latest = latest[:: -(-len(latest) * n_seen // MOST_SHARES)]
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind != "retrieval":
             continue
-        truth = visits.truth[task.name].take(latest)
+        truth = sessions.truth[task.name].take(latest)
         chosen = latest[truth.sizes() > 0]
         if not len(chosen):
             continue
-        truth = visits.truth[task.name].take(chosen)
+        truth = sessions.truth[task.name].take(chosen)
         logits = np.zeros((len(chosen), n_seen), np.float32)
         with torch.inference_mode():
-            for items, places in same_moment(student, data, visits.requests, chosen):
-                batch = visits.requests.batch(chosen[places])
+            for items, places in group_by_as_of(student, data, sessions.requests, chosen):
+                batch = sessions.requests.batch(chosen[places])
                 found = student.score_catalog(batch, items, [i])[:, 0]
                 found = exclude_history(found, batch) if task.repeats == "exclude" else found
                 logits[places] = found[:, :n_seen].numpy()
@@ -80,12 +80,12 @@ def _calibrate_rankings(student: Student, data: LearningData) -> None:
 
 
 def expectations(student: Student, data: LearningData) -> dict[str, dict[str, float]]:
-    """Calibration of every regression task on the last fifth of the fit rows.
+    """Calibration of every regression task on the last fifth of the training rows.
 
     Returns:
         By task: "slope" and "offset", see `fit_expectation`, and "cap", the largest label, in the label's unit.
     """
-    rows = data.fit.rows
+    rows = data.train.impressions
     if rows is None:
         return {}
     latest = _latest_fifth(rows.requests)

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from edgerec.examples.batches import JointBatch, PairBatch, RowBatch, VisitBatch
+from edgerec.examples.batches import ImpressionBatch, JointBatch, PairBatch, VisitBatch
 from edgerec.examples.soft_lists import SoftBatch
-from edgerec.models.inputs import Items, Moment, RequestBatch
+from edgerec.models.inputs import Items, ItemsAsOf, RequestBatch
 from edgerec.models.sequence import Read
 from edgerec.models.student import Student
 from edgerec.models.teacher import Teacher
@@ -33,7 +33,7 @@ SEQUENCE_SHARE = 0.5
 class Scorer(Protocol):
     """What is trained and the evaluation asks: teacher and student alike. Shapes as in `Student`."""
 
-    def encode_items(self, moment: Moment) -> Items: ...
+    def encode_items(self, as_of: ItemsAsOf) -> Items: ...
     def score_catalog(self, batch: RequestBatch, items: Items, tasks: Sequence[int] | None = None) -> Tensor: ...
     def score_rows(self, batch: RequestBatch, candidate: Tensor, items: Items) -> Tensor: ...
     def score_related(self, query: Tensor, items: Items) -> Tensor: ...
@@ -48,7 +48,7 @@ NEIGHBOURS, ALIGNMENT = "(neighbours)", "(alignment)"
 ALIGNED_UNTIL = 0.6
 """Share of the training after which vectors are no longer pulled to the teacher's: the pull has faded away by then."""
 ITEMS = 256
-"""Items of a step whose vectors are held against a teacher's."""
+"""Items of a step whose vectors are compared with a teacher's."""
 MOST_LOGITS = 2**26
 """Numbers in memory while a catalogue is scored; more requests than that are scored one part after another."""
 
@@ -68,7 +68,7 @@ class Terms:
     alignment: float = 0.0
     temperature: float = 1.0
     confidence: bool = False
-    rounded: float = 0.0
+    qat: float = 0.0
     """Last share of the training in which the student's table is rounded as in the bundle."""
 
 
@@ -136,7 +136,7 @@ class JointTraining(nn.Module):
         if self.projection is not None:
             cast(Tensor, self.fading).fill_(max(0.0, 1 - done / ALIGNED_UNTIL))
         if isinstance(self.model, Student):
-            self.model.rounded = done >= 1 - self.terms.rounded and self.terms.rounded > 0
+            self.model.qat = done >= 1 - self.terms.qat and self.terms.qat > 0
 
     @property
     def scorer(self) -> Scorer:
@@ -152,10 +152,10 @@ class JointTraining(nn.Module):
         """The parts of the loss of each task that the batch holds examples of."""
         found: list[Part] = []
         with self._read_anew(batch):
-            if batch.visits is not None:
-                found += self._visits(batch.visits)
-            if batch.rows is not None:
-                found += self._rows(batch.rows)
+            if batch.sessions is not None:
+                found += self._session_examples(batch.sessions)
+            if batch.impressions is not None:
+                found += self._rows(batch.impressions)
         return found
 
     @contextmanager
@@ -184,12 +184,12 @@ class JointTraining(nn.Module):
         """The sum by the tasks' own weights."""
         return torch.stack([self.weights[name] * loss for name, loss in found.items()]).sum()
 
-    def _items(self, moment: Moment) -> Items:
-        items = self.scorer.encode_items(moment)
+    def _items(self, as_of: ItemsAsOf) -> Items:
+        items = self.scorer.encode_items(as_of)
         return items if self.alter is None else self.alter(items)
 
-    def _visits(self, batch: VisitBatch) -> list[Part]:
-        items = self._items(batch.moment)
+    def _session_examples(self, batch: VisitBatch) -> list[Part]:
+        items = self._items(batch.as_of)
         numbers = len(batch.requests.item) * max(len(self.retrieval), 1) * len(items[0])
         pieces = [batch.part(i, -(-numbers // MOST_LOGITS)) for i in range(-(-numbers // MOST_LOGITS))]
         if len(pieces) == 1:
@@ -221,8 +221,8 @@ class JointTraining(nn.Module):
                 found += self._pairs(task, batch.related, items)
         return found
 
-    def _rows(self, batch: RowBatch) -> list[Part]:
-        items = self._items(batch.moment)
+    def _rows(self, batch: ImpressionBatch) -> list[Part]:
+        items = self._items(batch.as_of)
         logits = self.scorer.score_rows(batch.requests, batch.candidate, items)
         log_p = losses.chain_log_probabilities(logits, self.scored)
         count = torch.tensor(float(len(batch.candidate)))
@@ -288,10 +288,10 @@ class JointTraining(nn.Module):
 def _about(batch: JointBatch) -> Tensor:
     """Items that a step tells something of: consumed, shown, or asked what goes with them."""
     found = []
-    if batch.visits is not None:
-        found += [*batch.visits.item, *([] if batch.visits.related is None else [batch.visits.related.query])]
-    if batch.rows is not None:
-        found.append(batch.rows.candidate)
+    if batch.sessions is not None:
+        found += [*batch.sessions.item, *([] if batch.sessions.related is None else [batch.sessions.related.query])]
+    if batch.impressions is not None:
+        found.append(batch.impressions.candidate)
     return torch.cat(found)
 
 

@@ -108,7 +108,7 @@ def fit(
     steps = train.steps()
     if not steps:
         raise DataError(
-            f"{title}: no visit and no row to learn from; the log has too few users for the [teacher] folds, or no row "
+            f"{title}: no session and no row to learn from; the log has too few users for the [teacher] folds, or no row "
             "that counts for a task"
         )
     require_trackers(settings.training)
@@ -134,7 +134,7 @@ def fit(
 
 def _losses_of_amounts(regression: Regression, train: JointBatches) -> dict[str, Loss]:
     """The loss of each regression task; thresholds are those of all rows, whatever a batch or a process holds."""
-    rows = train.examples.rows
+    rows = train.examples.impressions
     names = [t.name for t in train.examples.tasks if t.kind == "regression"]
     if rows is None or regression == "huber":
         return {}
@@ -190,8 +190,8 @@ def _fit(
             raise
         size = train.settings
         raise EdgerecError(
-            f"{title}: out of memory on {group.device} with {size.visits} visits and {size.rows} rows a step; lower "
-            "[teacher] visits and rows, and raise [training] accumulate to keep the sum, or set [training] precision = "
+            f"{title}: out of memory on {group.device} with {size.sessions} sessions and {size.impressions} impressions a step; lower "
+            "[teacher] sessions and impressions, and raise [training] accumulate to keep the sum, or set [training] precision = "
             '"bf16"'
         ) from error
     finally:
@@ -486,7 +486,7 @@ class _Run:
         number = "" if self.group.size == 1 else f"-{self.group.rank}"
         path = self.folder / f"bad-batch{number}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
-        tensors = last.batch.tensors()  # cloned: both parts may share those of their moment
+        tensors = last.batch.tensors()  # cloned: both parts may share those of their as-of time
         save_file({name: value.contiguous().cpu().clone() for name, value in tensors.items()}, path)
         raise EdgerecError(
             f"{self.title}: the {bad} is not a number at step {last.step}; lower learning_rate, or look for wrong "

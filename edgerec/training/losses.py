@@ -132,7 +132,7 @@ def alignment(projected: Tensor, teacher: Tensor) -> Tensor:
 
 
 FULL_SOFTMAX = 100_000
-"""Items up to which a state of a sequence is held against the whole catalogue."""
+"""Items up to which a state of a sequence is compared with the whole catalogue."""
 NEGATIVES = 8192
 """Items that are drawn where there are more."""
 POSITIONS = 2048

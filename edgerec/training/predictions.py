@@ -1,4 +1,4 @@
-"""What trained networks say of requests, shown rows and items, in batches of one moment and of like length."""
+"""What trained networks say of requests, impressions and items, in batches of one as-of time and of like length."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ AT_ONCE = 256
 """Requests, rows or items that are scored together."""
 
 
-def network_shares(models: Sequence[Scorer], data: LearningData, requests: Requests, chosen: Int) -> Float:
+def network_log_probs(models: Sequence[Scorer], data: LearningData, requests: Requests, chosen: Int) -> Float:
     """Mean log-probability of every item to be the next one, (len(chosen), retrieval tasks, N)."""
     retrieval = [i for i, t in enumerate(scored_tasks(data.tasks)) if t.kind == "retrieval"]
     found = np.zeros((len(chosen), len(retrieval), data.n_items), np.float32)
     with torch.inference_mode():
         for model in models:
-            for items, places in same_moment(model, data, requests, chosen):
+            for items, places in group_by_as_of(model, data, requests, chosen):
                 logits = model.score_catalog(requests.batch(chosen[places]), items, retrieval)
                 found[places] += torch.log_softmax(logits, dim=2).numpy() / len(models)
     return found
@@ -35,7 +35,7 @@ def network_shares(models: Sequence[Scorer], data: LearningData, requests: Reque
 def network_rows(
     model: Scorer, data: LearningData, requests: Requests, candidate: Int, chosen: Int, done: Track | None = None
 ) -> Float:
-    """Log-probabilities (binary) and logits (regression) of shown rows `chosen`, (len(chosen), T).
+    """Log-probabilities (binary) and logits (regression) of impressions `chosen`, (len(chosen), T).
 
     `candidate`: int64, an item for every request.
     """
@@ -49,7 +49,7 @@ def network_logits(
     """As `network_rows`, but before probabilities are made of them: along a chain, those of each step alone."""
     found = np.zeros((len(chosen), len(scored_tasks(data.tasks))), np.float32)
     with torch.inference_mode():
-        for items, places in same_moment(model, data, requests, chosen):
+        for items, places in group_by_as_of(model, data, requests, chosen):
             rows = chosen[places]
             item = torch.from_numpy(np.asarray(candidate[rows]))
             found[places] = model.score_rows(requests.batch(rows), item, items).numpy()
@@ -59,22 +59,22 @@ def network_logits(
 
 
 def network_related(models: Sequence[Scorer], data: LearningData, query: Int) -> Float:
-    """Mean logits of being in one session with each item of `query`, (Q, N), at the last moment."""
+    """Mean logits of being in one session with each item of `query`, (Q, N), at the last as-of time."""
     total = np.zeros((len(query), data.n_items), np.float32)
     with torch.inference_mode():
         for model in models:
-            items = model.encode_items(data.moment(-1))
+            items = model.encode_items(data.as_of(-1))
             for at in np.array_split(np.arange(len(query)), -(-len(query) // AT_ONCE)):
                 total[at] += model.score_related(torch.from_numpy(query[at]), items).numpy() / len(models)
     return total
 
 
-def same_moment(model: Scorer, data: LearningData, requests: Requests, chosen: Int) -> Iterator[tuple[Items, Int]]:
-    """Batches of requests of one moment and of like length: the items as they were then, and places in `chosen`."""
-    moment = requests.moment[chosen]
-    order = np.lexsort((requests.lengths(chosen), moment))
-    for group in np.split(order, np.flatnonzero(np.diff(moment[order])) + 1):
+def group_by_as_of(model: Scorer, data: LearningData, requests: Requests, chosen: Int) -> Iterator[tuple[Items, Int]]:
+    """Batches of requests of one as-of time and of like length: the items as they were then, and places in `chosen`."""
+    as_of = requests.as_of[chosen]
+    order = np.lexsort((requests.lengths(chosen), as_of))
+    for group in np.split(order, np.flatnonzero(np.diff(as_of[order])) + 1):
         if len(group):
-            items = model.encode_items(data.moment(int(moment[group[0]])))
+            items = model.encode_items(data.as_of(int(as_of[group[0]])))
             for start in range(0, len(group), AT_ONCE):
                 yield items, group[start : start + AT_ONCE]

@@ -14,7 +14,7 @@ FORMAT = 1
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write `state`; a kill at any moment leaves the old file or the new one."""
+    """Write `state`; a kill at any as-of time leaves the old file or the new one."""
     with replacing(path, durable=True) as part, part.open("wb") as file:
         torch.save({"format": FORMAT, **state}, file)
 

@@ -46,7 +46,7 @@ def text_reader(data: LearningData) -> TextReader | None:
 
 def batch_settings(teacher: TeacherConfig, data: LearningData, history_dropout: float = 0.0) -> BatchSettings:
     """Sizes of the joint batches of teacher and student."""
-    return BatchSettings(teacher.visits, teacher.rows, teacher.visits_per_epoch, history_dropout, data.lag)
+    return BatchSettings(teacher.sessions, teacher.impressions, teacher.sessions_per_epoch, history_dropout, data.lag)
 
 
 def loop_settings(teacher: TeacherConfig, training: TrainingConfig, stop_after: int | None = None) -> LoopSettings:
@@ -74,12 +74,12 @@ def fit_on_valid(
     title: str,
     on_epoch: OnEpoch | None = None,
 ) -> tuple[Teacher, Fitted]:
-    """One network as a fold model learns, left at its best epoch on the held part of `data`."""
+    """One network as a fold model learns, left at its best epoch on the evaluation split of `data`."""
     batches = batch_settings(teacher, data, teacher.item_dropout)
     model = build_teacher(teacher, seed, data)
     # As many users as a fold model will learn from: more data would choose another number of epochs.
-    users = fold_of(np.arange(len(data.fit_log.offsets) - 1), teacher.folds) != 0
-    train_batches = JointBatches(data.fit, batches, seed, users=users)
-    held = JointBatches(data.held, batches, seed, train=False)
+    users = fold_of(np.arange(len(data.train_log.offsets) - 1), teacher.folds) != 0
+    train_batches = JointBatches(data.train, batches, seed, users=users)
+    held = JointBatches(data.evaluation, batches, seed, train=False)
     loop, reader = loop_settings(teacher, training), text_reader(data)
     return model, fit(model, data.tasks, train_batches, held, loop, folder, progress, title, on_epoch, reader)

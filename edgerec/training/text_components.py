@@ -20,7 +20,7 @@ from edgerec.training.text_tuning import Tuning, tuned_folder, tuned_vectors
 def text_components(
     dataset: Dataset,
     teacher: TeacherConfig,
-    sessions: bool,
+    has_sessions: bool,
     tuning: Tuning | None,
     cache: Path,
     progress: Progress,
@@ -31,7 +31,7 @@ def text_components(
 
     c is 0 without texts. All items' texts are read, whatever the part, so that a frozen model reads them once.
     Args:
-        sessions: does the log have sessions? tuning: None for a frozen text model. cache: folder of kept vectors.
+        has_sessions: does the log have sessions? tuning: None for a frozen text model. cache: folder of kept vectors.
     """
     texts = dataset.items()["text"].fill_null("").to_list() if dataset.meta.text else []
     model = teacher.text_model or default_model()
@@ -44,7 +44,7 @@ def text_components(
     if tuning is None:
         vectors = text_vectors(texts, model, cache, progress)[:n_items]
         return principal_components(vectors, teacher.text_components).apply(vectors), None
-    pairs = co_consumed(train_log, is_consumed(train_log, dataset.meta.tasks), texts, sessions)
+    pairs = co_consumed(train_log, is_consumed(train_log, dataset.meta.tasks), texts, has_sessions)
     vectors = tuned_vectors(texts, model, pairs, tuning, cache, progress)[:n_items]
     projection = principal_components(vectors, teacher.text_components)
     source = None

@@ -10,7 +10,7 @@ from edgerec.config import Config
 from edgerec.data.dataset import Dataset
 from edgerec.ensemble.scoring import STAGES, TorchModel
 from edgerec.evaluation.runtime_model import RuntimeModel
-from edgerec.examples.evaluation_requests import find_cases
+from edgerec.examples.evaluation_requests import find_evaluation_requests
 from edgerec.progress import Silent
 from edgerec.runtime import ArrayRecommender
 from edgerec.stages import pipeline
@@ -30,7 +30,7 @@ def run(tmp_path_factory):
     log = log.drop("country", "age")
     log.write_csv(folder / "log.csv")
     members = ["ease", "popularity", "reranker", "boosting"]
-    settings = tiny.settings(evaluation={"part": "valid"}, committee={"members": members, "trees": 20})
+    settings = tiny.settings(evaluation={"part": "valid"}, ensemble={"members": members, "trees": 20})
     settings["data"]["users"] |= {"path": "users.csv"}
     config = Config.of(settings, folder=folder)
     pipeline.run(config, folder, Silent(), until="quantize")
@@ -73,7 +73,7 @@ def by_row(data, scores):
 def test_score_gives_the_rows_that_evaluate_judges(run, data):
     _, folder = run
     with ArrayRecommender.of(folder / "bundle") as rec:
-        expected, rows = by_row(data, RuntimeModel(rec, data, find_cases(data), Silent()).rows())
+        expected, rows = by_row(data, RuntimeModel(rec, data, find_evaluation_requests(data), Silent()).rows())
         at = [rec.tasks.index(task) for task in POINTWISE]
     found = table(run, "score", "--rows", "valid.csv").filter(pl.col("row").is_in(rows)).sort("row")
 
@@ -84,7 +84,7 @@ def test_score_gives_the_rows_that_evaluate_judges(run, data):
 @pytest.mark.parametrize("stage", STAGES)
 def test_score_by_a_stage_gives_the_rows_that_evaluate_judges(run, data, stage):
     config, folder = run
-    model = TorchModel(Run(config, folder, Silent()).scorer(stage, data), data, find_cases(data))
+    model = TorchModel(Run(config, folder, Silent()).scorer(stage, data), data, find_evaluation_requests(data))
     expected, rows = by_row(data, model.rows())
     found = table(run, "score", "--rows", "valid.csv", "--stage", stage).filter(pl.col("row").is_in(rows)).sort("row")
     at = [model.scorer.tasks.index(next(t for t in model.scorer.tasks if t.name == name)) for name in POINTWISE]
@@ -96,12 +96,12 @@ def test_score_by_a_stage_gives_the_rows_that_evaluate_judges(run, data, stage):
 @pytest.mark.parametrize("task", ["next", "new"])
 def test_recommend_by_a_stage_lists_what_evaluate_judges(run, data, stage, task):
     config, folder = run
-    cases = find_cases(data)
-    model = TorchModel(Run(config, folder, Silent()).scorer(stage, data), data, cases)
+    eval_requests = find_evaluation_requests(data)
+    model = TorchModel(Run(config, folder, Silent()).scorer(stage, data), data, eval_requests)
     lists = model.lists(next(t for t in model.scorer.tasks if t.name == task))[:, :3]
     found = table(run, "recommend", "--users", "requests.csv", "--stage", stage, "-k", 3, "--weights", f"{task}=1")
     ids, users = data.dataset.items()["id"], data.dataset.users()["id"]
-    asked = data.held.visits.requests.user[cases.rows]
+    asked = data.held.sessions.requests.user[eval_requests.rows]
     wrong = 0
     for user, expected in zip(asked, lists, strict=True):
         mine = found.filter(pl.col("user") == users[int(user)]).sort("time", "row", "rank")["item"][:3].to_list()

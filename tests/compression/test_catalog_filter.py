@@ -15,7 +15,7 @@ from edgerec.compression.export import export_student
 from edgerec.config import Config
 from edgerec.errors import EdgerecError
 from edgerec.evaluation.runtime_model import RuntimeModel
-from edgerec.examples.evaluation_requests import find_cases
+from edgerec.examples.evaluation_requests import find_evaluation_requests
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
 from edgerec.runtime import ArrayRecommender
@@ -25,7 +25,7 @@ from tests import tiny
 
 def test_a_rule_sees_attributes_and_the_days_since_the_last_event(tiny_config, tiny_data):
     dataset, items = tiny_data.dataset, tiny_data.dataset.items()
-    log = tiny_data.fit_log
+    log = tiny_data.train_log
     by_price = never_shown("price > 8", dataset, "test", tiny_data.n_items)
     idle = never_shown("idle_days > 2", dataset, "test", tiny_data.n_items)
     last = np.array([log.time_ms[log.item == i].max() for i in range(tiny_data.n_items)])
@@ -45,16 +45,16 @@ def test_a_rule_that_is_none_is_refused_and_says_what_there_is(tiny_config, tiny
 
 
 def test_the_other_rows_stay_and_their_followers_are_renumbered(tiny_data):
-    student = Student(tiny_data.shape, tiny_data.features, 5, StudentSizes.of(8, 16, 2, followers=2)).eval()
+    student = Student(tiny_data.shape, tiny_data.features, 5, StudentSizes.of(8, 16, 2, transitions=2)).eval()
     whole = export_student(student, tiny_data.statistics.values[-1], tiny_data.tasks)
-    whole.followers[5] = [3, 7]
-    whole.follower_weight[5] = [0.5, 0.25]
+    whole.transitions[5] = [3, 7]
+    whole.transition_weight[5] = [0.5, 0.25]
     less = without(whole, np.array([3, 4]))
 
     assert np.array_equal(less.table, np.delete(whole.table, [3, 4], axis=0))
     assert np.array_equal(less.prior, np.delete(whole.prior, [3, 4], axis=1))
-    assert less.followers[3].tolist() == [3, 5]  # item 5 is 3 now; its follower 3 is gone, 7 is 5
-    assert less.follower_weight[3].tolist() == [0, 0.25]
+    assert less.transitions[3].tolist() == [3, 5]  # item 5 is 3 now; its transition 3 is gone, 7 is 5
+    assert less.transition_weight[3].tolist() == [0, 0.25]
     assert without(whole, np.zeros(0, np.int64)) is whole
 
 
@@ -70,17 +70,17 @@ def test_a_bundle_holds_none_of_them_and_is_judged_by_the_right_items(tiny_chain
     config = Config.load(folder / "edgerec.toml")
     data = Run(config, folder / "run", Silent()).learning_data("test")
     gone = set(never_shown(config.pruning.never_shown, data.dataset, "test", data.n_items).tolist())
-    cases, named = find_cases(data), data.dataset.items()["id"].to_list()
+    eval_requests, named = find_evaluation_requests(data), data.dataset.items()["id"].to_list()
     with ArrayRecommender.of(folder / "run" / "bundle") as rec:
         assert rec.bundle.manifest.n_items == data.n_items - len(gone) < data.n_items
-        model = RuntimeModel(rec, data, cases, Silent())
+        model = RuntimeModel(rec, data, eval_requests, Silent())
         lists = model.lists(data.tasks[0])
         shown = set(lists[lists >= 0].tolist())
         assert shown and not shown & gone
         first = [named[item] for item in lists[0][:3]]
         asked = next(iter(model.asked()))
         assert [rec.named(int(i))[0] for i in rec.rank(3, weights={"next": 1.0}, **asked).item] == first
-        own = dict(zip(cases.pasts[0].tolist(), model.own_items(data.tasks[0])[0], strict=True))
+        own = dict(zip(eval_requests.pasts[0].tolist(), model.own_items(data.tasks[0])[0], strict=True))
         assert all((p == 0) == (item in gone) for item, p in own.items())
         assert set(np.flatnonzero((model.related() < 0).all(axis=1)).tolist()) == gone
     report = json.loads((folder / "run" / "report" / "report.json").read_text())

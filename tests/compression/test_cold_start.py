@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from edgerec.compression.cold_start import described, fit_newcomers, rows_as_new
+from edgerec.compression.cold_start import described, fit_cold_start, rows_as_new
 from edgerec.models.student import Student, StudentSizes
 
 
@@ -32,7 +32,7 @@ def test_a_row_as_new_knows_neither_the_items_id_nor_its_events(tiny_data):
 def test_items_of_one_description_have_one_row_and_other_shelves_other_rows(tiny_data):
     """The tiny log's items lie on three shelves, which is all that tells them apart but for the price."""
     model = student(tiny_data)
-    words = fit_newcomers(model, tiny_data)
+    words = fit_cold_start(model, tiny_data)
     texts, attributes, numbers = described(tiny_data)
     found, _ = words.rows(texts, attributes, numbers)
     wanted, _ = rows_as_new(model, tiny_data)

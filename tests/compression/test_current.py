@@ -126,7 +126,7 @@ def test_a_wrong_file_is_one_line(released, quantization, said):
     home, _ = released
     shop = home / "shop"
     pl.read_csv(shop / "log.csv").drop("price").write_csv(shop / "log2.csv")
-    # The log's last rows are after the fit rows: cut it there, so that nothing is newer.
+    # The log's last rows are after the training rows: cut it there, so that nothing is newer.
     log = pl.read_csv(shop / "log.csv")
     (shop / "wrong.toml").write_text(tiny.toml(tiny.settings(quantization=quantization)))
     if quantization.get("newer_rows") == "log.csv":

@@ -16,15 +16,15 @@ import torch
 from onnx import TensorProto
 
 from edgerec.compression import export, graphs
-from edgerec.compression import kernels as bodies
+from edgerec.compression import kernels as kernels
 from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graph import HALF_FROM, GraphBuilder, pack
-from edgerec.compression.graphs import Catalogue, Expectation, recommend_graph, score_graph, similar_graph
+from edgerec.compression.graphs import Expectation, ItemTable, recommend_graph, score_graph, similar_graph
 from edgerec.compression.rows import quantize_rows
 from edgerec.compression.stored import STORED
 from edgerec.devices import profile
 from edgerec.models import student as student_module
-from edgerec.models.rounding import round_rows, row_scales
+from edgerec.models.qat import round_rows, row_scales
 from edgerec.models.student import Student, StudentSizes
 from edgerec.tasks import Task
 
@@ -39,7 +39,7 @@ NONE = np.zeros(0, np.int64)
 class Exported:
     student: Student
     parts: ExportedStudent
-    items: Catalogue
+    items: ItemTable
     folder: Path
     weights: bytes
     tensors: list
@@ -74,7 +74,7 @@ def session(model):
     return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
-@pytest.fixture(scope="module", params=[0, 3], ids=["plain", "followers"])
+@pytest.fixture(scope="module", params=[0, 3], ids=["plain", "transitions"])
 def exported(request, tiny_data, tmp_path_factory) -> Iterator[Exported]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (export, student_module):
@@ -84,7 +84,7 @@ def exported(request, tiny_data, tmp_path_factory) -> Iterator[Exported]:
 
 def _export(n_followers, tiny_data, folder) -> Exported:
     torch.manual_seed(0)
-    sizes = StudentSizes.of(8, 16, 2, followers=n_followers)
+    sizes = StudentSizes.of(8, 16, 2, transitions=n_followers)
     sizes = replace(sizes, context=12, pooling=10, repeat=6, head=14)  # as pruning leaves them
     student = Student(tiny_data.shape, tiny_data.features, TASKS, sizes).eval()
     with torch.no_grad():
@@ -92,13 +92,13 @@ def _export(n_followers, tiny_data, folder) -> Exported:
             parameter.normal_(std=0.3)  # every part speaks
         student.step.mul_(0.02)  # hardly ever is a number cut
         student.requests.repeat.out.bias[:TASKS] = 2.0  # and the repeat term loudest
-        if student.followers is not None:
-            weight = student.followers.weight
-            student.followers.start(
+        if student.transitions is not None:
+            weight = student.transitions.weight
+            student.transitions.start(
                 torch.randint(0, 40, (40, 3)), round_rows(weight, row_scales(weight, torch.zeros(40)))
             )
     parts = export_student(student, tiny_data.statistics.values[-1], tiny_data.tasks)
-    items = Catalogue.of(parts)
+    items = ItemTable.of(parts)
     builders = [recommend_graph(parts, items, EXPECTATIONS), score_graph(parts, items, EXPECTATIONS)]
     builders.append(similar_graph(parts, items))
     models, tensors = pack(builders, folder / "weights.bin")
@@ -118,7 +118,7 @@ class Asked:
 @pytest.fixture(scope="module")
 def asked(tiny_data) -> list[Asked]:
     """Requests with long histories, short ones, and none at all."""
-    requests = tiny_data.fit.visits.requests
+    requests = tiny_data.train.sessions.requests
     return [ask(requests, r) for r in np.argsort(requests.lengths(), kind="stable")[::9]]
 
 
@@ -143,7 +143,7 @@ def ask(requests, r, weights=WEIGHTS, exclude=NONE, k=40):
 def probabilities(exported, tiny_data, batch):
     """(T, N) in torch, float32, by the definition of each task."""
     with torch.no_grad():
-        items = exported.student.encode_items(tiny_data.moment(-1))
+        items = exported.student.encode_items(tiny_data.as_of(-1))
         next_, new, click, liked, watch = exported.student.score_catalog(batch, items)[0].double()
     had = batch.item[0][batch.present[0]]
     new[had] = -1e4
@@ -212,11 +212,11 @@ def test_torch_over_the_rounded_weights_agrees_closely(exported, asked, tiny_dat
 def test_the_codes_of_the_bundle_are_those_that_training_saw_bit_for_bit(exported, tiny_data):
     """Of the student in training, of numpy, and of onnxruntime's own operator."""
     student = exported.student
-    table, _ = student.encode_items(tiny_data.moment(-1))
-    student.rounded = True
+    table, _ = student.encode_items(tiny_data.as_of(-1))
+    student.qat = True
     with torch.no_grad():
-        seen, _ = student.encode_items(tiny_data.moment(-1))
-    student.rounded = False
+        seen, _ = student.encode_items(tiny_data.as_of(-1))
+    student.qat = False
     codes, scales = exported.items.table.stored.values.T, exported.items.table.stored.scales
 
     assert np.array_equal(seen.numpy(), codes.astype(np.float32) * scales[:, None])
@@ -252,7 +252,7 @@ def test_a_task_after_another_has_the_product_of_their_probabilities(exported, a
     for a in asked[:5]:
         probability, _ = by_item(exported.run("recommend", **a.feed))
         with torch.inference_mode():
-            items = exported.student.encode_items(tiny_data.moment(-1))
+            items = exported.student.encode_items(tiny_data.as_of(-1))
             own = torch.sigmoid(exported.student.score_catalog(a.batch, items)[0, 3]).numpy()
 
         assert (probability[:, 3] <= probability[:, 2]).all()
@@ -307,7 +307,7 @@ def test_score_takes_candidates_in_any_order_and_more_than_once(exported, asked)
 
 def test_similar_gives_the_related_items_of_torch_and_never_the_item_itself(exported, tiny_data):
     with torch.inference_mode():
-        items = exported.student.encode_items(tiny_data.moment(-1))
+        items = exported.student.encode_items(tiny_data.as_of(-1))
         wanted = exported.student.score_related(torch.arange(40), items).fill_diagonal_(-torch.inf).softmax(1).numpy()
     overlaps = []
     for item in range(40):
@@ -333,7 +333,7 @@ def test_similar_marks_the_item_and_what_is_excluded_by_minus_infinity(exported)
 
 def test_reasons_add_up_to_what_the_weighted_logits_lose_without_an_item_of_the_past(exported, asked, tiny_data):
     """A reason is a derivative: the change of the logits for a small change of the attended values."""
-    a, requests = asked[-1], tiny_data.fit.visits.requests
+    a, requests = asked[-1], tiny_data.train.sessions.requests
     assert requests is not None
     reason = exported.run("score", **a.feed, candidates=np.arange(40))["reason"]
     table = torch.from_numpy(exported.table)
@@ -357,8 +357,8 @@ def test_reasons_add_up_to_what_the_weighted_logits_lose_without_an_item_of_the_
         moved[place] -= step
         change = (base - weighted(moved)[0]) / step
         change[batch.item[0, place]] += repeat[place]
-        if student.followers is not None:
-            lists = student.followers
+        if student.transitions is not None:
+            lists = student.transitions
             for item, weight in zip(*(of[batch.item[0, place]] for of in (lists.item, lists.weight)), strict=True):
                 change[item] += follow[place] * weight.detach()
         assert reason[:, place] == pytest.approx(change.numpy(), abs=2e-2)
@@ -376,25 +376,25 @@ def test_an_item_that_is_bought_again_is_its_own_strongest_reason_where_repeats_
 
 
 def test_pairs_of_products_stay_below_sixteen_bits_so_that_every_processor_computes_the_same():
-    low, high = np.array([-bodies.LARGEST, bodies.LARGEST])
+    low, high = np.array([-kernels.LARGEST, kernels.LARGEST])
     codes = np.arange(low, high + 1)
-    tens = np.rint(codes / bodies.DIGIT)
-    ones = codes - tens * bodies.DIGIT
-    unsigned = np.concatenate([tens, ones]) + bodies.ZERO_POINT
+    tens = np.rint(codes / kernels.DIGIT)
+    ones = codes - tens * kernels.DIGIT
+    unsigned = np.concatenate([tens, ones]) + kernels.ZERO_POINT
 
     assert unsigned.min() >= 0
     assert unsigned.max() <= 128
     assert 2 * unsigned.max() * 127 < 2**15  # two u8 x s8 products are added in 16 bits without VNNI
-    assert np.array_equal(tens * bodies.DIGIT + ones, codes)
+    assert np.array_equal(tens * kernels.DIGIT + ones, codes)
 
 
-@pytest.mark.parametrize(("body", "off"), [("fp32", 4e-4), ("nbits8", 2e-2)])
-def test_every_body_gives_the_probabilities_of_the_portable_one(exported, asked, body, off, tmp_path):
+@pytest.mark.parametrize(("kernel", "off"), [("fp32", 4e-4), ("nbits8", 2e-2)])
+def test_every_body_gives_the_probabilities_of_the_portable_one(exported, asked, kernel, off, tmp_path):
     """The portable one rounds task vectors to 14 bits, MatMulNBits to 8."""
     parts = exported.parts
-    if body == "fp32":  # of numbers that INT8 can hold
+    if kernel == "fp32":  # of numbers that INT8 can hold
         parts = replace(parts, table=exported.table, prior=exported.prior)
-    builder = recommend_graph(parts, Catalogue.of(parts, body), EXPECTATIONS)
+    builder = recommend_graph(parts, ItemTable.of(parts, kernel), EXPECTATIONS)
     (model,), tensors = pack([builder], tmp_path / "weights.bin")
     (tmp_path / "recommend.onnx").write_bytes(model)
     other = Exported(exported.student, exported.parts, exported.items, tmp_path, b"", tensors)
@@ -418,8 +418,8 @@ def test_rankings_alone_are_shares_of_the_catalogue_task_by_task(exported, asked
 def test_a_profile_can_name_the_bodies_that_there_are():
     table, scales = np.ones((3, 4), np.float32), np.ones(3, np.float32)
 
-    kinds = [type(bodies.body_of(body, "int8", table, scales)) for body in profile.KERNELS]
-    assert kinds == [bodies.TwoDigits, bodies.Blocks, bodies.Full]
+    kinds = [type(kernels.kernel_of(kernel, "int8", table, scales)) for kernel in profile.KERNELS]
+    assert kinds == [kernels.TwoDigits, kernels.Blocks, kernels.Full]
 
 
 @pytest.mark.parametrize("dim", [3, 16, 20])
@@ -427,25 +427,25 @@ def test_rows_of_every_body_are_the_rounded_ones(dim, tmp_path):
     rng = np.random.default_rng(dim)
     table = rng.normal(size=(6, dim)).astype(np.float32)
     user = rng.normal(size=(2, dim)).astype(np.float32)
-    for body, stored in itertools.product(profile.KERNELS, STORED):
+    for kernel, stored in itertools.product(profile.KERNELS, STORED):
         levels = 7 if stored == "int4" else 127
         codes, scales = quantize_rows(table, levels=levels)
         wanted, off = codes * scales[:, None], 1e-6
-        if body == "fp32":
+        if kernel == "fp32":
             wanted = table
         elif stored == "pq":  # six rows have a pair each in the codebook, which is rounded to INT8 by one scale
             wanted, off = table, float(np.abs(table).max()) / 127 / 2 * 1.001
-        g = GraphBuilder(body)
-        of = bodies.body_of(body, stored, table, scales)
+        g = GraphBuilder(kernel)
+        of = kernels.kernel_of(kernel, stored, table, scales)
         g.output(of.rows(g, g.input("index", TensorProto.INT64, ["n"])), "rows", TensorProto.FLOAT, ["n", "d"])
         g.output(of.scan(g, g.input("user", TensorProto.FLOAT, [2, dim]), 2), "logits", TensorProto.FLOAT, [2, 6])
         (model,), _ = pack([g], tmp_path / "weights.bin")
         (tmp_path / "rows.onnx").write_bytes(model)
         found, logits = session(tmp_path / "rows.onnx").run(None, {"index": np.array([4, 0, 4]), "user": user})
 
-        assert found == pytest.approx(wanted[[4, 0, 4]], abs=off), (body, stored)
+        assert found == pytest.approx(wanted[[4, 0, 4]], abs=off), (kernel, stored)
         largest = float(np.abs(user).sum(axis=1).max())
-        assert logits == pytest.approx(user @ wanted.T, abs=largest * (off + 0.02)), (body, stored)
+        assert logits == pytest.approx(user @ wanted.T, abs=largest * (off + 0.02)), (kernel, stored)
 
 
 def test_a_prior_takes_a_byte_and_is_off_by_half_a_step_at_most(exported):

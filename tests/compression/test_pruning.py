@@ -10,7 +10,7 @@ from edgerec.compression import pruning
 from edgerec.compression.pruning import choose, importances, shrink
 from edgerec.config import PruningConfig
 from edgerec.examples.batches import BatchSettings, JointBatches
-from edgerec.models.rounding import round_rows
+from edgerec.models.qat import round_rows
 from edgerec.models.student import Student, StudentSizes
 from edgerec.training.joint import JointTraining
 
@@ -19,18 +19,18 @@ HIDDEN = ("inner", "context", "pooling", "repeat", "head")
 
 def student(data):
     torch.manual_seed(1)
-    model = Student(data.shape, data.features, 5, StudentSizes.of(8, 16, 2, followers=3)).eval()
+    model = Student(data.shape, data.features, 5, StudentSizes.of(8, 16, 2, transitions=3)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.3)
-    model.followers.item.copy_(torch.randint(0, 40, (40, 3)))
+    model.transitions.item.copy_(torch.randint(0, 40, (40, 3)))
     return model
 
 
 def outputs(model, data):
-    requests = data.held.visits.requests
+    requests = data.evaluation.sessions.requests
     with torch.no_grad():
-        items = model.encode_items(data.moment(-1))
+        items = model.encode_items(data.as_of(-1))
         catalog = model.score_catalog(requests.batch(np.arange(10)), items)
         return torch.cat([catalog.flatten(), model.score_related(torch.arange(40), items).flatten()])
 
@@ -48,8 +48,8 @@ def kill(model, width, units):
 
 
 def measured(model, data):
-    module = JointTraining(model, data.tasks, data.fit.n_seen)
-    batches = JointBatches(data.fit, BatchSettings(64, 256, 1_000, 0.0, 0), seed=0)
+    module = JointTraining(model, data.tasks, data.train.n_seen)
+    batches = JointBatches(data.train, BatchSettings(64, 256, 1_000, 0.0, 0), seed=0)
     return importances(module, batches)
 
 
@@ -157,7 +157,7 @@ def test_rounds_share_the_cutting_out_and_end_where_one_round_does():
 
 def test_four_bits_start_from_the_steps_with_the_least_error(tiny_data):
     model = student(tiny_data)
-    table = model.items(tiny_data.moment(-1).statistics)[0].detach()
+    table = model.items(tiny_data.as_of(-1).statistics)[0].detach()
     pruning._to_four_bits(model, tiny_data)
 
     def error(step):

@@ -104,7 +104,7 @@ def test_a_part_leaves_out_items_that_it_does_not_know_yet(tmp_path):
     found = {}
     for part in ("valid", "test"):
         data = Run(settings, tmp_path, Silent()).learning_data(part)
-        brand = data.moment(-1).graph.layers[0][-1]
+        brand = data.as_of(-1).graph.layers[0][-1]
         entity = data.n_items
         found[part] = brand.source[brand.offsets[entity] : brand.offsets[entity + 1]].tolist()
         assert data.shape.entities == 1

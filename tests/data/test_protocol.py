@@ -16,7 +16,7 @@ import pytest
 
 from edgerec.config import Config
 from edgerec.data import Dataset, prepare
-from edgerec.examples.evaluation_requests import Cases, held_sessions, judge_lists
+from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_sessions, judge_lists
 from edgerec.examples.load import LearningData
 from edgerec.metrics import accuracy as metrics
 from edgerec.progress import Silent
@@ -161,17 +161,17 @@ def test_a_ranking_has_the_figures_of_the_protocol(protocol, retail_data, name):
     Where a user's first two baskets are of the same minute, the two take another one as the first.
     """
     theirs = protocol.online_retail(SHARED / "data" / "online-retail")
-    cases = protocol.ranking_cases(theirs, "test", name)
+    eval_requests = protocol.ranking_cases(theirs, "test", name)
     first = theirs.test[theirs.test["ts"] == theirs.test.groupby("user")["ts"].transform("min")]
     twice = first.groupby("user")["basket"].nunique().loc[lambda n: n > 1].index.to_numpy()
-    some = np.flatnonzero(~np.isin(cases.case, twice))
-    cases = protocol.Cases(
-        cases.case[some],
-        [cases.history[i] for i in some],
-        [cases.truth[i] for i in some],
-        cases.catalog,
-        [cases.exclude[i] for i in some],
-        cases.dropped,
+    some = np.flatnonzero(~np.isin(eval_requests.case, twice))
+    eval_requests = protocol.EvaluationRequests(
+        eval_requests.case[some],
+        [eval_requests.history[i] for i in some],
+        [eval_requests.truth[i] for i in some],
+        eval_requests.catalog,
+        [eval_requests.exclude[i] for i in some],
+        eval_requests.dropped,
     )
     items, users = (t.sort("index")["id"] for t in (retail_data.dataset.items(), retail_data.dataset.users()))
     number = {str(code): i for i, code in enumerate(theirs.meta["items"]["code"])}
@@ -179,16 +179,16 @@ def test_a_ranking_has_the_figures_of_the_protocol(protocol, retail_data, name):
     task = next(t for t in retail_data.tasks if t.name == name)
     ranking, log = Ranking(retail_data, task), Interactions.of(retail_data, task)
     asked = np.array([int(users[int(u)]) for u in ranking.users])
-    kept = np.flatnonzero(np.isin(asked, cases.case))
+    kept = np.flatnonzero(np.isin(asked, eval_requests.case))
     top = ranking.lists(lambda u: log.counts[u].toarray() + log.decayed(14.0) / 1e6, 100)[kept]
-    ours_on = Cases(
+    ours_on = EvaluationRequests(
         ranking.requests.rows[kept],
         [ranking.requests.pasts[i] for i in kept],
         [ranking.requests.events[i] for i in kept],
     )
 
     ours = judge_lists(top, task, retail_data, ours_on, (10, 20))
-    expected = protocol.score_ranking(cases, {"case": asked[kept], "items": np.where(top < 0, -1, ids[top])})
+    expected = protocol.score_ranking(eval_requests, {"case": asked[kept], "items": np.where(top < 0, -1, ids[top])})
     assert len(kept) == expected["n"] == ours["ndcg@10"].n
     assert len(twice) < 10
     for metric in ("ndcg@10", "recall@20", "hit@10", "mrr"):
@@ -203,7 +203,7 @@ def test_related_lists_have_the_figures_of_the_protocol(protocol, retail_data):
     ids = np.array([number[code] for code in retail_data.dataset.items().sort("index")["id"].to_list()])
     top = cosine_lists(retail_data, "session", 0.5)
 
-    ours = metrics.related(held_sessions(retail_data), top)
+    ours = metrics.related(evaluation_sessions(retail_data), top)
     asked = {"case": ids[: len(top)], "items": np.where(top < 0, -1, ids[top])}
     expected = protocol.score_related(protocol.related_baskets(theirs, "test"), asked)
     assert ours["capped_recall@10"].n == expected["n"]

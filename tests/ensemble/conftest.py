@@ -1,4 +1,4 @@
-"""A small committee of the tiny log, fitted once."""
+"""A small ensemble of the tiny log, fitted once."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SMALL = {
 
 @pytest.fixture(scope="session")
 def small_config(tiny_config):
-    """Settings of the tiny log with a committee of two windows, without boosting."""
-    return tiny_config.model_copy(update={"committee": tiny_config.committee.model_copy(update=SMALL)})
+    """Settings of the tiny log with a ensemble of two windows, without boosting."""
+    return tiny_config.model_copy(update={"ensemble": tiny_config.ensemble.model_copy(update=SMALL)})
 
 
 @pytest.fixture(scope="session")

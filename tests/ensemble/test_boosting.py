@@ -34,7 +34,7 @@ def task_index(data, name):
 
 
 def test_it_learns_the_checkerboard(tiny_data, boosting):
-    labels, found = tiny_data.held.rows.labels, boosting.held_rows()
+    labels, found = tiny_data.evaluation.impressions.labels, boosting.held_rows()
 
     for name in ("click", "liked"):
         assert auc(labels[name], found[:, task_index(tiny_data, name)]) > 0.85
@@ -45,14 +45,14 @@ def test_probabilities_are_of_the_task_itself_and_other_tasks_are_0(tiny_data, b
     found = boosting.held_rows()
     share = np.exp(found[:, task_index(tiny_data, "liked")]).mean()
 
-    assert share == pytest.approx(tiny_data.held.rows.labels["liked"].mean(), abs=0.1)
+    assert share == pytest.approx(tiny_data.evaluation.impressions.labels["liked"].mean(), abs=0.1)
     assert found[:, :2].tolist() == [[0.0, 0.0]] * len(found)
-    assert found.dtype == np.float32 and found.shape == (len(tiny_data.held.rows.item), 5)
+    assert found.dtype == np.float32 and found.shape == (len(tiny_data.evaluation.impressions.item), 5)
 
 
 def test_a_fit_row_is_scored_by_the_models_that_did_not_see_its_user(tiny_data, boosting):
     matrix, click = boosting.encoder.fit_rows(EVERYONE), task_index(tiny_data, "click")
-    user = tiny_data.fit.rows.requests.user
+    user = tiny_data.train.impressions.requests.user
 
     found = boosting.fit_rows(EVERYONE)
 
@@ -63,7 +63,7 @@ def test_a_fit_row_is_scored_by_the_models_that_did_not_see_its_user(tiny_data, 
 
 
 def test_a_folds_models_do_not_change_with_the_labels_of_its_users(tiny_config, tiny_data, boosting, tmp_path):
-    rows, matrix = tiny_data.fit.rows, boosting.encoder.fit_rows(EVERYONE)
+    rows, matrix = tiny_data.train.impressions, boosting.encoder.fit_rows(EVERYONE)
     mine = fold_of(rows.requests.user, 2) == 0
     kept = {name: values.copy() for name, values in rows.labels.items()}
     try:
@@ -101,7 +101,7 @@ def test_trees_are_chosen_where_none_are_given(tiny_config, tiny_data, tmp_path)
 
 
 def test_any_rows_are_scored_as_the_held_ones(tiny_data, boosting):
-    held, chosen = tiny_data.held.rows, np.array([7, 3])
+    held, chosen = tiny_data.evaluation.impressions, np.array([7, 3])
 
     assert boosting.rows(held.requests, held.item, chosen) == pytest.approx(boosting.held_rows()[chosen])
 

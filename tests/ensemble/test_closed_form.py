@@ -81,8 +81,8 @@ def test_transitions_never_go_from_one_user_to_another():
 
 
 def test_transitions_are_divided_by_the_root_of_how_popular_their_end_is():
-    visits = held_of([[1, 0], [0, 1], [0, 1], [0, 1]])
-    found = transitions(visits, np.array([0, 0, 1, 2])).toarray()
+    sessions = held_of([[1, 0], [0, 1], [0, 1], [0, 1]])
+    found = transitions(sessions, np.array([0, 0, 1, 2])).toarray()
 
     assert found[A, B] == pytest.approx(1 / np.sqrt(3 + 1))
 

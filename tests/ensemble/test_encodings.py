@@ -45,23 +45,23 @@ def test_sums_over_a_long_log_equal_a_double_loop():
 
 
 def test_labels_of_the_same_day_and_later_do_not_reach_a_row(tiny_data, encoder):
-    log = tiny_data.fit_log
+    log = tiny_data.train_log
     cut = encoder.end_ms - 10 * DAY_MS
     turned = {name: np.where(log.time_ms >= cut, 1 - values, values) for name, values in log.labels.items()}
     rates = len(encoder.names) - len(encoder._raw_names())
 
-    # The targets alone: the population's rates are of all fit rows, so they are held as they were.
-    other = Encoder(replace(tiny_data, fit_log=replace(log, labels=turned)))
+    # The targets alone: the population's rates are of all training rows, so they are held as they were.
+    other = Encoder(replace(tiny_data, train_log=replace(log, labels=turned)))
     other.targets = replace(other.targets, mean=encoder.targets.mean, smoothing=encoder.targets.smoothing)
     before, after = encoder.fit_rows(EVERYONE)[:, :rates], other.fit_rows(EVERYONE)[:, :rates]
-    time_ms = tiny_data.fit.rows.requests.time_ms
+    time_ms = tiny_data.train.impressions.requests.time_ms
 
     assert np.array_equal(before[time_ms < cut + DAY_MS], after[time_ms < cut + DAY_MS])
     assert not np.array_equal(before[time_ms >= cut + DAY_MS], after[time_ms >= cut + DAY_MS])
 
 
 def test_a_held_rows_rates_are_of_all_fit_rows_smoothed_towards_the_populations(tiny_data, encoder):
-    held, log = tiny_data.held.rows, tiny_data.fit_log
+    held, log = tiny_data.evaluation.impressions, tiny_data.train_log
     found = encoder.rows(held.requests, held.item, np.arange(len(held.item)))
     mean = log.labels["click"].mean()
 
@@ -73,7 +73,7 @@ def test_a_held_rows_rates_are_of_all_fit_rows_smoothed_towards_the_populations(
 
 
 def test_chosen_rows_are_made_as_among_all(tiny_data, encoder):
-    held = tiny_data.held.rows
+    held = tiny_data.evaluation.impressions
     chosen = np.array([5, 2, 9])
 
     everything = encoder.rows(held.requests, held.item, np.arange(len(held.item)))

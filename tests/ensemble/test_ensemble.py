@@ -13,7 +13,7 @@ from scipy.special import log_softmax
 from edgerec.ensemble.ensemble import (
     CLOSED_FORM,
     Blend,
-    Committee,
+    Ensemble,
     Members,
     choose_weights,
     network_alone,
@@ -29,14 +29,14 @@ from edgerec.examples.requests import Ragged
 from edgerec.metrics import accuracy as metrics
 from edgerec.progress import Silent
 from edgerec.stages.run import Run, ensemble_settings
-from edgerec.training.predictions import network_shares
+from edgerec.training.predictions import network_log_probs
 
 NONE = Members(None, None, None)
 EVERYONE = {"network": 0.3, "ease": 5.0, "als": 2.0, "transitions": 3.0, "popularity": 1.0, "own": 1.0, "reranker": 1.0}
 
 
 def alone(config):
-    return config.model_copy(update={"committee": config.committee.model_copy(update={"members": ()})})
+    return config.model_copy(update={"ensemble": config.ensemble.model_copy(update={"members": ()})})
 
 
 def blend_of(data, weights):
@@ -53,21 +53,21 @@ def chosen(small_config, tiny_data, members, network, tmp_path_factory):
 def test_without_members_the_network_is_alone(small_config, tiny_data, network, tmp_path):
     config, path = alone(small_config), tmp_path / "weights.json"
     weights = choose_weights(ensemble_settings(config), tiny_data, [network], NONE, path, Silent())
-    committee = Committee(config.committee.candidates, tiny_data, [network], NONE, weights)
-    requests, four = tiny_data.held.visits.requests, np.arange(4)
+    ensemble = Ensemble(config.ensemble.candidates, tiny_data, [network], NONE, weights)
+    requests, four = tiny_data.evaluation.sessions.requests, np.arange(4)
 
     assert path.exists()  # the teacher stage takes it from there
     assert weights.catalog == {"next": {"network": 1.0}, "new": {"network": 1.0}}
-    expected = network_shares([network], tiny_data, requests, four)
-    assert committee.log_shares(requests, four) == pytest.approx(expected, abs=1e-5)
-    assert committee.views is None
+    expected = network_log_probs([network], tiny_data, requests, four)
+    assert ensemble.log_probs(requests, four) == pytest.approx(expected, abs=1e-5)
+    assert ensemble.views is None
 
 
 def test_log_shares_sum_to_one(small_config, tiny_data, members, network):
-    committee = Committee(
-        small_config.committee.candidates, tiny_data, [network, network], members, blend_of(tiny_data, EVERYONE)
+    ensemble = Ensemble(
+        small_config.ensemble.candidates, tiny_data, [network, network], members, blend_of(tiny_data, EVERYONE)
     )
-    shares = np.exp(committee.log_shares(tiny_data.held.visits.requests, np.arange(6), fold=1))
+    shares = np.exp(ensemble.log_probs(tiny_data.evaluation.sessions.requests, np.arange(6), fold=1))
 
     assert shares.shape == (6, 2, tiny_data.n_items)
     assert shares.sum(axis=2) == pytest.approx(1, abs=1e-5)
@@ -94,10 +94,10 @@ def test_weights_are_chosen_once(small_config, tiny_data, chosen):
 
 
 def test_without_an_outcome_on_valid_the_network_speaks(small_config, tiny_data, members, network, tmp_path):
-    visits = tiny_data.held.visits
-    nothing = Ragged.empty(len(visits.requests))
-    held = replace(tiny_data.held, visits=replace(visits, truth=dict.fromkeys(visits.truth, nothing)))
-    data = replace(tiny_data, held=held)
+    sessions = tiny_data.evaluation.sessions
+    nothing = Ragged.empty(len(sessions.requests))
+    held = replace(tiny_data.evaluation, sessions=replace(sessions, truth=dict.fromkeys(sessions.truth, nothing)))
+    data = replace(tiny_data, evaluation=held)
     weights = choose_weights(
         ensemble_settings(small_config), data, [network], members, tmp_path / "weights.json", Silent()
     )
@@ -112,14 +112,14 @@ def test_a_member_that_knows_no_related_item_does_not_list_the_item_itself(
     monkeypatch.setattr(metrics, "related", lambda b, top: baskets.extend(b) or judge(b, top))
     empty = sparse.csr_matrix((n, n), dtype=np.float32)
     silent = SimpleNamespace(last=Snapshot(n, None, None, empty, empty, np.zeros((n, 0), np.float32)))
-    log = tiny_data.held_log
+    log = tiny_data.evaluation_log
     item = log.item.copy()
     item[:5] = item[0]  # a session that holds one item five times
     data = replace(
         tiny_data,
-        held=replace(tiny_data.held, tasks=(), visits=None, rows=None),
-        fit=replace(tiny_data.fit, tasks=tuple(t for t in tiny_data.tasks if t.kind == "related")),
-        held_log=replace(log, item=item),
+        evaluation=replace(tiny_data.evaluation, tasks=(), sessions=None, rows=None),
+        train=replace(tiny_data.train, tasks=tuple(t for t in tiny_data.tasks if t.kind == "related")),
+        evaluation_log=replace(log, item=item),
     )
     members = Members(silent, None, None)
     weights = choose_weights(
@@ -132,9 +132,9 @@ def test_a_member_that_knows_no_related_item_does_not_list_the_item_itself(
 
 
 def test_rows_of_the_network_alone_stay_as_they_are(small_config, tiny_data):
-    committee = Committee(small_config.committee.candidates, tiny_data, [], NONE, network_alone(tiny_data))
+    ensemble = Ensemble(small_config.ensemble.candidates, tiny_data, [], NONE, network_alone(tiny_data))
     network = np.log(np.array([[1, 1, 0.5, 0.5 * 0.25, 3.0], [1, 1, 0.9, 0.9 * 0.1, 0.1]], np.float32))
-    found = committee.blend_rows(network, None)
+    found = ensemble.blend_rows(network, None)
 
     assert found[:, 2:] == pytest.approx(network[:, 2:], abs=1e-5)
     assert not found[:, :2].any()
@@ -142,9 +142,9 @@ def test_rows_of_the_network_alone_stay_as_they_are(small_config, tiny_data):
 
 def test_rows_are_blended_as_logits_and_amounts_as_they_are(small_config, tiny_data):
     rows = {name: {"network": 1.0, "boosting": 0.5, "offset": 0.25} for name in ("click", "liked", "watch")}
-    committee = Committee(small_config.committee.candidates, tiny_data, [], NONE, Blend({}, {}, rows, {}))
+    ensemble = Ensemble(small_config.ensemble.candidates, tiny_data, [], NONE, Blend({}, {}, rows, {}))
     network, boosting = (np.array([[0, 0, np.log(p), np.log(p), 2.0]], np.float32) for p in (0.8, 0.5))
-    found = committee.blend_rows(network, boosting)
+    found = ensemble.blend_rows(network, boosting)
 
     logit = np.log(0.8 / 0.2) + 0.5 * 0 + 0.25
     assert np.exp(found[0, 2]) == pytest.approx(1 / (1 + np.exp(-logit)))
@@ -154,15 +154,15 @@ def test_rows_are_blended_as_logits_and_amounts_as_they_are(small_config, tiny_d
 def test_what_comes_after_a_click_is_at_most_as_probable(small_config, tiny_data):
     rows = {name: {"network": 1.0, "offset": 0.0} for name in ("click", "liked", "watch")}
     rows["liked"]["offset"] = 9.0
-    committee = Committee(small_config.committee.candidates, tiny_data, [], NONE, Blend({}, {}, rows, {}))
-    found = committee.blend_rows(np.array([[0, 0, np.log(0.3), np.log(0.1), 2.0]], np.float32), None)
+    ensemble = Ensemble(small_config.ensemble.candidates, tiny_data, [], NONE, Blend({}, {}, rows, {}))
+    found = ensemble.blend_rows(np.array([[0, 0, np.log(0.3), np.log(0.1), 2.0]], np.float32), None)
 
     assert np.exp(found[0, 2:4]) == pytest.approx([0.3, 0.3], abs=1e-5)
 
 
 def test_related_items_are_judged_by_the_members_of_the_settings(small_config, tiny_data, members, network, tmp_path):
-    few = small_config.committee.model_copy(update={"members": ("transitions",)})
-    config = small_config.model_copy(update={"committee": few})
+    few = small_config.ensemble.model_copy(update={"members": ("transitions",)})
+    config = small_config.model_copy(update={"ensemble": few})
     weights = choose_weights(
         ensemble_settings(config), tiny_data, [network], members, tmp_path / "weights.json", Silent()
     )
@@ -172,8 +172,8 @@ def test_related_items_are_judged_by_the_members_of_the_settings(small_config, t
 
 def test_closed_form_members_learn_from_what_was_consumed(small_config, tiny_data, tmp_path):
     clicks = [replace(t, label="is_click") for t in tiny_data.tasks if t.name == "next"]
-    log = replace(tiny_data.fit_log, labels={"next": (tiny_data.fit_log.item != 3).astype(np.float32)})
-    data = replace(tiny_data, fit=replace(tiny_data.fit, tasks=tuple(clicks)), fit_log=log)
+    log = replace(tiny_data.train_log, labels={"next": (tiny_data.train_log.item != 3).astype(np.float32)})
+    data = replace(tiny_data, train=replace(tiny_data.train, tasks=tuple(clicks)), train_log=log)
     views = Views.of(ensemble_settings(small_config), data)
     last = Snapshots.fit(views, data, tmp_path, 0, Silent()).last
 
@@ -183,9 +183,9 @@ def test_closed_form_members_learn_from_what_was_consumed(small_config, tiny_dat
 
 def test_related_items_are_shares_and_the_item_itself_is_last(small_config, tiny_data, members, network):
     weights = replace(network_alone(tiny_data), related={"related": {"transitions": 2.0, "ease": 1.0, "network": 0.0}})
-    committee = Committee(small_config.committee.candidates, tiny_data, [network], members, weights)
+    ensemble = Ensemble(small_config.ensemble.candidates, tiny_data, [network], members, weights)
     query = np.array([3, 0, 7])
-    found = committee.related(query)
+    found = ensemble.related(query)
 
     assert np.exp(found).sum(axis=1) == pytest.approx(1, abs=1e-5)
     assert (found[np.arange(3), query] == found.min(axis=1)).all()
@@ -197,11 +197,9 @@ def test_related_items_are_shares_and_the_item_itself_is_last(small_config, tiny
 
 def test_members_read_again_say_the_same(small_config, tiny_data, members, members_folder, network):
     again = Members.load(ensemble_settings(small_config), tiny_data, members_folder)
-    requests, weights = tiny_data.held.visits.requests, blend_of(tiny_data, EVERYONE)
+    requests, weights = tiny_data.evaluation.sessions.requests, blend_of(tiny_data, EVERYONE)
     said, said_again = (
-        Committee(small_config.committee.candidates, tiny_data, [network], m, weights).log_shares(
-            requests, np.arange(6)
-        )
+        Ensemble(small_config.ensemble.candidates, tiny_data, [network], m, weights).log_probs(requests, np.arange(6))
         for m in (members, again)
     )
 
@@ -212,16 +210,16 @@ def test_members_read_again_say_the_same(small_config, tiny_data, members, membe
 def test_a_label_does_not_change_with_the_outcome_that_it_labels(
     small_config, tiny_config, tiny_run, tiny_data, members, members_folder, network, monkeypatch, tmp_path
 ):
-    requests, log = tiny_data.fit.visits.requests, tiny_data.fit_log
+    requests, log = tiny_data.train.sessions.requests, tiny_data.train_log
     r = int(np.flatnonzero(members.snapshots.views.serving(requests) == 0)[0])
-    visit = (log.user == requests.user[r]) & (log.time_ms == requests.time_ms[r])
-    assert visit.sum() == 5
+    session = (log.user == requests.user[r]) & (log.time_ms == requests.time_ms[r])
+    assert session.sum() == 5
     read = load.load_log
 
     def changed(*arguments):
         found = read(*arguments)
         found.item.setflags(write=True)
-        mine = np.isin(found.row, log.row[visit])
+        mine = np.isin(found.row, log.row[session])
         found.item[mine] = (found.item[mine] + 3) % tiny_data.n_items
         return found
 
@@ -230,7 +228,7 @@ def test_a_label_does_not_change_with_the_outcome_that_it_labels(
     fitted = Members.fit(
         ensemble_settings(
             small_config.model_copy(
-                update={"committee": small_config.committee.model_copy(update={"members": CLOSED_FORM})}
+                update={"ensemble": small_config.ensemble.model_copy(update={"members": CLOSED_FORM})}
             )
         ),
         data,
@@ -244,13 +242,13 @@ def test_a_label_does_not_change_with_the_outcome_that_it_labels(
     fold = int(fold_of(requests.user[r : r + 1], 2)[0])
 
     def labels(of_data, of_members, view):
-        committee = Committee(
-            small_config.committee.candidates, of_data, [network] * 2, of_members, blend_of(of_data, EVERYONE)
+        ensemble = Ensemble(
+            small_config.ensemble.candidates, of_data, [network] * 2, of_members, blend_of(of_data, EVERYONE)
         )
-        return committee.log_shares(of_data.fit.visits.requests, np.array([r]), view, fold)
+        return ensemble.log_probs(of_data.train.sessions.requests, np.array([r]), view, fold)
 
-    assert np.array_equal(data.fit.visits.requests.user, requests.user)
-    assert not np.array_equal(data.fit.visits.items.row(r), tiny_data.fit.visits.items.row(r))
+    assert np.array_equal(data.train.sessions.requests.user, requests.user)
+    assert not np.array_equal(data.train.sessions.items.row(r), tiny_data.train.sessions.items.row(r))
     assert np.array_equal(labels(data, fitted, 0), labels(tiny_data, members, 0))
     for view in (1, -1):  # the members of a later view have seen it
         assert not np.allclose(labels(data, fitted, view), labels(tiny_data, members, view))

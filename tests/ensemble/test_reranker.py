@@ -30,7 +30,7 @@ def item_camps(data):
 @pytest.mark.parametrize("member", [*OBJECTIVES])
 @pytest.mark.parametrize("fold", [None, 0, 1])
 def test_it_learns_the_checkerboard(tiny_data, members, fold, member):
-    requests = tiny_data.held.visits.requests
+    requests = tiny_data.evaluation.sessions.requests
     chosen = np.arange(len(requests))
     scores = members.reranker.scores({member}, members.snapshots.last, requests, chosen, 40, fold)[member]
     users = np.array([int(u.removeprefix("u")) for u in tiny_data.dataset.users()["id"].to_list()])
@@ -44,7 +44,7 @@ def test_it_learns_the_checkerboard(tiny_data, members, fold, member):
 
 
 def test_without_a_fold_all_boosters_speak_alike(tiny_data, members):
-    requests, last = tiny_data.held.visits.requests, members.snapshots.last
+    requests, last = tiny_data.evaluation.sessions.requests, members.snapshots.last
     every, first, second = (
         members.reranker.scores(ALONE, last, requests, np.arange(5), 40, f)["reranker"] for f in (None, 0, 1)
     )
@@ -56,18 +56,18 @@ def test_without_a_fold_all_boosters_speak_alike(tiny_data, members):
 def test_a_folds_boosters_do_not_change_with_the_outcomes_of_its_users(
     small_config, tiny_data, members, members_folder, tmp_path
 ):
-    visits = tiny_data.fit.visits
-    kept = {name: lists.values.copy() for name, lists in visits.truth.items()}
+    sessions = tiny_data.train.sessions
+    kept = {name: lists.values.copy() for name, lists in sessions.truth.items()}
     for path in members_folder.glob("snapshot-*"):
         shutil.copy(path, tmp_path)
     try:
-        for lists in visits.truth.values():
-            mine = (fold_of(visits.requests.user, 2) == 0)[lists.owner()]
+        for lists in sessions.truth.values():
+            mine = (fold_of(sessions.requests.user, 2) == 0)[lists.owner()]
             lists.values[mine] = (lists.values[mine] + 1) % tiny_data.n_items
         Reranker.fit(ensemble_settings(small_config), tiny_data, members.snapshots, [0, 1], tmp_path, Silent())
     finally:
         for name, values in kept.items():
-            visits.truth[name].values[:] = values
+            sessions.truth[name].values[:] = values
 
     before, after = boosters(members_folder), boosters(tmp_path)
     assert {name for name in FILES if before[name] == after[name]} == {
@@ -111,7 +111,7 @@ def test_items_outside_the_pool_have_its_lowest_score():
 
 
 def test_a_request_is_scored_alike_whatever_others_are_asked_beside_it(tiny_data, members):
-    requests, last = tiny_data.held.visits.requests, members.snapshots.last
+    requests, last = tiny_data.evaluation.sessions.requests, members.snapshots.last
     order = np.argsort(requests.lengths(), kind="stable")
     short, long = order[0], order[-1]
     assert requests.lengths()[short] < requests.lengths()[long]
@@ -127,12 +127,12 @@ def test_without_a_request_in_the_windows_the_user_is_told(small_config, tiny_da
         type(members.snapshots.views), "serving", lambda self, requests: np.full(len(requests), -1, np.int64)
     )
 
-    with pytest.raises(DataError, match=r"no request to learn from; lower \[committee\] window"):
+    with pytest.raises(DataError, match=r"no request to learn from; lower \[ensemble\] window"):
         Reranker.fit(ensemble_settings(small_config), tiny_data, members.snapshots, [0], tmp_path, Silent())
 
 
 def test_each_user_is_told_of_once_in_a_window(tiny_data, members):
-    requests, views = tiny_data.fit.visits.requests, members.snapshots.views
+    requests, views = tiny_data.train.sessions.requests, members.snapshots.views
     serving = views.serving(requests)
     told = _told(requests, serving, views)
     pairs = list(zip(requests.user[told].tolist(), serving[told].tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""The teacher as a committee and as networks."""
+"""The teacher as a ensemble and as networks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edgerec.data.splits import Boundaries
-from edgerec.ensemble.ensemble import Committee, Members, network_alone
-from edgerec.ensemble.scoring import CommitteeScorer, TorchScorer
+from edgerec.ensemble.ensemble import Ensemble, Members, network_alone
+from edgerec.ensemble.scoring import EnsembleScorer, TorchScorer
 from edgerec.tasks import scored_tasks
 from edgerec.training.teacher import build_teacher
 
@@ -17,23 +17,23 @@ from edgerec.training.teacher import build_teacher
 @pytest.fixture(scope="module")
 def scorers(tiny_config, tiny_data):
     network = build_teacher(tiny_config.teacher, tiny_config.seed, tiny_data).eval()
-    committee = Committee(
-        tiny_config.committee.candidates, tiny_data, [network], Members(None, None, None), network_alone(tiny_data)
+    ensemble = Ensemble(
+        tiny_config.ensemble.candidates, tiny_data, [network], Members(None, None, None), network_alone(tiny_data)
     )
-    return CommitteeScorer(committee), TorchScorer([network], tiny_data)
+    return EnsembleScorer(ensemble), TorchScorer([network], tiny_data)
 
 
 def test_a_network_alone_ranks_as_its_committee(tiny_data, scorers):
-    requests, chosen = tiny_data.held.visits.requests, np.array([6, 0, 3])
+    requests, chosen = tiny_data.evaluation.sessions.requests, np.array([6, 0, 3])
     ranks = [i for i, t in enumerate(scored_tasks(tiny_data.tasks)) if t.kind == "retrieval"]
-    one, other = (s.log_shares(requests, chosen) for s in scorers)
+    one, other = (s.log_probs(requests, chosen) for s in scorers)
 
     assert one.shape == other.shape
     assert one[:, ranks] == pytest.approx(other[:, ranks], abs=1e-4)
 
 
 def test_a_network_alone_judges_rows_as_its_committee_in_their_units(tiny_data, scorers):
-    rows, chosen = tiny_data.held.rows, np.array([8, 1, 4, 5])
+    rows, chosen = tiny_data.evaluation.impressions, np.array([8, 1, 4, 5])
     judged = [i for i, t in enumerate(scored_tasks(tiny_data.tasks)) if t.kind != "retrieval"]
     one, other = (s.rows(rows.requests, rows.item[chosen], chosen)[:, judged] for s in scorers)
 
@@ -46,17 +46,17 @@ def test_without_a_split_by_time_a_teacher_answers_as_of_the_requests_time(tiny_
     meta = tiny_data.dataset.meta
     left_out = replace(meta, boundaries_ms=Boundaries(None, None, None))
     data = replace(tiny_data, dataset=replace(tiny_data.dataset, meta=left_out))
-    committee = scorers[0].committee
-    by_user = CommitteeScorer(
-        Committee(tiny_config.committee.candidates, data, committee.networks, committee.members, committee.weights)
+    ensemble = scorers[0].ensemble
+    by_user = EnsembleScorer(
+        Ensemble(tiny_config.ensemble.candidates, data, ensemble.networks, ensemble.members, ensemble.weights)
     )
-    requests = tiny_data.fit.visits.requests
-    early = np.flatnonzero(requests.moment == 1)[:2]
-    asked = replace(requests, moment=np.zeros_like(requests.moment))
+    requests = tiny_data.train.sessions.requests
+    early = np.flatnonzero(requests.as_of == 1)[:2]
+    asked = replace(requests, as_of=np.zeros_like(requests.as_of))
 
-    now, then = (s.log_shares(asked, early) for s in (scorers[0], by_user))
+    now, then = (s.log_probs(asked, early) for s in (scorers[0], by_user))
     assert not np.allclose(now, then)
-    assert then[:, :2] == pytest.approx(committee.log_shares(requests, early), abs=1e-5)
+    assert then[:, :2] == pytest.approx(ensemble.log_probs(requests, early), abs=1e-5)
 
 
 def test_a_network_alone_relates_items_as_its_committee(scorers):

@@ -16,7 +16,7 @@ from tests import tiny
 
 def fit(data, text=None):
     text = np.zeros((data.n_items, 0), np.float32) if text is None else text
-    return Snapshot.fit(data.fit_log, np.arange(len(data.fit_log)), data.n_items, text, seed=0)
+    return Snapshot.fit(data.train_log, np.arange(len(data.train_log)), data.n_items, text, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_a_pool_holds_the_history_first_and_then_the_best_ranks_of_any_signal(da
 def test_a_snapshot_read_again_says_the_same(tiny_data, snapshot, tmp_path):
     snapshot.save(tmp_path / "snapshot.safetensors")
     again = Snapshot.load(tmp_path / "snapshot.safetensors")
-    requests, chosen = tiny_data.held.visits.requests, np.arange(8)
+    requests, chosen = tiny_data.evaluation.sessions.requests, np.arange(8)
 
     said, said_again = snapshot.signals(requests, chosen), again.signals(requests, chosen)
     assert list(said) == list(said_again) == again.names() == snapshot.names() == list(signals.SIGNALS)
@@ -77,7 +77,7 @@ def test_a_snapshot_read_again_says_the_same(tiny_data, snapshot, tmp_path):
 
 @pytest.mark.parametrize("name", ["ease", "ease_recent", "als", "transitions", "cosine"])
 def test_signals_prefer_the_own_camp(tiny_data, snapshot, name):
-    requests = tiny_data.held.visits.requests
+    requests = tiny_data.evaluation.sessions.requests
     scores = snapshot.signals(requests, np.arange(len(requests)))[name]
     users = [int(u.removeprefix("u")) for u in tiny_data.dataset.users()["id"].to_list()]
     own = tiny.camp(np.array(users))[requests.user][:, None] == item_camps(tiny_data)
@@ -93,12 +93,12 @@ def test_a_large_catalogue_leaves_ease_and_als_out(tiny_data, monkeypatch, tmp_p
     found = Snapshot.load(tmp_path / "s.safetensors")
 
     assert found.ease is None and found.als is None
-    said = found.signals(tiny_data.held.visits.requests, np.arange(3))
+    said = found.signals(tiny_data.evaluation.sessions.requests, np.arange(3))
     assert list(said) == found.names() == ["transitions", "cosine"]
 
 
 def test_a_request_without_a_past_hears_nothing_and_breaks_nothing(tiny_data, snapshot):
-    requests = tiny_data.fit.visits.requests
+    requests = tiny_data.train.sessions.requests
     new = np.flatnonzero(requests.lengths() == 0)
     assert len(new)
 
@@ -108,16 +108,16 @@ def test_a_request_without_a_past_hears_nothing_and_breaks_nothing(tiny_data, sn
 
 def test_a_snapshot_of_no_rows_says_nothing(tiny_data):
     nothing = Snapshot.fit(
-        tiny_data.fit_log, np.zeros(0, np.int64), tiny_data.n_items, np.zeros((tiny_data.n_items, 0), np.float32), 0
+        tiny_data.train_log, np.zeros(0, np.int64), tiny_data.n_items, np.zeros((tiny_data.n_items, 0), np.float32), 0
     )
 
-    for name, scores in nothing.signals(tiny_data.held.visits.requests, np.arange(3)).items():
+    for name, scores in nothing.signals(tiny_data.evaluation.sessions.requests, np.arange(3)).items():
         assert np.isfinite(scores).all(), name
         assert name == "als" or not scores.any(), name
 
 
 def test_the_history_of_each_request_is_its_own(tiny_data):
-    requests = tiny_data.held.visits.requests
+    requests = tiny_data.evaluation.sessions.requests
     flat = Flat.of(requests, np.array([5, 2]))
 
     for place, request in enumerate([5, 2]):
@@ -129,7 +129,7 @@ def test_the_history_of_each_request_is_its_own(tiny_data):
 
 
 def test_nearest_is_the_largest_likeness_to_another_item_of_the_history(tiny_data, snapshot):
-    requests, chosen = tiny_data.held.visits.requests, np.arange(6)
+    requests, chosen = tiny_data.evaluation.sessions.requests, np.arange(6)
     item = np.repeat(np.arange(tiny_data.n_items)[None], len(chosen), axis=0)
     found = snapshot.nearest(requests, chosen, item)
     flat, cosine = Flat.of(requests, chosen), snapshot.cosine.toarray()
@@ -143,7 +143,7 @@ def test_nearest_is_the_largest_likeness_to_another_item_of_the_history(tiny_dat
 
 
 def test_nothing_is_near_an_empty_history(tiny_data, snapshot):
-    requests = tiny_data.fit.visits.requests
+    requests = tiny_data.train.sessions.requests
     nobody = np.flatnonzero(requests.lengths() == 0)
     assert len(nobody)
     item = np.zeros((len(nobody), 2), np.int64)

@@ -6,21 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgerec.ensemble.transition_lists import followers
+from edgerec.ensemble.transition_lists import transition_lists
 
 
 def test_the_item_that_always_comes_next_is_first_and_empty_places_hold_the_item_itself(tiny_data):
     pasts = [[0, 1, 2]] * 5 + [[0, 1, 3]] * 2
-    n = tiny_data.fit.n_seen
+    n = tiny_data.train.n_seen
     log = replace(
-        tiny_data.fit_log,
+        tiny_data.train_log,
         user=np.repeat(np.arange(7), 3),
         item=np.concatenate(pasts).astype(np.int64),
-        visit=np.arange(21),
+        session=np.arange(21),
         time_ms=np.arange(21) * 1000,
         offsets=np.arange(0, 24, 3),
     )
-    item, weight = followers(replace(tiny_data, fit_log=log), 4)
+    item, weight = transition_lists(replace(tiny_data, train_log=log), 4)
 
     assert item.shape == weight.shape == (tiny_data.n_items, 4)
     assert item[0, 0] == 1 and weight[0, 0] == 1
@@ -29,7 +29,7 @@ def test_the_item_that_always_comes_next_is_first_and_empty_places_hold_the_item
 
 
 def test_no_item_follows_itself(tiny_data):
-    item, weight = followers(tiny_data, 5)
+    item, weight = transition_lists(tiny_data, 5)
     own = np.arange(len(item))[:, None] == item.numpy()
 
     assert (weight.numpy()[own] == 0).all()

@@ -21,14 +21,14 @@ def views(small_config, tiny_data):
 
 
 def test_moments_are_rolled_back_from_the_end_by_windows(tiny_data, views):
-    end = tiny_data.statistics.moments_ms[-1]
+    end = tiny_data.statistics.as_of_ms[-1]
 
     assert views.cuts_ms.tolist() == [end - 14 * tiny.DAY_MS, end - 7 * tiny.DAY_MS]
     assert len(views) == 2
 
 
 def test_a_request_is_served_only_by_members_fitted_on_rows_before_it(tiny_data, views):
-    requests, log = tiny_data.fit.visits.requests, tiny_data.fit_log
+    requests, log = tiny_data.train.sessions.requests, tiny_data.train_log
     serving = views.serving(requests)
 
     assert set(serving.tolist()) == {-1, 0, 1}
@@ -37,7 +37,7 @@ def test_a_request_is_served_only_by_members_fitted_on_rows_before_it(tiny_data,
         rows = views.rows(log, view)
         assert log.time_ms[rows].max() < views.cuts_ms[view] <= mine.min()
         assert (log.time_ms < views.cuts_ms[view]).sum() == len(rows)  # and on all of them
-        assert mine.max() < np.append(views.cuts_ms, tiny_data.statistics.moments_ms[-1])[view + 1]
+        assert mine.max() < np.append(views.cuts_ms, tiny_data.statistics.as_of_ms[-1])[view + 1]
     assert (requests.time_ms[serving == -1] < views.cuts_ms[0]).all()
 
 
@@ -50,9 +50,9 @@ def test_a_request_at_the_very_moment_is_served_and_a_row_then_is_not_learned_fr
 
 
 def test_a_short_log_has_shorter_windows(small_config, tiny_data):
-    long = small_config.committee.model_copy(update={"window": "14d", "windows": 6})
-    views = Views.of(ensemble_settings(small_config.model_copy(update={"committee": long})), tiny_data)
-    first, end = tiny_data.fit_log.time_ms.min(), tiny_data.statistics.moments_ms[-1]
+    long = small_config.ensemble.model_copy(update={"window": "14d", "windows": 6})
+    views = Views.of(ensemble_settings(small_config.model_copy(update={"ensemble": long})), tiny_data)
+    first, end = tiny_data.train_log.time_ms.min(), tiny_data.statistics.as_of_ms[-1]
     step = np.diff(views.cuts_ms)
 
     assert len(views) == 6
@@ -62,23 +62,23 @@ def test_a_short_log_has_shorter_windows(small_config, tiny_data):
 
 
 def test_a_log_that_leaves_the_last_event_out_leaves_users_out(small_config, tiny_data):
-    no_moment = SimpleNamespace(by_user=True, fit_log=tiny_data.fit_log, statistics=tiny_data.statistics)
+    no_moment = SimpleNamespace(by_user=True, train_log=tiny_data.train_log, statistics=tiny_data.statistics)
     views = Views.of(replace(ensemble_settings(small_config), folds=3), no_moment)
-    requests = tiny_data.fit.visits.requests
+    requests = tiny_data.train.sessions.requests
     serving = views.serving(requests)
 
     assert len(views) == 3
     assert serving.tolist() == fold_of(requests.user, 3).tolist()
     for view in range(3):
-        learned_from = tiny_data.fit_log.user[views.rows(tiny_data.fit_log, view)]
+        learned_from = tiny_data.train_log.user[views.rows(tiny_data.train_log, view)]
         assert not set(learned_from.tolist()) & set(requests.user[serving == view].tolist())
-        others = set(tiny_data.fit_log.user.tolist()) - set(requests.user[serving == view].tolist())
+        others = set(tiny_data.train_log.user.tolist()) - set(requests.user[serving == view].tolist())
         assert set(learned_from.tolist()) >= others
 
 
 def test_a_user_who_asks_after_all_own_events_is_served_by_the_whole_log(small_config, tiny_data):
-    log = tiny_data.fit_log
-    no_moment = SimpleNamespace(by_user=True, fit_log=log, statistics=tiny_data.statistics)
+    log = tiny_data.train_log
+    no_moment = SimpleNamespace(by_user=True, train_log=log, statistics=tiny_data.statistics)
     views = Views.of(ensemble_settings(small_config), no_moment)
     last_ms = log.time_ms[log.offsets[1:] - 1]
     user = np.array([3, 3, 4])
@@ -88,9 +88,9 @@ def test_a_user_who_asks_after_all_own_events_is_served_by_the_whole_log(small_c
 
 
 def test_members_come_with_the_statistics_of_the_requests_time_and_after_a_split_by_time_the_last(tiny_data, views):
-    requests = tiny_data.fit.visits.requests
+    requests = tiny_data.train.sessions.requests
 
     assert views.known(requests, 1, 9) is requests
-    assert set(views.known(requests, -1, 9).moment.tolist()) == {9}
+    assert set(views.known(requests, -1, 9).as_of.tolist()) == {9}
     for view in (1, -1):  # later statistics would hold the outcome that was left out
         assert Views(None, 2, np.array([300])).known(requests, view, 9) is requests

@@ -6,20 +6,22 @@ import numpy as np
 import pytest
 
 from edgerec.evaluation.fidelity import ALL, KEPT, ORDER, OVERLAP, Answers, failures, fidelity, same_order
-from edgerec.examples.evaluation_requests import find_cases
+from edgerec.examples.evaluation_requests import find_evaluation_requests
 from edgerec.metrics.accuracy import Estimate, mean
 
 
 def answers(data, seed: int) -> Answers:
     """Made up, but of the right shapes."""
-    rng, cases = np.random.default_rng(seed), find_cases(data)
+    rng, eval_requests = np.random.default_rng(seed), find_evaluation_requests(data)
     lists = {}
     for task in data.tasks:
         if task.kind == "retrieval":
-            barred = cases.pasts if task.repeats == "exclude" else [np.zeros(0, np.int64)] * len(cases.rows)
+            barred = (
+                eval_requests.pasts if task.repeats == "exclude" else [np.zeros(0, np.int64)] * len(eval_requests.rows)
+            )
             lists[task.name] = np.stack([_shuffled(rng, past) for past in barred])
     related = np.stack([_shuffled(rng, np.array([item]))[:10] for item in range(40)])
-    return Answers(lists, rng.random((len(data.held.rows.item), 5)), related)
+    return Answers(lists, rng.random((len(data.evaluation.impressions.item), 5)), related)
 
 
 def _shuffled(rng: np.random.Generator, barred: np.ndarray) -> np.ndarray:
@@ -30,7 +32,7 @@ def _shuffled(rng: np.random.Generator, barred: np.ndarray) -> np.ndarray:
 
 def test_a_model_keeps_all_of_itself(tiny_data):
     one = answers(tiny_data, 0)
-    found = fidelity(one, one, tiny_data, find_cases(tiny_data))[ALL]
+    found = fidelity(one, one, tiny_data, find_evaluation_requests(tiny_data))[ALL]
 
     assert found["next"][KEPT].value == 1 and found["next"][KEPT].se == 0
     assert found["new"][OVERLAP].value == found["related"][OVERLAP].value == 1
@@ -41,7 +43,7 @@ def test_a_model_keeps_all_of_itself(tiny_data):
 
 def test_parts_of_users_items_and_contexts_are_told_where_they_are_large_enough(tiny_data, monkeypatch):
     monkeypatch.setattr("edgerec.evaluation.fidelity.LEAST", 10)
-    found = fidelity(answers(tiny_data, 0), answers(tiny_data, 1), tiny_data, find_cases(tiny_data))
+    found = fidelity(answers(tiny_data, 0), answers(tiny_data, 1), tiny_data, find_evaluation_requests(tiny_data))
 
     names = " ".join(found)
     assert "most frequent items" in names and "all other items" in names and "users with" in names

@@ -42,15 +42,15 @@ def chain(tiny_chain, tmp_path):
 
 @pytest.mark.slow
 def test_the_untouched_bundle_passes_the_gates_that_stop_the_planted_ones(chain):
-    assert chain(least_same=0.95, most_lost=0.5).failures == ()
+    assert chain(min_overlap=0.95, max_auc_drop=0.5).failures == ()
 
 
 def test_a_shuffled_item_table_is_stopped(chain):
     order = np.random.default_rng(0).permutation(tiny.ITEMS)
     with pytest.raises(
-        QualityError, match=r"related: 0\.\d+ ±.* of the ten best are those of the same weights in 32 bits"
+        QualityError, match=r"related: 0\.\d+ ±.* of the ten best are those of the same weights in float32"
     ):
-        chain("item_table", lambda table: table[..., order], least_same=0.95)
+        chain("item_table", lambda table: table[..., order], min_overlap=0.95)
 
 
 @pytest.mark.slow
@@ -60,7 +60,7 @@ def test_one_wrong_scale_is_stopped_and_told_in_the_report(chain, tmp_path):
         return scales
 
     with pytest.raises(QualityError, match="evaluate: "):
-        chain("item_scales", double, least_same=0.95)
+        chain("item_scales", double, min_overlap=0.95)
     told = json.loads((tmp_path / "chain" / "run" / "report" / "report.json").read_text())
     assert told["failures"] and "the gate is 0.95" in told["failures"][0]
 
@@ -87,7 +87,7 @@ def test_random_exposure_is_replayed(chain, tmp_path):
 
 def test_a_table_of_fewer_bits_may_differ_more():
     kept = {"int8 ~ pruned": {"next": {"overlap@10": Estimate(0.88, 900, np.full(4, 0.001))}}}
-    found = [broken_gates(kept, Config.of(tiny.settings(quantization={"table": t}, evaluation={"least_same": s})))
+    found = [broken_gates(kept, Config.of(tiny.settings(quantization={"table": t}, evaluation={"min_overlap": s})))
              for t, s in (("int8", 0.95), ("int4", 0.8))]  # fmt: skip
     assert len(found[0]) == 1 and found[1] == ()
     plain = {k: v for k, v in tiny.settings().items() if k != "evaluation"}

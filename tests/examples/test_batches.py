@@ -11,28 +11,28 @@ import torch
 from edgerec.examples.batches import BatchSettings, JointBatches
 from edgerec.examples.soft_lists import SoftLabels, SoftLists
 
-SETTINGS = BatchSettings(visits=16, rows=64, visits_per_epoch=1_000, history_dropout=0.0, lag=2)
+SETTINGS = BatchSettings(sessions=16, impressions=64, sessions_per_epoch=1_000, history_dropout=0.0, lag=2)
 
 
 def candidates(batch):
-    return [] if batch.rows is None else batch.rows.candidate.tolist()
+    return [] if batch.impressions is None else batch.impressions.candidate.tolist()
 
 
 def fingerprint(batches):
     """All numbers of an epoch."""
     found = []
     for batch in batches:
-        for part in (batch.visits, batch.rows):
+        for part in (batch.sessions, batch.impressions):
             if part is not None:
-                found += [part.requests.item, part.requests.age_h, part.requests.numeric, part.moment.statistics]
-        if batch.visits is not None and batch.visits.related is not None:
-            found += [batch.visits.related.query, batch.visits.related.item]
+                found += [part.requests.item, part.requests.age_h, part.requests.numeric, part.as_of.statistics]
+        if batch.sessions is not None and batch.sessions.related is not None:
+            found += [batch.sessions.related.query, batch.sessions.related.item]
     return torch.cat([x.double().flatten() for x in found])
 
 
 def test_an_epoch_is_the_same_for_the_same_seed_and_number(tiny_data):
     settings = replace(SETTINGS, history_dropout=0.3)
-    first, second = (JointBatches(tiny_data.fit, settings, seed=7) for _ in range(2))
+    first, second = (JointBatches(tiny_data.train, settings, seed=7) for _ in range(2))
     list(first)  # a pass before it changes nothing
     first.epoch = second.epoch = 3
 
@@ -41,87 +41,91 @@ def test_an_epoch_is_the_same_for_the_same_seed_and_number(tiny_data):
 
 @pytest.mark.parametrize(("seed", "epoch"), [(8, 3), (7, 4)])
 def test_another_seed_or_epoch_has_another_order(tiny_data, seed, epoch):
-    first, second = JointBatches(tiny_data.fit, SETTINGS, 7), JointBatches(tiny_data.fit, SETTINGS, seed)
+    first, second = JointBatches(tiny_data.train, SETTINGS, 7), JointBatches(tiny_data.train, SETTINGS, seed)
     first.epoch, second.epoch = 3, epoch
 
     assert [candidates(b) for b in first] != [candidates(b) for b in second]
 
 
 def test_validation_is_the_same_in_every_epoch_and_leaves_nothing_out(tiny_data):
-    batches = JointBatches(tiny_data.held, replace(SETTINGS, history_dropout=0.9), 7, train=False)
+    batches = JointBatches(tiny_data.evaluation, replace(SETTINGS, history_dropout=0.9), 7, train=False)
     first = fingerprint(batches)
     batches.epoch = 5
 
     assert torch.equal(fingerprint(batches), first)
-    assert sum(len(candidates(b)) for b in batches) == len(tiny_data.held.rows.item)
-    present = sum(int(b.visits.requests.present.sum()) for b in batches if b.visits is not None)
-    assert present == tiny_data.held.visits.requests.lengths().sum()
+    assert sum(len(candidates(b)) for b in batches) == len(tiny_data.evaluation.impressions.item)
+    present = sum(int(b.sessions.requests.present.sum()) for b in batches if b.sessions is not None)
+    assert present == tiny_data.evaluation.sessions.requests.lengths().sum()
 
 
 def test_every_example_comes_once_an_epoch(tiny_data):
-    batches = list(JointBatches(tiny_data.fit, SETTINGS, 0))
+    batches = list(JointBatches(tiny_data.train, SETTINGS, 0))
 
-    assert sorted(i for b in batches for i in candidates(b)) == sorted(tiny_data.fit.rows.item.tolist())
-    pairs = sum(len(b.visits.item[0]) for b in batches if b.visits is not None)
-    assert pairs == len(tiny_data.fit.visits.truth["next"].values)
-    assert max(len(b.visits.requests.item) for b in batches if b.visits is not None) <= 16
+    assert sorted(i for b in batches for i in candidates(b)) == sorted(tiny_data.train.impressions.item.tolist())
+    pairs = sum(len(b.sessions.item[0]) for b in batches if b.sessions is not None)
+    assert pairs == len(tiny_data.train.sessions.truth["next"].values)
+    assert max(len(b.sessions.requests.item) for b in batches if b.sessions is not None) <= 16
     assert max(len(candidates(b)) for b in batches) <= 64
 
 
 def test_of_more_visits_than_an_epoch_may_see_a_random_part_is_seen(tiny_data):
-    batches = JointBatches(tiny_data.fit, replace(SETTINGS, visits_per_epoch=50), 0)
+    batches = JointBatches(tiny_data.train, replace(SETTINGS, sessions_per_epoch=50), 0)
 
-    assert sum(len(b.visits.requests.item) for b in batches if b.visits is not None) == 50
+    assert sum(len(b.sessions.requests.item) for b in batches if b.sessions is not None) == 50
 
 
 def test_rows_are_shown_the_statistics_of_their_own_moment_and_visits_older_ones(tiny_data):
-    values, rows = torch.from_numpy(tiny_data.statistics.values), tiny_data.fit.rows
-    for batch in JointBatches(tiny_data.fit, SETTINGS, 0):
-        if batch.rows is not None:
-            moment = [m for m in range(len(values)) if torch.equal(values[m], batch.rows.moment.statistics)]
-            assert len(moment) >= 1
-            numeric = {tuple(n) for n in batch.rows.requests.numeric.tolist()}
+    values, rows = torch.from_numpy(tiny_data.statistics.values), tiny_data.train.impressions
+    for batch in JointBatches(tiny_data.train, SETTINGS, 0):
+        if batch.impressions is not None:
+            as_of = [m for m in range(len(values)) if torch.equal(values[m], batch.impressions.as_of.statistics)]
+            assert len(as_of) >= 1
+            numeric = {tuple(n) for n in batch.impressions.requests.numeric.tolist()}
             everyone = rows.requests.numbers(np.arange(len(rows.item))).tolist()
             owners = [r for r, n in enumerate(everyone) if tuple(n) in numeric]
-            assert set(moment) & set(rows.requests.moment[owners].tolist())
+            assert set(as_of) & set(rows.requests.as_of[owners].tolist())
 
 
 def test_only_the_examples_of_the_given_users_are_seen(tiny_data):
     users = np.arange(30) % 3 == 0
-    batches = list(JointBatches(tiny_data.fit, SETTINGS, 0, users=users))
+    batches = list(JointBatches(tiny_data.train, SETTINGS, 0, users=users))
 
-    rows, visits = tiny_data.fit.rows, tiny_data.fit.visits
+    rows, sessions = tiny_data.train.impressions, tiny_data.train.sessions
     wanted = sorted(rows.item[users[rows.requests.user]].tolist())
     assert sorted(i for b in batches for i in candidates(b)) == wanted
-    seen = sum(len(b.visits.requests.item) for b in batches if b.visits is not None)
-    assert seen == users[visits.requests.user].sum() == 10 * 6
+    seen = sum(len(b.sessions.requests.item) for b in batches if b.sessions is not None)
+    assert seen == users[sessions.requests.user].sum() == 10 * 6
 
 
 def test_soft_labels_stay_with_their_examples(tiny_data):
-    n_rows, n_visits, n = len(tiny_data.fit.rows.item), len(tiny_data.fit.visits.requests), tiny_data.n_items
-    # A row's soft label is its item; a visit's is its user; a related item's is its own number.
+    n_rows, n_visits, n = (
+        len(tiny_data.train.impressions.item),
+        len(tiny_data.train.sessions.requests),
+        tiny_data.n_items,
+    )
+    # A row's soft label is its item; a session's is its user; a related item's is its own number.
     soft = SoftLabels(
-        visits=(SoftLists(np.tile(tiny_data.fit.visits.requests.user[:, None], (1, n)).astype(np.float16)),) * 2,
-        rows=np.tile(tiny_data.fit.rows.item[:, None], (1, 5)).astype(np.float16),
+        sessions=(SoftLists(np.tile(tiny_data.train.sessions.requests.user[:, None], (1, n)).astype(np.float16)),) * 2,
+        rows=np.tile(tiny_data.train.impressions.item[:, None], (1, 5)).astype(np.float16),
         related=SoftLists(np.tile(np.arange(n)[:, None], (1, n)).astype(np.float16)),
     )
     assert (n_rows, n_visits) == (900, 180)
     camp = {tuple(x): u % 2 for x, u in zip(*_numbers_and_users(tiny_data), strict=True)}
-    for batch in JointBatches(replace(tiny_data.fit, soft=soft), SETTINGS, 0):
-        if batch.rows is not None:
-            assert batch.rows.soft[:, 0].tolist() == batch.rows.candidate.tolist()
-        if batch.visits is not None:
-            assert batch.visits.related.soft.scores[:, 0].tolist() == batch.visits.related.query.tolist()
+    for batch in JointBatches(replace(tiny_data.train, soft=soft), SETTINGS, 0):
+        if batch.impressions is not None:
+            assert batch.impressions.soft[:, 0].tolist() == batch.impressions.candidate.tolist()
+        if batch.sessions is not None:
+            assert batch.sessions.related.soft.scores[:, 0].tolist() == batch.sessions.related.query.tolist()
             for user, x in zip(
-                batch.visits.soft[0].scores[:, 0].tolist(), batch.visits.requests.numeric.tolist(), strict=True
+                batch.sessions.soft[0].scores[:, 0].tolist(), batch.sessions.requests.numeric.tolist(), strict=True
             ):
                 assert camp[tuple(x)] == user % 2
 
 
 def test_the_first_epochs_are_taught_by_the_easy_labels(tiny_data):
-    rows = np.zeros((len(tiny_data.fit.rows.item), 5), np.float16)
-    soft = SoftLabels(rows=rows, easy=SoftLabels(rows=rows + 1))
-    batches = JointBatches(replace(tiny_data.fit, soft=soft), replace(SETTINGS, easy_epochs=2), 0)
+    rows = np.zeros((len(tiny_data.train.impressions.item), 5), np.float16)
+    soft = SoftLabels(rows=rows, early=SoftLabels(rows=rows + 1))
+    batches = JointBatches(replace(tiny_data.train, soft=soft), replace(SETTINGS, early_teacher_epochs=2), 0)
     seen = []
     for epoch in range(3):
         batches.epoch = epoch
@@ -131,16 +135,16 @@ def test_the_first_epochs_are_taught_by_the_easy_labels(tiny_data):
 
 
 def _numbers_and_users(data):
-    requests = data.fit.visits.requests
+    requests = data.train.sessions.requests
     return requests.numbers(np.arange(len(requests))).tolist(), requests.user.tolist()
 
 
 def test_related_pairs_are_two_different_items_of_one_visit(tiny_data):
     together = set()
-    items = tiny_data.fit.visits.items
+    items = tiny_data.train.sessions.items
     for r in range(len(items)):
         together |= {(a, b) for a in items.row(r).tolist() for b in items.row(r).tolist() if a != b}
-    for batch in JointBatches(tiny_data.fit, SETTINGS, 0):
-        if batch.visits is not None:
-            pairs = batch.visits.related
+    for batch in JointBatches(tiny_data.train, SETTINGS, 0):
+        if batch.sessions is not None:
+            pairs = batch.sessions.related
             assert set(zip(pairs.query[pairs.owner].tolist(), pairs.item.tolist(), strict=True)) <= together

@@ -25,7 +25,7 @@ def expected_history(log, user, cut_ms, max_items=16):
 
 
 def test_a_visits_history_ends_before_it_begins(tiny_data):
-    requests, log = tiny_data.fit.visits.requests, tiny_data.fit_log
+    requests, log = tiny_data.train.sessions.requests, tiny_data.train_log
     assert len(requests) == 30 * 6
 
     for r in range(0, len(requests), 7):
@@ -33,8 +33,8 @@ def test_a_visits_history_ends_before_it_begins(tiny_data):
 
 
 def test_a_rows_history_ends_a_whole_day_before_it_or_more(tiny_data):
-    requests, log = tiny_data.fit.rows.requests, tiny_data.fit_log
-    end = tiny_data.statistics.moments_ms[-1]
+    requests, log = tiny_data.train.impressions.requests, tiny_data.train_log
+    end = tiny_data.statistics.as_of_ms[-1]
 
     for r in range(0, len(requests), 31):
         cut = end - -(-(end - requests.time_ms[r]) // DAY_MS) * DAY_MS
@@ -42,44 +42,44 @@ def test_a_rows_history_ends_a_whole_day_before_it_or_more(tiny_data):
         assert history_of(requests, r) == expected_history(log, requests.user[r], cut)
 
 
-@pytest.mark.parametrize("kind", ["visits", "rows"])
+@pytest.mark.parametrize("kind", ["sessions", "rows"])
 def test_the_statistics_of_an_example_are_of_a_moment_before_it(tiny_data, kind):
-    requests = getattr(tiny_data.fit, kind).requests
-    at = tiny_data.statistics.moments_ms[requests.moment]
+    requests = getattr(tiny_data.train, kind).requests
+    at = tiny_data.statistics.as_of_ms[requests.as_of]
 
     assert (at <= requests.time_ms).all()
     assert (requests.time_ms - at < 2 * DAY_MS).all()
 
 
 def test_a_held_request_knows_all_of_its_users_fit_rows_and_none_of_the_part(tiny_data):
-    for examples in (tiny_data.held.visits, tiny_data.held.rows):
+    for examples in (tiny_data.evaluation.sessions, tiny_data.evaluation.impressions):
         requests = examples.requests
         for r in range(0, len(requests), 5):
-            assert history_of(requests, r) == expected_history(tiny_data.fit_log, requests.user[r], np.inf)
-        assert (requests.moment == len(tiny_data.statistics.moments_ms) - 1).all()
+            assert history_of(requests, r) == expected_history(tiny_data.train_log, requests.user[r], np.inf)
+        assert (requests.as_of == len(tiny_data.statistics.as_of_ms) - 1).all()
 
 
 def test_valid_is_learned_from_train_alone(tiny_config, tiny_run):
     data = Run(tiny_config, tiny_run, Silent()).learning_data("valid")
 
-    assert len(data.fit_log) == data.dataset.meta.rows["train"]
-    assert data.fit_log.time_ms.max() < data.held_log.time_ms.min()
+    assert len(data.train_log) == data.dataset.meta.rows["train"]
+    assert data.train_log.time_ms.max() < data.evaluation_log.time_ms.min()
 
 
 def test_truth_is_what_was_clicked_and_for_new_items_what_was_not_had_before(tiny_data):
-    visits, log = tiny_data.fit.visits, tiny_data.fit_log
-    for r in range(0, len(visits.requests), 7):
-        user, time = visits.requests.user[r], visits.requests.time_ms[r]
+    sessions, log = tiny_data.train.sessions, tiny_data.train_log
+    for r in range(0, len(sessions.requests), 7):
+        user, time = sessions.requests.user[r], sessions.requests.time_ms[r]
         rows = (log.user == user) & (log.time_ms == time)
         clicked = log.item[rows & (log.labels["click"] > 0)].tolist()
-        assert visits.truth["next"].row(r).tolist() == clicked
-        had = history_of(visits.requests, r)
-        assert visits.truth["new"].row(r).tolist() == [i for i in clicked if i not in had]
-        assert visits.items.row(r).tolist() == log.item[rows].tolist()
+        assert sessions.truth["next"].row(r).tolist() == clicked
+        had = history_of(sessions.requests, r)
+        assert sessions.truth["new"].row(r).tolist() == [i for i in clicked if i not in had]
+        assert sessions.items.row(r).tolist() == log.item[rows].tolist()
 
 
 def test_labels_of_rows_are_the_logs_and_amounts_are_standardised_logs(tiny_data):
-    rows, scale = tiny_data.fit.rows, tiny_data.scales["watch"]
+    rows, scale = tiny_data.train.impressions, tiny_data.scales["watch"]
     source = pl.concat([tiny_data.dataset.part("train"), tiny_data.dataset.part("valid")]).collect()
     by_row = dict(zip(source["row"], source["label.watch"], strict=True))
 
@@ -90,8 +90,8 @@ def test_labels_of_rows_are_the_logs_and_amounts_are_standardised_logs(tiny_data
 
 
 def test_training_and_the_device_give_the_same_arrays_for_the_same_request(tiny_data):
-    encoder, log, requests = tiny_data.encoder, tiny_data.fit_log, tiny_data.held.visits.requests
-    held = tiny_data.held_log
+    encoder, log, requests = tiny_data.encoder, tiny_data.train_log, tiny_data.evaluation.sessions.requests
+    held = tiny_data.evaluation_log
     for r in range(0, len(requests), 6):
         mine = log.user == requests.user[r]
         past = encoder.past(log.item[mine], log.kind[mine], log.time_ms[mine])

@@ -59,17 +59,17 @@ def test_a_cut_far_outside_the_log_finds_nothing_or_everything():
 
 
 def test_a_visit_ends_with_its_session_and_with_its_user(tiny_data):
-    log = tiny_data.fit_log
-    starts = log.starts_of_visits()
+    log = tiny_data.train_log
+    starts = log.session_starts()
 
-    assert np.diff(starts).tolist() == [5] * (len(starts) - 1)  # every visit of the tiny log shows five items
-    assert len({(int(log.user[s]), int(log.visit[s])) for s in starts}) == len(starts)
+    assert np.diff(starts).tolist() == [5] * (len(starts) - 1)  # every session of the tiny log shows five items
+    assert len({(int(log.user[s]), int(log.session[s])) for s in starts}) == len(starts)
 
 
 def test_a_loaded_log_holds_the_rows_of_its_source_sorted_by_user_then_time(tiny_data, tiny_config):
     import polars as pl
 
-    dataset, log = tiny_data.dataset, tiny_data.fit_log
+    dataset, log = tiny_data.dataset, tiny_data.train_log
     source = pl.read_csv(tiny_config.resolve("log.csv"))[log.row.tolist()]
 
     assert (np.diff(log.user) >= 0).all()

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgerec.examples.requests import Ragged, day_before, in_history, join_visits, visit_rows
+from edgerec.examples.requests import Ragged, day_before, in_history, join_sessions, session_rows
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
 
@@ -56,7 +56,7 @@ def test_a_row_sees_nothing_of_its_own_day():
 
 
 def test_in_history_says_which_items_the_request_has_had(tiny_data):
-    requests = tiny_data.fit.visits.requests
+    requests = tiny_data.train.sessions.requests
     chosen, which = requests.histories(np.arange(len(requests)))
     wanted = ragged([[0, 1, 2, 3, 39] for _ in range(len(requests))])
 
@@ -68,18 +68,18 @@ def test_in_history_says_which_items_the_request_has_had(tiny_data):
 
 
 def test_the_rows_of_a_visit_are_those_of_its_session(tiny_data):
-    log = tiny_data.fit_log
-    first = log.starts_of_visits()[3:9]
+    log = tiny_data.train_log
+    first = log.session_starts()[3:9]
 
-    found = visit_rows(log, first)
+    found = session_rows(log, first)
 
     assert found.sizes().tolist() == [5] * 6
     for r, start in enumerate(first):
-        assert (log.visit[found.row(r)] == log.visit[start]).all()
+        assert (log.session[found.row(r)] == log.session[start]).all()
 
 
 def test_a_batch_holds_the_history_of_each_request_padded_on_the_right(tiny_data):
-    requests = tiny_data.fit.visits.requests
+    requests = tiny_data.train.sessions.requests
     rows = np.argsort(requests.lengths())[[0, 60, -1]]
     batch = requests.batch(rows)
     history, which = requests.histories(rows)
@@ -98,7 +98,7 @@ def test_a_batch_holds_the_history_of_each_request_padded_on_the_right(tiny_data
 
 
 def test_dropout_leaves_out_past_items_but_never_adds_any(tiny_data):
-    requests, rows = tiny_data.fit.visits.requests, np.arange(100)
+    requests, rows = tiny_data.train.sessions.requests, np.arange(100)
     whole = requests.batch(rows)
     some = requests.batch(rows, 0.5, np.random.default_rng(0))
 
@@ -108,16 +108,16 @@ def test_dropout_leaves_out_past_items_but_never_adds_any(tiny_data):
 
 
 def test_joined_visits_keep_their_own_pasts(tiny_data):
-    visits = tiny_data.fit.visits
-    joined = join_visits(visits, visits)
-    n = len(visits.requests)
+    sessions = tiny_data.train.sessions
+    joined = join_sessions(sessions, sessions)
+    n = len(sessions.requests)
 
     assert len(joined.requests) == 2 * n
-    both, one = joined.requests.batch(np.array([5, n + 5])), visits.requests.batch(np.array([5]))
+    both, one = joined.requests.batch(np.array([5, n + 5])), sessions.requests.batch(np.array([5]))
     for name in ("item", "count", "age_h", "numeric"):
         assert torch.equal(getattr(both, name)[:1], getattr(one, name))
         assert torch.equal(getattr(both, name)[1:], getattr(one, name))
-    assert joined.truth["next"].row(n + 5).tolist() == visits.truth["next"].row(5).tolist()
+    assert joined.truth["next"].row(n + 5).tolist() == sessions.truth["next"].row(5).tolist()
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def read_data(tiny_config, tiny_run):
 
 
 def test_the_latest_events_are_the_users_last_ones_before_the_request(read_data):
-    log, requests = read_data.fit_log, read_data.fit.visits.requests
+    log, requests = read_data.train_log, read_data.train.sessions.requests
     latest = requests.batch(np.arange(len(requests))).latest
     for r in range(len(requests)):
         rows = np.flatnonzero((log.user == requests.user[r]) & (log.time_ms < requests.time_ms[r]))[-3:]
@@ -141,7 +141,7 @@ def test_the_latest_events_are_the_users_last_ones_before_the_request(read_data)
 
 
 def test_what_is_held_is_read_with_the_whole_past(read_data):
-    log, requests = read_data.fit_log, read_data.held.rows.requests
+    log, requests = read_data.train_log, read_data.evaluation.impressions.requests
     latest = requests.batch(np.arange(len(requests))).latest
     for r in range(0, len(requests), 7):
         rows = np.flatnonzero(log.user == requests.user[r])[-3:]
@@ -151,11 +151,11 @@ def test_what_is_held_is_read_with_the_whole_past(read_data):
 
 
 def test_without_a_sequence_no_events_come_along(tiny_data):
-    assert tiny_data.fit.visits.requests.batch(np.arange(3)).latest is None
+    assert tiny_data.train.sessions.requests.batch(np.arange(3)).latest is None
 
 
 def test_dropout_leaves_out_events_too(read_data):
-    requests, rows = read_data.fit.visits.requests, np.arange(100)
+    requests, rows = read_data.train.sessions.requests, np.arange(100)
     whole = requests.batch(rows).latest
     some = requests.batch(rows, 0.5, np.random.default_rng(0)).latest
 
@@ -164,9 +164,9 @@ def test_dropout_leaves_out_events_too(read_data):
 
 
 def test_joined_visits_keep_their_own_events(read_data):
-    visits = read_data.fit.visits
-    joined, n = join_visits(visits, visits), len(visits.requests)
-    both, one = (v.requests.batch(np.array(r)).latest for v, r in ((joined, [70, n + 70]), (visits, [70])))
+    sessions = read_data.train.sessions
+    joined, n = join_sessions(sessions, sessions), len(sessions.requests)
+    both, one = (v.requests.batch(np.array(r)).latest for v, r in ((joined, [70, n + 70]), (sessions, [70])))
 
     assert one.present.any()
     for name in ("item", "kind", "gap_h", "present"):

@@ -18,7 +18,7 @@ from edgerec.examples.scratch import Scratch, pieces
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
 
-SETTINGS = BatchSettings(visits=16, rows=64, visits_per_epoch=1_000, history_dropout=0.1, lag=1)
+SETTINGS = BatchSettings(sessions=16, impressions=64, sessions_per_epoch=1_000, history_dropout=0.1, lag=1)
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +31,14 @@ def long_data(tiny_config, tiny_run):
 
 
 def test_its_columns_lie_on_disk(long_data, tiny_run):
-    for column in (long_data.fit_log.item, long_data.fit.rows.item, long_data.fit.rows.requests.pasts.start):
+    for column in (
+        long_data.train_log.item,
+        long_data.train.impressions.item,
+        long_data.train.impressions.requests.pasts.start,
+    ):
         assert isinstance(column, np.memmap)
     assert list((tiny_run / "work").glob(f"scratch-{os.getpid()}-*/*.npy"))
-    assert long_data.fit.rows.requests.pasts.kept is None
+    assert long_data.train.impressions.requests.pasts.kept is None
 
 
 def test_it_has_the_same_rows_and_statistics(long_data, tiny_data):
@@ -42,14 +46,14 @@ def test_it_has_the_same_rows_and_statistics(long_data, tiny_data):
 
     assert np.array_equal(one.statistics.values, other.statistics.values)
     for name in ("offsets", "row", "user", "item", "time_ms", "kind", "visit", "categorical", "numeric"):
-        assert np.array_equal(getattr(one.fit_log, name), getattr(other.fit_log, name)), name
+        assert np.array_equal(getattr(one.train_log, name), getattr(other.train_log, name)), name
     assert one.scales["watch"].mean == pytest.approx(other.scales["watch"].mean, rel=1e-9)
     assert one.scales["watch"].std == pytest.approx(other.scales["watch"].std, rel=1e-9)
-    assert np.array_equal(one.fit.rows.labels["click"], other.fit.rows.labels["click"])
+    assert np.array_equal(one.train.impressions.labels["click"], other.train.impressions.labels["click"])
 
 
 @pytest.mark.parametrize("part", ["fit", "held"])
-@pytest.mark.parametrize("kind", ["visits", "rows"])
+@pytest.mark.parametrize("kind", ["sessions", "rows"])
 def test_its_requests_are_the_same(long_data, tiny_data, part, kind):
     one, other = (getattr(getattr(data, part), kind).requests for data in (long_data, tiny_data))
     rows = np.random.default_rng(0).permutation(len(other))[:70]
@@ -65,11 +69,11 @@ def test_its_requests_are_the_same(long_data, tiny_data, part, kind):
 def test_an_epoch_shows_every_row_once_from_shards_and_can_begin_anywhere(long_data, monkeypatch):
     monkeypatch.setattr(batches, "AT_ONCE", 50)
     monkeypatch.setattr(scratch, "AT_ONCE", 200)
-    source = JointBatches(long_data.fit, SETTINGS, 0)
+    source = JointBatches(long_data.train, SETTINGS, 0)
     whole = list(source)
 
     shown = [b.rows.candidate for b in whole if b.rows is not None]
-    assert sorted(torch.cat(shown).tolist()) == sorted(long_data.fit.rows.item.tolist())
+    assert sorted(torch.cat(shown).tolist()) == sorted(long_data.train.impressions.item.tolist())
     assert abs(source.steps() - len(whole)) <= 2
     rest = list(source.pass_from(7))
     for one, other in zip(whole[7:], rest, strict=True):
@@ -82,22 +86,22 @@ def test_an_epoch_shows_every_row_once_from_shards_and_can_begin_anywhere(long_d
 def test_shards_hold_the_rows_of_the_given_users_only(long_data, monkeypatch):
     monkeypatch.setattr(batches, "AT_ONCE", 50)
     users = np.arange(30) % 3 == 0
-    found = [b.rows.candidate for b in JointBatches(long_data.fit, SETTINGS, 0, users=users) if b.rows is not None]
+    found = [b.rows.candidate for b in JointBatches(long_data.train, SETTINGS, 0, users=users) if b.rows is not None]
 
-    rows = long_data.fit.rows
+    rows = long_data.train.impressions
     assert sorted(torch.cat(found).tolist()) == sorted(rows.item[users[rows.requests.user]].tolist())
 
 
 def test_members_that_need_memory_see_the_latest_whole_days(tiny_data, monkeypatch):
-    fit_log = tiny_data.fit_log
-    since = log.latest_since(fit_log, 300)
-    kept = fit_log.time_ms >= since
+    train_log = tiny_data.train_log
+    since = log.latest_since(train_log, 300)
+    kept = train_log.time_ms >= since
 
     assert 150 < kept.sum() <= 300
-    assert (fit_log.time_ms.max() + 1 - since) % 86_400_000 == 0
-    assert log.latest_since(fit_log, 10_000) == fit_log.time_ms.min()
+    assert (train_log.time_ms.max() + 1 - since) % 86_400_000 == 0
+    assert log.latest_since(train_log, 10_000) == train_log.time_ms.min()
     monkeypatch.setattr("edgerec.ensemble.views.MOST_ROWS", 300)
-    assert Views(None, 2, 300).rows(fit_log, 2).tolist() == np.flatnonzero(kept).tolist()
+    assert Views(None, 2, 300).rows(train_log, 2).tolist() == np.flatnonzero(kept).tolist()
 
 
 def test_a_mapped_column_is_handed_on_by_its_name(tmp_path):
@@ -131,7 +135,7 @@ def test_no_rows_are_one_empty_piece(tmp_path):
 
 
 def test_an_empty_past_has_no_events(tiny_data):
-    requests = tiny_data.fit.visits.requests
+    requests = tiny_data.train.sessions.requests
     nobody = np.flatnonzero(requests.lengths() == 0)
     lazy = replace(requests, pasts=replace(requests.pasts, kept=None))
 

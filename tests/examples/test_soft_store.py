@@ -19,10 +19,10 @@ def columns(start: int, end: int) -> dict:
 def test_labels_come_back_by_example_in_memory_and_mapped(tmp_path):
     store = SoftStore.open(tmp_path / "soft", "k")
     order = np.array([3, 0, 4, 1, 2])
-    store.fill("visits", spans(5, 2), lambda a, b: {"example": order[a:b], "score": order[a:b].astype(np.float16)})
+    store.fill("sessions", spans(5, 2), lambda a, b: {"example": order[a:b], "score": order[a:b].astype(np.float16)})
 
-    assert store.read("visits")["score"].tolist() == [0, 1, 2, 3, 4]
-    there = store.read("visits", tmp_path / "place")["score"]
+    assert store.read("sessions")["score"].tolist() == [0, 1, 2, 3, 4]
+    there = store.read("sessions", tmp_path / "place")["score"]
     assert there.tolist() == [0, 1, 2, 3, 4]
     assert len(pickle.dumps(there)) < 500 and pickle.loads(pickle.dumps(there)).tolist() == there.tolist()
 

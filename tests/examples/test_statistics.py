@@ -1,4 +1,4 @@
-"""What is known of an item at a moment comes from the rows before it."""
+"""What is known of an item at an as-of time comes from the rows before it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgerec.examples.scratch import Scratch
-from edgerec.examples.statistics import SMOOTHING, item_statistics, moments
+from edgerec.examples.statistics import SMOOTHING, as_of_times, item_statistics
 from edgerec.tasks import Task
 from edgerec.tasks.units import MS_PER_DAY
 from tests.tiny import log_of
@@ -31,8 +31,8 @@ def statistics(rows, days=DAYS):
     return item_statistics(log, TASKS, N, GROUPS, days * MS_PER_DAY, Scratch(Path()))
 
 
-def column(found, name, moment=-1):
-    return found.values[moment, :, found.names.index(name)]
+def column(found, name, as_of=-1):
+    return found.values[as_of, :, found.names.index(name)]
 
 
 row = st.tuples(
@@ -49,7 +49,7 @@ def test_rows_of_the_future_change_no_earlier_moment(rows, more):
 
     with_future, without = statistics(first + earlier + later), statistics(first + earlier)
 
-    known = with_future.moments_ms <= cut * MS_PER_DAY
+    known = with_future.as_of_ms <= cut * MS_PER_DAY
     assert known.sum() == cut + 1
     assert np.array_equal(with_future.values[known], without.values[known])
 
@@ -57,15 +57,15 @@ def test_rows_of_the_future_change_no_earlier_moment(rows, more):
 def test_moments_are_whole_days_back_from_the_end_and_weeks_for_a_long_log():
     day = MS_PER_DAY
 
-    assert moments(10 * day + 5, 13 * day).tolist() == [10 * day, 11 * day, 12 * day, 13 * day]
-    assert moments(0, 100 * day).tolist() == [d * day for d in range(-5, 101, 7)]
+    assert as_of_times(10 * day + 5, 13 * day).tolist() == [10 * day, 11 * day, 12 * day, 13 * day]
+    assert as_of_times(0, 100 * day).tolist() == [d * day for d in range(-5, 101, 7)]
 
 
 def test_a_request_sees_the_last_moment_that_is_not_after_it():
     found = statistics([(0, 0, 0.0, 1, 1)], days=3)
 
     times = np.array([-5, 0, MS_PER_DAY - 1, MS_PER_DAY, 99 * MS_PER_DAY])
-    assert found.moment_before(times).tolist() == [0, 0, 0, 1, 3]
+    assert found.as_of_before(times).tolist() == [0, 0, 0, 1, 3]
 
 
 def test_popularity_halves_with_its_half_life_and_is_told_against_the_mean():

@@ -28,13 +28,15 @@ def test_a_text_model_is_tuned_on_sessions_of_the_rows_that_may_be_learned_from(
 
     data = Run(config, tmp_path / "run", Silent()).learning_data(part)
 
-    clicked = data.fit_log.labels["click"] > 0
+    clicked = data.train_log.labels["click"] > 0
     ids = data.dataset.items()["id"].to_list()
     expected: dict[int, set[str]] = {}
-    for visit, item in zip(data.fit_log.visit[clicked].tolist(), data.fit_log.item[clicked].tolist(), strict=True):
-        expected.setdefault(visit, set()).add(ids[item])
+    for session, item in zip(
+        data.train_log.session[clicked].tolist(), data.train_log.item[clicked].tolist(), strict=True
+    ):
+        expected.setdefault(session, set()).add(ids[item])
     groups = [{seen[0].texts[t] for t in seen[0].groups.row(g)} for g in range(len(seen[0].groups))]
-    assert groups == [expected[visit] for visit in sorted(expected) if len(expected[visit]) > 1]
+    assert groups == [expected[session] for session in sorted(expected) if len(expected[session]) > 1]
 
 
 def test_valid_and_test_never_share_tuned_vectors_but_share_frozen_ones(tmp_path):

@@ -48,9 +48,9 @@ def test_only_what_changes_something_is_a_change(tmp_path):
     student, teacher = changes_of(config, "student"), changes_of(config, "teacher")
 
     assert student[BASE] == teacher[BASE] == config
-    assert "no folded factors" not in student and "no followers" not in student
+    assert "no folded factors" not in student and "no transitions" not in student
     assert student["the teacher alone"].distillation.hard == 0.0
-    assert {"with graph", "without sequence", "without committee"} < set(teacher)
+    assert {"with graph", "without sequence", "without ensemble"} < set(teacher)
     assert not {"without graph", "with sequence", "without text"} & set(teacher)
     assert teacher["with graph"].teacher.graph_layers == 2
     assert len({str(of) for of in student.values()}) == len(student)
@@ -75,13 +75,13 @@ def test_nothing_is_trained_twice_and_the_other_s_figures_stay(config, run):
     assert again.to_json() == first.to_json()
     assert not [s for s in says.stages if "seed" in s]
 
-    of_teacher = ablate(config, run, Silent(), "teacher", ["without committee"])
-    assert set(of_teacher.found) == {"without committee"}
+    of_teacher = ablate(config, run, Silent(), "teacher", ["without ensemble"])
+    assert set(of_teacher.found) == {"without ensemble"}
     assert of_teacher.base["click"].value != first.base["click"].value
     kept = json.loads((run / "report" / "ablations.json").read_text())
     assert kept["student"].pop("settings")["name"] == kept["teacher"]["settings"]["name"] == "tiny"
     assert kept["student"] == json.loads(json.dumps(first.to_json()))
-    assert kept["teacher"]["changes"].keys() == {"without committee"}
+    assert kept["teacher"]["changes"].keys() == {"without ensemble"}
 
 
 def test_the_report_s_page_shows_them(config, run):
@@ -135,7 +135,7 @@ def test_a_teacher_without_text_reads_none(config, run, tiny_data, monkeypatch):
     monkeypatch.setattr(ablation, "judged_network", lambda config, data, *_: seen.append(data.shape.text) or {})
     teachers = ablation._Teachers(config, run, Silent())
 
-    for name in ("without text", "without committee"):
+    for name in ("without text", "without ensemble"):
         teachers.judged(name, config, run / "work" / "none")
 
     assert seen == [0, 3]

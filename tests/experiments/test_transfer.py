@@ -13,16 +13,24 @@ from typer.testing import CliRunner
 from edgerec.cli.main import app
 from edgerec.errors import ConfigError
 from edgerec.experiments import transfer as stage
-from edgerec.experiments.transfer import TransferReport, Way, mean_over_seeds, only, transfer, verdict, with_parents
+from edgerec.experiments.transfer import (
+    SharingStrategy,
+    TransferReport,
+    mean_over_seeds,
+    only,
+    transfer,
+    verdict,
+    with_parents,
+)
 from edgerec.metrics.accuracy import Estimate, mean
 from edgerec.progress import Silent
 from tests import tiny
 
 TASKS = [task for task in tiny.TASKS if task["name"] in ("next", "click", "liked")]
-MMOE, PLE = Way("mmoe", "fixed"), Way("ple", "pcgrad")
+MMOE, PLE = SharingStrategy("mmoe", "fixed"), SharingStrategy("ple", "pcgrad")
 
 
-def cases(*values):
+def eval_requests(*values):
     return mean(np.array(values))
 
 
@@ -37,20 +45,24 @@ def report(alone, mmoe, ple):
 
 def test_a_difference_is_told_beyond_two_standard_errors():
     # deviations ±1, 0: standard error sqrt(2 / 6)
-    verdicts = [verdict(cases(x - 1, x, x + 1)) for x in (-1.2, -1.1, 0.0, 1.1, 1.2)]
+    verdicts = [verdict(eval_requests(x - 1, x, x + 1)) for x in (-1.2, -1.1, 0.0, 1.1, 1.2)]
 
     assert verdicts == ["loses", "no difference shown", "no difference shown", "no difference shown", "gains"]
 
 
 def test_the_mean_gain_is_relative_to_each_task_alone():
-    found = report([cases(0.5, 0.5), cases(0.1, 0.1)], [cases(0.6, 0.6), cases(0.1, 0.1)], [cases(0.5, 0.5)] * 2)
+    found = report(
+        [eval_requests(0.5, 0.5), eval_requests(0.1, 0.1)],
+        [eval_requests(0.6, 0.6), eval_requests(0.1, 0.1)],
+        [eval_requests(0.5, 0.5)] * 2,
+    )
 
     assert found.gain(MMOE)[0] == pytest.approx((0.1 / 0.5 + 0.0) / 2)
     assert found.gain(PLE, over=MMOE)[0] == pytest.approx((-0.1 / 0.5 + 0.4 / 0.1) / 2)
 
 
 def test_the_best_way_is_picked_only_where_its_lead_is_no_chance():
-    base, sure, chance = cases(1.0, 2.0, 3.0), cases(1.2, 2.2, 3.2), cases(1.9, 2.0, 2.7)
+    base, sure, chance = eval_requests(1.0, 2.0, 3.0), eval_requests(1.2, 2.2, 3.2), eval_requests(1.9, 2.0, 2.7)
 
     assert report([base], [base], [sure]).pick() == PLE
     assert report([base], [base], [chance]).pick() == MMOE
@@ -59,7 +71,7 @@ def test_the_best_way_is_picked_only_where_its_lead_is_no_chance():
 
 
 def test_a_mean_over_seeds_errs_by_its_cases_and_by_its_seeds():
-    first, second = cases(1.0, 2.0, 3.0), cases(2.0, 3.0, 4.0)  # standard error of each: sqrt(1 / 3)
+    first, second = eval_requests(1.0, 2.0, 3.0), eval_requests(2.0, 3.0, 4.0)  # standard error of each: sqrt(1 / 3)
     found = mean_over_seeds([first, second])
 
     assert found.value == 2.5
@@ -90,10 +102,10 @@ def test_a_task_is_learned_with_those_that_it_comes_after(config, tiny_data):
     data = only(tiny_data, ["click", "liked"])
 
     assert [t.name for t in data.tasks] == ["click", "liked"]
-    assert data.fit.visits is None and data.held.visits is None
-    assert data.fit.rows is tiny_data.fit.rows
+    assert data.train.sessions is None and data.evaluation.sessions is None
+    assert data.train.impressions is tiny_data.train.impressions
     assert data.shape == tiny_data.shape
-    assert only(tiny_data, ["related"]).fit.rows is None
+    assert only(tiny_data, ["related"]).train.impressions is None
 
 
 def test_what_was_trained_is_not_trained_again(config, run_dir, monkeypatch):
@@ -121,7 +133,7 @@ def test_all_ways_are_compared_with_that_of_the_settings_first(config, run_dir, 
 
     def judged(config, run_dir, data, names, title, progress):
         asked.append((config.teacher.sharing, config.teacher.loss_weights))
-        return {name: ("auc", cases(0.5, 0.6)) for name in names}
+        return {name: ("auc", eval_requests(0.5, 0.6)) for name in names}
 
     monkeypatch.setattr(stage, "_judged", judged)
     config = config.model_copy(
@@ -131,7 +143,7 @@ def test_all_ways_are_compared_with_that_of_the_settings_first(config, run_dir, 
 
     assert asked[:4] == [("ple", "fixed")] * 3 + [("ple", "gradnorm")]
     assert len(set(asked[3:])) == len(asked[3:]) == len(found.together) == 12
-    assert found.pick() == Way("ple", "gradnorm")
+    assert found.pick() == SharingStrategy("ple", "gradnorm")
 
 
 def test_one_task_is_refused(config, run_dir):

@@ -270,13 +270,13 @@ def test_random_bytes_in_a_graph_take_no_engine_down_50_times(copy):
 
 
 def test_policy_conformance_and_weights_that_are_hostile_are_refused(copy):
-    cases = {
+    eval_requests = {
         "policy.json": [b"[" * 50_000, b'{"rules": [{"name": "x", "keep": "' + b"(" * 5000 + b'"}]}', b"null", b"\xff"],
         "conformance.json": [b"{}", b'{"requests": [{}]}', b'{"requests": [{"graph": "../x", "inputs": {}}]}',
                              b'{"requests": 5}', b'{"requests": [{"inputs": {"k": "x"}, "expect": {}}]}'],
         "weights.bin": [b"", bytes(10)],
     }  # fmt: skip
-    for name, contents in cases.items():
+    for name, contents in eval_requests.items():
         for content in contents:
             folder = copy()
             (folder / name).write_bytes(content)

@@ -1,4 +1,4 @@
-"""A process is killed at 200 moments while it observes, updates, takes deltas and writes bundles.
+"""A process is killed at 200 as-of times while it observes, updates, takes deltas and writes bundles.
 
 Nothing that was acknowledged is lost, and the next process always recommends. Children are forked before anything has
 threads, so that two hundred of them take seconds.
@@ -61,7 +61,7 @@ def opened(folder):
     return rec
 
 
-def moments(n, most_s, seed):
+def as_of_times(n, most_s, seed):
     choose = random.Random(seed)
     return [choose.random() * most_s for _ in range(n)]
 
@@ -75,7 +75,7 @@ def test_no_acknowledged_event_is_lost_at_80_moments(tmp_path):
             store.events.append(str(number), "click", number, {"tab": "home"}, event_id=str(number))
             acknowledge(number)
 
-    for after_s in moments(80, 0.03, 0):
+    for after_s in as_of_times(80, 0.03, 0):
         told += killed(observe, after_s)[0]
         told = list(dict.fromkeys(told))
         store = EventStore(path)
@@ -99,7 +99,7 @@ def usable(shipped):
 @pytest.mark.parametrize(("source", "n", "most_s"), [(2, 50, 0.06), ("delta", 40, 0.06)])
 def test_a_device_is_usable_after_an_update_is_cut_off(tmp_path, versions, source, n, most_s):
     found = set()
-    for number, after_s in enumerate(moments(n, most_s, 1)):
+    for number, after_s in enumerate(as_of_times(n, most_s, 1)):
         device = tmp_path / str(number)
         device.mkdir()
         shutil.copytree(versions[1], device / "bundle")
@@ -131,7 +131,7 @@ def test_a_bundle_that_is_replaced_is_always_whole(tmp_path, versions):
             acknowledge(version)
 
     content = {v: {p.name: p.read_bytes() for p in versions[v].iterdir() if p.name != "manifest.json"} for v in (1, 2)}
-    for after_s in moments(30, 0.06, 2):
+    for after_s in as_of_times(30, 0.06, 2):
         killed(write, after_s)
         opened = Bundle.open(target)
         found.add(opened.manifest.version)

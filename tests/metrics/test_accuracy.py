@@ -240,10 +240,12 @@ def test_ranking_metrics_are_shares_and_the_ideal_list_has_ndcg_one(seed, n_case
 # ------------------------------------------------------------------------------------------------ protocol
 
 
-def assert_same_ranking(P, cases, top, position):
-    expected = P.score_ranking(cases, {"case": cases.case, "items": np.where(top >= 0, cases.catalog[top], -1)})
-    truth, exclude = ([position[x] for x in part] for part in (cases.truth, cases.exclude))
-    out = m.ranking(top, truth, len(cases.catalog), exclude)
+def assert_same_ranking(P, eval_requests, top, position):
+    expected = P.score_ranking(
+        eval_requests, {"case": eval_requests.case, "items": np.where(top >= 0, eval_requests.catalog[top], -1)}
+    )
+    truth, exclude = ([position[x] for x in part] for part in (eval_requests.truth, eval_requests.exclude))
+    out = m.ranking(top, truth, len(eval_requests.catalog), exclude)
     for name in ("ndcg@10", "recall@20", "hit@10", "mrr", "coverage@10"):
         assert same(out[name].value, expected[name]), name
         if name != "coverage@10":
@@ -264,17 +266,17 @@ def assert_same_pointwise(P, y, p, kind, user):
 def test_ranking_equals_the_protocol_on_online_retail(task):
     P = protocol()
     data = P.online_retail(SHARED / "data" / "online-retail")
-    cases = P.ranking_cases(data, "test", task)
+    eval_requests = P.ranking_cases(data, "test", task)
     position = np.full(len(data.meta["items"]), -1)
-    position[cases.catalog] = np.arange(len(cases.catalog))
-    popularity = np.bincount(position[data.fit("test")["item"]], minlength=len(cases.catalog)).astype(float)
-    scores = np.tile(popularity, (len(cases.case), 1))
-    for row, history, excluded in zip(scores, cases.history, cases.exclude, strict=True):
+    position[eval_requests.catalog] = np.arange(len(eval_requests.catalog))
+    popularity = np.bincount(position[data.fit("test")["item"]], minlength=len(eval_requests.catalog)).astype(float)
+    scores = np.tile(popularity, (len(eval_requests.case), 1))
+    for row, history, excluded in zip(scores, eval_requests.history, eval_requests.exclude, strict=True):
         row[position[history]] += 100
         row[position[excluded]] = -np.inf
     top = np.argsort(-scores, axis=1, kind="stable")[:, :100]
 
-    assert_same_ranking(P, cases, top, position)
+    assert_same_ranking(P, eval_requests, top, position)
 
 
 @needs_protocol

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgerec.metrics import accuracy as metrics
-from edgerec.metrics.beyond_accuracy import Catalogue, beyond, head_of
+from edgerec.metrics.beyond_accuracy import ItemUsage, beyond, head_of
 
 # Users 0 and 1 had item 0, user 0 had item 1, user 2 item 2; nobody item 3.
-CATALOGUE = Catalogue(np.array([0, 1, 0, 2, 0]), np.array([0, 0, 1, 2, 1]), 4)
+CATALOGUE = ItemUsage(np.array([0, 1, 0, 2, 0]), np.array([0, 0, 1, 2, 1]), 4)
 
 
 def test_figures_of_one_list_by_hand():
@@ -46,12 +46,12 @@ def test_an_empty_list_counts_as_found_nothing_and_is_no_novelty():
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 12), st.integers(2, 15))
-def test_shares_stay_shares_and_a_perfect_list_finds_all(seed, cases, items):
+def test_shares_stay_shares_and_a_perfect_list_finds_all(seed, eval_requests, items):
     rng = np.random.default_rng(seed)
-    catalogue = Catalogue(rng.integers(0, 5, 40), rng.integers(0, items, 40), items)
-    truth = [rng.choice(items, rng.integers(1, items + 1), replace=False) for _ in range(cases)]
-    pasts = [rng.choice(items, 2, replace=False) for _ in range(cases)]
-    top = np.stack([rng.permutation(items) for _ in range(cases)])
+    catalogue = ItemUsage(rng.integers(0, 5, 40), rng.integers(0, items, 40), items)
+    truth = [rng.choice(items, rng.integers(1, items + 1), replace=False) for _ in range(eval_requests)]
+    pasts = [rng.choice(items, 2, replace=False) for _ in range(eval_requests)]
+    top = np.stack([rng.permutation(items) for _ in range(eval_requests)])
     found = beyond(top, truth, pasts, catalogue, items)
     assert found["debiased_recall"].value == pytest.approx(1)
     assert math.isnan(found["tail_recall"].value) or found["tail_recall"].value == pytest.approx(1)
@@ -76,19 +76,19 @@ print(json.dumps({name: float(v) for name, v in evaluate(qrels, run, names).item
 def test_ranking_metrics_equal_those_of_ranx(kind):
     pytest.importorskip("ranx", reason="ranx is not installed: pip install edgerec[dev]")
     rng = np.random.default_rng(0)
-    cases = []
+    eval_requests = []
     for _ in range(30):
         top = rng.permutation(40)[:20]
         few = rng.choice(40, rng.integers(1, 8), replace=False)
         truth = {"random": few, "one true item": few[:1], "all true": top, "nothing found": np.array([40])}[kind]
-        cases.append({"top": top.tolist(), "truth": truth.tolist()})
+        eval_requests.append({"top": top.tolist(), "truth": truth.tolist()})
     # Interpreted: compiling takes longer than all of it.
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", RANX], input=json.dumps(cases), env=environment, capture_output=True, text=True
+        [sys.executable, "-c", RANX], input=json.dumps(eval_requests), env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    tops, truths = (np.array([c["top"] for c in cases]), [np.array(c["truth"]) for c in cases])
+    tops, truths = (np.array([c["top"] for c in eval_requests]), [np.array(c["truth"]) for c in eval_requests])
     found = metrics.ranking(tops, truths, 41, k=(1, 5, 10))
     for name, value in json.loads(done.stdout).items():
         assert found[name.replace("hit_rate", "hit")].value == pytest.approx(value, abs=1e-9), name

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgerec.ensemble.transition_lists import followers
+from edgerec.ensemble.transition_lists import transition_lists
 from edgerec.examples.batches import BatchSettings, JointBatches
 from edgerec.models.blocks import later_items
 from edgerec.models.inputs import RequestBatch
@@ -26,10 +26,10 @@ def student(data, dropout=0.0):
     return Student(data.shape, data.features, TASKS, StudentSizes.of(8, 16, 2), dropout)
 
 
-def follower(data, dropout=0.0):
+def transition(data, dropout=0.0):
     """A student that knows of each item some that follow it."""
-    model = Student(data.shape, data.features, TASKS, StudentSizes.of(8, 16, 2, followers=3), dropout)
-    model.followers.start(*followers(data, 3))
+    model = Student(data.shape, data.features, TASKS, StudentSizes.of(8, 16, 2, transitions=3), dropout)
+    model.transitions.start(*transition_lists(data, 3))
     return model
 
 
@@ -66,11 +66,11 @@ def tiny_data(tiny_config, tiny_run):
 
 
 def ranker(data, dropout=0.0):
-    """A teacher that judges no shown rows."""
+    """A teacher that judges no impressions."""
     return Teacher(data.shape, data.features, [False] * TASKS, 8, 16, 2, 2, dropout)
 
 
-@pytest.fixture(params=[student, follower, *TEACHERS, ranker], ids=lambda build: build.__name__)
+@pytest.fixture(params=[student, transition, *TEACHERS, ranker], ids=lambda build: build.__name__)
 def build(request):
     return request.param
 
@@ -86,7 +86,7 @@ def random(build, data):
 
 
 def last_items(model, data):
-    return model.encode_items(data.moment(-1))
+    return model.encode_items(data.as_of(-1))
 
 
 SLOWER = {"ple_teacher", "sequence_teacher", "graph_teacher", "bottom_teacher"}
@@ -96,24 +96,24 @@ SLOWER = {"ple_teacher", "sequence_teacher", "graph_teacher", "bottom_teacher"}
     "build",
     [
         pytest.param(build, marks=[pytest.mark.slow] if build.__name__ in SLOWER else [], id=build.__name__)
-        for build in (student, follower, *TEACHERS)
+        for build in (student, transition, *TEACHERS)
     ],
 )
 def test_it_learns_the_checkerboard(build, tiny_data, tmp_path):
     torch.manual_seed(0)
     model = build(tiny_data)
-    batches = JointBatches(tiny_data.fit, BatchSettings(32, 256, 1_000, 0.0, 0), seed=0)
+    batches = JointBatches(tiny_data.train, BatchSettings(32, 256, 1_000, 0.0, 0), seed=0)
     tasks = [replace(t, weight=4.0) if t.kind == "related" else t for t in tiny_data.tasks]
     fit(model, tasks, batches, None, LoopSettings(14, 1e-2, 0.01, None), tmp_path / "work", Silent(), "model")
     model.eval()
     with torch.inference_mode():
         items = last_items(model, tiny_data)
-        visits, rows = tiny_data.held.visits.requests, tiny_data.held.rows
-        scores = model.score_catalog(visits.batch(np.arange(len(visits))), items)
+        sessions, rows = tiny_data.evaluation.sessions.requests, tiny_data.evaluation.impressions
+        scores = model.score_catalog(sessions.batch(np.arange(len(sessions))), items)
         related = model.score_related(torch.arange(tiny.ITEMS), items).numpy()
         shown = model.score_rows(rows.requests.batch(np.arange(len(rows.item))), torch.from_numpy(rows.item), items)
     camp_of_item = _camps(tiny_data, "items")
-    own = _camps(tiny_data, "users")[visits.user][:, None]
+    own = _camps(tiny_data, "users")[sessions.user][:, None]
 
     assert (camp_of_item[scores[:, 0].topk(10).indices] == own).mean() > 0.95
     by_camp = np.stack([related[:, camp_of_item == camp].mean(1) for camp in (0, 1)], 1)
@@ -128,7 +128,7 @@ def _camps(data, table):
 
 
 def test_padding_changes_no_score(build, tiny_data):
-    model, requests = random(build, tiny_data), tiny_data.held.visits.requests
+    model, requests = random(build, tiny_data), tiny_data.evaluation.sessions.requests
     longest, shortest = np.argsort(requests.lengths())[[-1, 0]]
     assert requests.lengths()[shortest] < requests.lengths()[longest]
     with torch.inference_mode():
@@ -156,7 +156,7 @@ def _wider(batch):
 
 @pytest.mark.parametrize("build", [student, ranker], ids=lambda build: build.__name__)
 def test_the_score_of_a_row_is_its_column_of_the_catalogues(build, tiny_data):
-    model, rows = random(build, tiny_data), tiny_data.held.rows
+    model, rows = random(build, tiny_data), tiny_data.evaluation.impressions
     chosen = np.arange(len(rows.item))
     candidate = torch.from_numpy(rows.item)
     with torch.inference_mode():
@@ -168,7 +168,7 @@ def test_the_score_of_a_row_is_its_column_of_the_catalogues(build, tiny_data):
 
 
 def test_a_teachers_row_experts_judge_shown_rows_besides(tiny_data):
-    model, rows = random(teacher, tiny_data), tiny_data.held.rows
+    model, rows = random(teacher, tiny_data), tiny_data.evaluation.impressions
     batch, candidate = rows.requests.batch(np.arange(20)), torch.from_numpy(rows.item[:20])
     with torch.inference_mode():
         items = last_items(model, tiny_data)
@@ -182,7 +182,7 @@ def test_a_teachers_row_experts_judge_shown_rows_besides(tiny_data):
 
 
 def test_the_order_of_the_history_changes_no_score(build, tiny_data):
-    model, requests = random(build, tiny_data), tiny_data.held.visits.requests
+    model, requests = random(build, tiny_data), tiny_data.evaluation.sessions.requests
     batch = requests.batch(np.arange(4))
     names = ("item", "kind", "count", "age_h", "interval_h", "present")
     turned = {name: getattr(batch, name).flip(1) for name in names}
@@ -195,7 +195,7 @@ def test_the_order_of_the_history_changes_no_score(build, tiny_data):
 
 
 def test_an_empty_history_is_scored(build, tiny_data):
-    model, requests = random(build, tiny_data), tiny_data.fit.visits.requests
+    model, requests = random(build, tiny_data), tiny_data.train.sessions.requests
     cold = np.flatnonzero(requests.lengths() == 0)[:3]
     with torch.inference_mode():
         scores = model.score_catalog(requests.batch(cold), last_items(model, tiny_data))
@@ -204,9 +204,9 @@ def test_an_empty_history_is_scored(build, tiny_data):
     assert torch.isfinite(scores).all()
 
 
-@pytest.mark.parametrize("build", [student, follower], ids=lambda build: build.__name__)
+@pytest.mark.parametrize("build", [student, transition], ids=lambda build: build.__name__)
 def test_rescaling_a_task_changes_its_logits_alone(build, tiny_data):
-    model, requests = random(build, tiny_data), tiny_data.held.visits.requests
+    model, requests = random(build, tiny_data), tiny_data.evaluation.sessions.requests
     batch, rows = requests.batch(np.arange(4)), torch.tensor([3, 1, 0, 2])
 
     def logits():
@@ -242,19 +242,19 @@ def test_an_event_knows_how_many_items_had_a_later_one_whatever_their_order():
 
 
 def test_followers_are_added_to_their_own_logits_alone(tiny_data):
-    model, requests = random(follower, tiny_data), tiny_data.held.visits.requests
+    model, requests = random(transition, tiny_data), tiny_data.evaluation.sessions.requests
     batch = requests.batch(np.array([0]))
     with torch.inference_mode():
         items = last_items(model, tiny_data)
         whole = model.score_catalog(batch, items)[0]
-        weight = model.followers.weight.clone()
-        model.followers.weight.zero_()
+        weight = model.transitions.weight.clone()
+        model.transitions.weight.zero_()
         without = model.score_catalog(batch, items)[0]
         follow = model.encode_requests(batch, items[0]).follow[0]
 
     wanted = torch.zeros_like(whole)
     for place, item in enumerate(batch.item[0].tolist()):
-        for other, w in zip(model.followers.item[item].tolist(), weight[item], strict=True):
+        for other, w in zip(model.transitions.item[item].tolist(), weight[item], strict=True):
             wanted[:, other] += follow[place] * w
     assert torch.allclose(whole - without, wanted, atol=1e-3)
     assert wanted.abs().max() > 0.1

@@ -71,7 +71,7 @@ class Device(RuleBasedStateMachine):
         assert len(found) == min(k, len(possible)) and {r.item for r in found} <= possible
 
     @rule(item=ITEMS)
-    def visit(self, item):
+    def session(self, item):
         with self.rec.session() as visitor:
             visitor.observe(item, time=NOW)
             assert len(visitor.recommend(3, now=NOW, log=True)) == 3

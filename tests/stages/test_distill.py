@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgerec.data.splits import Boundaries
-from edgerec.distillation.requests import WEEKS, _ahead, _unlabelled, as_served
+from edgerec.distillation.requests import WEEKS, as_served, future_requests, pseudo_labelled_requests
 from edgerec.files import read_json
 from edgerec.progress import Silent
 from edgerec.stages.distill import distill
@@ -23,22 +23,22 @@ def test_without_a_soft_share_the_log_alone_teaches_and_no_teacher_is_needed(tin
     hard = tiny_config.distillation.model_copy(update={"probabilities": 0.0, "listwise": 0.0, "top_list": 0.0})
     report = distill(Run(tiny_config.model_copy(update={"distillation": hard}), tmp_path, Silent()))
 
-    assert report.unlabelled == 0
+    assert report.pseudo_labelled == 0
     assert report.lines()[0].endswith("by the log's labels alone")
     assert read_json(tmp_path / "student" / "model.json")["expectations"].keys() == {"watch"}
 
 
 def test_requests_after_the_log_are_the_visits_of_its_users_at_their_hour_and_weekday(tiny_data):
-    extra, log = _ahead(tiny_data, 0.5, seed=0), tiny_data.fit_log
-    end_ms, week = int(tiny_data.statistics.moments_ms[-1]), 7 * MS_PER_DAY
+    extra, log = future_requests(tiny_data, 0.5, seed=0), tiny_data.train_log
+    end_ms, week = int(tiny_data.statistics.as_of_ms[-1]), 7 * MS_PER_DAY
     requests = extra.requests
 
-    assert len(requests) == len(tiny_data.fit.visits.requests) // 2
+    assert len(requests) == len(tiny_data.train.sessions.requests) // 2
     assert requests.time_ms.min() >= end_ms and requests.time_ms.max() < end_ms + WEEKS * week
     for user, time_ms in zip(requests.user.tolist(), requests.time_ms.tolist(), strict=True):
-        visits = log.time_ms[log.offsets[user] : log.offsets[user + 1]]
-        assert ((time_ms - visits) % week == 0).any()
-    assert (requests.moment == len(tiny_data.statistics.moments_ms) - 1).all()
+        sessions = log.time_ms[log.offsets[user] : log.offsets[user + 1]]
+        assert ((time_ms - sessions) % week == 0).any()
+    assert (requests.as_of == len(tiny_data.statistics.as_of_ms) - 1).all()
     assert (extra.truth["next"].sizes() == 0).all()
     pasts = [log.item[log.offsets[u] : log.offsets[u + 1]] for u in requests.user]
     assert requests.lengths().tolist() == [min(len(np.unique(past)), 16) for past in pasts]  # whole ones
@@ -53,34 +53,37 @@ def last_out(tiny_data):
 
 
 def test_where_the_last_event_is_held_out_requests_come_as_soon_as_users_come_back(last_out):
-    log = last_out.fit_log
-    gaps = np.diff(log.time_ms[log.starts_of_visits()])
-    same = np.diff(log.user[log.starts_of_visits()]) == 0
-    ahead, between = _ahead(last_out, 0.5, seed=0).requests, _unlabelled(last_out, 0.5, seed=0).requests
+    log = last_out.train_log
+    gaps = np.diff(log.time_ms[log.session_starts()])
+    same = np.diff(log.user[log.session_starts()]) == 0
+    future, between = (
+        future_requests(last_out, 0.5, seed=0).requests,
+        pseudo_labelled_requests(last_out, 0.5, seed=0).requests,
+    )
     last_ms = log.time_ms[log.offsets[1:] - 1]
 
-    assert (ahead.time_ms > last_ms[ahead.user]).all()
-    assert set((ahead.time_ms - last_ms[ahead.user]).tolist()) <= set(np.maximum(gaps[same], 1).tolist())
-    assert np.median(between.time_ms - log.time_ms.min()) < np.median(ahead.time_ms - log.time_ms.min())
-    pasts = [log.item[log.offsets[u] : log.offsets[u + 1]] for u in ahead.user]
-    assert ahead.lengths().tolist() == [min(len(np.unique(past)), 16) for past in pasts]  # whole ones
+    assert (future.time_ms > last_ms[future.user]).all()
+    assert set((future.time_ms - last_ms[future.user]).tolist()) <= set(np.maximum(gaps[same], 1).tolist())
+    assert np.median(between.time_ms - log.time_ms.min()) < np.median(future.time_ms - log.time_ms.min())
+    pasts = [log.item[log.offsets[u] : log.offsets[u + 1]] for u in future.user]
+    assert future.lengths().tolist() == [min(len(np.unique(past)), 16) for past in pasts]  # whole ones
 
 
 def test_where_the_last_event_is_held_out_requests_see_the_statistics_that_the_device_has(last_out, tiny_data):
-    served = as_served(last_out.fit, last_out)
+    served = as_served(last_out.train, last_out)
 
-    assert set(served.visits.requests.moment.tolist()) == {len(last_out.statistics.moments_ms) - 1}
-    assert served.rows is last_out.fit.rows
-    assert as_served(tiny_data.fit, tiny_data) is tiny_data.fit
+    assert set(served.sessions.requests.as_of.tolist()) == {len(last_out.statistics.as_of_ms) - 1}
+    assert served.rows is last_out.train.impressions
+    assert as_served(tiny_data.train, tiny_data) is tiny_data.train
 
 
 def test_labels_are_of_the_very_requests_that_were_asked(tiny_config, tiny_run, tiny_data):
-    visits = tiny_data.fit.visits
-    later = replace(visits, requests=replace(visits.requests, time_ms=visits.requests.time_ms + 1))
+    sessions = tiny_data.train.sessions
+    later = replace(sessions, requests=replace(sessions.requests, time_ms=sessions.requests.time_ms + 1))
 
-    assert _labels_key(Run(tiny_config, tiny_run, Silent()), visits) == _labels_key(
-        Run(tiny_config, tiny_run, Silent()), visits
+    assert _labels_key(Run(tiny_config, tiny_run, Silent()), sessions) == _labels_key(
+        Run(tiny_config, tiny_run, Silent()), sessions
     )
-    assert _labels_key(Run(tiny_config, tiny_run, Silent()), visits) != _labels_key(
+    assert _labels_key(Run(tiny_config, tiny_run, Silent()), sessions) != _labels_key(
         Run(tiny_config, tiny_run, Silent()), later
     )

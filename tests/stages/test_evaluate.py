@@ -18,7 +18,7 @@ from edgerec.config import Config
 from edgerec.ensemble.scoring import TorchModel
 from edgerec.evaluation.report import Report
 from edgerec.evaluation.runtime_model import RuntimeModel
-from edgerec.examples.evaluation_requests import find_cases
+from edgerec.examples.evaluation_requests import find_evaluation_requests
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
 from edgerec.stages.run import Run
@@ -135,10 +135,15 @@ def judged(tiny_chain):
     """The pruned student in torch, and the bundle through the runtime."""
     config = Config.load(tiny_chain / "edgerec.toml")
     data = Run(config, tiny_chain / "run", Silent()).learning_data("test")
-    cases = find_cases(data)
+    eval_requests = find_evaluation_requests(data)
     with Recommender.open(tiny_chain / "run" / "bundle") as rec:
         scorer = Run(config, tiny_chain / "run", Silent()).scorer("pruned", data)
-        yield TorchModel(scorer, data, cases), RuntimeModel(rec.arrays, data, cases, Silent()), data, cases
+        yield (
+            TorchModel(scorer, data, eval_requests),
+            RuntimeModel(rec.arrays, data, eval_requests, Silent()),
+            data,
+            eval_requests,
+        )
 
 
 @pytest.mark.parametrize("task", [0, 1])
@@ -165,7 +170,7 @@ def test_probabilities_of_shown_rows_are_those_of_the_pruned_student_in_torch(ju
 
 
 def test_amounts_are_calibrated_expectations_in_their_unit(judged):
-    watch, played = judged[1].rows()[:, 4], judged[2].held_log.labels["watch"]
+    watch, played = judged[1].rows()[:, 4], judged[2].evaluation_log.labels["watch"]
 
     assert 0 < watch.min() <= watch.max() <= judged[2].dataset.meta.clips["watch"]
     assert watch.mean() == pytest.approx(played.mean(), rel=0.25)
@@ -229,7 +234,7 @@ def test_distillation_tells_what_is_kept_and_how_well_it_is_calibrated(tiny_chai
     assert kept["all"]["next"].keys() == {"kept", "overlap@10", "rank_correlation"}
     assert kept["all"]["click"].keys() == {"auc", "rank_correlation"}
     assert {path.name.partition("-")[0] for path in (tiny_chain / "run" / "soft").glob("*.parquet")} == {
-        "visits",
+        "sessions",
         "rows",
         "related",
         "vectors",
@@ -238,30 +243,30 @@ def test_distillation_tells_what_is_kept_and_how_well_it_is_calibrated(tiny_chai
 
 def test_labels_are_made_again_only_for_another_teacher_or_other_requests(copied):
     def labelled() -> int:
-        return (copied / "run" / "soft" / "visits-00000.parquet").stat().st_mtime_ns
+        return (copied / "run" / "soft" / "sessions-00000.parquet").stat().st_mtime_ns
 
     first = labelled()
     settle(copied, distillation={"listwise": 0.3})
     assert edgerec("distill", copied).exit_code == 0
     assert labelled() == first
-    settle(copied, distillation={"unlabelled": 0.5})
+    settle(copied, distillation={"pseudo_labelled": 0.5})
     assert edgerec("distill", copied).exit_code == 0
     assert labelled() != first
 
 
 def test_easy_labels_come_from_early_checkpoints_of_the_teacher(copied):
-    settle(copied, distillation={"easy_epochs": 1, "epochs": 2})
+    settle(copied, distillation={"early_teacher_epochs": 1, "epochs": 2})
     assert edgerec("distill", copied).exit_code == 0
     soft = {path.name.partition("-0")[0]: pl.read_parquet(path) for path in (copied / "run" / "soft").glob("*.parquet")}
 
-    assert soft.keys() == {"visits", "rows", "related", "vectors", "easy-visits", "easy-rows"}
+    assert soft.keys() == {"sessions", "rows", "related", "vectors", "easy-visits", "easy-rows"}
     assert (copied / "run" / "teacher" / "early-0.safetensors").exists()
     assert soft["easy-rows"]["scores"].to_numpy().std() > 0
     assert not np.array_equal(soft["easy-rows"]["scores"].to_numpy(), soft["rows"]["scores"].to_numpy())
 
 
 def test_a_student_below_its_gate_ends_with_1_and_one_line(copied):
-    settle(copied, distillation={"least_kept": 5.0})
+    settle(copied, distillation={"min_ndcg_retained": 5.0})
     result = edgerec("distill", copied)
 
     assert result.exit_code == 1
@@ -271,7 +276,7 @@ def test_a_student_below_its_gate_ends_with_1_and_one_line(copied):
 
 
 def test_the_bundle_gives_newcomers_a_row(tiny_chain):
-    words = ColdStartTable.from_bytes((tiny_chain / "run" / "bundle" / "newcomers.npz").read_bytes())
+    words = ColdStartTable.from_bytes((tiny_chain / "run" / "bundle" / "cold-start items.npz").read_bytes())
     vectors, priors = words.rows([None, None], [{"shelf": "x"}, {"shelf": "y"}], [{"price": 1.0}, {}])
 
     assert vectors.shape == (2, 8) and priors.shape == (2, 6)
@@ -356,7 +361,7 @@ def test_a_log_of_one_user_is_refused(tmp_path):
     tiny.write(tmp_path, {name: values[: tiny.VISITS * 5] for name, values in tiny.rows().items()})
     settle(tmp_path)
 
-    assert "no visit and no row to learn from; the log has too few users" in one_line(edgerec("run", tmp_path))
+    assert "no session and no row to learn from; the log has too few users" in one_line(edgerec("run", tmp_path))
 
 
 # ---------------------------------------------------------------------------- as little as there can be

@@ -22,14 +22,14 @@ def test_every_user_has_one_fold_and_the_folds_are_of_like_size():
     assert fold_of(np.array([17]), FOLDS)[0] == fold[17]  # whatever other users there are
 
 
-@pytest.mark.parametrize("kind", ["visits", "rows"])
+@pytest.mark.parametrize("kind", ["sessions", "rows"])
 def test_no_example_is_labelled_by_a_teacher_that_saw_its_user(tiny_data, kind):
-    requests = getattr(tiny_data.fit, kind).requests
+    requests = getattr(tiny_data.train, kind).requests
     settings = BatchSettings(16, 64, 1_000, 0.0, 0)
     labelled = []
     for fold, members in by_fold(requests.user, FOLDS):
         users = fold_of(np.arange(tiny.USERS), FOLDS) != fold  # as the teacher of this fold is trained
-        batches = JointBatches(tiny_data.fit, settings, 0, users=users)
+        batches = JointBatches(tiny_data.train, settings, 0, users=users)
         seen = set(requests.user[batches._members(requests, 0, len(requests))].tolist())
 
         assert not seen & set(requests.user[members].tolist())

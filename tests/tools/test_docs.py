@@ -77,7 +77,7 @@ def test_the_site_builds_and_asks_no_other_host():
 def test_the_reference_has_every_command_and_every_section():
     told = docs.commands()
     assert all(f"## edgerec {name}\n" in told for name in COMMANDS)
-    assert "| `least_kept` | Gate: " in docs.settings() and "## [distillation]" in docs.settings()
+    assert "| `min_ndcg_retained` | Gate: " in docs.settings() and "## [distillation]" in docs.settings()
     assert "### Recommender.recommend" in docs.python()
 
 

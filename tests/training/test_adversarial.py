@@ -20,7 +20,7 @@ from edgerec.training.adversarial import Adversary, spread, worst_move
 from edgerec.training.joint import JointTraining
 from edgerec.training.loop import LoopSettings, fit
 
-BATCHES = BatchSettings(visits=64, rows=256, visits_per_epoch=60, history_dropout=0.0, lag=0)
+BATCHES = BatchSettings(sessions=64, impressions=256, sessions_per_epoch=60, history_dropout=0.0, lag=0)
 LOOP = LoopSettings(epochs=1, learning_rate=3e-3, weight_decay=0.1, patience=None)
 
 
@@ -32,7 +32,7 @@ def teacher(data):
 def train(data, folder, **changes):
     model = teacher(data)
     loop = replace(LOOP, **changes)
-    fit(model, data.tasks, JointBatches(data.fit, BATCHES, 0), None, loop, folder, Silent(), "model")
+    fit(model, data.tasks, JointBatches(data.train, BATCHES, 0), None, loop, folder, Silent(), "model")
     return model.state_dict()
 
 
@@ -53,8 +53,8 @@ def test_each_row_moves_by_one_length_along_its_gradient():
 
 
 def test_losses_are_higher_for_the_items_that_were_moved_and_as_ever_afterwards(tiny_data):
-    module, adversary = JointTraining(teacher(tiny_data), tiny_data.tasks, tiny_data.fit.n_seen), Adversary(0.1)
-    (batch, *_) = JointBatches(tiny_data.fit, BATCHES, 0)
+    module, adversary = JointTraining(teacher(tiny_data), tiny_data.tasks, tiny_data.train.n_seen), Adversary(0.1)
+    (batch, *_) = JointBatches(tiny_data.train, BATCHES, 0)
     before = module.total(module.losses(batch)).item()
     with adversary.watched(module):
         watched = module.total(module.losses(batch))

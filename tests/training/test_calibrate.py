@@ -11,7 +11,7 @@ from edgerec.models.student import Student, StudentSizes
 from edgerec.tasks import scored_tasks
 from edgerec.training.calibrate import _latest_fifth, calibrate
 from edgerec.training.losses import listwise
-from edgerec.training.predictions import network_logits, network_rows, network_shares
+from edgerec.training.predictions import network_log_probs, network_logits, network_rows
 
 
 @pytest.fixture
@@ -25,12 +25,12 @@ def student(tiny_data) -> Student:
 
 
 def rows(student, data) -> np.ndarray:
-    found = data.fit.rows
+    found = data.train.impressions
     return network_rows(student, data, found.requests, found.item, _latest_fifth(found.requests))
 
 
 def test_probabilities_are_nearer_to_the_labels_and_in_the_same_order(tiny_data, student):
-    found, latest = tiny_data.fit.rows, _latest_fifth(tiny_data.fit.rows.requests)
+    found, latest = tiny_data.train.impressions, _latest_fifth(tiny_data.train.impressions.requests)
     before = rows(student, tiny_data)
     calibrate(student, tiny_data)
     after = rows(student, tiny_data)
@@ -45,12 +45,12 @@ def test_probabilities_are_nearer_to_the_labels_and_in_the_same_order(tiny_data,
 
 
 def test_rankings_are_likelier_and_in_the_same_order(tiny_data, student):
-    visits = tiny_data.fit.visits
-    latest = _latest_fifth(visits.requests)
-    truth = visits.truth["next"].take(latest)
+    sessions = tiny_data.train.sessions
+    latest = _latest_fifth(sessions.requests)
+    truth = sessions.truth["next"].take(latest)
 
     def shares() -> torch.Tensor:
-        return torch.from_numpy(network_shares([student], tiny_data, visits.requests, latest)[:, 0])
+        return torch.from_numpy(network_log_probs([student], tiny_data, sessions.requests, latest)[:, 0])
 
     def loss(log_p: torch.Tensor) -> float:
         return listwise(log_p, torch.from_numpy(truth.owner()), torch.from_numpy(truth.values)).item()
@@ -64,7 +64,7 @@ def test_rankings_are_likelier_and_in_the_same_order(tiny_data, student):
 
 
 def test_amounts_get_an_expectation_and_keep_their_logits(tiny_data, student):
-    found, watch = tiny_data.fit.rows, [t.name for t in scored_tasks(tiny_data.tasks)].index("watch")
+    found, watch = tiny_data.train.impressions, [t.name for t in scored_tasks(tiny_data.tasks)].index("watch")
     every = np.arange(len(found.item))
     before = network_logits(student, tiny_data, found.requests, found.item, every)[:, watch]
 

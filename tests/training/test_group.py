@@ -14,7 +14,7 @@ from edgerec.progress import Silent
 from edgerec.training.group import _ours, in_group
 from edgerec.training.loop import LoopSettings, fit
 
-BATCHES = BatchSettings(visits=32, rows=256, visits_per_epoch=1_000, history_dropout=0.2, lag=0)
+BATCHES = BatchSettings(sessions=32, impressions=256, sessions_per_epoch=1_000, history_dropout=0.2, lag=0)
 ALONE = TrainingConfig(accelerator="cpu")
 TWO = TrainingConfig(accelerator="cpu", devices=2, strategy="ddp")
 
@@ -24,9 +24,9 @@ def train(data, folder, training):
     torch.manual_seed(0)
     model = Student(data.shape, data.features, 5, StudentSizes.of(8, 16, 2))
     settings = LoopSettings(1, 3e-3, 0.1, 2, training=training)
-    held = JointBatches(data.held, BATCHES, 0, train=False)
+    held = JointBatches(data.evaluation, BATCHES, 0, train=False)
     fitted = fit(
-        model, data.tasks, JointBatches(data.fit, BATCHES, 0), held, settings, folder / "work", Silent(), "model"
+        model, data.tasks, JointBatches(data.train, BATCHES, 0), held, settings, folder / "work", Silent(), "model"
     )
     return model.state_dict(), fitted
 
@@ -48,20 +48,20 @@ def test_two_processes_learn_the_weights_of_one(tiny_data, tmp_path):
 
 
 def test_parts_of_a_batch_hold_every_example_once(tiny_data):
-    for whole in JointBatches(tiny_data.fit, BATCHES, 0):
+    for whole in JointBatches(tiny_data.train, BATCHES, 0):
         parts = [whole.part(number, 3) for number in range(3)]
         rows = [p.rows for p in parts if p.rows is not None]
-        visits = [p.visits for p in parts if p.visits is not None]
+        sessions = [p.sessions for p in parts if p.sessions is not None]
 
         if whole.rows is not None:
             assert torch.cat([r.candidate for r in rows]).equal(whole.rows.candidate)
             assert torch.cat([r.requests.item for r in rows]).equal(whole.rows.requests.item)
-        if whole.visits is not None:
-            assert torch.cat([v.item[0] for v in visits]).equal(whole.visits.item[0])
-            starts = torch.tensor([0, *(len(v.requests.item) for v in visits)]).cumsum(0)
-            owner = torch.cat([v.owner[0] + start for v, start in zip(visits, starts, strict=False)])
-            assert owner.equal(whole.visits.owner[0])
-            assert torch.cat([v.related.item for v in visits]).equal(whole.visits.related.item)
+        if whole.sessions is not None:
+            assert torch.cat([v.item[0] for v in sessions]).equal(whole.sessions.item[0])
+            starts = torch.tensor([0, *(len(v.requests.item) for v in sessions)]).cumsum(0)
+            owner = torch.cat([v.owner[0] + start for v, start in zip(sessions, starts, strict=False)])
+            assert owner.equal(whole.sessions.owner[0])
+            assert torch.cat([v.related.item for v in sessions]).equal(whole.sessions.related.item)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from edgerec.training import losses
 from edgerec.training.joint import JointTraining, Terms, exclude_history, joined
 from edgerec.training.loop import LoopSettings, _Run, fit, precision_of
 
-BATCHES = BatchSettings(visits=64, rows=256, visits_per_epoch=1_000, history_dropout=0.1, lag=0)
+BATCHES = BatchSettings(sessions=64, impressions=256, sessions_per_epoch=1_000, history_dropout=0.1, lag=0)
 LOOP = LoopSettings(epochs=3, learning_rate=3e-3, weight_decay=0.1, patience=None)
 
 
@@ -34,10 +34,10 @@ def student(data):
     return Student(data.shape, data.features, 5, StudentSizes.of(8, 16, 2))
 
 
-def train(data, folder, progress=None, model=None, loop=LOOP, held=None):
+def train(data, folder, progress=None, model=None, loop=LOOP, evaluation=None):
     model = model or student(data)
-    batches = JointBatches(data.fit, BATCHES, seed=0)
-    valid = JointBatches(held, BATCHES, 0, train=False) if held is not None else None
+    batches = JointBatches(data.train, BATCHES, seed=0)
+    valid = JointBatches(evaluation, BATCHES, 0, train=False) if evaluation is not None else None
     return model, fit(model, data.tasks, batches, valid, loop, folder / "work", progress or Silent(), "model")
 
 
@@ -74,7 +74,7 @@ def test_training_that_was_stopped_goes_on_and_counts_each_epoch_once(tiny_data,
 
 def test_an_epoch_that_is_no_better_on_valid_is_kept_for_a_resume_too(tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr(_Run, "_validate", lambda self, valid: {"loss": float(self.at.epoch)})
-    _, fitted = train(tiny_data, tmp_path, held=tiny_data.held)
+    _, fitted = train(tiny_data, tmp_path, evaluation=tiny_data.evaluation)
     last = torch.load(tmp_path / "work" / "last.ckpt", weights_only=True)
 
     assert fitted.epochs == 1
@@ -103,12 +103,12 @@ def test_training_is_the_same_for_the_same_seed(tiny_data, tmp_path):
 def test_the_best_epoch_on_valid_is_kept(tiny_data, tmp_path):
     progress = Stops(None)
     exact = replace(LOOP, training=TrainingConfig(precision="32"))  # on a GPU too
-    model, fitted = train(tiny_data, tmp_path, progress, held=tiny_data.held, loop=exact)
+    model, fitted = train(tiny_data, tmp_path, progress, evaluation=tiny_data.evaluation, loop=exact)
 
-    module = JointTraining(model.eval(), tiny_data.tasks, tiny_data.fit.n_seen)
+    module = JointTraining(model.eval(), tiny_data.tasks, tiny_data.train.n_seen)
     found = {}
     with torch.no_grad():
-        for batch in JointBatches(tiny_data.held, BATCHES, 0, train=False):
+        for batch in JointBatches(tiny_data.evaluation, BATCHES, 0, train=False):
             for name, value in module.losses(batch).items():
                 found.setdefault(name, []).append(value.item())
     for name, values in found.items():
@@ -127,8 +127,8 @@ def test_a_loss_that_is_not_a_number_stops_in_one_line_and_its_batch_is_kept(tin
 
     line = f"model: the loss of related is not a number at step 0; lower learning_rate, .* {path}"
     assert re.fullmatch(line, str(caught.value))
-    first = next(b for b in JointBatches(tiny_data.fit, BATCHES, seed=0) if b.visits is not None)
-    assert load_file(path)["visits.related.query"].equal(first.visits.related.query)
+    first = next(b for b in JointBatches(tiny_data.train, BATCHES, seed=0) if b.sessions is not None)
+    assert load_file(path)["sessions.related.query"].equal(first.sessions.related.query)
 
 
 def test_a_gradient_that_is_not_a_number_stops_before_a_checkpoint_of_what_it_made(tiny_data, tmp_path):
@@ -181,7 +181,7 @@ def test_short_memory_is_one_line_with_the_settings_to_lower(tiny_data, tmp_path
         train(tiny_data, tmp_path)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     assert str(caught.value) == (
-        f"model: out of memory on {device} with 64 visits and 256 rows a step; lower [teacher] visits and rows, and "
+        f"model: out of memory on {device} with 64 sessions and 256 rows a step; lower [teacher] sessions and rows, and "
         'raise [training] accumulate to keep the sum, or set [training] precision = "bf16"'
     )
 
@@ -196,18 +196,18 @@ def test_another_error_of_a_step_is_not_taken_for_short_memory(tiny_data, tmp_pa
 
 
 def test_two_accumulated_halves_make_the_step_of_one_batch(tiny_data, tmp_path):
-    with_rows = (b for b in JointBatches(tiny_data.fit, BATCHES, seed=0) if b.rows is not None)
+    with_rows = (b for b in JointBatches(tiny_data.train, BATCHES, seed=0) if b.rows is not None)
     batch = next(b for b in with_rows if len(b.rows.candidate) % 2 == 0)
-    halves = [JointBatch(None, batch.rows.part(number, 2)) for number in (0, 1)]
+    halves = [JointBatch(None, batch.impressions.part(number, 2)) for number in (0, 1)]
 
     def after(batches, accumulate):
-        source = Given(tiny_data.fit, batches)
+        source = Given(tiny_data.train, batches)
         loop = replace(LOOP, epochs=1, training=TrainingConfig(accumulate=accumulate, accelerator="cpu"))
         model = student(tiny_data)
         fit(model, tiny_data.tasks, source, None, loop, tmp_path / f"work{accumulate}", Silent(), "model")
         return model.state_dict()
 
-    whole, two = after([JointBatch(None, batch.rows)], 1), after(halves, 2)
+    whole, two = after([JointBatch(None, batch.impressions)], 1), after(halves, 2)
     for name, value in whole.items():
         assert torch.allclose(two[name], value, atol=1e-6), name
 
@@ -247,7 +247,9 @@ def test_sixteen_bits_learn_nearly_what_thirty_two_do(tiny_data, tmp_path):
     losses = {}
     for precision in ("32", "bf16", "fp16"):
         loop = replace(LOOP, training=TrainingConfig(precision=precision, accelerator="cpu"))
-        losses[precision] = train(tiny_data, tmp_path / precision, loop=loop, held=tiny_data.held)[1].valid["loss"]
+        losses[precision] = train(tiny_data, tmp_path / precision, loop=loop, evaluation=tiny_data.evaluation)[1].valid[
+            "loss"
+        ]
 
     assert losses["bf16"] == pytest.approx(losses["32"], rel=0.02)
     assert losses["fp16"] == pytest.approx(losses["32"], rel=0.02)
@@ -292,7 +294,7 @@ def test_a_compiled_model_learns_the_same(tiny_config, tiny_run, tmp_path):
 def test_amounts_are_learned_by_the_loss_of_the_settings(tiny_data, tmp_path, regression):
     def learned(name):
         loop = replace(LOOP, regression=name, stop_after=1)
-        return train(tiny_data, tmp_path / name, loop=loop, held=tiny_data.held)[1].valid
+        return train(tiny_data, tmp_path / name, loop=loop, evaluation=tiny_data.evaluation)[1].valid
 
     huber, other = learned("huber"), learned(regression)
     assert abs(other["watch"] - huber["watch"]) > 0.05  # in another unit
@@ -332,7 +334,7 @@ def test_without_labels_of_a_teacher_the_log_counts_whole(tiny_data):
 
 
 def test_items_of_the_history_are_no_candidates_and_padding_excludes_nothing(tiny_data):
-    requests = tiny_data.fit.visits.requests
+    requests = tiny_data.train.sessions.requests
     short, long = requests.lengths().argsort()[[0, -1]]
     batch = requests.batch(requests.lengths().argsort()[[0, -1]])
     logits = exclude_history(torch.zeros(2, 40), batch)
@@ -347,7 +349,7 @@ def test_a_large_catalogue_is_scored_in_parts_with_the_same_loss_and_gradient(ti
     def learned(numbers: int):
         monkeypatch.setattr("edgerec.training.joint.MOST_LOGITS", numbers)
         module = JointTraining(student(tiny_data), tiny_data.tasks, 40)
-        found = module.losses(next(b for b in JointBatches(tiny_data.fit, BATCHES, 0) if b.visits is not None))
+        found = module.losses(next(b for b in JointBatches(tiny_data.train, BATCHES, 0) if b.sessions is not None))
         module.total(found).backward()
         return found, torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
 
@@ -360,8 +362,8 @@ def test_a_large_catalogue_is_scored_in_parts_with_the_same_loss_and_gradient(ti
 
 def test_every_term_on_vectors_learns_and_goes_on_after_a_stop(tiny_data, tmp_path):
     vectors = torch.nn.functional.normalize(torch.randn(40, 6)).numpy()
-    data = replace(tiny_data, fit=replace(tiny_data.fit, soft=SoftLabels(vectors=vectors)))
-    loop = replace(LOOP, terms=Terms(neighbours=1.0, alignment=1.0, rounded=0.5))
+    data = replace(tiny_data, train=replace(tiny_data.train, soft=SoftLabels(vectors=vectors)))
+    loop = replace(LOOP, terms=Terms(neighbours=1.0, alignment=1.0, qat=0.5))
     train(data, tmp_path / "whole", loop=loop)
     with pytest.raises(KeyboardInterrupt):
         train(data, tmp_path / "parts", Stops(1), loop=loop)
@@ -375,11 +377,11 @@ def test_every_term_on_vectors_learns_and_goes_on_after_a_stop(tiny_data, tmp_pa
 
 def test_alignment_fades_and_rounding_comes_at_the_end(tiny_data):
     module = JointTraining(
-        student(tiny_data), tiny_data.tasks, 40, Terms(alignment=1.0, rounded=0.25), vectors=torch.eye(40).numpy()
+        student(tiny_data), tiny_data.tasks, 40, Terms(alignment=1.0, qat=0.25), vectors=torch.eye(40).numpy()
     )
     seen = {}
     for done in (0.0, 0.3, 0.7, 0.8):
         module.at(done)
-        seen[done] = (round(float(module.fading), 6), module.model.rounded)
+        seen[done] = (round(float(module.fading), 6), module.model.qat)
 
     assert seen == {0.0: (1, False), 0.3: (0.5, False), 0.7: (0, False), 0.8: (0, True)}

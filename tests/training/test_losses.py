@@ -103,7 +103,7 @@ def test_alignment_is_one_less_the_cosine():
     assert losses.alignment(torch.zeros(0, 2), torch.zeros(0, 2)).item() == 0
 
 
-# ---------------------------------------------------------------------------- shown rows
+# ---------------------------------------------------------------------------- impressions
 
 CHAIN = [
     Task("next", "retrieval"),

@@ -1,4 +1,4 @@
-"""Training that is killed at any moment and started again ends with the weights of training that was not."""
+"""Training that is killed at any as-of time and started again ends with the weights of training that was not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from edgerec.training.loop import LoopSettings, _Run, fit
 from edgerec.training.resume import load_checkpoint, save_checkpoint
 from tests import tiny
 
-BATCHES = BatchSettings(visits=16, rows=128, visits_per_epoch=1_000, history_dropout=0.2, lag=2)
+BATCHES = BatchSettings(sessions=16, impressions=128, sessions_per_epoch=1_000, history_dropout=0.2, lag=2)
 EACH_STEP = TrainingConfig(checkpoint_minutes=1e-9, accelerator="cpu")
 LOOP = LoopSettings(epochs=2, learning_rate=3e-3, weight_decay=0.1, patience=2, training=EACH_STEP)
 
@@ -45,8 +45,8 @@ def train(data, folder, make=student, settings=LOOP):
     """Weights after training, in the program of the killed processes too."""
     torch.rand(random.randrange(100))  # whatever was drawn before
     model = make(data)
-    train_batches = JointBatches(data.fit, BATCHES, seed=5)
-    held = JointBatches(data.held, BATCHES, 0, train=False)
+    train_batches = JointBatches(data.train, BATCHES, seed=5)
+    held = JointBatches(data.evaluation, BATCHES, 0, train=False)
     fitted = fit(model, data.tasks, train_batches, held, settings, folder / "work", Silent(), "model")
     return {**model.state_dict(), "epochs": torch.tensor(fitted.epochs)}
 

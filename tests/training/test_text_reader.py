@@ -42,7 +42,7 @@ def joint(tmp_path_factory, request):
 def train(joint, folder, loop=LOOP):
     config, data = joint
     model, reader = build_teacher(config.teacher, config.seed, data), text_reader(data)
-    batches = JointBatches(data.fit, batch_settings(config.teacher, data), seed=0)
+    batches = JointBatches(data.train, batch_settings(config.teacher, data), seed=0)
     fit(model, data.tasks, batches, None, loop, folder / "work", Silent(), "model", reader=reader)
     return model, reader
 
@@ -68,9 +68,9 @@ def test_it_reads_no_more_texts_than_it_is_told_to(joint):
 def test_the_joint_loss_reaches_the_language_model(joint):
     config, data = joint
     module = JointTraining(
-        build_teacher(config.teacher, config.seed, data), data.tasks, data.fit.n_seen, reader=text_reader(data)
+        build_teacher(config.teacher, config.seed, data), data.tasks, data.train.n_seen, reader=text_reader(data)
     )
-    batch = next(iter(JointBatches(data.fit, batch_settings(config.teacher, data), seed=0)))
+    batch = next(iter(JointBatches(data.train, batch_settings(config.teacher, data), seed=0)))
     module.train()
     module.total(module.losses(batch)).backward()
 

@@ -164,9 +164,9 @@ def test_loss_by_hand_with_popularity_taken_off_and_the_own_text_no_candidate():
 
 def test_texts_of_one_session_make_a_group_without_repeats_or_items_without_text():
     log = tiny.log_of([(0, 0, 0, 0), (0, 1, 1, 0), (0, 1, 2, 0), (0, 4, 3, 0), (1, 2, 0, 0), (1, 9, 1, 0)])
-    log = dataclasses.replace(log, visit=np.array([7, 7, 7, 7, 8, 8]))
+    log = dataclasses.replace(log, session=np.array([7, 7, 7, 7, 8, 8]))
 
-    pairs = co_consumed(log, np.ones(6, bool), TEXTS, sessions=True)
+    pairs = co_consumed(log, np.ones(6, bool), TEXTS, has_sessions=True)
 
     assert pairs.texts == ("red oil", "tea cup", "红茶", "绿杯")
     assert [pairs.groups.row(g).tolist() for g in range(len(pairs.groups))] == [[0, 1]]
@@ -175,7 +175,7 @@ def test_texts_of_one_session_make_a_group_without_repeats_or_items_without_text
 def test_without_sessions_neighbours_of_one_user_within_a_day_make_a_pair():
     events = [(0, 0, 0, 0), (0, 1, 5 * HOUR_MS, 0), (0, 2, 40 * HOUR_MS, 0), (1, 3, 41 * HOUR_MS, 0)]
 
-    pairs = co_consumed(tiny.log_of(events), np.ones(4, bool), TEXTS, sessions=False)
+    pairs = co_consumed(tiny.log_of(events), np.ones(4, bool), TEXTS, has_sessions=False)
 
     assert [pairs.groups.row(g).tolist() for g in range(len(pairs.groups))] == [[0, 1]]
 
@@ -183,7 +183,7 @@ def test_without_sessions_neighbours_of_one_user_within_a_day_make_a_pair():
 def test_what_was_shown_but_not_consumed_makes_no_pair():
     log = tiny.log_of([(0, 0, 0, 0), (0, 1, 1, 0), (0, 2, 2, 0)])
 
-    pairs = co_consumed(log, np.array([True, False, True]), TEXTS, sessions=False)
+    pairs = co_consumed(log, np.array([True, False, True]), TEXTS, has_sessions=False)
 
     assert [[pairs.texts[t] for t in pairs.groups.row(g)] for g in range(len(pairs.groups))] == [["tea cup", "红茶"]]
 
@@ -191,7 +191,7 @@ def test_what_was_shown_but_not_consumed_makes_no_pair():
 def test_items_of_equal_text_are_one():
     log = tiny.log_of([(0, 0, 0, 0), (0, 1, 1, 0)])
 
-    assert not len(co_consumed(log, np.ones(2, bool), ["tea", "tea"], sessions=False).groups)
+    assert not len(co_consumed(log, np.ones(2, bool), ["tea", "tea"], has_sessions=False).groups)
 
 
 def test_a_draw_takes_some_groups_and_of_each_some_different_texts():

@@ -17,16 +17,16 @@ from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
 from edgerec.training.loop import LoopSettings, fit, learning_rate_factor
 
-BATCHES = BatchSettings(visits=64, rows=256, visits_per_epoch=1_000, history_dropout=0.0, lag=0)
+BATCHES = BatchSettings(sessions=64, impressions=256, sessions_per_epoch=1_000, history_dropout=0.0, lag=0)
 LOOP = LoopSettings(epochs=2, learning_rate=3e-3, weight_decay=0.1, patience=None)
 
 
 def train(data, folder, **training):
     torch.manual_seed(0)
     model = Student(data.shape, data.features, 5, StudentSizes.of(8, 16, 2))
-    held = JointBatches(data.held, BATCHES, 0, train=False)
+    held = JointBatches(data.evaluation, BATCHES, 0, train=False)
     loop = replace(LOOP, training=TrainingConfig(accelerator="cpu", **training))
-    return fit(model, data.tasks, JointBatches(data.fit, BATCHES, 7), held, loop, folder / "work", Silent(), "model")
+    return fit(model, data.tasks, JointBatches(data.train, BATCHES, 7), held, loop, folder / "work", Silent(), "model")
 
 
 def test_tensorboard_shows_each_loss_the_gradient_the_learning_rate_and_the_validation(tiny_data, tmp_path):

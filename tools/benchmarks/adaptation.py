@@ -21,7 +21,7 @@ from edgerec.bundle.policy import Adapt
 from edgerec.config import Config
 from edgerec.errors import ConfigError
 from edgerec.evaluation.runtime_model import RuntimeModel
-from edgerec.examples.evaluation_requests import Cases, held_labels
+from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_labels
 from edgerec.metrics import accuracy as metrics
 from edgerec.progress import progress_for
 from edgerec.runtime import ArrayRecommender
@@ -60,18 +60,18 @@ class Impressions:
         """
         progress = progress_for()
         data = Run(Config.load(run / "edgerec.toml"), run, progress).learning_data(part)
-        rows = data.held.rows
+        rows = data.evaluation.impressions
         tasks = {task.name: task for task in scored_tasks(data.tasks) if task.kind == "binary"}
         if rows is None or task_name not in tasks:
             raise ConfigError(f"{run}: has no binary task {task_name!r} with impressions")
         at = [task.name for task in scored_tasks(data.tasks)].index(task_name)
         with ArrayRecommender.of(run / "bundle") as recommender:
-            model = RuntimeModel(recommender, data, Cases.none(), progress)
+            model = RuntimeModel(recommender, data, EvaluationRequests.none(), progress)
             probability = np.asarray(model.rows()[:, at], np.float64)
             known = model.place[rows.item] >= 0
             vectors = np.zeros((len(probability), recommender.bundle.manifest.dim), np.float32)
             vectors[known] = recommender.model.directions(model.place[rows.item[known]])
-        taken, user = held_labels(data, tasks[task_name]) > 0, rows.requests.user
+        taken, user = evaluation_labels(data, tasks[task_name]) > 0, rows.requests.user
         order = np.lexsort((rows.requests.time_ms, user))
         return cls(probability[order], vectors[order], taken[order], user[order])
 

@@ -24,12 +24,12 @@ from edgerec.compression.cold_start import described
 from edgerec.compression.rows import quantize_rows
 from edgerec.config import Config
 from edgerec.ensemble.scoring import STAGES, AnyScorer, Scores, TorchScorer
-from edgerec.evaluation.cold import Score, cold_report
+from edgerec.evaluation.cold_start import Score, cold_start_report
 from edgerec.examples.load import LearningData
 from edgerec.metrics.accuracy import Estimate
 from edgerec.progress import Silent, progress_for
 from edgerec.stages import pipeline
-from edgerec.stages.quantize import NEWCOMERS
+from edgerec.stages.quantize import COLD_START
 from edgerec.stages.run import Run
 from edgerec.tasks.cold_start import ColdStartTable
 from edgerec.tasks.history import Int
@@ -62,13 +62,13 @@ def settings(folder: Path, part: str, seed: int, teacher: Values) -> Config:
 
 
 def score_by(scorer: AnyScorer, task: str, data: LearningData) -> Score:
-    """A trained model as `edgerec.evaluation.cold` asks it."""
+    """A trained model as `edgerec.evaluation.cold_start` asks it."""
     at = [t.name for t in scorer.tasks].index(task)
-    visits = data.held.visits
-    assert visits is not None
+    sessions = data.evaluation.sessions
+    assert sessions is not None
 
     def score(rows: Int) -> Scores:
-        return scorer.log_shares(visits.requests, rows)[:, at]
+        return scorer.log_probs(sessions.requests, rows)[:, at]
 
     return score
 
@@ -78,8 +78,8 @@ def hashed_scorer(config: Config, run_dir: Path, data: LearningData) -> TorchSco
     scorer = Run(config, run_dir, Silent()).scorer("pruned", data)
     assert isinstance(scorer, TorchScorer)
     table, prior = scorer.items[0]
-    words = ColdStartTable.from_bytes((run_dir / "bundle" / NEWCOMERS).read_bytes())
-    n = data.held.n_seen
+    words = ColdStartTable.from_bytes((run_dir / "bundle" / COLD_START).read_bytes())
+    n = data.evaluation.n_seen
     texts, attributes, numbers = described(data)
     rows, priors = words.rows(texts[n:], attributes[n:], numbers[n:])
     codes, scales = quantize_rows(rows)
@@ -118,7 +118,7 @@ def evaluate(config: Config, run_dir: Path, until: str) -> dict[str, Any]:
     for task in data.tasks:
         if task.kind == "retrieval":
             scores = {name: score_by(scorer, task.name, data) for name, scorer in scorers.items()}
-            report = cold_report(data, task, scores)
+            report = cold_start_report(data, task, scores)
             record[task.name] = {name: {m: e.to_json() for m, e in metrics.items()} for name, metrics in report.items()}
             print(table_of(task.name, report) + "\n")
     return record

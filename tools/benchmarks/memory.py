@@ -49,8 +49,8 @@ SETTINGS: Values = {
         {"name": "watch", "kind": "regression", "label": "watch_ms"},
         {"name": "next", "kind": "retrieval", "label": "click"},
     ],
-    "teacher": {"visits_per_epoch": 2_000},
-    "committee": {"members": []},
+    "teacher": {"sessions_per_epoch": 2_000},
+    "ensemble": {"members": []},
 }
 
 
@@ -140,9 +140,9 @@ def train(folder: Path, steps: int, at_once: int) -> dict[str, float]:
     peak.start()
     config = Config.of(SETTINGS, folder)
     data = Run(config, folder / "run", Silent()).learning_data("test")
-    module = JointTraining(build_teacher(config.teacher, config.seed, data), data.tasks, data.fit.n_seen)
+    module = JointTraining(build_teacher(config.teacher, config.seed, data), data.tasks, data.train.n_seen)
     optimizer = torch.optim.AdamW(module.parameters())
-    for batch in itertools.islice(JointBatches(data.fit, batch_settings(config.teacher, data), seed=0), steps):
+    for batch in itertools.islice(JointBatches(data.train, batch_settings(config.teacher, data), seed=0), steps):
         optimizer.zero_grad()
         module.total(module.losses(batch)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()

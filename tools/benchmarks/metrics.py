@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec.metrics import accuracy as metrics
-from edgerec.metrics.beyond_accuracy import Catalogue, beyond
+from edgerec.metrics.beyond_accuracy import ItemUsage, beyond
 from tools.benchmarks.shared.command import Parser, add_json, print_rows
 
 DURATION = "15 seconds"
@@ -19,7 +19,7 @@ LENGTH, TRUE, PAST, EVENTS = 100, 5, 20, 20
 Array: TypeAlias = npt.NDArray[Any]
 
 
-def made_up(users: int, items: int) -> tuple[Array, list[Array], list[Array], Callable[[], Catalogue]]:
+def made_up(users: int, items: int) -> tuple[Array, list[Array], list[Array], Callable[[], ItemUsage]]:
     """Lists, true items and pasts of each user, and what makes the catalogue of a log of `EVENTS` rows a user."""
     rng = np.random.default_rng(0)
     popularity = (np.arange(items) + 10.0) ** -0.8
@@ -27,7 +27,7 @@ def made_up(users: int, items: int) -> tuple[Array, list[Array], list[Array], Ca
     user = rng.integers(0, users, users * EVENTS)
     top = rng.integers(0, items - LENGTH, (users, 1)) + np.arange(LENGTH)
     truth, pasts = ([np.unique(row) for row in rng.integers(0, items, (users, n))] for n in (TRUE, PAST))
-    return top, truth, pasts, lambda: Catalogue(user, item, items)
+    return top, truth, pasts, lambda: ItemUsage(user, item, items)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -18,7 +18,7 @@ from typing import TypedDict
 import edgerec
 from edgerec.devices import load_profile
 from edgerec.experiments.device_search.calibrate import made_up
-from edgerec.experiments.device_search.trials import Untrained, body_asked, final_sizes
+from edgerec.experiments.device_search.trials import Untrained, final_sizes, kernel_asked
 from edgerec.progress import progress_for
 from edgerec.runtime import Recommender
 from tools.benchmarks.shared.command import FinishedRun, Parser, Row, add_json, add_run, print_rows
@@ -110,7 +110,7 @@ def measure(folder: Path, items: Sequence[int] = ITEMS, n_calls: int = CALLS, pr
     with tempfile.TemporaryDirectory() as made:
         for n in items:
             bundle = Path(made) / str(n)
-            made_up(untrained, data.encoder, profile, final_sizes(config), n, body_asked(config), bundle)
+            made_up(untrained, data.encoder, profile, final_sizes(config), n, kernel_asked(config), bundle)
             rows.append({"items": n, **cold(bundle, processes), **warm(bundle, n_calls)})
     return rows
 

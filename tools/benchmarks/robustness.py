@@ -24,7 +24,7 @@ from edgerec.cli.output import format_table
 from edgerec.config import Config
 from edgerec.data import prepare
 from edgerec.ensemble.scoring import TorchModel, TorchScorer
-from edgerec.examples.evaluation_requests import find_cases, judge_lists
+from edgerec.examples.evaluation_requests import find_evaluation_requests, judge_lists
 from edgerec.examples.load import LearningData
 from edgerec.experiments.transfer import mean_over_seeds
 from edgerec.metrics.accuracy import Estimate, mean
@@ -35,7 +35,7 @@ from tools.benchmarks.shared.command import Parser, add_out, add_teacher
 from tools.benchmarks.shared.datasets import SAMPLES, Values
 
 DURATION = "half an hour a seed"
-SMALL: Values = {"dim": 32, "hidden": 64, "experts": 2, "epochs": 4, "visits_per_epoch": 8_000}
+SMALL: Values = {"dim": 32, "hidden": 64, "experts": 2, "epochs": 4, "sessions_per_epoch": 8_000}
 TRAININGS: dict[str, Values] = {
     "plain": {},
     "adversarial": {"adversarial": 0.2},
@@ -117,7 +117,7 @@ def write_log(source: Path, folder: Path, name: str) -> Int:
 def evaluate(config: Config, data: LearningData, folder: Path, title: str, pushed: Int) -> Figures:
     """NDCG@10 of each ranking task, and the share of lists of ten with a pushed product."""
     network, _ = fit_on_valid(config.teacher, config.training, config.seed, data, folder, progress_for(), title)
-    requests = find_cases(data)
+    requests = find_evaluation_requests(data)
     model = TorchModel(TorchScorer([network.eval()], data), data, requests)
     figures = {}
     for task in data.tasks:

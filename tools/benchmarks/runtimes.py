@@ -24,7 +24,7 @@ from edgerec.config import Config
 from edgerec.evaluation.page import RUNTIMES, redraw
 from edgerec.evaluation.report import settings_of
 from edgerec.evaluation.runtime_model import RuntimeModel
-from edgerec.examples.evaluation_requests import find_cases
+from edgerec.examples.evaluation_requests import find_evaluation_requests
 from edgerec.progress import Silent
 from edgerec.runtime import Events, Recommender
 from edgerec.serve.app import create_app
@@ -59,8 +59,8 @@ class Answers:
 def requests_of(run: Path, recommender: Recommender, count: int) -> Iterator[Request]:
     """Real requests of a run's evaluation split."""
     data = FinishedRun.load(run, Silent()).data
-    model = RuntimeModel(recommender.arrays, data, find_cases(data), Silent())
-    for request in islice(model.asked() if data.held.visits is not None else model.asked_of_rows(), count):
+    model = RuntimeModel(recommender.arrays, data, find_evaluation_requests(data), Silent())
+    for request in islice(model.asked() if data.evaluation.sessions is not None else model.asked_of_rows(), count):
         past = request["history"]
         ids = [recommender.arrays.named(int(item))[0] for item in past.item]
         yield request | {"history": Events(ids, past.kind, past.time_ms)}

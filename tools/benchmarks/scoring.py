@@ -29,7 +29,7 @@ import torch
 
 from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graph import pack
-from edgerec.compression.graphs import Catalogue, recommend_graph
+from edgerec.compression.graphs import ItemTable, recommend_graph
 from edgerec.models.inputs import ItemFeatures, Shape
 from edgerec.models.student import Student, StudentSizes
 from edgerec.tasks import Task
@@ -158,7 +158,7 @@ def written(parts: ExportedStudent, kernel: str, folder: Path) -> Path:
     """The recommend graph with this kernel."""
     place = folder / kernel
     place.mkdir(parents=True)
-    (model,), _ = pack([recommend_graph(parts, Catalogue.of(parts, kernel), {})], place / "weights.bin")
+    (model,), _ = pack([recommend_graph(parts, ItemTable.of(parts, kernel), {})], place / "weights.bin")
     (place / "recommend.onnx").write_bytes(model)
     return place / "recommend.onnx"
 

@@ -19,8 +19,8 @@ from scipy.sparse.linalg import svds
 
 from edgerec.config import Config
 from edgerec.config.stages import SIZES
-from edgerec.ensemble.scoring import AT_ONCE, CommitteeScorer
-from edgerec.examples.evaluation_requests import Cases, find_cases, judge_lists
+from edgerec.ensemble.scoring import AT_ONCE, EnsembleScorer
+from edgerec.examples.evaluation_requests import EvaluationRequests, find_evaluation_requests, judge_lists
 from edgerec.examples.load import LearningData
 from edgerec.experiments.ablation import LOG_ALONE
 from edgerec.metrics.accuracy import MAX_RANK, Estimate
@@ -39,9 +39,9 @@ DURATION = "hours a data set"
 STAGES = {"teacher": "teacher", "student": "student, fp32", "pruned": "pruned, fp32", "int8": "INT8, by the runtime"}
 """Names of the stages in the tables."""
 ALONE, SVD = "student without distillation", "SVD of the teacher"
-OPEN_GATES = {"least_kept": 0.0, "most_lost": 1.0}
+OPEN_GATES = {"min_ndcg_retained": 0.0, "max_auc_drop": 1.0}
 """A student that falls short is reported, not refused."""
-DEPENDS = ("seed", "data", "task", "evaluation", "teacher", "committee", "student", "distillation", "pruning")
+DEPENDS = ("seed", "data", "task", "evaluation", "teacher", "ensemble", "student", "distillation", "pruning")
 """Sections of the settings that a result depends on."""
 SIZE = "bytes"
 
@@ -122,11 +122,11 @@ def _stages(comparison: Comparison, config: Config, seed: int, progress: Progres
     pipeline.run(config, run_dir, progress, until="quantize")
     run = Run(config, run_dir, progress)
     data = run.learning_data()
-    requests = find_cases(data)
+    requests = find_evaluation_requests(data)
     by_stage, _ = chain.judge_stages(run, data, requests)
     size = {SIZE: chain.sizes_of(run.teacher, run.bundle)[chain.MODEL_BYTES]}
     teacher = run.scorer("teacher", data)
-    assert isinstance(teacher, CommitteeScorer)
+    assert isinstance(teacher, EnsembleScorer)
     svd = low_rank(teacher, data, requests, config.student.widths[0])
     results.store(result(comparison, SVD, seed), SVD, config, DEPENDS, svd, {})
     for stage, name in STAGES.items():
@@ -170,18 +170,18 @@ def _beside(comparison: Comparison, seed: int, name: str) -> Path:
     return run_dir
 
 
-def low_rank(teacher: CommitteeScorer, data: LearningData, requests: Cases, rank: int) -> Metrics:
+def low_rank(teacher: EnsembleScorer, data: LearningData, requests: EvaluationRequests, rank: int) -> Metrics:
     """Rankings by the best approximation of the teacher's scores whose rank is the student's width.
 
     Generous: it knows the teacher's answers to the very requests of the evaluation. Source: Eckart and Young, 1936.
     """
-    visits = data.held.visits
+    sessions = data.evaluation.sessions
     metrics: Metrics = {}
     for i, task in enumerate(scored_tasks(data.tasks)):
-        if task.kind != "retrieval" or visits is None or not len(requests.rows):
+        if task.kind != "retrieval" or sessions is None or not len(requests.rows):
             continue
         parts = [requests.rows[s : s + AT_ONCE] for s in range(0, len(requests.rows), AT_ONCE)]
-        scores = np.concatenate([teacher.log_shares(visits.requests, part)[:, i] for part in parts])
+        scores = np.concatenate([teacher.log_probs(sessions.requests, part)[:, i] for part in parts])
         scores -= scores.mean(axis=1, keepdims=True)
         u, s, v = svds(scores, k=min(rank, min(scores.shape) - 1), rng=np.random.default_rng(0))
         near = (u * s) @ v

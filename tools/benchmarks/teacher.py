@@ -31,7 +31,7 @@ from tools.benchmarks.shared.results import Metrics
 DURATION = "hours a data set"
 FULL = "teacher"
 """The variant that is not an ablation."""
-LEARNED = (*ROWS, "teacher", "committee")
+LEARNED = (*ROWS, "teacher", "ensemble")
 """Sections of the settings that a teacher depends on."""
 
 
@@ -104,7 +104,7 @@ def _ablation(comparison: Comparison, variant: str, values: Values, progress: Pr
     pipeline.run(config, run_dir, progress, until="prepare")
     run = Run(config, run_dir, progress)
     data = run.learning_data("valid")
-    basis = json.dumps(config.model_dump(mode="json", include={*ROWS, "committee"}), sort_keys=True)
+    basis = json.dumps(config.model_dump(mode="json", include={*ROWS, "ensemble"}), sort_keys=True)
     shared = comparison.run_dir(f"ablation-members-{hashlib.sha256(basis.encode()).hexdigest()[:12]}")
     metrics = judged_network(run, data, run_dir / "work", shared, variant)
     results.store(path, variant, config, LEARNED, metrics, {})

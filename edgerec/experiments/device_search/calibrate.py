@@ -11,7 +11,7 @@ from edgerec.bench.measure import measure
 from edgerec.bundle import dump_json, write_bundle, write_catalog
 from edgerec.bundle.size import bundle_size
 from edgerec.compression.quantization import write_graphs
-from edgerec.compression.workload import Work
+from edgerec.compression.workload import Workload
 from edgerec.config import SIZES
 from edgerec.config.stages import Size
 from edgerec.devices import Profile
@@ -31,19 +31,22 @@ ROUNDS = 2
 
 
 def calibrate(
-    untrained: Untrained, encoder: RequestEncoder, profile: Profile, bodies: Sequence[str], progress: Progress
+    untrained: Untrained, encoder: RequestEncoder, profile: Profile, kernels: Sequence[str], progress: Progress
 ) -> list[Point]:
     """Measure bundles of three widths and up to three lengths in each body, with the profile's threads."""
     n = untrained.shape.n_items
     lengths = sorted({min(n * times, max(MOST_ITEMS, n)) for times in TIMES})
-    cases = [(width, length, body) for width in WIDTHS for length in lengths for body in bodies]
-    with tempfile.TemporaryDirectory() as folder, progress.track(len(cases) * ROUNDS, "measuring this machine") as done:
-        places = [Path(folder) / str(number) for number in range(len(cases))]
+    eval_requests = [(width, length, kernel) for width in WIDTHS for length in lengths for kernel in kernels]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        progress.track(len(eval_requests) * ROUNDS, "measuring this machine") as done,
+    ):
+        places = [Path(folder) / str(number) for number in range(len(eval_requests))]
         works = [
-            made_up(untrained, encoder, profile, StudentSizes.of(*SIZES[width]), length, body, place)
-            for (width, length, body), place in zip(cases, places, strict=True)
+            made_up(untrained, encoder, profile, StudentSizes.of(*SIZES[width]), length, kernel, place)
+            for (width, length, kernel), place in zip(eval_requests, places, strict=True)
         ]
-        found: list[list[Point]] = [[] for _ in cases]
+        found: list[list[Point]] = [[] for _ in eval_requests]
         for _ in range(ROUNDS):
             for place, work, of in zip(places, works, found, strict=True):
                 (measured,) = measure([place], profile.threads, processes=1, calls=CALLS, cold=COLD_CALLS)
@@ -63,14 +66,14 @@ def made_up(
     profile: Profile,
     sizes: StudentSizes,
     n_items: int,
-    body: str,
+    kernel: str,
     out: Path,
-) -> Work:
+) -> Workload:
     """Write a bundle with random weights for a catalogue of any length; returns its work."""
     exported = longer(untrained.exported(sizes), n_items)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        files = write_graphs(exported, body, "int8", untrained.expectations(), scratch)
+        files = write_graphs(exported, kernel, "int8", untrained.expectations(), scratch)
         write_catalog(scratch / "catalog.sqlite", _items(n_items), [])
         content: dict[str, bytes | Path] = {n: scratch / n for n in (*files.names, "weights.bin", "catalog.sqlite")}
         scored = scored_tasks(untrained.tasks)
@@ -80,7 +83,7 @@ def made_up(
             "tasks": [{**t.to_json(), "index": i} for i, t in enumerate(scored)], "inputs": encoder.to_json(),
             "tensors": files.tensors, "settings": {}, "metrics": {}, "device": profile.to_json(),
         })  # fmt: skip
-    return untrained.counted(sizes, body, bundle_size(out).model, n_items)
+    return untrained.counted(sizes, kernel, bundle_size(out).model, n_items)
 
 
 def _items(n: int) -> Iterator[dict[str, str]]:

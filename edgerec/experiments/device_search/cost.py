@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec.bench.measure import Measured
-from edgerec.compression.workload import Work
+from edgerec.compression.workload import Workload
 from edgerec.devices import Profile
 from edgerec.errors import ConfigError
 
@@ -34,11 +34,11 @@ Floats = npt.NDArray[np.float64]
 class Point:
     """A bundle that was measured: its work, and `FIGURES` and p95_ms by name."""
 
-    work: Work
+    work: Workload
     measured: Mapping[str, float]
 
     @classmethod
-    def of(cls, work: Work, measured: Measured) -> Point:
+    def of(cls, work: Workload, measured: Measured) -> Point:
         """From what `edgerec bench` measures; where the system does not tell the memory, it counts as 0."""
         values = measured.to_json()
         return cls(work, {name: float(values[name] or 0.0) for name in (*FIGURES, "p95_ms")})
@@ -50,7 +50,7 @@ class Point:
         Raises:
             ValueError: a figure is no number, or not above 0. KeyError, TypeError: something is missing or too much.
         """
-        work = Work(**values["work"])
+        work = Workload(**values["work"])
         measured = {name: float(values["measured"][name]) for name in (*FIGURES, "p95_ms")}
         for name, value in measured.items():
             if not 0 < value < math.inf:
@@ -100,24 +100,24 @@ class CostModel:
         from scipy.optimize import nnls
 
         found: dict[str, dict[str, Floats]] = {}
-        for body in {point.work.body for point in points}:
-            of = [point for point in points if point.work.body == body]
+        for kernel in {point.work.kernel for point in points}:
+            of = [point for point in points if point.work.kernel == kernel]
             x = np.array([_features(point.work) for point in of])
-            found[body] = {}
+            found[kernel] = {}
             for figure in FIGURES:
                 y = np.maximum([point.measured[figure] for point in of], 1e-9)
                 unit = x.max(axis=0)  # nnls stops early where columns differ by orders of magnitude
-                found[body][figure] = nnls(x / unit / y[:, None], np.ones(len(y)))[0] / unit
+                found[kernel][figure] = nnls(x / unit / y[:, None], np.ones(len(y)))[0] / unit
         tails = [p.measured["p95_ms"] / p.measured["p50_ms"] for p in points if p.measured["p50_ms"] > 0]
         return cls(found, statistics.median(tails) if tails else 1.0)
 
-    def here(self, work: Work, other_bytes: int = 0) -> Costs:
+    def here(self, work: Workload, other_bytes: int = 0) -> Costs:
         """On the machine whose points were fitted; `other_bytes`: of a bundle's other files."""
-        of = self.coefficients[work.body]
+        of = self.coefficients[work.kernel]
         p50, ram, cold = (float(_features(work) @ of[figure]) for figure in FIGURES)
         return Costs((work.model_bytes + other_bytes) / 1e6, ram, self.tail * p50, cold)
 
-    def on(self, work: Work, profile: Profile, corrections: Sequence[Point] = (), other_bytes: int = 0) -> Costs:
+    def on(self, work: Workload, profile: Profile, corrections: Sequence[Point] = (), other_bytes: int = 0) -> Costs:
         """On a device: by the speed of its core, no faster than its memory, as far as measurements there correct it.
 
         Args:
@@ -134,13 +134,13 @@ class CostModel:
         ram = statistics.median(p.measured["peak_ram_mb"] - b.peak_ram_mb for p, b in pairs)
         return Costs(costs.bundle_mb, costs.peak_ram_mb + ram, costs.p95_ms * time, costs.cold_start_ms * cold)
 
-    def _on(self, work: Work, profile: Profile, other_bytes: int = 0) -> Costs:
+    def _on(self, work: Workload, profile: Profile, other_bytes: int = 0) -> Costs:
         here, speed = self.here(work, other_bytes), profile.core_speed.value
-        reading_ms = work.table * BYTES[work.body] / (profile.memory_bandwidth_gb_s.value * 1e6)
+        reading_ms = work.table * BYTES[work.kernel] / (profile.memory_bandwidth_gb_s.value * 1e6)
         computing_ms = here.p95_ms / speed
         return Costs(here.bundle_mb, here.peak_ram_mb, max(computing_ms, reading_ms), here.cold_start_ms / speed)
 
 
-def _features(work: Work) -> Floats:
+def _features(work: Workload) -> Floats:
     """A constant, the tower, the logits, the table, and all that lies on disk."""
     return np.array([1.0, work.macs, work.logits, work.table, work.model_bytes])

@@ -331,10 +331,10 @@ class _Search:
 
     def _points(self) -> list[Point]:
         """Measurements of this machine, made once for each thread count and set of bodies."""
-        bodies = sorted({*self.space["quantization.body"], self.profile.kernel})
-        path = self.shared / f"machine-{self.profile.threads}-{'-'.join(bodies)}.json"
+        kernels = sorted({*self.space["quantization.kernel"], self.profile.kernel})
+        path = self.shared / f"machine-{self.profile.threads}-{'-'.join(kernels)}.json"
         if not path.exists():
-            points = calibrate(self.untrained, self.data.encoder, self.profile, bodies, self.progress)
+            points = calibrate(self.untrained, self.data.encoder, self.profile, kernels, self.progress)
             write_json(path, {"points": to_json(points)})
         return [Point.of_json(values) for values in read_json(path)["points"]]
 
@@ -363,7 +363,7 @@ class _Search:
 
 def space_of(config: Config, profile: Profile) -> dict[str, list[Any]]:
     """What is searched, by "section.key": width, hidden units, pruning, bits and body of what the device can run."""
-    bodies = ["u8s8", "fp32"] if profile.runtime == "onnxruntime-web" else ["u8s8", "nbits8", "fp32"]
+    kernels = ["u8s8", "fp32"] if profile.runtime == "onnxruntime-web" else ["u8s8", "nbits8", "fp32"]
     dim, hidden, *_ = config.student.widths
     space: dict[str, list[Any]] = {
         "student.dim": sorted({*DIMS, dim}),
@@ -371,19 +371,19 @@ def space_of(config: Config, profile: Profile) -> dict[str, list[Any]]:
         "pruning.hidden": list(CUTS),
         "pruning.heads": [0.0, 0.5],
         "quantization.table": list(TABLES),
-        "quantization.body": bodies,
+        "quantization.kernel": kernels,
     }
-    if config.student.followers:
-        space["student.followers"] = [0, config.student.followers // 2, config.student.followers]
+    if config.student.transitions:
+        space["student.transitions"] = [0, config.student.transitions // 2, config.student.transitions]
     return space
 
 
 def plain(values: Values) -> Values:
-    """The same bundle by its simplest settings: 32-bit numbers are not packed, and codebooks have one body."""
-    if values["quantization.body"] == "fp32":
+    """The same bundle by its simplest settings: float32 are not packed, and codebooks have one body."""
+    if values["quantization.kernel"] == "fp32":
         return values | {"quantization.table": "int8"}
     if values["quantization.table"] == "pq":
-        return values | {"quantization.body": "u8s8"}
+        return values | {"quantization.kernel": "u8s8"}
     return values
 
 
@@ -394,8 +394,8 @@ def first_of(config: Config, space: Mapping[str, Sequence[Any]]) -> list[Values]
     for dim, hidden in dict.fromkeys([config.student.widths[:2], *named]):
         values: Values = {key: of[0] for key, of in space.items()}
         values |= {"student.dim": dim, "student.hidden": hidden, "pruning.hidden": 0.25}
-        if config.student.followers:
-            values["student.followers"] = config.student.followers
+        if config.student.transitions:
+            values["student.transitions"] = config.student.transitions
         found.append(values)
     least: Values = {key: of[0] for key, of in space.items()}
     found.append(least | {"pruning.hidden": CUTS[-1], "quantization.table": TABLES[-1]})

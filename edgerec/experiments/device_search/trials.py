@@ -15,7 +15,7 @@ from edgerec.compression.graphs import Expectation
 from edgerec.compression.pruning import left_of
 from edgerec.compression.quantization import write_graphs
 from edgerec.compression.stored import LEVELS_OF_4
-from edgerec.compression.workload import Work, macs
+from edgerec.compression.workload import Workload, macs
 from edgerec.config import Config
 from edgerec.devices import load_profile
 from edgerec.distillation.student import sizes_of
@@ -31,9 +31,9 @@ def final_sizes(config: Config) -> StudentSizes:
     return replace(whole, **left_of(config.pruning, whole, 1.0), levels=levels)
 
 
-def body_asked(config: Config) -> str:
+def kernel_asked(config: Config) -> str:
     """The body that the bundle is meant to have."""
-    asked = config.quantization.body
+    asked = config.quantization.kernel
     return load_profile(config.device).kernel if asked == "auto" else asked
 
 
@@ -65,20 +65,20 @@ class Untrained:
         """Of every amount, the same."""
         return {t.name: Expectation(1.0, 0.0, 1.0) for t in self.tasks if t.kind == "regression"}
 
-    def work(self, config: Config, n_items: int) -> Work:
+    def work(self, config: Config, n_items: int) -> Workload:
         """What the bundle of these settings will weigh and do, with so many items."""
-        sizes, body = final_sizes(config), body_asked(config)
+        sizes, kernel = final_sizes(config), kernel_asked(config)
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
             exported = longer(self.exported(sizes), n_items)
-            write_graphs(exported, body, config.quantization.table, self.expectations(), place)
+            write_graphs(exported, kernel, config.quantization.table, self.expectations(), place)
             weight = bundle_size(place).model
-        return self.counted(sizes, body, weight, n_items)
+        return self.counted(sizes, kernel, weight, n_items)
 
-    def counted(self, sizes: StudentSizes, body: str, weight: int, n_items: int) -> Work:
+    def counted(self, sizes: StudentSizes, kernel: str, weight: int, n_items: int) -> Workload:
         """A bundle that weighs so much and holds so many items."""
         tasks = len(scored_tasks(self.tasks))
-        return Work(body, n_items, weight, n_items * sizes.dim, n_items * tasks, macs(self.shape, sizes, tasks))
+        return Workload(kernel, n_items, weight, n_items * sizes.dim, n_items * tasks, macs(self.shape, sizes, tasks))
 
 
 def longer(exported: ExportedStudent, n_items: int) -> ExportedStudent:
@@ -89,7 +89,7 @@ def longer(exported: ExportedStudent, n_items: int) -> ExportedStudent:
         table=exported.table[again],
         scales=exported.scales[again],
         prior=exported.prior[:, again],
-        followers=None if exported.followers is None else exported.followers[again],
-        follower_weight=None if exported.follower_weight is None else exported.follower_weight[again],
+        transitions=None if exported.transitions is None else exported.transitions[again],
+        transition_weight=None if exported.transition_weight is None else exported.transition_weight[again],
         relation_prior=None if exported.relation_prior is None else exported.relation_prior[again],
     )

@@ -105,7 +105,7 @@ def loss_that_decides(metric: Mapping[str, float], losses: Mapping[str, float]) 
 def _labelled(search: Search, run: Run, data: LearningData) -> Examples:
     """The examples with the teacher's labels, which the first trial with such requests makes for all others."""
     config = run.config
-    said = [search.name, config.distillation.unlabelled, config.distillation.ahead, config.student.max_history]
+    said = [search.name, config.distillation.pseudo_labelled, config.distillation.future, config.student.max_history]
     folder = search.folder / "work" / f"labels-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     with alone(search.folder, "labels"):

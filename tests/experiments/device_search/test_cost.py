@@ -10,7 +10,7 @@ import pytest
 
 from edgerec.compression.graphs import Expectation
 from edgerec.compression.pruning import pruned_student
-from edgerec.compression.workload import Work, macs
+from edgerec.compression.workload import Workload, macs
 from edgerec.devices import load_profile
 from edgerec.distillation.student import new_student
 from edgerec.errors import ConfigError
@@ -27,17 +27,17 @@ from edgerec.stages.run import Run, student_settings
 
 def works():
     rng = np.random.default_rng(0)
-    for body in ("u8s8", "fp32"):
+    for kernel in ("u8s8", "fp32"):
         for items in (1_000, 10_000, 100_000):
             for dim in (8, 32, 64):
-                unit = 4 if body == "fp32" else 1
+                unit = 4 if kernel == "fp32" else 1
                 weight = 50_000 + items * (dim * unit + 6)
-                yield Work(body, items, weight, items * dim, items * 2, int(1e5 + dim * 1e4 * rng.random()))
+                yield Workload(kernel, items, weight, items * dim, items * 2, int(1e5 + dim * 1e4 * rng.random()))
 
 
-def costs_of(work: Work) -> dict[str, float]:
+def costs_of(work: Workload) -> dict[str, float]:
     """A made-up machine."""
-    per_number = 2e-7 if work.body == "fp32" else 6e-8
+    per_number = 2e-7 if work.kernel == "fp32" else 6e-8
     p50 = 0.1 + 5e-8 * work.macs + 1e-6 * work.logits + per_number * work.table
     ram = 60 + 1.5e-6 * work.model_bytes + 3e-5 * work.logits
     return {"p50_ms": p50, "p95_ms": 1.2 * p50, "peak_ram_mb": ram, "cold_start_ms": 150 + 1e-5 * work.model_bytes}
@@ -48,8 +48,8 @@ def model() -> CostModel:
 
 
 def test_a_machine_that_follows_the_model_is_predicted_at_sizes_that_were_not_measured():
-    for work in (Work("u8s8", 50_000, 2_000_000, 50_000 * 48, 100_000, 300_000),
-                 Work("fp32", 30_000, 6_000_000, 30_000 * 48, 60_000, 300_000)):  # fmt: skip
+    for work in (Workload("u8s8", 50_000, 2_000_000, 50_000 * 48, 100_000, 300_000),
+                 Workload("fp32", 30_000, 6_000_000, 30_000 * 48, 60_000, 300_000)):  # fmt: skip
         found, wanted = model().here(work), costs_of(work)
 
         assert found.p95_ms == pytest.approx(wanted["p95_ms"], rel=0.05)
@@ -59,7 +59,7 @@ def test_a_machine_that_follows_the_model_is_predicted_at_sizes_that_were_not_me
 
 
 def test_more_of_anything_never_costs_less():
-    work = Work("u8s8", 10_000, 700_000, 320_000, 20_000, 300_000)
+    work = Workload("u8s8", 10_000, 700_000, 320_000, 20_000, 300_000)
     before = asdict(model().here(work))
     for more in ("model_bytes", "table", "logits", "macs"):
         after = asdict(model().here(replace(work, **{more: 10 * getattr(work, more)})))
@@ -67,7 +67,7 @@ def test_more_of_anything_never_costs_less():
 
 
 def test_a_slower_core_takes_longer_and_slow_memory_is_a_limit():
-    work, here = Work("u8s8", 10_000, 700_000, 320_000, 20_000, 300_000), load_profile("server-x86")
+    work, here = Workload("u8s8", 10_000, 700_000, 320_000, 20_000, 300_000), load_profile("server-x86")
     slow = replace(here, core_speed=replace(here.core_speed, value=0.1))
     starved = replace(here, memory_bandwidth_gb_s=replace(here.memory_bandwidth_gb_s, value=0.0001))
 
@@ -77,7 +77,7 @@ def test_a_slower_core_takes_longer_and_slow_memory_is_a_limit():
 
 
 def test_a_measurement_of_the_device_corrects_what_is_expected_there(tmp_path):
-    measured, device = Work("u8s8", 10_000, 700_000, 320_000, 20_000, 300_000), load_profile("raspberry-pi-4")
+    measured, device = Workload("u8s8", 10_000, 700_000, 320_000, 20_000, 300_000), load_profile("raspberry-pi-4")
     other = replace(measured, items=20_000, table=640_000, logits=40_000)
     on = model().on(measured, device)
     truth = {
@@ -105,7 +105,7 @@ def test_a_file_that_is_no_measurement_is_refused_in_one_line(tmp_path):
 
 @pytest.mark.parametrize("value", ["NaN", "0", "Infinity", "-1", '"fast"'])
 def test_a_measurement_that_is_no_number_is_refused(tmp_path, value):
-    work = json.dumps(asdict(Work("u8s8", 10, 1_000, 80, 20, 100)))
+    work = json.dumps(asdict(Workload("u8s8", 10, 1_000, 80, 20, 100)))
     figures = f'"p50_ms": 1, "p95_ms": {value}, "peak_ram_mb": 70, "cold_start_ms": 200'
     (tmp_path / "pi.json").write_text(f'{{"work": {work}, "measured": {{{figures}}}}}')
 
@@ -114,7 +114,7 @@ def test_a_measurement_that_is_no_number_is_refused(tmp_path, value):
 
 
 def test_what_exceeds_the_budget_is_named_with_its_limit():
-    work = Work("u8s8", 1_000_000, 70_000_000, 64_000_000, 2_000_000, 300_000)
+    work = Workload("u8s8", 1_000_000, 70_000_000, 64_000_000, 2_000_000, 300_000)
     over = model().on(work, load_profile("raspberry-pi-zero-2w")).over(load_profile("raspberry-pi-zero-2w"))
 
     assert over["bundle_mb"] == (70.0, 5.0)
@@ -135,22 +135,22 @@ def test_multiplications_by_hand():
 @pytest.mark.parametrize(
     "values",
     [
-        {"student.dim": 12, "student.hidden": 20, "pruning.hidden": 0.5, "quantization.body": "nbits8"},
+        {"student.dim": 12, "student.hidden": 20, "pruning.hidden": 0.5, "quantization.kernel": "nbits8"},
         *(
             pytest.param(values, marks=pytest.mark.slow)
             for values in (
                 {},
                 {"quantization.table": "int4", "pruning.heads": 0.5},
-                {"quantization.table": "pq", "student.followers": 3},
-                {"quantization.body": "fp32", "pruning.dim": 0.25},
+                {"quantization.table": "pq", "student.transitions": 3},
+                {"quantization.kernel": "fp32", "pruning.dim": 0.25},
             )
         ),
     ],
     ids=str,
 )
 def test_the_size_of_a_bundle_is_known_before_anything_is_trained(tiny_config, tiny_run, tiny_data, tmp_path, values):
-    settings = applied(tiny_config, {"quantization.body": "u8s8", "distillation.unlabelled": 0.0, **values})
-    settings = applied(settings, {"distillation.ahead": 0.0})
+    settings = applied(tiny_config, {"quantization.kernel": "u8s8", "distillation.pseudo_labelled": 0.0, **values})
+    settings = applied(settings, {"distillation.future": 0.0})
     for term in ("probabilities", "listwise", "top_list"):  # by the log alone: no teacher is needed
         settings = applied(settings, {f"distillation.{term}": 0.0})
     untrained = Untrained(tiny_data.shape, tiny_data.features, tiny_data.tasks)
@@ -171,4 +171,4 @@ def test_the_size_of_a_bundle_is_known_before_anything_is_trained(tiny_config, t
     build(settings, tiny_data, pruned, {"watch": Expectation(1.5, -0.25, 20_000.0)}, tmp_path / "bundle")
     work = json.loads((tmp_path / "bundle" / "manifest.json").read_text())["device"]["work"]
 
-    assert Work(**work) == expected
+    assert Workload(**work) == expected

@@ -19,12 +19,12 @@ from tests import tiny
 DEVICES = Path(__file__).parents[2] / "devices"
 
 
-def measured(untrained: Untrained, encoder, profile, bodies, progress) -> list[Point]:
+def measured(untrained: Untrained, encoder, profile, kernels, progress) -> list[Point]:
     """What `calibrate` finds on some machine: it takes half a minute on a real one, whatever the log."""
     found = []
-    for body in bodies:
+    for kernel in kernels:
         for dim in (8, 16, 32):
-            work = untrained.counted(StudentSizes.of(dim, 16, 2), body, 10_000 + 100 * dim, 40)
+            work = untrained.counted(StudentSizes.of(dim, 16, 2), kernel, 10_000 + 100 * dim, 40)
             values = {"p50_ms": 0.2 + dim / 1e3, "p95_ms": 0.3, "peak_ram_mb": 70.0, "cold_start_ms": 200.0}
             found.append(Point(work, values))
     return found
@@ -105,15 +105,15 @@ def test_the_space_holds_what_the_device_can_run(tiny_config):
 
     web, kiosk = (search.space_of(tiny_config, load_profile(name)) for name in ("web-wasm", "kiosk-x86"))
 
-    assert "nbits8" not in web["quantization.body"] and "nbits8" in kiosk["quantization.body"]
+    assert "nbits8" not in web["quantization.kernel"] and "nbits8" in kiosk["quantization.kernel"]
     assert all(values.keys() == kiosk.keys() for values in search.first_of(tiny_config, kiosk))
 
 
 def test_settings_that_make_the_same_bundle_are_one():
-    packed = {"quantization.body": "fp32", "quantization.table": "pq"}
+    packed = {"quantization.kernel": "fp32", "quantization.table": "pq"}
 
-    assert search.plain(packed) == {"quantization.body": "fp32", "quantization.table": "int8"}
-    assert search.plain(packed | {"quantization.body": "nbits8"})["quantization.body"] == "u8s8"
+    assert search.plain(packed) == {"quantization.kernel": "fp32", "quantization.table": "int8"}
+    assert search.plain(packed | {"quantization.kernel": "nbits8"})["quantization.kernel"] == "u8s8"
 
 
 def test_run_with_a_device_and_until_is_refused(tmp_path):

@@ -149,7 +149,7 @@ def test_settings_are_chosen_by_the_figure_that_is_reported(tiny_data, name):
     if name not in tasks:
         pytest.skip("the toy data has no such task")
     ranking = Ranking(tiny_data, tasks[name])
-    noise = np.random.default_rng(0).random((len(tiny_data.fit_log.offsets), tiny_data.n_items)).astype(np.float32)
+    noise = np.random.default_rng(0).random((len(tiny_data.train_log.offsets), tiny_data.n_items)).astype(np.float32)
 
     assert ranking.ndcg(lambda users: noise[users]) == pytest.approx(
         ranking.evaluate(lambda users: noise[users])["ndcg@10"].value

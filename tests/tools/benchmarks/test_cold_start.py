@@ -8,7 +8,7 @@ import pytest
 
 from tools.benchmarks import cold_start
 
-SMALL = {"epochs": 1, "folds": 2, "visits_per_epoch": 300, "dim": 8, "hidden": 8, "text_components": 4}
+SMALL = {"epochs": 1, "folds": 2, "sessions_per_epoch": 300, "dim": 8, "hidden": 8, "text_components": 4}
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ def test_fake_users_come_beside_the_true_ones_and_push(log):
 
 @pytest.mark.slow
 def test_the_table_has_a_row_for_each_log_and_figure(tmp_path, capsys):
-    small = {"epochs": 1, "visits_per_epoch": 300, "dim": 8, "hidden": 8}
+    small = {"epochs": 1, "sessions_per_epoch": 300, "dim": 8, "hidden": 8}
 
     assert robustness.main(["--out", str(tmp_path), "--teacher", json.dumps(small)]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2 + 4 * 4

@@ -66,17 +66,17 @@ def test_the_sizes_become_a_table_and_a_plot(comparison):
 
 
 def test_a_rank_of_the_teachers_scores_is_enough_where_they_have_no_more(tiny_data):
-    from edgerec.examples.evaluation_requests import find_cases, judge_lists
+    from edgerec.examples.evaluation_requests import find_evaluation_requests, judge_lists
 
     class Teacher:
-        def log_shares(self, requests, chosen):
+        def log_probs(self, requests, chosen):
             base = np.random.default_rng(0).normal(size=(2, 5, 40))
             mix = np.random.default_rng(1).normal(size=(len(requests), 2))[chosen]
             return np.einsum("bk,ktn->btn", mix, base)
 
-    requests, task = find_cases(tiny_data), tiny_data.tasks[0]
+    requests, task = find_evaluation_requests(tiny_data), tiny_data.tasks[0]
     got = student.low_rank(Teacher(), tiny_data, requests, 3)["next"]["ndcg@10"].value
-    scores = Teacher().log_shares(tiny_data.held.visits.requests, requests.rows)[:, 0]
+    scores = Teacher().log_probs(tiny_data.evaluation.sessions.requests, requests.rows)[:, 0]
     whole = judge_lists(np.argsort(-scores, axis=1), task, tiny_data, requests, (10,))["ndcg@10"].value
 
     assert got == pytest.approx(whole)

@@ -94,8 +94,8 @@ def test_ablations_leave_out_what_is_on_and_add_what_is_off():
     values.setdefault("teacher", {}).update(graph_layers=0, sequence=20)
     made = dict(datasets.variants(values))
 
-    assert {"without text", "with graph", "without sequence", "without committee"} <= made.keys()
-    assert made["without committee"]["committee"]["members"] == []
+    assert {"without text", "with graph", "without sequence", "without ensemble"} <= made.keys()
+    assert made["without ensemble"]["ensemble"]["members"] == []
     assert "text" not in made["without text"]["data"]["items"] and "text" in values["data"]["items"]
     assert [task["name"] for task in made["new alone"]["task"]] == ["new"]
     assert "related alone" not in made  # recommends nothing to a user

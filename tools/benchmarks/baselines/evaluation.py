@@ -9,7 +9,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from edgerec.examples.evaluation_requests import find_cases, held_labels, held_sessions, judge_lists
+from edgerec.examples.evaluation_requests import (
+    evaluation_labels,
+    evaluation_sessions,
+    find_evaluation_requests,
+    judge_lists,
+)
 from edgerec.examples.load import LearningData
 from edgerec.metrics import accuracy as computed
 from edgerec.metrics import baselines
@@ -76,14 +81,14 @@ class Ranking:
 
     def __init__(self, data: LearningData, task: Task) -> None:
         self.data, self.task = data, task
-        self.requests = find_cases(data)
-        visits = data.held.visits
-        assert visits is not None
-        self.users = visits.requests.user[self.requests.rows]
-        self.unknown = np.bincount(data.fit_log.item, minlength=data.n_items) == 0
+        self.requests = find_evaluation_requests(data)
+        sessions = data.evaluation.sessions
+        assert sessions is not None
+        self.users = sessions.requests.user[self.requests.rows]
+        self.unknown = np.bincount(data.train_log.item, minlength=data.n_items) == 0
         self.truth = np.zeros((len(self.users), data.n_items), bool)
         for row, at, past in zip(self.truth, self.requests.rows, self.requests.pasts, strict=True):
-            row[visits.truth[task.name].row(at)] = True
+            row[sessions.truth[task.name].row(at)] = True
             if task.repeats == "exclude":
                 row[past] = False
 
@@ -214,7 +219,7 @@ def _network(
 
 
 def _related(splits: Splits, task: Task, done: Container[str]) -> Iterator[tuple[str, Metrics]]:
-    sessions = {id(data): held_sessions(data) for data in (splits.valid, splits.evaluation)}
+    sessions = {id(data): evaluation_sessions(data) for data in (splits.valid, splits.evaluation)}
 
     def evaluate(make: Related, data: LearningData) -> dict[str, Estimate]:
         return computed.related(sessions[id(data)], make(data))
@@ -229,8 +234,8 @@ def _related(splits: Splits, task: Task, done: Container[str]) -> Iterator[tuple
 
 def cosine_lists(data: LearningData, of: str, power: float) -> Int:
     """For every item the items with most sessions (or users) in common, over the product of both numbers ** `power`."""
-    log, n = data.fit_log, data.n_items
-    together: Floats = baselines.co_counts(log.visit if of == "session" else log.user, log.item, n, "cosine")
+    log, n = data.train_log, data.n_items
+    together: Floats = baselines.co_counts(log.session if of == "session" else log.user, log.item, n, "cosine")
     size: Floats = np.maximum(np.diag(together), 1).astype(np.float32) ** power
     together = together / size[:, None] / size[None, :]
     np.fill_diagonal(together, 0)
@@ -241,7 +246,7 @@ Related: TypeAlias = Callable[[LearningData], Int]
 RELATED: dict[str, list[Related]] = {
     "co-occurrence in a session": [
         lambda data, power=power: baselines.related_by_sessions(  # type: ignore[misc]
-            data.fit_log.visit, data.fit_log.item, data.n_items, RELATED_K, power
+            data.train_log.session, data.train_log.item, data.n_items, RELATED_K, power
         )
         for power in (0.0, 0.5, 0.75, 1.0)
     ],
@@ -274,15 +279,15 @@ def _pointwise(splits: Splits, done: Container[str], progress: Progress) -> Iter
 def _one_task_at_a_time(
     name: str, splits: Splits, valid: pointwise.Table, evaluation: pointwise.Table, progress: Progress
 ) -> Metrics:
-    settings, fit = POINTWISE[name]
+    settings, train_model = POINTWISE[name]
     metrics: Metrics = {}
     for task in pointwise.pointwise_tasks(splits.evaluation):
         chosen = settings[0]
         if not splits.quick:
-            answer = fit(valid, task)
+            answer = train_model(valid, task)
             quality = {s: _quality(splits.valid, task, answer(s)) for s in settings}
             chosen = max(quality, key=lambda s: quality[s])
-        metrics[task.name] = evaluate_rows(splits.evaluation, task, fit(evaluation, task)(chosen))
+        metrics[task.name] = evaluate_rows(splits.evaluation, task, train_model(evaluation, task)(chosen))
         if name == "LightGBM" and task.kind == "regression":
             median = pointwise.boosted(evaluation, task, median=True)(pointwise.ROUNDS)
             metrics[task.name]["mae"] = evaluate_rows(splits.evaluation, task, median)["mae"]
@@ -316,9 +321,9 @@ EXPERTS = {"shared-bottom": 1, "MMoE": 4}
 
 def evaluate_rows(data: LearningData, task: Task, score: pointwise.Array) -> dict[str, Estimate]:
     """Metrics of probabilities, or of log(1 + target), of the impressions of the evaluation split."""
-    rows = data.held.rows
+    rows = data.evaluation.impressions
     assert rows is not None
-    label = held_labels(data, task)
+    label = evaluation_labels(data, task)
     if task.kind == "binary":
         return computed.binary(label, np.clip(score, 0, 1), rows.requests.user)
     return computed.regression(label, np.expm1(np.clip(score, -20, 40)), rows.requests.user)
@@ -326,7 +331,7 @@ def evaluate_rows(data: LearningData, task: Task, score: pointwise.Array) -> dic
 
 def _quality(data: LearningData, task: Task, score: pointwise.Array) -> float:
     """What settings are chosen by: AUC, or XAUC."""
-    label = held_labels(data, task)
+    label = evaluation_labels(data, task)
     return computed.auc(label, score) if task.kind == "binary" else computed.xauc(label, score)
 
 

@@ -42,9 +42,9 @@ class Interactions:
     @classmethod
     def of(cls, data: LearningData, task: Task) -> Interactions:
         """The rows that `task` counts as consumption among those that may be learned from."""
-        log = data.fit_log
+        log = data.train_log
         consumed = log.labels[task.name] > 0 if task.label is not None else np.ones(len(log), bool)
-        rows = (log.user[consumed], log.item[consumed], log.time_ms[consumed], log.visit[consumed])
+        rows = (log.user[consumed], log.item[consumed], log.time_ms[consumed], log.session[consumed])
         return cls(*rows, n_users=len(log.offsets) - 1, n_items=data.n_items)
 
     @cached_property

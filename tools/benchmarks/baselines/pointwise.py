@@ -63,7 +63,7 @@ class Table:
 def make_table(data: LearningData, by_days: bool, seed: int = 0) -> Table:
     """Features of all rows of `data` whose items are known; `by_days`: rates come from earlier days."""
     tasks = pointwise_tasks(data)
-    logs = (data.fit_log, data.held_log)
+    logs = (data.train_log, data.evaluation_log)
     known_items = [np.flatnonzero(log.item < data.n_items) for log in logs]
     n_train, n = len(known_items[0]), sum(map(len, known_items))
 

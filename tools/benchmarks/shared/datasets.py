@@ -84,7 +84,7 @@ kind = "binary"
 label = "rating >= 4"
 
 [student]
-followers = 32
+transitions = 32
 """
 
 
@@ -99,7 +99,7 @@ def settings_of(name: str, data: Path | None, folder: Path) -> tuple[Values, Pat
         path = SAMPLES / name / "edgerec.toml"
         values = tomllib.loads(path.read_text("utf-8"))
         if name == "retail":
-            values.pop("committee", None)  # the demo's is small, to be quick
+            values.pop("ensemble", None)  # the demo's is small, to be quick
         return values, path.parent
     folder.mkdir(parents=True, exist_ok=True)
     if not all((folder / name).exists() for name in ("ratings.parquet", "films.parquet")):
@@ -182,7 +182,7 @@ def variants(values: Values) -> Iterator[tuple[str, Values]]:
         ("without knowledge graph", _no_knowledge),
         ("without sequence", _set("teacher", "sequence", 0)),
         ("with sequence", _set("teacher", "sequence", 50)),
-        ("without committee", _set("committee", "members", [])),
+        ("without ensemble", _set("ensemble", "members", [])),
     )
     has = {"graph_layers": "graph", "sequence": "sequence"}
     defaults = Config.of(values).teacher.model_dump()

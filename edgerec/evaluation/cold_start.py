@@ -1,6 +1,6 @@
-"""New arrivals: items that no fit row holds, known by text and attributes alone. Do they reach the right users?
+"""New cold-start items: items that no fit row holds, known by text and attributes alone. Do they reach the right users?
 
-Only the arrivals are ranked, against each other, for each user who consumed one of them in the held part. Among them
+Only the cold-start items are ranked, against each other, for each user who consumed one of them in the evaluation split. Among them
 popularity is no help, since all have none: it ranks as chance does, which is computed and not drawn.
 """
 
@@ -21,11 +21,19 @@ from edgerec.tasks.history import Int
 if TYPE_CHECKING:
     from edgerec.examples.load import LearningData
 
-__all__ = ["ColdCases", "Score", "attribute_popularity", "cold_cases", "cold_report", "judge", "text_likeness"]
+__all__ = [
+    "ColdStartRequests",
+    "Score",
+    "attribute_popularity",
+    "cold_start_report",
+    "cold_start_requests",
+    "judge",
+    "text_likeness",
+]
 
 Scores: TypeAlias = npt.NDArray[np.floating[Any]]
 Score: TypeAlias = Callable[[Int], Scores]
-"""From places in the held visits, (B,), to scores of the catalogue, (B, n_items)."""
+"""From places in the evaluation sessions, (B,), to scores of the catalogue, (B, n_items)."""
 
 AT_ONCE = 256
 TOP = 10
@@ -34,12 +42,12 @@ GROUPS = 10
 
 
 @dataclass(frozen=True)
-class ColdCases:
-    """Users with a past who consumed an arrival in the held part, asked at their first visit of it.
+class ColdStartRequests:
+    """Users with a past who consumed an cold-start item in the evaluation split, asked at their first session of it.
 
     Attributes:
-        rows: places in the held visits, (n,).
-        items: the arrivals, (M,).
+        rows: places in the evaluation sessions, (n,).
+        items: the cold-start items, (M,).
         truth: bool (n, M), what each user consumed of them, at least one.
     """
 
@@ -48,36 +56,36 @@ class ColdCases:
     truth: npt.NDArray[np.bool_]
 
 
-def cold_cases(data: LearningData, task: Task) -> ColdCases:
+def cold_start_requests(data: LearningData, task: Task) -> ColdStartRequests:
     """All cases of a retrieval task; none unless an items file tells the attributes of items before they are seen.
 
-    An arrival is an item of the held rows that is in the catalogue and in no fit row.
+    An cold-start item is an item of the evaluation impressions that is in the catalogue and in no fit row.
     """
-    visits, held = data.held.visits, data.held_log
-    assert visits is not None, "a retrieval task has visits"
-    consumed = held.labels[task.name] > 0 if task.label is not None else np.ones(len(held), bool)
-    at = np.flatnonzero(consumed & (held.item >= data.held.n_seen) & (held.item < data.n_items))
-    items, place = np.unique(held.item[at], return_inverse=True)
-    users = visits.requests.user
-    truth = np.zeros((len(data.fit_log.offsets) - 1, len(items)), bool)
-    truth[held.user[at], place] = True
-    known = np.diff(data.fit_log.offsets)[users] > 0
+    sessions, evaluation = data.evaluation.sessions, data.evaluation_log
+    assert sessions is not None, "a retrieval task has sessions"
+    consumed = evaluation.labels[task.name] > 0 if task.label is not None else np.ones(len(evaluation), bool)
+    at = np.flatnonzero(consumed & (evaluation.item >= data.evaluation.n_seen) & (evaluation.item < data.n_items))
+    items, place = np.unique(evaluation.item[at], return_inverse=True)
+    users = sessions.requests.user
+    truth = np.zeros((len(data.train_log.offsets) - 1, len(items)), bool)
+    truth[evaluation.user[at], place] = True
+    known = np.diff(data.train_log.offsets)[users] > 0
     rows = np.flatnonzero(known & truth[users].any(axis=1))
-    return ColdCases(rows, items.astype(np.int64), truth[users[rows]])
+    return ColdStartRequests(rows, items.astype(np.int64), truth[users[rows]])
 
 
-def judge(score: Score, cases: ColdCases) -> dict[str, Estimate]:
-    """How the arrivals are ordered for each user; means and errors over users, given these arrivals.
+def judge(score: Score, eval_requests: ColdStartRequests) -> dict[str, Estimate]:
+    """How the cold-start items are ordered for each user; means and errors over users, given these cold-start items.
 
     Equal scores stand in random order, and what is reported is the expectation over it, exactly.
     Returns:
-        "ndcg@10", with binary gain. "mrr": reciprocal rank of the first true arrival. "hit@10": is one among the first
-        ten? "auc": share of the pairs of a true and another arrival that are in order, of users who did not consume all
+        "ndcg@10", with binary gain. "mrr": reciprocal rank of the first true cold-start item. "hit@10": is one among the first
+        ten? "auc": share of the pairs of a true and another cold-start item that are in order, of users who did not consume all
         of them.
     """
-    parts = [cases.rows[start : start + AT_ONCE] for start in range(0, len(cases.rows), AT_ONCE)]
-    scores = np.concatenate([score(rows)[:, cases.items] for rows in parts]) if parts else np.zeros((0, 0))
-    each = [_one(row, truth) for row, truth in zip(scores, cases.truth, strict=True)]
+    parts = [eval_requests.rows[start : start + AT_ONCE] for start in range(0, len(eval_requests.rows), AT_ONCE)]
+    scores = np.concatenate([score(rows)[:, eval_requests.items] for rows in parts]) if parts else np.zeros((0, 0))
+    each = [_one(row, truth) for row, truth in zip(scores, eval_requests.truth, strict=True)]
     ndcg, mrr, hit, auc = np.array(each, np.float64).reshape(-1, 4).T
     return {
         f"ndcg@{TOP}": mean(ndcg),
@@ -121,13 +129,13 @@ def _first_of(n: int, true: int) -> npt.NDArray[np.float64]:
     return np.array([way / total for way in ways])
 
 
-def cold_report(data: LearningData, task: Task, scores: Mapping[str, Score]) -> dict[str, dict[str, Estimate]]:
+def cold_start_report(data: LearningData, task: Task, scores: Mapping[str, Score]) -> dict[str, dict[str, Estimate]]:
     """Judge `scores` by name, beside "chance" (and popularity), "attribute_popularity" and "text_likeness".
 
     All of them on the same users, so that `Estimate.minus` gives paired differences. Empty without a case.
     """
-    cases = cold_cases(data, task)
-    if not len(cases.rows):
+    eval_requests = cold_start_requests(data, task)
+    if not len(eval_requests.rows):
         return {}
     popular = attribute_popularity(data)
     references: dict[str, Score] = {
@@ -136,16 +144,16 @@ def cold_report(data: LearningData, task: Task, scores: Mapping[str, Score]) -> 
     }
     if data.features.text.shape[1]:
         references["text_likeness"] = text_likeness(data)
-    return {name: judge(score, cases) for name, score in {**scores, **references}.items()}
+    return {name: judge(score, eval_requests) for name, score in {**scores, **references}.items()}
 
 
 def attribute_popularity(data: LearningData) -> npt.NDArray[np.float64]:
-    """How often the fit rows hold an item of like attributes, (n_items,): the mean over the item's attributes.
+    """How often the training rows hold an item of like attributes, (n_items,): the mean over the item's attributes.
 
     Items of the same category are alike, and of numbers those in the same tenth; zero where there are no attributes.
     """
-    n_seen = data.held.n_seen
-    counts = np.bincount(data.fit_log.item, minlength=data.n_items)[:n_seen].astype(np.float64)
+    n_seen = data.evaluation.n_seen
+    counts = np.bincount(data.train_log.item, minlength=data.n_items)[:n_seen].astype(np.float64)
     groups: list[Int] = list(data.features.categorical.numpy().T)
     for number in data.features.numeric.numpy().T:
         edges = np.quantile(number[:n_seen], np.arange(1, GROUPS) / GROUPS)
@@ -165,9 +173,9 @@ def text_likeness(data: LearningData) -> Score:
     unit = text / np.maximum(np.linalg.norm(text, axis=1, keepdims=True), 1e-9)
 
     def score(rows: Int) -> Scores:
-        visits, log = data.held.visits, data.fit_log
-        assert visits is not None
-        users: Sequence[int] = visits.requests.user[rows].tolist()
+        sessions, log = data.evaluation.sessions, data.train_log
+        assert sessions is not None
+        users: Sequence[int] = sessions.requests.user[rows].tolist()
         pasts = [np.unique(log.item[log.offsets[u] : log.offsets[u + 1]]) for u in users]
         found: Scores = np.stack([unit[past].mean(axis=0) for past in pasts]) @ unit.T
         return found

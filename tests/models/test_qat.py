@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from edgerec.compression.rows import quantize_rows
-from edgerec.models.rounding import round_rows, row_scales
+from edgerec.models.qat import round_rows, row_scales
 
 
 def test_without_a_learned_step_it_rounds_as_the_bundle_does():

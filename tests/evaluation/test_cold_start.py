@@ -1,4 +1,4 @@
-"""How new arrivals are ranked."""
+"""How new cold-start items are ranked."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ import torch
 
 from edgerec.data import prepare
 from edgerec.ensemble.scoring import TorchModel, TorchScorer
-from edgerec.evaluation.cold import ColdCases, attribute_popularity, cold_cases, cold_report, judge
-from edgerec.examples.evaluation_requests import find_cases
+from edgerec.evaluation.cold_start import (
+    ColdStartRequests,
+    attribute_popularity,
+    cold_start_report,
+    cold_start_requests,
+    judge,
+)
+from edgerec.examples.evaluation_requests import find_evaluation_requests
 from edgerec.examples.load import LearningData
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
-from edgerec.stages.evaluate import judge_arrivals, references_on_arrivals
+from edgerec.stages.evaluate import cold_start_references, judge_cold_start
 from edgerec.stages.run import Run
 from tests import tiny
 
@@ -27,11 +33,11 @@ LATE = 5
 """Items of each camp that first appear in the test part."""
 
 
-def cases_of(truth: list[list[int]], items: int) -> ColdCases:
+def cases_of(truth: list[list[int]], items: int) -> ColdStartRequests:
     held = np.zeros((len(truth), items), bool)
     for row, true in zip(held, truth, strict=True):
         row[true] = True
-    return ColdCases(np.arange(len(truth)), np.arange(items), held)
+    return ColdStartRequests(np.arange(len(truth)), np.arange(items), held)
 
 
 def by_table(scores: list[list[float]]) -> Callable[[Any], np.ndarray]:
@@ -73,7 +79,7 @@ def test_a_user_who_consumed_all_arrivals_has_no_order():
 
 
 @pytest.fixture(scope="module")
-def arrivals(tmp_path_factory: pytest.TempPathFactory) -> LearningData:
+def cold_start_items(tmp_path_factory: pytest.TempPathFactory) -> LearningData:
     """The tiny log, in which items 30 to 39 appear only in the last days; an items file knows all, and one more."""
     folder: Path = tmp_path_factory.mktemp("arrivals")
     log = pl.DataFrame(tiny.rows())
@@ -90,30 +96,30 @@ def arrivals(tmp_path_factory: pytest.TempPathFactory) -> LearningData:
     return Run(config, folder / "run", Silent()).learning_data("test")
 
 
-def test_cases_are_users_who_consumed_what_the_fit_rows_never_held(arrivals):
-    cases = cold_cases(arrivals, arrivals.tasks[0])
-    ids = arrivals.dataset.items()["id"].to_list()
-    held = arrivals.held_log
+def test_cases_are_users_who_consumed_what_the_fit_rows_never_held(cold_start_items):
+    eval_requests = cold_start_requests(cold_start_items, cold_start_items.tasks[0])
+    ids = cold_start_items.dataset.items()["id"].to_list()
+    held = cold_start_items.evaluation_log
 
-    assert {int(ids[i][1:]) for i in cases.items} <= set(range(tiny.ITEMS - 2 * LATE, tiny.ITEMS))
-    assert not np.isin(cases.items, arrivals.fit_log.item).any()
-    for row, true in zip(cases.rows, cases.truth, strict=True):
-        user = arrivals.held.visits.requests.user[row]
+    assert {int(ids[i][1:]) for i in eval_requests.items} <= set(range(tiny.ITEMS - 2 * LATE, tiny.ITEMS))
+    assert not np.isin(eval_requests.items, cold_start_items.train_log.item).any()
+    for row, true in zip(eval_requests.rows, eval_requests.truth, strict=True):
+        user = cold_start_items.evaluation.sessions.requests.user[row]
         clicked = (held.user == user) & (held.labels["click"] > 0)
-        assert set(cases.items[true]) == set(held.item[clicked]) & set(cases.items)
+        assert set(eval_requests.items[true]) == set(held.item[clicked]) & set(eval_requests.items)
         assert true.any()
 
 
-def test_a_scorer_that_knows_the_camps_is_above_chance_by_more_than_its_error(arrivals):
-    n = arrivals.n_items
-    camp_of = np.array([int(i[1:]) % 2 for i in arrivals.dataset.items()["id"].to_list()])
-    user_ids = arrivals.dataset.users()["id"].to_list()
+def test_a_scorer_that_knows_the_camps_is_above_chance_by_more_than_its_error(cold_start_items):
+    n = cold_start_items.n_items
+    camp_of = np.array([int(i[1:]) % 2 for i in cold_start_items.dataset.items()["id"].to_list()])
+    user_ids = cold_start_items.dataset.users()["id"].to_list()
 
     def by_camp(rows: np.ndarray) -> np.ndarray:
-        users = arrivals.held.visits.requests.user[rows]
+        users = cold_start_items.evaluation.sessions.requests.user[rows]
         return np.array([int(user_ids[u][1:]) % 2 == camp_of for u in users], float)
 
-    report = cold_report(arrivals, arrivals.tasks[0], {"camps": by_camp})
+    report = cold_start_report(cold_start_items, cold_start_items.tasks[0], {"camps": by_camp})
     margin = report["camps"]["auc"].minus(report["chance"]["auc"])
 
     assert n == tiny.ITEMS + 1
@@ -122,28 +128,30 @@ def test_a_scorer_that_knows_the_camps_is_above_chance_by_more_than_its_error(ar
     assert "text_likeness" not in report  # there is no text
 
 
-def test_attribute_popularity_is_the_mean_of_like_items(arrivals):
-    counts = np.bincount(arrivals.fit_log.item, minlength=arrivals.n_items)
-    camp = arrivals.features.categorical[:, 0].numpy()
-    seen = np.arange(arrivals.n_items) < arrivals.held.n_seen
-    item = int(cold_cases(arrivals, arrivals.tasks[0]).items[0])
-    price = arrivals.features.numeric[:, 0].numpy()
-    dearest = seen & (price > np.quantile(price[seen], 0.9))  # the arrivals are dearer than all that was seen
+def test_attribute_popularity_is_the_mean_of_like_items(cold_start_items):
+    counts = np.bincount(cold_start_items.train_log.item, minlength=cold_start_items.n_items)
+    camp = cold_start_items.features.categorical[:, 0].numpy()
+    seen = np.arange(cold_start_items.n_items) < cold_start_items.evaluation.n_seen
+    item = int(cold_start_requests(cold_start_items, cold_start_items.tasks[0]).items[0])
+    price = cold_start_items.features.numeric[:, 0].numpy()
+    dearest = seen & (price > np.quantile(price[seen], 0.9))  # the cold-start items are dearer than all that was seen
 
     expected = (counts[seen & (camp == camp[item])].mean() + counts[dearest].mean()) / 2
-    assert attribute_popularity(arrivals)[item] == pytest.approx(expected)
+    assert attribute_popularity(cold_start_items)[item] == pytest.approx(expected)
 
 
 def test_without_an_items_file_there_are_no_arrivals_to_judge(tiny_data):
-    assert cold_report(tiny_data, tiny_data.tasks[0], {}) == {}
+    assert cold_start_report(tiny_data, tiny_data.tasks[0], {}) == {}
 
 
-def test_the_report_tells_of_arrivals_where_there_are_some(arrivals, tiny_data):
+def test_the_report_tells_of_arrivals_where_there_are_some(cold_start_items, tiny_data):
     torch.manual_seed(0)
-    student = Student(arrivals.shape, arrivals.features, 5, StudentSizes.of(8, 16, 2)).eval()
-    model = TorchModel(TorchScorer([student], arrivals), arrivals, find_cases(arrivals))
-    found, references = judge_arrivals(model, arrivals), references_on_arrivals(arrivals)
+    student = Student(cold_start_items.shape, cold_start_items.features, 5, StudentSizes.of(8, 16, 2)).eval()
+    model = TorchModel(
+        TorchScorer([student], cold_start_items), cold_start_items, find_evaluation_requests(cold_start_items)
+    )
+    found, references = judge_cold_start(model, cold_start_items), cold_start_references(cold_start_items)
 
     assert found.keys() == {"next_arrivals", "new_arrivals"} == references["chance"].keys()
     assert found["next_arrivals"]["auc"].n == references["chance"]["next_arrivals"]["auc"].n
-    assert references_on_arrivals(tiny_data) == {}
+    assert cold_start_references(tiny_data) == {}
