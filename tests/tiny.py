@@ -29,7 +29,16 @@ TASKS: list[dict[str, Any]] = [
     {"name": "related", "kind": "related"},
 ]
 SMALL: dict[str, Any] = {
-    "teacher": {"dim": 8, "hidden": 16, "heads": 2, "experts": 2, "epochs": 1, "sessions": 32, "impressions": 256, "folds": 2},
+    "teacher": {
+        "dim": 8,
+        "hidden": 16,
+        "heads": 2,
+        "experts": 2,
+        "epochs": 1,
+        "sessions": 32,
+        "impressions": 256,
+        "folds": 2,
+    },
     "student": {"dim": 8, "hidden": 16, "heads": 2, "max_history": 16},
     "distillation": {"epochs": 1, "min_ndcg_retained": 0.0, "max_auc_drop": 1.0},  # too short to keep much
     "evaluation": {"min_ndcg_retained": 0.0, "max_auc_drop": 1.0, "min_overlap": 0.0},

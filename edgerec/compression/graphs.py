@@ -218,7 +218,7 @@ class _Request:
         assert item is not None and weight is not None
         codes, scales = quantize_rows(weight)
         short = item.astype(np.uint16) if len(item) <= 1 << 16 else item
-        found = g.add("Cast", g.add("Gather", g.constant("transitions", short), self.history), to=I64)
+        found = g.add("Cast", g.add("Gather", g.constant("followers", short), self.history), to=I64)
         rows = g.add("Cast", g.add("Gather", g.constant("follower_weights", codes), self.history), to=F32)
         steps = g.add("Gather", g.constant("follower_scales", scales[:, None], exact=True), self.history)
         return found, g.add("Mul", rows, steps)

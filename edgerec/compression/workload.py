@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from edgerec.models.inputs import Shape
 from edgerec.models.student import StudentSizes
@@ -16,7 +18,7 @@ class Workload:
     """One bundle.
 
     Attributes:
-        body: of its graphs. items: in the catalogue.
+        kernel: of its graphs. items: in the catalogue.
         model_bytes: of graphs and weights.
         table: numbers of the item table, which are read for each request. logits: items times tasks.
         macs: multiplications of the request tower and the reasons.
@@ -28,6 +30,15 @@ class Workload:
     table: int
     logits: int
     macs: int
+
+    def to_json(self) -> dict[str, str | int]:
+        """As in a manifest, whose format calls the kernel "body"."""
+        return {"body" if name == "kernel" else name: value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Workload:
+        """The inverse of `to_json`."""
+        return cls(**{"kernel" if name == "body" else name: value for name, value in values.items()})
 
 
 def macs(shape: Shape, s: StudentSizes, tasks: int) -> int:

@@ -102,7 +102,7 @@ class Profile:
 
     def to_json(self) -> dict[str, Any]:
         """The manifest's "device"; its keys are part of the bundle's format."""
-        return {"kernel" if name == "kernel" else name: value for name, value in asdict(self).items()}
+        return {"body" if name == "kernel" else name: value for name, value in asdict(self).items()}
 
 
 def load_profile(name: str | Path) -> Profile:
@@ -141,9 +141,9 @@ def _known() -> dict[str, Path]:
 
 
 def _profile(path: Path, values: Mapping[str, Any]) -> Profile:
-    if "kernel" in values:
-        deprecated("kernel", "kernel", path)
-        values = {"kernel": values["kernel"], **{key: value for key, value in values.items() if key != "kernel"}}
+    if "body" in values:
+        deprecated("body", "kernel", path)
+        values = {"kernel": values["body"], **{key: value for key, value in values.items() if key != "body"}}
     section = _section(path, Profile, {"name": path.stem, **values})
     budget = _section(path, Budget, section["budget"], "budget")
     figures = {k: _figure(path, k, v) for k, v in budget.items()}

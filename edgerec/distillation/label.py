@@ -47,12 +47,12 @@ def label(
     retrieval = any(t.kind == "retrieval" for t in data.tasks)
     wanted = {
         "sessions": sessions is not None and retrieval,
-        "rows": rows is not None,
+        "impressions": rows is not None,
         "related": any(t.kind == "related" for t in data.tasks),
         "vectors": True,
     }
     if load_early is not None:
-        wanted |= {f"easy-{kind}": wanted[kind] for kind in ("sessions", "rows")}
+        wanted |= {f"early-{kind}": wanted[kind] for kind in ("sessions", "impressions")}
     if all(store.has(kind) for kind, there in wanted.items() if there):
         return
     ensemble = load()
@@ -64,14 +64,14 @@ def label(
             label_part, order = _of_sessions(sessions, ensemble, seed)
             store.fill("sessions", spans(len(order), PART), _told(label_part, done.advance))
         if rows is not None:
-            store.fill("rows", spans(len(rows.item), ROWS), _told(_of_rows(examples, ensemble), done.advance))
+            store.fill("impressions", spans(len(rows.item), ROWS), _told(_of_rows(examples, ensemble), done.advance))
     if load_early is not None:
         early = load_early()
         if wanted["sessions"] and sessions is not None:
             label_part, order = _of_sessions(sessions, early, seed)
-            store.fill("easy-visits", spans(len(order), PART), label_part)
+            store.fill("early-sessions", spans(len(order), PART), label_part)
         if rows is not None:
-            store.fill("easy-rows", spans(len(rows.item), ROWS), _of_rows(examples, early))
+            store.fill("early-impressions", spans(len(rows.item), ROWS), _of_rows(examples, early))
     n = data.n_items
     if wanted["related"]:
         store.fill("related", spans(n, PART), _of_related(ensemble, seed))
@@ -82,7 +82,7 @@ def read(store: SoftStore, data: LearningData, place: Path) -> SoftLabels:
     """The labels of a filled store; what is long lies in mapped files in `place`."""
     weights = log_weights(data.train.n_seen)
     related = _lists(store.read("related", place), "related", weights) if store.has("related") else None
-    early = SoftLabels(*_of_requests(store, data, place, "easy-"))
+    early = SoftLabels(*_of_requests(store, data, place, "early-"))
     sessions, rows = _of_requests(store, data, place, "")
     some = early.sessions is not None or early.impressions is not None
     return SoftLabels(sessions, rows, related, store.read("vectors")["vector"], early if some else None)
@@ -97,7 +97,7 @@ def _of_requests(
         columns, weights = store.read(f"{prefix}sessions", place), log_weights(data.train.n_seen)
         names = [t.name for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
         sessions = tuple(_lists(columns, name, weights) for name in names)
-    return sessions, store.read(f"{prefix}rows", place)["scores"] if store.has(f"{prefix}rows") else None
+    return sessions, store.read(f"{prefix}impressions", place)["scores"] if store.has(f"{prefix}impressions") else None
 
 
 def _lists(columns: Mapping[str, npt.NDArray[Any]], name: str, weights: Float | None) -> SoftLists:

@@ -183,7 +183,7 @@ def _columns(
         "item": frame["item"].to_numpy().astype(np.int64),
         "time_ms": frame["time"].to_numpy().astype(np.int64),
         "kind": frame["kind"].to_numpy().astype(np.int64),
-        "visit": session.astype(np.int64),
+        "session": session.astype(np.int64),
         "categorical": np.stack(categorical, 1).astype(np.int64) if categorical else np.zeros((n, 0), np.int64),
         "numeric": np.stack(numeric, 1).astype(np.float64) if numeric else np.zeros((n, 0)),
         **{c: frame[c].to_numpy() for c in frame.columns if c.startswith("label.")},

@@ -87,7 +87,7 @@ class Requests:
 
     def take(self, rows: Int) -> Requests:
         """The requests `rows`."""
-        names = ("user", "time_ms", "moment", "categorical")
+        names = ("user", "time_ms", "as_of", "categorical")
         return replace(self, **{name: getattr(self, name)[rows] for name in names}, pasts=self.pasts.take(rows))
 
     def lengths(self, rows: Int | None = None) -> Int:
@@ -159,7 +159,7 @@ def request_columns(
     return {
         "user": user,
         "time_ms": time_ms,
-        "moment": statistics.as_of_before(np.minimum(cut_ms, time_ms)),
+        "as_of": statistics.as_of_before(np.minimum(cut_ms, time_ms)),
         "categorical": rows.categorical[at],
         "given": rows.numeric[at],
         "start": start,
@@ -171,7 +171,7 @@ def request_columns(
 def requests_of(log: Log, encoder: RequestEncoder, columns: Columns, sequence: int = 0) -> Requests:
     """The requests of `request_columns`."""
     pasts = LogPasts.of(log, encoder, sequence, *(columns[name] for name in ("start", "end", "until_ms", "given")))
-    own = {name: columns[name] for name in ("user", "time_ms", "moment", "categorical")}
+    own = {name: columns[name] for name in ("user", "time_ms", "as_of", "categorical")}
     return Requests(**own, pasts=pasts)
 
 
@@ -258,7 +258,7 @@ def join_sessions(first: SessionExamples, second: SessionExamples) -> SessionExa
     """All sessions of `first`, then all of `second`."""
     a, b = first.requests, second.requests
     assert isinstance(a.pasts, LogPasts) and isinstance(b.pasts, LogPasts)
-    own = {n: np.concatenate([getattr(a, n), getattr(b, n)]) for n in ("user", "time_ms", "moment", "categorical")}
+    own = {n: np.concatenate([getattr(a, n), getattr(b, n)]) for n in ("user", "time_ms", "as_of", "categorical")}
     requests = Requests(**own, pasts=a.pasts.then(b.pasts))
     truth = {name: first.truth[name].then(second.truth[name]) for name in first.truth}
     return SessionExamples(requests, first.items.then(second.items), truth)

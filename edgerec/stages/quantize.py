@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ from edgerec.training.checkpoint import load_student
 
 MIB = 2**20
 NONE = np.zeros(0, np.int64)
-COLD_START = "cold-start items.npz"
+COLD_START = "newcomers.npz"
 """What gives a row to an item that comes later."""
 
 
@@ -168,7 +168,7 @@ def _manifest(
         "tensors": tensors,
         "settings": config.model_dump(mode="json", exclude_unset=True, exclude={"tuning"}),
         "metrics": {},
-        "device": {**load_profile(config.device).to_json(), "work": asdict(work)},
+        "device": {**load_profile(config.device).to_json(), "work": work.to_json()},
     }
 
 

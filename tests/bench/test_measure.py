@@ -1,4 +1,4 @@
-"""Fresh processes tell size, times and memory; a device's budget is compared with them."""
+"""Fresh processes tell size, times and memory; a device's budget is held against them."""
 
 from __future__ import annotations
 

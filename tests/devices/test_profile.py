@@ -71,7 +71,7 @@ def test_the_old_name_of_a_key_is_read_with_one_warning(tmp_path):
         load_profile(path)
 
     assert len(caught) == 1
-    assert profile.kernel == profile.to_json()["kernel"] == "u8s8"
+    assert profile.kernel == profile.to_json()["body"] == "u8s8"
     assert "kernel" not in profile.to_json()
 
 

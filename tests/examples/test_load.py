@@ -42,7 +42,7 @@ def test_a_rows_history_ends_a_whole_day_before_it_or_more(tiny_data):
         assert history_of(requests, r) == expected_history(log, requests.user[r], cut)
 
 
-@pytest.mark.parametrize("kind", ["sessions", "rows"])
+@pytest.mark.parametrize("kind", ["sessions", "impressions"])
 def test_the_statistics_of_an_example_are_of_a_moment_before_it(tiny_data, kind):
     requests = getattr(tiny_data.train, kind).requests
     at = tiny_data.statistics.as_of_ms[requests.as_of]

@@ -45,15 +45,15 @@ def test_it_has_the_same_rows_and_statistics(long_data, tiny_data):
     one, other = long_data, tiny_data
 
     assert np.array_equal(one.statistics.values, other.statistics.values)
-    for name in ("offsets", "row", "user", "item", "time_ms", "kind", "visit", "categorical", "numeric"):
+    for name in ("offsets", "row", "user", "item", "time_ms", "kind", "session", "categorical", "numeric"):
         assert np.array_equal(getattr(one.train_log, name), getattr(other.train_log, name)), name
     assert one.scales["watch"].mean == pytest.approx(other.scales["watch"].mean, rel=1e-9)
     assert one.scales["watch"].std == pytest.approx(other.scales["watch"].std, rel=1e-9)
     assert np.array_equal(one.train.impressions.labels["click"], other.train.impressions.labels["click"])
 
 
-@pytest.mark.parametrize("part", ["fit", "held"])
-@pytest.mark.parametrize("kind", ["sessions", "rows"])
+@pytest.mark.parametrize("part", ["train", "evaluation"])
+@pytest.mark.parametrize("kind", ["sessions", "impressions"])
 def test_its_requests_are_the_same(long_data, tiny_data, part, kind):
     one, other = (getattr(getattr(data, part), kind).requests for data in (long_data, tiny_data))
     rows = np.random.default_rng(0).permutation(len(other))[:70]

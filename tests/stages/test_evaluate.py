@@ -259,10 +259,10 @@ def test_easy_labels_come_from_early_checkpoints_of_the_teacher(copied):
     assert edgerec("distill", copied).exit_code == 0
     soft = {path.name.partition("-0")[0]: pl.read_parquet(path) for path in (copied / "run" / "soft").glob("*.parquet")}
 
-    assert soft.keys() == {"sessions", "rows", "related", "vectors", "easy-visits", "easy-rows"}
+    assert soft.keys() == {"sessions", "impressions", "related", "vectors", "early-sessions", "early-impressions"}
     assert (copied / "run" / "teacher" / "early-0.safetensors").exists()
-    assert soft["easy-rows"]["scores"].to_numpy().std() > 0
-    assert not np.array_equal(soft["easy-rows"]["scores"].to_numpy(), soft["rows"]["scores"].to_numpy())
+    assert soft["early-impressions"]["scores"].to_numpy().std() > 0
+    assert not np.array_equal(soft["early-impressions"]["scores"].to_numpy(), soft["impressions"]["scores"].to_numpy())
 
 
 def test_a_student_below_its_gate_ends_with_1_and_one_line(copied):
@@ -276,7 +276,7 @@ def test_a_student_below_its_gate_ends_with_1_and_one_line(copied):
 
 
 def test_the_bundle_gives_newcomers_a_row(tiny_chain):
-    words = ColdStartTable.from_bytes((tiny_chain / "run" / "bundle" / "cold-start items.npz").read_bytes())
+    words = ColdStartTable.from_bytes((tiny_chain / "run" / "bundle" / "newcomers.npz").read_bytes())
     vectors, priors = words.rows([None, None], [{"shelf": "x"}, {"shelf": "y"}], [{"price": 1.0}, {}])
 
     assert vectors.shape == (2, 8) and priors.shape == (2, 6)

@@ -22,7 +22,7 @@ def test_every_user_has_one_fold_and_the_folds_are_of_like_size():
     assert fold_of(np.array([17]), FOLDS)[0] == fold[17]  # whatever other users there are
 
 
-@pytest.mark.parametrize("kind", ["sessions", "rows"])
+@pytest.mark.parametrize("kind", ["sessions", "impressions"])
 def test_no_example_is_labelled_by_a_teacher_that_saw_its_user(tiny_data, kind):
     requests = getattr(tiny_data.train, kind).requests
     settings = BatchSettings(16, 64, 1_000, 0.0, 0)

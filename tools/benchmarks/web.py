@@ -24,7 +24,7 @@ from tools.benchmarks.shared.command import FinishedRun, Parser, Row, add_json, 
 
 DURATION = "2 minutes"
 ITEMS = (10_000, 100_000)
-UNUSED = ("catalog.sqlite", "cold-start items.npz", "report.json")
+UNUSED = ("catalog.sqlite", "newcomers.npz", "report.json")
 """Of a bundle; JavaScript does not load them."""
 
 

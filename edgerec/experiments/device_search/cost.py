@@ -50,7 +50,7 @@ class Point:
         Raises:
             ValueError: a figure is no number, or not above 0. KeyError, TypeError: something is missing or too much.
         """
-        work = Workload(**values["work"])
+        work = Workload.from_json(values["work"])
         measured = {name: float(values["measured"][name]) for name in (*FIGURES, "p95_ms")}
         for name, value in measured.items():
             if not 0 < value < math.inf:

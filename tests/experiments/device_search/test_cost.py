@@ -171,4 +171,4 @@ def test_the_size_of_a_bundle_is_known_before_anything_is_trained(tiny_config, t
     build(settings, tiny_data, pruned, {"watch": Expectation(1.5, -0.25, 20_000.0)}, tmp_path / "bundle")
     work = json.loads((tmp_path / "bundle" / "manifest.json").read_text())["device"]["work"]
 
-    assert Workload(**work) == expected
+    assert Workload.from_json(work) == expected
