@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from edgerec.cli.main import app
 from edgerec.config import Config
+from tools import package_graph
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "tools" / "site"
@@ -51,6 +52,17 @@ def pages(folder: Path) -> None:
     (folder / "reference" / "settings.md").write_text(settings(), encoding="utf-8")
     (folder / "reference" / "python.md").write_text(python(), encoding="utf-8")
     (folder / "benchmarks.md").write_text(benchmarks(), encoding="utf-8")
+    (folder / "images" / "packages.svg").write_text(package_graph.drawing(package_graph.imports()), encoding="utf-8")
+    architecture = folder / "concepts" / "architecture.md"
+    text = architecture.read_text(encoding="utf-8").replace("<!-- generated: packages -->", packages())
+    architecture.write_text(text, encoding="utf-8")
+
+
+def packages() -> str:
+    """CONTRIBUTING's table of the packages."""
+    table = re.search(r"^\| package .*?(?=\n\n)", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert table is not None
+    return table.group()
 
 
 def commands() -> str:
