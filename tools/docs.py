@@ -70,6 +70,8 @@ def commands() -> str:
     sections = ["# Commands\n\nExit codes: 0 done, 1 a gate failed, 2 the input is wrong, 130 stopped by Ctrl-C.\n"]
     group: Any = typer.main.get_command(app)
     for name, command in group.commands.items():
+        if command.hidden:  # the old name of a command
+            continue
         rows = (
             f"| {_names_of(p)} | {_cell(' '.join((getattr(p, 'help', None) or '').split()))} |" for p in command.params
         )
@@ -136,12 +138,20 @@ def python() -> str:
             if inspect.isclass(thing):
                 sections += (
                     f"### {name}.{method}\n\n{_documented(of)}"
-                    for method, of in vars(thing).items()
+                    for method, of in _members(thing).items()
                     if not method.startswith("_")
                     and (inspect.isfunction(of) or isinstance(of, classmethod))
                     and of.__doc__
                 )
     return "\n".join(sections)
+
+
+def _members(thing: type) -> dict[str, Any]:
+    """What a class and its bases define, the class's own first."""
+    members: dict[str, Any] = {}
+    for base in thing.__mro__[:-1]:
+        members = {**members, **{name: of for name, of in vars(base).items() if name not in members}}
+    return members
 
 
 def _documented(thing: Any) -> str:
