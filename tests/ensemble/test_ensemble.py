@@ -117,7 +117,7 @@ def test_a_member_that_knows_no_related_item_does_not_list_the_item_itself(
     item[:5] = item[0]  # a session that holds one item five times
     data = replace(
         tiny_data,
-        evaluation=replace(tiny_data.evaluation, tasks=(), sessions=None, rows=None),
+        evaluation=replace(tiny_data.evaluation, tasks=(), sessions=None, impressions=None),
         train=replace(tiny_data.train, tasks=tuple(t for t in tiny_data.tasks if t.kind == "related")),
         evaluation_log=replace(log, item=item),
     )

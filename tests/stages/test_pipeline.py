@@ -27,10 +27,10 @@ def ran(monkeypatch) -> list[str]:
     names: list[str] = []
 
     def load(stage):
-        def function(config, run_dir, progress):
+        def function(run):
             names.append(stage.name)
-            (run_dir / stage.folder).mkdir(parents=True, exist_ok=True)
-            (run_dir / stage.folder / "out.txt").write_text(f"{stage.name} {config.seed}")
+            (run.folder / stage.folder).mkdir(parents=True, exist_ok=True)
+            (run.folder / stage.folder / "out.txt").write_text(f"{stage.name} {run.config.seed}")
             return Said(stage.name)
 
         return function
@@ -94,7 +94,7 @@ def test_an_interrupted_stage_is_stale_although_it_had_finished_before(tmp_path,
     pipeline.run(settings(tmp_path), tmp_path / "run", Silent())
 
     def interrupted(stage):
-        def function(config, run_dir, progress):
+        def function(run):
             raise KeyboardInterrupt
 
         return function
