@@ -8,7 +8,7 @@ from dataclasses import replace
 from edgerec.files import read_json
 from edgerec.progress import Silent
 from edgerec.stages.distill import distill
-from edgerec.stages.labels import _key as _labels_key
+from edgerec.stages.labels import labels_key
 from edgerec.stages.run import Run
 
 
@@ -25,10 +25,7 @@ def test_without_a_soft_share_the_log_alone_teaches_and_no_teacher_is_needed(tin
 def test_labels_are_of_the_very_requests_that_were_asked(tiny_config, tiny_run, tiny_data):
     sessions = tiny_data.train.sessions
     later = replace(sessions, requests=replace(sessions.requests, time_ms=sessions.requests.time_ms + 1))
+    run = Run(tiny_config, tiny_run, Silent())
 
-    assert _labels_key(Run(tiny_config, tiny_run, Silent()), sessions) == _labels_key(
-        Run(tiny_config, tiny_run, Silent()), sessions
-    )
-    assert _labels_key(Run(tiny_config, tiny_run, Silent()), sessions) != _labels_key(
-        Run(tiny_config, tiny_run, Silent()), later
-    )
+    assert labels_key(run, sessions) == labels_key(run, sessions)
+    assert labels_key(run, sessions) != labels_key(run, later)
