@@ -127,7 +127,7 @@ def _counted(label_part: Label, advance: Callable[[int], None]) -> Label:
 def _sessions_label(sessions: SessionExamples, ensemble: Ensemble, seed: int) -> Label:
     """Log-probabilities of the catalogue for every retrieval task.
 
-    Requests are labelled ordered by view of the log and fold of users: those of one view and fold share their models.
+    Requests are labelled in the order of view of the log, then fold of users: one view and fold share their models.
     """
     requests, n_seen = sessions.requests, ensemble.data.train.n_seen
     views = np.full(len(requests), -1) if ensemble.views is None else ensemble.views.serving(requests)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ RELATED_K = 10
 STAGES = ("teacher", "student", "pruned")
 """Stages that are torch models; the one after them, INT8, is the bundle."""
 
-Scores = npt.NDArray[np.floating[Any]]
+Scores = npt.NDArray[np.floating]
 
 
 class TorchScorer:

@@ -131,9 +131,11 @@ class Run:
     def work_folder(self, stage: str, sections: Sequence[str]) -> Path:
         """Where a stage keeps unfinished work, so that it can go on after a stop.
 
-        Other settings in `sections`, another dataset or another teacher have another folder; older folders are removed.
+        Other settings in `sections`, another length of histories, another dataset or another teacher have another
+        folder; older folders are removed.
         """
-        settings = self.config.model_dump(mode="json", include={"seed", "task", "evaluation", *sections})
+        include = {"student": {"max_history"}, **dict.fromkeys(("seed", "task", "evaluation", *sections), True)}
+        settings = self.config.model_dump(mode="json", include=include)
         key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         key.update((self.dataset / "dataset.json").read_bytes())
         if stage != "teacher":

@@ -1,4 +1,4 @@
-"""Requests without an outcome, which only the teacher labels: when they are asked, and what they know."""
+"""Pseudo-labelled and future requests: when they come, and which past and statistics they have."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgerec.distillation.requests import WEEKS, as_served, future_requests, pse
 from edgerec.tasks.units import MS_PER_DAY
 
 
-def test_requests_after_the_log_are_the_visits_of_its_users_at_their_hour_and_weekday(tiny_data):
+def test_future_requests_are_of_the_logs_users_at_the_hour_and_weekday_of_their_sessions(tiny_data):
     extra, log = future_requests(tiny_data, 0.5, seed=0), tiny_data.train_log
     end_ms, week = int(tiny_data.statistics.as_of_ms[-1]), 7 * MS_PER_DAY
     requests = extra.requests
@@ -29,20 +29,20 @@ def test_requests_after_the_log_are_the_visits_of_its_users_at_their_hour_and_we
 
 
 @pytest.fixture(scope="module")
-def last_out(tiny_data):
-    """The same data, as if the last event of each user were held out."""
+def split_by_user(tiny_data):
+    """The same data, as if the last event of each user were the evaluation split."""
     meta = tiny_data.dataset.meta
     dataset = replace(tiny_data.dataset, meta=replace(meta, boundaries_ms=Boundaries(None, None, None)))
     return replace(tiny_data, dataset=dataset)
 
 
-def test_where_the_last_event_is_held_out_requests_come_as_soon_as_users_come_back(last_out):
-    log = last_out.train_log
+def test_where_the_log_is_split_by_user_requests_come_as_soon_as_users_come_back(split_by_user):
+    log = split_by_user.train_log
     gaps = np.diff(log.time_ms[log.session_starts()])
     same = np.diff(log.user[log.session_starts()]) == 0
     future, between = (
-        future_requests(last_out, 0.5, seed=0).requests,
-        pseudo_labelled_requests(last_out, 0.5, seed=0).requests,
+        future_requests(split_by_user, 0.5, seed=0).requests,
+        pseudo_labelled_requests(split_by_user, 0.5, seed=0).requests,
     )
     last_ms = log.time_ms[log.offsets[1:] - 1]
 
@@ -53,9 +53,9 @@ def test_where_the_last_event_is_held_out_requests_come_as_soon_as_users_come_ba
     assert future.lengths().tolist() == [min(len(np.unique(past)), 16) for past in pasts]  # whole ones
 
 
-def test_where_the_last_event_is_held_out_requests_see_the_statistics_that_the_device_has(last_out, tiny_data):
-    served = as_served(last_out.train, last_out)
+def test_where_the_log_is_split_by_user_requests_have_the_statistics_that_the_device_has(split_by_user, tiny_data):
+    served = as_served(split_by_user.train, split_by_user)
 
-    assert set(served.sessions.requests.as_of.tolist()) == {len(last_out.statistics.as_of_ms) - 1}
-    assert served.impressions is last_out.train.impressions
+    assert set(served.sessions.requests.as_of.tolist()) == {len(split_by_user.statistics.as_of_ms) - 1}
+    assert served.impressions is split_by_user.train.impressions
     assert as_served(tiny_data.train, tiny_data) is tiny_data.train
