@@ -108,7 +108,7 @@ class MemberScores:
         snapshots, reranker = self.members.snapshots, self.members.reranker
         if snapshots is not None:
             snapshot = snapshots.of(view)
-            requests = snapshots.views.known(requests, view, len(self.data.statistics.as_of_ms) - 1)
+            requests = snapshots.views.with_statistics(requests, view, len(self.data.statistics.as_of_ms) - 1)
             if set(wanted) & set(CLOSED_FORM):
                 for name, values in closed_form_scores(snapshot, self.data, requests, chosen).items():
                     if name in wanted:

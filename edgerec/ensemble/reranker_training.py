@@ -68,7 +68,7 @@ class TrainingLists:
             for view in range(len(views)):
                 mine = chosen[serving[chosen] == view]
                 snapshot = snapshots.of(view) if len(mine) else None
-                requests = views.known(sessions.requests, view, len(data.statistics.as_of_ms) - 1)
+                requests = views.with_statistics(sessions.requests, view, len(data.statistics.as_of_ms) - 1)
                 for places, pool in candidates.of(snapshot, requests, mine, size) if snapshot else ():
                     part = mine[places]
                     users.append(sessions.requests.user[part])

@@ -101,7 +101,7 @@ class Views:
             view = np.searchsorted(self.cuts_ms, requests.time_ms, side="right") - 1
         return np.where(requests.time_ms >= self.end_ms[requests.user], len(self), view).astype(np.int64)
 
-    def known(self, requests: Requests, view: int, last: int) -> Requests:
+    def with_statistics(self, requests: Requests, view: int, last: int) -> Requests:
         """The requests with the item statistics that go with a view: of their own as-of times, or else of the `last`.
 
         Without a split by time, evaluation requests keep the statistics of their own time too: later ones would hold

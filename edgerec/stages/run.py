@@ -134,9 +134,8 @@ class Run:
         Other settings in `sections`, another length of histories, another dataset or another teacher have another
         folder; older folders are removed.
         """
-        include = {"student": {"max_history"}, **dict.fromkeys(("seed", "task", "evaluation", *sections), True)}
-        settings = self.config.model_dump(mode="json", include=include)
-        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        settings = self.config.model_dump(mode="json", include={"seed", "task", "evaluation", *sections})
+        key = hashlib.sha256(json.dumps([settings, self.config.student.max_history], sort_keys=True).encode())
         key.update((self.dataset / "dataset.json").read_bytes())
         if stage != "teacher":
             for path in self.teacher_files():

@@ -90,7 +90,7 @@ def test_a_user_who_asks_after_all_own_events_is_served_by_the_whole_log(small_c
 def test_members_come_with_the_statistics_of_the_requests_time_and_after_a_split_by_time_the_last(tiny_data, views):
     requests = tiny_data.train.sessions.requests
 
-    assert views.known(requests, 1, 9) is requests
-    assert set(views.known(requests, -1, 9).as_of.tolist()) == {9}
+    assert views.with_statistics(requests, 1, 9) is requests
+    assert set(views.with_statistics(requests, -1, 9).as_of.tolist()) == {9}
     for view in (1, -1):  # later statistics would hold the outcome that was left out
-        assert Views(None, 2, np.array([300])).known(requests, view, 9) is requests
+        assert Views(None, 2, np.array([300])).with_statistics(requests, view, 9) is requests
