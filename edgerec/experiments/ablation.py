@@ -15,8 +15,10 @@ import torch
 
 from edgerec.config import Config
 from edgerec.distillation.student import needs_teacher, new_student, train_student
-from edgerec.ensemble.ensemble import Ensemble, Members, choose_weights
+from edgerec.ensemble.ensemble import Ensemble
+from edgerec.ensemble.members import Members
 from edgerec.ensemble.scoring import EnsembleScorer, TorchScorer
+from edgerec.ensemble.weights import choose_weights
 from edgerec.errors import ConfigError
 from edgerec.evaluation.page import redraw
 from edgerec.evaluation.report import settings_of

@@ -92,7 +92,7 @@ def test_shards_hold_the_rows_of_the_given_users_only(long_data, monkeypatch):
     assert sorted(torch.cat(found).tolist()) == sorted(rows.item[users[rows.requests.user]].tolist())
 
 
-def test_members_that_need_memory_see_the_latest_whole_days(tiny_data, monkeypatch):
+def test_members_that_need_memory_see_the_latest_whole_days(tiny_data):
     train_log = tiny_data.train_log
     since = log.latest_since(train_log, 300)
     kept = train_log.time_ms >= since
@@ -100,8 +100,7 @@ def test_members_that_need_memory_see_the_latest_whole_days(tiny_data, monkeypat
     assert 150 < kept.sum() <= 300
     assert (train_log.time_ms.max() + 1 - since) % 86_400_000 == 0
     assert log.latest_since(train_log, 10_000) == train_log.time_ms.min()
-    monkeypatch.setattr("edgerec.ensemble.views.MOST_ROWS", 300)
-    assert Views(None, 2, 300).rows(train_log, 2).tolist() == np.flatnonzero(kept).tolist()
+    assert Views(None, 2, 300).rows(train_log, 2, most=300).tolist() == np.flatnonzero(kept).tolist()
 
 
 def test_a_mapped_column_is_handed_on_by_its_name(tmp_path):

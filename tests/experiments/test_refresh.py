@@ -52,7 +52,7 @@ def test_a_refreshed_run_is_the_next_version_and_its_delta_gives_it(grown, tmp_p
         assert "refresh: " in result.stderr and not (folder / "run-v2" / "delta").exists()
         return
     assert result.exit_code == 0, result.stderr
-    assert "tensors as" in result.stderr and "Quality on the same evaluation split" in result.stdout
+    assert "tensors start from" in result.stderr and "Quality on the same evaluation split" in result.stdout
     new = folder / "run-v2" / "bundle"
     assert Bundle.open(new).manifest.version == 2
     (tmp_path / "made").mkdir()
