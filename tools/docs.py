@@ -124,12 +124,20 @@ def python() -> str:
             if inspect.isclass(thing):
                 sections += (
                     f"### {name}.{method}\n\n{_documented(of)}"
-                    for method, of in vars(thing).items()
+                    for method, of in _members(thing).items()
                     if not method.startswith("_")
                     and (inspect.isfunction(of) or isinstance(of, classmethod))
                     and of.__doc__
                 )
     return "\n".join(sections)
+
+
+def _members(thing: type) -> dict[str, Any]:
+    """What a class and its bases define, the class's own first."""
+    members: dict[str, Any] = {}
+    for base in thing.__mro__[:-1]:
+        members = {**members, **{name: of for name, of in vars(base).items() if name not in members}}
+    return members
 
 
 def _documented(thing: Any) -> str:

@@ -14,7 +14,7 @@ from edgerec.bundle.conditions.arrays import Truth
 from edgerec.bundle.conditions.tokens import InvalidCondition
 
 
-class Columns(Protocol):
+class ColumnReader(Protocol):
     """What a condition reads: columns of equal length N."""
 
     def kind_of(self, name: str) -> str | None:
@@ -30,8 +30,8 @@ class Columns(Protocol):
 
 
 Parameters: TypeAlias = Mapping[str, Parameter]
-Values: TypeAlias = Callable[[Columns, Parameters], Value]
-Truths: TypeAlias = Callable[[Columns, Parameters], Truth]
+Values: TypeAlias = Callable[[ColumnReader, Parameters], Value]
+Truths: TypeAlias = Callable[[ColumnReader, Parameters], Truth]
 COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "=": lambda a, b: a == b,
     "==": lambda a, b: a == b,
@@ -57,7 +57,7 @@ class Node:
     """
 
     kind: str
-    of: Callable[[Columns, Parameters], Any]
+    of: Callable[[ColumnReader, Parameters], Any]
     text: str | None = None
 
     # --- what a part must be ---
@@ -76,7 +76,7 @@ class Node:
             raise InvalidCondition("a comparison is not a value; join comparisons with AND or OR")
         return self.of
 
-    def numbers(self) -> Callable[[Columns, Parameters], Numbers]:
+    def numbers(self) -> Callable[[ColumnReader, Parameters], Numbers]:
         """As a number."""
         if self.kind == "text":
             raise InvalidCondition("cannot calculate with a string")
@@ -125,7 +125,7 @@ def like(values: Values, pattern: Node) -> Node:
         raise InvalidCondition("LIKE expects a string in quotes")
     matches = arrays.like_matcher(pattern.text)
 
-    def evaluate(c: Columns, p: Parameters) -> Truth:
+    def evaluate(c: ColumnReader, p: Parameters) -> Truth:
         texts = values(c, p)
         if not isinstance(texts, Texts):
             return arrays.unknown(len(texts))
@@ -153,7 +153,7 @@ def calculation(apply: np.ufunc, left: Node, right: Node) -> Node:
     """A sum, a difference, a product or a quotient; missing where it is not finite."""
     a, b = left.numbers(), right.numbers()
 
-    def evaluate(c: Columns, p: Parameters) -> Numbers:
+    def evaluate(c: ColumnReader, p: Parameters) -> Numbers:
         with np.errstate(all="ignore"):
             result = apply(a(c, p), b(c, p))
         return np.where(np.isfinite(result), result, np.nan)
@@ -182,7 +182,7 @@ def _on_texts(apply: Callable[[str], str]) -> Callable[[Sequence[Node]], Node]:
     def node(arguments: Sequence[Node]) -> Node:
         values = _one_string(arguments)
 
-        def evaluate(c: Columns, p: Parameters) -> Value:
+        def evaluate(c: ColumnReader, p: Parameters) -> Value:
             texts = values(c, p)
             if not isinstance(texts, Texts):
                 return np.full(len(texts), np.nan)
@@ -196,7 +196,7 @@ def _on_texts(apply: Callable[[str], str]) -> Callable[[Sequence[Node]], Node]:
 def _length(arguments: Sequence[Node]) -> Node:
     values = _one_string(arguments)
 
-    def evaluate(c: Columns, p: Parameters) -> Numbers:
+    def evaluate(c: ColumnReader, p: Parameters) -> Numbers:
         texts = values(c, p)
         if not isinstance(texts, Texts):
             return np.full(len(texts), np.nan)
