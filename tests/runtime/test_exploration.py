@@ -115,21 +115,21 @@ def opened(tmp_path, monkeypatch):
 
 def test_a_list_of_trials_is_logged_with_its_candidates_and_answers(opened):
     with opened(explore={"method": "epsilon", "slots": 1, "epsilon": 1.0}) as rec:
-        found = rec.recommend(k=3, now=NOW, context={"tab": "home"})
-        rec.observe(found[2].item, "click", list_name=found.name)
+        recommended = rec.recommend(k=3, now=NOW, context={"tab": "home"})
+        rec.observe(recommended[2].item, "click", list_name=recommended.name)
         (logged,) = rec._memory.store.lists.read()
-    assert logged.items == tuple(r.item for r in found)
+    assert logged.items == tuple(r.item for r in recommended)
     assert logged.probability == (1.0, 1.0, pytest.approx(1 / 6))
     assert (logged.pool, logged.bundle, logged.context) == (8, "toy 1", {"tab": "home"})
-    assert logged.utility == pytest.approx([r.utility for r in found])
+    assert logged.utility == pytest.approx([r.utility for r in recommended])
 
 
 def test_a_device_learns_from_a_list_once_when_the_next_is_made(opened):
     with opened(adapt={"rate": 0.5}, explore={"method": "linucb"}) as rec:
         for _ in range(12):
-            found = rec.recommend(k=4, now=NOW)
-            rec.observe(found[1].item, "click", list_name=found.name, time=NOW)
-            rec.observe(found[2].item, list_name=found.name, time=NOW)  # a look
+            recommended = rec.recommend(k=4, now=NOW)
+            rec.observe(recommended[1].item, "click", list_name=recommended.name, time=NOW)
+            rec.observe(recommended[2].item, list_name=recommended.name, time=NOW)  # a look
         learned = rec._memory.learned(rec.arrays.model)
         assert learned.answers == 11 * 4
         assert sum(taken for _, taken in learned.counts.values()) == 11

@@ -56,8 +56,8 @@ def shop(tiny_chain, tmp_path_factory):
 def here(shop, monkeypatch):
     monkeypatch.chdir(shop)
     with Recommender.open("runs/shop/bundle", store="state.sqlite") as rec:
-        found = rec.recommend(3, log=True)
-        rec.observe(found[0].item, "click", list_name=found.name)
+        recommended = rec.recommend(3, log=True)
+        rec.observe(recommended[0].item, "click", list_name=recommended.name)
     yield shop
     for path in shop.iterdir():
         if path.name.startswith("state.sqlite"):
@@ -85,8 +85,8 @@ def test_the_reference_has_every_command_and_every_section():
 def test_every_command_of_a_page_runs(page, here):
     lines = [
         line
-        for found, language, code in BLOCKS
-        if found == page and language == "sh"
+        for name, language, code in BLOCKS
+        if name == page and language == "sh"
         for line in code.splitlines()
         if line.strip()
     ]
@@ -98,8 +98,8 @@ def test_every_command_of_a_page_runs(page, here):
 
 @pytest.mark.parametrize("page", sorted({p for p, language, _ in BLOCKS if language == "python"}), ids=name_of)
 def test_the_python_of_a_page_runs(page, here, capsys):
-    for found, language, code in BLOCKS:
-        if found == page and language == "python":
+    for name, language, code in BLOCKS:
+        if name == page and language == "python":
             exec(instead(code), {})
 
 

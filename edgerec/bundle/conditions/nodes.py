@@ -178,32 +178,28 @@ def call(name: str, arguments: Sequence[Node]) -> Node:
     return function(arguments)
 
 
-def _on_texts(apply: Callable[[str], str]) -> Callable[[Sequence[Node]], Node]:
+def _of_string(kind: str, apply: Callable[[Texts], Value]) -> Callable[[Sequence[Node]], Node]:
+    """A function of one string, missing where the string is."""
+
     def node(arguments: Sequence[Node]) -> Node:
         values = _one_string(arguments)
 
         def evaluate(c: ColumnReader, p: Parameters) -> Value:
-            texts = values(c, p)
-            if not isinstance(texts, Texts):
-                return np.full(len(texts), np.nan)
-            return Texts([apply(t) for t in texts.values], texts.codes)
+            strings = values(c, p)
+            return apply(strings) if isinstance(strings, Texts) else np.full(len(strings), np.nan)
 
-        return Node("text", evaluate)
+        return Node(kind, evaluate)
 
     return node
 
 
-def _length(arguments: Sequence[Node]) -> Node:
-    values = _one_string(arguments)
+def _translated(table: Mapping[int, int]) -> Callable[[Texts], Value]:
+    return lambda strings: Texts([text.translate(table) for text in strings.values], strings.codes)
 
-    def evaluate(c: ColumnReader, p: Parameters) -> Numbers:
-        texts = values(c, p)
-        if not isinstance(texts, Texts):
-            return np.full(len(texts), np.nan)
-        lengths: Numbers = arrays.look_up(texts, list(map(len, texts.values)), np.nan, np.float64)
-        return lengths
 
-    return Node("number", evaluate)
+def _lengths(strings: Texts) -> Numbers:
+    lengths: Numbers = arrays.look_up(strings, list(map(len, strings.values)), np.nan, np.float64)
+    return lengths
 
 
 def _abs(arguments: Sequence[Node]) -> Node:
@@ -230,9 +226,9 @@ def _one_string(arguments: Sequence[Node]) -> Values:
 _FUNCTIONS: Final[Mapping[str, Callable[[Sequence[Node]], Node]]] = {
     "abs": _abs,
     "coalesce": _coalesce,
-    "length": _length,
-    "lower": _on_texts(lambda t: t.translate(arrays.LOWER)),
-    "upper": _on_texts(lambda t: t.translate(arrays.UPPER)),
+    "length": _of_string("number", _lengths),
+    "lower": _of_string("text", _translated(arrays.LOWER)),
+    "upper": _of_string("text", _translated(arrays.UPPER)),
 }
 FUNCTIONS: Final = tuple(sorted(_FUNCTIONS))
 """What a condition may call."""
