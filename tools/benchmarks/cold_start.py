@@ -4,7 +4,7 @@ Runs the teacher (and with --until distill, prune or quantize what follows) on O
 made of the log itself: text and price of a product are known when it is listed, before anybody buys it. Then ranks the
 cold-start items, which the training split does not hold, for every customer who bought one of them in the evaluation
 split. Prints this beside chance (which is also popularity: none of them was ever bought), the popularity of similar
-prices, and the likeness of texts, and writes cold.json.
+prices, and the likeness of texts, and writes cold_start.json.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def evaluate(config: Config, run_dir: Path, until: str) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print a table for each task and write cold.json."""
+    """Print a table for each task and write cold_start.json."""
     parser = Parser(__name__, __doc__)
     add_out(parser, "cold-start")
     parser.add_argument("--part", choices=("valid", "test"), default="valid", help="the evaluation split")
@@ -136,5 +136,5 @@ def main(arguments: Sequence[str]) -> int:
     folder = options.out.resolve()
     config = settings(folder, options.part, options.seed, options.teacher)
     record = evaluate(config, folder / options.part, options.until)
-    (folder / options.part / "cold.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    (folder / options.part / "cold_start.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     return 0

@@ -27,11 +27,11 @@ from edgerec.examples import batches, pasts, scratch
 from edgerec.examples.batches import JointBatches
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
+from edgerec.tasks.units import MS_PER_DAY
 from edgerec.training.joint import JointTraining
 from edgerec.training.teacher import batch_settings, build_teacher
 from tools.benchmarks.shared.command import Parser, add_json, add_out, print_rows, whole_numbers
 from tools.benchmarks.shared.datasets import Values
-from tools.benchmarks.shared.timing import DAY_MS
 
 DURATION = "1 minute"
 USERS, ITEMS, START_MS = 20_000, 2_000, 1_700_000_000_000
@@ -94,7 +94,7 @@ def measure(folder: Path, rows: int, steps: int, at_once: int | None = None) -> 
 def synthetic(rows: int, seed: int = 0) -> pl.DataFrame:
     """A log in which 100,000 rows are a day."""
     rng = np.random.default_rng(seed)
-    time_ms = START_MS + np.sort(rng.integers(0, max(rows // 100_000, 4) * DAY_MS, rows))
+    time_ms = START_MS + np.sort(rng.integers(0, max(rows // 100_000, 4) * MS_PER_DAY, rows))
     click = rng.random(rows) < 0.3
     return pl.DataFrame(
         {

@@ -36,13 +36,13 @@ from edgerec.models.experts import MixtureOfExperts
 from edgerec.models.sequence import CausalTransformer
 from edgerec.progress import progress_for
 from edgerec.stages import pipeline
+from edgerec.tasks.units import MS_PER_HOUR
 from tools.benchmarks.baselines.interactions import Int, Interactions, pieces
 from tools.benchmarks.shared.command import Parser, Row, add_json, print_rows
 from tools.benchmarks.shared.datasets import SAMPLES
 
 DURATION = "minutes"
 PEERS = Path(__file__).parent / "peers"
-HOUR_MS = 3_600_000.0
 SEQUENCE = {"dim": 64, "heads": 2, "layers": 2, "longest": 50}
 PIECES_AT_ONCE = 64
 """Sequences of a step; RecBole's own default is 2048 pasts, each with one target."""
@@ -152,7 +152,7 @@ def _pieces(events: Interactions, longest: int) -> tuple[Tensor, Tensor]:
     rows = torch.from_numpy(pieces(events, longest))
     items = torch.where(rows >= 0, torch.from_numpy(events.item)[rows.clamp(min=0)], -1)
     at = torch.from_numpy(events.time_ms)[rows.clamp(min=0)]
-    gap_h = (at[:, 1:] - at[:, :-1]).clamp(min=0) / HOUR_MS * (rows[:, :-1] >= 0)
+    gap_h = (at[:, 1:] - at[:, :-1]).clamp(min=0) / MS_PER_HOUR * (rows[:, :-1] >= 0)
     return items, gap_h.float()
 
 
