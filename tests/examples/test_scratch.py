@@ -72,7 +72,7 @@ def test_an_epoch_shows_every_row_once_from_shards_and_can_begin_anywhere(long_d
     source = JointBatches(long_data.train, SETTINGS, 0)
     whole = list(source)
 
-    shown = [b.rows.candidate for b in whole if b.rows is not None]
+    shown = [b.impressions.candidate for b in whole if b.impressions is not None]
     assert sorted(torch.cat(shown).tolist()) == sorted(long_data.train.impressions.item.tolist())
     assert abs(source.steps() - len(whole)) <= 2
     rest = list(source.pass_from(7))
@@ -80,13 +80,13 @@ def test_an_epoch_shows_every_row_once_from_shards_and_can_begin_anywhere(long_d
         assert one.tensors().keys() == other.tensors().keys()
         assert all(torch.equal(v, other.tensors()[name]) for name, v in one.tensors().items())
     source.epoch = 1
-    assert next(iter(source)).rows.candidate.tolist() != shown[0].tolist()
+    assert next(iter(source)).impressions.candidate.tolist() != shown[0].tolist()
 
 
 def test_shards_hold_the_rows_of_the_given_users_only(long_data, monkeypatch):
     monkeypatch.setattr(batches, "AT_ONCE", 50)
     users = np.arange(30) % 3 == 0
-    found = [b.rows.candidate for b in JointBatches(long_data.train, SETTINGS, 0, users=users) if b.rows is not None]
+    found = [b.impressions.candidate for b in JointBatches(long_data.train, SETTINGS, 0, users=users) if b.impressions is not None]
 
     rows = long_data.train.impressions
     assert sorted(torch.cat(found).tolist()) == sorted(rows.item[users[rows.requests.user]].tolist())

@@ -50,12 +50,12 @@ def test_two_processes_learn_the_weights_of_one(tiny_data, tmp_path):
 def test_parts_of_a_batch_hold_every_example_once(tiny_data):
     for whole in JointBatches(tiny_data.train, BATCHES, 0):
         parts = [whole.part(number, 3) for number in range(3)]
-        rows = [p.rows for p in parts if p.rows is not None]
+        impressions = [p.impressions for p in parts if p.impressions is not None]
         sessions = [p.sessions for p in parts if p.sessions is not None]
 
-        if whole.rows is not None:
-            assert torch.cat([r.candidate for r in rows]).equal(whole.rows.candidate)
-            assert torch.cat([r.requests.item for r in rows]).equal(whole.rows.requests.item)
+        if whole.impressions is not None:
+            assert torch.cat([r.candidate for r in impressions]).equal(whole.impressions.candidate)
+            assert torch.cat([r.requests.item for r in impressions]).equal(whole.impressions.requests.item)
         if whole.sessions is not None:
             assert torch.cat([v.item[0] for v in sessions]).equal(whole.sessions.item[0])
             starts = torch.tensor([0, *(len(v.requests.item) for v in sessions)]).cumsum(0)

@@ -181,8 +181,8 @@ def test_short_memory_is_one_line_with_the_settings_to_lower(tiny_data, tmp_path
         train(tiny_data, tmp_path)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     assert str(caught.value) == (
-        f"model: out of memory on {device} with 64 sessions and 256 rows a step; lower [teacher] sessions and rows, and "
-        'raise [training] accumulate to keep the sum, or set [training] precision = "bf16"'
+        f"model: out of memory on {device} with 64 sessions and 256 impressions a step; lower [teacher] sessions and "
+        'impressions, and raise [training] accumulate to keep the sum, or set [training] precision = "bf16"'
     )
 
 
@@ -196,8 +196,8 @@ def test_another_error_of_a_step_is_not_taken_for_short_memory(tiny_data, tmp_pa
 
 
 def test_two_accumulated_halves_make_the_step_of_one_batch(tiny_data, tmp_path):
-    with_rows = (b for b in JointBatches(tiny_data.train, BATCHES, seed=0) if b.rows is not None)
-    batch = next(b for b in with_rows if len(b.rows.candidate) % 2 == 0)
+    with_impressions = (b for b in JointBatches(tiny_data.train, BATCHES, seed=0) if b.impressions is not None)
+    batch = next(b for b in with_impressions if len(b.impressions.candidate) % 2 == 0)
     halves = [JointBatch(None, batch.impressions.part(number, 2)) for number in (0, 1)]
 
     def after(batches, accumulate):
@@ -259,10 +259,10 @@ COMPILED = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from pathlib import Path
 from safetensors.torch import save_file
 from edgerec.config.stages import TrainingConfig
 from edgerec.progress import Silent
+from edgerec.stages.run import Run
 from tests import tiny
 from tests.training.test_loop import LOOP, train
 

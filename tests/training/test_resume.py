@@ -122,6 +122,7 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 from edgerec.progress import Silent
+from edgerec.stages.run import Run
 from edgerec.training import resume
 from tests import tiny
 from tests.training.test_resume import train
