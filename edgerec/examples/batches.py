@@ -40,7 +40,7 @@ class PairBatch:
 
 
 @dataclass(frozen=True)
-class VisitBatch:
+class SessionBatch:
     """B requests and what they led to.
 
     Attributes:
@@ -57,14 +57,14 @@ class VisitBatch:
     soft: tuple[SoftBatch, ...] | None
     related: PairBatch | None
 
-    def part(self, number: int, parts: int) -> VisitBatch | None:
+    def part(self, number: int, parts: int) -> SessionBatch | None:
         """One of `parts` parts of the requests, and of the related pairs; None where it is empty."""
         rows = _share(len(self.requests.item), number, parts)
         queries = _share(0 if self.related is None else len(self.related.query), number, parts)
         if rows.start == rows.stop and queries.start == queries.stop:
             return None
         pairs = [_of_owners(owner, item, rows) for owner, item in zip(self.owner, self.item, strict=True)]
-        return VisitBatch(
+        return SessionBatch(
             requests=part_of_requests(self.requests, rows),
             as_of=self.as_of,
             owner=tuple(owner for owner, _ in pairs),
@@ -108,7 +108,7 @@ class ImpressionBatch:
 class JointBatch:
     """What one step learns from; a part may be missing."""
 
-    sessions: VisitBatch | None
+    sessions: SessionBatch | None
     impressions: ImpressionBatch | None
 
     def to(self, device: torch.device) -> JointBatch:
@@ -288,12 +288,12 @@ class JointBatches:
         early = soft is not None and self.epoch < self.settings.early_teacher_epochs
         return soft.early if soft is not None and early and soft.early is not None else soft
 
-    def _session_examples(self, as_of: int, chosen: Int, rng: np.random.Generator) -> VisitBatch:
+    def _session_examples(self, as_of: int, chosen: Int, rng: np.random.Generator) -> SessionBatch:
         sessions, soft = self.examples.sessions, self._soft()
         assert sessions is not None
         truth = [sessions.truth[t.name].take(chosen) for t in self.examples.tasks if t.kind == "retrieval"]
         dropout = self.settings.history_dropout if self.train else 0.0
-        return VisitBatch(
+        return SessionBatch(
             requests=sessions.requests.batch(chosen, dropout, rng),
             as_of=self.examples.as_of(as_of, rng if self.train else None),
             owner=tuple(torch.from_numpy(t.owner()) for t in truth),

@@ -12,7 +12,7 @@ import torch
 from scipy import sparse
 
 from edgerec.examples.log import Log
-from edgerec.models.inputs import Adjacency, Graph
+from edgerec.models.inputs import Adjacency, ItemGraph
 from edgerec.tasks import Task
 from edgerec.tasks.history import Float, Int
 
@@ -127,15 +127,15 @@ class GraphEdges:
         """Kinds of edges."""
         return 1 + (self._snapshots is not None) + len(self._knowledge)
 
-    def until(self, as_of: int) -> Graph:
+    def until(self, as_of: int) -> ItemGraph:
         """All edges that were there at the as-of time of this index."""
-        return Graph((tuple(rows.adjacency(rows) for rows in self._rows(as_of)),))
+        return ItemGraph((tuple(rows.adjacency(rows) for rows in self._rows(as_of)),))
 
-    def draw(self, as_of: int, rng: np.random.Generator) -> Graph:
+    def draw(self, as_of: int, rng: np.random.Generator) -> ItemGraph:
         """As `until`, but of each node with more a random `neighbours`, anew for each layer; all if that is 0."""
         if not self.neighbours:
             return self.until(as_of)
-        return Graph(tuple(tuple(self._drawn(as_of, rng)) for _ in range(self.layers)))
+        return ItemGraph(tuple(tuple(self._drawn(as_of, rng)) for _ in range(self.layers)))
 
     def _drawn(self, as_of: int, rng: np.random.Generator) -> Iterator[Adjacency]:
         for rows in self._rows(as_of):

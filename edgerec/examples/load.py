@@ -38,7 +38,7 @@ from edgerec.models.inputs import ItemFeatures, ItemsAsOf, Shape
 from edgerec.tasks import Numeric, RequestEncoder, Task, standardize
 from edgerec.tasks.history import Float, Int
 
-Part: TypeAlias = Literal["valid", "test"]
+EvaluationPart: TypeAlias = Literal["valid", "test"]
 """A part of the split that a model is judged on."""
 ReadTexts: TypeAlias = "Callable[[Log, int], tuple[Components, TextSource | None]]"
 Cut: TypeAlias = "Callable[[Int], Int]"
@@ -46,7 +46,7 @@ Cut: TypeAlias = "Callable[[Int], Int]"
 
 
 @dataclass(frozen=True)
-class Scale:
+class TargetScale:
     """Standardisation of a regression task: ``(log1p(label) - mean) / std``."""
 
     mean: float
@@ -81,7 +81,7 @@ class LearningData:
     train: Examples
     evaluation: Examples
     lag: int
-    scales: dict[str, Scale]
+    scales: dict[str, TargetScale]
     sequence: int = 0
     scratch: Scratch | None = None
     text_source: TextSource | None = None
@@ -123,7 +123,7 @@ class LearningData:
         )
 
 
-def catalogue_length(data: DataConfig, dataset: Dataset, part: Part) -> int:
+def catalogue_length(data: DataConfig, dataset: Dataset, part: EvaluationPart) -> int:
     """Items of the training rows, and all items of an items file."""
     seen = dataset.meta.catalog["train" if part == "valid" else "valid"]
     return dataset.meta.n_items if data.items.path is not None else seen
@@ -131,7 +131,7 @@ def catalogue_length(data: DataConfig, dataset: Dataset, part: Part) -> int:
 
 def load_learning_data(
     dataset: Dataset,
-    part: Part,
+    part: EvaluationPart,
     data: DataConfig,
     teacher: TeacherConfig,
     student: StudentConfig,
@@ -234,13 +234,13 @@ def _moments_in(statistics: ItemStatistics, length_ms: int) -> int:
     return max(int(length_ms // (at[1] - at[0])) - 1, 0) if len(at) > 1 else 0
 
 
-def _scale(labels: Float) -> Scale:
+def _scale(labels: Float) -> TargetScale:
     def total(of: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]) -> float:
         parts = (np.log1p(np.maximum(labels[a:b].astype(np.float64), 0)) for a, b in pieces(len(labels)))
         return float(sum(of(logs).sum() for logs in parts)) / max(len(labels), 1)
 
     mean = total(lambda logs: logs)
-    return Scale(mean, max(math.sqrt(total(lambda logs: (logs - mean) ** 2)), 1e-6))
+    return TargetScale(mean, max(math.sqrt(total(lambda logs: (logs - mean) ** 2)), 1e-6))
 
 
 def _training_sessions(log: Log, most: int, tasks: Sequence[Task], seed: int) -> Int:
@@ -298,7 +298,7 @@ def _rows(
     cut: Cut,
     encoder: RequestEncoder,
     statistics: ItemStatistics,
-    scales: dict[str, Scale],
+    scales: dict[str, TargetScale],
     n_items: int,
     sequence: int,
     scratch: Scratch,

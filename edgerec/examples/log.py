@@ -54,7 +54,7 @@ class Log:
         for first, end in user_groups(self.offsets):
             yield slice(int(self.offsets[first]), int(self.offsets[end]))
 
-    def starts_visit(self, rows: slice) -> npt.NDArray[np.bool_]:
+    def starts_session(self, rows: slice) -> npt.NDArray[np.bool_]:
         """Whether each of `rows`, which are of whole users, is the first of its session."""
         user, session = self.user[rows], self.session[rows]
         new = np.ones(len(user), bool)
@@ -63,7 +63,7 @@ class Log:
 
     def session_starts(self) -> Int:
         """The first row of each session, ascending."""
-        return np.concatenate([rows.start + np.flatnonzero(self.starts_visit(rows)) for rows in self.groups()])
+        return np.concatenate([rows.start + np.flatnonzero(self.starts_session(rows)) for rows in self.groups()])
 
     def session_ends(self, first: Int) -> Int:
         """The row after the last one of the session that each row of `first` stands in."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from edgerec.examples.log import Log, events_between
-from edgerec.models.inputs import Latest
+from edgerec.models.inputs import LatestEvents
 from edgerec.tasks import History, PastSums, RequestEncoder
 from edgerec.tasks.history import Float, Int
 from edgerec.tasks.units import MS_PER_HOUR
@@ -34,7 +34,7 @@ class Pasts(Protocol):
     def numbers(self, rows: Int, time_ms: Int) -> Float:
         """The numeric input of requests at `time_ms` (len(rows),), float32 (len(rows), M)."""
 
-    def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> Latest | None:
+    def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> LatestEvents | None:
         """The latest raw events, if a model reads them; with `dropout`, each is left out with that probability."""
 
 
@@ -115,7 +115,7 @@ class LogPasts:
         each = PastSums(p.events[which], p.sessions[which], p.first_ms[which], p.last_ms[which], p.positives[which])
         return self.encoder.numbers(each, time_ms, np.asarray(self.given[rows]))
 
-    def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> Latest | None:
+    def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> LatestEvents | None:
         if not self.sequence:
             return None
         end = np.asarray(self.end[rows])
@@ -156,7 +156,7 @@ class GivenPasts:
     def numbers(self, rows: Int, time_ms: Int) -> Float:
         return np.repeat(self.given[None], len(rows), axis=0)
 
-    def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> Latest | None:
+    def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> LatestEvents | None:
         if not self.sequence:
             return None
         h, n = self.history, np.full(len(rows), len(self.history.item))
@@ -179,7 +179,7 @@ def latest_events(
     until_ms: Int,
     dropout: float,
     rng: np.random.Generator | None,
-) -> Latest:
+) -> LatestEvents:
     """The events of the rows from `start` to `end` (B,), padded; gaps last until the next event or `until_ms` (B,)."""
     key = np.stack([start, end, until_ms], axis=1)
     past = np.unique(key, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
@@ -190,11 +190,11 @@ def latest_events(
         present &= rng.random(present.shape) >= dropout
     if not len(item):
         nothing = torch.zeros(at.shape, dtype=torch.int64)
-        return Latest(nothing, nothing, nothing.float(), nothing > 0, torch.from_numpy(past))
+        return LatestEvents(nothing, nothing, nothing.float(), nothing > 0, torch.from_numpy(past))
     at = np.clip(at, 0, len(item) - 1)
     following = np.concatenate([time_ms[at[:, 1:]], until_ms[:, None]], axis=1)
     gap_h = np.maximum(following - time_ms[at], 0) / MS_PER_HOUR
-    return Latest(
+    return LatestEvents(
         item=torch.from_numpy(np.where(present, item[at], 0)),
         kind=torch.from_numpy(np.where(present, kind[at], 0)),
         gap_h=torch.from_numpy(np.where(present, gap_h, 0).astype(np.float32)),

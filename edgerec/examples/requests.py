@@ -240,7 +240,7 @@ def draw_sessions(
     """
 
     def first(rows: slice) -> Int:
-        new = log.starts_visit(rows)
+        new = log.starts_session(rows)
         starts = rows.start + np.flatnonzero(new)
         if counts is not None:
             starts = starts[np.bincount(np.cumsum(new) - 1, counts(rows), len(starts)) > 0]

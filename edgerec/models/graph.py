@@ -1,4 +1,4 @@
-"""Graph layers over items, entities and users: what an item's neighbours are is added to its vector."""
+"""ItemGraph layers over items, entities and users: what an item's neighbours are is added to its vector."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import LGConv
 
-from edgerec.models.inputs import Adjacency, Graph
+from edgerec.models.inputs import Adjacency, ItemGraph
 
 GATE = 0.3
 """Share of the neighbours in an item's vector before anything is learned; from 0.01 it hardly opens in a training."""
@@ -35,7 +35,7 @@ class GraphLayers(nn.Module):
         self.gate = nn.Parameter(torch.full((dim,), GATE))
         self.propagate = Propagation()
 
-    def forward(self, items: Tensor, graph: Graph) -> Tensor:
+    def forward(self, items: Tensor, graph: ItemGraph) -> Tensor:
         """Item vectors (N, dim) -> item vectors (N, dim)."""
         n = len(items)
         nodes = len(graph.layers[0][0].offsets) - 1

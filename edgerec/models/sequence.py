@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgerec.models.inputs import Latest
+from edgerec.models.inputs import LatestEvents
 
 FURTHEST = -1e4
 """Added to the attention logit of what may not be seen; finite, so that a row of padding stays a number."""
@@ -125,7 +125,7 @@ class SequenceModel(nn.Module):
         self.from_item = nn.Linear(dim, dim)
         self.transformer = CausalTransformer(dim, heads, layers, max_len, dropout)
 
-    def forward(self, latest: Latest, table: Tensor) -> Read:
+    def forward(self, latest: LatestEvents, table: Tensor) -> Read:
         """Read each past once, however many requests share it; `table` (N, dim) holds the item vectors."""
         number, past = torch.unique(latest.past, return_inverse=True)
         rows = torch.arange(len(past), device=past.device)

@@ -78,7 +78,7 @@ def numbers_of(count: Tensor, age_h: Tensor, interval_h: Tensor, later: Tensor |
     return torch.cat([numbers, order.unsqueeze(-1)], dim=-1)
 
 
-class Request(NamedTuple):
+class EncodedRequests(NamedTuple):
     """B encoded requests.
 
     Attributes:
@@ -109,7 +109,7 @@ class RequestTower(nn.Module):
 
     def forward(
         self, vectors: Tensor, kind: Tensor, numbers: Tensor, present: Tensor, categorical: Tensor, numeric: Tensor
-    ) -> Request:
+    ) -> EncodedRequests:
         """Arguments as in the blocks."""
         context = self.context(categorical, numeric)
         attention = self.pooling(vectors, kind, numbers, context, present)
@@ -117,7 +117,7 @@ class RequestTower(nn.Module):
         user = self.mix(pooled) + self.head(torch.cat([context, pooled], dim=1))
         added = self.repeat(vectors, kind, numbers, context)
         repeat, follow = added[..., : self.tasks], added[..., self.tasks :]
-        return Request(user.unflatten(1, (self.tasks, self.dim)), repeat, follow, attention)
+        return EncodedRequests(user.unflatten(1, (self.tasks, self.dim)), repeat, follow, attention)
 
     @staticmethod
     def pooled(attention: Tensor, vectors: Tensor) -> Tensor:
@@ -173,12 +173,14 @@ class Student(nn.Module):
                 values.mul_(slope)
             prior.prior.last.bias[task] += offset
 
-    def encode_requests(self, batch: RequestBatch, table: Tensor) -> Request:
+    def encode_requests(self, batch: RequestBatch, table: Tensor) -> EncodedRequests:
         """See `RequestTower`; padding and what is too long ago have no transitions."""
         later = None if self.transitions is None else later_items(batch.age_h, batch.present)
         numbers = numbers_of(batch.count, batch.age_h, batch.interval_h, later)
         vectors = nn.functional.embedding(batch.item, table)
-        found: Request = self.requests(vectors, batch.kind, numbers, batch.present, batch.categorical, batch.numeric)
+        found: EncodedRequests = self.requests(
+            vectors, batch.kind, numbers, batch.present, batch.categorical, batch.numeric
+        )
         if later is None:
             return found
         followed = batch.present & (later < FOLLOWED)

@@ -93,9 +93,9 @@ class Teacher(nn.Module):
 
     def score_catalog(self, batch: RequestBatch, items: Items, tasks: Sequence[int] | None = None) -> Tensor:
         """Logits of every item for all tasks, or for the `tasks` that are asked for: (B, T, N)."""
-        return self.score_visits(batch, items, tasks)[0]
+        return self.score_sessions(batch, items, tasks)[0]
 
-    def score_visits(
+    def score_sessions(
         self, batch: RequestBatch, items: Items, tasks: Sequence[int] | None = None
     ) -> tuple[Tensor, Read | None]:
         """As `score_catalog`, and what the sequence model read on the way, which has a loss of its own."""

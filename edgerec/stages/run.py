@@ -16,7 +16,7 @@ from edgerec.distillation.student import StudentSettings
 from edgerec.ensemble.ensemble import Blend, Ensemble, Members
 from edgerec.ensemble.scoring import AnyScorer, EnsembleScorer, TorchScorer
 from edgerec.ensemble.views import EnsembleSettings
-from edgerec.examples.load import LearningData, Part, load_learning_data
+from edgerec.examples.load import LearningData, EvaluationPart, load_learning_data
 from edgerec.examples.scratch import Scratch
 from edgerec.files import read_json
 from edgerec.models.teacher import Teacher
@@ -38,7 +38,7 @@ class Run:
     progress: Progress
 
     @property
-    def part(self) -> Part:
+    def part(self) -> EvaluationPart:
         """What is judged: "valid" or "test"."""
         return self.config.evaluation.part
 
@@ -72,7 +72,7 @@ class Run:
         """What a student is built and trained by."""
         return student_settings(self.config)
 
-    def learning_data(self, part: Part | None = None) -> LearningData:
+    def learning_data(self, part: EvaluationPart | None = None) -> LearningData:
         """The dataset, ready to learn from and to be judged on; `part`: that of the settings by default.
 
         Raises:

@@ -13,7 +13,7 @@ from edgerec.examples.scratch import AT_ONCE
 from edgerec.models.student import Student
 from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Int
-from edgerec.training.calibration import fit_expectation, fit_odds, fit_shares
+from edgerec.training.calibration import fit_expectation, fit_odds, fit_temperature
 from edgerec.training.joint import exclude_history
 from edgerec.training.predictions import group_by_as_of, network_logits
 
@@ -76,7 +76,7 @@ def _calibrate_rankings(student: Student, data: LearningData) -> None:
                 logits[places] = found[:, :n_seen].numpy()
         shares = np.zeros_like(logits)
         shares[truth.owner(), truth.values] = 1 / truth.sizes()[truth.owner()]
-        student.rescale(i, fit_shares(logits, shares), 0.0)
+        student.rescale(i, fit_temperature(logits, shares), 0.0)
 
 
 def expectations(student: Student, data: LearningData) -> dict[str, dict[str, float]]:

@@ -73,7 +73,7 @@ def fit_odds(logit: Double, before: Double, label: Double) -> tuple[float, float
     return float(np.exp(found.x[0])), float(found.x[1])
 
 
-def fit_shares(logits: npt.NDArray[np.float32], shares: npt.NDArray[np.float32]) -> float:
+def fit_temperature(logits: npt.NDArray[np.float32], shares: npt.NDArray[np.float32]) -> float:
     """The slope that makes ``softmax(slope * logits)`` the likeliest, as shares of what was consumed; both (n, N).
 
     Source: temperature scaling, Guo et al., ICML 2017.

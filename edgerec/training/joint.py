@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from edgerec.examples.batches import ImpressionBatch, JointBatch, PairBatch, VisitBatch
+from edgerec.examples.batches import ImpressionBatch, JointBatch, PairBatch, SessionBatch
 from edgerec.examples.soft_lists import SoftBatch
 from edgerec.models.inputs import Items, ItemsAsOf, RequestBatch
 from edgerec.models.sequence import Read
@@ -73,12 +73,12 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of a task's loss: `share` times a `mean` over `count` examples."""
+class LossPart:
+    """A part of a task's loss: `weight` times a `mean` over `count` examples."""
 
     task: str
     labels: Labels
-    share: float
+    weight: float
     mean: Tensor
     count: Tensor
 
@@ -89,7 +89,7 @@ class JointTraining(nn.Module):
     Args:
         n_seen: see `Examples`.
         terms: of the loss.
-        amounts: loss of the regression tasks, by task; the Huber loss of those that are left out.
+        regression_losses: of the regression tasks, by task; the Huber loss for those that are left out.
         reader: of the items' texts, where the language model learns along.
         vectors: a teacher's vectors of the items, float32 (N, D), rows of length 1; needed by the terms on them.
 
@@ -103,13 +103,13 @@ class JointTraining(nn.Module):
         tasks: Sequence[Task],
         n_seen: int,
         terms: Terms | None = None,
-        amounts: Mapping[str, Loss] | None = None,
+        regression_losses: Mapping[str, Loss] | None = None,
         reader: TextReader | None = None,
         vectors: npt.NDArray[np.float32] | None = None,
     ) -> None:
         super().__init__()
         self.reader = reader
-        self.amounts = amounts or {}
+        self.regression_losses = regression_losses or {}
         self.model, self.tasks, self.n_seen = model, list(tasks), n_seen
         self.terms = Terms() if terms is None else terms
         self.scored = scored_tasks(tasks)
@@ -148,14 +148,14 @@ class JointTraining(nn.Module):
         choice = getattr(self.model, "shared_parameters", self.model.parameters)
         return list(choice())
 
-    def forward(self, batch: JointBatch) -> list[Part]:
+    def forward(self, batch: JointBatch) -> list[LossPart]:
         """The parts of the loss of each task that the batch holds examples of."""
-        found: list[Part] = []
+        found: list[LossPart] = []
         with self._read_anew(batch):
             if batch.sessions is not None:
-                found += self._session_examples(batch.sessions)
+                found += self._sessions(batch.sessions)
             if batch.impressions is not None:
-                found += self._rows(batch.impressions)
+                found += self._impressions(batch.impressions)
         return found
 
     @contextmanager
@@ -188,24 +188,24 @@ class JointTraining(nn.Module):
         items = self.scorer.encode_items(as_of)
         return items if self.alter is None else self.alter(items)
 
-    def _session_examples(self, batch: VisitBatch) -> list[Part]:
+    def _sessions(self, batch: SessionBatch) -> list[LossPart]:
         items = self._items(batch.as_of)
         numbers = len(batch.requests.item) * max(len(self.retrieval), 1) * len(items[0])
         pieces = [batch.part(i, -(-numbers // MOST_LOGITS)) for i in range(-(-numbers // MOST_LOGITS))]
         if len(pieces) == 1:
-            found = self._visits_at_once(batch, items)
+            found = self._sessions_at_once(batch, items)
         else:
             # The scores of each part are made once more on the way back, so that only those of one part are kept.
-            each = [checkpoint(self._visits_at_once, p, items, use_reentrant=False) for p in pieces if p is not None]
+            each = [checkpoint(self._sessions_at_once, p, items, use_reentrant=False) for p in pieces if p is not None]
             found = together([part for parts in each for part in parts])
         if self.vectors is not None and self.training:
             found += self._vectors(_about(JointBatch(batch, None)), items)
         return found
 
-    def _visits_at_once(self, batch: VisitBatch, items: Items) -> list[Part]:
+    def _sessions_at_once(self, batch: SessionBatch, items: Items) -> list[LossPart]:
         found = []
         if self.sequence and self.training:
-            logits, read = cast(Teacher, self.model).score_visits(batch.requests, items, self.retrieval)
+            logits, read = cast(Teacher, self.model).score_sessions(batch.requests, items, self.retrieval)
             assert read is not None
             found.append(self._next_items(read, items))
         else:
@@ -221,55 +221,59 @@ class JointTraining(nn.Module):
                 found += self._pairs(task, batch.related, items)
         return found
 
-    def _rows(self, batch: ImpressionBatch) -> list[Part]:
+    def _impressions(self, batch: ImpressionBatch) -> list[LossPart]:
         items = self._items(batch.as_of)
         logits = self.scorer.score_rows(batch.requests, batch.candidate, items)
-        log_p = losses.chain_log_probabilities(logits, self.scored)
+        log_p = losses.conditional_log_probs(logits, self.scored)
         count = torch.tensor(float(len(batch.candidate)))
         found = []
         for i, task in enumerate(self.scored):
             if task.kind == "retrieval":
                 continue
-            loss_of = losses.binary if task.kind == "binary" else self.amounts.get(task.name, losses.regression)
-            hard = Part(task.name, "hard", 1.0, loss_of(log_p[:, i], batch.labels[:, i]), count)
+            loss_of = (
+                losses.binary if task.kind == "binary" else self.regression_losses.get(task.name, losses.regression)
+            )
+            hard = LossPart(task.name, "hard", 1.0, loss_of(log_p[:, i], batch.labels[:, i]), count)
             if batch.soft is None or not self.terms.probabilities:
                 found.append(hard)
                 continue
             soft_loss = losses.binary_soft if task.kind == "binary" else loss_of
             soft = soft_loss(log_p[:, i], batch.soft[:, i])
             found += [
-                replace(hard, share=self.terms.hard),
-                Part(task.name, "soft", self.terms.probabilities, soft, count),
+                replace(hard, weight=self.terms.hard),
+                LossPart(task.name, "soft", self.terms.probabilities, soft, count),
             ]
         return found
 
-    def _next_items(self, read: Read, items: Items) -> Part:
+    def _next_items(self, read: Read, items: Items) -> LossPart:
         states, target = read.next_items()
         loss = losses.next_items(states, target, items[0][: self.n_seen])
-        return Part(SEQUENCE, "hard", 1.0, loss, torch.tensor(float(min(len(target), losses.POSITIONS))))
+        return LossPart(SEQUENCE, "hard", 1.0, loss, torch.tensor(float(min(len(target), losses.POSITIONS))))
 
-    def _pairs(self, task: Task, batch: PairBatch, items: Items) -> list[Part]:
+    def _pairs(self, task: Task, batch: PairBatch, items: Items) -> list[LossPart]:
         logits = self.scorer.score_related(batch.query, items).scatter(1, batch.query.unsqueeze(1), losses.NEVER)
         return self._listwise(task, logits, batch.owner, batch.item, batch.soft)
 
-    def _listwise(self, task: Task, logits: Tensor, owner: Tensor, item: Tensor, soft: SoftBatch | None) -> list[Part]:
+    def _listwise(
+        self, task: Task, logits: Tensor, owner: Tensor, item: Tensor, soft: SoftBatch | None
+    ) -> list[LossPart]:
         own, t = logits[:, : self.n_seen], self.terms
-        hard = Part(task.name, "hard", 1.0, losses.listwise(own, owner, item), losses.owners(owner, len(own)))
+        hard = LossPart(task.name, "hard", 1.0, losses.listwise(own, owner, item), losses.owners(owner, len(own)))
         if soft is None or not (t.listwise or t.top_list):
             return [hard]
         listed, weights, count = soft.listed(own), soft.log_weight, torch.tensor(float(len(own)))
         # What may not be recommended is no part of the teacher's list either.
         scores = soft.scores.masked_fill(listed <= losses.NEVER / 2, losses.NEVER)
-        found = [replace(hard, share=t.hard)]
+        found = [replace(hard, weight=t.hard)]
         if t.listwise:
             sure = losses.confidence(scores, t.temperature, weights) if t.confidence and len(own) else None
             mean = losses.listwise_soft(listed, scores, t.temperature, weights, sure)
-            found.append(Part(task.name, "soft", t.listwise, mean, count))
+            found.append(LossPart(task.name, "soft", t.listwise, mean, count))
         if t.top_list:
-            found.append(Part(task.name, "top", t.top_list, losses.top_list(listed, scores, weights), count))
+            found.append(LossPart(task.name, "top", t.top_list, losses.top_list(listed, scores, weights), count))
         return found
 
-    def _vectors(self, about: Tensor, items: Items) -> list[Part]:
+    def _vectors(self, about: Tensor, items: Items) -> list[LossPart]:
         """The items of a step as the student and as the teacher's networks see them."""
         item = torch.unique(about)
         if len(item) > ITEMS:
@@ -278,10 +282,10 @@ class JointTraining(nn.Module):
         found = []
         if NEIGHBOURS in self.weights:
             mean = losses.neighbours(table[item], table, teacher[: self.n_seen], item)
-            found.append(Part(NEIGHBOURS, "soft", 1.0, mean, count))
+            found.append(LossPart(NEIGHBOURS, "soft", 1.0, mean, count))
         if self.projection is not None:
             mean = cast(Tensor, self.fading) * losses.alignment(self.projection(table[item]), teacher[item])
-            found.append(Part(ALIGNMENT, "soft", 1.0, mean, count))
+            found.append(LossPart(ALIGNMENT, "soft", 1.0, mean, count))
         return found
 
 
@@ -295,18 +299,18 @@ def _about(batch: JointBatch) -> Tensor:
     return torch.cat(found)
 
 
-def joined(parts: Sequence[Part]) -> dict[str, Tensor]:
+def joined(parts: Sequence[LossPart]) -> dict[str, Tensor]:
     """The loss of each task, from its parts."""
     found: dict[str, Tensor] = {}
     for part in parts:
-        value = part.share * part.mean
+        value = part.weight * part.mean
         found[part.task] = found[part.task] + value if part.task in found else value
     return found
 
 
-def together(parts: Sequence[Part]) -> list[Part]:
+def together(parts: Sequence[LossPart]) -> list[LossPart]:
     """The parts of several batches as those of one: means over all their examples."""
-    groups: dict[tuple[str, Labels], list[Part]] = {}
+    groups: dict[tuple[str, Labels], list[LossPart]] = {}
     for part in parts:
         groups.setdefault((part.task, part.labels), []).append(part)
     found = []

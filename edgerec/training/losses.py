@@ -178,7 +178,7 @@ def sampled_softmax(states: Tensor, target: Tensor, table: Tensor, drawn: Tensor
     return (torch.logsumexp(torch.cat([own.unsqueeze(1), others], dim=1), dim=1) - own).mean()
 
 
-def chain_log_probabilities(logits: Tensor, tasks: Sequence[Task]) -> Tensor:
+def conditional_log_probs(logits: Tensor, tasks: Sequence[Task]) -> Tensor:
     """Log-probability of every binary task: the sum of log-sigmoids along its `after` chain; other columns as given.
 
     Source: ESMM, Ma et al., SIGIR 2018: trained on all impressions.

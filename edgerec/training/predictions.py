@@ -14,7 +14,7 @@ from edgerec.progress import Track
 from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Float, Int
 from edgerec.training.joint import Scorer
-from edgerec.training.losses import chain_log_probabilities
+from edgerec.training.losses import conditional_log_probs
 
 AT_ONCE = 256
 """Requests, rows or items that are scored together."""
@@ -40,7 +40,7 @@ def network_rows(
     `candidate`: int64, an item for every request.
     """
     logits = network_logits(model, data, requests, candidate, chosen, done)
-    return chain_log_probabilities(torch.from_numpy(logits), scored_tasks(data.tasks)).numpy()
+    return conditional_log_probs(torch.from_numpy(logits), scored_tasks(data.tasks)).numpy()
 
 
 def network_logits(

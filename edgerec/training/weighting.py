@@ -162,13 +162,13 @@ class PcGrad(_PerTask):
         joined = [_sum(of_tasks) for of_tasks in zip(*found, strict=True)]
         if both:
             whole = torch.stack([torch.cat([_flat(shared[i], of[i]) for i in both]) for of in found])
-            pieces = torch.split(projected_shares(whole @ whole.T) @ whole, [shared[i].numel() for i in both])
+            pieces = torch.split(projected_weights(whole @ whole.T) @ whole, [shared[i].numel() for i in both])
             for i, piece in zip(both, pieces, strict=True):
                 joined[i] = piece.view_as(shared[i]).to(shared[i].dtype)
         _add(shared, joined)
 
 
-def projected_shares(products: Tensor) -> Tensor:
+def projected_weights(products: Tensor) -> Tensor:
     """What each of T gradients counts in the sum of the projected ones, (T,), from their inner products (T, T)."""
     dot = products.double().cpu()
     n = len(dot)

@@ -14,7 +14,8 @@ from edgerec.examples.graph import GraphEdges, Knowledge, Rows
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
 from edgerec.training.checkpoint import load_weights, save_weights
-from edgerec.training.loop import LoopSettings, fit
+from edgerec.training.job import LoopSettings, TrainingJob
+from edgerec.training.loop import fit
 from edgerec.training.teacher import batch_settings, build_teacher
 from tests import tiny
 
@@ -152,7 +153,8 @@ def test_a_teacher_with_graph_and_sequence_trains_is_kept_and_scores(tiny_config
     data = Run(config, tiny_run, Silent()).learning_data("test")
     model = build_teacher(config.teacher, config.seed, data)
     batches = JointBatches(data.train, batch_settings(config.teacher, data), seed=0)
-    fit(model, data.tasks, batches, None, LoopSettings(1, 1e-2, 0.01, None), tmp_path / "work", Silent(), "model")
+    loop = LoopSettings(1, 1e-2, 0.01, None)
+    fit(TrainingJob(model, batches, None, loop, tmp_path / "work", Silent(), "model"))
     save_weights(model, tmp_path / "model.safetensors")
     again = build_teacher(config.teacher, config.seed, data)
     load_weights(again, tmp_path / "model.safetensors")

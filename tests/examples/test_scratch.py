@@ -86,7 +86,11 @@ def test_an_epoch_shows_every_row_once_from_shards_and_can_begin_anywhere(long_d
 def test_shards_hold_the_rows_of_the_given_users_only(long_data, monkeypatch):
     monkeypatch.setattr(batches, "AT_ONCE", 50)
     users = np.arange(30) % 3 == 0
-    found = [b.impressions.candidate for b in JointBatches(long_data.train, SETTINGS, 0, users=users) if b.impressions is not None]
+    found = [
+        b.impressions.candidate
+        for b in JointBatches(long_data.train, SETTINGS, 0, users=users)
+        if b.impressions is not None
+    ]
 
     rows = long_data.train.impressions
     assert sorted(torch.cat(found).tolist()) == sorted(rows.item[users[rows.requests.user]].tolist())

@@ -8,7 +8,7 @@ import torch
 
 from edgerec.examples.graph import Rows
 from edgerec.models.graph import GATE, GraphLayers, Propagation
-from edgerec.models.inputs import Graph
+from edgerec.models.inputs import ItemGraph
 
 
 def adjacency(edges, n):
@@ -48,7 +48,7 @@ def test_the_layers_are_those_of_pytorch_geometrics_light_gcn():
     rows = Rows.of(both[1].numpy(), both[0].numpy(), np.ones(8), 5).normalized()
     layers = GraphLayers(4, relations=1, entities=0, layers=2)
     items = torch.randn(3, 4)
-    found = layers(items, Graph(((rows.adjacency(rows),),)))
+    found = layers(items, ItemGraph(((rows.adjacency(rows),),)))
     states, heard = torch.cat([items, torch.zeros(2, 4)]), torch.zeros(3, 4)
     for _ in range(2):
         states = LGConv()(states, both)
@@ -64,7 +64,7 @@ def test_a_cold_item_is_drawn_to_the_items_of_its_entity():
     layers = GraphLayers(2, relations=1, entities=1, layers=2)
     torch.nn.init.zeros_(layers.entity)
     with torch.inference_mode():
-        cold = layers(items, Graph(((rows.adjacency(rows),),)))[0]
+        cold = layers(items, ItemGraph(((rows.adjacency(rows),),)))[0]
 
     assert torch.nn.functional.cosine_similarity(cold, items[1], dim=0) == pytest.approx(1)
     assert cold @ items[2] == 0
@@ -73,7 +73,7 @@ def test_a_cold_item_is_drawn_to_the_items_of_its_entity():
 def test_sparse_products_stay_in_32_bits_under_mixed_precision():
     layers = GraphLayers(4, relations=1, entities=0, layers=1)
     items = torch.randn(3, 4, requires_grad=True)
-    graph = Graph(((adjacency(EDGES, 3),),))
+    graph = ItemGraph(((adjacency(EDGES, 3),),))
     plain = layers(items, graph)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = layers(items, graph)

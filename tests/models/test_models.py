@@ -16,7 +16,8 @@ from edgerec.models.student import Student, StudentSizes
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
-from edgerec.training.loop import LoopSettings, fit
+from edgerec.training.job import LoopSettings, TrainingJob
+from edgerec.training.loop import fit
 from tests import tiny
 
 TASKS = 5  # scored: next, new, click, liked, watch
@@ -102,9 +103,11 @@ SLOWER = {"ple_teacher", "sequence_teacher", "graph_teacher", "bottom_teacher"}
 def test_it_learns_the_checkerboard(build, tiny_data, tmp_path):
     torch.manual_seed(0)
     model = build(tiny_data)
-    batches = JointBatches(tiny_data.train, BatchSettings(32, 256, 1_000, 0.0, 0), seed=0)
-    tasks = [replace(t, weight=4.0) if t.kind == "related" else t for t in tiny_data.tasks]
-    fit(model, tasks, batches, None, LoopSettings(14, 1e-2, 0.01, None), tmp_path / "work", Silent(), "model")
+    tasks = tuple(replace(t, weight=4.0) if t.kind == "related" else t for t in tiny_data.tasks)
+    examples = replace(tiny_data.train, tasks=tasks)
+    batches = JointBatches(examples, BatchSettings(32, 256, 1_000, 0.0, 0), seed=0)
+    loop = LoopSettings(14, 1e-2, 0.01, None)
+    fit(TrainingJob(model, batches, None, loop, tmp_path / "work", Silent(), "model"))
     model.eval()
     with torch.inference_mode():
         items = last_items(model, tiny_data)

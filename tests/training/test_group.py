@@ -12,7 +12,8 @@ from edgerec.examples.batches import BatchSettings, JointBatches
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
 from edgerec.training.group import _ours, in_group
-from edgerec.training.loop import LoopSettings, fit
+from edgerec.training.job import LoopSettings, TrainingJob
+from edgerec.training.loop import fit
 
 BATCHES = BatchSettings(sessions=32, impressions=256, sessions_per_epoch=1_000, history_dropout=0.2, lag=0)
 ALONE = TrainingConfig(accelerator="cpu")
@@ -24,10 +25,8 @@ def train(data, folder, training):
     torch.manual_seed(0)
     model = Student(data.shape, data.features, 5, StudentSizes.of(8, 16, 2))
     settings = LoopSettings(1, 3e-3, 0.1, 2, training=training)
-    held = JointBatches(data.evaluation, BATCHES, 0, train=False)
-    fitted = fit(
-        model, data.tasks, JointBatches(data.train, BATCHES, 0), held, settings, folder / "work", Silent(), "model"
-    )
+    batches, valid = JointBatches(data.train, BATCHES, 0), JointBatches(data.evaluation, BATCHES, 0, train=False)
+    fitted = fit(TrainingJob(model, batches, valid, settings, folder / "work", Silent(), "model"))
     return model.state_dict(), fitted
 
 

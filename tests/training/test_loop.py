@@ -22,8 +22,10 @@ from edgerec.examples.soft_lists import SoftBatch, SoftLabels
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
 from edgerec.training import losses
+from edgerec.training.group_loss import precision_of
+from edgerec.training.job import LoopSettings, TrainingJob
 from edgerec.training.joint import JointTraining, Terms, exclude_history, joined
-from edgerec.training.loop import LoopSettings, _Run, fit, precision_of
+from edgerec.training.loop import _Loop, fit
 
 BATCHES = BatchSettings(sessions=64, impressions=256, sessions_per_epoch=1_000, history_dropout=0.1, lag=0)
 LOOP = LoopSettings(epochs=3, learning_rate=3e-3, weight_decay=0.1, patience=None)
@@ -38,7 +40,7 @@ def train(data, folder, progress=None, model=None, loop=LOOP, evaluation=None):
     model = model or student(data)
     batches = JointBatches(data.train, BATCHES, seed=0)
     valid = JointBatches(evaluation, BATCHES, 0, train=False) if evaluation is not None else None
-    return model, fit(model, data.tasks, batches, valid, loop, folder / "work", progress or Silent(), "model")
+    return model, fit(TrainingJob(model, batches, valid, loop, folder / "work", progress or Silent(), "model"))
 
 
 class Stops(Silent):
@@ -73,7 +75,7 @@ def test_training_that_was_stopped_goes_on_and_counts_each_epoch_once(tiny_data,
 
 
 def test_an_epoch_that_is_no_better_on_valid_is_kept_for_a_resume_too(tiny_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(_Run, "_validate", lambda self, valid: {"loss": float(self.at.epoch)})
+    monkeypatch.setattr(_Loop, "_validate", lambda self, valid: {"loss": float(self.at.epoch)})
     _, fitted = train(tiny_data, tmp_path, evaluation=tiny_data.evaluation)
     last = torch.load(tmp_path / "work" / "last.ckpt", weights_only=True)
 
@@ -204,7 +206,7 @@ def test_two_accumulated_halves_make_the_step_of_one_batch(tiny_data, tmp_path):
         source = Given(tiny_data.train, batches)
         loop = replace(LOOP, epochs=1, training=TrainingConfig(accumulate=accumulate, accelerator="cpu"))
         model = student(tiny_data)
-        fit(model, tiny_data.tasks, source, None, loop, tmp_path / f"work{accumulate}", Silent(), "model")
+        fit(TrainingJob(model, source, None, loop, tmp_path / f"work{accumulate}", Silent(), "model"))
         return model.state_dict()
 
     whole, two = after([JointBatch(None, batch.impressions)], 1), after(halves, 2)
@@ -330,7 +332,7 @@ def test_without_labels_of_a_teacher_the_log_counts_whole(tiny_data):
 
     (part,) = module._listwise(tiny_data.tasks[0], torch.randn(2, 40), at, at, None)
 
-    assert (part.labels, part.share) == ("hard", 1.0)
+    assert (part.labels, part.weight) == ("hard", 1.0)
 
 
 def test_items_of_the_history_are_no_candidates_and_padding_excludes_nothing(tiny_data):

@@ -21,7 +21,8 @@ from edgerec.models.student import Student, StudentSizes
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Silent
 from edgerec.tasks import scored_tasks
-from edgerec.training.loop import LoopSettings, _Run, fit
+from edgerec.training.job import LoopSettings, TrainingJob
+from edgerec.training.loop import _Loop, fit
 from edgerec.training.resume import load_checkpoint, save_checkpoint
 from tests import tiny
 
@@ -46,8 +47,8 @@ def train(data, folder, make=student, settings=LOOP):
     torch.rand(random.randrange(100))  # whatever was drawn before
     model = make(data)
     train_batches = JointBatches(data.train, BATCHES, seed=5)
-    held = JointBatches(data.evaluation, BATCHES, 0, train=False)
-    fitted = fit(model, data.tasks, train_batches, held, settings, folder / "work", Silent(), "model")
+    valid = JointBatches(data.evaluation, BATCHES, 0, train=False)
+    fitted = fit(TrainingJob(model, train_batches, valid, settings, folder / "work", Silent(), "model"))
     return {**model.state_dict(), "epochs": torch.tensor(fitted.epochs)}
 
 
@@ -64,16 +65,16 @@ def stop_at(monkeypatch):
     """Ends training at its n-th batch from then on."""
 
     def arm(step, end=Stop):
-        learn, seen = _Run._learn, []
+        learn, seen = _Loop._learn, []
 
         def counted(self, batch, number):
             seen.append(number)
             if len(seen) == step:
-                monkeypatch.setattr(_Run, "_learn", learn)
+                monkeypatch.setattr(_Loop, "_learn", learn)
                 raise end
             learn(self, batch, number)
 
-        monkeypatch.setattr(_Run, "_learn", counted)
+        monkeypatch.setattr(_Loop, "_learn", counted)
 
     return arm
 
