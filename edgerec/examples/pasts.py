@@ -1,4 +1,4 @@
-"""What the users of requests did before: read from the log when a batch asks, since all of it together is many logs."""
+"""What the users of requests did before: read from the log for each batch, since all pasts together are many logs."""
 
 from __future__ import annotations
 
@@ -15,18 +15,15 @@ from edgerec.tasks import History, PastSums, RequestEncoder
 from edgerec.tasks.history import Float, Int
 from edgerec.tasks.units import MS_PER_HOUR
 
-EVENTS_KEPT = 8_000_000
-"""Events of all distinct pasts together up to which their histories are made once and kept."""
-
 
 class Pasts(Protocol):
-    """The pasts of R requests; `rows` are places among them."""
+    """The pasts of R requests; `rows` are indices of requests."""
 
     def take(self, rows: Int) -> Pasts:
         """The pasts of the requests `rows`."""
 
     def lengths(self, rows: Int) -> Int:
-        """Distinct items of each or, where these would have to be read first, events: both need padding alike."""
+        """How long each past is: its distinct items or, where these would have to be read first, its events."""
 
     def histories(self, rows: Int) -> tuple[History, Int]:
         """Distinct histories, and which of them each of `rows` has."""
@@ -39,8 +36,8 @@ class Pasts(Protocol):
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """Distinct pasts that were read, and which of them each request has."""
+class _ReadPasts:
+    """Distinct pasts, read from the log, and which of them each request has."""
 
     history: History
     past: PastSums
@@ -49,14 +46,14 @@ class _Kept:
 
 @dataclass(frozen=True)
 class LogPasts:
-    """Ranges of a log's rows, each of one user.
+    """Pasts as ranges of a log's rows, each range of one user.
 
     Attributes:
         sequence: latest raw events that a model reads.
         start, end: int64 (R,), rows of each past.
         until_ms: int64 (R,), until when its latest event lasts.
-        given: float64 (R, n), numbers of the context and the user, raw.
-        kept: histories that were made in advance, where they are few.
+        given: float64 (R, n), numeric features of the context and the user, raw.
+        read: histories that were made in advance, where they are few.
     """
 
     log: Log
@@ -66,7 +63,7 @@ class LogPasts:
     end: Int
     until_ms: Int
     given: npt.NDArray[np.float64]
-    kept: _Kept | None
+    read: _ReadPasts | None
 
     @classmethod
     def of(
@@ -80,18 +77,18 @@ class LogPasts:
         given: npt.NDArray[np.float64],
     ) -> LogPasts:
         """Pasts of a log; those of few events are read at once."""
-        found = cls(log, encoder, sequence, start, end, until_ms, given, None)
-        if len(start) > EVENTS_KEPT:
-            return found
+        unread = cls(log, encoder, sequence, start, end, until_ms, given, None)
+        if len(start) > log.limits.events:
+            return unread
         first, last, which = _distinct(start, end)
-        if int((last - first).sum()) > EVENTS_KEPT:
-            return found
-        return replace(found, kept=_Kept(*events_between(log, encoder, first, last), which))
+        if int((last - first).sum()) > log.limits.events:
+            return unread
+        return replace(unread, read=_ReadPasts(*events_between(log, encoder, first, last), which))
 
     def take(self, rows: Int) -> LogPasts:
-        kept = None if self.kept is None else replace(self.kept, which=self.kept.which[rows])
+        read = None if self.read is None else replace(self.read, which=self.read.which[rows])
         columns = {name: getattr(self, name)[rows] for name in ("start", "end", "until_ms", "given")}
-        return replace(self, **columns, kept=kept)
+        return replace(self, **columns, read=read)
 
     def then(self, other: LogPasts) -> LogPasts:
         """These pasts, then those of `other`, which are of the same log."""
@@ -101,8 +98,8 @@ class LogPasts:
         return LogPasts.of(self.log, self.encoder, self.sequence, *joined)
 
     def lengths(self, rows: Int) -> Int:
-        if self.kept is not None:
-            return np.diff(self.kept.history.offsets)[self.kept.which[rows]]
+        if self.read is not None:
+            return np.diff(self.read.history.offsets)[self.read.which[rows]]
         return np.asarray(self.end[rows] - self.start[rows])
 
     def histories(self, rows: Int) -> tuple[History, Int]:
@@ -123,16 +120,16 @@ class LogPasts:
         log = self.log
         return latest_events(log.item, log.kind, log.time_ms, start, end, until_ms, dropout, rng)
 
-    def _read(self, rows: Int) -> _Kept:
-        if self.kept is not None:
-            return replace(self.kept, which=self.kept.which[rows])
+    def _read(self, rows: Int) -> _ReadPasts:
+        if self.read is not None:
+            return replace(self.read, which=self.read.which[rows])
         first, last, which = _distinct(np.asarray(self.start[rows]), np.asarray(self.end[rows]))
-        return _Kept(*events_between(self.log, self.encoder, first, last), which)
+        return _ReadPasts(*events_between(self.log, self.encoder, first, last), which)
 
 
 @dataclass(frozen=True)
 class GivenPasts:
-    """One past that `n` requests share, as a device encodes it. Its events are its distinct items.
+    """One past that `n` requests share, encoded as on a device. Its events are its distinct items.
 
     Attributes:
         history: of one request. given: float32 (M,), the numeric input. time_ms: of the requests.
@@ -165,7 +162,7 @@ class GivenPasts:
 
 
 def _distinct(start: Int, end: Int) -> tuple[Int, Int, Int]:
-    """Starts and ends of the distinct ranges, and which of them each is; an empty past is one whatever its user."""
+    """Starts and ends of the distinct ranges, and which of them each is; all empty pasts are the same."""
     pairs, which = np.unique(np.where(end > start, [start, end], 0).T, axis=0, return_inverse=True)
     return pairs[:, 0], pairs[:, 1], which.reshape(-1).astype(np.int64)
 

@@ -12,9 +12,9 @@ from edgerec.models.inputs import ItemFeatures, RequestBatch, Shape
 EVENT_NUMBERS = 6
 """Columns of `event_numbers`."""
 FOLLOWS = 0.3
-"""What an event adds to an item that follows it with weight 1, before anything is learned."""
+"""What an event adds at first, before training, to an item that follows it with weight 1."""
 ABSENT = -1e4
-"""Logit of what is padding; no attention is left of it, and 16 bits can hold it."""
+"""Logit of padding; small enough to leave no attention, and within the range of float16."""
 
 
 def event_numbers(count: Tensor, age_h: Tensor, interval_h: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class ItemTower(nn.Module):
         own_text: bool = False,
         factor: int = 0,
     ) -> None:
-        """`own_text`: the text vectors are learned, so they are kept with the weights.
+        """`own_text`: the text vectors are learned, so they are stored with the weights.
 
         `factor`: the ids' vectors are the product of a table of this width and a matrix; 0: a table as wide as `dim`.
         Source: multi-layer embedding training, Wang et al., 2021.
@@ -131,7 +131,7 @@ class ItemTower(nn.Module):
 
 
 class HistoryPooling(nn.Module):
-    """Attention over the past items, each seen with its numbers; a learned "nothing" event stands in every history."""
+    """Attention over the past items and their event features; every history also has a learned "nothing" event."""
 
     def __init__(
         self, kinds: int, dim: int, hidden: int, heads: int, context: int, numbers: int = EVENT_NUMBERS
@@ -160,7 +160,7 @@ class HistoryPooling(nn.Module):
 
 
 class RepeatTerm(nn.Module):
-    """What having had an item adds to its own logits, from its count, age, interval and kind and from the user.
+    """What an item of the history adds to its own logits, by its count, age, interval and kind and by the user.
 
     With `transitions` as many outputs again: how much it adds to the logits of the items that follow it.
     """
@@ -197,7 +197,7 @@ class RepeatTerm(nn.Module):
 class Transitions(nn.Module):
     """For each item the K items that most often follow it, and the weight of each, learned.
 
-    Item vectors of few numbers cannot tell which one item follows which; a short list can.
+    Item vectors of few dimensions cannot say which item follows which; a short list can.
 
     Attributes:
         item: int32 (N, K); a place that no item takes holds the row's own item, with weight 0.

@@ -18,7 +18,7 @@ class LatestEvents:
         item, kind: int64 (B, S).
         gap_h: float32 (B, S), hours until the next event; of the latest one, until the first request it is read for.
         present: bool (B, S), False on padding.
-        past: int64 (B,); requests of one number have the same events, so that they need to be read only once.
+        past: int64 (B,); requests with the same value have the same events, which need to be read only once.
     """
 
     item: Tensor

@@ -28,7 +28,7 @@ from edgerec.models.inputs import ItemFeatures, Items, ItemsAsOf, RequestBatch, 
 from edgerec.models.qat import LEVELS, round_rows, row_scales
 
 FOLLOWED = 32
-"""An item's transitions are looked at if fewer items of the history than this had a later event."""
+"""An item's transitions count if fewer items of the history than this had a later event."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class StudentSizes:
         item: hidden units of the item tower, which is folded into the table.
         factor: see `ItemTower`.
         transitions: of each item, see `Transitions`; 0 leaves them and the order of events out.
-        levels: largest code of a number of the table, once it is rounded.
+        levels: largest code of an entry of the quantized table.
     """
 
     dim: int
@@ -68,8 +68,8 @@ class StudentSizes:
 def numbers_of(count: Tensor, age_h: Tensor, interval_h: Tensor, later: Tensor | None) -> Tensor:
     """What a student reads of each event beside its item and kind, (..., 6), or 7 with `later`.
 
-    Hours do not tell the latest of many events from the one before it, seconds ago, on which most depends what comes
-    next: `later` (...,) is how many of the history's items had a later event.
+    What comes next depends most on the order of the latest events, which may be seconds apart, and ages in hours do not
+    show it. `later` (...,) is how many of the history's items had a later event.
     """
     numbers = event_numbers(count, age_h, interval_h)
     if later is None:
@@ -131,8 +131,8 @@ class Student(nn.Module):
     `related` scores item pairs with the same table: ``v_q R . v_i + b(i)``.
 
     Attributes:
-        rounded: see the table as the bundle will hold it, rounded to INT8.
-        step: log of each row's quantization step against that which just covers the row's largest number, (N,).
+        qat: quantization-aware training: the table is rounded as in the bundle.
+        step: log of each row's quantization step over the one that just covers the row's largest entry, (N,).
     """
 
     def __init__(
@@ -174,22 +174,22 @@ class Student(nn.Module):
             prior.prior.last.bias[task] += offset
 
     def encode_requests(self, batch: RequestBatch, table: Tensor) -> EncodedRequests:
-        """See `RequestTower`; padding and what is too long ago have no transitions."""
+        """See `RequestTower`; padding and events that are too long ago have no transitions."""
         later = None if self.transitions is None else later_items(batch.age_h, batch.present)
         numbers = numbers_of(batch.count, batch.age_h, batch.interval_h, later)
         vectors = nn.functional.embedding(batch.item, table)
-        found: EncodedRequests = self.requests(
+        encoded: EncodedRequests = self.requests(
             vectors, batch.kind, numbers, batch.present, batch.categorical, batch.numeric
         )
         if later is None:
-            return found
+            return encoded
         followed = batch.present & (later < FOLLOWED)
-        return found._replace(follow=found.follow * followed.unsqueeze(2))
+        return encoded._replace(follow=encoded.follow * followed.unsqueeze(2))
 
     def _transitions(self, item: Tensor, follow: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """How much W past items add to their transitions (B, W, T), which these are and their weights, both (B, W, K).
+        """How much W past items add to their transitions (B, W, T), whose items and weights are both (B, W, K).
 
-        Of the history (B, L) the part that has transitions is packed together, since it is short.
+        The W events of the history (B, L) that have transitions are few, so they are packed together.
         """
         assert self.transitions is not None
         followed = (follow != 0).any(dim=2)

@@ -70,7 +70,7 @@ class Teacher(nn.Module):
         """Item vectors (N, dim), priors (N, T + 1), and the statistics themselves for the crosses."""
         table, prior = self.items(as_of.statistics)
         if self.graph is not None:
-            assert as_of.graph is not None, "a teacher with graph layers is told the edges of the as-of time"
+            assert as_of.graph is not None, "a teacher with graph layers needs the edges of the as-of time"
             table = self.graph(table, as_of.graph)
         return table, prior, as_of.statistics
 
@@ -84,7 +84,7 @@ class Teacher(nn.Module):
         repeat = self.repeat(vectors, batch.kind, numbers, context)
         read = None
         if self.sequence is not None:
-            assert batch.latest is not None, "a teacher with a sequence model is told the latest events"
+            assert batch.latest is not None, "a teacher with a sequence model needs the latest events"
             read = self.sequence(batch.latest, table)
             context = torch.cat([context, read.last()], dim=1)
         user = self.to_user(self.request_experts(torch.cat([context, pooled], dim=1)))

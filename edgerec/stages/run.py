@@ -7,7 +7,6 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from edgerec.config import Config
@@ -16,14 +15,14 @@ from edgerec.distillation.student import StudentSettings
 from edgerec.ensemble.ensemble import Blend, Ensemble, Members
 from edgerec.ensemble.scoring import AnyScorer, EnsembleScorer, TorchScorer
 from edgerec.ensemble.views import EnsembleSettings
-from edgerec.examples.load import LearningData, EvaluationPart, load_learning_data
-from edgerec.examples.scratch import Scratch
+from edgerec.examples.load import EvaluationPart, ExampleSettings, LearningData, load_learning_data
+from edgerec.examples.scratch import Limits, Scratch
 from edgerec.files import read_json
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Progress
 from edgerec.training.checkpoint import load_student, load_weights
 from edgerec.training.teacher import build_teacher
-from edgerec.training.text_components import text_components, tuning_of
+from edgerec.training.text_components import TextComponents, tuning_of
 
 ENSEMBLE, WEIGHTS = "ensemble", "weights.json"
 """Folder of the members beside the networks, under the teacher's, and their weights."""
@@ -72,7 +71,7 @@ class Run:
         """What a student is built and trained by."""
         return student_settings(self.config)
 
-    def learning_data(self, part: EvaluationPart | None = None) -> LearningData:
+    def learning_data(self, part: EvaluationPart | None = None, limits: Limits | None = None) -> LearningData:
         """The dataset, ready to learn from and to be judged on; `part`: that of the settings by default.
 
         Raises:
@@ -82,11 +81,10 @@ class Run:
         data, teacher = config.data, config.teacher
         tuning = tuning_of(teacher, config.seed, config.training.accelerator)
         has_sessions, cache = data.session is not None, self.folder / "text"
-        read_texts = partial(text_components, dataset, teacher, has_sessions, tuning, cache, self.progress)
-        scratch = Scratch(self.folder / "work")
-        return load_learning_data(
-            dataset, part or self.part, data, teacher, config.student, config.seed, scratch, read_texts
-        )
+        read_texts = TextComponents(dataset, teacher, has_sessions, tuning, cache, self.progress)
+        scratch = Scratch(self.folder / "work", limits)
+        settings = ExampleSettings(data, teacher, config.student, config.seed)
+        return load_learning_data(dataset, part or self.part, settings, scratch, read_texts)
 
     def networks(self, data: LearningData, early: bool = False) -> list[Teacher]:
         """The fold models, ready to score; or, `early`, as they were after a third of their training."""

@@ -25,13 +25,13 @@ from edgerec.training import losses
 from edgerec.training.text_reader import TextReader
 
 SEQUENCE = "(sequence)"
-"""Name of the loss of the next event after each event, beside those of the tasks; no task can be called so."""
-SEQUENCE_SHARE = 0.5
-"""Its weight against a retrieval task's."""
+"""Name of the loss of the next event after each event; no task can have this name."""
+SEQUENCE_WEIGHT = 0.5
+"""Its weight; a retrieval task has 1."""
 
 
 class Scorer(Protocol):
-    """What is trained and the evaluation asks: teacher and student alike. Shapes as in `Student`."""
+    """What training and evaluation need of a model, teacher or student. Shapes as in `Student`."""
 
     def encode_items(self, as_of: ItemsAsOf) -> Items: ...
     def score_catalog(self, batch: RequestBatch, items: Items, tasks: Sequence[int] | None = None) -> Tensor: ...
@@ -42,15 +42,15 @@ class Scorer(Protocol):
 Loss: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 """Of predictions and targets, both (B,)."""
 Labels = Literal["hard", "soft", "top"]
-"""Of the log, of a teacher, or of the order of a teacher's best."""
+"""Labels of the log, scores of a teacher, or the order of a teacher's best items."""
 NEIGHBOURS, ALIGNMENT = "(neighbours)", "(alignment)"
-"""Names of the losses that hold item vectors against a teacher's."""
+"""Names of the losses that compare item vectors with a teacher's."""
 ALIGNED_UNTIL = 0.6
-"""Share of the training after which vectors are no longer pulled to the teacher's: the pull has faded away by then."""
+"""Part of the training in which vectors are pulled to the teacher's; the pull fades to 0 by its end."""
 ITEMS = 256
 """Items of a step whose vectors are compared with a teacher's."""
 MOST_LOGITS = 2**26
-"""Numbers in memory while a catalogue is scored; more requests than that are scored one part after another."""
+"""Logits in memory while a catalogue is scored; a batch that has more is scored one part after another."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Terms:
     temperature: float = 1.0
     confidence: bool = False
     qat: float = 0.0
-    """Last share of the training in which the student's table is rounded as in the bundle."""
+    """Last part of the training, from 0 to 1, in which the student's table is rounded as in the bundle."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ class JointTraining(nn.Module):
         regression_losses: of the regression tasks, by task; the Huber loss for those that are left out.
         reader: of the items' texts, where the language model learns along.
         vectors: a teacher's vectors of the items, float32 (N, D), rows of length 1; needed by the terms on them.
+        most_logits: held in memory at once.
 
     Attributes:
         alter: applied to the encoded items before anything is scored; adversarial training sets it.
@@ -106,9 +107,10 @@ class JointTraining(nn.Module):
         regression_losses: Mapping[str, Loss] | None = None,
         reader: TextReader | None = None,
         vectors: npt.NDArray[np.float32] | None = None,
+        most_logits: int = MOST_LOGITS,
     ) -> None:
         super().__init__()
-        self.reader = reader
+        self.reader, self.most_logits = reader, most_logits
         self.regression_losses = regression_losses or {}
         self.model, self.tasks, self.n_seen = model, list(tasks), n_seen
         self.terms = Terms() if terms is None else terms
@@ -121,7 +123,7 @@ class JointTraining(nn.Module):
         self.weights = {t.name: t.weight * (unit if t.kind in ("retrieval", "related") else 1.0) for t in tasks}
         self.sequence = isinstance(model, Teacher) and model.sequence is not None and bool(self.retrieval)
         if self.sequence:
-            self.weights[SEQUENCE] = unit * SEQUENCE_SHARE
+            self.weights[SEQUENCE] = unit * SEQUENCE_WEIGHT
         self.register_buffer("vectors", None if vectors is None else torch.from_numpy(vectors), persistent=False)
         self.register_buffer("fading", torch.tensor(1.0), persistent=False)
         self.projection: nn.Linear | None = None
@@ -150,13 +152,13 @@ class JointTraining(nn.Module):
 
     def forward(self, batch: JointBatch) -> list[LossPart]:
         """The parts of the loss of each task that the batch holds examples of."""
-        found: list[LossPart] = []
+        parts: list[LossPart] = []
         with self._read_anew(batch):
             if batch.sessions is not None:
-                found += self._sessions(batch.sessions)
+                parts += self._sessions(batch.sessions)
             if batch.impressions is not None:
-                found += self._impressions(batch.impressions)
-        return found
+                parts += self._impressions(batch.impressions)
+        return parts
 
     @contextmanager
     def _read_anew(self, batch: JointBatch) -> Iterator[None]:
@@ -180,9 +182,9 @@ class JointTraining(nn.Module):
         """The loss of each task that the batch holds examples of."""
         return joined(self(batch))
 
-    def total(self, found: dict[str, Tensor]) -> Tensor:
-        """The sum by the tasks' own weights."""
-        return torch.stack([self.weights[name] * loss for name, loss in found.items()]).sum()
+    def total(self, values: dict[str, Tensor]) -> Tensor:
+        """The sum of the losses of tasks by the tasks' own weights."""
+        return torch.stack([self.weights[name] * loss for name, loss in values.items()]).sum()
 
     def _items(self, as_of: ItemsAsOf) -> Items:
         items = self.scorer.encode_items(as_of)
@@ -190,24 +192,25 @@ class JointTraining(nn.Module):
 
     def _sessions(self, batch: SessionBatch) -> list[LossPart]:
         items = self._items(batch.as_of)
-        numbers = len(batch.requests.item) * max(len(self.retrieval), 1) * len(items[0])
-        pieces = [batch.part(i, -(-numbers // MOST_LOGITS)) for i in range(-(-numbers // MOST_LOGITS))]
+        logits = len(batch.requests.item) * max(len(self.retrieval), 1) * len(items[0])
+        n_pieces = -(-logits // self.most_logits)
+        pieces = [batch.part(i, n_pieces) for i in range(n_pieces)]
         if len(pieces) == 1:
-            found = self._sessions_at_once(batch, items)
+            parts = self._sessions_at_once(batch, items)
         else:
-            # The scores of each part are made once more on the way back, so that only those of one part are kept.
+            # Scores are computed once more in the backward pass, so that only those of one piece are in memory.
             each = [checkpoint(self._sessions_at_once, p, items, use_reentrant=False) for p in pieces if p is not None]
-            found = together([part for parts in each for part in parts])
+            parts = together([part for of_piece in each for part in of_piece])
         if self.vectors is not None and self.training:
-            found += self._vectors(_about(JointBatch(batch, None)), items)
-        return found
+            parts += self._vectors(_about(JointBatch(batch, None)), items)
+        return parts
 
     def _sessions_at_once(self, batch: SessionBatch, items: Items) -> list[LossPart]:
-        found = []
+        parts = []
         if self.sequence and self.training:
             logits, read = cast(Teacher, self.model).score_sessions(batch.requests, items, self.retrieval)
             assert read is not None
-            found.append(self._next_items(read, items))
+            parts.append(self._next_items(read, items))
         else:
             logits = self.scorer.score_catalog(batch.requests, items, self.retrieval)
         for r, i in enumerate(self.retrieval):
@@ -215,18 +218,18 @@ class JointTraining(nn.Module):
             if task.repeats == "exclude":
                 own = exclude_history(own, batch.requests)
             soft = None if batch.soft is None else batch.soft[r]
-            found += self._listwise(task, own, batch.owner[r], batch.item[r], soft)
+            parts += self._listwise(task, own, batch.owner[r], batch.item[r], soft)
         if batch.related is not None:
             for task in self.related:
-                found += self._pairs(task, batch.related, items)
-        return found
+                parts += self._pairs(task, batch.related, items)
+        return parts
 
     def _impressions(self, batch: ImpressionBatch) -> list[LossPart]:
         items = self._items(batch.as_of)
         logits = self.scorer.score_rows(batch.requests, batch.candidate, items)
         log_p = losses.conditional_log_probs(logits, self.scored)
         count = torch.tensor(float(len(batch.candidate)))
-        found = []
+        parts = []
         for i, task in enumerate(self.scored):
             if task.kind == "retrieval":
                 continue
@@ -235,15 +238,15 @@ class JointTraining(nn.Module):
             )
             hard = LossPart(task.name, "hard", 1.0, loss_of(log_p[:, i], batch.labels[:, i]), count)
             if batch.soft is None or not self.terms.probabilities:
-                found.append(hard)
+                parts.append(hard)
                 continue
             soft_loss = losses.binary_soft if task.kind == "binary" else loss_of
             soft = soft_loss(log_p[:, i], batch.soft[:, i])
-            found += [
+            parts += [
                 replace(hard, weight=self.terms.hard),
                 LossPart(task.name, "soft", self.terms.probabilities, soft, count),
             ]
-        return found
+        return parts
 
     def _next_items(self, read: Read, items: Items) -> LossPart:
         states, target = read.next_items()
@@ -262,50 +265,50 @@ class JointTraining(nn.Module):
         if soft is None or not (t.listwise or t.top_list):
             return [hard]
         listed, weights, count = soft.listed(own), soft.log_weight, torch.tensor(float(len(own)))
-        # What may not be recommended is no part of the teacher's list either.
+        # Items that may not be recommended are not in the teacher's list either.
         scores = soft.scores.masked_fill(listed <= losses.NEVER / 2, losses.NEVER)
-        found = [replace(hard, weight=t.hard)]
+        parts = [replace(hard, weight=t.hard)]
         if t.listwise:
             sure = losses.confidence(scores, t.temperature, weights) if t.confidence and len(own) else None
             mean = losses.listwise_soft(listed, scores, t.temperature, weights, sure)
-            found.append(LossPart(task.name, "soft", t.listwise, mean, count))
+            parts.append(LossPart(task.name, "soft", t.listwise, mean, count))
         if t.top_list:
-            found.append(LossPart(task.name, "top", t.top_list, losses.top_list(listed, scores, weights), count))
-        return found
+            parts.append(LossPart(task.name, "top", t.top_list, losses.top_list(listed, scores, weights), count))
+        return parts
 
     def _vectors(self, about: Tensor, items: Items) -> list[LossPart]:
-        """The items of a step as the student and as the teacher's networks see them."""
+        """Compare the student's vectors of the items of a step with those of the teacher's networks."""
         item = torch.unique(about)
         if len(item) > ITEMS:
             item = item[torch.randperm(len(item), device=item.device)[:ITEMS]]
         teacher, table, count = cast(Tensor, self.vectors), items[0][: self.n_seen], torch.tensor(float(len(item)))
-        found = []
+        parts = []
         if NEIGHBOURS in self.weights:
             mean = losses.neighbours(table[item], table, teacher[: self.n_seen], item)
-            found.append(LossPart(NEIGHBOURS, "soft", 1.0, mean, count))
+            parts.append(LossPart(NEIGHBOURS, "soft", 1.0, mean, count))
         if self.projection is not None:
             mean = cast(Tensor, self.fading) * losses.alignment(self.projection(table[item]), teacher[item])
-            found.append(LossPart(ALIGNMENT, "soft", 1.0, mean, count))
-        return found
+            parts.append(LossPart(ALIGNMENT, "soft", 1.0, mean, count))
+        return parts
 
 
 def _about(batch: JointBatch) -> Tensor:
-    """Items that a step tells something of: consumed, shown, or asked what goes with them."""
-    found = []
+    """The items of a step: consumed in its sessions, candidates of its impressions, or queries of related items."""
+    items = []
     if batch.sessions is not None:
-        found += [*batch.sessions.item, *([] if batch.sessions.related is None else [batch.sessions.related.query])]
+        items += [*batch.sessions.item, *([] if batch.sessions.related is None else [batch.sessions.related.query])]
     if batch.impressions is not None:
-        found.append(batch.impressions.candidate)
-    return torch.cat(found)
+        items.append(batch.impressions.candidate)
+    return torch.cat(items)
 
 
 def joined(parts: Sequence[LossPart]) -> dict[str, Tensor]:
     """The loss of each task, from its parts."""
-    found: dict[str, Tensor] = {}
+    values: dict[str, Tensor] = {}
     for part in parts:
         value = part.weight * part.mean
-        found[part.task] = found[part.task] + value if part.task in found else value
-    return found
+        values[part.task] = values[part.task] + value if part.task in values else value
+    return values
 
 
 def together(parts: Sequence[LossPart]) -> list[LossPart]:
@@ -313,12 +316,12 @@ def together(parts: Sequence[LossPart]) -> list[LossPart]:
     groups: dict[tuple[str, Labels], list[LossPart]] = {}
     for part in parts:
         groups.setdefault((part.task, part.labels), []).append(part)
-    found = []
+    merged = []
     for same in groups.values():
         counts = torch.stack([p.count.to(p.mean.device) for p in same])
         mean = (torch.stack([p.mean for p in same]) * counts).sum() / counts.sum().clamp(min=1)
-        found.append(replace(same[0], mean=mean, count=counts.sum()))
-    return found
+        merged.append(replace(same[0], mean=mean, count=counts.sum()))
+    return merged
 
 
 def exclude_history(logits: Tensor, requests: RequestBatch) -> Tensor:

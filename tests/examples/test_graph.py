@@ -10,7 +10,7 @@ import torch
 
 from edgerec.ensemble.scoring import TorchScorer
 from edgerec.examples.batches import JointBatches
-from edgerec.examples.graph import GraphEdges, Knowledge, Rows
+from edgerec.examples.graph import GraphEdges, Knowledge, SparseRows
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
 from edgerec.training.checkpoint import load_weights, save_weights
@@ -83,7 +83,7 @@ def test_each_relation_of_the_knowledge_graph_is_there_from_the_start():
 
 def test_a_draw_has_no_more_neighbours_and_is_the_whole_in_the_mean():
     rng = np.random.default_rng(0)
-    rows = Rows.of(np.repeat(np.arange(5), 4), np.tile(np.arange(4), 5), rng.random(20), 5)
+    rows = SparseRows.of(np.repeat(np.arange(5), 4), np.tile(np.arange(4), 5), rng.random(20), 5)
     draws = [rows.draw(2, rng) for _ in range(4000)]
     mean = np.mean([dense(d.adjacency(d.turned())) for d in draws], axis=0)
 
@@ -93,7 +93,7 @@ def test_a_draw_has_no_more_neighbours_and_is_the_whole_in_the_mean():
 
 
 def test_a_draw_takes_few_neighbours_all_and_each_once():
-    rows = Rows.of(np.array([0, 0, 1]), np.array([1, 2, 0]), np.array([0.5, 0.25, 2.0]), 3)
+    rows = SparseRows.of(np.array([0, 0, 1]), np.array([1, 2, 0]), np.array([0.5, 0.25, 2.0]), 3)
     drawn = rows.draw(2, np.random.default_rng(0))
 
     assert np.array_equal(drawn.source, rows.source)

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgerec.examples import log as training_log
 from edgerec.examples.log import earlier_events, load_log
 from edgerec.examples.scratch import Scratch
 from edgerec.tasks import RequestEncoder, encode_history, summarize_past
@@ -32,11 +31,7 @@ def by_filter(log, user, cut_ms):
 def test_earlier_events_are_those_of_the_user_strictly_before_the_cut(found, asked, at_once):
     log = log_of(found)
     user, cut_ms = np.array(asked, np.int64).T
-    whole, training_log.EVENTS_AT_ONCE = training_log.EVENTS_AT_ONCE, at_once  # in one piece, and in many
-    try:
-        history, past = earlier_events(log, ENCODER, user, cut_ms)
-    finally:
-        training_log.EVENTS_AT_ONCE = whole
+    history, past = earlier_events(log, ENCODER, user, cut_ms, at_once)  # in one piece, and in many
 
     assert len(history.offsets) == len(asked) + 1
     for r, (u, cut) in enumerate(asked):

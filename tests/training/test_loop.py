@@ -347,10 +347,9 @@ def test_items_of_the_history_are_no_candidates_and_padding_excludes_nothing(tin
 
 
 @pytest.mark.parametrize("most", [1, 40 * 2 * 20])
-def test_a_large_catalogue_is_scored_in_parts_with_the_same_loss_and_gradient(tiny_data, monkeypatch, most):
-    def learned(numbers: int):
-        monkeypatch.setattr("edgerec.training.joint.MOST_LOGITS", numbers)
-        module = JointTraining(student(tiny_data), tiny_data.tasks, 40)
+def test_a_large_catalogue_is_scored_in_parts_with_the_same_loss_and_gradient(tiny_data, most):
+    def learned(most_logits: int):
+        module = JointTraining(student(tiny_data), tiny_data.tasks, 40, most_logits=most_logits)
         found = module.losses(next(b for b in JointBatches(tiny_data.train, BATCHES, 0) if b.sessions is not None))
         module.total(found).backward()
         return found, torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
