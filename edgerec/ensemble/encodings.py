@@ -151,7 +151,7 @@ class Encoder:
         features, statistics = self.data.features, self.data.statistics
         tables: list[npt.NDArray[Any]] = [
             requests.categorical[chosen],
-            requests.numbers(chosen),
+            requests.numeric(chosen),
             self.item_categories[item],
         ]
         tables += [features.numeric.numpy()[item], features.text.numpy()[item]]

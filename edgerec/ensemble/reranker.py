@@ -75,7 +75,7 @@ class Candidates:
             *self.statistics.names,
             *(f"trend.{name}" for name in popularity[:-1]),
             *(f"item.{i}" for i in range(self.numeric.shape[1])),
-            *(f"user.{i}" for i in range(requests.numbers(np.zeros(0, np.int64)).shape[1])),
+            *(f"user.{i}" for i in range(requests.numeric(np.zeros(0, np.int64)).shape[1])),
             *(f"context.{i}" for i in range(requests.categorical.shape[1])),
         ]
 
@@ -119,7 +119,7 @@ class Candidates:
         def at(values: Float) -> Float:
             return np.take_along_axis(values, item, axis=1)
 
-        shape, numbers = item.shape, requests.numbers(part)
+        shape, numbers = item.shape, requests.numeric(part)
         facts = np.take_along_axis(statistics, item[:, :, None], axis=1)
         trends = facts[:, :, popular[:-1]] - facts[:, :, popular[1:]]
         columns = [

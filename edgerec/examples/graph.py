@@ -58,7 +58,7 @@ class SparseRows:
         return SparseRows(self.offsets, self.source, (self.weight * root[owner] * root[self.source]).astype(np.float32))
 
     def draw(self, most: int, rng: np.random.Generator) -> SparseRows:
-        """`most` neighbours of each node that has more, drawn with replacement, with weights that keep the expected sum."""
+        """`most` neighbours of each node that has more, drawn with replacement; the expected sum is the same."""
         size = self.sizes()
         many = size > most
         taken = np.minimum(size, most)

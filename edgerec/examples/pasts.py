@@ -28,7 +28,7 @@ class Pasts(Protocol):
     def histories(self, rows: Int) -> tuple[History, Int]:
         """Distinct histories, and which of them each of `rows` has."""
 
-    def numbers(self, rows: Int, time_ms: Int) -> Float:
+    def numeric(self, rows: Int, time_ms: Int) -> Float:
         """The numeric input of requests at `time_ms` (len(rows),), float32 (len(rows), M)."""
 
     def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> LatestEvents | None:
@@ -106,7 +106,7 @@ class LogPasts:
         read = self._read(rows)
         return read.history, read.which
 
-    def numbers(self, rows: Int, time_ms: Int) -> Float:
+    def numeric(self, rows: Int, time_ms: Int) -> Float:
         read = self._read(rows)
         p, which = read.past, read.which
         each = PastSums(p.events[which], p.sessions[which], p.first_ms[which], p.last_ms[which], p.positives[which])
@@ -150,7 +150,7 @@ class GivenPasts:
     def histories(self, rows: Int) -> tuple[History, Int]:
         return self.history, np.zeros(len(rows), np.int64)
 
-    def numbers(self, rows: Int, time_ms: Int) -> Float:
+    def numeric(self, rows: Int, time_ms: Int) -> Float:
         return np.repeat(self.given[None], len(rows), axis=0)
 
     def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> LatestEvents | None:

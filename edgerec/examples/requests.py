@@ -98,9 +98,9 @@ class Requests:
         """Past items by distinct past, and which of these each of `rows` has."""
         return self.pasts.histories(rows)
 
-    def numbers(self, rows: Int) -> Float:
+    def numeric(self, rows: Int) -> Float:
         """The numeric input of `rows`, float32 (len(rows), M)."""
-        return self.pasts.numbers(rows, self.time_ms[rows])
+        return self.pasts.numeric(rows, self.time_ms[rows])
 
     def batch(self, rows: Int, dropout: float = 0.0, rng: np.random.Generator | None = None) -> RequestBatch:
         """Requests `rows`, padded; with `dropout`, each past item is left out with that probability."""
@@ -126,7 +126,7 @@ class Requests:
             interval_h=pad(h.interval_h, 0),
             present=torch.from_numpy(present),
             categorical=torch.from_numpy(np.asarray(self.categorical[rows])),
-            numeric=torch.from_numpy(self.pasts.numbers(rows, time_ms)),
+            numeric=torch.from_numpy(self.pasts.numeric(rows, time_ms)),
             latest=self.pasts.latest(rows, dropout, rng),
         )
 

@@ -17,7 +17,7 @@ FURTHEST = -1e4
 class CausalTransformer(nn.Module):
     """Pre-norm transformer in which a position sees itself and what came before it.
 
-    A learned vector tells an event's position. Its time is known by the gap to the next event, which is an input, and by
+    A learned vector gives an event's position. Its time enters by the gap to the next event, which is an input, and by
     the hours between two events, whose logarithm each head may subtract from the attention logit.
 
     Source: SASRec, Kang and McAuley, ICDM 2018; linear biases, ALiBi, Press et al., ICLR 2022, here over log-time.

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from edgerec.models.blocks import (
-    EVENT_NUMBERS,
+    EVENT_FEATURES,
     HistoryPooling,
     ItemTower,
     Mlp,
     RepeatTerm,
     RequestContext,
     Transitions,
-    event_numbers,
+    event_features,
     follow_of,
     later_items,
     repeat_of,
@@ -65,17 +65,17 @@ class StudentSizes:
         return cls(dim, heads, hidden, hidden, hidden, max(hidden // 2, 1), hidden, item or hidden, factor, transitions)
 
 
-def numbers_of(count: Tensor, age_h: Tensor, interval_h: Tensor, later: Tensor | None) -> Tensor:
+def student_event_features(count: Tensor, age_h: Tensor, interval_h: Tensor, later: Tensor | None) -> Tensor:
     """What a student reads of each event beside its item and kind, (..., 6), or 7 with `later`.
 
     What comes next depends most on the order of the latest events, which may be seconds apart, and ages in hours do not
     show it. `later` (...,) is how many of the history's items had a later event.
     """
-    numbers = event_numbers(count, age_h, interval_h)
+    features = event_features(count, age_h, interval_h)
     if later is None:
-        return numbers
+        return features
     order = torch.log1p(later.to(age_h.dtype)) * 0.5
-    return torch.cat([numbers, order.unsqueeze(-1)], dim=-1)
+    return torch.cat([features, order.unsqueeze(-1)], dim=-1)
 
 
 class EncodedRequests(NamedTuple):
@@ -101,21 +101,21 @@ class RequestTower(nn.Module):
         pooled = sizes.heads * sizes.dim
         self.context = RequestContext(shape, sizes.inner, sizes.context, dropout)
         ordered = sizes.transitions > 0
-        numbers = EVENT_NUMBERS + ordered
-        self.pooling = HistoryPooling(shape.kinds, sizes.dim, sizes.pooling, sizes.heads, sizes.context, numbers)
-        self.repeat = RepeatTerm(shape.kinds, sizes.dim, sizes.repeat, sizes.context, tasks, numbers, ordered)
+        features = EVENT_FEATURES + ordered
+        self.pooling = HistoryPooling(shape.kinds, sizes.dim, sizes.pooling, sizes.heads, sizes.context, features)
+        self.repeat = RepeatTerm(shape.kinds, sizes.dim, sizes.repeat, sizes.context, tasks, features, ordered)
         self.mix = nn.Linear(pooled, tasks * sizes.dim, bias=False)
         self.head = Mlp(sizes.context + pooled, sizes.head, tasks * sizes.dim, dropout)
 
     def forward(
-        self, vectors: Tensor, kind: Tensor, numbers: Tensor, present: Tensor, categorical: Tensor, numeric: Tensor
+        self, vectors: Tensor, kind: Tensor, features: Tensor, present: Tensor, categorical: Tensor, numeric: Tensor
     ) -> EncodedRequests:
         """Arguments as in the blocks."""
         context = self.context(categorical, numeric)
-        attention = self.pooling(vectors, kind, numbers, context, present)
+        attention = self.pooling(vectors, kind, features, context, present)
         pooled = self.pooled(attention, vectors)
         user = self.mix(pooled) + self.head(torch.cat([context, pooled], dim=1))
-        added = self.repeat(vectors, kind, numbers, context)
+        added = self.repeat(vectors, kind, features, context)
         repeat, follow = added[..., : self.tasks], added[..., self.tasks :]
         return EncodedRequests(user.unflatten(1, (self.tasks, self.dim)), repeat, follow, attention)
 
@@ -176,10 +176,10 @@ class Student(nn.Module):
     def encode_requests(self, batch: RequestBatch, table: Tensor) -> EncodedRequests:
         """See `RequestTower`; padding and events that are too long ago have no transitions."""
         later = None if self.transitions is None else later_items(batch.age_h, batch.present)
-        numbers = numbers_of(batch.count, batch.age_h, batch.interval_h, later)
+        features = student_event_features(batch.count, batch.age_h, batch.interval_h, later)
         vectors = nn.functional.embedding(batch.item, table)
         encoded: EncodedRequests = self.requests(
-            vectors, batch.kind, numbers, batch.present, batch.categorical, batch.numeric
+            vectors, batch.kind, features, batch.present, batch.categorical, batch.numeric
         )
         if later is None:
             return encoded

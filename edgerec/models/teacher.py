@@ -12,7 +12,7 @@ from edgerec.models.blocks import (
     ItemTower,
     RepeatTerm,
     RequestContext,
-    event_numbers,
+    event_features,
     repeat_of,
     scatter_repeat,
 )
@@ -76,12 +76,12 @@ class Teacher(nn.Module):
 
     def _encode_requests(self, batch: RequestBatch, table: Tensor) -> tuple[Tensor, Tensor, Tensor, Read | None]:
         """Task vectors (B, T, dim), repeat term (B, L, T), context (B, hidden + what the sequence says), and that."""
-        numbers = event_numbers(batch.count, batch.age_h, batch.interval_h)
+        features = event_features(batch.count, batch.age_h, batch.interval_h)
         vectors = nn.functional.embedding(batch.item, table)
         context = self.context(batch.categorical, batch.numeric)
-        attention = self.pooling(vectors, batch.kind, numbers, context, batch.present)
+        attention = self.pooling(vectors, batch.kind, features, context, batch.present)
         pooled = torch.einsum("blh,bld->bhd", attention, vectors).flatten(1)
-        repeat = self.repeat(vectors, batch.kind, numbers, context)
+        repeat = self.repeat(vectors, batch.kind, features, context)
         read = None
         if self.sequence is not None:
             assert batch.latest is not None, "a teacher with a sequence model needs the latest events"

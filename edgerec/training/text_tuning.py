@@ -61,8 +61,8 @@ def tuned_vectors(texts: list[str], model: str, pairs: Pairs, tuning: Tuning, ca
     """Unit vectors (n, width) of `texts` by `model` after tuning on `pairs`; zero where a text has no token.
 
     The tuned weights lie beside the vectors, as safetensors in a folder named by the vectors' key. The key depends on
-    the texts, the model, the tuning and the pairs, so another split has vectors of its own. Tuning that was stopped goes
-    on from the last whole epoch.
+    the texts, the model, the tuning and the pairs, so another split has vectors of its own. After a stop, tuning
+    goes on from the last whole epoch.
     Args:
         cache: folder of vectors.
     Raises:

@@ -45,7 +45,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Passes Ctrl-C on; Lightning would end the process with the exit code of a failure, or ignore Ctrl-C afterwards."""
+    """Passes Ctrl-C on; Lightning would end the process with the exit code of a failure, or ignore later ones."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield

@@ -81,7 +81,7 @@ def test_impressions_see_the_statistics_of_their_own_as_of_time_and_sessions_old
             as_of = [m for m in range(len(values)) if torch.equal(values[m], batch.impressions.as_of.statistics)]
             assert len(as_of) >= 1
             numeric = {tuple(n) for n in batch.impressions.requests.numeric.tolist()}
-            everyone = rows.requests.numbers(np.arange(len(rows.item))).tolist()
+            everyone = rows.requests.numeric(np.arange(len(rows.item))).tolist()
             owners = [r for r, n in enumerate(everyone) if tuple(n) in numeric]
             assert set(as_of) & set(rows.requests.as_of[owners].tolist())
 
@@ -132,7 +132,7 @@ def test_the_first_epochs_are_taught_by_the_early_checkpoint(tiny_data):
 
 def _numbers_and_users(data):
     requests = data.train.sessions.requests
-    return requests.numbers(np.arange(len(requests))).tolist(), requests.user.tolist()
+    return requests.numeric(np.arange(len(requests))).tolist(), requests.user.tolist()
 
 
 def test_related_pairs_are_two_different_items_of_one_session(tiny_data):

@@ -20,11 +20,11 @@ from edgerec.training.teacher import batch_settings, build_teacher
 from tests import tiny
 
 NOTHING = Knowledge(0, ())
-MOMENTS = np.array([0, 10, 20, 30])
+AS_OF_MS = np.array([0, 10, 20, 30])
 
 
 def edges(log, knowledge=NOTHING, neighbours=0, has_sessions=False):
-    return GraphEdges(log, np.ones(len(log), bool), 4, MOMENTS, knowledge, has_sessions, 2, neighbours)
+    return GraphEdges(log, np.ones(len(log), bool), 4, AS_OF_MS, knowledge, has_sessions, 2, neighbours)
 
 
 def dense(adjacency):
@@ -105,7 +105,7 @@ def graph_config(tiny_config):
     return tiny_config.model_copy(update={"teacher": tiny_config.teacher.model_copy(update={"graph_layers": 2})})
 
 
-def test_what_happens_later_changes_no_bit_of_the_items_at_an_earlier_moment(graph_config, tiny_run):
+def test_what_happens_later_changes_no_bit_of_the_items_at_an_earlier_as_of_time(graph_config, tiny_run):
     data = Run(graph_config, tiny_run, Silent()).learning_data("test")
     log, as_of_times = data.train_log, data.statistics.as_of_ms
     middle = len(as_of_times) // 2
@@ -164,5 +164,5 @@ def test_a_teacher_with_graph_and_sequence_trains_is_kept_and_scores(tiny_config
     scores = first.log_probs(requests, np.arange(8))
     assert np.array_equal(scores, second.log_probs(requests, np.arange(8)))
     assert np.isfinite(scores).all()
-    shown = first.rows(rows.requests, rows.item[:8], np.arange(8))
-    assert np.isfinite(shown).all()
+    scores = first.rows(rows.requests, rows.item[:8], np.arange(8))
+    assert np.isfinite(scores).all()

@@ -78,7 +78,7 @@ def test_a_loaded_log_holds_the_rows_of_its_source_sorted_by_user_then_time(tiny
 
 
 def test_the_encoders_rates_are_those_of_the_rows_before_the_part(tiny_data, tmp_path):
-    # Four of five shown items are clicked, and one of these is the favourite.
+    # Four of five impressions are clicked, and one of these is the favourite.
     assert tiny_data.encoder.rates == pytest.approx((0.8, 0.2))
     train = tiny_data.dataset.part("train")
     assert len(load_log(tiny_data.dataset, train, tiny_data.encoder, Scratch(tmp_path))) == 25 * 30

@@ -60,22 +60,22 @@ def test_its_requests_are_the_same(long_data, tiny_data, part, kind):
     for name, value in vars(expected).items():
         if isinstance(value, torch.Tensor):
             assert torch.equal(getattr(batch, name), value), name
-    assert np.array_equal(one.take(rows).numbers(np.arange(9)), other.numbers(rows[:9]))
+    assert np.array_equal(one.take(rows).numeric(np.arange(9)), other.numeric(rows[:9]))
 
 
 def test_an_epoch_shows_every_row_once_from_shards_and_can_begin_anywhere(long_data):
     source = JointBatches(replace(long_data.train, at_once=200), SETTINGS, 0)
     whole = list(source)
 
-    shown = [b.impressions.candidate for b in whole if b.impressions is not None]
-    assert sorted(torch.cat(shown).tolist()) == sorted(long_data.train.impressions.item.tolist())
+    candidates_seen = [b.impressions.candidate for b in whole if b.impressions is not None]
+    assert sorted(torch.cat(candidates_seen).tolist()) == sorted(long_data.train.impressions.item.tolist())
     assert abs(source.steps() - len(whole)) <= 2
     rest = list(source.pass_from(7))
     for one, other in zip(whole[7:], rest, strict=True):
         assert one.tensors().keys() == other.tensors().keys()
         assert all(torch.equal(v, other.tensors()[name]) for name, v in one.tensors().items())
     source.epoch = 1
-    assert next(iter(source)).impressions.candidate.tolist() != shown[0].tolist()
+    assert next(iter(source)).impressions.candidate.tolist() != candidates_seen[0].tolist()
 
 
 def test_shards_hold_the_rows_of_the_given_users_only(long_data):

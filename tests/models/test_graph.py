@@ -64,10 +64,10 @@ def test_a_cold_item_is_drawn_to_the_items_of_its_entity():
     layers = GraphLayers(2, relations=1, entities=1, layers=2)
     torch.nn.init.zeros_(layers.entity)
     with torch.inference_mode():
-        cold = layers(items, ItemGraph(((rows.adjacency(rows),),)))[0]
+        lonely = layers(items, ItemGraph(((rows.adjacency(rows),),)))[0]
 
-    assert torch.nn.functional.cosine_similarity(cold, items[1], dim=0) == pytest.approx(1)
-    assert cold @ items[2] == 0
+    assert torch.nn.functional.cosine_similarity(lonely, items[1], dim=0) == pytest.approx(1)
+    assert lonely @ items[2] == 0
 
 
 def test_sparse_products_stay_in_32_bits_under_mixed_precision():

@@ -1,4 +1,4 @@
-"""Calibrated expectations of amounts."""
+"""Calibrated expectations of regression targets."""
 
 from __future__ import annotations
 

@@ -293,7 +293,7 @@ def test_a_compiled_model_learns_the_same(tiny_config, tiny_run, tmp_path):
 
 
 @pytest.mark.parametrize("regression", ["median", "ordinal"])
-def test_amounts_are_learned_by_the_loss_of_the_settings(tiny_data, tmp_path, regression):
+def test_regression_targets_are_learned_by_the_loss_of_the_settings(tiny_data, tmp_path, regression):
     def learned(name):
         loop = replace(LOOP, regression=name, stop_after=1)
         return train(tiny_data, tmp_path / name, loop=loop, evaluation=tiny_data.evaluation)[1].valid

@@ -1,4 +1,4 @@
-"""Training that is killed at any as-of time and started again ends with the weights of training that was not."""
+"""Training that is killed at any time and started again ends with the weights of training that was not."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_stage_killed_at_random_moments_makes_the_same_teacher(trained, tmp_path):
+def test_a_stage_killed_at_random_times_makes_the_same_teacher(trained, tmp_path):
     folder, seconds = trained
     killed, rng = prepared(tmp_path), random.Random(0)
     for _ in range(6):
