@@ -35,7 +35,9 @@ def test_the_table_names_every_package_once():
 def test_a_package_imports_only_those_above_it(name):
     modules = [PACKAGE / f"{name}.py", *(PACKAGE / name).rglob("*.py")]
     allowed = {*ORDER[: ORDER.index(name) + 1], "__version__"}
-    climbs = {(path.name, other) for path in modules if path.exists() for other in imported(path) if other not in allowed}
+    climbs = {
+        (path.name, other) for path in modules if path.exists() for other in imported(path) if other not in allowed
+    }
 
     assert not climbs
 

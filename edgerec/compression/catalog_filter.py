@@ -11,7 +11,7 @@ from edgerec.compression.export import ExportedStudent
 from edgerec.data.dataset import Dataset
 from edgerec.data.readers import sql
 from edgerec.errors import ConfigError
-from edgerec.examples.load import Part
+from edgerec.examples.load import EvaluationPart
 from edgerec.models.student import Student
 from edgerec.tasks import Encoded
 from edgerec.tasks.history import Int
@@ -25,7 +25,7 @@ BANNED = -1e4
 """Prior of an item that is never shown: no probability is left of it, and 16 bits can hold it."""
 
 
-def never_shown(rule: str | None, dataset: Dataset, part: Part, n: int) -> Int:
+def never_shown(rule: str | None, dataset: Dataset, part: EvaluationPart, n: int) -> Int:
     """Indices of those of the first `n` items for which `rule`, a condition in SQL, is true, ascending.
 
     Raises:

@@ -100,6 +100,7 @@ def _with_newer(newer: NewerRows, data: LearningData) -> tuple[Log, int, int]:
         labels={n: v.astype(np.float32) for n, v in told.items()},
         categorical=np.zeros((rows, 0), np.int64),
         numeric=np.zeros((rows, 0)),
+        limits=old.limits,
         **{name: values[order] for name, values in joined.items()},
     )
     return log, int(known.sum()), int((~known).sum())

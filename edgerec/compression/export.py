@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from edgerec.compression.rows import AT_ONCE
-from edgerec.models.student import FOLLOWED, Student, numbers_of
+from edgerec.models.student import FOLLOWED, Student, student_event_features
 from edgerec.tasks import Task, scored_tasks
 
 Float = npt.NDArray[np.float32]
@@ -83,7 +83,7 @@ class _Tower(nn.Module):
         present = torch.ones_like(kind, dtype=torch.bool)
         # `later_items` of one history: ONNX has no searchsorted.
         later = (age_h < age_h.unsqueeze(1)).sum(dim=1) if self.ordered else None
-        numbers = numbers_of(count, age_h, interval_h, later)
+        numbers = student_event_features(count, age_h, interval_h, later)
         user, repeat, follow, attention = t(
             vectors.unsqueeze(0), kind.unsqueeze(0), numbers.unsqueeze(0), present.unsqueeze(0),
             categorical.unsqueeze(0), numeric.unsqueeze(0),

@@ -15,8 +15,9 @@ from edgerec.examples.batches import Examples
 from edgerec.examples.folds import by_fold, fold_of
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import ImpressionExamples, SessionExamples
+from edgerec.examples.scratch import Columns
 from edgerec.examples.soft_lists import SoftLabels, SoftLists, Vectors, log_weights, shortened
-from edgerec.examples.soft_store import Columns, SoftStore, spans
+from edgerec.examples.soft_store import SoftStore, spans
 from edgerec.progress import Progress
 from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Float

@@ -14,8 +14,9 @@ from edgerec.examples.load import LearningData
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
 from edgerec.tasks import scored_tasks
+from edgerec.training.job import LoopSettings, OnEpoch, TrainingJob
 from edgerec.training.joint import Terms
-from edgerec.training.loop import LoopSettings, OnEpoch, fit
+from edgerec.training.loop import fit
 from edgerec.training.teacher import batch_settings
 
 ITEM_UNITS = 64
@@ -85,8 +86,8 @@ def train_student(
         training=settings.training,
     )
     train_batches = JointBatches(examples, batches, settings.seed)
-    evaluation = None if on_epoch is None else JointBatches(data.evaluation, batches, settings.seed, train=False)
-    fit(student, data.tasks, train_batches, evaluation, loop, folder, progress, title, on_epoch)
+    valid = None if on_epoch is None else JointBatches(data.evaluation, batches, settings.seed, train=False)
+    fit(TrainingJob(student, train_batches, valid, loop, folder, progress, title, on_epoch))
 
 
 def terms_of(settings: DistillationConfig) -> Terms:

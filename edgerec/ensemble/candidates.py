@@ -74,7 +74,7 @@ class Candidates:
             *self.statistics.names,
             *(f"trend.{self.statistics.names[i]}" for i in self.popularity[:-1]),
             *(f"item.{i}" for i in range(self.numeric.shape[1])),
-            *(f"user.{i}" for i in range(requests.numbers(np.zeros(0, np.int64)).shape[1])),
+            *(f"user.{i}" for i in range(requests.numeric(np.zeros(0, np.int64)).shape[1])),
             *(f"context.{i}" for i in range(requests.categorical.shape[1])),
         ]
 
@@ -107,7 +107,7 @@ class Candidates:
             return np.take_along_axis(values, item, axis=1)
 
         requests, chosen = facts.requests, facts.chosen
-        shape, numbers = item.shape, requests.numbers(chosen)
+        shape, numbers = item.shape, requests.numeric(chosen)
         statistics = np.take_along_axis(facts.statistics, item[:, :, None], axis=1)
         columns = [
             np.take_along_axis(facts.own, item[:, :, None], axis=1),

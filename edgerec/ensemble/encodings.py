@@ -154,7 +154,7 @@ class Encoder:
         features, statistics = self.data.features, self.data.statistics
         tables: list[npt.NDArray[np.generic]] = [
             requests.categorical[chosen],
-            requests.numbers(chosen),
+            requests.numeric(chosen),
             self.item_categories[item],
             features.numeric.numpy()[item],
             features.text.numpy()[item],

@@ -11,14 +11,14 @@ import numpy.typing as npt
 import torch
 
 from edgerec.ensemble.ensemble import Ensemble
-from edgerec.examples.load import LearningData, Scale
+from edgerec.examples.load import LearningData, TargetScale
 from edgerec.examples.requests import Requests
 from edgerec.metrics.accuracy import MAX_RANK
 from edgerec.metrics.baselines import top_k
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
 from edgerec.training.joint import Scorer
-from edgerec.training.losses import chain_log_probabilities
+from edgerec.training.losses import conditional_log_probs
 
 if TYPE_CHECKING:
     from edgerec.examples.evaluation_requests import EvaluationRequests
@@ -63,7 +63,7 @@ class TorchScorer:
         batch, item = requests.batch(chosen), torch.from_numpy(candidate)
         with torch.inference_mode():
             logits = [m.score_rows(batch, item, i) for m, i in zip(self.models, self.items, strict=True)]
-            scores = torch.stack([chain_log_probabilities(x, self.tasks) for x in logits]).mean(0).numpy()
+            scores = torch.stack([conditional_log_probs(x, self.tasks) for x in logits]).mean(0).numpy()
         return in_units(scores, self.tasks, self.scales, self.expectations)
 
     def related(self, query: Int) -> Scores:
@@ -112,7 +112,10 @@ AnyScorer = TorchScorer | EnsembleScorer
 
 
 def in_units(
-    scores: Scores, tasks: Sequence[Task], scales: Mapping[str, Scale], expectations: Mapping[str, Mapping[str, float]]
+    scores: Scores,
+    tasks: Sequence[Task],
+    scales: Mapping[str, TargetScale],
+    expectations: Mapping[str, Mapping[str, float]],
 ) -> Scores:
     """Log-probabilities -> probabilities; standardised logs -> regression targets in their unit."""
     for i, task in enumerate(tasks):

@@ -283,7 +283,7 @@ def _rate_baselines(data: LearningData) -> dict[str, dict[str, dict[str, Estimat
     for task in binary:
         label, user = rows.labels[task.name], rows.requests.user
         item = data.statistics.values[-1][rows.item, names.index(f"rate.{task.name}.item")]
-        own = rows.requests.numbers(np.arange(len(rows.item)))[:, numbers.index(f"rate.{task.name}")]
+        own = rows.requests.numeric(np.arange(len(rows.item)))[:, numbers.index(f"rate.{task.name}")]
         found["item_rate"][task.name] = metrics.ordering(label, item, user)
         found["own_rate"][task.name] = metrics.ordering(label, own, user)
     return found

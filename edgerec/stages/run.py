@@ -7,7 +7,6 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from edgerec.config import Config
@@ -18,14 +17,14 @@ from edgerec.ensemble.members import Members
 from edgerec.ensemble.scoring import AnyScorer, EnsembleScorer, TorchScorer
 from edgerec.ensemble.views import EnsembleSettings
 from edgerec.ensemble.weights import Blend
-from edgerec.examples.load import LearningData, Part, load_learning_data
-from edgerec.examples.scratch import Scratch
+from edgerec.examples.load import EvaluationPart, ExampleSettings, LearningData, load_learning_data
+from edgerec.examples.scratch import Limits, Scratch
 from edgerec.files import read_json
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Progress
 from edgerec.training.checkpoint import load_student, load_weights
 from edgerec.training.teacher import build_teacher
-from edgerec.training.text_components import text_components, tuning_of
+from edgerec.training.text_components import TextComponents, tuning_of
 
 ENSEMBLE, WEIGHTS = "ensemble", "weights.json"
 """Folder of the members beside the networks, in the teacher's folder, and the file of all members' weights."""
@@ -40,7 +39,7 @@ class Run:
     progress: Progress
 
     @property
-    def part(self) -> Part:
+    def part(self) -> EvaluationPart:
         """The evaluation split: "valid" or "test"."""
         return self.config.evaluation.part
 
@@ -84,7 +83,7 @@ class Run:
         """Settings of a student and of its training."""
         return student_settings(self.config)
 
-    def learning_data(self, part: Part | None = None) -> LearningData:
+    def learning_data(self, part: EvaluationPart | None = None, limits: Limits | None = None) -> LearningData:
         """The dataset, ready to learn from and to evaluate on; `part`: that of the settings by default.
 
         Raises:
@@ -94,11 +93,10 @@ class Run:
         data, teacher = config.data, config.teacher
         tuning = tuning_of(teacher, config.seed, config.training.accelerator)
         has_sessions, cache = data.session is not None, self.folder / "text"
-        read_texts = partial(text_components, dataset, teacher, has_sessions, tuning, cache, self.progress)
-        scratch = Scratch(self.folder / "work")
-        return load_learning_data(
-            dataset, part or self.part, data, teacher, config.student, config.seed, scratch, read_texts
-        )
+        read_texts = TextComponents(dataset, teacher, has_sessions, tuning, cache, self.progress)
+        scratch = Scratch(self.folder / "work", limits)
+        settings = ExampleSettings(data, teacher, config.student, config.seed)
+        return load_learning_data(dataset, part or self.part, settings, scratch, read_texts)
 
     def networks(self, data: LearningData, early: bool = False) -> list[Teacher]:
         """The fold models, ready to score; with `early`, from the checkpoint after a third of their training."""

@@ -24,6 +24,7 @@ from edgerec.examples.load import LearningData
 from edgerec.files import read_json, write_json
 from edgerec.stages.run import ENSEMBLE, WEIGHTS, Run, early_name, fold_name
 from edgerec.training.checkpoint import load_weights, save_weights
+from edgerec.training.job import TrainingJob
 from edgerec.training.loop import EARLY, fit
 from edgerec.training.teacher import batch_settings, build_teacher, fit_on_valid, loop_settings, text_reader
 
@@ -124,7 +125,8 @@ def _train_folds(run: Run, data: LearningData, work: Path, epochs: int) -> int:
             loop = replace(loop_settings(settings, run.config.training, epochs), early=max(epochs // EARLY_PART, 1))
             title = f"teacher, fold {fold + 1} of {settings.folds}"
             folder = work / f"fold-{fold}"
-            fit(model, data.tasks, train_batches, None, loop, folder, run.progress, title, reader=text_reader(data))
+            reader = text_reader(data)
+            fit(TrainingJob(model, train_batches, None, loop, folder, run.progress, title, reader=reader))
             shutil.copy(folder / EARLY, work / early_name(fold))
             save_weights(model, weights)
     return parameters

@@ -342,7 +342,7 @@ def test_a_truncated_file_of_a_stage_is_named_and_the_bundle_stays_whole(copied,
 
 
 def test_a_log_of_one_item_is_refused(tmp_path):
-    tiny.write(tmp_path, tiny.rows() | {"item": ["i0"] * (tiny.USERS * tiny.VISITS * 5)})
+    tiny.write(tmp_path, tiny.rows() | {"item": ["i0"] * (tiny.USERS * tiny.SESSIONS * 5)})
     settle(tmp_path)
 
     assert "all rows are about one item (i0); ranking needs at least two" in one_line(edgerec("run", tmp_path))
@@ -358,7 +358,7 @@ def test_a_loss_that_is_not_a_number_is_one_line(tmp_path):
 
 
 def test_a_log_of_one_user_is_refused(tmp_path):
-    tiny.write(tmp_path, {name: values[: tiny.VISITS * 5] for name, values in tiny.rows().items()})
+    tiny.write(tmp_path, {name: values[: tiny.SESSIONS * 5] for name, values in tiny.rows().items()})
     settle(tmp_path)
 
     assert "no session and no row to learn from; the log has too few users" in one_line(edgerec("run", tmp_path))
