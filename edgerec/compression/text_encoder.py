@@ -77,7 +77,7 @@ def export_text_encoder(
     need("optimum.onnxruntime", "train", "edgerec encoder")
     quantization = _quantization(load_profile(device))
     if out.exists() and any(out.iterdir()) and not (out / light.SETTINGS).exists():
-        raise DataError(f"{out}: exists and is no encoder; choose another folder or remove it")
+        raise DataError(f"{out}: exists and is not a text encoder; choose another folder or remove it")
     encoder, texts = load()
     progress.say(f"text encoder: exporting {sum(p.numel() for p in encoder.parameters()):,} parameters")
     fresh = out.with_name(f".{out.name}.new")

@@ -165,7 +165,7 @@ def test_a_ranking_has_the_figures_of_the_protocol(protocol, retail_data, name):
     first = theirs.test[theirs.test["ts"] == theirs.test.groupby("user")["ts"].transform("min")]
     twice = first.groupby("user")["basket"].nunique().loc[lambda n: n > 1].index.to_numpy()
     some = np.flatnonzero(~np.isin(eval_requests.case, twice))
-    eval_requests = protocol.EvaluationRequests(
+    eval_requests = protocol.Cases(
         eval_requests.case[some],
         [eval_requests.history[i] for i in some],
         [eval_requests.truth[i] for i in some],
