@@ -14,7 +14,7 @@ from edgerec.tasks.units import MS_PER_DAY, MS_PER_HOUR
 
 Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Columns = tuple[Annotated[str, Field(min_length=1)], ...]
+ColumnNames = tuple[Annotated[str, Field(min_length=1)], ...]
 Expression = Annotated[str, Field(min_length=1)]
 """A column of the log, or an SQL expression over its row (Polars SQL)."""
 

@@ -7,15 +7,15 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, model_validator
 
-from edgerec.config.base import Columns, Expression, Settings, duration_ms, hint, problem
+from edgerec.config.base import ColumnNames, Expression, Settings, duration_ms, hint, problem
 
 
 class ContextConfig(Settings):
     """Features of a request that are known before anything is shown."""
 
-    categorical: Columns = ()
+    categorical: ColumnNames = ()
     """Categorical columns of the log."""
-    numeric: Columns = ()
+    numeric: ColumnNames = ()
     """Numeric columns of the log, not scaled; a missing value stays missing."""
     from_time: tuple[Literal["hour", "weekday"], ...] = ()
     """Features taken from the time of the request, in `timezone` of [data]; weekday 0 is Monday."""
@@ -79,15 +79,15 @@ class ItemsConfig(Settings):
     """A table with one row for each item. None: the attributes are columns of the log."""
     id: Expression | None = None
     """Column or SQL expression of the item id in `path`. None: as `item` of [data]."""
-    text: Columns = ()
+    text: ColumnNames = ()
     """Text columns; the first one that is not empty is the item's title."""
-    categorical: Columns = ()
+    categorical: ColumnNames = ()
     """Categorical columns."""
-    numeric: Columns = ()
+    numeric: ColumnNames = ()
     """Numeric columns."""
 
     @property
-    def columns(self) -> Columns:
+    def columns(self) -> ColumnNames:
         """All attribute columns."""
         return self.text + self.categorical + self.numeric
 
@@ -99,13 +99,13 @@ class UsersConfig(Settings):
     """A table with one row for each user. None: the attributes are columns of the log."""
     id: Expression | None = None
     """Column or SQL expression of the user id in `path`. None: as `user` of [data]."""
-    categorical: Columns = ()
+    categorical: ColumnNames = ()
     """Categorical columns."""
-    numeric: Columns = ()
+    numeric: ColumnNames = ()
     """Numeric columns."""
 
     @property
-    def columns(self) -> Columns:
+    def columns(self) -> ColumnNames:
         """All attribute columns."""
         return self.categorical + self.numeric
 
@@ -136,7 +136,7 @@ class DataConfig(Settings):
     """SQL condition; rows for which it is not true are left out."""
     timezone: str = "UTC"
     """Time zone of times that carry none, of hours and weekdays, and of the midnights at which the log is split."""
-    after: Columns = ()
+    after: ColumnNames = ()
     """Columns that are known only after the item was shown; they cannot be features."""
     context: ContextConfig = ContextConfig()
     """Features of a request."""

@@ -12,7 +12,7 @@ import polars as pl
 from edgerec.data.counts import Counts
 from edgerec.data.graph import GraphMeta
 from edgerec.data.splits import PARTS, Boundaries
-from edgerec.data.vocabularies import Columns
+from edgerec.data.vocabularies import EncodedColumns
 from edgerec.errors import DataError
 from edgerec.tasks import Task
 
@@ -44,9 +44,9 @@ class Meta:
     boundaries_ms: Boundaries
     tasks: tuple[Task, ...]
     clips: dict[str, float]
-    context: Columns
-    users: Columns
-    items: Columns
+    context: EncodedColumns
+    users: EncodedColumns
+    items: EncodedColumns
     text: bool
     counts: Counts
     timezone: str
@@ -81,9 +81,9 @@ class Meta:
             **{name: value[name] for name in plain},
             boundaries_ms=Boundaries(**value["boundaries_ms"]),
             tasks=tuple(Task.from_json(task) for task in value["tasks"]),
-            context=Columns.from_json(value["context"]),
-            users=Columns.from_json(value["users"]),
-            items=Columns.from_json(value["items"]),
+            context=EncodedColumns.from_json(value["context"]),
+            users=EncodedColumns.from_json(value["users"]),
+            items=EncodedColumns.from_json(value["items"]),
             text=value["items"]["text"],
             counts=Counts.from_json(value["counts"]),
             graph=None if graph is None else GraphMeta.from_json(graph),

@@ -7,7 +7,7 @@ import polars as pl
 from edgerec.config import ItemsConfig, UsersConfig
 from edgerec.data.ids import text_of
 from edgerec.data.readers import Source, reading
-from edgerec.data.vocabularies import Columns, learn
+from edgerec.data.vocabularies import EncodedColumns, learn
 from edgerec.errors import DataError
 
 __all__ = ["attributes_from_file", "attributes_from_log", "check_numbers", "encode_items", "encode_users"]
@@ -66,7 +66,7 @@ def attributes_from_log(
     return rows.group_by(key, maintain_order=True).agg(values).collect(engine="streaming")
 
 
-def encode_items(raw: pl.DataFrame, settings: ItemsConfig, n_train: int) -> tuple[pl.DataFrame, Columns]:
+def encode_items(raw: pl.DataFrame, settings: ItemsConfig, n_train: int) -> tuple[pl.DataFrame, EncodedColumns]:
     """The item table: index, id, title, text, cat.NAME, num.NAME, raw.NAME.
 
     Args:
@@ -87,7 +87,7 @@ def encode_items(raw: pl.DataFrame, settings: ItemsConfig, n_train: int) -> tupl
     ), columns
 
 
-def encode_users(raw: pl.DataFrame, settings: UsersConfig, in_train: pl.Series) -> tuple[pl.DataFrame, Columns]:
+def encode_users(raw: pl.DataFrame, settings: UsersConfig, in_train: pl.Series) -> tuple[pl.DataFrame, EncodedColumns]:
     """The user table: index, id, cat.NAME, num.NAME; vocabularies and scales come from the users of the train part."""
     columns = learn(raw.filter(in_train).lazy(), settings.categorical, settings.numeric, "raw.")
     index = pl.int_range(pl.len(), dtype=pl.UInt32).alias("index")
