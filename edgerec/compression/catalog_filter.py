@@ -33,7 +33,7 @@ def never_shown(rule: str | None, dataset: Dataset, part: Part, n: int) -> Int:
     """
     if rule is None:
         return np.zeros(0, np.int64)
-    items, events = dataset.items().head(n), dataset.fit_frame(part)
+    items, events = dataset.items().head(n), dataset.training_frame(part)
     last = events.group_by("item").agg(pl.col("time").max().alias(LAST)).collect()
     named = items.select(pl.col("index").alias(INDEX), pl.col("id"), *_attributes(items))
     named = named.join(last, left_on=INDEX, right_on="item", how="left")

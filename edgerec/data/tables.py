@@ -1,4 +1,4 @@
-"""The tables of items and users: attributes from a file of their own or from the log."""
+"""The tables of items and users, with attributes from a file of their own or from the log."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["attributes_from_file", "attributes_from_log", "check_numbers", "enco
 def attributes_from_file(
     path: str, shown: str, settings: ItemsConfig | UsersConfig, id_expression: str, section: str
 ) -> tuple[pl.DataFrame, list[str]]:
-    """One row an id: column id (text) and the configured columns, in the order of the file.
+    """One row for each id: column id (string) and the configured columns, in the order of the file.
 
     Args:
-        shown: the path as the settings name it.
+        shown: the path as the settings name it, for messages.
 
     Returns:
-        The table, and notes on what was left out of it.
+        The table, and notes about rows that were left out.
 
     Raises:
         DataError: the file or a column is missing.
@@ -47,13 +47,13 @@ def attributes_from_file(
 def attributes_from_log(
     events: pl.DataFrame, kept: pl.LazyFrame, key: str, first: list[str], median: list[str]
 ) -> pl.DataFrame:
-    """One row an item or user: its index as `key`, and raw.NAME for the columns of the log.
+    """One row for each item or user: its index as `key`, and raw.NAME for the columns of the log.
 
     Args:
         events: sorted by time; columns row, part and `key`.
         kept: the log's rows: row and feature.NAME.
-        first: columns of which the first value counts.
-        median: columns of which the median over the train rows counts, or over all rows if none is in train.
+        first: columns whose first value is used.
+        median: columns whose median over the train rows is used, or over all rows if train has no value.
     """
     if not first and not median:
         return events.select(key).unique()
@@ -95,7 +95,7 @@ def encode_users(raw: pl.DataFrame, settings: UsersConfig, in_train: pl.Series) 
 
 
 def check_numbers(table: Source, columns: tuple[str, ...], section: str) -> None:
-    """Refuse text where numbers are configured.
+    """Refuse a column that is configured as numeric and is not.
 
     Raises:
         DataError: a column is missing or is not numeric.

@@ -1,4 +1,4 @@
-"""Names to indices and numbers to a scale, both learned from the train part only."""
+"""Encodes categories by a vocabulary and describes numbers by mean and deviation, both learned from train only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Vocabulary:
     values: tuple[str, ...]
 
     def encode(self, text: pl.Expr) -> pl.Expr:
-        """Indices of a column of text, u16 if they fit."""
+        """Indices of a column of strings, u16 if they fit."""
         dtype = pl.UInt16 if len(self.values) < 2**16 else pl.UInt32
         if not self.values:
             return pl.lit(0, dtype)

@@ -149,7 +149,7 @@ def load_learning_data(
     """
     tasks = tuple(dataset.meta.tasks)
     encoder = request_encoder(dataset, part, student.max_history)
-    train_log = load_log(dataset, dataset.fit_frame(part), encoder, scratch)
+    train_log = load_log(dataset, dataset.training_frame(part), encoder, scratch)
     evaluation_log = load_log(dataset, dataset.part(part), encoder, scratch)
     if not len(train_log):
         raise DataError(f"{dataset.folder}: no rows to learn from before the {part} part; make the split smaller")

@@ -91,7 +91,7 @@ class Log:
 def request_encoder(dataset: Dataset, part: Literal["valid", "test"], max_history: int) -> RequestEncoder:
     """The encoder of a dataset's requests; rates come from the rows that `part` may learn from."""
     meta = dataset.meta
-    rows = dataset.fit_frame(part)
+    rows = dataset.training_frame(part)
     binary = [t.name for t in binary_tasks(meta.tasks)]
     rates: tuple[float, ...] = ()
     if binary:
@@ -114,7 +114,7 @@ def request_encoder(dataset: Dataset, part: Literal["valid", "test"], max_histor
 
 
 def load_log(dataset: Dataset, rows: pl.LazyFrame, encoder: RequestEncoder, scratch: Scratch) -> Log:
-    """Read rows of a dataset (`Dataset.part` or `fit_frame`) into arrays, with the user attributes joined on.
+    """Read rows of a dataset (`Dataset.part` or `training_frame`) into arrays, with the user attributes joined on.
 
     A long log is read and sorted by groups of users, and its columns lie in `scratch`.
     """
