@@ -41,8 +41,8 @@ class Sample:
     rows: pl.DataFrame
 
     @classmethod
-    def open(cls, path: Path, shown: str) -> Sample:
-        """Read the first rows; `shown` is how messages and settings name the path.
+    def open(cls, path: Path, display_path: str) -> Sample:
+        """Read the first rows; `display_path` is how messages and settings name the path.
 
         Raises:
             DataError: the table cannot be read or is empty.
@@ -52,7 +52,7 @@ class Sample:
             rows = source.frame.head(ROWS).collect()
         if rows.is_empty():
             raise DataError(f"{path}: has no rows; expected at least one")
-        return cls(shown, source, rows)
+        return cls(display_path, source, rows)
 
     @property
     def columns(self) -> list[str]:

@@ -14,12 +14,12 @@ __all__ = ["attributes_from_file", "attributes_from_log", "check_numbers", "enco
 
 
 def attributes_from_file(
-    path: str, shown: str, settings: ItemsConfig | UsersConfig, id_expression: str, section: str
+    path: str, display_path: str, settings: ItemsConfig | UsersConfig, id_expression: str, section: str
 ) -> tuple[pl.DataFrame, list[str]]:
     """One row for each id: column id (string) and the configured columns, in the order of the file.
 
     Args:
-        shown: the path as the settings name it, for messages.
+        display_path: the path as the settings name it, for messages.
 
     Returns:
         The table, and notes about rows that were left out.
@@ -38,9 +38,9 @@ def attributes_from_file(
     rows = raw.drop_nulls("id").unique("id", keep="first", maintain_order=True)
     notes = []
     if missing := raw["id"].null_count():
-        notes.append(f"{shown}: {missing} rows without an id were left out")
+        notes.append(f"{display_path}: {missing} rows without an id were left out")
     if repeated := raw.height - missing - rows.height:
-        notes.append(f"{shown}: {repeated} rows repeat an id; the first of each was kept")
+        notes.append(f"{display_path}: {repeated} rows repeat an id; the first of each was kept")
     return rows, notes
 
 
