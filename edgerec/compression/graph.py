@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,16 @@ HALF = ".half"
 """Suffix of the name of such a tensor in the graph."""
 ALIGNMENT = 64
 """Alignment in bytes of tensors in weights.bin, so that mapped rows start on a cache line."""
+
+
+class TensorEntry(TypedDict):
+    """A tensor of weights.bin, as the manifest lists it; `type` is numpy's name, `offset` and `bytes` count bytes."""
+
+    name: str
+    type: str
+    shape: list[int]
+    offset: int
+    bytes: int
 
 
 @dataclass
@@ -139,28 +149,34 @@ def _lookup_tables(graph: onnx.GraphProto) -> set[str]:
     return large & {node.input[0] for node in graph.node if node.op_type == "Gather"}
 
 
-def pack(builders: Sequence[GraphBuilder], weights: Path) -> tuple[list[bytes], list[dict[str, Any]]]:
+def pack(builders: Sequence[GraphBuilder], weights: Path) -> tuple[list[bytes], list[TensorEntry]]:
     """Serialize graphs that share one file of weights; a tensor that several of them use is stored once.
 
     Args:
         weights: the file to write; graphs expect it in their own folder.
     Returns:
-        The graphs, and the tensors as the manifest lists them: name, numpy type, shape, offset and bytes.
+        The graphs, and the tensors in the order of the file.
     """
-    tensors: list[dict[str, Any]] = []
-    placed: dict[str, dict[str, Any]] = {}
+    tensors: list[TensorEntry] = []
+    placed: dict[str, TensorEntry] = {}
     with weights.open("wb") as file:
 
-        def place(name: str, value: Array) -> dict[str, Any]:
+        def place(name: str, value: Array) -> TensorEntry:
             data = value.reshape(-1).view(np.uint8).data
             # Without the shape: a matrix that a graph also reads in another shape is stored once.
             key = hashlib.sha256(str(value.dtype).encode())
             key.update(data)
             if key.hexdigest() not in placed:
                 file.write(b"\0" * (-file.tell() % ALIGNMENT))
-                entry = {"name": name, "type": str(value.dtype), "shape": list(value.shape)}
-                placed[key.hexdigest()] = entry | {"offset": file.tell(), "bytes": value.nbytes}
-                tensors.append(placed[key.hexdigest()])
+                entry = TensorEntry(
+                    name=name,
+                    type=str(value.dtype),
+                    shape=list(value.shape),
+                    offset=file.tell(),
+                    bytes=value.nbytes,
+                )
+                placed[key.hexdigest()] = entry
+                tensors.append(entry)
                 file.write(data)
             return placed[key.hexdigest()]
 
@@ -168,7 +184,7 @@ def pack(builders: Sequence[GraphBuilder], weights: Path) -> tuple[list[bytes], 
     return models, tensors
 
 
-def _serialized(builder: GraphBuilder, place: Callable[[str, Array], dict[str, Any]], file_name: str) -> bytes:
+def _serialized(builder: GraphBuilder, place: Callable[[str, Array], TensorEntry], file_name: str) -> bytes:
     """One graph, whose long constants are stored where `place` puts them."""
     initializers, widened = [], []
     for name, value in builder.constants.items():

@@ -134,8 +134,8 @@ def coerced(section: Settings, key: str, value: Scalar) -> Any:
     """
     # Only this field: a check across settings needs the other values of a trial.
     field = type(section).model_fields[key]
-    wanted: Any = Annotated[field.annotation, field]
-    return TypeAdapter(wanted).validate_python(value)
+    annotation: Any = Annotated[field.annotation, field]
+    return TypeAdapter(annotation).validate_python(value)
 
 
 def grid_values(key: str, axis: tuple[Scalar, ...] | Range, sections: Mapping[str, Settings]) -> list[Scalar]:
