@@ -216,7 +216,7 @@ class _Builder:
             DataError: there is nothing to learn from.
         """
         encoder = request_encoder(dataset, part, settings.student.max_history)
-        train_log = load_log(dataset, dataset.fit_frame(part), encoder, scratch)
+        train_log = load_log(dataset, dataset.training_frame(part), encoder, scratch)
         if not len(train_log):
             raise DataError(f"{dataset.folder}: no rows to learn from before the {part} part; make the split smaller")
         n_items = catalogue_length(settings.data, dataset, part)

@@ -96,7 +96,7 @@ class Log:
 def request_encoder(dataset: Dataset, part: Literal["valid", "test"], max_history: int) -> RequestEncoder:
     """The encoder of a dataset's requests; its rates come from the training rows of `part`."""
     meta = dataset.meta
-    rows = dataset.fit_frame(part)
+    rows = dataset.training_frame(part)
     binary = [t.name for t in binary_tasks(meta.tasks)]
     rates: tuple[float, ...] = ()
     if binary:
@@ -119,7 +119,7 @@ def request_encoder(dataset: Dataset, part: Literal["valid", "test"], max_histor
 
 
 def load_log(dataset: Dataset, rows: pl.LazyFrame, encoder: RequestEncoder, scratch: Scratch) -> Log:
-    """Read rows of a dataset (`Dataset.part` or `fit_frame`) into arrays, with the user attributes joined on.
+    """Read rows of a dataset (`Dataset.part` or `training_frame`) into arrays, with the user attributes joined on.
 
     A long log is read and sorted by groups of users, and its columns lie in `scratch`.
     """

@@ -44,7 +44,7 @@ def test_a_rule_that_is_none_is_refused_and_says_what_there_is(tiny_config, tiny
         never_shown(rule, tiny_data.dataset, "test", tiny_data.n_items)
 
 
-def test_the_other_rows_stay_and_their_followers_are_renumbered(tiny_data):
+def test_the_other_rows_stay_and_their_transitions_are_renumbered(tiny_data):
     student = Student(tiny_data.shape, tiny_data.features, 5, StudentSizes.of(8, 16, 2, transitions=2)).eval()
     whole = export_student(student, tiny_data.statistics.values[-1], tiny_data.tasks)
     whole.transitions[5] = [3, 7]

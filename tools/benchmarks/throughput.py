@@ -106,7 +106,7 @@ def measure(peers: Path, folder: Path, users: int, rows: int, epochs: int) -> li
 
 def _events(folder: Path, users: int) -> Interactions:
     """Events of some users of the retail sample, as they were cleaned, items numbered anew."""
-    frame = _dataset("retail", folder).fit_frame("test").collect().sort("user", "time", maintain_order=True)
+    frame = _dataset("retail", folder).training_frame("test").collect().sort("user", "time", maintain_order=True)
     frame = frame.with_columns(pl.col("user").rank("dense") - 1).filter(pl.col("user") < users)
     user, time_ms = (frame[c].to_numpy().astype(np.int64) for c in ("user", "time"))
     item = np.unique(frame["item"].to_numpy(), return_inverse=True)[1].astype(np.int64)
@@ -170,7 +170,7 @@ def _recbole(peers: Path, folder: Path, events: Interactions, epochs: int) -> Re
 def _impressions(folder: Path, rows: int) -> Arrays:
     """Codes (E, C) of user, item, context and the item's attributes, their sizes (C,), and labels (E, T)."""
     dataset = _dataset("video", folder)
-    frame = dataset.fit_frame("test").head(rows).collect()
+    frame = dataset.training_frame("test").head(rows).collect()
     items = dataset.items().with_columns(item=pl.col("index").cast(frame.schema["item"]))
     names = [c for c in items.columns if c.startswith("cat.")]
     frame = frame.join(items.select("item", *(pl.col(c).alias(f"item.{c}") for c in names)), on="item", how="left")

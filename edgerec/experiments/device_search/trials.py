@@ -14,7 +14,7 @@ from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graphs import Expectation
 from edgerec.compression.pruning import left_of
 from edgerec.compression.quantization import write_graphs
-from edgerec.compression.stored import LEVELS_OF_4
+from edgerec.compression.storage import LEVELS_OF_4
 from edgerec.compression.workload import Workload, macs
 from edgerec.config import Config
 from edgerec.devices import load_profile
