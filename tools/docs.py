@@ -58,6 +58,8 @@ def commands() -> str:
     sections = ["# Commands\n\nExit codes: 0 done, 1 a gate failed, 2 the input is wrong, 130 stopped by Ctrl-C.\n"]
     group: Any = typer.main.get_command(app)
     for name, command in group.commands.items():
+        if command.hidden:  # the old name of a command
+            continue
         rows = (
             f"| {_names_of(p)} | {_cell(' '.join((getattr(p, 'help', None) or '').split()))} |" for p in command.params
         )

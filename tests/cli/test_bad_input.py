@@ -168,7 +168,7 @@ CASES = {
             "transfer",
             "ablate",
             "tune",
-            "fit",
+            "search",
             "encoder",
         )
         for f, said in SETTINGS_FILES.items()
