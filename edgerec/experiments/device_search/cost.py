@@ -68,7 +68,8 @@ class Point:
             return cls.of_json(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
-                f"{path}: is not a measurement of a device ({error}); make one on the device: edgerec bench BUNDLE --save {path.name}"
+                f"{path}: is not a measurement of a device ({error}); make one on the device: "
+                f"edgerec bench BUNDLE --save {path.name}"
             ) from None
 
 
@@ -118,7 +119,7 @@ class CostModel:
         return Costs((work.model_bytes + other_bytes) / 1e6, ram, self.tail * p50, cold)
 
     def on(self, work: Workload, profile: Profile, corrections: Sequence[Point] = (), other_bytes: int = 0) -> Costs:
-        """On a device: scaled by the speed of its core, limited by its memory, and corrected by measurements made there.
+        """On a device: scaled by the speed of its core, limited by its memory, corrected by measurements made there.
 
         Args:
             corrections: bundles measured on the device. The median ratio of measured to predicted scales both times,

@@ -20,7 +20,7 @@ from edgerec.models.student import StudentSizes
 from edgerec.runtime import Recommender
 from tests import tiny
 
-DEVICES = Path(__file__).parents[2] / "devices"
+DEVICES = Path(__file__).parents[3] / "devices"
 
 
 def measured(untrained: Untrained, encoder, profile, kernels, progress) -> list[Point]:
