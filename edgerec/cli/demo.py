@@ -25,21 +25,26 @@ RETAIL, KIOSK = "retail", "kiosk"
 
 
 def demo(
-    sample: Annotated[str, typer.Argument(help="retail, video, or kiosk: the retail demo as a touch page.")] = "retail",
+    sample: Annotated[
+        str, typer.Argument(help="retail, video, or kiosk (the retail demo as a touch page).")
+    ] = "retail",
     run_dir: RunDirOption = None,
     seed: SeedOption = None,
-    ort: Annotated[Path | None, typer.Option(help="For kiosk: the installed npm package onnxruntime-web.")] = None,
+    ort: Annotated[
+        Path | None,
+        typer.Option(help="For kiosk: folder of the npm package onnxruntime-web. Default: in node_modules."),
+    ] = None,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="For kiosk: on this machine only; 0 takes a free one.")
+        int, typer.Option(min=0, max=65535, help="For kiosk: port on this machine; 0 takes a free one.")
     ] = (8080),
 ) -> None:
-    """Go the whole way with packaged sample data, then recommend to one of its users, with reasons."""
+    """Run all stages on packaged sample data, then recommend items to one of its users, with reasons."""
     if sample == KIOSK:
         _kiosk(run_dir or Path("runs") / RETAIL, seed, ort, port)
         return
     known = sorted(path.parent.name for path in SAMPLES.glob("*/edgerec.toml")) if SAMPLES.is_dir() else []
     if sample not in known:
-        raise ConfigError(f"no demo is called {sample!r}; one of: {', '.join([*known, KIOSK])}")
+        raise ConfigError(f"there is no demo {sample!r}; expected one of: {', '.join([*known, KIOSK])}")
     folder = run_dir or Path("runs") / sample
     _copy_missing(SAMPLES / sample, folder)
     settings, _ = load_run(folder / "edgerec.toml", folder, seed)

@@ -15,7 +15,7 @@ __all__ = ["inspect"]
 
 
 def inspect(bundle: BundleArgument, as_json: JsonOption = False) -> None:
-    """Say what is in a bundle: tasks, inputs, files, metrics, device."""
+    """Print what a bundle contains: tasks, inputs, files, metrics, device."""
     import json
 
     from edgerec.bundle import Bundle
@@ -28,7 +28,7 @@ def inspect(bundle: BundleArgument, as_json: JsonOption = False) -> None:
     size = sum(entry.bytes for entry in manifest.files.values())
     typer.echo(
         f"{manifest.name}, version {manifest.version}, built {manifest.created}: {manifest.n_items} items, "
-        f"{manifest.dim} numbers each, {size / 1e6:.2f} MB, for {manifest.device.get('name', 'any device')}"
+        f"{manifest.dim} dimensions, {size / 1e6:.2f} MB, for {manifest.device.get('name', 'any device')}"
     )
     inputs = manifest.inputs
     columns = [(c["source"], c["name"]) for c in (*inputs.get("categorical", []), *inputs.get("numeric", []))]

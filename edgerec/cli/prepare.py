@@ -17,7 +17,7 @@ def prepare(
     seed: SeedOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Clean and split the log, and write it as a dataset; rejected rows are kept with their reasons."""
+    """Clean and split the log, and write it as a dataset; rejected rows are written with the reason."""
     from edgerec.cli.output import print_json, print_table
     from edgerec.progress import progress_for
 

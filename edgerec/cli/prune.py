@@ -16,5 +16,5 @@ def prune(
     seed: SeedOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Cut what matters least out of the student and let it recover."""
+    """Prune the student: remove its least important units and train it on."""
     run_and_print("prune", config, run_dir, seed, as_json)

@@ -14,9 +14,9 @@ __all__ = ["sign"]
 
 def sign(
     bundle: BundleArgument,
-    key: Annotated[Path, typer.Option(help="The private key, from edgerec keygen.")],
+    key: Annotated[Path, typer.Option(help="Private key, written by edgerec keygen.")],
 ) -> None:
-    """Sign a bundle after its files were checked; with a second key too, while devices change from one to the other."""
+    """Check the files of a bundle and sign it; it may be signed with several keys."""
     from edgerec.bundle import Bundle
     from edgerec.bundle.sign import sign_bundle
 

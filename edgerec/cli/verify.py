@@ -17,11 +17,11 @@ __all__ = ["verify"]
 def verify(
     bundle: BundleArgument,
     public_key: Annotated[
-        list[Path] | None, typer.Option(help="A .pub file of edgerec keygen; one of those given must have signed it.")
+        list[Path] | None, typer.Option(help="Public key (.pub); one of the given keys must have signed the bundle.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every file's hash and the signature, then run the bundle's own test requests on this machine."""
+    """Check the hash of every file and the signature, then run the conformance requests of the bundle here."""
     from edgerec.bundle.sign import require_signature
     from edgerec.runtime import Recommender
 
