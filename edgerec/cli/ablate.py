@@ -27,9 +27,10 @@ def ablate(
     seeds: Annotated[int, typer.Option(min=1, help="Train with so many seeds, beginning with the first.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Train without single parts of the method and print what each part gains, judged on the validation split.
+    """Measure what each part of the training gains.
 
-    A comparison that was stopped goes on with the same command.
+    A model is trained for each change of the settings and judged on the validation split. A comparison that was stopped
+    goes on with the same command.
     """
     run = open_run(config, run_dir, seed, "ablate")
     ablation = need("edgerec.experiments.ablation", "train", "edgerec ablate")

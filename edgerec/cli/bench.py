@@ -30,9 +30,9 @@ def bench(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure size, memory, cold start and latency on this machine, and compare them with the budget of a device.
+    """Measure a bundle here, against the budget of a device.
 
-    If the budget is exceeded, the exit code is 1.
+    Measured are size, memory, cold start and latency. If the budget is exceeded, the exit code is 1.
     """
     from edgerec.bench.measure import correction, measure, verdicts
     from edgerec.errors import ConfigError, QualityError
@@ -74,5 +74,5 @@ def _print(measured: list[Measured], within: dict[str, tuple[float, float | None
         ratio = other / value if value and other is not None else None
         limit, _, ok = within.get(name, (None, None, True))
         beside = [other, ratio] if len(measured) > 1 else []
-        rows.append([name, value, *beside, limit, "" if limit is None else "within" if ok else "OVER"])
+        rows.append([name, value, *beside, limit, "" if limit is None else "kept" if ok else "OVER"])
     print_table(columns, rows)

@@ -19,7 +19,10 @@ def delta(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write; it must not exist.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Write the delta between two bundles, with which `Recommender.update` updates a device."""
+    """Write the delta that updates one bundle to another.
+
+    `Recommender.update` applies it on a device. It has kilobytes where the model is the same.
+    """
     from edgerec.bundle.delta import make_delta
 
     report = make_delta(old, new, out)

@@ -21,7 +21,10 @@ def diff(
     run_dir: RunDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two bundles on the evaluation split of a run: quality, overlap of lists, who gains and loses, size."""
+    """Compare two bundles on the evaluation split of a run.
+
+    Compared are quality, overlap of the lists, who gains and who loses, and size.
+    """
     run = open_run(config, run_dir, None, "diff")
     report = need("edgerec.experiments.diff", "train", "edgerec diff").compare(run, old, new)
     if as_json:

@@ -21,9 +21,9 @@ def doctor(
     run_dir: RunDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check this machine and the prepared log for problems, such as leaks.
+    """Check this machine and the prepared log for problems.
 
-    If edgerec train would refuse the log, the exit code is 1.
+    If edgerec train would refuse the log, for a leak, the exit code is 1.
     """
     from edgerec.devices.machine import describe
 

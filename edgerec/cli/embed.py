@@ -27,7 +27,10 @@ def embed(
         Path | None, typer.Option(help="For web: public key; the page then loads only bundles signed with it.")
     ] = None,
 ) -> None:
-    """Write a folder for an app: runtime, bundle, and an example that runs without edgerec installed."""
+    """Write a folder for an app: runtime, bundle and example.
+
+    The example runs on a machine where edgerec is not installed.
+    """
     from edgerec.ship.python import embed_python
     from edgerec.ship.web import check_language, embed_web
 

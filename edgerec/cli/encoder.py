@@ -27,7 +27,10 @@ def encoder(
     ),
     as_json: JsonOption = False,
 ) -> None:
-    """Export the teacher's text model as INT8 ONNX, to encode new items on a machine without torch."""
+    """Export the teacher's text model as INT8 ONNX.
+
+    It encodes the texts of new items on a machine without torch.
+    """
     run = open_run(config, run_dir, seed, "encoder")
     stage = need("edgerec.stages.encoder", "train", "edgerec encoder")
     report = stage.export_encoder(run, out or run.folder / "encoder", device)

@@ -38,9 +38,11 @@ def evaluate(
     tables: Annotated[bool, typer.Option("--tables", help="Print all tables instead of a summary.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge teacher, student, pruned student and INT8 bundle beside baselines, and write report.html.
+    """Judge all models of a run and the baselines.
 
-    With --events, logged feedback of bundles and experiments is judged, and one verdict is given with the last report.
+    Judged are the teacher, the student, the pruned student and the INT8 bundle; report.html shows all results. With
+    --events, logged feedback on bundles and experiments is judged instead. It gives one verdict together with the
+    last report.
     """
     if events is not None:
         run = open_run(config, run_dir, seed, "evaluate")

@@ -51,7 +51,10 @@ def events(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show, export or delete what a device has stored of its users; only users who agreed are exported."""
+    """Show, export or delete the stored events of users.
+
+    Only events of users who agreed are exported.
+    """
     from edgerec.runtime.store import EventStore
 
     if epsilon is not None and not epsilon < float("inf"):

@@ -34,10 +34,11 @@ def explain(
     weights: WeightsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Explain the utility of an item: the parts of popularity, of context, and of each item in the past.
+    """Explain the utility of an item, or a whole bundle.
 
-    The part of an item in the past is what the utility loses without it. If no item is given: the effects of
-    contexts, attributes and repeats on each task, and items that lie close together.
+    The utility of an item is split into the parts of popularity, of context, and of each item in the past: what the
+    utility loses without it. For a whole bundle, the effects of contexts, attributes and repeats on each task are
+    printed, and the items that lie close together.
     """
     from edgerec.runtime import Recommender
 

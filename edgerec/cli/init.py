@@ -20,7 +20,10 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing settings file.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a settings file for a log, guessed from its columns, with a reason for each guess."""
+    """Guess a settings file from the columns of a log.
+
+    Each guess is printed with the reason for it.
+    """
     from edgerec.cli.output import print_json, print_table
     from edgerec.errors import ConfigError, need
 

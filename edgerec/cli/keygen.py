@@ -13,7 +13,10 @@ __all__ = ["keygen"]
 def keygen(
     name: Annotated[Path, typer.Argument(help="The private key is written to NAME.key, the public key to NAME.pub.")],
 ) -> None:
-    """Make a pair of keys: the private key signs bundles, the app verifies them with the public key."""
+    """Make a pair of keys to sign and verify bundles.
+
+    The private key signs bundles, and the app verifies them with the public key.
+    """
     from edgerec.bundle.sign import make_keys
 
     private, public = name.with_name(f"{name.name}.key"), name.with_name(f"{name.name}.pub")

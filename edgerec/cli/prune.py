@@ -16,5 +16,8 @@ def prune(
     seed: SeedOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Prune the student: remove its least important units and train it on."""
+    """Remove the least important units of the student.
+
+    The student is then trained on, to recover its quality.
+    """
     run_and_print("prune", config, run_dir, seed, as_json)

@@ -83,11 +83,14 @@ def recommend(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Recommend items from a bundle: to one user as a table, or to many users into a file."""
+    """Recommend items from a bundle, to one user or to many.
+
+    The items for one user are printed as a table, those for many users are written to a file.
+    """
     if (users is None) != (out is None):
         raise ConfigError("--users FILE and --out OUT.parquet go together")
     if user is not None and history is None:
-        raise ConfigError("--user needs --history LOG, where the user's events are")
+        raise ConfigError("--user needs --history LOG, which holds the user's events")
     if history_items is not None and (user is not None or users is not None):
         raise ConfigError("--history-items is for one unnamed user; leave out --user and --users")
     if users is not None and (context or explain or as_json):
@@ -197,7 +200,7 @@ def print_items(answer: Recommendations, tasks: tuple[str, ...], explain: bool) 
     if answer.why_fewer:
         lost = [f"{n} {cause}" for cause, n in answer.why_fewer.items() if cause != "catalogue"]
         typer.echo(
-            f"only {len(answer)}: the catalogue has {answer.why_fewer['catalogue']}, of these "
+            f"only {len(answer)}: the catalog has {answer.why_fewer['catalogue']}, of these "
             + (f"lost to: {', '.join(lost)}" if lost else "none was left out")
         )
 

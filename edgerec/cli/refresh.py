@@ -23,9 +23,10 @@ def refresh(
     out: Annotated[Path | None, typer.Option(help="Folder of the new run. Default: RUN_DIR-vVERSION.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the next version of a finished run on its grown log, and write the delta that updates devices.
+    """Train the next version of a run on its grown log.
 
-    If the new bundle is worse than the old one by more than chance, the exit code is 1 and no delta is written.
+    The new run also gets the delta that updates devices. If the new bundle is worse than the old one by more than
+    chance, the exit code is 1 and no delta is written.
     """
     run = open_run(config, run_dir, None, "refresh")
     refreshed = need("edgerec.experiments.refresh", "train", "edgerec refresh").refresh(run, log, out)

@@ -26,7 +26,10 @@ def run(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run all stages from the log to the judged bundle; a stage whose settings and inputs did not change is skipped."""
+    """Run all stages, from the log to the judged bundle.
+
+    A stage is skipped if its settings and inputs did not change since it ran.
+    """
     if device is not None:
         if until is not None:
             raise ConfigError("--until and --device exclude each other, since a device search runs all stages")

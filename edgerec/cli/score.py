@@ -24,7 +24,10 @@ def score(
     run_dir: StageRunDirOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Predict a probability of each task for each row of a file, to judge a bundle with your own metric."""
+    """Predict probabilities for the rows of a file.
+
+    Each row gets a probability of each task, so that you can judge a bundle with your own metric.
+    """
     from edgerec.progress import progress_for
     from edgerec.stages.batch.answers import score_all
     from edgerec.stages.batch.models import open_stage

@@ -32,9 +32,10 @@ def search(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search the best bundle inside the budget of a device, for size, memory and time.
+    """Search the best bundle inside the budget of a device.
 
-    If no bundle fits, the exit code is 1 and the message says which limits would have to change.
+    The budget limits size, memory, latency and cold start. If no bundle fits, the exit code is 1 and the message says
+    which limits would have to change.
     """
     run = open_run(config, run_dir, seed, "search")
     device_search = need("edgerec.experiments.device_search.search", "train", "edgerec search")

@@ -42,39 +42,51 @@ def serve(
         int, typer.Option(min=1, help="Maximum number of concurrent requests; more are answered with status 503.")
     ] = 64,
 ) -> None:
-    """Serve a bundle over HTTP: /recommend, /score, /similar, /observe; /docs describes all routes."""
+    """Serve a bundle over HTTP.
+
+    The routes are /recommend, /score, /similar and /observe; /docs describes all of them.
+    """
     from edgerec.errors import ConfigError, need
     from edgerec.runtime import Recommender
 
     need("fastapi", "serve", "edgerec serve")
-    uvicorn = need("uvicorn", "serve", "edgerec serve")
-    from edgerec.serve.app import SETTINGS
-
+    need("uvicorn", "serve", "edgerec serve")
     if (workers > 1 or replicas is not None) and store is None:
-        raise ConfigError(
-            "several --workers or --replicas share the events of users only through a file: give --store FILE"
-        )
+        raise ConfigError("--workers and --replicas need a file to share the events of users: give --store FILE")
     least, _, most = (replicas or "1:1").partition(":")
     if not (least.isdigit() and most.isdigit()):
         raise ConfigError(f"--replicas: expected LEAST:MOST such as 1:4, got {replicas!r}")
     # Wrong input is reported here, in one line, and not by each worker.
     with Recommender.open(bundle, store, public_key or None, engine=engine) as rec:  # type: ignore[arg-type]
         typer.echo(f"{bundle}: {rec.health()['bundle']}, on http://{host}:{port} (Ctrl-C stops)", err=True)
+    keys = public_key or []
     if replicas is not None:
         from edgerec.serve.elastic import Served, run
 
-        keys = tuple(str(key.absolute()) for key in public_key or [])
         where = None if store is None else str(store.absolute())
-        run(Served(str(bundle.absolute()), where, keys, engine), host, port, int(least), int(most))
+        served = Served(str(bundle.absolute()), where, tuple(str(key.absolute()) for key in keys), engine)
+        run(served, host, port, int(least), int(most))
         return
-    settings = {
+    _serve_here(_settings(bundle, store, keys, engine), host, port, workers, concurrency)
+
+
+def _settings(bundle: Path, store: Path | None, keys: list[Path], engine: str) -> str:
+    """What a worker reads from its environment."""
+    return json.dumps({
         "bundle": str(bundle),
         "store": None if store is None else str(store),
-        "public_key": [str(key) for key in public_key or []],
+        "public_key": [str(key) for key in keys],
         "engine": engine,
-    }
+    })  # fmt: skip
+
+
+def _serve_here(settings: str, host: str, port: int, workers: int, concurrency: int) -> None:
+    import uvicorn
+
+    from edgerec.serve.app import SETTINGS
+
     with tempfile.TemporaryDirectory() as folder:
-        os.environ[SETTINGS] = json.dumps(settings)
+        os.environ[SETTINGS] = settings
         if workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         uvicorn.run(

@@ -16,7 +16,10 @@ def sign(
     bundle: BundleArgument,
     key: Annotated[Path, typer.Option(help="Private key, written by edgerec keygen.")],
 ) -> None:
-    """Check the files of a bundle and sign it; it may be signed with several keys."""
+    """Check the files of a bundle and sign it.
+
+    A bundle may have several signatures, for a time in which devices change from one key to another.
+    """
     from edgerec.bundle import Bundle
     from edgerec.bundle.sign import sign_bundle
 

@@ -22,7 +22,7 @@ def similar(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the items that most often occur in the same session as an item."""
+    """List items that often share a session with an item."""
     from edgerec.runtime import Recommender
 
     with Recommender.of(bundle) as rec:

@@ -27,9 +27,9 @@ def transfer(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare tasks learned together with each task learned alone, judged on the validation split.
+    """Compare tasks learned together with each task learned alone.
 
-    A comparison that was stopped goes on with the same command.
+    The networks are judged on the validation split. A comparison that was stopped goes on with the same command.
     """
     run = open_run(config, run_dir, seed, "transfer")
     experiment = need("edgerec.experiments.transfer", "train", "edgerec transfer")

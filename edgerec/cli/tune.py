@@ -24,9 +24,9 @@ def tune(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search the settings that [tuning.space] names, judged on the validation split.
+    """Search the settings that [tuning.space] names.
 
-    A search that was stopped goes on with the same command.
+    The trials are judged on the validation split. A search that was stopped goes on with the same command.
     """
     run = open_run(config, run_dir, seed, "tune")
     search = need("edgerec.experiments.tuning.search", "train", "edgerec tune")

@@ -21,7 +21,10 @@ def verify(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check the hash of every file and the signature, then run the conformance requests of the bundle here."""
+    """Check hashes, signature and answers of a bundle.
+
+    The answers are those to the conformance requests of the bundle, computed on this machine.
+    """
     from edgerec.bundle.sign import require_signature
     from edgerec.runtime import Recommender
 

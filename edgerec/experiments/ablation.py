@@ -172,7 +172,7 @@ def _write(report: Ablations, config: Config, folder: Path) -> None:
 
 
 class Trainings:
-    """Trainings of one run with changed settings; results are kept in work/ablations/ of the run."""
+    """Trainings of one run with changed settings; results are stored in work/ablations/ of the run."""
 
     what: What
 
@@ -291,7 +291,7 @@ def judged_network(
 ) -> dict[str, dict[str, Estimate]]:
     """Metrics of one network, blended with the ensemble, on the evaluation split of `data`.
 
-    The members of the ensemble are kept in the folder `members`.
+    The members of the ensemble are stored in the folder `members`.
     """
     config, settings, progress = run.config, run.ensemble_settings, run.progress
     network, _ = fit_on_valid(config.teacher, config.training, config.seed, data, work / "network", progress, title)

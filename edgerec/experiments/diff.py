@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgerec.errors import ConfigError
 from edgerec.evaluation.fidelity import ALL, OVERLAP, Parts, fidelity
@@ -86,7 +85,7 @@ class Diff:
         """The verdict, for the screen."""
         return self.failures or ["the new bundle is not worse than the old one in any task"]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As plain values."""
         return {
             "names": list(self.names),

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgerec.bundle import Bundle
 from edgerec.bundle.delta import DeltaReport, make_delta
@@ -43,7 +42,7 @@ class Refreshed:
             f"delta: {self.delta}, {self.sizes.bytes:,} bytes in place of {self.sizes.whole:,}",
         ]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As plain values."""
         sizes = {"bytes": self.sizes.bytes, "whole": self.sizes.whole}
         return {"run_dir": str(self.run_dir), "delta": str(self.delta), **sizes, "diff": self.diff.to_json()}

@@ -158,7 +158,7 @@ def transfer(run: Run, seeds: int = 1, compare: bool = False) -> TransferReport:
     config = run.config
     if len(config.task) < 2:
         raise ConfigError("edgerec transfer compares tasks learned together with each alone; here is one task only")
-    # One process each, and nothing compiled: some ways of weighing need it, and all are to be compared.
+    # One process each, and nothing compiled: some weightings need it, and all are to be compared.
     training = config.training.model_copy(update={"devices": 1, "num_nodes": 1, "compile": False})
     strategies = strategies_of(config, compare)
     numbers = tuple(range(config.seed, config.seed + seeds))
@@ -230,7 +230,7 @@ def _judged(run: Run, data: Callable[[], LearningData], names: Sequence[str], ti
 
 
 def _folder(run: Run, names: Sequence[str]) -> Path:
-    """Where the result of one training is kept; other settings, tasks or data have another folder."""
+    """Folder of one training's result; it differs for other settings, tasks or data."""
     settings = run.config.model_dump(mode="json", include={"seed", "task", "teacher", "training", "data"})
     made_by = [settings, list(names), list(run.config.evaluation.k)]
     key = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode())

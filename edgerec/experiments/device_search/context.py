@@ -59,7 +59,7 @@ class SearchContext:
 
     @property
     def teacher_stamp(self) -> bytes:
-        """Tells one teacher of the trials from another."""
+        """Differs for each teacher that the trials may have."""
         return (self.trials.folder / "stages" / "train.json").read_bytes()
 
     def key(self, text: str) -> str:

@@ -39,7 +39,7 @@ class ExpectedCosts:
         self.model = CostModel.fit(_points(context, kernels, calibration))
 
     def of(self, settings: Config, other_bytes: int) -> Costs:
-        """On the device; `other_bytes`: of a bundle's files beside model and catalogue."""
+        """Costs on the device; `other_bytes` are those of a bundle's files beside model and catalog."""
         work = self.context.untrained.work(settings, self.context.n_items)
         return self.model.on(work, self.context.profile, self.corrections, other_bytes)
 
@@ -58,8 +58,8 @@ class ExpectedCosts:
         """What the model expects of a finished bundle on this machine, beside what was measured.
 
         Args:
-            other, other_ms: another bundle, measured in turn with this one, and its p50 by the model. A machine that
-                others use too has no constant speed: this tells how fast it is now.
+            other, other_ms: another bundle, measured in turn with this one, and its p50 by the model. They show how
+                fast the machine is now, which changes where other processes use it too.
         """
         work = self.context.untrained.work(settings, self.context.n_items)
         point, costs, slowdown = Point.of(work, measured).measured, self.model.here(work), other.p50_ms / other_ms

@@ -35,8 +35,8 @@ class ShortBundle:
     """A judged bundle.
 
     Attributes:
-        tasks: share of the teacher's figure that is retained, by task. other_bytes: of the files beside model and
-            catalogue.
+        tasks: share of the teacher's figure that is retained, by task.
+        other_bytes: of the files beside model and catalog.
     """
 
     tasks: Mapping[str, float]

@@ -48,7 +48,7 @@ class DeviceStudy:
 
     @property
     def other_bytes(self) -> int:
-        """Of a bundle's files beside model and catalogue; 0 until a trial has made a bundle."""
+        """Bytes of a bundle's files beside model and catalog; 0 until a trial has made a bundle."""
         return int(self.optuna.user_attrs.get("other_bytes", 0))
 
     def ask(self) -> tuple[optuna.Trial, Values]:

@@ -89,7 +89,7 @@ class TuningReport:
             rows.append([*outcome, *(row.settings.get(key) for key in keys)])
         return ["trial", "state", self.metric, "se", "s", *keys], rows
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """For programs."""
         best = self.best
         return {**asdict(self), "best": None if best is None else asdict(best)}

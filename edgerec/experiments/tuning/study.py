@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
@@ -252,7 +251,7 @@ def alone(folder: Path, what: str) -> Iterator[None]:
         lock.close()
 
 
-def _me() -> dict[str, Any]:
+def _me() -> dict[str, object]:
     return {"host": platform.node(), "pid": os.getpid(), "at": time.time()}
 
 
