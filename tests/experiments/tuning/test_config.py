@@ -113,9 +113,9 @@ def test_the_metrics_that_may_be_named_are_those_that_the_evaluation_gives(tiny_
     )
 
 
-def test_the_search_in_readme_is_one_that_can_be_made():
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (example,) = (code for code in re.findall(r"```toml\n(.*?)```", readme, re.DOTALL) if "[tuning]" in code)
+def test_the_search_in_the_docs_is_one_that_can_be_made():
+    page = (Path(__file__).parents[3] / "tools/site/pages/howto/tune.md").read_text(encoding="utf-8")
+    (example,) = (code for code in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "[tuning]" in code)
 
     config = Config.of(tiny.settings() | tomllib.loads(example))
     assert set(config.tuning.space) == {"teacher.dropout", "teacher.learning_rate"}
