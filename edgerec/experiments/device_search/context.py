@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgerec.compression.catalog_filter import never_shown
 from edgerec.devices import Profile
-from edgerec.examples.load import LearningData, Part, catalogue_length
+from edgerec.examples.load import LearningData, EvaluationPart, catalogue_length
 from edgerec.experiments.device_search.trials import Untrained
 from edgerec.experiments.tuning.search import on_one_device, on_valid, taught_on_train
 from edgerec.progress import Progress
@@ -83,5 +83,5 @@ class SearchContext:
         """Items that the bundle of a trial leaves out."""
         return self._never_shown("valid", self.data.n_items)
 
-    def _never_shown(self, part: Part, n_items: int) -> Int:
+    def _never_shown(self, part: EvaluationPart, n_items: int) -> Int:
         return never_shown(self.run.config.pruning.never_shown, self.data.dataset, part, n_items)
