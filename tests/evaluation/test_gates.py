@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgerec.bundle import MANIFEST, Bundle, write_bundle
-from edgerec.config import Config
+from edgerec.config import Config, EvaluationConfig
 from edgerec.errors import QualityError
 from edgerec.evaluation.fidelity import ALL, differing, failures
 from edgerec.metrics.accuracy import Estimate
@@ -86,11 +86,10 @@ def test_random_exposure_is_replayed(chain, tmp_path):
 
 
 def test_a_table_of_fewer_bits_may_differ_more():
-    kept = {"int8 ~ pruned": {"next": {"overlap@10": Estimate(0.88, 900, np.full(4, 0.001))}}}
-    found = [broken_gates(kept, Config.of(tiny.settings(quantization={"table": t}, evaluation={"min_overlap": s})))
-             for t, s in (("int8", 0.95), ("int4", 0.8))]  # fmt: skip
-    assert len(found[0]) == 1 and found[1] == ()
-    plain = {k: v for k, v in tiny.settings().items() if k != "evaluation"}
-    for table, fails in (("int8", True), ("int4", False), ("pq", False)):
-        config = Config.of({**plain, "quantization": {**plain["quantization"], "table": table}})
-        assert bool(broken_gates(kept, config)) == fails
+    figures = {"int8 ~ pruned": {"next": {"overlap@10": Estimate(0.88, 900, np.full(4, 0.001))}}}
+
+    def broken(table, **gates):
+        return broken_gates(figures, EvaluationConfig(**gates), table)
+
+    assert len(broken("int8", min_overlap=0.95)) == 1 and broken("int4", min_overlap=0.8) == ()
+    assert [len(broken(table)) for table in ("int8", "int4", "pq")] == [1, 0, 0]

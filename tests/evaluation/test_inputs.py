@@ -19,7 +19,7 @@ def found(tiny_chain):
     config, run = Config.load(tiny_chain / "edgerec.toml"), tiny_chain / "run"
     data = Run(config, run, Silent()).learning_data("test")
     whole = {"int8": judge_bundle(run / "bundle", data, config.evaluation.k, Silent())}
-    return inputs(run, data, find_evaluation_requests(data), config.evaluation.k, whole, Silent())
+    return inputs(run / "bundle", data, find_evaluation_requests(data), config.evaluation.k, whole, Silent())
 
 
 def test_each_part_of_a_request_that_there_is_is_withheld(found):

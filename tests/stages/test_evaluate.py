@@ -235,7 +235,7 @@ def test_distillation_tells_what_is_kept_and_how_well_it_is_calibrated(tiny_chai
     assert kept["all"]["click"].keys() == {"auc", "rank_correlation"}
     assert {path.name.partition("-")[0] for path in (tiny_chain / "run" / "soft").glob("*.parquet")} == {
         "sessions",
-        "rows",
+        "impressions",
         "related",
         "vectors",
     }
