@@ -23,7 +23,7 @@ def ablate(
     seeds: Annotated[int, typer.Option(min=1, help="Train with this many seeds, from the first on.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """What does each part of the training bring? Judged on valid; goes on where a call was stopped."""
+    """What does each part of the training bring? Measured on valid; goes on where a call was stopped."""
     settings, folder = load_run(config, run_dir, seed)
     ablation = need("edgerec.experiments.ablation", "train", "edgerec ablate")
     from edgerec.progress import progress_for

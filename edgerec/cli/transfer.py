@@ -24,7 +24,7 @@ def transfer(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Does each task gain from being learned with the others? Judged on valid; goes on where a call was stopped."""
+    """Does each task gain from being learned with the others? Measured on valid; goes on where a call was stopped."""
     settings, folder = load_run(config, run_dir, seed)
     learned = need("edgerec.experiments.transfer", "train", "edgerec transfer")
     from edgerec.progress import progress_for

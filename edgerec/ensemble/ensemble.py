@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_softmax
 
+from edgerec import metrics
 from edgerec.ensemble import blend
 from edgerec.ensemble.boosting import Boosting
 from edgerec.ensemble.reranker import OBJECTIVES, Reranker
@@ -19,8 +20,7 @@ from edgerec.ensemble.views import EnsembleSettings, Views
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Ragged, Requests, session_rows
 from edgerec.files import read_json, write_json
-from edgerec.metrics import accuracy as metrics
-from edgerec.metrics.baselines import top_k
+from edgerec.metrics import top_k
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Progress
 from edgerec.tasks import Task, scored_tasks
@@ -375,7 +375,7 @@ def _related_weights(
         others = total.copy()
         others[np.arange(len(query)), query] = -np.inf  # ties with its lowest scores would list the item itself
         lists[query] = top_k(others, K)
-        return metrics.related(sessions, lists)["capped_recall@10"].value
+        return metrics.related_metrics(sessions, lists)["capped_recall@10"].value
 
     chosen = blend.greedy(scores, judge)
     total = np.asarray(sum(chosen[n] * s for n, s in scores.items()), np.float32)

@@ -50,7 +50,7 @@ TODO: in which app, for whom, and what it must not be used for.
 
 ## Data
 
-{meta.n_users:,} users, {meta.n_items:,} items; rows: {rows}. Judged on {report.part}.
+{meta.n_users:,} users, {meta.n_items:,} items; rows: {rows}. EvaluatedModel on {report.part}.
 
 TODO: where the log comes from, over which time, what users agreed to, and who is missing in it.
 

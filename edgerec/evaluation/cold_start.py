@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from edgerec.metrics.accuracy import Estimate, mean
+from edgerec.metrics import Estimate, mean
 from edgerec.tasks import Task
 from edgerec.tasks.history import Int
 

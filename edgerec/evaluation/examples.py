@@ -12,7 +12,7 @@ import numpy as np
 
 from edgerec.evaluation.fidelity import Answers
 from edgerec.evaluation.runtime_model import RuntimeModel
-from edgerec.examples.evaluation_requests import EvaluationRequests, truths_of
+from edgerec.examples.evaluation_requests import EvaluationRequests, true_items
 from edgerec.examples.load import LearningData
 from edgerec.tasks import scored_tasks
 
@@ -28,7 +28,7 @@ def examples(
     task = next((t for t in scored_tasks(data.tasks) if t.kind == "retrieval"), None)
     if task is None or not len(eval_requests.rows):
         return []
-    truths, some = truths_of(task, data, eval_requests)
+    truths, some = true_items(task, data, eval_requests)
     at = np.flatnonzero(some)
     if not len(at):
         return []

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from edgerec.metrics import accuracy as metrics
-from edgerec.metrics.accuracy import Estimate
+from edgerec import metrics
+from edgerec.metrics import Estimate
 from edgerec.runtime import ArrayRecommender, Events
 
 REQUESTS = 300

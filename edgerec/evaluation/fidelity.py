@@ -9,18 +9,17 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from edgerec import metrics
 from edgerec.examples.evaluation_requests import (
+    EvaluatedModel,
     EvaluationRequests,
-    Judged,
     Scores,
+    evaluate_lists,
     evaluation_labels,
     evaluation_sessions,
-    judge_lists,
 )
 from edgerec.examples.load import LearningData
-from edgerec.metrics import accuracy as metrics
-from edgerec.metrics.accuracy import Estimate
-from edgerec.metrics.beyond_accuracy import head_of
+from edgerec.metrics import Estimate, head_of
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
 
@@ -50,7 +49,7 @@ class Answers:
     related: Int | None
 
     @classmethod
-    def of(cls, model: Judged, data: LearningData) -> Answers:
+    def of(cls, model: EvaluatedModel, data: LearningData) -> Answers:
         """All that a model can be asked."""
         scored = scored_tasks(data.tasks)
         lists = {t.name: model.lists(t) for t in scored if t.kind == "retrieval"}
@@ -90,7 +89,9 @@ def _everyone(
     if ours.related is not None and theirs.related is not None:
         name = next(t.name for t in data.tasks if t.kind == "related")
         sessions = evaluation_sessions(data)
-        a, b = (metrics.related(sessions, lists)["capped_recall@10"] for lists in (ours.related, theirs.related))
+        a, b = (
+            metrics.related_metrics(sessions, lists)["capped_recall@10"] for lists in (ours.related, theirs.related)
+        )
         found[name] = {KEPT: a.over(b), OVERLAP: metrics.overlap(ours.related, theirs.related)}
     return found
 
@@ -112,7 +113,7 @@ def _of_part(
         if task.kind == "retrieval" and of_cases is not None and of_cases.sum() >= least:
             mine, other = ours.lists[task.name][of_cases], theirs.lists[task.name][of_cases]
             asked = eval_requests.where(of_cases)
-            a, b = (judge_lists(top, task, data, asked, (10,), among)["ndcg@10"] for top in (mine, other))
+            a, b = (evaluate_lists(top, task, data, asked, (10,), among)["ndcg@10"] for top in (mine, other))
             if a.n >= least:
                 alike = {OVERLAP: metrics.overlap(mine, other), ORDER: same_order(mine, other)}
                 yield task.name, {KEPT: a.over(b)} | (alike if among is None else {})
@@ -126,7 +127,7 @@ def _of_part(
 
 
 def _gap(task: Task, label: Scores, ours: Scores, theirs: Scores, user: Int) -> Estimate:
-    judge = metrics.ordering if task.kind == "binary" else metrics.regression
+    judge = metrics.auc_metrics if task.kind == "binary" else metrics.regression_metrics
     name = GAPS[task.kind]
     return judge(label, ours, user)[name].minus(judge(label, theirs, user)[name])
 

@@ -8,12 +8,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from edgerec import metrics
 from edgerec.evaluation.report import Metrics, main_figure
 from edgerec.evaluation.runtime_model import RuntimeModel
-from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_labels, judge_lists
+from edgerec.examples.evaluation_requests import EvaluationRequests, evaluate_lists, evaluation_labels
 from edgerec.examples.load import LearningData
-from edgerec.metrics import accuracy as metrics
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 from edgerec.progress import Progress, Silent
 from edgerec.runtime import ArrayRecommender, Events
 from edgerec.tasks import Task, scored_tasks
@@ -107,8 +107,8 @@ def _figures(
     scores = model.rows() if rows is not None and len(rows.item) else None
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind == "retrieval":
-            found[task.name] = judge_lists(model.lists(task), task, data, eval_requests, k)
+            found[task.name] = evaluate_lists(model.lists(task), task, data, eval_requests, k)
         elif rows is not None and scores is not None:
-            judge = metrics.binary if task.kind == "binary" else metrics.regression
+            judge = metrics.binary_metrics if task.kind == "binary" else metrics.regression_metrics
             found[task.name] = judge(evaluation_labels(data, task), scores[:, i], rows.requests.user)
     return found

@@ -15,13 +15,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from edgerec import metrics
 from edgerec.errors import DataError
 from edgerec.evaluation.report import Table, figure
-from edgerec.metrics import accuracy as metrics
+from edgerec.metrics import Estimate, OffPolicy, Verdict, always_valid
 from edgerec.metrics import off_policy as offpolicy
-from edgerec.metrics.accuracy import Estimate
-from edgerec.metrics.off_policy import OffPolicy
-from edgerec.metrics.sequential_test import Verdict, always_valid
 from edgerec.runtime import Events, Recommender
 from edgerec.runtime.events import kind_mask
 
@@ -222,7 +220,7 @@ def interleaved_differences(lists: Sequence[Sequence[Place]], bundle: str, rewar
 
 
 def _policy(lists: Sequence[Sequence[Place]], reward: str, rec: Recommender, notes: list[str]) -> OffPolicy | None:
-    """Would this bundle have put the logged item there? Judged by the places that were filled by trial."""
+    """Would this bundle have put the logged item there? EvaluatedModel by the places that were filled by trial."""
     tried = [of for of in lists if any(place.probability < 1 for place in of)]
     if not tried:
         notes.append("no place was filled by trial (explore in [policy]): no bundle but the logged ones can be judged")

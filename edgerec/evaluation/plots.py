@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgerec.evaluation.report import STAGES, Report, main_figure
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

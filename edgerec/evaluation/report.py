@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from edgerec.config import Settings
 from edgerec.errors import DataError
 from edgerec.files import write_json
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 
 __all__ = ["STAGES", "Metrics", "Report", "Table", "figure", "main_figure", "settings_of", "to_json"]
 

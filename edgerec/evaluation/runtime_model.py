@@ -10,7 +10,7 @@ import numpy as np
 from edgerec.ensemble.scoring import RELATED_K, Scores
 from edgerec.examples.evaluation_requests import EvaluationRequests
 from edgerec.examples.load import LearningData
-from edgerec.metrics.accuracy import MAX_RANK
+from edgerec.metrics import MAX_RANK
 from edgerec.progress import Progress
 from edgerec.runtime import ArrayRecommender, Events
 from edgerec.tasks import Task, scored_tasks

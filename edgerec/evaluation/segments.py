@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from edgerec import metrics
 from edgerec.errors import ConfigError
 from edgerec.evaluation.fidelity import GAPS, LEAST, Answers, Mask, parts
-from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_labels, judge_lists
+from edgerec.examples.evaluation_requests import EvaluationRequests, evaluate_lists, evaluation_labels
 from edgerec.examples.load import LearningData
-from edgerec.metrics import accuracy as metrics
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 from edgerec.tasks import Task, scored_tasks
 
 __all__ = ["check_segments", "gaps", "gaps_of_parts", "segments"]
@@ -100,7 +100,7 @@ def _of_part(
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind == "retrieval" and of_cases is not None and of_cases.sum() >= LEAST:
             lists = answers.lists[task.name][of_cases]
-            told = judge_lists(lists, task, data, eval_requests.where(of_cases), (10, 20), among)
+            told = evaluate_lists(lists, task, data, eval_requests.where(of_cases), (10, 20), among)
             if told["ndcg@10"].n >= LEAST:
                 yield task.name, {name: told[name] for name in ("ndcg@10", "recall@20")}
         elif task.kind in GAPS and of_rows is not None and of_rows.sum() >= LEAST and answers.rows is not None:
@@ -116,7 +116,9 @@ def _of_rows(
     if len(np.unique(label)) < 2:
         return
     names, judge = (
-        (("auc", "logloss"), metrics.binary) if task.kind == "binary" else (("xauc", "mae"), metrics.regression)
+        (("auc", "logloss"), metrics.binary_metrics)
+        if task.kind == "binary"
+        else (("xauc", "mae"), metrics.regression_metrics)
     )
     told = judge(label, score, user)
     yield task.name, {name: told[name] for name in names}

@@ -26,7 +26,7 @@ from edgerec.experiments.transfer import deciding, mean_over_seeds
 from edgerec.experiments.tuning.search import on_one_device, on_valid, taught_on_train
 from edgerec.experiments.tuning.space import applied
 from edgerec.files import read_json, write_json
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 from edgerec.progress import Progress
 from edgerec.stages import pipeline
 from edgerec.stages.evaluate import judge_scorer

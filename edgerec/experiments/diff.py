@@ -15,7 +15,7 @@ from edgerec.evaluation.report import Table, figure, main_figure, to_json
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.evaluation.segments import gaps_of_parts
 from edgerec.examples.evaluation_requests import find_evaluation_requests
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 from edgerec.progress import Progress
 from edgerec.runtime import ArrayRecommender
 from edgerec.stages.evaluate import judge_model

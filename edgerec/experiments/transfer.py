@@ -23,7 +23,7 @@ from edgerec.evaluation.report import settings_of
 from edgerec.examples.batches import Examples
 from edgerec.examples.load import LearningData
 from edgerec.files import read_json, write_json
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 from edgerec.models.experts import SHARING
 from edgerec.progress import Progress
 from edgerec.stages.evaluate import judge_scorer

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgerec import metrics
 from edgerec.distillation.student import new_student, train_student
 from edgerec.distillation.warm_start import warm_start
 from edgerec.ensemble.scoring import TorchModel, TorchScorer
@@ -15,7 +16,6 @@ from edgerec.evaluation.report import to_json
 from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_labels, find_evaluation_requests
 from edgerec.examples.load import LearningData
 from edgerec.files import write_json
-from edgerec.metrics import accuracy as metrics
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
 from edgerec.tasks import scored_tasks

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from edgerec import metrics
 from edgerec.bundle import MANIFEST, Bundle, dump_json, write_bundle
 from edgerec.bundle.size import bundle_size
 from edgerec.config import EvaluationConfig
@@ -30,22 +31,18 @@ from edgerec.evaluation.report import Report, settings_of
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.evaluation.segments import check_segments, gaps, segments
 from edgerec.examples.evaluation_requests import (
+    EvaluatedModel,
     EvaluationRequests,
-    Judged,
+    evaluate_lists,
     evaluation_labels,
     evaluation_sessions,
     find_evaluation_requests,
-    judge_lists,
-    truths_of,
+    true_items,
 )
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Requests
 from edgerec.files import write_json
-from edgerec.metrics import accuracy as metrics
-from edgerec.metrics import baselines
-from edgerec.metrics.accuracy import MAX_RANK, Estimate
-from edgerec.metrics.beyond_accuracy import ItemUsage, beyond
-from edgerec.metrics.off_policy import best_of
+from edgerec.metrics import MAX_RANK, Estimate, ItemUsage, baselines, best_of, beyond
 from edgerec.progress import Progress, Silent
 from edgerec.runtime import ArrayRecommender
 from edgerec.stages.run import Run
@@ -203,30 +200,30 @@ def judge_scorer(scorer: AnyScorer, data: LearningData, k: Sequence[int]) -> dic
 
 def _stages(
     run: Run, data: LearningData, eval_requests: EvaluationRequests, recommender: ArrayRecommender
-) -> Iterator[tuple[str, Judged]]:
+) -> Iterator[tuple[str, EvaluatedModel]]:
     for name in STAGES:
         yield name, TorchModel(run.scorer(name, data), data, eval_requests)
     yield "int8", RuntimeModel(recommender, data, eval_requests, run.progress)
 
 
 def judge_model(
-    model: Judged, data: LearningData, eval_requests: EvaluationRequests, k: Sequence[int]
+    model: EvaluatedModel, data: LearningData, eval_requests: EvaluationRequests, k: Sequence[int]
 ) -> tuple[dict[str, dict[str, Estimate]], Answers]:
     """Metrics by task, and what they were computed from."""
     found: dict[str, dict[str, Estimate]] = {}
     answers, rows = Answers.of(model, data), data.evaluation.impressions
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind == "retrieval":
-            found[task.name] = judge_lists(answers.lists[task.name], task, data, eval_requests, k)
+            found[task.name] = evaluate_lists(answers.lists[task.name], task, data, eval_requests, k)
             if task.repeats == "allow" and any(len(p) for p in eval_requests.pasts):
                 found[f"{task.name}_again"] = _again(model.own_items(task), task, data, eval_requests)
         elif rows is not None and answers.rows is not None:
             label, score, user = evaluation_labels(data, task), answers.rows[:, i], rows.requests.user
-            judge = metrics.binary if task.kind == "binary" else metrics.regression
+            judge = metrics.binary_metrics if task.kind == "binary" else metrics.regression_metrics
             found[task.name] = judge(label, score, user)
     if answers.related is not None:
         name = next(t.name for t in data.tasks if t.kind == "related")
-        found[name] = metrics.related(evaluation_sessions(data), answers.related)
+        found[name] = metrics.related_metrics(evaluation_sessions(data), answers.related)
     return found, answers
 
 
@@ -241,7 +238,7 @@ def _again(
     label = np.concatenate([np.isin(eval_requests.pasts[i], truths[i]) for i in some]).astype(np.float64)
     score = np.concatenate([own[i] for i in some])
     user = np.repeat(np.arange(len(some)), [len(eval_requests.pasts[i]) for i in some])
-    return metrics.ordering(label, score, user)
+    return metrics.auc_metrics(label, score, user)
 
 
 def judge_baselines(
@@ -264,11 +261,11 @@ def judge_baselines(
             for task in retrieval:
                 exclude = eval_requests.pasts if task.repeats == "exclude" else None
                 top = baselines.top_items(model, histories, MAX_RANK, exclude)
-                found.setdefault(name, {})[task.name] = judge_lists(top, task, data, eval_requests, k)
+                found.setdefault(name, {})[task.name] = evaluate_lists(top, task, data, eval_requests, k)
     related = [t.name for t in data.tasks if t.kind == "related"]
     if related and n <= baselines.MAX_DENSE_ITEMS:
         top = baselines.related_by_sessions(log.session, log.item, n, RELATED_K)
-        found["co_occurrence"] = {related[0]: metrics.related(evaluation_sessions(data), top)}
+        found["co_occurrence"] = {related[0]: metrics.related_metrics(evaluation_sessions(data), top)}
     return found | _rate_baselines(data)
 
 
@@ -284,8 +281,8 @@ def _rate_baselines(data: LearningData) -> dict[str, dict[str, dict[str, Estimat
         label, user = rows.labels[task.name], rows.requests.user
         item = data.statistics.values[-1][rows.item, names.index(f"rate.{task.name}.item")]
         own = rows.requests.numbers(np.arange(len(rows.item)))[:, numbers.index(f"rate.{task.name}")]
-        found["item_rate"][task.name] = metrics.ordering(label, item, user)
-        found["own_rate"][task.name] = metrics.ordering(label, own, user)
+        found["item_rate"][task.name] = metrics.auc_metrics(label, item, user)
+        found["own_rate"][task.name] = metrics.auc_metrics(label, own, user)
     return found
 
 
@@ -324,7 +321,7 @@ def judge_beyond(
     catalogue = ItemUsage(log.user[known], log.item[known], data.n_items)
     found: dict[str, dict[str, dict[str, Estimate]]] = {}
     for task in tasks:
-        truths, some = truths_of(task, data, eval_requests)
+        truths, some = true_items(task, data, eval_requests)
         pasts = [p for p, s in zip(eval_requests.pasts, some, strict=True) if s]
         for stage, of in answers.items():
             found.setdefault(stage, {})[task.name] = beyond(of.lists[task.name][some], truths, pasts, catalogue)

@@ -14,11 +14,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from edgerec import metrics
 from edgerec.config import Config
 from edgerec.data import Dataset, prepare
-from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_sessions, judge_lists
+from edgerec.examples.evaluation_requests import EvaluationRequests, evaluate_lists, evaluation_sessions
 from edgerec.examples.load import LearningData
-from edgerec.metrics import accuracy as metrics
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
 from tools.benchmarks.baselines.evaluation import Ranking, cosine_lists
@@ -156,7 +156,7 @@ def retail_data(tmp_path_factory) -> LearningData:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["next", "new"])
 def test_a_ranking_has_the_figures_of_the_protocol(protocol, retail_data, name):
-    """Of any lists, so of the teacher's too, since judge_lists judges all.
+    """Of any lists, so of the teacher's too, since evaluate_lists judges all.
 
     Where a user's first two baskets are of the same minute, the two take another one as the first.
     """
@@ -187,7 +187,7 @@ def test_a_ranking_has_the_figures_of_the_protocol(protocol, retail_data, name):
         [ranking.requests.events[i] for i in kept],
     )
 
-    ours = judge_lists(top, task, retail_data, ours_on, (10, 20))
+    ours = evaluate_lists(top, task, retail_data, ours_on, (10, 20))
     expected = protocol.score_ranking(eval_requests, {"case": asked[kept], "items": np.where(top < 0, -1, ids[top])})
     assert len(kept) == expected["n"] == ours["ndcg@10"].n
     assert len(twice) < 10
@@ -203,7 +203,7 @@ def test_related_lists_have_the_figures_of_the_protocol(protocol, retail_data):
     ids = np.array([number[code] for code in retail_data.dataset.items().sort("index")["id"].to_list()])
     top = cosine_lists(retail_data, "session", 0.5)
 
-    ours = metrics.related(evaluation_sessions(retail_data), top)
+    ours = metrics.related_metrics(evaluation_sessions(retail_data), top)
     asked = {"case": ids[: len(top)], "items": np.where(top < 0, -1, ids[top])}
     expected = protocol.score_related(protocol.related_baskets(theirs, "test"), asked)
     assert ours["capped_recall@10"].n == expected["n"]

@@ -10,6 +10,7 @@ import pytest
 from scipy import sparse
 from scipy.special import log_softmax
 
+from edgerec import metrics
 from edgerec.ensemble.ensemble import (
     CLOSED_FORM,
     Blend,
@@ -26,7 +27,6 @@ from edgerec.ensemble.views import Views
 from edgerec.examples import load
 from edgerec.examples.folds import fold_of
 from edgerec.examples.requests import Ragged
-from edgerec.metrics import accuracy as metrics
 from edgerec.progress import Silent
 from edgerec.stages.run import Run, ensemble_settings
 from edgerec.training.predictions import network_log_probs
@@ -108,7 +108,7 @@ def test_without_an_outcome_on_valid_the_network_speaks(small_config, tiny_data,
 def test_a_member_that_knows_no_related_item_does_not_list_the_item_itself(
     small_config, tiny_data, network, tmp_path, monkeypatch
 ):
-    n, baskets, judge = tiny_data.n_items, [], metrics.related
+    n, baskets, judge = tiny_data.n_items, [], metrics.related_metrics
     monkeypatch.setattr(metrics, "related", lambda b, top: baskets.extend(b) or judge(b, top))
     empty = sparse.csr_matrix((n, n), dtype=np.float32)
     silent = SimpleNamespace(last=Snapshot(n, None, None, empty, empty, np.zeros((n, 0), np.float32)))

@@ -7,7 +7,7 @@ import pytest
 
 from edgerec.evaluation.fidelity import ALL, KEPT, ORDER, OVERLAP, Answers, failures, fidelity, same_order
 from edgerec.examples.evaluation_requests import find_evaluation_requests
-from edgerec.metrics.accuracy import Estimate, mean
+from edgerec.metrics import Estimate, mean
 
 
 def answers(data, seed: int) -> Answers:

@@ -10,7 +10,7 @@ from edgerec.bundle import MANIFEST, Bundle, write_bundle
 from edgerec.config import Config, EvaluationConfig
 from edgerec.errors import QualityError
 from edgerec.evaluation.fidelity import ALL, differing, failures
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 from edgerec.progress import Silent
 from edgerec.stages.evaluate import broken_gates
 from edgerec.stages.pipeline import run_stage, stage_named

@@ -9,7 +9,7 @@ from edgerec.errors import DataError
 from edgerec.evaluation.online import Place, ab_differences, analyse, interleaved_differences, read_places
 from edgerec.evaluation.report import Report
 from edgerec.evaluation.verdict import combine
-from edgerec.metrics.sequential_test import always_valid
+from edgerec.metrics import always_valid
 from edgerec.runtime import Recommender
 from edgerec.runtime.experiment import Experiment, share_of, team_draft
 from edgerec.runtime.export import consent, exported_lists

@@ -8,13 +8,13 @@ from edgerec.cli.output import format_table
 from edgerec.errors import DataError
 from edgerec.evaluation.page import page as page_of
 from edgerec.evaluation.report import Report
-from edgerec.metrics.accuracy import Estimate, binary, ranking, regression
+from edgerec.metrics import Estimate, binary_metrics, ranking_metrics, regression_metrics
 
 
 def report() -> Report:
-    lists = ranking([[0, 1], [2, 1]], [[0], [1]], 3)
-    clicks = binary([0, 1, 1, 0], [0.2, 0.7, 0.4, 0.5])
-    watch = regression([1000, 20000, 30000], [900.0, 15000.0, 40000.0])
+    lists = ranking_metrics([[0, 1], [2, 1]], [[0], [1]], 3)
+    clicks = binary_metrics([0, 1, 1, 0], [0.2, 0.7, 0.4, 0.5])
+    watch = regression_metrics([1000, 20000, 30000], [900.0, 15000.0, 40000.0])
     metrics = {
         "int8": {"next": lists, "new": lists, "click": clicks, "watch": watch},
         "own_frequency": {"next": lists},

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from edgerec.cli.output import format_table
 from edgerec.evaluation import summary
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 from tests.evaluation.test_report import report
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
-from edgerec.metrics import accuracy as m
+from edgerec import metrics as m
 
 SHARED = Path(__file__).parents[3] / "shared"
 needs_protocol = pytest.mark.skipif(
@@ -38,7 +38,7 @@ def same(value: float, expected: float) -> bool:
 
 def test_ranking_of_one_list_by_hand():
     top = np.array([[7, 3, 5, -1]])
-    out = m.ranking(top, [np.array([3, 9, 5])], n_items=10, k=(2, 4))
+    out = m.ranking_metrics(top, [np.array([3, 9, 5])], n_items=10, k=(2, 4))
 
     best = 1 / np.log2(2) + 1 / np.log2(3) + 1 / np.log2(4)
     assert out["ndcg@4"].value == pytest.approx((1 / np.log2(3) + 1 / np.log2(4)) / best)
@@ -51,14 +51,14 @@ def test_ranking_of_one_list_by_hand():
 
 
 def test_standard_error_is_over_cases():
-    out = m.ranking(np.array([[0], [1], [2]]), [np.array([0]), np.array([0]), np.array([0])], n_items=3, k=(1,))
+    out = m.ranking_metrics(np.array([[0], [1], [2]]), [np.array([0]), np.array([0]), np.array([0])], n_items=3, k=(1,))
 
     assert out["hit@1"].value == pytest.approx(1 / 3)
     assert out["hit@1"].se == pytest.approx(np.std([1, 0, 0], ddof=1) / np.sqrt(3))
 
 
-def test_a_case_with_no_list_scores_zero():
-    out = m.ranking(np.array([[-1, -1]]), [np.array([0])], n_items=2)
+def test_a_request_without_a_list_scores_zero():
+    out = m.ranking_metrics(np.array([[-1, -1]]), [np.array([0])], n_items=2)
 
     assert out["ndcg@10"].value == out["mrr"].value == out["coverage@10"].value == 0
 
@@ -68,18 +68,18 @@ def test_a_case_with_no_list_scores_zero():
     [([[1, 1]], None, "repeated"), ([[1, 5]], None, "unknown"), ([[1, 2]], [np.array([2])], "excluded")],
 )
 def test_a_bad_list_is_refused_and_named(top, exclude, what):
-    with pytest.raises(ValueError, match=f"case 0: its list holds a {what} item"):
-        m.ranking(np.array(top), [np.array([1])], n_items=5, exclude=exclude)
+    with pytest.raises(ValueError, match=f"request 0: its list holds a {what} item"):
+        m.ranking_metrics(np.array(top), [np.array([1])], n_items=5, exclude=exclude)
 
 
-def test_a_case_without_truth_is_refused():
-    with pytest.raises(ValueError, match="case 1 has no true item"):
-        m.ranking(np.array([[0], [0]]), [np.array([0]), np.array([], int)], n_items=1)
+def test_a_request_without_true_items_is_refused():
+    with pytest.raises(ValueError, match="request 1 has no true item"):
+        m.ranking_metrics(np.array([[0], [0]]), [np.array([0]), np.array([], int)], n_items=1)
 
 
 def test_related_of_one_basket_by_hand():
     lists = np.array([[1, 3], [3, 4], [0, 1], [-1, -1], [-1, -1]])
-    out = m.related([np.array([0, 1, 2])], lists, k=(2,))
+    out = m.related_metrics([np.array([0, 1, 2])], lists, k=(2,))
 
     found = np.mean([1, 0, 2])  # 0 -> {1}, 1 -> {}, 2 -> {0, 1}
     assert out["recall@2"].value == out["capped_recall@2"].value == pytest.approx(found / 2)
@@ -88,7 +88,7 @@ def test_related_of_one_basket_by_hand():
 
 def test_an_item_related_to_itself_is_refused():
     with pytest.raises(ValueError, match="item 1: its list holds the item itself"):
-        m.related([np.array([0, 1])], np.array([[1], [1]]))
+        m.related_metrics([np.array([0, 1])], np.array([[1], [1]]))
 
 
 def test_overlap_ignores_the_order_and_counts_short_lists():
@@ -109,7 +109,7 @@ def random_rows(seed: int = 0, n: int = 400):
 
 def test_auc_and_logloss_equal_scikit_learn():
     y, p, user = random_rows()
-    out = m.binary(y, p, user, boot=0)
+    out = m.binary_metrics(y, p, user, boot=0)
 
     assert out["auc"].value == pytest.approx(roc_auc_score(y, p), abs=1e-12)
     assert out["logloss"].value == pytest.approx(log_loss(y, np.clip(p, 1e-7, 1 - 1e-7)), abs=1e-12)
@@ -124,15 +124,15 @@ def test_auc_and_logloss_equal_scikit_learn():
 
 
 def test_one_class_has_no_auc_and_no_error():
-    out = m.ordering(np.zeros(3), np.array([0.1, 0.2, 0.3]), np.array([1, 1, 2]))
+    out = m.auc_metrics(np.zeros(3), np.array([0.1, 0.2, 0.3]), np.array([1, 1, 2]))
 
     assert math.isnan(out["auc"].value) and math.isnan(out["auc"].se) and math.isnan(out["gauc"].value)
     assert out["auc"].to_json() == {"value": None, "se": None, "n": 3}
 
 
 def test_no_rows_give_no_numbers():
-    assert all(math.isnan(e.value) for e in m.binary(np.zeros(0), np.zeros(0), np.zeros(0)).values())
-    assert all(math.isnan(e.value) for e in m.regression(np.zeros(0), np.zeros(0)).values())
+    assert all(math.isnan(e.value) for e in m.binary_metrics(np.zeros(0), np.zeros(0), np.zeros(0)).values())
+    assert all(math.isnan(e.value) for e in m.regression_metrics(np.zeros(0), np.zeros(0)).values())
 
 
 def test_calibration_error_is_the_gap_between_rate_and_probability():
@@ -143,12 +143,12 @@ def test_calibration_error_is_the_gap_between_rate_and_probability():
 
 def test_a_probability_above_one_is_refused():
     with pytest.raises(ValueError, match=r"a probability is in \[0, 1\], got \[0.5, 1.5\]"):
-        m.binary(np.array([0, 1]), np.array([0.5, 1.5]))
+        m.binary_metrics(np.array([0, 1]), np.array([0.5, 1.5]))
 
 
 def test_nan_scores_are_refused():
     with pytest.raises(ValueError, match="finite"):
-        m.ordering(np.array([0, 1]), np.array([0.5, np.nan]))
+        m.auc_metrics(np.array([0, 1]), np.array([0.5, np.nan]))
 
 
 def test_xauc_error_is_the_limit_of_the_bootstrap():
@@ -159,24 +159,24 @@ def test_xauc_error_is_the_limit_of_the_bootstrap():
         rows = np.concatenate([np.flatnonzero(user == u) for u in rng.choice(np.unique(user), len(np.unique(user)))])
         draws.append(m.xauc(y[rows], p[rows]))
 
-    assert m.regression(y, p, user)["xauc"].se == pytest.approx(np.std(draws, ddof=1), rel=0.15)
+    assert m.regression_metrics(y, p, user)["xauc"].se == pytest.approx(np.std(draws, ddof=1), rel=0.15)
 
 
 # ------------------------------------------------------------------------------------------------ pairs
 
 
-def test_a_paired_difference_knows_that_cases_are_shared():
+def test_a_paired_difference_knows_that_requests_are_shared():
     truth = [np.array([i]) for i in range(4)]
-    a = m.ranking(np.array([[0], [1], [2], [0]]), truth, 4, k=(1,))["hit@1"]
-    b = m.ranking(np.array([[0], [1], [0], [0]]), truth, 4, k=(1,))["hit@1"]
+    a = m.ranking_metrics(np.array([[0], [1], [2], [0]]), truth, 4, k=(1,))["hit@1"]
+    b = m.ranking_metrics(np.array([[0], [1], [0], [0]]), truth, 4, k=(1,))["hit@1"]
 
     assert a.minus(b).value == pytest.approx(1 / 4)
     assert a.minus(b).se == pytest.approx(np.std([0, 0, 1, 0], ddof=1) / np.sqrt(4))
     assert a.minus(a).se == 0
 
 
-def test_a_paired_difference_of_other_cases_is_refused():
-    with pytest.raises(ValueError, match="the same cases, got 2 and 3"):
+def test_a_paired_difference_of_other_requests_is_refused():
+    with pytest.raises(ValueError, match="the same requests, got 2 and 3"):
         m.Estimate(0.1, 2).minus(m.Estimate(0.1, 3))
 
 
@@ -231,8 +231,8 @@ def test_ranking_metrics_are_shares_and_the_ideal_list_has_ndcg_one(seed, n_case
     top = np.stack([rng.permutation(n_items) for _ in range(n_cases)])
     ideal = np.stack([np.r_[t, np.setdiff1d(np.arange(n_items), t)] for t in truth])
 
-    assert all(0 <= e.value <= 1 + 1e-12 for e in m.ranking(top, truth, n_items).values())
-    perfect = m.ranking(ideal, truth, n_items)
+    assert all(0 <= e.value <= 1 + 1e-12 for e in m.ranking_metrics(top, truth, n_items).values())
+    perfect = m.ranking_metrics(ideal, truth, n_items)
     assert perfect["ndcg@10"].value == pytest.approx(1)
     assert perfect["mrr"].value == perfect["capped_recall@10"].value == 1
 
@@ -245,7 +245,7 @@ def assert_same_ranking(P, eval_requests, top, position):
         eval_requests, {"case": eval_requests.case, "items": np.where(top >= 0, eval_requests.catalog[top], -1)}
     )
     truth, exclude = ([position[x] for x in part] for part in (eval_requests.truth, eval_requests.exclude))
-    out = m.ranking(top, truth, len(eval_requests.catalog), exclude)
+    out = m.ranking_metrics(top, truth, len(eval_requests.catalog), exclude)
     for name in ("ndcg@10", "recall@20", "hit@10", "mrr", "coverage@10"):
         assert same(out[name].value, expected[name]), name
         if name != "coverage@10":
@@ -254,7 +254,7 @@ def assert_same_ranking(P, eval_requests, top, position):
 
 def assert_same_pointwise(P, y, p, kind, user):
     expected = P.score_pointwise(y, p, kind, user, boot=200)
-    out = (m.binary if kind == "binary" else m.regression)(y, p, user)
+    out = (m.binary_metrics if kind == "binary" else m.regression_metrics)(y, p, user)
     for name in {"auc", "logloss", "gauc", "mae", "xauc"} & set(expected):
         assert same(out[name].value, expected[name]), name
     main = "auc" if kind == "binary" else "mae"
@@ -288,7 +288,7 @@ def test_related_equals_the_protocol_on_online_retail():
     popular = np.argsort(-np.bincount(data.fit("test")["item"], minlength=n_items))[:60]
     top = np.stack([rng.permutation(popular[popular != i])[:15] for i in range(n_items)])
     expected = P.score_related(baskets, {"case": np.arange(n_items), "items": top})
-    out = m.related(baskets, top)
+    out = m.related_metrics(baskets, top)
 
     for name in ("recall@10", "capped_recall@10", "hit@10"):
         assert same(out[name].value, expected[name]) and same(out[name].se, expected[name + "_se"])

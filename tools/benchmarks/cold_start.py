@@ -26,7 +26,7 @@ from edgerec.config import Config
 from edgerec.ensemble.scoring import STAGES, AnyScorer, Scores, TorchScorer
 from edgerec.evaluation.cold_start import Score, cold_start_report
 from edgerec.examples.load import LearningData
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 from edgerec.progress import Silent, progress_for
 from edgerec.stages import pipeline
 from edgerec.stages.quantize import COLD_START

@@ -20,11 +20,10 @@ from scipy.sparse.linalg import svds
 from edgerec.config import Config
 from edgerec.config.stages import SIZES
 from edgerec.ensemble.scoring import AT_ONCE, EnsembleScorer
-from edgerec.examples.evaluation_requests import EvaluationRequests, find_evaluation_requests, judge_lists
+from edgerec.examples.evaluation_requests import EvaluationRequests, evaluate_lists, find_evaluation_requests
 from edgerec.examples.load import LearningData
 from edgerec.experiments.ablation import LOG_ALONE
-from edgerec.metrics.accuracy import MAX_RANK, Estimate
-from edgerec.metrics.baselines import top_k
+from edgerec.metrics import MAX_RANK, Estimate, top_k
 from edgerec.progress import Progress, progress_for
 from edgerec.stages import evaluate as chain
 from edgerec.stages import pipeline
@@ -188,7 +187,7 @@ def low_rank(teacher: EnsembleScorer, data: LearningData, requests: EvaluationRe
         if task.repeats == "exclude":
             for row, past in zip(near, requests.pasts, strict=True):
                 row[past] = -np.inf
-        metrics[task.name] = judge_lists(top_k(near, MAX_RANK), task, data, requests, (10, 20))
+        metrics[task.name] = evaluate_lists(top_k(near, MAX_RANK), task, data, requests, (10, 20))
     return metrics
 
 

@@ -39,7 +39,7 @@ from edgerec.experiments.device_search.trials import Untrained
 from edgerec.experiments.tuning.search import on_one_device, on_valid, taught_on_train
 from edgerec.experiments.tuning.space import Values, applied
 from edgerec.files import read_json, write_json
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
 from edgerec.stages import pipeline

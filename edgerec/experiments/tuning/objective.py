@@ -17,7 +17,7 @@ from edgerec.errors import EdgerecError
 from edgerec.examples.batches import Examples
 from edgerec.examples.load import LearningData
 from edgerec.experiments.tuning.study import Search, alone
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 from edgerec.progress import Progress
 from edgerec.stages.evaluate import judge_scorer
 from edgerec.stages.labels import labelled_examples

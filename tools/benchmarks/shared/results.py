@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from edgerec.config import Config
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 
 Metrics: TypeAlias = dict[str, dict[str, Estimate]]
 """By task and name."""
