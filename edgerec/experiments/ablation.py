@@ -19,6 +19,7 @@ from edgerec.ensemble.ensemble import Ensemble, Members, choose_weights
 from edgerec.ensemble.scoring import EnsembleScorer, TorchScorer
 from edgerec.errors import ConfigError
 from edgerec.evaluation.page import redraw
+from edgerec.evaluation.quality import evaluate_scorer
 from edgerec.evaluation.report import settings_of
 from edgerec.examples.batches import Examples
 from edgerec.examples.load import LearningData
@@ -29,7 +30,6 @@ from edgerec.files import read_json, write_json
 from edgerec.metrics import Estimate
 from edgerec.progress import Progress
 from edgerec.stages import pipeline
-from edgerec.stages.evaluate import judge_scorer
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import WEIGHTS, Run
 from edgerec.training.calibrate import calibrate
@@ -252,7 +252,7 @@ class _Students(_Trained):
         train_student(settings, self.data, examples, student, config.distillation.epochs, work, self.progress, name)
         expectations = calibrate(student, self.data)
         student.qat = True
-        return judge_scorer(TorchScorer([student.eval()], self.data, expectations), self.data, config.evaluation.k)
+        return evaluate_scorer(TorchScorer([student.eval()], self.data, expectations), self.data, config.evaluation.k)
 
     def _labels(self, config: Config) -> str:
         of = config.distillation
@@ -294,4 +294,4 @@ def judged_network(
     others = Members.fit(settings, data, members, [0], None, progress)
     weights = choose_weights(settings, data, [network.eval()], others, work / WEIGHTS, progress)
     scorer = EnsembleScorer(Ensemble(config.ensemble.candidates, data, [network], others, weights))
-    return judge_scorer(scorer, data, config.evaluation.k)
+    return evaluate_scorer(scorer, data, config.evaluation.k)

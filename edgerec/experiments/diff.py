@@ -1,4 +1,4 @@
-"""Two bundles on the same evaluation split: quality, what lists they have in common, who gains and who loses, and size."""
+"""Two bundles on the same evaluation split: quality, overlap of their lists, who gains and who loses, and size."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 
 from edgerec.config import Config
 from edgerec.errors import ConfigError
-from edgerec.evaluation.fidelity import ALL, OVERLAP, Parts, fidelity
-from edgerec.evaluation.report import Table, figure, main_figure, to_json
+from edgerec.evaluation.fidelity import ALL, OVERLAP, fidelity
+from edgerec.evaluation.quality import evaluate_model
+from edgerec.evaluation.report import Table, figure
 from edgerec.evaluation.runtime_model import RuntimeModel
-from edgerec.evaluation.segments import gaps_of_parts
+from edgerec.evaluation.segment_metrics import segment_differences
 from edgerec.examples.evaluation_requests import find_evaluation_requests
-from edgerec.metrics import Estimate
+from edgerec.metrics import Estimate, MetricTable, ModelMetrics, TaskMetrics, main_metric, metrics_to_json
 from edgerec.progress import Progress
 from edgerec.runtime import ArrayRecommender
-from edgerec.stages.evaluate import judge_model
 from edgerec.stages.run import Run
 from edgerec.tasks import scored_tasks
 
@@ -41,10 +41,10 @@ class Diff:
     """
 
     names: tuple[str, str]
-    metrics: Parts
-    paired: dict[str, dict[str, Estimate]]
-    overlap: dict[str, Estimate]
-    parts: Parts
+    metrics: MetricTable
+    paired: ModelMetrics
+    overlap: TaskMetrics
+    parts: MetricTable
     bytes: dict[str, tuple[int, int]]
 
     @property
@@ -59,7 +59,7 @@ class Diff:
 
     def _main(self) -> Iterator[tuple[str, str, Estimate]]:
         for task, figures in self.paired.items():
-            name = main_figure(figures)
+            name = main_metric(figures)
             if name is not None and math.isfinite(figures[name].value):
                 yield task, name, figures[name]
 
@@ -92,10 +92,10 @@ class Diff:
         """As plain values."""
         return {
             "names": list(self.names),
-            "metrics": to_json(self.metrics),
-            "paired": to_json({ALL: self.paired})[ALL],
+            "metrics": metrics_to_json(self.metrics),
+            "paired": metrics_to_json({ALL: self.paired})[ALL],
             "overlap": {task: of.to_json() for task, of in self.overlap.items()},
-            "parts": to_json(self.parts),
+            "parts": metrics_to_json(self.parts),
             "bytes": {name: list(of) for name, of in self.bytes.items()},
             "failures": self.failures,
         }
@@ -120,7 +120,7 @@ def compare(config: Config, run_dir: Path, old: Path, new: Path, progress: Progr
             names.append(f"{manifest.name} {manifest.version}")
             progress.say(f"diff: {names[-1]}")
             model = RuntimeModel(recommender, data, eval_requests, progress)
-            found[side], answers[side] = judge_model(model, data, eval_requests, config.evaluation.k)
+            found[side], answers[side] = evaluate_model(model, data, eval_requests, config.evaluation.k)
     if names[0] == names[1]:
         names = [f"{name} ({side})" for name, side in zip(names, ("old", "new"), strict=True)]
     paired = {
@@ -129,7 +129,7 @@ def compare(config: Config, run_dir: Path, old: Path, new: Path, progress: Progr
     }
     kept = fidelity(answers["new"], answers["old"], data, eval_requests)
     overlap = {task: figures[OVERLAP] for task, figures in kept[ALL].items() if OVERLAP in figures}
-    parts = gaps_of_parts(answers["new"], answers["old"], data, eval_requests, config.evaluation.segments)
+    parts = segment_differences(answers["new"], answers["old"], data, eval_requests, config.evaluation.segments)
     return Diff((names[0], names[1]), found, paired, overlap, parts, _bytes(old, new))
 
 

@@ -19,6 +19,7 @@ from edgerec.config import Config
 from edgerec.ensemble.scoring import TorchScorer
 from edgerec.errors import ConfigError
 from edgerec.evaluation.page import redraw
+from edgerec.evaluation.quality import evaluate_scorer
 from edgerec.evaluation.report import settings_of
 from edgerec.examples.batches import Examples
 from edgerec.examples.load import LearningData
@@ -26,7 +27,6 @@ from edgerec.files import read_json, write_json
 from edgerec.metrics import Estimate
 from edgerec.models.experts import SHARING
 from edgerec.progress import Progress
-from edgerec.stages.evaluate import judge_scorer
 from edgerec.stages.run import Run
 from edgerec.tasks import Task
 from edgerec.training.teacher import fit_on_valid
@@ -226,7 +226,7 @@ def _judged(
     if not result.exists():
         own = only(data(), names)
         model, _ = fit_on_valid(config.teacher, config.training, config.seed, own, folder / "model", progress, title)
-        found = judge_scorer(TorchScorer([model.eval()], own), own, config.evaluation.k)
+        found = evaluate_scorer(TorchScorer([model.eval()], own), own, config.evaluation.k)
         metrics = {task.name: deciding(task, config.evaluation.k) for task in own.tasks}
         values = {task: [metric, found[task][metric].to_json(deviations=True)] for task, metric in metrics.items()}
         write_json(folder / "unfinished.json", values)

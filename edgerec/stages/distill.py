@@ -6,16 +6,19 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgerec import metrics
 from edgerec.distillation.student import new_student, train_student
 from edgerec.distillation.warm_start import warm_start
 from edgerec.ensemble.scoring import TorchModel, TorchScorer
-from edgerec.evaluation.fidelity import KEPT, OVERLAP, Answers, Parts, failures, fidelity
-from edgerec.evaluation.report import to_json
+from edgerec.evaluation.answers import Answers
+from edgerec.evaluation.fidelity import ALL, OVERLAP, RETAINED, fidelity
+from edgerec.evaluation.gates import teacher_failures
 from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_labels, find_evaluation_requests
 from edgerec.examples.load import LearningData
 from edgerec.files import write_json
+from edgerec.metrics import MetricTable, metrics_to_json
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
 from edgerec.tasks import scored_tasks
@@ -31,7 +34,7 @@ class StudentReport:
         labelled: whether a teacher labelled what the student learned from.
         parameters: of the student. sessions, pseudo-labelled, rows: what it learned from.
         calibration: expected calibration error of each binary task on the evaluation split, before and after calibration.
-        kept: what it keeps of its teacher there, for everyone and by part, see `edgerec.evaluation.fidelity`.
+        retained: what it retains of its teacher there, for everyone and by segment, see `edgerec.evaluation.fidelity`.
         failures: which figures fall below the gates of ``[distillation]``.
     """
 
@@ -41,7 +44,7 @@ class StudentReport:
     pseudo_labelled: int
     rows: int
     calibration: dict[str, tuple[float, float]]
-    kept: dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
+    retained: dict[str, dict[str, dict[str, Any]]]
     failures: tuple[str, ...]
 
     def lines(self) -> Sequence[str]:
@@ -52,19 +55,19 @@ class StudentReport:
             f"student: {self.parameters:,} parameters, learned from {self.sessions:,} sessions, {self.pseudo_labelled:,} "
             f"requests without an outcome and {self.rows:,} impressions, {by}",
             *([f"calibration error, before and after calibration: {errors}"] if errors else []),
-            *(f"student ~ teacher, {part}: {_told(figures)}" for part, figures in self.kept.items()),
+            *(f"student ~ teacher, {part}: {_in_words(tasks)}" for part, tasks in self.retained.items()),
             *(f"below the gate: {line}" for line in self.failures),
         ]
 
 
-def _told(figures: Mapping[str, Mapping[str, Mapping[str, float | int | None]]]) -> str:
-    """The first figure of each task, which says what is kept or lost, and for rankings how alike they are."""
+def _in_words(tasks: Mapping[str, Mapping[str, Any]]) -> str:
+    """The first metric of each task, which says what is retained or lost, and for rankings how similar they are."""
     texts = []
-    for task, of in figures.items():
+    for task, of in tasks.items():
         values = {name: e["value"] for name, e in of.items()}
-        if values.get(KEPT) is not None:
+        if values.get(RETAINED) is not None:
             alike = "" if values.get(OVERLAP) is None else f", {values[OVERLAP]:.0%} of the ten best"
-            texts.append(f"{task} keeps {values[KEPT]:.1%}{alike}")
+            texts.append(f"{task} retains {values[RETAINED]:.1%}{alike}")
         for name in ("auc", "xauc"):
             if values.get(name) is not None:
                 texts.append(f"{task} {name} {values[name]:+.4f}")
@@ -91,8 +94,8 @@ def distill(run: Run) -> StudentReport:
         log.rename(out / log.name)
     scorer = TorchScorer([student], data, expected)
     errors.append(_calibration_errors(scorer, data))
-    kept = _kept(run, scorer, data) if examples.soft is not None else {}
-    write_json(out / "fidelity.json", {"parts": to_json(kept)})
+    retained = _retained(run, scorer, data) if examples.soft is not None else {}
+    write_json(out / "fidelity.json", {"parts": metrics_to_json(retained)})
     shutil.rmtree(work)
     return StudentReport(
         labelled=examples.soft is not None,
@@ -101,13 +104,13 @@ def distill(run: Run) -> StudentReport:
         pseudo_labelled=pseudo_labelled,
         rows=0 if data.train.impressions is None else len(data.train.impressions.item),
         calibration={task: (errors[0][task], errors[1][task]) for task in errors[0]},
-        kept=to_json(kept),
-        failures=tuple(failures(kept, d.min_ndcg_retained, d.max_auc_drop)) if kept else (),
+        retained=metrics_to_json(retained),
+        failures=tuple(teacher_failures(retained.get(ALL, {}), d.min_ndcg_retained, d.max_auc_drop)),
     )
 
 
-def _kept(run: Run, scorer: TorchScorer, data: LearningData) -> Parts:
-    """What the student keeps of its teacher on the evaluation split."""
+def _retained(run: Run, scorer: TorchScorer, data: LearningData) -> MetricTable:
+    """What the student retains of its teacher on the evaluation split."""
     run.progress.say("student: compared with its teacher")
     eval_requests = find_evaluation_requests(data)
     teacher = Answers.of(TorchModel(run.scorer("teacher", data), data, eval_requests), data)

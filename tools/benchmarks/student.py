@@ -20,6 +20,7 @@ from scipy.sparse.linalg import svds
 from edgerec.config import Config
 from edgerec.config.stages import SIZES
 from edgerec.ensemble.scoring import AT_ONCE, EnsembleScorer
+from edgerec.evaluation.quality import evaluate_bundle
 from edgerec.examples.evaluation_requests import EvaluationRequests, evaluate_lists, find_evaluation_requests
 from edgerec.examples.load import LearningData
 from edgerec.experiments.ablation import LOG_ALONE
@@ -122,7 +123,7 @@ def _stages(comparison: Comparison, config: Config, seed: int, progress: Progres
     run = Run(config, run_dir, progress)
     data = run.learning_data()
     requests = find_evaluation_requests(data)
-    by_stage, _ = chain.judge_stages(run, data, requests)
+    by_stage, _ = chain.evaluate_stages(run, data, requests)
     size = {SIZE: chain.sizes_of(run.teacher, run.bundle)[chain.MODEL_BYTES]}
     teacher = run.scorer("teacher", data)
     assert isinstance(teacher, EnsembleScorer)
@@ -138,7 +139,7 @@ def _alone(comparison: Comparison, config: Config, seed: int, progress: Progress
     progress.stage(f"{comparison.name}: {ALONE}, seed {seed}")
     run_dir = _beside(comparison, seed, "alone")
     pipeline.run(config, run_dir, progress, until="distill")
-    metrics = chain.judge_stage(Run(config, run_dir, progress), "student")
+    metrics = chain.evaluate_stage(Run(config, run_dir, progress), "student")
     results.store(result(comparison, ALONE, seed), ALONE, config, DEPENDS, metrics, {})
     shutil.rmtree(run_dir)
 
@@ -150,7 +151,7 @@ def _size(comparison: Comparison, config: Config, size: str, seed: int, progress
     pipeline.run(config, run_dir, progress, until="quantize")
     run = Run(config, run_dir, progress)
     data = run.learning_data()
-    metrics = chain.judge_bundle(run.bundle, data, config.evaluation.k, progress)
+    metrics = evaluate_bundle(run.bundle, data, config.evaluation.k, progress)
     more = {SIZE: chain.sizes_of(run.teacher, run.bundle)[chain.MODEL_BYTES]}
     results.store(result(comparison, f"size {size}", seed), f"size {size}", config, DEPENDS, metrics, more)
     shutil.rmtree(run_dir)

@@ -30,6 +30,7 @@ from edgerec.devices import Profile, load_profile
 from edgerec.distillation.student import new_student, train_student
 from edgerec.errors import EdgerecError, QualityError
 from edgerec.evaluation.page import write_page
+from edgerec.evaluation.quality import evaluate_bundle, evaluate_scorer
 from edgerec.evaluation.report import Report
 from edgerec.examples.load import catalogue_length
 from edgerec.experiments.device_search.calibrate import calibrate, made_up, to_json
@@ -43,7 +44,7 @@ from edgerec.metrics import Estimate
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
 from edgerec.stages import pipeline
-from edgerec.stages.evaluate import judge_bundle, judge_scorer, seal
+from edgerec.stages.evaluate import seal
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.quantize import build
 from edgerec.stages.run import Run
@@ -213,7 +214,7 @@ class _Search:
         limits = {name: (limit, value) for name, (limit, value, _) in kept.items()}
         report = self.report(rows, best, self._checked(settings, measured, pace), limits)
         _write(self.folder, report)
-        whole = Report.read(self.folder / "report").with_fit(report.to_json())
+        whole = Report.read(self.folder / "report").with_search(report.to_json())
         whole.write(self.folder / "report")
         write_page(whole, self.folder / "report")
         seal(self.folder / "bundle", whole)
@@ -287,7 +288,7 @@ class _Search:
         sizes = {path.name: path.stat().st_size for path in (work / "bundle").iterdir()}
         model = sum(size for name, size in sizes.items() if name.endswith((".onnx", ".bin")))
         self.study.set_user_attr("other_bytes", sum(sizes.values()) - sizes["catalog.sqlite"] - model)
-        found = figures(judge_bundle(work / "bundle", data, settings.evaluation.k, self.progress), settings)
+        found = figures(evaluate_bundle(work / "bundle", data, settings.evaluation.k, self.progress), settings)
         tasks = {task: value / self._taught()[task] for task, value in found.items()}
         shutil.rmtree(work)
         return statistics.mean(tasks.values()), tasks
@@ -322,7 +323,7 @@ class _Search:
             path = self.shared / "teacher.json"
             if not path.exists() or read_json(path)["stamp"] != stamp:
                 scorer = self.run.scorer("teacher", self.data)
-                found = figures(judge_scorer(scorer, self.data, self.config.evaluation.k), self.trial_config)
+                found = figures(evaluate_scorer(scorer, self.data, self.config.evaluation.k), self.trial_config)
                 write_json(path, {"stamp": stamp, "figures": found})
             self._teacher = read_json(path)["figures"]
         return self._teacher
