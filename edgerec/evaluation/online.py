@@ -19,7 +19,7 @@ import numpy as np
 from edgerec import metrics
 from edgerec.errors import DataError
 from edgerec.evaluation.report import Table, figure
-from edgerec.metrics import Estimate, OffPolicy, Verdict, always_valid
+from edgerec.metrics import OffPolicy, TaskMetrics, Verdict, always_valid
 from edgerec.runtime import Events, Recommender
 from edgerec.runtime.events import kind_mask
 
@@ -59,7 +59,7 @@ class Online:
     """
 
     reward: str
-    arms: dict[str, Estimate]
+    arms: TaskMetrics
     ab: dict[str, Verdict] = field(default_factory=dict)
     interleaved: dict[str, Verdict] = field(default_factory=dict)
     policy: OffPolicy | None = None

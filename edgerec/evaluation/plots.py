@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgerec.evaluation.report import STAGES, Report
 from edgerec.evaluation.summary import best_baseline
-from edgerec.metrics import Estimate, main_metric
+from edgerec.metrics import Estimate, TaskMetrics, main_metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -201,7 +201,7 @@ def _learning(report: Report) -> Figure | None:
 
 def _segments(report: Report) -> Figure | None:
     """Teacher and bundle by segment, for the first task that has segments."""
-    by_segment: dict[str, dict[str, Estimate]] = {}
+    by_segment: dict[str, TaskMetrics] = {}
     shown: tuple[str, str] | None = None
     for name, tasks in report.segments.items():
         stage, _, segment = name.partition(", ")
@@ -239,7 +239,7 @@ def _inputs(report: Report) -> Figure | None:
     return ablations({"metrics": metrics, "changes": changes})
 
 
-_PLOTS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
+_PLOTS: tuple[tuple[str, str, Callable[[Report], "Figure | None"]], ...] = (
     ("chain", "Quality by stage; bars are standard errors, the dashed line is the best baseline.", _chain),
     (
         "pareto",

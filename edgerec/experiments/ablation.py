@@ -27,7 +27,7 @@ from edgerec.experiments.transfer import deciding, mean_over_seeds
 from edgerec.experiments.tuning.search import on_one_device, on_valid, taught_on_train
 from edgerec.experiments.tuning.space import applied
 from edgerec.files import read_json, write_json
-from edgerec.metrics import Estimate
+from edgerec.metrics import Estimate, ModelMetrics, TaskMetrics
 from edgerec.progress import Progress
 from edgerec.stages import pipeline
 from edgerec.stages.labels import labelled_examples
@@ -40,9 +40,9 @@ __all__ = ["BASE", "LOG_ALONE", "WHAT", "Ablations", "ablate", "changes_of", "ju
 What: TypeAlias = Literal["student", "teacher"]
 Change: TypeAlias = dict[str, Any]
 """Values of settings, such as ``{"distillation.hard": 0.0}``."""
-Figures: TypeAlias = dict[str, Estimate]
+Figures: TypeAlias = TaskMetrics
 """By task, in the metric that decides for it."""
-Found: TypeAlias = Mapping[str, Mapping[str, Estimate]]
+Found: TypeAlias = ModelMetrics
 """By task and metric."""
 
 BASE = "as the settings say"
@@ -285,9 +285,7 @@ class _Teachers(_Trained):
         return judged_network(run, data, work, shared, name)
 
 
-def judged_network(
-    run: Run, data: LearningData, work: Path, members: Path, title: str
-) -> dict[str, dict[str, Estimate]]:
+def judged_network(run: Run, data: LearningData, work: Path, members: Path, title: str) -> ModelMetrics:
     """What one network is worth on the evaluation split of `data`, blended with the ensemble, which is kept in `members`."""
     config, settings, progress = run.config, run.ensemble_settings, run.progress
     network, _ = fit_on_valid(config.teacher, config.training, config.seed, data, work / "network", progress, title)

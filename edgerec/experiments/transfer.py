@@ -24,7 +24,7 @@ from edgerec.evaluation.report import settings_of
 from edgerec.examples.batches import Examples
 from edgerec.examples.load import LearningData
 from edgerec.files import read_json, write_json
-from edgerec.metrics import Estimate
+from edgerec.metrics import Estimate, TaskMetrics
 from edgerec.models.experts import SHARING
 from edgerec.progress import Progress
 from edgerec.stages.run import Run
@@ -35,7 +35,7 @@ from edgerec.training.weighting import WEIGHTINGS
 CERTAIN = 1.96
 """Standard errors beyond which a difference is no chance: an interval of 95 %."""
 
-Figures: TypeAlias = dict[str, Estimate]
+Figures: TypeAlias = TaskMetrics
 """By task, in the metric that decides for it."""
 
 

@@ -7,10 +7,11 @@ All are closed form, numpy only, and fitted on the arrays of the training split:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from edgerec.metrics.estimate import Array
 from edgerec.tasks.units import MS_PER_DAY
 
 __all__ = [
@@ -26,8 +27,7 @@ __all__ = [
     "top_k",
 ]
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
+Counts: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 MAX_DENSE_ITEMS = 20_000
 """Beyond this an items x items matrix takes gigabytes, and inverting it many minutes."""
@@ -126,7 +126,7 @@ class Ease:
         return counts + (counts > 0).astype(np.float32) @ self._weights
 
 
-def co_counts(group: Array, item: Array, n_items: int, what: str, size_power: float = 0.0) -> Floats:
+def co_counts(group: Array, item: Array, n_items: int, what: str, size_power: float = 0.0) -> Counts:
     """In how many groups (users, sessions) two items occur together; a group of n items counts n ** -size_power."""
     if n_items > MAX_DENSE_ITEMS:
         raise ValueError(f"{what} is skipped: {n_items} items, and its dense matrix is limited to {MAX_DENSE_ITEMS}")

@@ -18,6 +18,7 @@ import numpy as np
 
 from edgerec.errors import DataError
 from edgerec.metrics.estimate import Array, Estimate, Floats
+from edgerec.metrics.results import TaskMetrics
 
 __all__ = ["MIN_SUPPORT", "OffPolicy", "best_of", "doubly_robust", "estimate_policy", "ips", "snips"]
 
@@ -34,7 +35,7 @@ class OffPolicy:
         effective: effective number of rows (Kish); small where the two policies hardly overlap.
     """
 
-    values: dict[str, Estimate]
+    values: TaskMetrics
     effective: float
     rows: int
 

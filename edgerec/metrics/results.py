@@ -29,8 +29,8 @@ def main_metric(names: Iterable[str]) -> str | None:
     return next((name for name in MAIN if name in known), None)
 
 
-def metrics_to_json(table: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """A `MetricTable` as plain values: `{STAGE: {TASK: {METRIC: {"value", "se", "n"}}}}`."""
+def metrics_to_json(table: MetricTable) -> dict[str, dict[str, dict[str, Any]]]:
+    """As plain values: `{STAGE: {TASK: {METRIC: {"value", "se", "n"}}}}`."""
     return {
         stage: {task: {name: estimate.to_json() for name, estimate in of.items()} for task, of in tasks.items()}
         for stage, tasks in table.items()

@@ -33,8 +33,8 @@ class StudentReport:
     Attributes:
         labelled: whether a teacher labelled what the student learned from.
         parameters: of the student. sessions, pseudo-labelled, rows: what it learned from.
-        calibration: expected calibration error of each binary task on the evaluation split, before and after calibration.
-        retained: what it retains of its teacher there, for everyone and by segment, see `edgerec.evaluation.fidelity`.
+        calibration: expected calibration error of each binary task on the evaluation split, before and after it.
+        retained: what it retains of its teacher, for everyone and by segment, see `edgerec.evaluation.fidelity`.
         failures: which figures fall below the gates of ``[distillation]``.
     """
 
@@ -52,8 +52,8 @@ class StudentReport:
         by = "all labelled by teachers that did not see their user" if self.labelled else "by the log's labels alone"
         errors = ", ".join(f"{task} {before:.4f} -> {after:.4f}" for task, (before, after) in self.calibration.items())
         return [
-            f"student: {self.parameters:,} parameters, learned from {self.sessions:,} sessions, {self.pseudo_labelled:,} "
-            f"requests without an outcome and {self.rows:,} impressions, {by}",
+            f"student: {self.parameters:,} parameters, learned from {self.sessions:,} sessions, "
+            f"{self.pseudo_labelled:,} pseudo-labelled requests and {self.rows:,} impressions, {by}",
             *([f"calibration error, before and after calibration: {errors}"] if errors else []),
             *(f"student ~ teacher, {part}: {_in_words(tasks)}" for part, tasks in self.retained.items()),
             *(f"below the gate: {line}" for line in self.failures),

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from edgerec.bundle import MANIFEST, Bundle, dump_json, write_bundle
 from edgerec.bundle.size import bundle_size
@@ -63,25 +62,7 @@ def evaluate(run: Run) -> Report:
     check_segments(run.config.evaluation.segments, data)
     eval_requests = find_evaluation_requests(data)
     table, answers = evaluate_stages(run, data, eval_requests)
-    table |= evaluate_baselines(data, eval_requests, run.config.evaluation.k)
-    for reference, of_tasks in cold_start_references(data).items():
-        table.setdefault(reference, {}).update(of_tasks)
-    report = Report(
-        name=run.config.name,
-        part=run.config.evaluation.part,
-        metrics=table,
-        paired=paired_differences(table),
-        reliability=reliability_bins(answers, data),
-        notes=_notes(data, eval_requests),
-        beyond=beyond_accuracy(answers, data, eval_requests),
-        replay=replay_random_exposure(answers, data) if run.config.evaluation.random_exposure else {},
-        curves=read_curves(run.folder),
-        settings=settings_of(run.config),
-        versions=versions(),
-        **_fidelity_and_gates(run, answers, data, eval_requests),
-        **_segments(run, answers, data, eval_requests),
-        **_of_bundle(run, data, eval_requests, table["int8"]),
-    )
+    report = _report(run, data, eval_requests, table, answers)
     report.write(run.report)
     write_json(run.report / EXAMPLES, example_users(run.bundle, answers, data, eval_requests))
     write_page(report, run.report)
@@ -89,6 +70,41 @@ def evaluate(run: Run) -> Report:
     (run.report / "model-card.md").write_text(card, encoding="utf-8")
     seal(run.bundle, report)
     return report
+
+
+def _report(
+    run: Run, data: LearningData, eval_requests: EvaluationRequests, stages: MetricTable, answers: dict[str, Answers]
+) -> Report:
+    settings, bundle = run.config.evaluation, run.bundle
+    table = stages | evaluate_baselines(data, eval_requests, settings.k)
+    for reference, of_tasks in cold_start_references(data).items():
+        table.setdefault(reference, {}).update(of_tasks)
+    fidelity = stage_fidelity(answers, data, eval_requests)
+    segments = {
+        stage: segment_metrics(answers[stage], data, eval_requests, settings.segments) for stage in ("teacher", "int8")
+    }
+    return Report(
+        name=run.config.name,
+        part=settings.part,
+        metrics=table,
+        paired=paired_differences(table),
+        fidelity=fidelity,
+        reliability=reliability_bins(answers, data),
+        sizes=sizes_of(run.teacher, bundle),
+        notes=_notes(data, eval_requests),
+        reasons=evaluate_reasons(bundle, data, eval_requests, run.config.seed),
+        failures=broken_gates(fidelity, settings, run.config.quantization.table),
+        beyond=beyond_accuracy(answers, data, eval_requests),
+        segments={f"{stage}, {name}": of for stage, by_name in segments.items() for name, of in by_name.items()},
+        gaps=segment_gaps(segments["int8"]),
+        replay=replay_random_exposure(answers, data) if settings.random_exposure else {},
+        inputs=evaluate_inputs(bundle, data, eval_requests, settings.k, table["int8"], run.progress),
+        runtimes=compare_engines(bundle, data, eval_requests),
+        costs=_costs(run, data, eval_requests),
+        curves=read_curves(run.folder),
+        settings=settings_of(run.config),
+        versions=versions(),
+    )
 
 
 def evaluate_stages(
@@ -120,39 +136,6 @@ def _models(
     yield "int8", RuntimeModel(recommender, data, eval_requests, run.progress)
 
 
-def _fidelity_and_gates(
-    run: Run, answers: dict[str, Answers], data: LearningData, eval_requests: EvaluationRequests
-) -> dict[str, Any]:
-    """Fields of the report: what stages retain of each other, and the gates that are broken."""
-    fidelity = stage_fidelity(answers, data, eval_requests)
-    gates = broken_gates(fidelity, run.config.evaluation, run.config.quantization.table)
-    return {"fidelity": fidelity, "failures": gates}
-
-
-def _segments(
-    run: Run, answers: dict[str, Answers], data: LearningData, eval_requests: EvaluationRequests
-) -> dict[str, Any]:
-    """Fields of the report: quality of teacher and bundle by segment, and the bundle's gaps between groups."""
-    attributes = run.config.evaluation.segments
-    by_stage = {
-        stage: segment_metrics(answers[stage], data, eval_requests, attributes) for stage in ("teacher", "int8")
-    }
-    named = {f"{stage}, {segment}": of for stage, table in by_stage.items() for segment, of in table.items()}
-    return {"segments": named, "gaps": segment_gaps(by_stage["int8"])}
-
-
-def _of_bundle(run: Run, data: LearningData, eval_requests: EvaluationRequests, int8: ModelMetrics) -> dict[str, Any]:
-    """Fields of the report that are asked of the bundle again: agreement of its engines, its reasons, its costs."""
-    k, seed, progress = run.config.evaluation.k, run.config.seed, run.progress
-    return {
-        "sizes": sizes_of(run.teacher, run.bundle),
-        "runtimes": compare_engines(run.bundle, data, eval_requests),
-        "reasons": evaluate_reasons(run.bundle, data, eval_requests, seed),
-        "costs": _costs(run, data, eval_requests),
-        "inputs": evaluate_inputs(run.bundle, data, eval_requests, k, int8, progress),
-    }
-
-
 def _costs(run: Run, data: LearningData, eval_requests: EvaluationRequests) -> dict[str, StageCosts]:
     """Costs of all stages of a run, see `edgerec.evaluation.costs`."""
     text = text_bytes(run.config.teacher.text_model) if data.dataset.meta.text else 0
@@ -174,7 +157,7 @@ def sizes_of(teacher: Path, bundle: Path) -> dict[str, int]:
     return {
         "teacher, bytes": sum(p.stat().st_size for p in teacher.glob("*.safetensors")),
         MODEL_BYTES: bundle_size(bundle).model,
-        "bundle: catalogue, bytes": (bundle / "catalog.sqlite").stat().st_size,
+        "bundle: catalog, bytes": (bundle / "catalog.sqlite").stat().st_size,
     }
 
 

@@ -1,4 +1,4 @@
-"""Online evaluation: simulated devices, A/A and A/B, interleaving, and the bundle in positions filled by exploration."""
+"""Online evaluation: simulated A/A and A/B tests, interleaving, and a bundle in positions filled by exploration."""
 
 import json
 

@@ -27,7 +27,7 @@ from edgerec.ensemble.scoring import TorchModel, TorchScorer
 from edgerec.examples.evaluation_requests import evaluate_lists, find_evaluation_requests
 from edgerec.examples.load import LearningData
 from edgerec.experiments.transfer import mean_over_seeds
-from edgerec.metrics import Estimate, mean
+from edgerec.metrics import TaskMetrics, mean
 from edgerec.progress import progress_for
 from edgerec.stages.run import Run
 from edgerec.training.teacher import fit_on_valid
@@ -47,7 +47,7 @@ NOISE, FAKES, PUSHED = 0.2, 0.1, 10
 Int: TypeAlias = npt.NDArray[np.int64]
 Log: TypeAlias = tuple[pl.DataFrame, pl.DataFrame]
 """Rows of the training split, and users."""
-Figures: TypeAlias = dict[str, Estimate]
+Figures: TypeAlias = TaskMetrics
 
 
 def noise(log: Log, pushed: Int, rng: np.random.Generator) -> Log:

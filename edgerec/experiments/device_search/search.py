@@ -40,7 +40,7 @@ from edgerec.experiments.device_search.trials import Untrained
 from edgerec.experiments.tuning.search import on_one_device, on_valid, taught_on_train
 from edgerec.experiments.tuning.space import Values, applied
 from edgerec.files import read_json, write_json
-from edgerec.metrics import Estimate
+from edgerec.metrics import ModelMetrics
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
 from edgerec.stages import pipeline
@@ -403,7 +403,7 @@ def first_of(config: Config, space: Mapping[str, Sequence[Any]]) -> list[Values]
     return [values for values in found if all(values[key] in of for key, of in space.items())]
 
 
-def figures(found: Mapping[str, Mapping[str, Estimate]], config: Config) -> dict[str, float]:
+def figures(found: ModelMetrics, config: Config) -> dict[str, float]:
     """Of each task the figure that counts: for AUC and XAUC what they are above chance."""
     k = config.evaluation.k[0]
     names = {"retrieval": (f"ndcg@{k}", 0.0), "binary": ("auc", 0.5), "regression": ("xauc", 0.5),

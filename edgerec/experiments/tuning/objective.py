@@ -18,7 +18,7 @@ from edgerec.evaluation.quality import evaluate_scorer
 from edgerec.examples.batches import Examples
 from edgerec.examples.load import LearningData
 from edgerec.experiments.tuning.study import Search, alone
-from edgerec.metrics import Estimate
+from edgerec.metrics import ModelMetrics
 from edgerec.progress import Progress
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
@@ -73,7 +73,7 @@ def judge(search: Search, config: Config, folder: Path, progress: Progress, titl
     return Outcome(value, se, {t: {m: _finite(e.value) for m, e in of.items()} for t, of in found.items()})
 
 
-def weighed(metric: Mapping[str, float], found: Mapping[str, Mapping[str, Estimate]]) -> tuple[float, float]:
+def weighed(metric: Mapping[str, float], found: ModelMetrics) -> tuple[float, float]:
     """The weighted sum of some metrics, and the standard error of a single one (of a sum it is not known).
 
     Raises:

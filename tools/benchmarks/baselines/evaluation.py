@@ -17,7 +17,7 @@ from edgerec.examples.evaluation_requests import (
     find_evaluation_requests,
 )
 from edgerec.examples.load import LearningData
-from edgerec.metrics import MAX_RANK, Estimate, baselines
+from edgerec.metrics import MAX_RANK, Estimate, TaskMetrics, baselines
 from edgerec.progress import Progress
 from edgerec.tasks import Task
 from tools.benchmarks.baselines import pointwise
@@ -104,7 +104,7 @@ class Ranking:
             tops.append(baselines.top_k(scores, k))
         return np.concatenate(tops)
 
-    def evaluate(self, ranker: Ranker) -> dict[str, Estimate]:
+    def evaluate(self, ranker: Ranker) -> TaskMetrics:
         """Metrics of the lists that `ranker` makes."""
         return evaluate_lists(self.lists(ranker, MAX_RANK), self.task, self.data, self.requests, (10, 20))
 
@@ -220,7 +220,7 @@ def _network(
 def _related(splits: Splits, task: Task, done: Container[str]) -> Iterator[tuple[str, Metrics]]:
     sessions = {id(data): evaluation_sessions(data) for data in (splits.valid, splits.evaluation)}
 
-    def evaluate(make: Related, data: LearningData) -> dict[str, Estimate]:
+    def evaluate(make: Related, data: LearningData) -> TaskMetrics:
         return computed.related_metrics(sessions[id(data)], make(data))
 
     for name, variants in RELATED.items():
@@ -318,7 +318,7 @@ EXPERTS = {"shared-bottom": 1, "MMoE": 4}
 """All tasks at once, by number of experts."""
 
 
-def evaluate_rows(data: LearningData, task: Task, score: pointwise.Array) -> dict[str, Estimate]:
+def evaluate_rows(data: LearningData, task: Task, score: pointwise.Array) -> TaskMetrics:
     """Metrics of probabilities, or of log(1 + target), of the impressions of the evaluation split."""
     rows = data.evaluation.impressions
     assert rows is not None
@@ -334,5 +334,5 @@ def _quality(data: LearningData, task: Task, score: pointwise.Array) -> float:
     return computed.auc(label, score) if task.kind == "binary" else computed.xauc(label, score)
 
 
-def _main(task: Task, metrics: Mapping[str, Estimate]) -> float:
+def _main(task: Task, metrics: TaskMetrics) -> float:
     return metrics["auc" if task.kind == "binary" else "xauc"].value
