@@ -7,7 +7,9 @@ from importlib import import_module
 import pytest
 
 
-@pytest.mark.parametrize("package", ["bundle", "devices", "metrics", "ship", "tasks", "bench.measure", "errors", "files"])
+@pytest.mark.parametrize(
+    "package", ["bundle", "devices", "metrics", "ship", "tasks", "bench.measure", "errors", "files"]
+)
 def test_every_public_name_is_there_and_listed_once(package):
     module = import_module(f"edgerec.{package}")
     names = module.__all__

@@ -239,7 +239,7 @@ def _inputs(report: Report) -> Figure | None:
     return ablations({"metrics": metrics, "changes": changes})
 
 
-_PLOTS: tuple[tuple[str, str, Callable[[Report], "Figure | None"]], ...] = (
+_PLOTS: tuple[tuple[str, str, Callable[[Report], Figure | None]], ...] = (
     ("chain", "Quality by stage; bars are standard errors, the dashed line is the best baseline.", _chain),
     (
         "pareto",
