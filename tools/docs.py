@@ -35,7 +35,7 @@ PYTHON = {
     ),
     "edgerec.runtime.experiment": ("Experiment",),
     "edgerec.bundle": ("Bundle",),
-    "edgerec.metrics.off_policy": ("estimate", "best_of"),
+    "edgerec.metrics.off_policy": ("estimate_policy", "best_of"),
     "edgerec.metrics.sequential_test": ("always_valid",),
 }
 """What the Python page describes."""

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from edgerec import metrics
 from edgerec.data.dataset import Dataset
 from edgerec.data.ids import mix
 from edgerec.errors import DataError
-from edgerec.metrics import accuracy as metrics
 
 __all__ = ["Finding", "examine", "leaks", "refuse_leaks"]
 

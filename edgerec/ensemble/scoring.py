@@ -13,8 +13,7 @@ import torch
 from edgerec.ensemble.ensemble import Ensemble
 from edgerec.examples.load import LearningData, TargetScale
 from edgerec.examples.requests import Requests
-from edgerec.metrics.accuracy import MAX_RANK
-from edgerec.metrics.baselines import top_k
+from edgerec.metrics import MAX_RANK, top_k
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
 from edgerec.training.joint import Scorer
@@ -131,7 +130,7 @@ def in_units(
 
 
 class TorchModel:
-    """Implements `edgerec.examples.evaluation_requests.Judged`."""
+    """Implements `edgerec.examples.evaluation_requests.EvaluatedModel`."""
 
     def __init__(self, scorer: AnyScorer, data: LearningData, eval_requests: EvaluationRequests) -> None:
         self.scorer, self.data, self.eval_requests = scorer, data, eval_requests

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edgerec import metrics
 from edgerec.ensemble import blend
 from edgerec.ensemble.members import Members, MemberScores
 from edgerec.ensemble.reranker import OBJECTIVES
@@ -16,8 +17,7 @@ from edgerec.ensemble.views import EnsembleSettings
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Ragged, SessionExamples, session_rows
 from edgerec.files import read_json, write_json
-from edgerec.metrics import accuracy as metrics
-from edgerec.metrics.baselines import top_k
+from edgerec.metrics import top_k
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Progress
 from edgerec.tasks import Task, scored_tasks
@@ -188,7 +188,7 @@ class _WeightSearch:
             others = total.copy()
             others[np.arange(len(query)), query] = -np.inf  # ties with its lowest scores would list the item itself
             lists[query] = top_k(others, K)
-            return metrics.related(sessions, lists)["capped_recall@10"].value
+            return metrics.related_metrics(sessions, lists)["capped_recall@10"].value
 
         return self._greedy(task, scores, capped_recall, _pair_probs(sessions, query, data.n_items))
 

@@ -21,6 +21,7 @@ from edgerec.ensemble.scoring import EnsembleScorer, TorchScorer
 from edgerec.ensemble.weights import choose_weights
 from edgerec.errors import ConfigError
 from edgerec.evaluation.page import redraw
+from edgerec.evaluation.quality import evaluate_scorer
 from edgerec.evaluation.report import settings_of
 from edgerec.examples.batches import Examples
 from edgerec.examples.load import LearningData
@@ -28,9 +29,8 @@ from edgerec.experiments.transfer import deciding, mean_over_seeds
 from edgerec.experiments.tuning.search import on_one_device, on_valid, taught_on_train
 from edgerec.experiments.tuning.space import applied
 from edgerec.files import read_json, write_json
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate, TaskMetrics
 from edgerec.stages import pipeline
-from edgerec.stages.evaluate import judge_scorer
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import WEIGHTS, Run, student_settings
 from edgerec.training.calibrate import calibrate
@@ -41,7 +41,7 @@ __all__ = ["BASE", "LOG_ALONE", "WHAT", "Ablations", "ablate", "changes_of", "ju
 What: TypeAlias = Literal["student", "teacher"]
 Change: TypeAlias = Mapping[str, Scalar | tuple[str, ...]]
 """Values of settings, such as ``{"distillation.hard": 0.0}``."""
-Figures: TypeAlias = dict[str, Estimate]
+Figures: TypeAlias = TaskMetrics
 """By task, in the metric that decides for it."""
 Metrics: TypeAlias = Mapping[str, Mapping[str, Estimate]]
 """By task and metric."""
@@ -255,7 +255,7 @@ class Students(Trainings):
         train_student(settings, self.data, examples, student, config.distillation.epochs, work, progress, name)
         expectations = calibrate(student, self.data)
         student.qat = True
-        return judge_scorer(TorchScorer([student.eval()], self.data, expectations), self.data, config.evaluation.k)
+        return evaluate_scorer(TorchScorer([student.eval()], self.data, expectations), self.data, config.evaluation.k)
 
     def _labels(self, config: Config) -> str:
         d = config.distillation
@@ -300,4 +300,4 @@ def judged_network(
     others = Members.fit(settings, data, members, [0], None, progress)
     weights = choose_weights(settings, data, [network.eval()], others, work / WEIGHTS, progress)
     scorer = EnsembleScorer(Ensemble(config.ensemble.candidates, data, [network], others, weights))
-    return judge_scorer(scorer, data, config.evaluation.k)
+    return evaluate_scorer(scorer, data, config.evaluation.k)

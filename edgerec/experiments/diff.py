@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgerec.errors import ConfigError
-from edgerec.evaluation.fidelity import ALL, OVERLAP, Parts, fidelity
-from edgerec.evaluation.report import Table, figure, main_figure, to_json
+from edgerec.evaluation.fidelity import ALL, OVERLAP, fidelity
+from edgerec.evaluation.quality import evaluate_model
+from edgerec.evaluation.report import Table, figure
 from edgerec.evaluation.runtime_model import RuntimeModel
-from edgerec.evaluation.segments import gaps_of_parts
+from edgerec.evaluation.segment_metrics import segment_differences
 from edgerec.examples.evaluation_requests import find_evaluation_requests
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate, MetricTable, ModelMetrics, TaskMetrics, main_metric, metrics_to_json
 from edgerec.runtime import ArrayRecommender
-from edgerec.stages.evaluate import judge_model
 from edgerec.stages.run import Run
 from edgerec.tasks import scored_tasks
 
@@ -38,10 +38,10 @@ class Diff:
     """
 
     names: tuple[str, str]
-    metrics: Parts
-    paired: dict[str, dict[str, Estimate]]
-    overlap: dict[str, Estimate]
-    parts: Parts
+    metrics: MetricTable
+    paired: ModelMetrics
+    overlap: TaskMetrics
+    parts: MetricTable
     bytes: dict[str, tuple[int, int]]
 
     @property
@@ -56,7 +56,7 @@ class Diff:
 
     def _main(self) -> Iterator[tuple[str, str, Estimate]]:
         for task, figures in self.paired.items():
-            name = main_figure(figures)
+            name = main_metric(figures)
             if name is not None and math.isfinite(figures[name].value):
                 yield task, name, figures[name]
 
@@ -89,10 +89,10 @@ class Diff:
         """As plain values."""
         return {
             "names": list(self.names),
-            "metrics": to_json(self.metrics),
-            "paired": to_json({ALL: self.paired})[ALL],
+            "metrics": metrics_to_json(self.metrics),
+            "paired": metrics_to_json({ALL: self.paired})[ALL],
             "overlap": {task: of.to_json() for task, of in self.overlap.items()},
-            "parts": to_json(self.parts),
+            "parts": metrics_to_json(self.parts),
             "bytes": {name: list(of) for name, of in self.bytes.items()},
             "failures": self.failures,
         }
@@ -117,7 +117,7 @@ def compare(run: Run, old: Path, new: Path) -> Diff:
             names.append(f"{manifest.name} {manifest.version}")
             progress.say(f"diff: {names[-1]}")
             model = RuntimeModel(recommender, data, eval_requests, progress)
-            metrics[side], answers[side] = judge_model(model, data, eval_requests, evaluation.k)
+            metrics[side], answers[side] = evaluate_model(model, data, eval_requests, evaluation.k)
     if names[0] == names[1]:
         names = [f"{name} ({side})" for name, side in zip(names, ("old", "new"), strict=True)]
     paired = {
@@ -126,7 +126,7 @@ def compare(run: Run, old: Path, new: Path) -> Diff:
     }
     of_all = fidelity(answers["new"], answers["old"], data, eval_requests)[ALL]
     overlap = {task: figures[OVERLAP] for task, figures in of_all.items() if OVERLAP in figures}
-    parts = gaps_of_parts(answers["new"], answers["old"], data, eval_requests, evaluation.segments)
+    parts = segment_differences(answers["new"], answers["old"], data, eval_requests, evaluation.segments)
     return Diff((names[0], names[1]), metrics, paired, overlap, parts, _bytes(old, new))
 
 

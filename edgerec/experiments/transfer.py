@@ -19,13 +19,13 @@ from edgerec.config import Config
 from edgerec.ensemble.scoring import TorchScorer
 from edgerec.errors import ConfigError
 from edgerec.evaluation.page import redraw
+from edgerec.evaluation.quality import evaluate_scorer
 from edgerec.evaluation.report import settings_of
 from edgerec.examples.batches import Examples
 from edgerec.examples.load import LearningData
 from edgerec.files import read_json, write_json
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate, TaskMetrics
 from edgerec.models.experts import SHARING
-from edgerec.stages.evaluate import judge_scorer
 from edgerec.stages.run import Run
 from edgerec.tasks import Task
 from edgerec.training.teacher import fit_on_valid
@@ -34,7 +34,7 @@ from edgerec.training.weighting import WEIGHTINGS
 CERTAIN = 1.96
 """A difference of more standard errors than these is not chance: a confidence interval of 95 %."""
 
-Figures: TypeAlias = dict[str, Estimate]
+Figures: TypeAlias = TaskMetrics
 """By task, in the metric that decides for it."""
 
 
@@ -219,7 +219,7 @@ def _judged(run: Run, data: Callable[[], LearningData], names: Sequence[str], ti
         network, _ = fit_on_valid(
             config.teacher, config.training, config.seed, own, folder / "model", run.progress, title
         )
-        metrics = judge_scorer(TorchScorer([network.eval()], own), own, config.evaluation.k)
+        metrics = evaluate_scorer(TorchScorer([network.eval()], own), own, config.evaluation.k)
         names_of = {task.name: deciding(task, config.evaluation.k) for task in own.tasks}
         values = {task: [name, metrics[task][name].to_json(deviations=True)] for task, name in names_of.items()}
         write_json(folder / "unfinished.json", values)

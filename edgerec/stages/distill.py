@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgerec import metrics
 from edgerec.distillation.student import new_student, train_student
 from edgerec.distillation.warm_start import warm_start
 from edgerec.ensemble.scoring import TorchModel, TorchScorer
-from edgerec.evaluation.fidelity import KEPT, OVERLAP, Answers, Parts, failures, fidelity
-from edgerec.evaluation.report import to_json
+from edgerec.evaluation.answers import Answers
+from edgerec.evaluation.fidelity import ALL, OVERLAP, RETAINED, fidelity
+from edgerec.evaluation.gates import teacher_failures
 from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_labels, find_evaluation_requests
 from edgerec.examples.load import LearningData
 from edgerec.files import write_json
-from edgerec.metrics import accuracy as metrics
+from edgerec.metrics import MetricTable, metrics_to_json
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
 from edgerec.tasks import scored_tasks
@@ -65,9 +67,9 @@ def _summary(figures: Mapping[str, Mapping[str, Mapping[str, float | int | None]
     parts = []
     for task, estimates in figures.items():
         values = {name: estimate["value"] for name, estimate in estimates.items()}
-        if values.get(KEPT) is not None:
+        if values.get(RETAINED) is not None:
             overlap = "" if values.get(OVERLAP) is None else f", {values[OVERLAP]:.0%} of the ten best"
-            parts.append(f"{task} retains {values[KEPT]:.1%}{overlap}")
+            parts.append(f"{task} retains {values[RETAINED]:.1%}{overlap}")
         for name in ("auc", "xauc"):
             if values.get(name) is not None:
                 parts.append(f"{task} {name} {values[name]:+.4f}")
@@ -95,7 +97,7 @@ def distill(run: Run) -> StudentReport:
     scorer = TorchScorer([student], data, expectations)
     errors.append(_calibration_errors(scorer, data))
     retained = _retained(run, scorer, data) if examples.soft is not None else {}
-    write_json(out / "fidelity.json", {"parts": to_json(retained)})
+    write_json(out / "fidelity.json", {"parts": metrics_to_json(retained)})
     shutil.rmtree(work)
     return StudentReport(
         labelled=examples.soft is not None,
@@ -104,12 +106,12 @@ def distill(run: Run) -> StudentReport:
         pseudo_labelled=pseudo_labelled,
         impressions=0 if data.train.impressions is None else len(data.train.impressions.item),
         calibration={task: (errors[0][task], errors[1][task]) for task in errors[0]},
-        retained=to_json(retained),
-        failures=tuple(failures(retained, d.min_ndcg_retained, d.max_auc_drop)) if retained else (),
+        retained=metrics_to_json(retained),
+        failures=tuple(teacher_failures(retained.get(ALL, {}), d.min_ndcg_retained, d.max_auc_drop)),
     )
 
 
-def _retained(run: Run, scorer: TorchScorer, data: LearningData) -> Parts:
+def _retained(run: Run, scorer: TorchScorer, data: LearningData) -> MetricTable:
     """How much of its teacher's quality the student retains on the evaluation split."""
     run.progress.say("student: comparing with its teacher")
     eval_requests = find_evaluation_requests(data)

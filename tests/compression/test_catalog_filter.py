@@ -78,7 +78,7 @@ def test_a_bundle_holds_none_of_them_and_is_judged_by_the_right_items(tiny_chain
         shown = set(lists[lists >= 0].tolist())
         assert shown and not shown & gone
         first = [named[item] for item in lists[0][:3]]
-        asked = next(iter(model.asked()))
+        asked = next(iter(model.requests()))
         assert [rec.named(int(i))[0] for i in rec.rank(3, weights={"next": 1.0}, **asked).item] == first
         own = dict(zip(eval_requests.pasts[0].tolist(), model.own_items(data.tasks[0])[0], strict=True))
         assert all((p == 0) == (item in gone) for item, p in own.items())

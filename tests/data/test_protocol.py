@@ -16,12 +16,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from edgerec import metrics
 from edgerec.config import Config
 from edgerec.data import Dataset, prepare
-from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_sessions, judge_lists
+from edgerec.examples.evaluation_requests import EvaluationRequests, evaluate_lists, evaluation_sessions
 from edgerec.examples.load import LearningData
-from edgerec.metrics import accuracy
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
 from tools.benchmarks.baselines.evaluation import Ranking, cosine_lists
@@ -136,15 +136,15 @@ def assert_same(ours: dict[str, Estimate], expected: dict[str, float]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["next", "new"])
 def test_a_ranking_has_the_figures_of_the_protocol(retail_data, name):
-    """Of any lists, so of the teacher's too, since judge_lists judges all."""
+    """Of any lists, so of the teacher's too, since evaluate_lists judges all."""
     ranking, requests, top = ranked(retail_data, name)
-    ours = judge_lists(top, ranking.task, retail_data, requests, (10, 20))
+    ours = evaluate_lists(top, ranking.task, retail_data, requests, (10, 20))
     assert ours["ndcg@10"].n == REFERENCE[name]["n"]
     assert_same(ours, REFERENCE[name])
 
 
 @pytest.mark.slow
 def test_related_lists_have_the_figures_of_the_protocol(retail_data):
-    ours = accuracy.related(evaluation_sessions(retail_data), cosine_lists(retail_data, "session", 0.5))
+    ours = metrics.related_metrics(evaluation_sessions(retail_data), cosine_lists(retail_data, "session", 0.5))
     assert ours["capped_recall@10"].n == REFERENCE["related"]["n"]
     assert_same(ours, REFERENCE["related"])

@@ -8,7 +8,7 @@ import pytest
 from edgerec.ensemble.boosting import Boosting
 from edgerec.errors import DataError
 from edgerec.examples.folds import fold_of
-from edgerec.metrics.accuracy import auc, xauc
+from edgerec.metrics import auc, xauc
 from edgerec.progress import Silent
 from edgerec.stages.run import ensemble_settings
 from edgerec.tasks import scored_tasks

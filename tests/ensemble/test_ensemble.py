@@ -10,6 +10,7 @@ import pytest
 from scipy import sparse
 from scipy.special import log_softmax
 
+from edgerec import metrics
 from edgerec.ensemble.ensemble import Ensemble
 from edgerec.ensemble.members import CLOSED_FORM, Members
 from edgerec.ensemble.reranker import Reranker
@@ -20,7 +21,6 @@ from edgerec.ensemble.weights import Blend, choose_weights, network_alone, relat
 from edgerec.examples import load
 from edgerec.examples.folds import fold_of
 from edgerec.examples.requests import Ragged
-from edgerec.metrics import accuracy as metrics
 from edgerec.progress import Silent
 from edgerec.stages.run import Run, ensemble_settings
 from edgerec.training.predictions import network_log_probs
@@ -102,8 +102,8 @@ def test_without_an_outcome_on_valid_the_network_is_alone(small_config, tiny_dat
 def test_a_member_that_knows_no_related_item_does_not_list_the_item_itself(
     small_config, tiny_data, network, tmp_path, monkeypatch
 ):
-    n, baskets, related = tiny_data.n_items, [], metrics.related
-    monkeypatch.setattr(metrics, "related", lambda b, top: baskets.extend(b) or related(b, top))
+    n, baskets, related = tiny_data.n_items, [], metrics.related_metrics
+    monkeypatch.setattr(metrics, "related_metrics", lambda b, top: baskets.extend(b) or related(b, top))
     empty = sparse.csr_matrix((n, n), dtype=np.float32)
     silent = SimpleNamespace(last=Snapshot(n, None, None, empty, empty, np.zeros((n, 0), np.float32)))
     log = tiny_data.evaluation_log

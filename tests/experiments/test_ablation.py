@@ -15,7 +15,7 @@ from edgerec.cli.main import app
 from edgerec.config import Config
 from edgerec.experiments import ablation
 from edgerec.experiments.ablation import BASE, ablate, changes_of
-from edgerec.metrics.accuracy import mean
+from edgerec.metrics import mean
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
 from tests import tiny

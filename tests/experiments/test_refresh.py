@@ -18,7 +18,7 @@ from edgerec.distillation.student import new_student
 from edgerec.distillation.warm_start import warm_start
 from edgerec.errors import ConfigError
 from edgerec.experiments.diff import Diff
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
 from edgerec.stages.run import Run, student_settings

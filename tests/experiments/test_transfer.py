@@ -22,7 +22,7 @@ from edgerec.experiments.transfer import (
     verdict,
     with_parents,
 )
-from edgerec.metrics.accuracy import Estimate, mean
+from edgerec.metrics import Estimate, mean
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
 from tests import tiny

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import polars as pl
 import pytest
 
-from edgerec.metrics import accuracy
+from edgerec import metrics
 
 REFERENCE = json.loads(Path(__file__).with_name("protocol.json").read_text("utf-8"))
 VIDEO = Path(__file__).parents[2] / "edgerec" / "samples" / "video" / "log.parquet"
@@ -73,7 +73,7 @@ def degenerate_rows(labels: str, n: int):
     return label, np.round(scrambled(n, 2), 1), (scrambled(n, 3) * 4).astype(np.int64)
 
 
-def assert_same(estimates: Mapping[str, accuracy.Estimate], expected: Mapping[str, float | None]) -> None:
+def assert_same(estimates: Mapping[str, metrics.Estimate], expected: Mapping[str, float | None]) -> None:
     """Every figure of the protocol; null is not a number, and counts are not metrics."""
     for name in expected.keys() - {"n", "positives", "gauc_groups"}:
         estimate = estimates[name.removesuffix("_se")]
@@ -85,21 +85,21 @@ def assert_same(estimates: Mapping[str, accuracy.Estimate], expected: Mapping[st
 @pytest.mark.parametrize("excluded", [False, True])
 def test_ranking_equals_the_protocol(excluded):
     top, truth, exclude = ranking_requests(excluded)
-    assert_same(accuracy.ranking(top, truth, N_ITEMS, exclude), REFERENCE["ranking"][str(excluded)])
+    assert_same(metrics.ranking_metrics(top, truth, N_ITEMS, exclude), REFERENCE["ranking"][str(excluded)])
 
 
 def test_related_equals_the_protocol():
-    assert_same(accuracy.related(*baskets_and_lists()), REFERENCE["related"])
+    assert_same(metrics.related_metrics(*baskets_and_lists()), REFERENCE["related"])
 
 
 @pytest.mark.parametrize("task", ["is_click", "is_like", "both", "play_time_ms"])
 def test_pointwise_equals_the_protocol_on_the_video_log(task):
-    metrics = accuracy.regression if task == "play_time_ms" else accuracy.binary
-    assert_same(metrics(*video_rows(task)), REFERENCE["video"][task])
+    evaluate = metrics.regression_metrics if task == "play_time_ms" else metrics.binary_metrics
+    assert_same(evaluate(*video_rows(task)), REFERENCE["video"][task])
 
 
 @pytest.mark.parametrize(("kind", "labels", "n"), DEGENERATE)
 def test_pointwise_equals_the_protocol_on_degenerate_rows(kind, labels, n):
-    metrics = accuracy.binary if kind == "binary" else accuracy.regression
+    evaluate = metrics.binary_metrics if kind == "binary" else metrics.regression_metrics
     with warnings.catch_warnings(action="ignore"):  # a mean of nothing
-        assert_same(metrics(*degenerate_rows(labels, n)), REFERENCE["degenerate"][f"{kind} {labels} {n}"])
+        assert_same(evaluate(*degenerate_rows(labels, n)), REFERENCE["degenerate"][f"{kind} {labels} {n}"])

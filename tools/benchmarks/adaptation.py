@@ -17,12 +17,12 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from edgerec import metrics
 from edgerec.bundle.policy import Adapt
 from edgerec.config import Config
 from edgerec.errors import ConfigError
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_labels
-from edgerec.metrics import accuracy as metrics
 from edgerec.progress import progress_for
 from edgerec.runtime import ArrayRecommender
 from edgerec.runtime.adaptation import LearnedState

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from edgerec.config import Config
 from edgerec.ensemble.scoring import STAGES, AnyScorer, Scores, TorchScorer
 from edgerec.evaluation.cold_start import Score, cold_start_report
 from edgerec.examples.load import LearningData
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import ModelMetrics
 from edgerec.progress import Silent, progress_for
 from edgerec.stages import pipeline
 from edgerec.stages.quantize import COLD_START
@@ -97,7 +97,7 @@ def scorers_of(until: str, config: Config, run_dir: Path, data: LearningData) ->
     return scorers | ({HASHED: hashed_scorer(config, run_dir, data)} if until == "quantize" else {})
 
 
-def table_of(task: str, report: Mapping[str, Mapping[str, Estimate]]) -> str:
+def table_of(task: str, report: ModelMetrics) -> str:
     """Each scorer's metrics, and by how much it beats chance."""
     chance = report["chance"]
     rows = []

@@ -60,7 +60,7 @@ def requests_of(run: Path, recommender: Recommender, count: int) -> Iterator[Req
     """Real requests of a run's evaluation split."""
     data = FinishedRun.load(run, Silent()).data
     model = RuntimeModel(recommender.arrays, data, find_evaluation_requests(data), Silent())
-    for request in islice(model.asked() if data.evaluation.sessions is not None else model.asked_of_rows(), count):
+    for request in islice(model.requests(), count):
         past = request["history"]
         ids = [recommender.arrays.named(int(item))[0] for item in past.item]
         yield request | {"history": Events(ids, past.kind, past.time_ms)}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgerec.compression.catalog_filter import never_shown
 from edgerec.devices import Profile
-from edgerec.examples.load import LearningData, EvaluationPart, catalogue_length
+from edgerec.examples.load import EvaluationPart, LearningData, catalogue_length
 from edgerec.experiments.device_search.trials import Untrained
 from edgerec.experiments.tuning.search import on_one_device, on_valid, taught_on_train
 from edgerec.progress import Progress

@@ -83,7 +83,7 @@ def write_report(report: SearchReport, folder: Path) -> None:
 
 def add_to_evaluation(report: SearchReport, folder: Path) -> None:
     """Add the search to the report of `edgerec evaluate` in `folder`, to its page and to the bundle."""
-    evaluation = replace(Report.read(folder / "report"), fit=report.to_json())
+    evaluation = replace(Report.read(folder / "report"), search=report.to_json())
     evaluation.write(folder / "report")
     write_page(evaluation, folder / "report")
     seal(folder / "bundle", evaluation)

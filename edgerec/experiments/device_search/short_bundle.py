@@ -14,12 +14,12 @@ from edgerec.compression.graphs import Expectation
 from edgerec.compression.pruning import pruned_student
 from edgerec.config import Config
 from edgerec.distillation.student import new_student, train_student
+from edgerec.evaluation.quality import evaluate_bundle, evaluate_scorer
 from edgerec.examples.batches import Examples
 from edgerec.experiments.device_search.context import SearchContext
 from edgerec.files import read_json, write_json
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 from edgerec.models.student import Student
-from edgerec.stages.evaluate import judge_bundle, judge_scorer
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.quantize import build
 from edgerec.stages.run import student_settings
@@ -62,7 +62,7 @@ class ShortBundles:
         expectations = {name: Expectation(**values) for name, values in calibrate(pruned, data).items()}
         build(settings, data, pruned, expectations, work / "bundle", self.context.gone)
         size = bundle_size(work / "bundle")
-        own = main_figures(judge_bundle(work / "bundle", data, settings.evaluation.k, self.progress), settings)
+        own = main_figures(evaluate_bundle(work / "bundle", data, settings.evaluation.k, self.progress), settings)
         shutil.rmtree(work)
         retained = {task: value / self._teacher_figures[task] for task, value in own.items()}
         return ShortBundle(retained, size.without_catalog - size.model)
@@ -101,7 +101,7 @@ class ShortBundles:
         path, stamp = self.context.shared / "teacher.json", self.context.key("")
         if not path.exists() or read_json(path)["stamp"] != stamp:
             trials = self.context.trials
-            metrics = judge_scorer(trials.scorer("teacher", self.data), self.data, trials.config.evaluation.k)
+            metrics = evaluate_scorer(trials.scorer("teacher", self.data), self.data, trials.config.evaluation.k)
             write_json(path, {"stamp": stamp, "figures": main_figures(metrics, trials.config)})
         figures: Mapping[str, float] = read_json(path)["figures"]
         return figures

@@ -14,12 +14,12 @@ from edgerec.config import Config
 from edgerec.distillation.student import new_student, train_student
 from edgerec.ensemble.scoring import TorchScorer
 from edgerec.errors import EdgerecError
+from edgerec.evaluation.quality import evaluate_scorer
 from edgerec.examples.batches import Examples
 from edgerec.examples.load import LearningData
 from edgerec.experiments.tuning.study import Search, alone
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import ModelMetrics
 from edgerec.progress import Progress
-from edgerec.stages.evaluate import judge_scorer
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
 from edgerec.training.calibrate import calibrate
@@ -68,12 +68,12 @@ def judge(search: Search, config: Config, folder: Path, progress: Progress, titl
         epochs = config.distillation.epochs
         train_student(settings, data, examples, student, epochs, folder / "model", progress, title, on_epoch)
         scorer = TorchScorer([student.eval()], data, calibrate(student, data))
-    metrics = judge_scorer(scorer, data, config.evaluation.k)
+    metrics = evaluate_scorer(scorer, data, config.evaluation.k)
     value, se = weighed(search.metric, metrics)
     return Outcome(value, se, {t: {m: _finite(e.value) for m, e in own.items()} for t, own in metrics.items()})
 
 
-def weighed(metric: Mapping[str, float], metrics: Mapping[str, Mapping[str, Estimate]]) -> tuple[float, float]:
+def weighed(metric: Mapping[str, float], metrics: ModelMetrics) -> tuple[float, float]:
     """The weighted sum of some metrics, and the standard error of a single one (of a sum it is not known).
 
     Raises:

@@ -67,7 +67,7 @@ def test_a_search_ends_with_a_bundle_inside_the_budget_and_goes_on_where_it_was(
     assert report["budget"]["bundle_mb"]["measured"] < report["budget"]["bundle_mb"]["limit"]
     assert any(row["front"] and row["settings"] == report["chosen"] for row in report["trials"])
     for place in (folder / "report", folder / "bundle"):
-        sealed = json.loads((place / "report.json").read_text())["fit"]
+        sealed = json.loads((place / "report.json").read_text())["search"]
         assert (sealed["chosen"], sealed["device"]) == (report["chosen"], "kiosk-x86")
     assert "Found for kiosk-x86" in (folder / "report" / "report.html").read_text()
     with Recommender.open(folder / "bundle") as recommender:

@@ -26,7 +26,7 @@ from edgerec.experiments.tuning import study as studies
 from edgerec.experiments.tuning.objective import Outcome, loss_that_decides, weighed
 from edgerec.experiments.tuning.study import Search, Study
 from edgerec.experiments.tuning.worker import make_trials
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 from edgerec.progress import Silent
 from tests import tiny
 

@@ -36,7 +36,7 @@ def test_the_runtimes_give_the_same_lists_and_the_report_shows_it(run, capsys):
     assert [row["runtime"] for row in rows][:3] == ["onnxruntime", "numpy", "serve"]
     assert all(row["requests"] == 4 and row["other lists"] == 0 for row in rows)
     assert json.loads((run / "report" / "runtimes.json").read_text("utf-8"))["ways"] == rows
-    assert "Ways to ask the bundle" in (run / "report" / "report.html").read_text("utf-8")
+    assert "Runtimes, compared on real histories" in (run / "report" / "report.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
