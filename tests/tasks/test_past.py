@@ -31,7 +31,7 @@ def test_counts_times_and_gaps_are_logs_of_plain_numbers():
     values = {name: column[0] for name, column in numbers(past, 11).items()}
 
     gap = (8 - 2) / 2
-    wanted = {"events": 4, "sessions": 3, "days_since_last": 11 - 8, "days_since_first": 11 - 2, "visit_gap_days": gap}
+    wanted = {"events": 4, "visits": 3, "days_since_last": 11 - 8, "days_since_first": 11 - 2, "visit_gap_days": gap}
     assert {name: values[name] for name in wanted} == pytest.approx({n: np.log1p(x) for n, x in wanted.items()})
     assert values["overdue"] == pytest.approx(np.log1p(3 / (gap + 1)))
     assert values["positives.click"] == pytest.approx(np.log1p(2))
