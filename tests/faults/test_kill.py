@@ -98,7 +98,7 @@ def usable(shipped):
 @pytest.mark.slow
 @pytest.mark.parametrize(("source", "n", "most_s"), [(2, 50, 0.06), ("delta", 40, 0.06)])
 def test_a_device_is_usable_after_an_update_is_cut_off(tmp_path, versions, source, n, most_s):
-    versions = set()
+    met = set()
     for number, after_s in enumerate(as_of_times(n, most_s, 1)):
         device = tmp_path / str(number)
         device.mkdir()
@@ -109,18 +109,18 @@ def test_a_device_is_usable_after_an_update_is_cut_off(tmp_path, versions, sourc
                 rec.update(versions[source])
                 acknowledge(rec.bundle.manifest.version)
 
-        told, _ = killed(update, after_s)
+        acknowledged, _ = killed(update, after_s)
         version = usable(device / "bundle")
-        assert version == 2 if told else version in (1, 2)
+        assert version == 2 if acknowledged else version in (1, 2)
         with opened(device / "bundle") as rec:  # and the update can be taken again
             assert rec.update(versions[3]) == "toy 3"
         assert usable(device / "bundle") == 3
-        versions.add(version)
-    assert versions == {1, 2}  # both sides of the swap were met
+        met.add(version)
+    assert met == {1, 2}  # both sides of the swap were met
 
 
 def test_a_bundle_that_is_replaced_is_always_whole(tmp_path, versions):
-    target, versions = tmp_path / "bundle", set()
+    target, met = tmp_path / "bundle", set()
     shutil.copytree(versions[1], target)
 
     def write(acknowledge):
@@ -134,6 +134,6 @@ def test_a_bundle_that_is_replaced_is_always_whole(tmp_path, versions):
     for after_s in as_of_times(30, 0.06, 2):
         killed(write, after_s)
         opened = Bundle.open(target)
-        versions.add(opened.manifest.version)
+        met.add(opened.manifest.version)
         assert len(opened.manifest.files) == 9
-    assert versions == {1, 2}
+    assert met == {1, 2}
