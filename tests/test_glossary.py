@@ -27,7 +27,7 @@ IN_PYTHON = ("visit", "visits", "moment", "moments")
 """Old words that prose may use in their usual sense, but code may not."""
 EXPLAINED_IN = (
     *("tools/site/pages/glossary.md", "tools/site/pages/renamed.md", "edgerec/config/renamed.py"),
-    *("CHANGELOG.md", "tests/test_glossary.py"),
+    *("CHANGELOG.md", "tests/test_glossary.py", "tests/test_renamed_settings.py"),
 )
 ON_DISK = (
     *("newcomers.npz", '"followers"', "`followers`", '"_arrivals"', "next_arrivals"),

@@ -1,4 +1,4 @@
-"""Fresh processes tell size, times and memory; a device's budget is held against them."""
+"""Fresh processes tell size, times and memory; they are compared with a device's budget."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_truth_is_what_was_clicked_and_for_new_items_what_was_not_had_before(tin
         assert sessions.items.row(r).tolist() == log.item[rows].tolist()
 
 
-def test_labels_of_rows_are_the_logs_and_amounts_are_standardised_logs(tiny_data):
+def test_labels_of_rows_are_the_logs_and_targets_are_standardised_logs(tiny_data):
     rows, scale = tiny_data.train.impressions, tiny_data.scales["watch"]
     source = pl.concat([tiny_data.dataset.part("train"), tiny_data.dataset.part("valid")]).collect()
     by_row = dict(zip(source["row"], source["label.watch"], strict=True))

@@ -246,7 +246,7 @@ def test_an_event_knows_how_many_items_had_a_later_one_whatever_their_order():
     assert later_items(age_h, present)[present].tolist() == [2, 0, 0, 3]
 
 
-def test_followers_are_added_to_their_own_logits_alone(tiny_data):
+def test_transitions_are_added_to_their_own_logits_alone(tiny_data):
     model, requests = random(transition, tiny_data), tiny_data.evaluation.sessions.requests
     batch = requests.batch(np.array([0]))
     with torch.inference_mode():

@@ -361,7 +361,7 @@ def test_a_log_of_one_user_is_refused(tmp_path):
     tiny.write(tmp_path, {name: values[: tiny.SESSIONS * 5] for name, values in tiny.rows().items()})
     settle(tmp_path)
 
-    assert "no session and no row to learn from; the log has too few users" in one_line(edgerec("run", tmp_path))
+    assert "no session and no impression to learn from; the log has too few users" in one_line(edgerec("run", tmp_path))
 
 
 # ---------------------------------------------------------------------------- as little as there can be

@@ -30,7 +30,7 @@ def test_no_example_is_labelled_by_a_teacher_that_saw_its_user(tiny_data, kind):
     for fold, members in by_fold(requests.user, FOLDS):
         users = fold_of(np.arange(tiny.USERS), FOLDS) != fold  # as the teacher of this fold is trained
         batches = JointBatches(tiny_data.train, settings, 0, users=users)
-        seen = set(requests.user[batches._members(requests, 0, len(requests))].tolist())
+        seen = set(requests.user[batches._chosen(requests, 0, len(requests))].tolist())
 
         assert not seen & set(requests.user[members].tolist())
         assert seen

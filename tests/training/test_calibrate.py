@@ -63,7 +63,7 @@ def test_rankings_are_likelier_and_in_the_same_order(tiny_data, student):
     assert torch.equal(after.argsort(dim=1)[:, -5:], before.argsort(dim=1)[:, -5:])
 
 
-def test_amounts_get_an_expectation_and_keep_their_logits(tiny_data, student):
+def test_regression_targets_get_an_expectation_and_keep_their_logits(tiny_data, student):
     found, watch = tiny_data.train.impressions, [t.name for t in scored_tasks(tiny_data.tasks)].index("watch")
     every = np.arange(len(found.item))
     before = network_logits(student, tiny_data, found.requests, found.item, every)[:, watch]

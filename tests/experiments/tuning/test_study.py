@@ -111,7 +111,7 @@ def test_the_settings_of_now_are_tried_first_if_the_space_holds_them(tmp_path):
         assert replace(search(tmp_path / name), config=config).wanted() == [{}]
 
 
-def test_drawn_amounts_are_short_and_stay_in_their_range(tmp_path):
+def test_drawn_numbers_are_short_and_stay_in_their_range(tmp_path):
     axes = {"teacher.learning_rate": {"low": 0.123456, "high": 0.123457}}
 
     assert 0.123456 <= made(search(tmp_path, space=axes, trials=1))[0]["teacher.learning_rate"] <= 0.123457
