@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from edgerec import __version__
 from edgerec.errors import EdgerecError, QualityError, RenamedWarning
+from edgerec.threads import share_cores
 
 __all__ = ["app"]
 
@@ -95,6 +96,7 @@ def edgerec(
     ] = False,
 ) -> None:
     """Turn an interaction log into a recommender that runs inside an app."""
+    share_cores()
     _show_old_names_in_one_line()
 
 

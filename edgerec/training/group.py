@@ -136,3 +136,8 @@ def _device(accelerator: str) -> torch.device:
     if not there[name]:
         raise ConfigError(f'[training] accelerator = "{accelerator}": not found on this machine; set it to "auto"')
     return torch.device(name)
+
+
+def uses_gpu(training: TrainingConfig) -> bool:
+    """Would a training with these settings run on something else than the CPU?"""
+    return _device(training.accelerator).type != "cpu"
