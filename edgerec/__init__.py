@@ -1,3 +1,5 @@
 """From an interaction log to a recommender that runs inside an app. Importing this loads nothing else."""
 
-__version__ = "0.1.0"
+__all__ = ["__version__"]
+
+__version__ = "0.2.0"

@@ -58,7 +58,7 @@ def deprecated(old: str, new: str, where: str | Path) -> None:
     """Warn, once and in one line, that `where` uses a name of an earlier version.
 
     Args:
-        old, new: as a reader would write them, such as "[committee]" and "[ensemble]".
+        old, new: as a reader would write them, such as "[data] old_key" and "[data] new_key".
         where: the file, or the command.
     """
     message = f"{where}: {old} is now called {new}; the old name is read until version {OLD_NAMES_UNTIL}"

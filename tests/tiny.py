@@ -17,7 +17,7 @@ import polars as pl
 from edgerec.config import Config
 from edgerec.examples.log import Log
 
-USERS, ITEMS, VISITS = 30, 40, 7
+USERS, ITEMS, SESSIONS = 30, 40, 7
 DAY_MS = 86_400_000
 START_MS = 1_700_006_400_000  # 2023-11-15 00:00 UTC, a Wednesday
 TASKS: list[dict[str, Any]] = [
@@ -58,7 +58,7 @@ def rows(seed: int = 0) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for user in range(USERS):
         favourite = 2 * (user // 2 % 3) + user % 2
-        for session in range(VISITS):
+        for session in range(SESSIONS):
             time = START_MS + (5 * session + int(rng.integers(5))) * DAY_MS + int(rng.integers(6, 22)) * 3_600_000
             tab, battery = ["home", "search"][int(rng.integers(2))], float(rng.integers(100))
             own = rng.choice(np.arange(6 + user % 2, ITEMS, 2), 3, replace=False).tolist()

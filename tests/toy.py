@@ -39,7 +39,6 @@ SETTINGS = {
     "task": [task.to_json() for task in TASKS],
 }
 BIAS = np.array([0.0, -1.0, -2.0, 1.0], np.float32)
-HOUR_MS = 3_600_000
 NOW_MS = 1_700_000_000_000
 
 

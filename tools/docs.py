@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from edgerec.cli.main import app
 from edgerec.config import Config
+from tools import package_graph
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "tools" / "site"
@@ -34,7 +35,7 @@ PYTHON = {
     ),
     "edgerec.runtime.experiment": ("Experiment",),
     "edgerec.bundle": ("Bundle",),
-    "edgerec.metrics.off_policy": ("estimate", "best_of"),
+    "edgerec.metrics.off_policy": ("estimate_policy", "best_of"),
     "edgerec.metrics.sequential_test": ("always_valid",),
 }
 """What the Python page describes."""
@@ -51,6 +52,17 @@ def pages(folder: Path) -> None:
     (folder / "reference" / "settings.md").write_text(settings(), encoding="utf-8")
     (folder / "reference" / "python.md").write_text(python(), encoding="utf-8")
     (folder / "benchmarks.md").write_text(benchmarks(), encoding="utf-8")
+    (folder / "images" / "packages.svg").write_text(package_graph.drawing(package_graph.imports()), encoding="utf-8")
+    architecture = folder / "concepts" / "architecture.md"
+    text = architecture.read_text(encoding="utf-8").replace("<!-- generated: packages -->", packages())
+    architecture.write_text(text, encoding="utf-8")
+
+
+def packages() -> str:
+    """CONTRIBUTING's table of the packages."""
+    table = re.search(r"^\| package .*?(?=\n\n)", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert table is not None
+    return table.group()
 
 
 def commands() -> str:
@@ -58,6 +70,8 @@ def commands() -> str:
     sections = ["# Commands\n\nExit codes: 0 done, 1 a gate failed, 2 the input is wrong, 130 stopped by Ctrl-C.\n"]
     group: Any = typer.main.get_command(app)
     for name, command in group.commands.items():
+        if command.hidden:  # the old name of a command
+            continue
         rows = (
             f"| {_names_of(p)} | {_cell(' '.join((getattr(p, 'help', None) or '').split()))} |" for p in command.params
         )
@@ -124,12 +138,20 @@ def python() -> str:
             if inspect.isclass(thing):
                 sections += (
                     f"### {name}.{method}\n\n{_documented(of)}"
-                    for method, of in vars(thing).items()
+                    for method, of in _members(thing).items()
                     if not method.startswith("_")
                     and (inspect.isfunction(of) or isinstance(of, classmethod))
                     and of.__doc__
                 )
     return "\n".join(sections)
+
+
+def _members(thing: type) -> dict[str, Any]:
+    """What a class and its bases define, the class's own first."""
+    members: dict[str, Any] = {}
+    for base in thing.__mro__[:-1]:
+        members = {**members, **{name: of for name, of in vars(base).items() if name not in members}}
+    return members
 
 
 def _documented(thing: Any) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
+from edgerec.tasks.units import MS_PER_HOUR
+
 SAMPLES = Path(__file__).resolve().parent.parent / "edgerec" / "samples"
 USER_COLUMNS = [
     "user_id",
@@ -74,7 +76,7 @@ def video(source: Path) -> None:
     log = log.with_columns(day=midnight.max().over("user_id", "video_id", "time_ms"))
     early = pl.col("time_ms") - pl.col("day")
     # At most three hours before its day: pressed into the day's first minute, so that order and distinctness stay.
-    moved = pl.col("day") + (early + 3 * 3_600_000) // 180
+    moved = pl.col("day") + (early + 3 * MS_PER_HOUR) // 180
     log = log.with_columns(time_ms=pl.when(early < 0).then(moved).otherwise("time_ms")).select(LOG_COLUMNS)
     narrow: dict[str, type[pl.DataType]] = {name: pl.Int8 for name in LOG_COLUMNS if name.startswith("is_")}
     narrow |= {"tab": pl.Int8, "long_view": pl.Int8, "user_id": pl.Int32, "video_id": pl.Int32}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,15 +22,18 @@ def bench(
     bundle: BundleArgument,
     device: Annotated[
         str | None,
-        typer.Option(help="A device, or a .toml file of one, whose budget counts; or else the bundle's own."),
+        typer.Option(help="Name or .toml file of the device whose budget counts. Default: that in the bundle."),
     ] = None,
     compare: Annotated[Path | None, typer.Option(help="Another bundle, measured in turn with this one.")] = None,
     save: Annotated[
-        Path | None, typer.Option(help="Write a correction file: what this device measures, for edgerec fit.")
+        Path | None, typer.Option(help="Write the measurements to a file that edgerec search --measured reads.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure size, memory, cold start and speed here, against a device's budget; exit code 1 where it is exceeded."""
+    """Measure a bundle here, against the budget of a device.
+
+    Measured are size, memory, cold start and latency. If the budget is exceeded, the exit code is 1.
+    """
     from edgerec.bench.measure import correction, measure, verdicts
     from edgerec.errors import ConfigError, QualityError
 
@@ -38,18 +41,17 @@ def bench(
         raise ConfigError(f"{save}: there is no folder {save.parent}; make it first")
     target = _target(bundle, device)
     bundles = [bundle] if compare is None else [bundle, compare]
-    found = measure(bundles, target.threads)
+    measured = measure(bundles, target.threads)
     if save is not None:
-        write_json(save, correction(bundle, found[0]), sort_keys=False)
-    kept = verdicts(found[0], target)
+        write_json(save, correction(bundle, measured[0]), sort_keys=False)
+    within = verdicts(measured[0], target)
     if as_json:
-        budget = {name: {"limit": at, "measured": value, "kept": ok} for name, (at, value, ok) in kept.items()}
-        names = [str(b) for b in bundles]
-        values: list[Any] = [{"bundle": n, **m.to_json()} for n, m in zip(names, found, strict=True)]
+        budget = {name: {"limit": at, "measured": value, "kept": ok} for name, (at, value, ok) in within.items()}
+        values = [{"bundle": str(b), **m.to_json()} for b, m in zip(bundles, measured, strict=True)]
         print_json({"device": target.name, "budget": budget, "measured": values})
     else:
-        _print(found, kept, target)
-    if over := [name for name, (_, _, ok) in kept.items() if not ok]:
+        _print(measured, within, target)
+    if over := [name for name, (_, _, ok) in within.items() if not ok]:
         raise QualityError(f"{bundle}: over the budget of {target.name}: {', '.join(over)}")
 
 
@@ -63,14 +65,14 @@ def _target(bundle: Path, device: str | None) -> Target:
     return Target.of(Bundle.open(bundle).manifest.device, bundle)
 
 
-def _print(found: list[Measured], kept: dict[str, tuple[float, float | None, bool]], target: Target) -> None:
-    typer.echo(f"against the budget of {target.name}, measured on this machine, {target.threads} thread(s)")
-    columns = ["figure", "measured", *(["the other", "ratio"] if len(found) > 1 else []), "at most", ""]
+def _print(measured: list[Measured], within: dict[str, tuple[float, float | None, bool]], target: Target) -> None:
+    typer.echo(f"budget of {target.name}; measured on this machine with {target.threads} thread(s)")
+    columns = ["figure", "measured", *(["other bundle", "ratio"] if len(measured) > 1 else []), "at most", ""]
     rows: list[list[object]] = []
-    for name, value in found[0].to_json().items():
-        other = found[1].to_json()[name] if len(found) > 1 else None
+    for name, value in measured[0].to_json().items():
+        other = measured[1].to_json()[name] if len(measured) > 1 else None
         ratio = other / value if value and other is not None else None
-        limit, _, ok = kept.get(name, (None, None, True))
-        beside = [other, ratio] if len(found) > 1 else []
+        limit, _, ok = within.get(name, (None, None, True))
+        beside = [other, ratio] if len(measured) > 1 else []
         rows.append([name, value, *beside, limit, "" if limit is None else "kept" if ok else "OVER"])
     print_table(columns, rows)

@@ -13,10 +13,12 @@ __all__ = ["devices"]
 
 
 def devices(
-    name: Annotated[str | None, typer.Argument(help="A device, or the path of a .toml file.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Name or .toml file of a device. Default: all devices are listed.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the known devices, or show the budget of one."""
+    """List the known devices, or print the profile and budget of one."""
     from edgerec.devices import list_profiles, load_profile
 
     profiles = [load_profile(name)] if name is not None else list_profiles()
@@ -41,4 +43,4 @@ def devices(
             f"core: {core.value:g} times as fast as one of server-x86 ({core.basis}: {core.source})"
         )
         figures = [[key, f["limit"], f["basis"], f["source"]] for key, f in p.to_json()["budget"].items()]
-        print_table(["budget", "at most", "basis", "source"], figures, title="What a bundle may cost")
+        print_table(["budget", "at most", "basis", "source"], figures, title="Budget of a bundle")

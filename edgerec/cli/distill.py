@@ -16,5 +16,5 @@ def distill(
     seed: SeedOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Distil the teacher into a small student."""
+    """Distil the teacher into a small student model."""
     run_and_print("distill", config, run_dir, seed, as_json)

@@ -13,7 +13,7 @@ from edgerec.errors import QualityError, need
 
 __all__ = ["doctor"]
 
-NO_LOG = "no log was looked at: run edgerec prepare first, with the settings by -c"
+NO_LOG = "no log was checked: run edgerec prepare first, or name the settings with -c"
 
 
 def doctor(
@@ -21,31 +21,34 @@ def doctor(
     run_dir: RunDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Is this machine, and the prepared log of these settings, fit? Exit code 1 where train would stop."""
+    """Check this machine and the prepared log for problems.
+
+    If edgerec train would refuse the log, for a leak, the exit code is 1.
+    """
     from edgerec.devices.machine import describe
 
-    found, folder = [], Path()
+    findings, folder = [], Path()
     allowed: tuple[str, ...] = ()
     if config.exists():
         settings, folder = load_run(config, run_dir, None)
         allowed = settings.training.allow_leaks
-    looked_at = (folder / "dataset" / "dataset.json").exists() and config.exists()
-    if looked_at:
+    has_log = (folder / "dataset" / "dataset.json").exists() and config.exists()
+    if has_log:
         need("polars", "train", "edgerec doctor")
         from edgerec.data import Dataset
         from edgerec.data.doctor import examine
 
-        found = examine(Dataset.open(folder / "dataset"))
+        findings = examine(Dataset.open(folder / "dataset"))
     facts = describe(folder)
-    stopping = [f for f in found if f.level == "stop" and f.name not in allowed]
+    stopping = [f for f in findings if f.level == "stop" and f.name not in allowed]
     if as_json:
-        print_json({"machine": facts, "log": [asdict(f) for f in found] if looked_at else None})
+        print_json({"machine": facts, "log": [asdict(f) for f in findings] if has_log else None})
     else:
         print_table(["what", "is"], [[name, value] for name, value in facts.items()])
-        rows = [["allowed" if f.level == "stop" and f not in stopping else f.level, f.what, f.advice] for f in found]
+        rows = [["allowed" if f.level == "stop" and f not in stopping else f.level, f.what, f.advice] for f in findings]
         if rows:
-            print_table(["level", "found", "what to do"], rows, f"The log in {folder / 'dataset'}")
+            print_table(["level", "finding", "what to do"], rows, f"The log in {folder / 'dataset'}")
         else:
-            typer.echo("the log is fit: nothing found" if looked_at else NO_LOG)
+            typer.echo("the log has no problems" if has_log else NO_LOG)
     if stopping:
         raise QualityError(f"doctor: {stopping[0].what}: train would stop")

@@ -13,17 +13,24 @@ __all__ = ["embed"]
 
 
 def embed(
-    kind: Annotated[str, typer.Argument(help="What the app is made with: python or web.")],
+    kind: Annotated[str, typer.Argument(help="Kind of app: python or web.")],
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
-    folder: Annotated[Path, typer.Argument(help="Folder to write; it must not exist, or be empty.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write; it must be empty or not exist.")],
     ort: Annotated[
-        Path | None, typer.Option(help="For web: the installed npm package onnxruntime-web; node_modules if left out.")
+        Path | None, typer.Option(help="For web: folder of the npm package onnxruntime-web. Default: in node_modules.")
     ] = None,
-    title: Annotated[str | None, typer.Option(help="For web: what stands on the page; the bundle's name.")] = None,
-    language: Annotated[str, typer.Option(help="For web: en, de or zh.")] = "en",
-    public_key: Annotated[Path | None, typer.Option(help="For web: the key that the page pins.")] = None,
+    title: Annotated[
+        str | None, typer.Option(help="For web: title of the page. Default: the name of the bundle.")
+    ] = None,
+    language: Annotated[str, typer.Option(help="For web: language of the page: en, de or zh.")] = "en",
+    public_key: Annotated[
+        Path | None, typer.Option(help="For web: public key; the page then loads only bundles signed with it.")
+    ] = None,
 ) -> None:
-    """Write a folder to drop into an app: runtime, bundle, and an example that runs where edgerec is not installed."""
+    """Write a folder for an app: runtime, bundle and example.
+
+    The example runs on a machine where edgerec is not installed.
+    """
     from edgerec.ship.python import embed_python
     from edgerec.ship.web import check_language, embed_web
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgerec.cli.options import ConfigOption, JsonOption, RunDirOption, SeedOption, load_run
+from edgerec.cli.options import ConfigOption, JsonOption, RunDirOption, SeedOption, open_run
 from edgerec.cli.output import print_json
 from edgerec.errors import need
 
@@ -20,20 +20,20 @@ def encoder(
     run_dir: RunDirOption = None,
     seed: SeedOption = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Where it is written; encoder/ of the run by default.")
+        Path | None, typer.Option("--out", "-o", help="Folder to write. Default: encoder/ in the folder of the run.")
     ] = None,
-    device: Annotated[str, typer.Option(help="The machine that will encode texts, or a .toml file of one.")] = (
+    device: Annotated[str, typer.Option(help="Name or .toml file of the machine that will encode texts.")] = (
         "server-x86"
     ),
     as_json: JsonOption = False,
 ) -> None:
-    """Write the teacher's text model as INT8 ONNX, to encode new items where torch is not installed."""
-    settings, folder = load_run(config, run_dir, seed)
-    stage = need("edgerec.stages.encoder", "train", "edgerec encoder")
-    from edgerec.progress import progress_for
-    from edgerec.stages.run import Run
+    """Export the teacher's text model as INT8 ONNX.
 
-    report = stage.export_encoder(Run(settings, folder, progress_for()), out or folder / "encoder", device)
+    It encodes the texts of new items on a machine without torch.
+    """
+    run = open_run(config, run_dir, seed, "encoder")
+    stage = need("edgerec.stages.encoder", "train", "edgerec encoder")
+    report = stage.export_encoder(run, out or run.folder / "encoder", device)
     if as_json:
         print_json(asdict(report))
         return

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgerec.cli.options import ConfigOption, JsonOption, RunDirOption, SeedOption, load_run
+from edgerec.cli.options import ConfigOption, JsonOption, RunDirOption, SeedOption, load_run, open_run
 from edgerec.cli.output import print_json, print_table
 from edgerec.cli.stages import print_report
 from edgerec.errors import ConfigError, need
-from edgerec.files import write_json
 
 if TYPE_CHECKING:
     from edgerec.config import TaskConfig
+    from edgerec.stages.run import Run
 
 __all__ = ["evaluate"]
 
@@ -25,26 +25,32 @@ def evaluate(
     run_dir: RunDirOption = None,
     seed: SeedOption = None,
     events: Annotated[
-        str | None, typer.Option(help="Lists that devices logged (edgerec events lists), a file or a quoted pattern.")
+        str | None,
+        typer.Option(help="Judge lists that devices logged: a file of edgerec events lists, or a quoted pattern."),
     ] = None,
     reward: Annotated[
         str | None,
-        typer.Option(help="With --events: the kind of answer that counts; left out: the first binary task."),
+        typer.Option(help="With --events: kind of feedback that counts as success. Default: the first binary task."),
     ] = None,
-    share: Annotated[float, typer.Option(min=0.01, max=0.99, help="With --events: who had b in an A/B test.")] = 0.5,
-    tables: Annotated[bool, typer.Option("--tables", help="Print all figures, in place of a screen of them.")] = False,
+    share: Annotated[
+        float, typer.Option(min=0.01, max=0.99, help="With --events: share of users with bundle b in an A/B test.")
+    ] = 0.5,
+    tables: Annotated[bool, typer.Option("--tables", help="Print all tables instead of a summary.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge teacher, student, pruned and INT8 beside the baselines: a screen, report.json and report.html.
+    """Judge all models of a run and the baselines.
 
-    With --events: what devices told of bundles, experiments and this bundle, and one verdict with the last report.
+    Judged are the teacher, the student, the pruned student and the INT8 bundle; report.html shows all results. With
+    --events, logged feedback on bundles and experiments is judged instead. It gives one verdict together with the
+    last report.
     """
-    settings, folder = load_run(config, run_dir, seed)
     if events is not None:
-        _evaluate_events(folder, events, reward or _first_binary(settings.task), share, as_json)
+        run = open_run(config, run_dir, seed, "evaluate")
+        _evaluate_events(run, events, reward or _first_binary(run.config.task), share, as_json)
         return
+    settings, folder = load_run(config, run_dir, seed)
     if reward is not None:
-        raise ConfigError("--reward: is of logged lists; give them with --events")
+        raise ConfigError("--reward is for logged lists; give them with --events")
     from edgerec.progress import progress_for
     from edgerec.stages.pipeline import run_stage, stage_named
 
@@ -59,32 +65,19 @@ def _first_binary(tasks: Sequence[TaskConfig]) -> str:
     for task in tasks:
         if task.kind == "binary":
             return str(task.name)
-    raise ConfigError("--reward: no binary task in the settings; give the kind of answer that counts, as it was logged")
+    raise ConfigError("--reward: the settings have no binary task; give the kind of feedback that counts, as logged")
 
 
-def _evaluate_events(folder: Path, pattern: str, reward: str, share: float, as_json: bool) -> None:
+def _evaluate_events(run: Run, pattern: str, reward: str, share: float, as_json: bool) -> None:
     need("sklearn", "train", "edgerec evaluate")
-    from edgerec.evaluation.online import analyse, read_places
-    from edgerec.evaluation.report import Report
-    from edgerec.evaluation.verdict import combine
-    from edgerec.runtime import Recommender
+    from edgerec.stages.online import judge_online
 
-    places = read_places(pattern)
-    offline = Report.read(folder / "report") if (folder / "report" / "report.json").exists() else None
-    if (folder / "bundle").exists():
-        with Recommender.of(folder / "bundle") as bundle:
-            found = analyse(places, reward, share, bundle)
-    else:
-        found = analyse(places, reward, share, None)
-    verdict = combine(offline, found)
-    told = {**found.to_json(), "verdict": verdict.word, "because": list(verdict.because)}
-    path = folder / "report" / "online.json"
-    write_json(path, told, sort_keys=False)
+    report = judge_online(run, pattern, reward, share)
     if as_json:
-        print_json(told)
+        print_json(report.to_json())
         return
-    for table in found.tables():
+    for table in report.online.tables():
         print_table(table.columns, table.rows, table.title)
-    for line in [*found.lines(), *verdict.lines()]:
+    for line in report.lines():
         typer.echo(line)
-    typer.echo(f"\n{path}")
+    typer.echo(f"\n{run.report / 'online.json'}")

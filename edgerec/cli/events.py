@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,38 +11,51 @@ from edgerec.cli.options import JsonOption
 from edgerec.cli.output import print_json, print_table
 from edgerec.errors import ConfigError, DataError
 
+if TYPE_CHECKING:
+    from edgerec.runtime.store import EventStore
+
 __all__ = ["events"]
 
-StoreArgument = Annotated[Path, typer.Argument(help="A device's store, see Recommender.open.")]
+ACTIONS = ("show", "export", "lists", "consent", "withdraw", "forget")
+_COLUMNS = ("profile", "events", "lists", "agreed to export")
 
 
 def events(
-    action: Annotated[str, typer.Argument(help="show, export, lists, consent, withdraw or forget.")],
-    store: StoreArgument,
+    action: Annotated[
+        str,
+        typer.Argument(
+            help="show: count events of each user. export: write events. lists: write logged lists. "
+            "consent, withdraw: note whether a user agrees to an export. forget: delete a user."
+        ),
+    ],
+    store: Annotated[Path, typer.Argument(help="Store file of a device, as given to Recommender.open.")],
     bundle: Annotated[
-        Path | None, typer.Option(help="For export: whose catalogue and kinds the events are of.")
+        Path | None, typer.Option(help="For export and lists: the bundle on the device, for its catalog.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="For export and lists: a .jsonl file to write.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="For export and lists: .jsonl file to write.")] = None,
     epsilon: Annotated[
-        float | None, typer.Option(min=0.01, help="For export: noise; smaller is more private. Left out: none.")
+        float | None,
+        typer.Option(min=0.01, help="For export: epsilon of local differential privacy. Default: no noise is added."),
     ] = None,
-    profile: Annotated[str | None, typer.Option(help="For consent, withdraw and forget: which user.")] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(help='For consent, withdraw and forget: profile of the user; "" is the default profile.'),
+    ] = None,
     past: Annotated[
-        bool, typer.Option("--past", help="For lists: context and past too, so that another bundle can be judged.")
+        bool,
+        typer.Option("--past", help="For lists: also write context and past, so that another bundle can be judged."),
     ] = False,
-    seed: Annotated[int | None, typer.Option(help="Of the noise, for tests; unpredictable if left out.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing OUT.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(help="Random seed of the noise, for tests. Default: unpredictable noise.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """What a device has stored of its users: show it, export it where they agreed, or forget it."""
-    import numpy as np
+    """Show, export or delete the stored events of users.
 
-    from edgerec.bundle import Bundle, Catalog
-    from edgerec.runtime.export import agreed, consent, exported, exported_lists
+    Only events of users who agreed are exported.
+    """
     from edgerec.runtime.store import EventStore
-    from edgerec.tasks import RequestEncoder
 
     if epsilon is not None and not epsilon < float("inf"):
         raise ConfigError(f"--epsilon: expected a number of at least 0.01, got {epsilon}")
@@ -52,51 +64,70 @@ def events(
     log = EventStore(store)
     try:
         if action == "show":
-            consenting = agreed(log)
-            rows = [
-                [
-                    name or "(default)",
-                    len(log.events.read((), name).item),
-                    len(log.lists.read(name)),
-                    name in consenting,
-                ]
-                for name in log.profiles()
-            ]
-            if as_json:
-                print_json({"profiles": [dict(zip(_COLUMNS, row, strict=True)) for row in rows], **log.size()})
-            else:
-                print_table(_COLUMNS, rows, title=f"{store}: {log.size()['bytes']:,} bytes, {log.lost} events lost")
+            _show(log, store, as_json)
         elif action in ("consent", "withdraw", "forget"):
-            if profile is None:
-                raise ConfigError(f"events {action}: which user? give --profile NAME (empty is the default one)")
-            if action == "forget":
-                log.forget(profile)
-            else:
-                consent(log, profile, action == "consent")
-            typer.echo(f"{store}: {action} of {profile or '(default)'}: done")
+            _change(log, store, action, profile)
         elif action in ("export", "lists"):
-            if bundle is None or out is None:
-                raise ConfigError(f"events {action}: needs --bundle BUNDLE and -o OUT.jsonl")
-            if out.exists() and not force:
-                raise DataError(f"{out}: is there already; add --force to replace it")
-            users = agreed(log)
-            if not users:
-                raise DataError(f"{store}: no user agreed to an export; see edgerec events consent")
-            found = Bundle.open(bundle)
-            kinds = RequestEncoder.from_json(found.manifest.inputs).binary
-            random = np.random.default_rng(seed)
-            if action == "export":
-                rows_out = exported(log, Catalog(found.path("catalog.sqlite")), kinds, epsilon, random)
-            else:
-                rows_out = exported_lists(log, kinds, random, past)
-            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows_out]
-            out.write_text("".join(lines), encoding="utf-8")
-            noise = f", noise with epsilon {epsilon:g}" if epsilon is not None and action == "export" else ""
-            typer.echo(f"{out}: {len(lines)} rows of {len(users)} users who agreed{noise}")
+            _export(log, store, action, bundle, out, force, epsilon, seed, past)
         else:
-            raise ConfigError(f"events: no action {action!r}; there are show, export, lists, consent, withdraw, forget")
+            raise ConfigError(f"events: there is no action {action!r}; expected one of {', '.join(ACTIONS)}")
     finally:
         log.close()
 
 
-_COLUMNS = ("profile", "events", "lists", "agreed to export")
+def _show(log: EventStore, store: Path, as_json: bool) -> None:
+    from edgerec.runtime.export import stored_profiles
+
+    rows = [(of.profile or "(default)", *of[1:]) for of in stored_profiles(log)]
+    if as_json:
+        print_json({"profiles": [dict(zip(_COLUMNS, row, strict=True)) for row in rows], **log.size()})
+    else:
+        print_table(_COLUMNS, rows, title=f"{store}: {log.size()['bytes']:,} bytes, {log.lost} events lost")
+
+
+def _change(log: EventStore, store: Path, action: str, profile: str | None) -> None:
+    from edgerec.runtime.export import consent
+
+    if profile is None:
+        raise ConfigError(f"events {action}: which user? give --profile NAME (empty is the default one)")
+    if action == "forget":
+        log.forget(profile)
+    else:
+        consent(log, profile, action == "consent")
+    typer.echo(f"{store}: {action} of {profile or '(default)'}: done")
+
+
+def _export(
+    log: EventStore,
+    store: Path,
+    action: str,
+    bundle: Path | None,
+    out: Path | None,
+    force: bool,
+    epsilon: float | None,
+    seed: int | None,
+    past: bool,
+) -> None:
+    import numpy as np
+
+    from edgerec.bundle import Bundle, Catalog
+    from edgerec.runtime.export import agreed, exported, exported_lists, write_rows
+    from edgerec.tasks import RequestEncoder
+
+    if bundle is None or out is None:
+        raise ConfigError(f"events {action}: needs --bundle BUNDLE and -o OUT.jsonl")
+    if out.exists() and not force:
+        raise DataError(f"{out}: is there already; add --force to replace it")
+    users = agreed(log)
+    if not users:
+        raise DataError(f"{store}: no user agreed to an export; see edgerec events consent")
+    opened = Bundle.open(bundle)
+    kinds = RequestEncoder.from_json(opened.manifest.inputs).binary
+    random = np.random.default_rng(seed)
+    if action == "export":
+        rows = exported(log, Catalog(opened.path("catalog.sqlite")), kinds, epsilon, random)
+    else:
+        rows = exported_lists(log, kinds, random, past)
+    n = write_rows(rows, out)
+    noise = f", noise with epsilon {epsilon:g}" if epsilon is not None and action == "export" else ""
+    typer.echo(f"{out}: {n} rows of {len(users)} users who agreed{noise}")

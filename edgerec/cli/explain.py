@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from edgerec.cli.options import JsonOption
 from edgerec.cli.output import print_json, print_table
-from edgerec.cli.recommend import BundleArgument, WeightsOption, past_of, weights_of
+from edgerec.cli.recommend import (
+    BundleArgument,
+    HistoryItemsOption,
+    HistoryOption,
+    UserOption,
+    WeightsOption,
+    past_of,
+    weights_of,
+)
 from edgerec.errors import ConfigError
 
 __all__ = ["explain"]
@@ -17,18 +25,20 @@ __all__ = ["explain"]
 
 def explain(
     bundle: BundleArgument,
-    item: Annotated[str | None, typer.Argument(help="Id of an item; left out: the bundle as a whole.")] = None,
-    user: Annotated[str | None, typer.Option(help="A user of --history.")] = None,
-    history: Annotated[
-        Path | None, typer.Option(help="Log with the past, columns named as in the bundle's log.")
+    item: Annotated[
+        str | None, typer.Argument(help="Id of an item. Without one, the bundle as a whole is explained.")
     ] = None,
-    history_items: Annotated[str | None, typer.Option(help="Ids of items just seen, such as 22423,85123A.")] = None,
+    user: UserOption = None,
+    history: HistoryOption = None,
+    history_items: HistoryItemsOption = None,
     weights: WeightsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Where an item's utility comes from: popularity, context, and each item of the past, by taking it away.
+    """Explain the utility of an item, or a whole bundle.
 
-    Without an item: what contexts, attributes and repeats do to each task, and which items lie close together.
+    The utility of an item is split into the parts of popularity, of context, and of each item in the past: what the
+    utility loses without it. For a whole bundle, the effects of contexts, attributes and repeats on each task are
+    printed, and the items that lie close together.
     """
     from edgerec.runtime import Recommender
 
@@ -36,27 +46,28 @@ def explain(
         raise ConfigError("--user and --history go together")
     if item is None:
         if (user, history, history_items, weights) != (None, None, None, None):
-            raise ConfigError("explain: a past and weights are of one item; give its id")
+            raise ConfigError("explain: a past and weights explain one item; give its id")
         _explain_all(bundle, as_json)
         return
     with Recommender.of(bundle) as rec:
-        asked: dict[str, Any] = {"weights": weights_of(weights), **past_of(rec.arrays, user, history, history_items)}
-        found = rec.explain(item, **asked)
+        request = past_of(rec.arrays, user, history, history_items)
+        request["weights"] = weights_of(weights)
+        parts = rec.explain(item, **request)
     if as_json:
-        print_json({**found._asdict(), "past": [c._asdict() for c in found.past]})
+        print_json({**parts._asdict(), "past": [c._asdict() for c in parts.past]})
         return
     rows: list[list[object]] = [
-        ["popularity", found.popular],
-        ["context and user", found.context],
-        ["the past", found.history],
-        ["utility", found.utility],
+        ["popularity", parts.popular],
+        ["context and user", parts.context],
+        ["the past", parts.history],
+        ["utility", parts.utility],
     ]
-    print_table(["from", "utility"], rows, title=f"{found.item} {found.title}")
-    if found.past:
-        past = [[c.item, c.title, c.weight, c.lost] for c in found.past]
+    print_table(["from", "utility"], rows, title=f"{parts.item} {parts.title}")
+    if parts.past:
+        past = [[c.item, c.title, c.weight, c.lost] for c in parts.past]
         print_table(["item", "title", "weight in the graph", "utility lost without it"], past, title="The past")
-    if found.removed_by:
-        typer.echo(f"\nnot recommended: {found.removed_by}")
+    if parts.removed_by:
+        typer.echo(f"\nnot recommended: {parts.removed_by}")
 
 
 def _explain_all(bundle: Path, as_json: bool) -> None:
@@ -64,17 +75,18 @@ def _explain_all(bundle: Path, as_json: bool) -> None:
     from edgerec.runtime.overview import overview
 
     with Recommender.of(bundle) as rec:
-        found, tasks = overview(rec), rec.tasks
+        whole, tasks = overview(rec), rec.tasks
     if as_json:
-        effects = {
-            name: [e._asdict() for e in of] for name, of in (("effects", found.effects), ("repeats", found.repeats))
-        }
-        print_json({**effects, "neighbours": [{"item": item, "closest": of} for item, of in found.neighbours]})
+        print_json({
+            "effects": [e._asdict() for e in whole.effects],
+            "repeats": [e._asdict() for e in whole.repeats],
+            "neighbours": [{"item": item, "closest": closest} for item, closest in whole.neighbours],
+        })  # fmt: skip
         return
-    for title, effects_ in (("Contexts and attributes", found.effects), ("Repeats", found.repeats)):
-        if effects_:
-            rows: list[list[object]] = [[e.what, e.value, *(e.factor[task] for task in tasks)] for e in effects_]
-            columns = ["what", "value", *tasks]
-            print_table(columns, rows, title=f"{title}: what each task is multiplied by, mean of popular items")
-    near: list[list[object]] = [[item, "; ".join(of)] for item, of in found.neighbours]
+    for title, effects in (("Contexts and attributes", whole.effects), ("Repeats", whole.repeats)):
+        if effects:
+            rows = [[e.what, e.value, *(e.factor[task] for task in tasks)] for e in effects]
+            title = f"{title}: factor on the predictions of each task, mean over popular items"
+            print_table(["what", "value", *tasks], rows, title=title)
+    near = [[item, "; ".join(closest)] for item, closest in whole.neighbours]
     print_table(["item", "closest in the item table"], near, title="Neighbours")

@@ -13,14 +13,17 @@ __all__ = ["init"]
 
 
 def init(
-    log: Annotated[Path, typer.Argument(help="CSV, Parquet or JSONL, one row an event.")],
-    items: Annotated[Path | None, typer.Option(help="A table with one row an item.")] = None,
-    users: Annotated[Path | None, typer.Option(help="A table with one row a user.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The settings file to write.")] = Path("edgerec.toml"),
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the settings file.")] = False,
+    log: Annotated[Path, typer.Argument(help="Log as CSV, Parquet or JSONL, with one row for each event.")],
+    items: Annotated[Path | None, typer.Option(help="Table of items, with one row for each item.")] = None,
+    users: Annotated[Path | None, typer.Option(help="Table of users, with one row for each user.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Settings file to write.")] = Path("edgerec.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing settings file.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Guess the settings for a log from its columns; each guess says why."""
+    """Guess a settings file from the columns of a log.
+
+    Each guess is printed with the reason for it.
+    """
     from edgerec.cli.output import print_json, print_table
     from edgerec.errors import ConfigError, need
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import typer
 
@@ -15,7 +14,7 @@ __all__ = ["inspect"]
 
 
 def inspect(bundle: BundleArgument, as_json: JsonOption = False) -> None:
-    """Say what is in a bundle: tasks, inputs, files, metrics, device."""
+    """Print tasks, inputs, files, metrics and device of a bundle."""
     import json
 
     from edgerec.bundle import Bundle
@@ -28,7 +27,7 @@ def inspect(bundle: BundleArgument, as_json: JsonOption = False) -> None:
     size = sum(entry.bytes for entry in manifest.files.values())
     typer.echo(
         f"{manifest.name}, version {manifest.version}, built {manifest.created}: {manifest.n_items} items, "
-        f"{manifest.dim} numbers each, {size / 1e6:.2f} MB, for {manifest.device.get('name', 'any device')}"
+        f"{manifest.dim} dimensions, {size / 1e6:.2f} MB, for {manifest.device.get('name', 'any device')}"
     )
     inputs = manifest.inputs
     columns = [(c["source"], c["name"]) for c in (*inputs.get("categorical", []), *inputs.get("numeric", []))]
@@ -42,8 +41,8 @@ def inspect(bundle: BundleArgument, as_json: JsonOption = False) -> None:
         print_table(["metric", "value", "se"], metrics, title="Metrics")
 
 
-def _leaves(value: Mapping[str, Any], path: str = "") -> Iterator[list[Any]]:
-    """Numbers of nested JSON by their path; {"value", "se"} is one number with its standard error."""
+def _leaves(value: Mapping[str, object], path: str = "") -> Iterator[list[object]]:
+    """Numbers of nested JSON by path; an object with "value" and "se" is one number and its standard error."""
     for key, inner in value.items():
         name = f"{path} {key}".strip()
         if isinstance(inner, Mapping) and "value" in inner:

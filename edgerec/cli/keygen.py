@@ -11,11 +11,14 @@ __all__ = ["keygen"]
 
 
 def keygen(
-    name: Annotated[Path, typer.Argument(help="NAME.key gets the private key, NAME.pub the public one.")],
+    name: Annotated[Path, typer.Argument(help="The private key is written to NAME.key, the public key to NAME.pub.")],
 ) -> None:
-    """Make a pair of keys: sign bundles with the private one, pin the public one in the app."""
+    """Make a pair of keys to sign and verify bundles.
+
+    The private key signs bundles, and the app verifies them with the public key.
+    """
     from edgerec.bundle.sign import make_keys
 
     private, public = name.with_name(f"{name.name}.key"), name.with_name(f"{name.name}.pub")
     key = make_keys(private, public)
-    typer.echo(f"{private}: keep it secret and backed up\n{public}: pin this one in the app ({key})")
+    typer.echo(f"{private}: keep it secret and backed up\n{public}: put this one into the app ({key})")

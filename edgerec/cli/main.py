@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import warnings
+from collections.abc import Callable
+from functools import wraps
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Annotated, Any
@@ -12,12 +14,12 @@ import typer
 from typer.core import TyperGroup
 
 from edgerec import __version__
-from edgerec.errors import EdgerecError, QualityError, RenamedWarning
+from edgerec.errors import EdgerecError, QualityError, RenamedWarning, deprecated
 from edgerec.threads import share_cores
 
 __all__ = ["app"]
 
-# In the order of `edgerec --help`. Each is the function NAME of edgerec/cli/NAME.py.
+# In the order of `edgerec --help`. Each one is the function NAME of edgerec/cli/NAME.py.
 COMMANDS = (
     "init",
     "prepare",
@@ -27,7 +29,7 @@ COMMANDS = (
     "quantize",
     "evaluate",
     "run",
-    "fit",
+    "search",
     "tune",
     "transfer",
     "ablate",
@@ -53,8 +55,12 @@ COMMANDS = (
 )
 
 
+OLD_NAMES = {"fit": "search"}
+"""Names of an earlier version that still work, and the commands they stand for."""
+
+
 class _OneLineErrors(TyperGroup):
-    """Turns our own errors into one line and an exit code: 1 a gate failed, 2 the input is wrong, 130 Ctrl-C."""
+    """Turns our own errors into one line and an exit code: 1 for a failed gate, 2 for wrong input, 130 for Ctrl-C."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -94,9 +100,10 @@ def edgerec(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="Cores to use. Default: all of this process.")] = None,
 ) -> None:
     """Turn an interaction log into a recommender that runs inside an app."""
-    share_cores()
+    share_cores(threads)
     _show_old_names_in_one_line()
 
 
@@ -109,6 +116,26 @@ def _show_old_names_in_one_line() -> None:
     warnings.formatwarning = line
 
 
+def _command(name: str) -> Callable[..., None]:
+    command: Callable[..., None] = getattr(import_module(f"edgerec.cli.{name}"), name)
+    return command
+
+
+def _renamed(old: str, new: str) -> Callable[..., None]:
+    """The command `new` under its old name, with a warning."""
+    command = _command(new)
+
+    @wraps(command)
+    def with_warning(*arguments: Any, **options: Any) -> None:
+        deprecated(f"edgerec {old}", f"edgerec {new}", "command line")
+        command(*arguments, **options)
+
+    return with_warning
+
+
 for _name in COMMANDS:
     if find_spec(f"edgerec.cli.{_name}"):
-        app.command(_name)(getattr(import_module(f"edgerec.cli.{_name}"), _name))
+        app.command(_name)(_command(_name))
+for _old, _new in OLD_NAMES.items():
+    if find_spec(f"edgerec.cli.{_new}"):
+        app.command(_old, hidden=True)(_renamed(_old, _new))

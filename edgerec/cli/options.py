@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,17 +10,21 @@ import typer
 
 if TYPE_CHECKING:
     from edgerec.config import Config
+    from edgerec.stages.run import Run
 
-__all__ = ["ConfigOption", "JsonOption", "RunDirOption", "SeedOption", "load_run"]
+__all__ = ["ConfigOption", "JsonOption", "RunDirOption", "SeedOption", "key_values", "load_run", "open_run"]
 
-ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The settings file.")]
-RunDirOption = Annotated[Path | None, typer.Option(help="Where results are written; runs/NAME by default.")]
-SeedOption = Annotated[int | None, typer.Option(help="Replaces the seed of the settings.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Settings file.")]
+RunDirOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the run, for all results. Default: runs/NAME, with the name in the settings."),
+]
+SeedOption = Annotated[int | None, typer.Option(help="Random seed. Default: the seed in the settings.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 def load_run(config: Path, run_dir: Path | None, seed: int | None) -> tuple[Config, Path]:
-    """The checked settings, with the command line's seed, and the folder of the run.
+    """The checked settings, with the seed of the command line, and the folder of the run.
 
     Raises:
         ConfigError: the settings file is missing or wrong.
@@ -34,3 +39,40 @@ def load_run(config: Path, run_dir: Path | None, seed: int | None) -> tuple[Conf
     if seed is not None:
         settings = settings.model_copy(update={"seed": seed})
     return settings, run_dir or Path("runs") / settings.name
+
+
+def open_run(config: Path, run_dir: Path | None, seed: int | None, command: str) -> Run:
+    """The run of a command that trains or judges models.
+
+    Raises:
+        ConfigError: the settings file is missing or wrong.
+        MissingExtraError: the `train` extra is not installed.
+    """
+    from edgerec.errors import need
+
+    settings, folder = load_run(config, run_dir, seed)
+    need("torch", "train", f"edgerec {command}")
+    from edgerec.progress import progress_for
+    from edgerec.stages.run import Run
+
+    return Run(settings, folder, progress_for())
+
+
+def key_values(pairs: Iterable[str], option: str) -> dict[str, str]:
+    """Strings such as "a=1" as a dict.
+
+    Raises:
+        ConfigError: a pair has no "=".
+
+    >>> key_values(["tab=home"], "--context")
+    {'tab': 'home'}
+    """
+    from edgerec.errors import ConfigError
+
+    values = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"{option} {pair!r}: expected NAME=VALUE")
+        values[key.strip()] = value.strip()
+    return values

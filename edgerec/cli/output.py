@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import typer
 
 __all__ = ["format_table", "print_json", "print_table"]
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Print `value` as JSON on standard output."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 

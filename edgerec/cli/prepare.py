@@ -17,7 +17,10 @@ def prepare(
     seed: SeedOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Clean and split the log, and write it as a dataset; rejected rows are kept with their reasons."""
+    """Clean and split the log, and write it as a dataset.
+
+    Rejected rows are written to rejected.parquet, each with the reason.
+    """
     from edgerec.cli.output import print_json, print_table
     from edgerec.progress import progress_for
 
@@ -32,7 +35,7 @@ def prepare(
         print_json(report.to_json())
         return
     counts = report.meta.counts
-    rows: list[list[object]] = [["rows in the log", counts.rows_in], ["kept", counts.kept]]
+    rows: list[list[object]] = [["rows in the log", counts.rows_in], ["rows used", counts.kept]]
     rows += [[f"rejected: {reason}", n] for reason, n in counts.rejected.items()]
     rows += [[name, n] for name, n in report.meta.rows.items()]
     rows += [["users", report.meta.n_users], ["items", report.meta.n_items]]

@@ -16,5 +16,8 @@ def prune(
     seed: SeedOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Cut what matters least out of the student and let it recover."""
+    """Remove the least important units of the student.
+
+    The student is then trained on, to recover its quality.
+    """
     run_and_print("prune", config, run_dir, seed, as_json)

@@ -16,5 +16,5 @@ def quantize(
     seed: SeedOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn the pruned student into an INT8 bundle for the device."""
+    """Quantize the pruned student to INT8 and build the bundle."""
     run_and_print("quantize", config, run_dir, seed, as_json)

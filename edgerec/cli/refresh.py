@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgerec.cli.options import ConfigOption, JsonOption, RunDirOption, load_run
+from edgerec.cli.options import ConfigOption, JsonOption, RunDirOption, open_run
 from edgerec.cli.output import print_json, print_table
 from edgerec.errors import need
 
@@ -18,24 +18,22 @@ def refresh(
     config: ConfigOption = Path("edgerec.toml"),
     run_dir: RunDirOption = None,
     log: Annotated[
-        str | None, typer.Option(help="The log with its newer rows, a file or a quoted pattern; else the settings'.")
+        str | None, typer.Option(help="The grown log: a file or a quoted pattern. Default: the log in the settings.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the new run; RUN_DIR-vVERSION by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the new run. Default: RUN_DIR-vVERSION.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the next version of a finished run from its grown log, if it is not worse on the newest part; and a delta.
+    """Train the next version of a run on its grown log.
 
-    Exit code 1, and no delta, where the new bundle is worse than the old one by more than chance.
+    The new run also gets the delta that updates devices. If the new bundle is worse than the old one by more than
+    chance, the exit code is 1 and no delta is written.
     """
-    settings, folder = load_run(config, run_dir, None)
-    renew = need("edgerec.experiments.refresh", "train", "edgerec refresh").refresh
-    from edgerec.progress import progress_for
-
-    found = renew(settings, folder, log, out, progress_for())
+    run = open_run(config, run_dir, None, "refresh")
+    refreshed = need("edgerec.experiments.refresh", "train", "edgerec refresh").refresh(run, log, out)
     if as_json:
-        print_json(found.to_json())
+        print_json(refreshed.to_json())
         return
-    for table in found.diff.tables():
+    for table in refreshed.diff.tables():
         print_table(table.columns, table.rows, table.title)
-    for line in found.lines():
+    for line in refreshed.lines():
         typer.echo(line)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from edgerec.cli.fit import TRIALS, fit
 from edgerec.cli.options import ConfigOption, JsonOption, RunDirOption, SeedOption, load_run
 from edgerec.cli.output import print_json
+from edgerec.cli.search import search
 from edgerec.cli.stages import print_report
 from edgerec.errors import ConfigError
 
@@ -20,17 +20,20 @@ def run(
     config: ConfigOption = Path("edgerec.toml"),
     run_dir: RunDirOption = None,
     seed: SeedOption = None,
-    until: Annotated[str | None, typer.Option(help="The last stage to run; evaluate by default.")] = None,
+    until: Annotated[str | None, typer.Option(help="Name of the last stage to run. Default: evaluate.")] = None,
     device: Annotated[
-        str | None, typer.Option(help="Search the best bundle for this device, as edgerec fit does.")
+        str | None, typer.Option(help="Search the best bundle for this device, as edgerec search does.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run every stale stage, from the log to the judged bundle; what is fresh is left alone."""
+    """Run all stages, from the log to the judged bundle.
+
+    A stage is skipped if its settings and inputs did not change since it ran.
+    """
     if device is not None:
         if until is not None:
-            raise ConfigError("--until and --device exclude each other: a search ends with a judged bundle")
-        fit(config, run_dir, seed, device, TRIALS, None, as_json)
+            raise ConfigError("--until and --device exclude each other, since a device search runs all stages")
+        search(config, run_dir, seed, device, None, None, as_json)
         return
     settings, folder = load_run(config, run_dir, seed)
     from edgerec.progress import progress_for
@@ -38,7 +41,7 @@ def run(
 
     names = [stage.name for stage in pipeline.STAGES]
     if until is not None and until not in names:
-        raise ConfigError(f"--until {until}: no such stage; one of {', '.join(names)}")
+        raise ConfigError(f"--until {until}: there is no such stage; expected one of {', '.join(names)}")
     ran = pipeline.run(settings, folder, progress_for(), until)
     if as_json:
         print_json({"run_dir": str(folder), "ran": list(ran)})

@@ -14,9 +14,12 @@ __all__ = ["sign"]
 
 def sign(
     bundle: BundleArgument,
-    key: Annotated[Path, typer.Option(help="The private key, from edgerec keygen.")],
+    key: Annotated[Path, typer.Option(help="Private key, written by edgerec keygen.")],
 ) -> None:
-    """Sign a bundle after its files were checked; with a second key too, while devices change from one to the other."""
+    """Check the files of a bundle and sign it.
+
+    A bundle may have several signatures, for a time in which devices change from one key to another.
+    """
     from edgerec.bundle import Bundle
     from edgerec.bundle.sign import sign_bundle
 

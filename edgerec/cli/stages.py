@@ -1,4 +1,4 @@
-"""What the commands of the stages share: run one, print what it found."""
+"""What the commands of the stages share: run one stage, and print its report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run_and_print(name: str, config: Path, run_dir: Path | None, seed: int | Non
 
 
 def print_report(run_folder: Path, whole: bool = False) -> None:
-    """The last `evaluate` of a run on standard output: a screen of it, or all its tables."""
+    """Print the last report of `edgerec evaluate` of a run: a summary, or all tables."""
     from edgerec.evaluation import summary
     from edgerec.evaluation.report import Report
 

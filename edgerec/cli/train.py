@@ -16,5 +16,8 @@ def train(
     seed: SeedOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the teacher on the dataset; goes on from its last checkpoint."""
+    """Train the teacher on the dataset.
+
+    A training that was stopped goes on from its last checkpoint.
+    """
     run_and_print("train", config, run_dir, seed, as_json)

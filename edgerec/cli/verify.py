@@ -17,11 +17,14 @@ __all__ = ["verify"]
 def verify(
     bundle: BundleArgument,
     public_key: Annotated[
-        list[Path] | None, typer.Option(help="A .pub file of edgerec keygen; one of those given must have signed it.")
+        list[Path] | None, typer.Option(help="Public key (.pub); one of the given keys must have signed the bundle.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every file's hash and the signature, then run the bundle's own test requests on this machine."""
+    """Check hashes, signature and answers of a bundle.
+
+    The answers are those to the conformance requests of the bundle, computed on this machine.
+    """
     from edgerec.bundle.sign import require_signature
     from edgerec.runtime import Recommender
 

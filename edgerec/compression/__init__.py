@@ -1,1 +1,1 @@
-"""Pruning, export to ONNX, and the INT8 graphs."""
+"""Pruning, export to ONNX, and graphs with an INT8 item table."""

@@ -1,4 +1,4 @@
-"""Items that may never be shown: they leave the table, and with it the bundle."""
+"""Items that must never be recommended: they leave the item table, and with it the bundle."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from edgerec.compression.export import ExportedStudent
 from edgerec.data.dataset import Dataset
 from edgerec.data.readers import sql
 from edgerec.errors import ConfigError
-from edgerec.examples.load import Part
+from edgerec.examples.load import EvaluationPart
 from edgerec.models.student import Student
 from edgerec.tasks import Encoded
 from edgerec.tasks.history import Int
 from edgerec.tasks.units import MS_PER_DAY
 
 IDLE = "idle_days"
-"""Column beside the items' attributes: days from an item's last event to the end of what was learned from."""
+"""Column beside the items' attributes: days from an item's last event to the end of the training split."""
 INDEX, LAST = "edgerec.index", "edgerec.last"
-"""Columns of our own, which no rule can name by chance."""
+"""Internal columns, whose names no rule uses by chance."""
 BANNED = -1e4
-"""Prior of an item that is never shown: no probability is left of it, and 16 bits can hold it."""
+"""Prior of an item that is never recommended: its probability is 0, and float16 can hold the prior."""
 
 
-def never_shown(rule: str | None, dataset: Dataset, part: Part, n: int) -> Int:
-    """Indices of those of the first `n` items for which `rule`, a condition in SQL, is true, ascending.
+def never_shown(rule: str | None, dataset: Dataset, part: EvaluationPart, n: int) -> Int:
+    """Ascending indices of the items, of the first `n`, for which `rule`, an SQL condition, is true.
 
     Raises:
-        ConfigError: the rule is no condition over the items' attributes, or true for all of them.
+        ConfigError: the rule is not a condition over the items' attributes, or it is true for all of them.
     """
     if rule is None:
         return np.zeros(0, np.int64)
-    items, events = dataset.items().head(n), dataset.fit_frame(part)
+    items, events = dataset.items().head(n), dataset.training_frame(part)
     last = events.group_by("item").agg(pl.col("time").max().alias(LAST)).collect()
     named = items.select(pl.col("index").alias(INDEX), pl.col("id"), *_attributes(items))
     named = named.join(last, left_on=INDEX, right_on="item", how="left")
@@ -45,7 +45,7 @@ def never_shown(rule: str | None, dataset: Dataset, part: Part, n: int) -> Int:
         known = ", ".join((*(c for c in named.columns if c not in (INDEX, LAST)), IDLE))
         raise ConfigError(f"{where}: {str(error).splitlines()[0]}; its columns are {known}") from None
     if len(chosen) >= n:
-        raise ConfigError(f"{where}: is true for all {n:,} items; nothing would be left to show")
+        raise ConfigError(f"{where}: is true for all {n:,} items; nothing would be left to recommend")
     return np.sort(chosen.to_numpy()).astype(np.int64)
 
 
@@ -55,12 +55,12 @@ def _attributes(items: pl.DataFrame) -> list[pl.Expr]:
 
 
 def ban(student: Student, items: Int) -> None:
-    """Never let a student show these items."""
+    """Give these items no probability in a student."""
     student.items.bias.weight.data[items] = BANNED
 
 
 def without(exported: ExportedStudent, items: Int) -> ExportedStudent:
-    """A student whose table has no row of these items; the others keep their order."""
+    """A student without the rows of these items; the other rows keep their order."""
     if not len(items):
         return exported
     n = len(exported.table)
@@ -85,9 +85,9 @@ def without(exported: ExportedStudent, items: Int) -> ExportedStudent:
 
 
 def among(kept: Int, request: Encoded) -> Encoded:
-    """A request whose past holds nothing but the items `kept`, counted as they are in the bundle."""
+    """A request whose history has only the items `kept`, ascending, by their indices in a bundle of these items."""
     place = np.searchsorted(kept, request.history)
-    there = place < len(kept)
-    there[there] = kept[place[there]] == request.history[there]
-    past = {name: value[there] for name, value in vars(request).items() if name.startswith("history_")}
-    return replace(request, history=place[there], **past)
+    known = place < len(kept)
+    known[known] = kept[place[known]] == request.history[known]
+    past = {name: value[known] for name, value in vars(request).items() if name.startswith("history_")}
+    return replace(request, history=place[known], **past)

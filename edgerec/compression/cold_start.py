@@ -1,4 +1,5 @@
-"""Teach hashed words what the student's item tower makes of texts and attributes: rows for items that come later."""
+"""Fits the cold-start table: from hashed words and attributes to the rows of the item tower, for items that come
+later."""
 
 from __future__ import annotations
 
@@ -17,21 +18,22 @@ from edgerec.tasks.cold_start import BUCKETS, ColdStartTable, buckets
 from edgerec.tasks.history import Float
 
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-"""Of the squared weights; chosen by generalised cross-validation."""
+"""Ridge penalties, of which generalised cross-validation chooses one."""
 Double = npt.NDArray[np.float64]
 
 
 def rows_as_new(student: Student, data: LearningData) -> tuple[Float, Float]:
-    """What the item tower gives to each item if nobody had it yet: vectors (N, dim) and priors (N, tasks + 1).
+    """The item tower's output for each item as if it had no events: vectors (N, dim) and priors (N, tasks + 1).
 
-    No id's own vector, and the statistics of an item without events: its category's rates remain.
+    Without the embedding of its id, and with the statistics of an item without events, which has the rates of its
+    categories.
     """
     items, n = data.dataset.items().head(data.n_items), data.n_items
     groups = [(c.name, items[f"cat.{c.name}"].to_numpy().astype(np.int64)) for c in data.dataset.meta.items.categorical]
     assert data.scratch is not None
     twice = [(name, np.concatenate([value, value])) for name, value in groups]
     end_ms = int(data.statistics.as_of_ms[-1])
-    # Each item stands there a second time, with its categories and without its events.
+    # Each item is there a second time, with its categories and without its events.
     statistics = item_statistics(data.train_log, data.tasks, 2 * n, twice, end_ms, data.scratch, last_only=True)
     tower = student.items
     with torch.inference_mode():
@@ -43,27 +45,27 @@ def rows_as_new(student: Student, data: LearningData) -> tuple[Float, Float]:
 
 
 def fit_cold_start(student: Student, data: LearningData) -> ColdStartTable:
-    """Ridge regression from the tokens and numbers of the items of the training rows to their rows as new.
+    """Ridge regression from tokens and numbers to `rows_as_new`, over the items of the training rows.
 
     Source: Hoerl and Kennard, Technometrics 1970; penalty by Golub et al., Technometrics 1979.
     """
     texts, attributes, numbers = described(data)
     n = data.train.n_seen
-    wanted = np.concatenate(rows_as_new(student, data), axis=1)[:n].astype(np.float64)
+    targets = np.concatenate(rows_as_new(student, data), axis=1)[:n].astype(np.float64)
     known = data.dataset.meta.items.numeric
     empty = ColdStartTable(
-        np.zeros((BUCKETS, wanted.shape[1]), np.int8),
-        np.ones(wanted.shape[1], np.float32),
-        np.zeros((len(known), wanted.shape[1]), np.float32),
-        np.zeros(wanted.shape[1], np.float32),
+        np.zeros((BUCKETS, targets.shape[1]), np.int8),
+        np.ones(targets.shape[1], np.float32),
+        np.zeros((len(known), targets.shape[1]), np.float32),
+        np.zeros(targets.shape[1], np.float32),
         tuple(c.name for c in known),
         np.array([c.mean for c in known], np.float64),
         np.array([c.std for c in known], np.float64),
         student.sizes.dim,
     )
     inputs = np.concatenate([_hashed(texts[:n], attributes[:n]), empty.standardized(numbers[:n])], axis=1)
-    start = wanted.mean(axis=0)
-    weights = _ridge(inputs.astype(np.float64), wanted - start)
+    start = targets.mean(axis=0)
+    weights = _ridge(inputs.astype(np.float64), targets - start)
     codes, scales = quantize_rows(np.ascontiguousarray(weights[:BUCKETS].T, dtype=np.float32))
     return ColdStartTable(
         np.ascontiguousarray(codes.T),
@@ -101,23 +103,24 @@ def _hashed(texts: Sequence[str | None], attributes: Sequence[Mapping[str, str |
     values = np.repeat(1 / np.sqrt(np.maximum(sizes, 1)), sizes).astype(np.float32)
     offsets = np.concatenate(([0], np.cumsum(sizes)))
     columns = np.concatenate([*each, np.zeros(0, np.int64)])
-    found: Float = csr_array((values, columns, offsets), shape=(len(each), BUCKETS)).toarray()
-    return found
+    hashed: Float = csr_array((values, columns, offsets), shape=(len(each), BUCKETS)).toarray()
+    return hashed
 
 
-def _ridge(inputs: Double, wanted: Double) -> Double:
-    """Weights (inputs, outputs)."""
+def _ridge(inputs: Double, targets: Double) -> Double:
+    """Weights (inputs, outputs) of ridge regression with the penalty of the least generalised cross-validation
+    error."""
     n = len(inputs)
     values, vectors = np.linalg.eigh(inputs.T @ inputs)
     values = np.maximum(values, 0)
-    turned, total = vectors.T @ (inputs.T @ wanted), float((wanted**2).sum())
+    rotated, total = vectors.T @ (inputs.T @ targets), float((targets**2).sum())
 
     def error(penalty: float) -> float:
-        shrunk = turned / (values + penalty)[:, None]
-        rest = total - float((2 * turned * shrunk - values[:, None] * shrunk**2).sum())
+        shrunk = rotated / (values + penalty)[:, None]
+        rest = total - float((2 * rotated * shrunk - values[:, None] * shrunk**2).sum())
         free = 1 - float((values / (values + penalty)).sum()) / n
         return rest / max(free, 1e-3) ** 2
 
     best = min(PENALTIES, key=error)
-    weights: Double = vectors @ (turned / (values + best)[:, None])
+    weights: Double = vectors @ (rotated / (values + best)[:, None])
     return weights

@@ -1,6 +1,6 @@
-"""The catalogue as it is today, around a student that stays: what is popular now, what is sold, what is new.
+"""Today's catalogue around an unchanged student: newer statistics, availability, cold-start items.
 
-Such a bundle differs from the one before in a few kilobytes, which `edgerec delta` finds.
+Such a bundle differs from the one before by a few kilobytes, which `edgerec delta` finds.
 """
 
 from __future__ import annotations
@@ -27,28 +27,29 @@ from edgerec.tasks.cold_start import ColdStartTable
 from edgerec.tasks.history import Float, Int
 
 AVAILABLE = "available"
-"""Column of a table of items: 0 or false where an item is not to be shown."""
+"""Column of a table of items: 0 or false for an item that must not be recommended."""
 
 
 @dataclass(frozen=True)
 class NewerRows:
-    """A log with rows after those of the dataset, as the settings describe it; `shown`: how users call the file."""
+    """A log with rows after those of the dataset, as the settings describe it; `display_path` is for messages."""
 
     path: str
-    shown: str
+    display_path: str
     settings: DataConfig
     tasks: tuple[TaskConfig, ...]
 
 
 def newest_statistics(newer: NewerRows, data: LearningData, progress: Progress) -> Float:
-    """Statistics (N, F) of the items: of the training rows, and of the newer rows in a log as ``[data]`` describes it.
+    """Statistics (N, F) of the items over the training rows and the newer rows.
 
     Raises:
-        DataError: the file of newer rows is not what ``[data]`` says, or holds none after the training rows.
+        DataError: the file of newer rows does not match ``[data]``, or has no row after the training rows.
     """
     log, used, unknown = _with_newer(newer, data)
     progress.say(
-        f"{newer.shown}: {used:,} rows after the dataset's say what is popular now; {unknown:,} of unknown items"
+        f"{newer.display_path}: {used:,} rows after those of the dataset say what is popular now; "
+        f"{unknown:,} of unknown items"
     )
     groups = [
         (c.name, data.dataset.items().head(data.n_items)[f"cat.{c.name}"].to_numpy().astype(np.int64))
@@ -56,15 +57,15 @@ def newest_statistics(newer: NewerRows, data: LearningData, progress: Progress) 
     ]
     assert data.scratch is not None
     end_ms = int(log.time_ms.max()) + 1
-    found = item_statistics(log, data.tasks, data.n_items, groups, end_ms, data.scratch, last_only=True)
-    newest: Float = found.values[-1]
+    statistics = item_statistics(log, data.tasks, data.n_items, groups, end_ms, data.scratch, last_only=True)
+    newest: Float = statistics.values[-1]
     return newest
 
 
 def _with_newer(newer: NewerRows, data: LearningData) -> tuple[Log, int, int]:
-    """The training log and the newer rows of known items; how many these are, and how many are of unknown items."""
+    """The training log with the newer rows of known items; how many these are, and how many are of unknown items."""
     settings, old = newer.settings, data.train_log
-    ids = [text for text in (settings.user, settings.item, settings.session) if text is not None]
+    ids = [expression for expression in (settings.user, settings.item, settings.session) if expression is not None]
     source = Source.open(newer.path, as_text=ids)
     labels = [f"label.{name}" for name in old.labels]
     last_ms = int(old.time_ms.max())
@@ -78,10 +79,12 @@ def _with_newer(newer: NewerRows, data: LearningData) -> tuple[Log, int, int]:
     item = _places(frame["item"], data.dataset.items()["id"].head(data.n_items))
     known = item >= 0
     if not known.any():
-        raise DataError(f"{newer.shown}: no row of a known item is newer than the dataset's last one; give a newer log")
+        raise DataError(
+            f"{newer.display_path}: no row of a known item is newer than the dataset's last one; give a newer log"
+        )
     user = _places(frame["user"], data.dataset.users()["id"])
-    strangers = frame["user"].rank("dense").to_numpy().astype(np.int64)
-    user = np.where(user >= 0, user, len(old.offsets) - 2 + strangers)[known]
+    new_users = frame["user"].rank("dense").to_numpy().astype(np.int64)
+    user = np.where(user >= 0, user, len(old.offsets) - 2 + new_users)[known]
     rows = len(old) + len(user)
     joined = {
         "user": np.concatenate([old.user, user]),
@@ -90,34 +93,35 @@ def _with_newer(newer: NewerRows, data: LearningData) -> tuple[Log, int, int]:
     }
     order = np.lexsort((np.arange(rows), joined["time_ms"], joined["user"]))
     sizes = np.bincount(joined["user"], minlength=len(old.offsets) - 1)
-    told = {n: np.concatenate([old.labels[n], frame[f"label.{n}"].to_numpy()[known]])[order] for n in old.labels}
+    new_labels = {name: frame[f"label.{name}"].to_numpy()[known] for name in old.labels}
     number = np.arange(rows)
     log = Log(
         offsets=np.concatenate(([0], np.cumsum(sizes))).astype(np.int64),
         row=number,
-        kind=np.zeros(rows, np.int64),  # neither kind nor session nor features say anything of an item
+        kind=np.zeros(rows, np.int64),  # item statistics use neither kind nor session nor features
         session=number,
-        labels={n: v.astype(np.float32) for n, v in told.items()},
+        labels={n: np.concatenate([old.labels[n], v])[order].astype(np.float32) for n, v in new_labels.items()},
         categorical=np.zeros((rows, 0), np.int64),
         numeric=np.zeros((rows, 0)),
+        limits=old.limits,
         **{name: values[order] for name, values in joined.items()},
     )
     return log, int(known.sum()), int((~known).sum())
 
 
 def _places(values: pl.Series, ids: pl.Series) -> Int:
-    """Where each value stands among `ids`, -1 if nowhere."""
+    """The index of each value in `ids`, -1 if it is not there."""
     places = pl.DataFrame({"id": ids, "place": np.arange(len(ids))})
-    found = pl.DataFrame({"id": values}).join(places, on="id", how="left", maintain_order="left")
-    return found["place"].fill_null(-1).to_numpy().astype(np.int64)
+    joined = pl.DataFrame({"id": values}).join(places, on="id", how="left", maintain_order="left")
+    return joined["place"].fill_null(-1).to_numpy().astype(np.int64)
 
 
 @dataclass(frozen=True)
 class TableNow:
-    """The file with the items of today, as ``[data.items]`` describes it; `shown`: how users call it."""
+    """The file with today's items, as ``[data.items]`` describes it; `display_path` is for messages."""
 
     path: str
-    shown: str
+    display_path: str
     settings: ItemsConfig
     id_column: str
 
@@ -128,7 +132,7 @@ class ItemsNow:
 
     Attributes:
         rows: id, title, available, and the attributes by their names in the log.
-        added: of these, how many are new and stand at the end.
+        added: how many of these are new; they are the last ones.
     """
 
     rows: list[dict[str, Any]]
@@ -136,30 +140,30 @@ class ItemsNow:
 
 
 def items_now(table_now: TableNow | None, rows: list[dict[str, Any]], columns: dict[str, str]) -> ItemsNow:
-    """The rows of a catalogue with today's attributes and availability, and the new items behind them.
+    """The rows of a catalogue with today's attributes and availability, followed by the new items.
 
-    An item that the table of today lacks keeps its attributes and is not available; it stays, since pasts hold it.
+    An item that is not in today's table keeps its attributes and is not available; it stays, since histories have it.
     Args:
         table_now: None leaves the catalogue as it is. rows: id, title and attributes of the bundle's items.
         columns: "raw.NAME" by attribute.
     Raises:
-        DataError: the table is not what ``[data.items]`` says.
+        DataError: the table does not match ``[data.items]``.
     """
     if table_now is None:
         return ItemsNow([{**row, AVAILABLE: True} for row in rows], 0)
     settings = table_now.settings
-    table, _ = attributes_from_file(table_now.path, table_now.shown, settings, table_now.id_column, "data.items")
+    table, _ = attributes_from_file(table_now.path, table_now.display_path, settings, table_now.id_column, "data.items")
     now = dict(zip(table["id"].to_list(), table.iter_rows(named=True), strict=True))
-    shown = _available(table_now)
+    available = _available(table_now)
 
     def today(item: str, before: dict[str, Any]) -> dict[str, Any]:
-        found = now.get(item)
-        if found is None:
+        row = now.get(item)
+        if row is None:
             return {**before, AVAILABLE: False}
-        texts = [found[f"raw.{name}"] for name in settings.text if found[f"raw.{name}"]]
-        told = {name: found[column] for name, column in columns.items() if column in found}
+        texts = [row[f"raw.{name}"] for name in settings.text if row[f"raw.{name}"]]
+        attributes = {name: row[column] for name, column in columns.items() if column in row}
         title = str(texts[0]) if texts else before.get("title") or item
-        return {**before, **told, "id": item, "title": title, AVAILABLE: shown.get(item, True)}
+        return {**before, **attributes, "id": item, "title": title, AVAILABLE: available.get(item, True)}
 
     old = [today(row["id"], row) for row in rows]
     known = {row["id"] for row in rows}
@@ -168,6 +172,7 @@ def items_now(table_now: TableNow | None, rows: list[dict[str, Any]], columns: d
 
 
 def _available(table: TableNow) -> dict[str, bool]:
+    """Availability by id; nothing if the table does not say."""
     source = Source.open(table.path, as_text=[table.id_column])
     if AVAILABLE not in source.schema:
         return {}
@@ -181,7 +186,7 @@ def _available(table: TableNow) -> dict[str, bool]:
 def with_added(
     exported: ExportedStudent, cold_start: ColdStartTable, now: ItemsNow, settings: ItemsConfig
 ) -> ExportedStudent:
-    """A student with a row for each new item, by its words and attributes; nothing follows them yet."""
+    """A student with a row for each new item, from its words and attributes; new items have no transitions yet."""
     if not now.added:
         return exported
     new = now.rows[-now.added :]
@@ -200,14 +205,14 @@ def with_added(
         exported,
         table=np.concatenate([exported.table, vectors]).astype(np.float32),
         scales=np.concatenate([exported.scales, quantize_rows(vectors)[1]]),
-        prior=_beside(exported.prior, priors[:, :tasks].T),
+        prior=_with_new(exported.prior, priors[:, :tasks].T),
         transitions=transition,
         transition_weight=weight,
         relation_prior=None if relation is None else np.concatenate([relation, priors[:, tasks]]).astype(np.float32),
     )
 
 
-def _beside(prior: Float, new: npt.NDArray[np.floating[Any]]) -> Float:
-    """Within what is there: one wild number would widen the steps of every item's prior."""
+def _with_new(prior: Float, new: npt.NDArray[np.floating[Any]]) -> Float:
+    """Append new priors, clipped to the range of the others: an outlier would widen the INT8 step of all priors."""
     low, high = prior.min(axis=1, keepdims=True), prior.max(axis=1, keepdims=True)
     return np.concatenate([prior, np.clip(new, low, high)], axis=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""From a trained student to what the graphs are written from: the request tower as clean ONNX, all else as arrays."""
+"""Exports a trained student for the graphs: the request tower as ONNX, all else as arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from edgerec.compression.rows import AT_ONCE
-from edgerec.models.student import FOLLOWED, Student, numbers_of
+from edgerec.models.student import FOLLOWED, Student, student_event_features
 from edgerec.tasks import Task, scored_tasks
 
 Float = npt.NDArray[np.float32]
@@ -29,23 +29,23 @@ TOWER_INPUTS = (
     "context_numeric",
     "task_weights",
 )
-"""Inputs of the exported tower. `vectors` (L, dim) are the rows of the history's items."""
+"""Inputs of the exported tower. `vectors` (L, dim) are the item vectors of the history."""
 TOWER_OUTPUTS = ("user", "repeat", "follow", "attention", "moves_directly", "moves_units", "moves_through")
 
 
 @dataclass(frozen=True)
 class ExportedStudent:
-    """A student as plain parts.
+    """The parts of a student.
 
     Attributes:
-        tower: ONNX graph from `TOWER_INPUTS` to `TOWER_OUTPUTS`: task vectors (T, dim), what past items add to their
-            own logits and to those of their transitions, both (L, T), attention (L, heads), and what tells how a unit
-            of each attended value moves the weighted logits of an item: directly (dim, heads * dim), and by way of
-            the head's hidden units (dim, hidden) through what each of them sees (hidden, heads * dim).
-        table: float32 (N, dim). scales: float32 (N,), of its rows in INT8, as they were learned. prior: float32 (T, N).
-        transitions: int32 (N, K) and follower_weight, float32 (N, K), or None. Without them `follow` is (L, 0).
+        tower: ONNX graph from `TOWER_INPUTS` to `TOWER_OUTPUTS`: task vectors (T, dim); what past items add to their
+            own logits and to those of their transitions, both (L, T); attention (L, heads); and the derivative of the
+            weighted task vector by the attended values in factors: a direct one (dim, heads * dim), and one through the
+            head's hidden units, (dim, hidden) times (hidden, heads * dim).
+        table: float32 (N, dim). scales: float32 (N,), learned INT8 steps of its rows. prior: float32 (T, N).
+        transitions: int32 (N, K) and transition_weight, float32 (N, K), or None. Without them `follow` is (L, 0).
         relation: float32 (dim, dim) and relation_prior (N,), of the related task, or None.
-        tasks: the scored tasks. heads: of the attention.
+        tasks: the scored tasks. heads: number of attention heads.
     """
 
     tower: onnx.GraphProto
@@ -61,7 +61,7 @@ class ExportedStudent:
 
 
 class _Tower(nn.Module):
-    """`RequestTower` for one request without padding, with the linear map that explains it."""
+    """`RequestTower` for one request without padding, with the derivative that explains its output."""
 
     def __init__(self, student: Student) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class _Tower(nn.Module):
         present = torch.ones_like(kind, dtype=torch.bool)
         # `later_items` of one history: ONNX has no searchsorted.
         later = (age_h < age_h.unsqueeze(1)).sum(dim=1) if self.ordered else None
-        numbers = numbers_of(count, age_h, interval_h, later)
+        numbers = student_event_features(count, age_h, interval_h, later)
         user, repeat, follow, attention = t(
             vectors.unsqueeze(0), kind.unsqueeze(0), numbers.unsqueeze(0), present.unsqueeze(0),
             categorical.unsqueeze(0), numeric.unsqueeze(0),
@@ -96,22 +96,23 @@ class _Tower(nn.Module):
         return user.squeeze(0), repeat.squeeze(0), follow, attention.squeeze(0), *self._moving(context, pooled, weights)
 
     def _moving(self, context: Tensor, pooled: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Derivative of the weighted task vector by the pooled values: exact where no unit of the head switches.
+        """Derivative of the weighted task vector by the pooled values: exact unless a unit of the head switches.
 
-        It is ``linear + units @ through``. Multiplied out it would cost more than all else: a few items need less.
+        It is ``linear + units @ through``. The product would cost more than all else; few items are explained, so the
+        graph applies the factors to these.
         """
         t = self.tower
         first, last = t.head.first, t.head.last
         width = context.shape[1]
         active = (first(torch.cat([context.squeeze(0), pooled])) > 0).to(weights.dtype)
-        # As products of matrices, which take a tenth of the time of a sum over the tasks.
+        # Matrix products take a tenth of the time of a sum over the tasks.
         units = (weights @ last.weight.view(t.tasks, -1)).view(t.dim, -1) * active
         linear = (weights @ t.mix.weight.view(t.tasks, -1)).view(t.dim, -1)
         return linear, units, first.weight[:, width:].clone()
 
 
 def export_student(student: Student, statistics: Float, tasks: Sequence[Task]) -> ExportedStudent:
-    """Fold the item side at `statistics` (N, F) and export the request side."""
+    """Compute the item table for `statistics` (N, F), and export the request tower."""
     student = student.eval()
     related = any(t.kind == "related" for t in tasks)
     table, scales, prior = _folded(student, statistics)
@@ -130,14 +131,14 @@ def export_student(student: Student, statistics: Float, tasks: Sequence[Task]) -
 
 
 def with_priors(exported: ExportedStudent, student: Student, statistics: Float) -> ExportedStudent:
-    """The same table with the priors of other `statistics` (N, F): what is popular changes, what items are does not."""
+    """The same table with the priors of other `statistics` (N, F)."""
     _, _, prior = _folded(student, statistics)
     related = exported.relation_prior is not None
     return replace(exported, prior=prior[: student.tasks], relation_prior=prior[student.tasks] if related else None)
 
 
 def _folded(student: Student, statistics: Float) -> tuple[Float, Float, Float]:
-    """Table (N, dim), scales (N,) and priors (T + 1, N): a part of the items after the other, to save memory."""
+    """Table (N, dim), scales (N,) and priors (T + 1, N), computed in parts to save memory."""
     n, dim = student.shape.n_items, student.sizes.dim
     table, scales = np.empty((n, dim), np.float32), np.empty(n, np.float32)
     prior = np.empty((student.tasks + 1, n), np.float32)

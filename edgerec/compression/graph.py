@@ -1,4 +1,4 @@
-"""Writing ONNX graphs by hand: a small builder, and one file for the weights of several graphs."""
+"""Writes ONNX graphs: a small builder, and one file with the weights of several graphs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,23 @@ OPSET = 18
 IR_VERSION = 10
 """Loads in every onnxruntime since 1.18."""
 EXTERNAL_FROM = 64
-"""Bytes from which an initializer lies in weights.bin; shorter ones stay in the graph."""
+"""Bytes from which an initializer is stored in weights.bin; shorter ones stay in the graph."""
 HALF_FROM = 1024
-"""Bytes from which a tensor of float32 is written in 16 bits; a session widens it once, when it is opened."""
+"""Bytes from which a float32 tensor is stored as float16; a session casts it back once, when it is opened."""
 HALF = ".half"
-"""Ends the name of such a tensor in the graph."""
+"""Suffix of the name of such a tensor in the graph."""
 ALIGNMENT = 64
-"""Of tensors in weights.bin, so that mapped rows start on a cache line."""
+"""Alignment in bytes of tensors in weights.bin, so that mapped rows start on a cache line."""
+
+
+class TensorEntry(TypedDict):
+    """A tensor of weights.bin, as the manifest lists it; `type` is numpy's name, `offset` and `bytes` count bytes."""
+
+    name: str
+    type: str
+    shape: list[int]
+    offset: int
+    bytes: int
 
 
 @dataclass
@@ -43,7 +53,7 @@ class GraphBuilder:
     known: dict[str, str] = field(default_factory=dict)
 
     def input(self, name: str, dtype: int, shape: Sequence[int | str]) -> str:
-        """A graph input; a text in `shape` is a dynamic dimension."""
+        """A graph input; a string in `shape` is a dynamic dimension."""
         self.inputs.append(helper.make_tensor_value_info(name, dtype, shape))
         return name
 
@@ -53,16 +63,16 @@ class GraphBuilder:
         self.outputs.append(helper.make_tensor_value_info(name, dtype, shape))
 
     def constant(self, name: str, value: Array, exact: bool = False) -> str:
-        """An initializer; the same name must always mean the same value. `exact`: never written in fewer bits."""
+        """An initializer; a name stands for one value. `exact`: never stored as float16."""
         if exact:
             self.exact.add(name)
-        known = self.constants.setdefault(name, np.asarray(value, order="C"))  # a long one is not copied
+        known = self.constants.setdefault(name, np.asarray(value, order="C"))  # without copying a long one
         if known is not value and not np.array_equal(known, value, equal_nan=True):
             raise ValueError(f"{self.name}: constant {name} is given twice with different values")
         return name
 
     def once(self, what: str, make: Callable[[], str]) -> str:
-        """The value that `make` adds, which is added the first time only."""
+        """The value that `make` adds; `make` is called once for each `what`."""
         if what not in self.known:
             self.known[what] = make()
         return self.known[what]
@@ -87,12 +97,12 @@ class GraphBuilder:
         return outputs
 
     def inline(self, graph: onnx.GraphProto, prefix: str, feeds: dict[str, str]) -> list[str]:
-        """Copy another graph's nodes; `feeds` says which of our values its inputs are. Returns its outputs.
+        """Copy the nodes of another graph; `feeds` maps its inputs to our values. Returns its outputs.
 
-        Tables that rows are looked up in are rounded to INT8, with one scale a row.
+        Tables in which rows are looked up are quantized to INT8, with a scale for each row.
         """
         rename, tables = dict(feeds), dict[str, Array]()
-        looked_up = _looked_up(graph)
+        looked_up = _lookup_tables(graph)
         for tensor in graph.initializer:
             if tensor.name in looked_up:
                 tables[tensor.name] = numpy_helper.to_array(tensor)
@@ -104,7 +114,7 @@ class GraphBuilder:
 
         for node in graph.node:
             if node.op_type == "Gather" and node.input[0] in tables:
-                rows = self._rounded_rows(f"{prefix}{node.input[0]}", tables[node.input[0]], renamed(node.input[1]))
+                rows = self._quantized_rows(f"{prefix}{node.input[0]}", tables[node.input[0]], renamed(node.input[1]))
                 rename[node.output[0]] = rows
                 continue
             copy = onnx.NodeProto()
@@ -117,16 +127,16 @@ class GraphBuilder:
             self.nodes.append(copy)
         return [renamed(o.name) for o in graph.output]
 
-    def _rounded_rows(self, name: str, table: Array, index: str) -> str:
-        """Rows `index` of a table (R, H), from its INT8 codes."""
+    def _quantized_rows(self, name: str, table: Array, index: str) -> str:
+        """Rows `index` of a table (R, H), from INT8 codes."""
         codes, scales = quantize_rows(table)
         rows = self.add("Cast", self.add("Gather", self.constant(name, codes), index), to=TensorProto.FLOAT)
         steps = self.add("Gather", self.constant(f"{name}_scales", scales[:, None], exact=True), index)
         return self.add("Mul", rows, steps)
 
 
-def _looked_up(graph: onnx.GraphProto) -> set[str]:
-    """Tables of float32, large enough to matter, that nothing but look-ups of rows reads."""
+def _lookup_tables(graph: onnx.GraphProto) -> set[str]:
+    """Large float32 tables that are only read by look-ups of rows."""
     large = {
         t.name
         for t in graph.initializer
@@ -139,28 +149,34 @@ def _looked_up(graph: onnx.GraphProto) -> set[str]:
     return large & {node.input[0] for node in graph.node if node.op_type == "Gather"}
 
 
-def pack(builders: Sequence[GraphBuilder], weights: Path) -> tuple[list[bytes], list[dict[str, Any]]]:
-    """Serialize graphs over one file of weights: a tensor that several of them use is written once.
+def pack(builders: Sequence[GraphBuilder], weights: Path) -> tuple[list[bytes], list[TensorEntry]]:
+    """Serialize graphs that share one file of weights; a tensor that several of them use is stored once.
 
     Args:
-        weights: the file, which is written; graphs look for its name beside themselves.
+        weights: the file to write; graphs expect it in their own folder.
     Returns:
-        The graphs, and where each tensor lies, as the manifest lists them: name, numpy type, shape, offset and bytes.
+        The graphs, and the tensors in the order of the file.
     """
-    tensors: list[dict[str, Any]] = []
-    placed: dict[str, dict[str, Any]] = {}
+    tensors: list[TensorEntry] = []
+    placed: dict[str, TensorEntry] = {}
     with weights.open("wb") as file:
 
-        def place(name: str, value: Array) -> dict[str, Any]:
+        def place(name: str, value: Array) -> TensorEntry:
             data = value.reshape(-1).view(np.uint8).data
-            # Without the shape: a matrix that a graph also reads in another shape lies there once.
+            # Without the shape: a matrix that a graph also reads in another shape is stored once.
             key = hashlib.sha256(str(value.dtype).encode())
             key.update(data)
             if key.hexdigest() not in placed:
                 file.write(b"\0" * (-file.tell() % ALIGNMENT))
-                entry = {"name": name, "type": str(value.dtype), "shape": list(value.shape)}
-                placed[key.hexdigest()] = entry | {"offset": file.tell(), "bytes": value.nbytes}
-                tensors.append(placed[key.hexdigest()])
+                entry = TensorEntry(
+                    name=name,
+                    type=str(value.dtype),
+                    shape=list(value.shape),
+                    offset=file.tell(),
+                    bytes=value.nbytes,
+                )
+                placed[key.hexdigest()] = entry
+                tensors.append(entry)
                 file.write(data)
             return placed[key.hexdigest()]
 
@@ -168,8 +184,8 @@ def pack(builders: Sequence[GraphBuilder], weights: Path) -> tuple[list[bytes], 
     return models, tensors
 
 
-def _serialized(builder: GraphBuilder, place: Callable[[str, Array], dict[str, Any]], file_name: str) -> bytes:
-    """One graph, whose long constants lie where `place` puts them."""
+def _serialized(builder: GraphBuilder, place: Callable[[str, Array], TensorEntry], file_name: str) -> bytes:
+    """One graph, whose long constants are stored where `place` puts them."""
     initializers, widened = [], []
     for name, value in builder.constants.items():
         if value.dtype == np.float32 and value.nbytes >= HALF_FROM and name not in builder.exact:

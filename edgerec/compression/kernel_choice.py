@@ -1,4 +1,4 @@
-"""Which body a bundle's graphs have: the profile's, if it proves itself against float32 on this machine."""
+"""Chooses the kernel of a bundle's graphs: the profile's, unless float32 does better on this machine."""
 
 from __future__ import annotations
 
@@ -20,20 +20,26 @@ from edgerec.devices import Profile
 from edgerec.tasks import Encoded
 
 FAITHFUL = 0.8
-"""Share of the ten best items of float32 that INT8 has to find."""
+"""Least overlap of the ten best items of INT8 with those of float32."""
 SLOWER = 1.5
-"""INT8 may take so many times as long as float32: in a small catalogue both take next to nothing, and INT8 has
-a quarter of the bytes."""
+"""INT8 may take this many times as long as float32: in a small catalogue both are fast, and INT8 has a quarter of
+the bytes."""
 MOST_ITEMS = 100_000
-"""That are measured on."""
+"""Most items of the catalogue that is measured."""
 K = 10
+"""Length of the lists that are compared."""
 CALLS = 15
-"""Timed calls of each request and graph."""
+"""Timed calls for each request and graph."""
 
 
 @dataclass(frozen=True)
 class KernelChoice:
-    """A body and, in a sentence, why it was taken. `ms` and `fp32_ms`: median time of a recommend graph here."""
+    """A kernel and, in a sentence, why it was chosen.
+
+    Attributes:
+        overlap: of its ten best items with those of float32, 0 to 1; None if it was not measured.
+        ms, fp32_ms: median time of a recommend graph on this machine, with the kernel and in float32.
+    """
 
     kernel: str
     why: str
@@ -49,15 +55,21 @@ def choose_kernel(
     expectations: Mapping[str, Expectation],
     requests: Sequence[Encoded],
     scratch: Path,
+    most_items: int = MOST_ITEMS,
 ) -> KernelChoice:
-    """The body of ``[quantization]``, or the device's own one after it was measured here."""
+    """The kernel of ``[quantization]``, or with "auto" the device's own one, compared with float32 on this machine.
+
+    Args:
+        requests: on which they are compared. scratch: an empty folder.
+        most_items: the comparison uses so many items of the catalogue.
+    """
     asked, table = quantization.kernel, quantization.table
     if asked != "auto":
-        return KernelChoice(asked, f"graph body {asked}, as the settings say")
+        return KernelChoice(asked, f"graph kernel {asked}, as the settings say")
     if device.kernel == "fp32":
-        return KernelChoice("fp32", f"graph body fp32, as the profile of {device.name} says")
-    # Of a long catalogue a part tells as much, and float32 of all of it might not fit in memory.
-    exported = without(exported, np.arange(MOST_ITEMS, len(exported.table)))
+        return KernelChoice("fp32", f"graph kernel fp32, as the profile of {device.name} says")
+    # A part of a large catalogue is representative, and all of it in float32 might not fit in memory.
+    exported = without(exported, np.arange(most_items, len(exported.table)))
     requests = [among(np.arange(len(exported.table)), request) for request in requests]
     sessions = {}
     for kernel in (device.kernel, "fp32"):
@@ -74,20 +86,20 @@ def choose_kernel(
 
 
 def decide(kernel: str, device: str, overlap: float, ms: float, fp32_ms: float) -> KernelChoice:
-    """INT8, if it finds nearly the same items and is not much slower."""
-    measured = f"{ms:.2f} ms against {fp32_ms:.2f} here, {overlap:.1%} of the same ten best items"
+    """`kernel`, if it finds nearly the same items as float32 and is not much slower."""
+    measured = f"{ms:.2f} ms, float32 {fp32_ms:.2f} ms, {overlap:.1%} of the ten best items are the same"
     if overlap < FAITHFUL:
-        return KernelChoice("fp32", f"graph body fp32: INT8 finds other items ({measured})", overlap, ms, fp32_ms)
+        return KernelChoice("fp32", f"graph kernel fp32: INT8 finds other items ({measured})", overlap, ms, fp32_ms)
     if ms > SLOWER * fp32_ms:
-        return KernelChoice("fp32", f"graph body fp32: INT8 is slower ({measured})", overlap, ms, fp32_ms)
-    told = "faster than float32" if ms < fp32_ms else "smaller, and hardly slower than float32,"
-    return KernelChoice(kernel, f"graph body {kernel} of {device}: {told} ({measured})", overlap, ms, fp32_ms)
+        return KernelChoice("fp32", f"graph kernel fp32: INT8 is slower ({measured})", overlap, ms, fp32_ms)
+    reason = "faster than float32" if ms < fp32_ms else "smaller than float32 and hardly slower"
+    return KernelChoice(kernel, f"graph kernel {kernel} of {device}: {reason} ({measured})", overlap, ms, fp32_ms)
 
 
 def _compared(
     ours: ort.InferenceSession, fp32: ort.InferenceSession, requests: Sequence[Encoded], tasks: int, k: int
 ) -> tuple[float, tuple[float, float]]:
-    """How many of the ten best are the same, and the median time of both, in turn, on the same requests."""
+    """The overlap of the k best items, and the median time of both, which take turns on the same requests."""
     known = {i.name for i in fp32.get_inputs()}
     same: list[float] = []
     times: tuple[list[float], list[float]] = ([], [])

@@ -1,6 +1,6 @@
-"""Structured pruning: hidden units and table columns of least importance are cut out, then the rest recovers.
+"""Structured pruning: cuts the least important hidden units and table columns, then lets the student recover.
 
-Only whole units go: an unstructured zero saves nothing in a dense product.
+Only whole units are cut: a single zero saves nothing in a dense product.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from edgerec.compression.stored import LEVELS_OF_4
+from edgerec.compression.storage import LEVELS_OF_4
 from edgerec.config import PruningConfig
 from edgerec.distillation.student import StudentSettings, terms_of, train_student
 from edgerec.examples.batches import Examples, JointBatches
@@ -26,11 +26,11 @@ from edgerec.training.teacher import batch_settings
 HIDDEN = ("inner", "context", "pooling", "repeat", "head")
 """Widths that `hidden` of ``[pruning]`` cuts."""
 STEPS = 40
-"""Joint batches whose gradients decide what matters."""
+"""Joint batches whose gradients give the importance of units."""
 
 Index = Tensor
 Cut = Mapping[str, Index]
-"""For each width of `StudentSizes` that is cut: the units that stay, int64, ascending."""
+"""By width of `StudentSizes` that is cut: indices of the units that stay, int64, ascending."""
 
 
 def pruned_student(
@@ -43,10 +43,11 @@ def pruned_student(
     folder: Path,
     progress: Progress,
 ) -> Student:
-    """A student cut in rounds and recovered, rounded to as many bits as its table will have; `student` is left alone.
+    """A student that is cut and recovers in rounds, with quantization-aware training; `student` is not changed.
 
     Args:
-        four_bits: shall the table have 4 bits? folder: keeps checkpoints, from which the same call goes on.
+        four_bits: whether the bundle's table has 4 bits.
+        folder: for checkpoints, from which the same call resumes.
     """
     whole, terms = student.sizes, terms_of(settings.distillation)
     for number in range(1, pruning.rounds + 1):
@@ -60,15 +61,16 @@ def pruned_student(
         if four_bits and number == 1:
             _to_four_bits(student, data)
         if pruning.epochs:
-            # What is rounded coarsely has to be learned with; INT8 hardly matters, so it comes at the end.
+            # 4 bits are coarse and need quantization-aware training throughout; for INT8 the last part is enough.
             learned = settings.with_distillation(qat=1.0) if four_bits else settings
-            place, said = folder / f"round-{number}", "recovery" + (f", round {number}" if pruning.rounds > 1 else "")
-            train_student(learned, data, examples, student, pruning.epochs, place, progress, said)
+            title = "recovery" + (f", round {number}" if pruning.rounds > 1 else "")
+            checkpoints = folder / f"round-{number}"
+            train_student(learned, data, examples, student, pruning.epochs, checkpoints, progress, title)
     return student
 
 
 def left_of(pruning: PruningConfig, whole: StudentSizes, done: float) -> dict[str, int]:
-    """The units that each width keeps when a part `done` of the cutting is."""
+    """The units that are left of each width after a part `done` of the pruning, 0 to 1."""
     shares = {**dict.fromkeys(HIDDEN, pruning.hidden), "dim": pruning.dim, "heads": pruning.heads}
     return {
         width: size - int(size * share * done) for width, share in shares.items() for size in [getattr(whole, width)]
@@ -76,7 +78,7 @@ def left_of(pruning: PruningConfig, whole: StudentSizes, done: float) -> dict[st
 
 
 def _to_four_bits(student: Student, data: LearningData) -> None:
-    """Let the table be rounded to 4 bits, by the steps with the least squared error among some."""
+    """Make the table round to 4 bits, with the steps of least squared error among 25 candidates."""
     student.sizes = replace(student.sizes, levels=LEVELS_OF_4)
     with torch.no_grad():
         table, _ = student.items(data.as_of(-1).statistics)
@@ -87,29 +89,29 @@ def _to_four_bits(student: Student, data: LearningData) -> None:
 
 
 def importances(module: JointTraining, batches: JointBatches) -> dict[str, Tensor]:
-    """Taylor importance of every unit of every width: the squared effect of removing it on the loss, summed up.
+    """Taylor importance of each unit by width: the sum over batches of the squared effect on the loss of removing it.
 
-    A unit's effect is the product of its outgoing weights with their gradients (of its incoming ones for a table
+    A unit's effect is the sum of its outgoing weights times their gradients (of its incoming weights for a table
     column), which is the derivative by a gate on the unit.
     Source: Molchanov et al., CVPR 2019, equation 8.
     """
     student = module.model
     assert isinstance(student, Student)
     student.eval()
-    found: dict[str, Tensor] = {}
+    summed: dict[str, Tensor] = {}
     for step, batch in enumerate(batches):
         if step == STEPS:
             break
         student.zero_grad()
         module.total(module.losses(batch)).backward()  # type: ignore[no-untyped-call]
         for width, effects in _effects(student).items():
-            found[width] = found.get(width, torch.zeros_like(effects)) + effects**2
+            summed[width] = summed.get(width, torch.zeros_like(effects)) + effects**2
     student.zero_grad()
-    return found
+    return summed
 
 
 def choose(importance: Mapping[str, Tensor], left: Mapping[str, int]) -> Cut:
-    """Of each width the most important units, as many as shall be left; what loses none is not named."""
+    """The most important units of each width, as many as `left` says; a width that loses none is left out."""
     return {
         width: torch.sort(torch.argsort(values, stable=True)[len(values) - left[width] :]).values
         for width, values in importance.items()
@@ -118,7 +120,7 @@ def choose(importance: Mapping[str, Tensor], left: Mapping[str, int]) -> Cut:
 
 
 def shrink(student: Student, cut: Cut, data: LearningData, dropout: float) -> Student:
-    """A smaller student with the weights of the units that stay."""
+    """A smaller student, with the weights of the units that stay."""
     sizes = replace(student.sizes, **{width: len(stay) for width, stay in cut.items()})
     small = Student(student.shape, data.features, student.tasks, sizes, dropout)
     old = student.state_dict()
@@ -144,7 +146,7 @@ def _effects(student: Student) -> dict[str, Tensor]:
 
     pooled = s.heads * s.dim
     context = (tower.pooling.from_context, tower.repeat.from_context, tower.head.first)
-    found = {
+    effects = {
         "inner": out(tower.context.out.weight, 0, s.inner),
         "context": torch.stack([out(layer.weight, 0, s.context) for layer in context]).sum(0),
         "pooling": out(tower.pooling.attention.weight, 0, s.pooling),
@@ -159,8 +161,8 @@ def _effects(student: Student) -> dict[str, Tensor]:
     rows = [items.from_numbers.last.weight, *folded]
     total = items.from_numbers.last.bias * _grad(items.from_numbers.last.bias)
     total = total + torch.stack([(p * _grad(p)).sum(0) for p in incoming]).sum(0)
-    found["dim"] = (total + torch.stack([(p * _grad(p)).sum(1) for p in rows]).sum(0)).detach()
-    return found
+    effects["dim"] = (total + torch.stack([(p * _grad(p)).sum(1) for p in rows]).sum(0)).detach()
+    return effects
 
 
 def _grad(parameter: Tensor) -> Tensor:
@@ -168,7 +170,7 @@ def _grad(parameter: Tensor) -> Tensor:
 
 
 def _axes(name: str, student: Student, cut: Cut) -> Iterator[tuple[int, Index]]:
-    """Which indices of which axis of a parameter stay."""
+    """The axes of a parameter that are cut, each with the indices that stay."""
     s, tasks = student.sizes, student.tasks
     dim = cut.get("dim", torch.arange(s.dim))
 
@@ -225,11 +227,11 @@ _WIDTHS = {
     "requests.head.last.weight": ("tasks*dim", "head"),
     "requests.head.last.bias": ("tasks*dim", ""),
 }
-"""The widths of each parameter's rows and columns; "" never shrinks."""
+"""The widths of each parameter's rows and columns; "": never cut."""
 
 
 def bundle_parameters(student: Student, gone: int = 0) -> int:
-    """Parameters that reach the device: the request tower, the relation, and a row and its priors for each item."""
+    """Parameters in a bundle without `gone` items: the request tower, the relation, and each item's row and priors."""
     tower = sum(p.numel() for p in student.requests.parameters())
     row = student.sizes.dim + student.tasks + 1 + student.sizes.transitions
     return tower + (student.shape.n_items - gone) * row + student.relation.weight.numel()

@@ -1,4 +1,5 @@
-"""All graphs of a student, their weights, and the requests with answers that every runtime checks itself by."""
+"""Writes the graphs of a student with their weights, and the requests with answers by which runtimes check
+themselves."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from edgerec.compression.export import ExportedStudent
-from edgerec.compression.graph import pack
+from edgerec.compression.graph import TensorEntry, pack
 from edgerec.compression.graphs import (
     Expectation,
     ItemTable,
@@ -25,25 +26,29 @@ from edgerec.examples.load import LearningData
 from edgerec.tasks import Encoded
 
 K = 10
-"""Length of the lists that conformance.json keeps."""
+"""Length of the lists in conformance.json."""
 COLD_ONE_IN = 10
-"""Conformance requests without a past."""
+"""One conformance request in this many has no history."""
 RELATED = 32
-"""Items whose related ones conformance.json keeps, at most."""
+"""Most items whose related items are in conformance.json."""
 
 
 @dataclass(frozen=True)
-class Written:
-    """Graphs in a folder, beside their weights.bin: their names, and what the manifest lists of the weights."""
+class WrittenGraphs:
+    """Graphs in a folder with their weights.bin: the names of the files, and the tensors as the manifest lists them."""
 
     names: tuple[str, ...]
-    tensors: list[dict[str, Any]]
+    tensors: list[TensorEntry]
 
 
 def write_graphs(
     exported: ExportedStudent, kernel: str, table: str, expectations: Mapping[str, Expectation], folder: Path
-) -> Written:
-    """Write all graphs of a student and their weights into `folder`; the names are those of `kernel_of`."""
+) -> WrittenGraphs:
+    """Write all graphs of a student and their weights into `folder`.
+
+    Args:
+        kernel, table: names as for `make_kernel`.
+    """
     items = ItemTable.of(exported, kernel, table)
     builders = [recommend_graph(exported, items, expectations), score_graph(exported, items, expectations)]
     if exported.relation is not None:
@@ -52,24 +57,29 @@ def write_graphs(
     models, tensors = pack(builders, folder / "weights.bin")
     for builder, model in zip(builders, models, strict=True):
         (folder / f"{builder.name}.onnx").write_bytes(model)
-    return Written(tuple(f"{builder.name}.onnx" for builder in builders), tensors)
+    return WrittenGraphs(tuple(f"{builder.name}.onnx" for builder in builders), tensors)
 
 
 def conformance(
     n_items: int, tasks: int, folder: Path, encoded: Sequence[Encoded], with_related: bool
 ) -> dict[str, Any]:
-    """Real requests with this machine's answers."""
+    """Requests with the answers of this machine, the content of conformance.json.
+
+    Args:
+        folder: of the graphs. encoded: requests of the training split.
+        with_related: also ask for related items.
+    """
     requests: list[dict[str, Any]] = []
     recommend = ort.InferenceSession(str(folder / "recommend.onnx"), providers=["CPUExecutionProvider"])
     known = {i.name for i in recommend.get_inputs()}
     k = min(K, n_items)
-    for number, real in enumerate(encoded):
-        request = _cold(real) if number % COLD_ONE_IN == COLD_ONE_IN - 1 else real
+    for number, warm in enumerate(encoded):
+        request = _cold(warm) if number % COLD_ONE_IN == COLD_ONE_IN - 1 else warm
         # All tasks, then each alone, in turn.
         weights = np.ones(tasks, np.float32) if number % (tasks + 1) == 0 else np.eye(tasks, dtype=np.float32)[
             number % (tasks + 1) - 1
         ]  # fmt: skip
-        exclude = real.history[: number % 4]
+        exclude = warm.history[: number % 4]
         inputs = {**vars(request), "task_weights": weights, "exclude": exclude, "k": np.array(k, np.int64)}
         feed = {name: value for name, value in inputs.items() if name in known}
         item, utility, probability, _ = recommend.run(None, feed)
@@ -80,28 +90,28 @@ def conformance(
         similar = ort.InferenceSession(str(folder / "similar.onnx"), providers=["CPUExecutionProvider"])
         for item in range(min(len(encoded), n_items, RELATED)):
             feed = {"item": np.array(item), "exclude": np.zeros(0, np.int64), "k": np.array(k, np.int64)}
-            found, score = similar.run(None, feed)
+            related, score = similar.run(None, feed)
             if np.isfinite(score).all():
                 requests.append({"graph": "similar.onnx", "inputs": {n: _short(v, 9) for n, v in feed.items()},
-                                 "expect": {"related": found.tolist(), "score": _short(score, 7)}})  # fmt: skip
+                                 "expect": {"related": related.tolist(), "score": _short(score, 7)}})  # fmt: skip
     return {"requests": requests}
 
 
 def _short(values: npt.NDArray[Any], digits: int) -> Any:
-    """As JSON with so many significant digits; nine tell a number of 32 bits exactly."""
+    """For JSON, with this many significant digits; nine represent a float32 exactly."""
     if values.dtype.kind != "f":
         return values.tolist()
     return [_short(v, digits) for v in values] if values.ndim else float(f"{float(values):.{digits}g}")
 
 
 def _cold(request: Encoded) -> Encoded:
-    """The same without a past, in the same context."""
+    """The same request without a history."""
     nothing = {name: value[:0] for name, value in vars(request).items() if name.startswith("history")}
     return replace(request, **nothing, context_numeric=np.zeros_like(request.context_numeric))
 
 
 def some_requests(data: LearningData, count: int) -> Iterator[Encoded]:
-    """Requests of the training rows, cold ones among them."""
+    """Requests evenly spread over the training split; some have no history."""
     source = data.train.sessions or data.train.impressions
     assert source is not None
     requests = source.requests

@@ -1,4 +1,4 @@
-"""INT8 rows: symmetric codes with one scale a row."""
+"""INT8 rows: symmetric codes with a scale for each row."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 LEVELS = 127
+"""The largest code."""
 AT_ONCE = 65_536
-"""Rows that are rounded together: a long table needs little memory beside itself."""
+"""Rows that are quantized at a time, so that a long table needs little additional memory."""
 
 
 def quantize_rows(

@@ -1,4 +1,4 @@
-"""The teacher's language model as INT8 ONNX, by optimum: for build machines without torch."""
+"""Exports the teacher's text model to INT8 ONNX with optimum, for build machines without torch."""
 
 from __future__ import annotations
 
@@ -16,30 +16,32 @@ import numpy as np
 from edgerec.bundle import dump_json
 from edgerec.devices import Profile, load_profile
 from edgerec.errors import ConfigError, DataError, need
-from edgerec.examples.text_vectors import encode, principal_components
+from edgerec.examples.text_vectors import Projection, encode, principal_components
 from edgerec.models.text import TextEncoder
 from edgerec.progress import Progress
 from edgerec.runtime import texts as light
 from edgerec.tasks.history import Float
 
 CHECKED = 2_000
-"""At most so many of the run's texts are encoded both ways."""
+"""Most texts of the run on which the encoder is compared with torch."""
 NEIGHBOURS = 10
+"""Nearest texts whose overlap is reported."""
 EXAMPLE = 16
-"""Tokens of the text that the exporter traces."""
+"""Tokens of the example that the exporter traces."""
 OPERATORS = {"avx512-vnni": "avx512_vnni", "avx512": "avx512", "avx2": "avx2", "armv8": "arm64"}
-"""optimum's name of how to quantize, by the beginning of a profile's instruction set."""
+"""optimum's quantization scheme, by the beginning of a profile's instruction set."""
 
 
 @dataclass(frozen=True)
 class EncoderReport:
-    """An encoder and how near it is to torch.
+    """An exported encoder, compared with torch.
 
     Attributes:
-        model_bytes: INT8; fp32_bytes: the same in float32. texts: encoded both ways.
-        cosine, least_cosine: of both vectors of a text, the mean and the least.
-        neighbours: share of each text's ten nearest texts that stay the same.
-        ms, torch_ms: of a text, on one thread.
+        model_bytes, fp32_bytes: size in INT8 and in float32.
+        texts: on how many it was compared.
+        cosine, least_cosine: mean and least cosine of both vectors of a text.
+        neighbours: overlap of each text's ten nearest texts, 0 to 1.
+        ms, torch_ms: time for a text, on one thread.
     """
 
     folder: str
@@ -56,9 +58,9 @@ class EncoderReport:
         """For the screen."""
         return [
             f"text encoder: {self.model_bytes / 1e6:.1f} MB, {self.fp32_bytes / 1e6:.1f} MB in float32",
-            f"against torch, {self.texts:,} texts: cosine {self.cosine:.4f} in the mean, {self.least_cosine:.4f} at "
-            f"least; {self.neighbours:.1%} of the {NEIGHBOURS} nearest texts are the same; {self.ms:.2f} ms a text, "
-            f"torch {self.torch_ms:.2f}",
+            f"compared with torch, {self.texts:,} texts: mean cosine {self.cosine:.4f}, least {self.least_cosine:.4f}",
+            f"{self.neighbours:.1%} of the {NEIGHBOURS} nearest texts are the same",
+            f"{self.ms:.2f} ms for a text, torch {self.torch_ms:.2f} ms",
         ]
 
 
@@ -68,16 +70,17 @@ def export_text_encoder(
     """Write a text model to the folder `out` and compare it with torch on some texts.
 
     Args:
-        load: the model, and the texts. components: of the vectors that are kept.
+        load: gives the text model and the texts of the items.
+        components: number of principal components of the vectors.
     Raises:
-        ConfigError: the device cannot build, or the items have no texts, or no text model is installed.
-        DataError: `out` holds something else, or the run has no dataset.
+        ConfigError: the device cannot encode texts, the items have no texts, or no text model is installed.
+        DataError: `out` is something else, or the run has no dataset.
         MissingExtraError: optimum is not installed.
     """
     need("optimum.onnxruntime", "train", "edgerec encoder")
     quantization = _quantization(load_profile(device))
     if out.exists() and any(out.iterdir()) and not (out / light.SETTINGS).exists():
-        raise DataError(f"{out}: exists and is no encoder; choose another folder or remove it")
+        raise DataError(f"{out}: exists and is not a text encoder; choose another folder or remove it")
     encoder, texts = load()
     progress.say(f"text encoder: exporting {sum(p.numel() for p in encoder.parameters()):,} parameters")
     fresh = out.with_name(f".{out.name}.new")
@@ -88,12 +91,7 @@ def export_text_encoder(
     start = time.perf_counter()
     theirs = encode(encoder, some, progress)
     torch_s = time.perf_counter() - start
-    projection = principal_components(theirs, components)
-    padding = encoder.tokenizer.pad_token_id
-    facts = {"format": light.FORMAT, "pooling": list(encoder.pooling), "max_tokens": encoder.max_tokens,
-             "padding": 0 if padding is None else int(padding), "mean": projection.mean.tolist(),
-             "axes": projection.axes.tolist()}  # fmt: skip
-    (fresh / light.SETTINGS).write_bytes(dump_json(facts))
+    (fresh / light.SETTINGS).write_bytes(dump_json(_facts(encoder, principal_components(theirs, components))))
     start = time.perf_counter()
     ours = light.TextEncoder.open(fresh).encode(some)
     ours_s = time.perf_counter() - start
@@ -113,6 +111,19 @@ def export_text_encoder(
     )
 
 
+def _facts(encoder: TextEncoder, projection: Projection) -> dict[str, object]:
+    """What `edgerec.runtime.texts` needs to know beside model and tokenizer."""
+    padding = encoder.tokenizer.pad_token_id
+    return {
+        "format": light.FORMAT,
+        "pooling": list(encoder.pooling),
+        "max_tokens": encoder.max_tokens,
+        "padding": 0 if padding is None else int(padding),
+        "mean": projection.mean.tolist(),
+        "axes": projection.axes.tolist(),
+    }
+
+
 def _quantization(profile: Profile) -> str:
     for start, name in OPERATORS.items():
         if profile.instruction_set.startswith(start):
@@ -121,7 +132,7 @@ def _quantization(profile: Profile) -> str:
 
 
 def _exported(encoder: TextEncoder, quantization: str, out: Path) -> int:
-    """Write the model, INT8, and its tokenizer; returns the bytes of the model in float32."""
+    """Write the INT8 model and its tokenizer; returns the bytes of the model in float32."""
     from optimum.exporters.onnx import main_export
     from optimum.onnxruntime import ORTQuantizer
     from optimum.onnxruntime.configuration import AutoQuantizationConfig
@@ -151,7 +162,7 @@ def _exported(encoder: TextEncoder, quantization: str, out: Path) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Exporters warn of what is meant to be so."""
+    """Hide warnings of the exporters, all of which are expected."""
     import logging
     import warnings
 
@@ -166,7 +177,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _same_neighbours(ours: Float, theirs: Float) -> float:
-    """Share of each text's nearest texts that both vectors agree on."""
+    """Mean overlap of each text's nearest texts by both kinds of vectors, 0 to 1."""
     k = min(NEIGHBOURS, len(ours) - 1)
     if k < 1:
         return 1.0

@@ -1,4 +1,4 @@
-"""What a bundle weighs, and what it has to do for a request."""
+"""The size of a bundle and the work of a request, from which its latency is predicted."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from edgerec.models.inputs import Shape
 from edgerec.models.student import StudentSizes
 
 EVENTS, K = 50, 10
-"""Past items of the request that is counted, and items that it asks for."""
+"""Length of the history and of the list of the request that is counted."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One bundle.
+    """The work of one bundle.
 
     Attributes:
-        kernel: of its graphs. items: in the catalogue.
-        model_bytes: of graphs and weights.
-        table: numbers of the item table, which are read for each request. logits: items times tasks.
-        macs: multiplications of the request tower and the reasons.
+        kernel: of its graphs.
+        items: number of items in the catalogue.
+        model_bytes: bytes of graphs and weights.
+        table: entries of the item table, all of which a request reads.
+        logits: items times tasks.
+        macs: multiply-accumulate operations of the request tower and the reasons.
     """
 
     kernel: str
@@ -32,7 +34,7 @@ class Workload:
     macs: int
 
     def to_json(self) -> dict[str, str | int]:
-        """As in a manifest, whose format calls the kernel "body"."""
+        """As in a manifest, in which the key of the kernel is "body"."""
         return {"body" if name == "kernel" else name: value for name, value in asdict(self).items()}
 
     @classmethod
@@ -42,7 +44,7 @@ class Workload:
 
 
 def macs(shape: Shape, s: StudentSizes, tasks: int) -> int:
-    """Multiplications of one request with `EVENTS` past items, without the scan of the table."""
+    """Multiply-accumulate operations of a request with `EVENTS` past items, without the product with the item table."""
     numbers, outputs = 6 + (s.transitions > 0), tasks * (1 + (s.transitions > 0))
     pooled = s.heads * s.dim
     context = shape.numbers * s.inner + s.inner * s.context + s.context * (s.pooling + s.repeat)

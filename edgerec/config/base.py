@@ -1,10 +1,11 @@
-"""What every section is built from: a frozen model, names, durations, and messages that reach the user."""
+"""The base of all sections: a frozen model, types of names and durations, and messages for the user."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -13,7 +14,7 @@ from edgerec.tasks.units import MS_PER_DAY, MS_PER_HOUR
 
 Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Columns = tuple[Annotated[str, Field(min_length=1)], ...]
+ColumnNames = tuple[Annotated[str, Field(min_length=1)], ...]
 Expression = Annotated[str, Field(min_length=1)]
 """A column of the log, or an SQL expression over its row (Polars SQL)."""
 
@@ -39,14 +40,15 @@ def duration_ms(text: str) -> int:
     return int(match[1]) * _UNIT_MS[match[2]]
 
 
-def nearest(word: str, words: Any) -> str | None:
+def nearest(word: str, words: Iterable[object]) -> str | None:
     """The one of `words` that `word` was probably meant to be, or None."""
     by_lower = {str(other).lower(): str(other) for other in words}
     close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[close[0]] if close else None
 
 
-def hint(word: str, words: Any) -> str:
+def hint(word: str, words: Iterable[object]) -> str:
+    """ "; did you mean ...?", or an empty string."""
     close = nearest(word, words)
     return f"; did you mean {close!r}?" if close else ""
 

@@ -1,4 +1,4 @@
-"""`[data]`: the log, the tables beside it, and how they are cut."""
+"""`[data]`: the log, the tables beside it, and how the log is split."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, model_validator
 
-from edgerec.config.base import Columns, Expression, Settings, duration_ms, hint, problem
+from edgerec.config.base import ColumnNames, Expression, Settings, duration_ms, hint, problem
 
 
 class ContextConfig(Settings):
-    """What is known about a request before anything is shown."""
+    """Features of a request that are known before anything is shown."""
 
-    categorical: Columns = ()
-    """Columns of the log with few values."""
-    numeric: Columns = ()
-    """Columns of the log with numbers, raw; a missing value stays missing."""
+    categorical: ColumnNames = ()
+    """Categorical columns of the log."""
+    numeric: ColumnNames = ()
+    """Numeric columns of the log, not scaled; a missing value stays missing."""
     from_time: tuple[Literal["hour", "weekday"], ...] = ()
-    """Read off the row's time in the log's time zone; Monday is 0."""
+    """Features taken from the time of the request, in `timezone` of [data]; weekday 0 is Monday."""
 
     @model_validator(mode="after")
     def _named_once(self) -> Self:
@@ -30,16 +30,18 @@ class ContextConfig(Settings):
 
 
 class SplitConfig(Settings):
-    """How the log is cut into train, valid and test."""
+    """How the log is split into train, valid and test."""
 
     by: Literal["time", "rows", "leave-last-out"] = "time"
-    """time: cuts the calendar; rows: at quantiles of the rows' times; leave-last-out: each user's last two events."""
+    """time: at two points of the calendar; rows: at quantiles of the rows' times; leave-last-out: the last event of
+    each user is test, the one before it valid."""
     valid: float | str | None = None
-    """A duration ("28d", "12h", "4w") or a fraction of the span or rows, before the test part; 0.1 if left out."""
+    """Length of valid, which lies before test: a duration ("28d", "12h", "4w"), or a fraction of the time span or of
+    the rows. Default: 0.1."""
     test: float | str | None = None
-    """A duration or a fraction, the last part; 0.1 if left out."""
+    """Length of test, the last part: a duration or a fraction, as for valid. Default: 0.1."""
     core: int = Field(0, ge=0)
-    """leave-last-out: keep only users and items with at least this many rows among themselves; 0 keeps all."""
+    """leave-last-out only: the k of a k-core, which keeps users and items with at least k rows; 0 keeps all."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -71,35 +73,39 @@ class SplitConfig(Settings):
 
 
 class ItemsConfig(Settings):
-    """Attributes of items."""
+    """Attributes of the items."""
 
     path: str | None = None
-    """A table with one row an item; left out, the attributes are taken from the log."""
+    """A table with one row for each item. None: the attributes are columns of the log."""
     id: Expression | None = None
-    """The item's id in `path`; the [data] item expression if left out."""
-    text: Columns = ()
-    """Text columns; the first non-empty one is the item's title."""
-    categorical: Columns = ()
-    numeric: Columns = ()
+    """Column or SQL expression of the item id in `path`. None: as `item` of [data]."""
+    text: ColumnNames = ()
+    """Text columns; the first one that is not empty is the item's title."""
+    categorical: ColumnNames = ()
+    """Categorical columns."""
+    numeric: ColumnNames = ()
+    """Numeric columns."""
 
     @property
-    def columns(self) -> Columns:
+    def columns(self) -> ColumnNames:
         """All attribute columns."""
         return self.text + self.categorical + self.numeric
 
 
 class UsersConfig(Settings):
-    """Attributes of users."""
+    """Attributes of the users."""
 
     path: str | None = None
-    """A table with one row a user; left out, the attributes are taken from the log."""
+    """A table with one row for each user. None: the attributes are columns of the log."""
     id: Expression | None = None
-    """The user's id in `path`; the [data] user expression if left out."""
-    categorical: Columns = ()
-    numeric: Columns = ()
+    """Column or SQL expression of the user id in `path`. None: as `user` of [data]."""
+    categorical: ColumnNames = ()
+    """Categorical columns."""
+    numeric: ColumnNames = ()
+    """Numeric columns."""
 
     @property
-    def columns(self) -> Columns:
+    def columns(self) -> ColumnNames:
         """All attribute columns."""
         return self.categorical + self.numeric
 
@@ -108,31 +114,40 @@ class GraphConfig(Settings):
     """A knowledge graph around the items."""
 
     edges: str
-    """A table with the columns head, relation and tail."""
+    """A table with the columns head, relation and tail. A head or tail that is an item id is that item."""
 
 
 class DataConfig(Settings):
     """The log and the tables beside it. Paths are relative to the settings file."""
 
     interactions: str
-    """CSV, Parquet or JSONL, one row an event; a glob is allowed."""
+    """The log, CSV, Parquet or JSONL with one row for each event; a glob is allowed."""
     user: Expression
+    """Column or SQL expression of the user id."""
     item: Expression
+    """Column or SQL expression of the item id."""
     time: Expression
-    """A date, a date with time, text of one of these, or epoch seconds, milliseconds, ..."""
+    """Column or SQL expression of the time: a date, a date with time, a string of one of these, or a number of seconds,
+    milliseconds, microseconds or nanoseconds since 1970."""
     session: Expression | None = None
-    """Rows of one basket or session; its time is the time of its first row, and the split never cuts it."""
+    """Column or SQL expression of the session or basket id. All rows of a session have the time of its first row, and
+    the split never cuts a session."""
     where: Expression | None = None
-    """Only rows for which this holds are kept."""
+    """SQL condition; rows for which it is not true are left out."""
     timezone: str = "UTC"
-    """Of times that carry no zone, of hours and weekdays, and of the midnight at which a split cuts."""
-    after: Columns = ()
-    """Columns known only after the exposure: never features."""
+    """Time zone of times that carry none, of hours and weekdays, and of the midnights at which the log is split."""
+    after: ColumnNames = ()
+    """Columns that are known only after the item was shown; they cannot be features."""
     context: ContextConfig = ContextConfig()
+    """Features of a request."""
     split: SplitConfig = SplitConfig()
+    """Training, validation and test parts of the log."""
     items: ItemsConfig = ItemsConfig()
+    """Attributes of the items."""
     users: UsersConfig = UsersConfig()
+    """Attributes of the users."""
     graph: GraphConfig | None = None
+    """A knowledge graph around the items; None: there is none."""
 
     @model_validator(mode="after")
     def _known_timezone(self) -> Self:

@@ -37,7 +37,7 @@ def _explain_one(problem: ErrorDetails, values: dict[str, Any], whole: type[Base
 
 
 def expectation(problem: ErrorDetails) -> str:
-    """What a value was expected to be, and what it is."""
+    """The expected value and the given one."""
     message = re.sub(r"^(input|value) should", "expected it to", _lower(problem["msg"]))
     return f"{message}, got {problem['input']!r}"
 
@@ -47,7 +47,7 @@ def _lower(message: str) -> str:
 
 
 def _section(loc: tuple[int | str, ...], values: dict[str, Any]) -> str:
-    """A place in the settings as it is written in the file."""
+    """A location in the settings, as it is written in the file."""
     match loc:
         case ():
             return ""

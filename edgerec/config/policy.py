@@ -1,6 +1,6 @@
-"""``[policy]``: what lists are made of beside scores; it becomes the bundle's policy.json.
+"""``[policy]``: how lists are made of scores: rules, boosts, caps, diversity; it becomes the bundle's policy.json.
 
-Conditions are checked against the catalogue when the bundle is built.
+Conditions are checked with the catalogue's columns when the bundle is built.
 """
 
 from __future__ import annotations
@@ -12,104 +12,129 @@ from pydantic import Field, PositiveFloat
 from edgerec.config.base import Settings
 
 Condition = str
-"""Over the catalogue's columns, such as "price < 20 AND brand = 'ours'"; see edgerec/bundle/conditions.py."""
+"""An SQL condition over the catalogue's columns, such as "price < 20 AND brand = 'ours'"; see
+edgerec/bundle/conditions."""
 
 
 class RuleConfig(Settings):
-    """Items that `keep` is not true for are never shown."""
+    """Items for which `keep` is not true are never recommended."""
 
     name: str = Field(min_length=1)
-    """Told for each item that it removes."""
+    """Name of the rule, which explanations give for each item that it removes."""
     keep: Condition
-    """May use :now, the request's time in milliseconds, and the names of context and user columns, as in
-    "until IS NULL OR until > :now"."""
+    """SQL condition over the catalogue's columns. It may use :now, the request's time in milliseconds since 1970, and
+    :NAME for context and user columns, as in "until IS NULL OR until > :now"."""
 
 
 class BoostConfig(Settings):
-    """Items that `where` is true for count more, or less."""
+    """Raises or lowers the utility of the items for which `where` is true."""
 
     name: str = Field(min_length=1)
+    """Name of the boost in explanations."""
     where: Condition
+    """SQL condition, as of a rule."""
     factor: PositiveFloat
-    """Multiplies the utility."""
+    """Factor of the utility: above 1 raises, below 1 lowers it."""
 
 
 class SeenConfig(Settings):
-    """Items that the user had lately are not shown."""
+    """Does not recommend items of the user's recent events."""
 
     kind: str | None = None
-    """A binary task; left out: any event."""
+    """Name of a binary task: only its events count. None: any event."""
     days: PositiveFloat | None = None
-    """For so long; left out: for ever."""
+    """For this many days after the event; None: for ever."""
 
 
 class CapConfig(Settings):
-    """Items that were in many lists lately are not shown."""
+    """Frequency cap: does not recommend items that were shown to the user often."""
 
     shown: int = Field(ge=1)
+    """Number of lists in which an item may be shown within `hours`."""
     hours: PositiveFloat
+    """Length of the time window, in hours."""
 
 
 class QuotaConfig(Settings):
-    """At most so many items of a list share a value."""
+    """Limits how many items of a list share a value."""
 
     by: str
     """A column of the catalogue."""
     most: int = Field(ge=1)
+    """Most items of a list with the same value."""
 
 
 class CalibrationConfig(Settings):
-    """Pulls a list's mix of values to that of the user's past."""
+    """Calibrated recommendations: a list's mix of values follows that of the user's history."""
 
     by: str
+    """A column of the catalogue."""
     strength: float = Field(ge=0, le=1)
+    """Weight of the calibration, from 0, none, to 1."""
 
 
 class ExploreConfig(Settings):
-    """Fills the last places of a list by trial; rules hold for them, quotas do not."""
+    """Exploration: fills the last places of a list to learn about items. Rules apply to these places, quotas do not."""
 
     method: Literal["epsilon", "thompson", "linucb"]
+    """epsilon: the next best item; thompson: Thompson sampling; linucb: the largest upper confidence bound. Each is
+    mixed with uniform draws, see `epsilon`."""
     slots: int = Field(1, ge=1)
+    """Number of last places that are filled by exploration."""
     epsilon: float = Field(0.1, ge=0, le=1)
-    """Probability that a place is drawn evenly from the pool."""
+    """Probability that a place is filled with a uniform draw from the pool."""
     width: float = Field(0.5, ge=0, le=100)
-    """How far what is not known of an item moves it."""
+    """Width of the confidence interval: how much uncertainty about an item moves its utility."""
 
 
 class AdaptConfig(Settings):
-    """Corrects utilities for one user by the answers to lists."""
+    """Adaptation on the device: corrects utilities for one user by the feedback on past lists."""
 
     rate: float = Field(0.1, ge=0, le=10)
+    """Learning rate of the correction."""
     most: float = Field(1.0, ge=0, le=10)
-    """No item moves further, in log-odds."""
+    """Largest correction of an item, in log-odds."""
 
 
 class LogConfig(Settings):
-    """Bounds of what a device remembers."""
+    """Limits of the events that a device stores; the oldest are erased first."""
 
     rows: int = Field(10_000, ge=1)
+    """Most events."""
     bytes: int = Field(16_000_000, ge=1 << 18)
+    """Largest size of the store, in bytes."""
     days: PositiveFloat | None = None
-    """Older events are erased; left out: of any age."""
+    """Greatest age of an event, in days; None: any age."""
 
 
 class PolicyConfig(Settings):
-    """What a bundle's lists are made of beside scores."""
+    """How a bundle makes lists of scores."""
 
     weights: dict[str, float] = Field({})
-    """What each task counts by default; left out: its weight in [[task]], 0 for amounts beside other tasks."""
+    """Default weight of each task in the utility. Tasks that are left out have their weight in [[task]]; regression
+    tasks beside others have 0."""
     where: Condition | None = None
-    """A rule without a name."""
+    """SQL condition; items for which it is not true are never recommended. A rule without a name."""
     rules: tuple[RuleConfig, ...] = ()
+    """Rules that remove items."""
     boosts: tuple[BoostConfig, ...] = ()
+    """Factors of the utility of some items."""
     seen: tuple[SeenConfig, ...] = ()
+    """Filters of items that the user had before."""
     caps: tuple[CapConfig, ...] = ()
+    """Frequency caps."""
     quotas: tuple[QuotaConfig, ...] = ()
+    """Limits of items with the same value in a list."""
     diversity: float = Field(0.0, ge=0, le=1)
-    """From 0, the best items, to 1, items unlike each other (maximal marginal relevance over the item table)."""
+    """From 0, the items of highest utility, to 1, items as different as possible (maximal marginal relevance over item
+    vectors)."""
     calibration: CalibrationConfig | None = None
+    """Calibration of a list's mix of values; None: none."""
     pool: int = Field(200, ge=1, le=5000)
-    """Best candidates that boosts, quotas, diversity and trials choose from."""
+    """Number of best candidates from which boosts, quotas, diversity and exploration choose."""
     log: LogConfig = LogConfig()
+    """Limits of the stored events."""
     explore: ExploreConfig | None = None
+    """Exploration; None: none."""
     adapt: AdaptConfig | None = None
+    """Adaptation on the device; None: none."""

@@ -1,6 +1,6 @@
-"""Settings keys of earlier versions, which are still read, with a warning that names the new key.
+"""Settings keys of earlier versions: they are still read, with a warning that names the new key.
 
-A line stays for one release after the rename (`edgerec.errors.OLD_NAMES_UNTIL`); then it goes, and the key is unknown.
+An old key is read until version `edgerec.errors.OLD_NAMES_UNTIL`, in which this file loses it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ KEYS: Mapping[str, Mapping[str, str]] = {
 
 
 def with_new_names(values: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Parsed settings with today's names, those of the space of ``[tuning]`` among them; warns of each old one.
+    """Parsed settings under the current names, also in ``[tuning.space]``; warns about each old name.
 
     Args:
         source: what the warning calls the settings.
@@ -52,8 +52,7 @@ def with_new_names(values: Mapping[str, Any], source: str) -> dict[str, Any]:
             renamed[section] = _renamed(renamed[section], keys, source, f"[{section}] {{}}")
     tuning = renamed.get("tuning")
     if isinstance(tuning, dict) and isinstance(tuning.get("space"), dict):
-        space = {_new_path(path, source): axis for path, axis in tuning["space"].items()}
-        renamed["tuning"] = {**tuning, "space": space}
+        renamed["tuning"] = {**tuning, "space": _renamed_space(tuning["space"], source)}
     return renamed
 
 
@@ -69,11 +68,17 @@ def _renamed(values: Mapping[str, Any], names: Mapping[str, str], source: str, f
     return renamed
 
 
-def _new_path(path: str, source: str) -> str:
-    """ "section.key" with today's names."""
+def _renamed_space(space: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """A search space, whose keys are "section.key", or sections if TOML nests them: a dot that is not quoted."""
+    renamed = _renamed(space, SECTIONS, source, "[tuning.space] {}")
+    for section, keys in KEYS.items():
+        if isinstance(renamed.get(section), dict):
+            renamed[section] = _renamed(renamed[section], keys, source, f"[tuning.space] {section}.{{}}")
+    return _renamed(renamed, {path: _new_path(path) for path in renamed}, source, "[tuning.space] {}")
+
+
+def _new_path(path: str) -> str:
+    """ "section.key" under its current name."""
     section, dot, key = path.partition(".")
     new_section = SECTIONS.get(section, section)
-    new = new_section + dot + KEYS.get(new_section, {}).get(key, key)
-    if new != path:
-        deprecated(f"[tuning.space] {path}", f"[tuning.space] {new}", source)
-    return new
+    return new_section + dot + KEYS.get(new_section, {}).get(key, key)

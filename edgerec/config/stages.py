@@ -1,4 +1,4 @@
-"""One section for each stage after the data."""
+"""The sections of the stages that follow the data."""
 
 from __future__ import annotations
 
@@ -9,94 +9,102 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from edgerec.config.base import Expression, Settings, problem
 
 Member = Literal["ease", "als", "popularity", "own", "transitions", "reranker", "boosting"]
-"""A model that judges beside the network."""
-
-
+"""A member of the ensemble beside the teacher's network."""
 Regression = Literal["huber", "median", "ordinal"]
-"""A loss of amounts."""
+"""A loss for regression targets."""
 
 
 class EvaluationConfig(Settings):
-    """What the report is computed on."""
+    """The data that the report is computed on, and the quality gates."""
 
     part: Literal["test", "valid"] = "test"
-    """valid: fitted on train, to choose settings; test: fitted on train and valid, once."""
+    """The evaluation split. valid: models are trained on train, to choose settings; test: models are trained on train
+    and valid, for the final figures."""
     k: tuple[Annotated[int, Field(ge=1)], ...] = (10, 20)
-    """Lengths of the lists that ranking metrics look at."""
+    """List lengths at which ranking metrics are computed."""
     segments: tuple[str, ...] = ()
-    """User attributes (categorical columns of ``[data.users]``) by whose values quality is told, with the gaps."""
+    """User attributes (categorical columns of ``[data.users]``). The report gives the quality for each of their values,
+    and the gaps between them."""
     random_exposure: bool = False
-    """What was shown in the evaluation split was chosen evenly at random: then the report tells by replay what each stage
-    would have earned by showing the best of some random items."""
+    """Set it if the items shown in the evaluation split were drawn uniformly at random. The report then estimates by
+    replay what each stage would have earned by showing the best of a few random items."""
     min_ndcg_retained: float = Field(0.8, ge=0)
-    """Gate: the share of the teacher's NDCG@10 (related: capped recall@10) that the bundle keeps, for everyone. A
-    figure fails where its one-sided 95 % interval lies below its gate; then the stage ends with exit code 1."""
+    """Gate: the least share of the teacher's NDCG@10 (related tasks: capped recall@10) that the bundle must retain,
+    over all users. A figure fails if its one-sided 95 % confidence interval lies below the gate; the stage then ends
+    with exit code 1."""
     max_auc_drop: float = Field(0.02, ge=0)
-    """Gate: the AUC of a binary task, or XAUC of an amount, that may be lost against the teacher."""
+    """Gate: the largest drop from the teacher in AUC (binary tasks) or XAUC (regression tasks)."""
     min_overlap: float | None = Field(None, ge=0, le=1)
-    """Gate: the share of its ten best that the bundle has in common with the same weights in float32. None: 0.95 for a
-    table of int8, 0.8 for int4 and pq, which keep less by their nature."""
+    """Gate: the least overlap of the bundle's ten best items with those of the same weights in float32. None: 0.95 for
+    an int8 table, 0.8 for int4 and pq, which are less exact."""
 
 
 class TeacherConfig(Settings):
-    """The teacher's network."""
+    """The teacher's network and its training."""
 
     text_model: str | None = None
-    """Folder or hub name of a `transformers` encoder or decoder with safetensors; None: the packaged MiniLM, if any."""
+    """Folder or hub name of a `transformers` encoder or decoder with safetensors; None: the packaged MiniLM, if it is
+    installed."""
     text_components: int = Field(64, ge=1)
-    """Leading principal components of the text vectors that teacher and student see."""
+    """Number of leading principal components of the text vectors that teacher and student see."""
     text_tuning: Literal["frozen", "lora", "full"] = "frozen"
-    """frozen: vectors as they come; lora, full: first tuned on pairs of items that are consumed together."""
+    """frozen: the text model stays as it is; lora, full: it is fine-tuned on pairs of items that are consumed together,
+    with LoRA or in all weights."""
     text_epochs: int = Field(1, ge=1)
-    """Passes over the sessions, of many a random part each time, when the text model is tuned."""
+    """Epochs of fine-tuning the text model; of many sessions, each epoch takes a random part."""
     text_joint: int = Field(0, ge=0)
-    """Texts that a tuned text model reads anew in each step of the joint training, where it goes on learning; the
-    others are as they were when the epoch began. 0: it is tuned before, and then stays. Takes long on a CPU."""
+    """Texts that a fine-tuned text model encodes anew in each step of the joint training, in which it then keeps
+    learning; the other texts keep their vectors from the start of the epoch. 0: the text model is fine-tuned first and
+    then frozen. Slow on a CPU."""
     dim: int = Field(48, ge=4)
-    """Width of item and user vectors."""
+    """Dimensions of item and user vectors."""
     hidden: int = Field(96, ge=4)
-    """Hidden units of each part."""
+    """Hidden units of each part of the network."""
     heads: int = Field(4, ge=1)
     """Attention heads over the history."""
     sharing: Literal["shared-bottom", "mmoe", "ple"] = "mmoe"
-    """What the tasks share: one network, experts weighed by each task, or experts of all and of each task."""
+    """Sharing strategy of the tasks. shared-bottom: one shared network; mmoe: shared experts, weighted by a gate for
+    each task; ple: shared experts and experts of each task."""
     experts: int = Field(4, ge=1)
-    """Experts that the tasks share; a shared bottom is as wide as all of them."""
+    """Number of shared experts; a shared bottom is as wide as all of them together."""
     graph_layers: int = Field(0, ge=0)
-    """Layers of the graph network over users, items, sessions and the knowledge graph; 0 leaves it out."""
+    """Layers of the graph neural network over users, items, sessions and the knowledge graph; 0: no graph network."""
     graph_neighbours: int = Field(0, ge=0)
-    """Neighbours that a layer draws for each node; 0 takes all, which needs the whole graph in memory at each step."""
+    """Neighbours that a layer samples for each node; 0: all, which needs the whole graph in memory at each step."""
     sequence: int = Field(0, ge=0)
-    """Latest raw events that the causal transformer reads; 0 leaves it out."""
+    """Number of latest events that the causal transformer reads; 0: no transformer."""
     sequence_layers: int = Field(2, ge=1)
     """Layers of the causal transformer."""
     regression: Regression = "huber"
-    """How amounts such as watch time are learned: huber: about the mean of their logs; median: its quantile loss;
-    ordinal: being above each of 24 equally frequent amounts."""
+    """Loss of regression targets such as watch time. huber: Huber loss on the logarithm; median: quantile loss of the
+    median; ordinal: whether the target exceeds each of 24 equally frequent thresholds."""
     loss_weights: Literal["fixed", "uncertainty", "gradnorm", "pcgrad"] = "fixed"
-    """How the tasks' losses are joined; each is first multiplied by its task's weight, where learned ones start.
-    gradnorm and pcgrad go backward once for each task."""
+    """How the losses of the tasks are combined. Each loss is multiplied by its task's weight, from which learned
+    weights start. gradnorm and pcgrad need a backward pass for each task."""
     dropout: float = Field(0.2, ge=0, lt=1)
+    """Dropout probability of hidden units."""
     item_dropout: float = Field(0.0, ge=0, lt=1)
-    """Each past item is left out of a training history with this probability."""
+    """Probability with which each item is left out of a training history."""
     adversarial: NonNegativeFloat = 0.0
-    """Length of the worst step of each item's vector that training must withstand, in standard deviations of them; 0:
-    none. Doubles the time of training."""
+    """Adversarial training: length of the perturbation of each item vector, in standard deviations of the vectors; 0:
+    no adversarial training. Doubles the training time."""
     epochs: int = Field(7, ge=1)
-    """At most; fewer where the validation loss stops falling."""
+    """Most epochs; early stopping may end training before."""
     patience: int = Field(2, ge=1)
-    """Epochs without a better validation loss before training stops."""
+    """Early stopping: epochs without a better validation loss after which training ends."""
     learning_rate: PositiveFloat = 2e-3
+    """Peak learning rate of the optimizer."""
     weight_decay: NonNegativeFloat = 1.0
-    """Of the item ids' own vectors; all else has 0.01."""
+    """Weight decay of the embeddings of item ids; all other weights have 0.01."""
     sessions: int = Field(128, ge=1)
-    """Requests of a training step."""
+    """Batch size: sessions in a training step."""
     impressions: int = Field(1024, ge=1)
-    """Impressions of a training step."""
+    """Batch size: impressions in a training step."""
     sessions_per_epoch: int = Field(20_000, ge=1)
-    """Of more sessions a random part is learned from, the same in each epoch."""
+    """Most sessions in an epoch. Of more sessions a random part is used, the same in each epoch."""
     folds: int = Field(3, ge=2)
-    """Groups of users; one teacher is trained without each and labels it for the student. Their mean is the teacher."""
+    """Folds of users. For each fold a network is trained without its users and labels them for the student. The teacher
+    is the mean of these networks."""
 
     @model_validator(mode="after")
     def _text_is_tuned(self) -> Self:
@@ -114,82 +122,88 @@ class TeacherConfig(Settings):
 
 
 class EnsembleConfig(Settings):
-    """Closed-form and tree models that judge beside the teacher's network, blended into one score a task."""
+    """The teacher's ensemble: closed-form and tree models beside the network, blended into one score for each task."""
 
     members: tuple[Member, ...] = get_args(Member)
-    """Who judges beside the network; weights chosen on valid can still be 0, and [] leaves the network alone."""
+    """Members of the ensemble beside the network. Their weights are chosen on valid and can be 0; []: the network
+    alone."""
     windows: int = Field(10, ge=1)
-    """Moments, rolled back from the end of the rows, whose requests the re-ranker learns from."""
+    """Time windows, counted back from the end of the training rows, whose requests train the re-ranker."""
     window: str = "14d"
-    """Time between these as-of times."""
+    """Length of a window, such as "14d"; each window begins at an as-of time of its own."""
     candidates: int = Field(200, ge=10)
-    """Items beside the history that the re-ranker looks at, those that some other member ranks highest."""
+    """Candidates of the re-ranker for each request, beside the history: those that the other members rank highest."""
     requests: int = Field(8_000, ge=1)
-    """The re-ranker learns from the latest ones, of each user the first one in a window."""
+    """Most requests that train the re-ranker: the latest ones, and of each user the first in a window."""
     trees: int = Field(200, ge=1)
-    """Of the re-ranker, a task."""
+    """Trees of the re-ranker, for each task."""
     leaves: int = Field(31, ge=2)
+    """Most leaves of a tree of the re-ranker."""
     learning_rate: PositiveFloat = 0.05
+    """Learning rate of the re-ranker's trees."""
 
 
 class TrainingConfig(Settings):
-    """How networks are trained, whatever they are."""
+    """How all networks are trained, teacher and student alike."""
 
     allow_leaks: tuple[str, ...] = ()
-    """Columns that tell a label nearly alone, and yet are known before the item is shown; see edgerec doctor."""
+    """Columns that `edgerec doctor` reports as leaks but that are known before the item is shown: training accepts
+    them."""
     precision: Literal["auto", "32", "bf16", "fp16"] = "auto"
-    """auto: bf16 where a GPU has it, fp16 on other GPUs, 32 bits on a CPU."""
+    """auto: bf16 on GPUs that have it, fp16 on other GPUs, float32 on a CPU."""
     accumulate: int = Field(1, ge=1)
-    """Batches whose gradients are added up before a step."""
+    """Batches whose gradients are accumulated before an optimizer step."""
     compile: bool = False
-    """Compile the model with torch.compile."""
+    """Compile the models with torch.compile."""
     accelerator: str = "auto"
-    """cpu, gpu (or cuda), mps; auto takes what there is, GPUs first."""
+    """cpu, gpu (or cuda) or mps; auto: what the machine has, GPUs first."""
     devices: int = Field(1, ge=1)
-    """GPUs, or processes on a CPU, of each machine."""
+    """GPUs, or processes on a CPU, for each machine."""
     num_nodes: int = Field(1, ge=1)
-    """Machines. Give each the same command, a run folder of its own, and MASTER_ADDR, MASTER_PORT and NODE_RANK."""
+    """Number of machines. Start the same command on each, with a run folder of its own and the environment variables
+    MASTER_ADDR, MASTER_PORT and NODE_RANK."""
     strategy: str = "auto"
-    """ "ddp" (or "auto", "ddp_spawn"): Lightning starts a process a device for each training, and they share every
-    batch; the rest of the command stays in one process."""
+    """Lightning's strategy: "ddp" (or "auto", "ddp_spawn") starts one process for each device, and they share every
+    batch. Everything but training stays in one process."""
     checkpoint_minutes: PositiveFloat = 5.0
-    """A checkpoint is written after each epoch, and this often within one."""
+    """Minutes between checkpoints within an epoch; one is also written after each epoch."""
     wandb: str | None = None
-    """Project of Weights & Biases; needs the package wandb."""
+    """Project in Weights & Biases to log to; needs the package wandb."""
     mlflow: str | None = None
-    """Tracking address or folder of MLflow; needs the package mlflow."""
+    """Tracking address or folder of MLflow to log to; needs the package mlflow."""
 
 
 Size = Literal["nano", "small", "std", "large"]
-"""Of a student."""
+"""The size of a student."""
 SIZES: dict[Size, tuple[int, int, int]] = {
     "nano": (8, 16, 2),
     "small": (16, 32, 2),
     "std": (32, 64, 4),
     "large": (64, 128, 4),
 }
-"""Width of the item table, hidden units and attention heads of each size."""
+"""Dimensions of the item table, hidden units and attention heads of each size."""
 
 
 class StudentConfig(Settings):
-    """The student."""
+    """The size and inputs of the student."""
 
     size: Size = "std"
-    """nano, small, std or large: 8, 16, 32 or 64 dimensions, twice as many hidden units."""
+    """nano, small, std, large: an item table of 8, 16, 32 or 64 dimensions, and twice as many hidden units."""
     dim: int | None = Field(None, ge=4)
-    """Width of the item table; None: by size."""
+    """Dimensions of the item table; None: by `size`."""
     hidden: int | None = Field(None, ge=4)
-    """Hidden units of the request tower; None: by size."""
+    """Hidden units of the request tower; None: by `size`."""
     heads: int | None = Field(None, ge=1)
-    """Attention heads over the history; None: by size."""
+    """Attention heads over the history; None: by `size`."""
     factor: int | None = Field(None, ge=0)
-    """Width of the vectors of the items' ids while they are learned, which a matrix folds into the table: a product of
-    two factors learns better than the narrow table alone. None: four times `dim`; 0: as narrow as they are kept."""
+    """Dimensions of the embeddings of item ids during training. A matrix then folds them into the table, since a
+    product of two factors learns better than a narrow table alone. None: four times `dim`; 0: `dim`, without a
+    matrix."""
     transitions: int = Field(0, ge=0)
-    """Items that most often come next after each item, kept with a weight for each, three bytes together: for logs in
-    which the order of the items tells more than their kind; then the past is seen in its order too. 0: neither."""
+    """Item transition lists: for each item, this many items that most often come next, with a weight each; three bytes
+    an entry. For logs in which the order of items matters most; the history is then read in order, too. 0: no lists."""
     max_history: int = Field(256, ge=1)
-    """Distinct past items that are looked at, the latest ones."""
+    """Most distinct items of a history; the latest ones are used."""
 
     @property
     def widths(self) -> tuple[int, int, int, int]:
@@ -203,86 +217,92 @@ class DistillationConfig(Settings):
     """How the student learns from the teacher."""
 
     start_from: str | None = None
-    """Folder of an earlier run: the student starts where that one's ended, see edgerec refresh; None: from nothing."""
+    """Folder of an earlier run whose student this one starts from, see edgerec refresh; None: random weights."""
     hard: NonNegativeFloat = 0.5
-    """Weight of the log's own labels."""
+    """Loss weight of the labels of the log."""
     probabilities: NonNegativeFloat = 0.5
-    """Weight of the teacher's probabilities and amounts of impressions. 0 leaves a term out, here and below; without
-    any of the teacher's terms the student is trained by the log alone, and no teacher is needed."""
+    """Loss weight of the teacher's probabilities and regression outputs for impressions. Here and below, 0 leaves a
+    term out; without any term of the teacher, the student is trained on the log alone and needs no teacher."""
     listwise: NonNegativeFloat = 0.5
-    """Weight of the teacher's softmax over the whole catalogue, of rankings and related items."""
+    """Loss weight of the teacher's softmax over the whole catalogue, for retrieval and related tasks."""
     top_list: NonNegativeFloat = 1.0
-    """Weight of the order of the teacher's best 20 items."""
+    """Loss weight of the order of the teacher's top 20 items."""
     neighbours: NonNegativeFloat = 0.0
-    """Weight of whom the teacher's networks see near an item."""
+    """Loss weight of each item's nearest neighbours in the teacher's networks."""
     alignment: NonNegativeFloat = 0.0
-    """Weight of the teacher's item vectors, which the student's, projected, are pulled to; fades away until six tenths
-    of the training are done."""
+    """Loss weight of the distance between the student's projected item vectors and the teacher's. It falls to 0 within
+    the first 60 % of the training."""
     temperature: PositiveFloat = 1.0
-    """Softens teacher and student logits of the catalogue alike."""
+    """Temperature that divides the catalogue logits of teacher and student; no unit."""
     confidence: bool = False
-    """Weigh each request by how sure the teacher is."""
+    """Weight each request by the confidence of the teacher."""
     early_teacher_epochs: int = Field(0, ge=0)
-    """First epochs that are taught by the teacher's networks as they were after a third of their training, which know
-    what is easy; then the whole teacher takes over. 0: it teaches from the start."""
+    """First epochs that use an early-checkpoint teacher: its networks after a third of their training, which have
+    learned the easy patterns. The final teacher takes over afterwards. 0: the final teacher from the start."""
     qat: float = Field(0.25, ge=0, le=1)
-    """Last part of the training in which the item table is rounded to INT8 as in the bundle, with steps that are
-    learned."""
+    """Quantization-aware training: the last part of the training, 0 to 1, in which the item table is rounded to INT8 as
+    in the bundle, with learned step sizes."""
     min_ndcg_retained: float = Field(0.8, ge=0)
-    """Gate: the share of the teacher's NDCG@10, or capped recall@10 of related items, that the student must keep on the
-    evaluation split. A figure fails where its one-sided 95 % interval lies below its gate; then the stage ends with exit code
-    1."""
+    """Gate: the least share of the teacher's NDCG@10 (related tasks: capped recall@10) that the student must retain on
+    the evaluation split. A figure fails if its one-sided 95 % confidence interval lies below the gate; the stage then
+    ends with exit code 1."""
     max_auc_drop: float = Field(0.02, ge=0)
-    """Gate: the AUC of a binary task, or XAUC of an amount, that may be lost against the teacher."""
+    """Gate: the largest drop from the teacher in AUC (binary tasks) or XAUC (regression tasks)."""
     pseudo_labelled: NonNegativeFloat = 1.0
-    """Requests of the same users at other times, labelled by the teacher alone: this many for each session."""
+    """Pseudo-labelled requests for each session: the same users at other times, labelled by the teacher alone."""
     future: NonNegativeFloat = 0.5
-    """The same after the end of the log, where the student will be asked."""
+    """Future requests for each session: pseudo-labelled, at times after the end of the log, when the student will be
+    used."""
     requests_per_epoch: int = Field(16_000, ge=1)
-    """Sessions and pseudo-labelled requests that an epoch sees, a random part of them."""
+    """Sessions and pseudo-labelled requests in an epoch, drawn at random from all of them."""
     epochs: int = Field(16, ge=1)
+    """Epochs of training."""
     learning_rate: PositiveFloat = 3e-3
+    """Peak learning rate of the optimizer."""
     weight_decay: NonNegativeFloat = 1.0
-    """Of the item ids' own vectors; all else has 0.01."""
+    """Weight decay of the embeddings of item ids; all other weights have 0.01."""
     dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout probability of hidden units."""
     history_dropout: float = Field(0.1, ge=0, lt=1)
-    """Each past item is left out of a training history with this probability."""
+    """Probability with which each item is left out of a training history."""
 
 
 class PruningConfig(Settings):
-    """What is cut out of the student."""
+    """Structured pruning of the student, and which items leave the bundle."""
 
     hidden: float = Field(0.25, ge=0, lt=1)
-    """Share of hidden units to cut, the least important ones."""
+    """Share of hidden units to cut, 0 to 1; the least important ones go."""
     dim: float = Field(0.0, ge=0, lt=1)
-    """Share of the item table's width to cut."""
+    """Share of the item table's dimensions to cut, 0 to 1."""
     heads: float = Field(0.0, ge=0, lt=1)
-    """Share of the attention's heads to cut."""
+    """Share of the attention heads to cut, 0 to 1."""
     never_shown: Expression | None = None
-    """SQL condition over the items' attributes, and idle_days since an item's last event, such as "idle_days > 180":
-    items that it is true for leave the bundle. They are not shown, and where they were bought they are not seen."""
+    """SQL condition over item attributes and idle_days (days since an item's last event), such as "idle_days > 180".
+    Items for which it is true leave the bundle: they are never recommended, and a history ignores them."""
     rounds: int = Field(1, ge=1)
-    """Each round cuts a part, lets the student recover, and looks anew at what matters least."""
+    """Rounds of pruning. Each cuts a part, lets the student recover, and measures importance anew."""
     epochs: int = Field(2, ge=0)
-    """Recovery training in each round."""
+    """Epochs of recovery training in each round; 0: none."""
 
 
 class QuantizationConfig(Settings):
     """How the student becomes an INT8 bundle."""
 
     table: Literal["int8", "int4", "pq"] = "int8"
-    """How the item table lies in the bundle: a byte a number; four bits a number, which the recovery after pruning
-    gets used to; or product quantization, a byte for two numbers and a codebook. The last two save bytes, not time."""
+    """Storage of the item table. int8: a byte for each dimension; int4: four bits, for which the recovery after pruning
+    trains the table; pq: product quantization, a byte for two dimensions and a codebook. int4 and pq save bytes, not
+    time."""
     kernel: Literal["auto", "u8s8", "nbits8", "fp32"] = "auto"
-    """How the graphs multiply the item table, see `edgerec devices NAME`. auto: as the device's profile says, held
-    against float32 on this machine, which are kept where INT8 is much slower or finds other items."""
+    """Kernel with which the graphs multiply the item table, see `edgerec devices NAME`. auto: that of the device's
+    profile, compared with float32 on this machine; float32 is used if INT8 is much slower or finds other items."""
     web: bool = False
-    """Also write the catalogue as catalog.json, which JavaScript reads; a browser's profile always does."""
+    """Also write the catalogue as catalog.json for JavaScript; the profile of a browser always does."""
     newer_rows: str | None = None
-    """A log with rows after those of the dataset, columns as in [data]: the items' priors then say what is popular
-    now. The model stays, so that a delta to the new bundle is small."""
+    """A log with rows that are newer than the dataset, with columns as in [data]: item priors then follow what is
+    popular now. The model does not change, so that a delta to the new bundle is small."""
     items_now: str | None = None
-    """The items of today, columns as in [data.items], and available (0 or 1) if it has it. New items get a row by their
-    words and attributes; those that it lacks are no longer shown."""
+    """A table of today's items, with columns as in [data.items] and optionally available (0 or 1). New items are
+    cold-start items: their rows come from their texts and attributes. Items that the table lacks are no longer
+    recommended."""
     conformance: int = Field(200, ge=1)
-    """Requests whose answers are kept in the bundle, so that every runtime can check itself."""
+    """Number of requests stored in the bundle with their answers, against which every runtime checks itself."""

@@ -1,4 +1,4 @@
-"""`[[task]]`: what is predicted."""
+"""`[[task]]`: one prediction task."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ if TYPE_CHECKING:
     from edgerec.tasks import Task
 
 MAX_BINARY_TASKS = 8
-"""An event's kind is a bit mask in one byte."""
+"""The kind of an event is a bit mask in one byte, a bit for each binary task."""
 
 
 class TaskConfig(Settings):
-    """One thing to predict."""
+    """A prediction task."""
 
     name: TaskName
+    """Name of the task: lower-case letters, digits and underscores."""
     kind: Literal["retrieval", "binary", "regression", "related"]
+    """retrieval: which item is consumed next; binary: whether something happens after an impression; regression: a
+    number, such as watch time, after an impression; related: which items share a session with an item."""
     label: Expression | None = None
-    """A column or SQL expression; of a retrieval task: the rows that count as consumption."""
+    """Column or SQL expression of the label. For a retrieval task: the rows that count as consumption; None: all."""
     repeats: Literal["allow", "exclude"] = "allow"
-    """retrieval: may an item of the history be recommended again?"""
+    """retrieval only: whether an item of the history may be recommended again."""
     after: str | None = None
-    """binary: the earlier binary task without which this one cannot happen."""
+    """binary only, for conditional tasks (ESMM): the earlier binary task without which this one cannot happen."""
     clip: float | None = Field(None, gt=0, le=1)
-    """regression: labels are clipped at this quantile of the train part."""
+    """regression only: quantile of train at which labels are clipped, 0 to 1; None: no clipping."""
     weight: float = Field(1.0, ge=0, allow_inf_nan=False)
-    """Of the task in the joint loss."""
+    """Weight of the task in the joint loss, and by default in the utility."""
     unit: str | None = None
-    """regression: the unit of the label, for display."""
+    """regression only: unit of the label, for display."""
 
     @model_validator(mode="after")
     def _keys_of_its_kind(self) -> Self:

@@ -1,4 +1,4 @@
-"""`[tuning]` and `[tuning.space]`: which settings are searched, how, and what decides."""
+"""`[tuning]` and `[tuning.space]`: which settings are searched, how, and by which metric."""
 
 from __future__ import annotations
 
@@ -14,46 +14,48 @@ from edgerec.config.tasks import TaskConfig
 
 Scalar: TypeAlias = bool | int | float | str
 MAX_GRID = 10_000
-"""Points of a grid; more is a mistake, or a case for another sampler."""
+"""Most points of a grid; more is a mistake, or needs another sampler."""
 _SEARCHED = {
     "teacher": ("teacher.", "training.", "student.max_history"),
     "student": ("student.", "distillation.", "training."),
 }
-"""By stage, what its keys begin with: the other settings change nothing there."""
+"""By stage: prefixes of the keys that can be searched. Other settings have no effect on its trials."""
 _LOWER_IS_BETTER = ("mae", "logloss", "ece")
 
 
 class Range(Settings):
-    """All numbers between two; whole ones for a setting that counts."""
+    """A range of numbers; whole numbers for a setting that takes these."""
 
     low: int | float
+    """Smallest value."""
     high: int | float
-    """Included."""
+    """Largest value, included."""
     log: bool = False
-    """Search evenly in the logarithm."""
+    """Sample uniformly in the logarithm."""
     step: int | float | None = None
     """Only low, low + step, ...; None: every number, or every whole one."""
 
 
 class TuningConfig(Settings):
-    """The search of `edgerec tune`. It is judged on the valid part, never on test."""
+    """The hyperparameter search of `edgerec tune`. It evaluates on valid, never on test."""
 
     stage: Literal["teacher", "student"] = "teacher"
-    """What a trial trains: one network of the teacher, without its ensemble, or a student of a finished teacher."""
+    """What a trial trains. teacher: one network, without the ensemble; student: a student of a finished teacher."""
     metric: dict[str, PositiveFloat] = Field(default_factory=dict)
-    """What decides, "task.metric" such as "next.ndcg@10", or several with weights, added up, such as
-    { "next.ndcg@10" = 1.0, "new.ndcg@10" = 0.5 }. Left out: the first task's ndcg, auc, xauc or capped_recall."""
+    """The objective: "task.metric" such as "next.ndcg@10", or a weighted sum of several, such as
+    { "next.ndcg@10" = 1.0, "new.ndcg@10" = 0.5 }. Default: ndcg, auc, xauc or capped_recall of the first task."""
     sampler: Literal["tpe", "random", "grid"] = "tpe"
+    """How trials are chosen: tpe: tree-structured Parzen estimator; random: at random; grid: all points."""
     trials: int | None = Field(None, ge=1)
-    """Settings that are tried; 20 if left out. A grid tries all its points."""
+    """Number of trials; default: 20. A grid tries all its points."""
     pruner: Literal["median", "none"] = "median"
-    """median: a trial ends early when its validation loss is worse than that of half of the trials at that epoch."""
+    """median: a trial ends early if its validation loss is worse than the median of the trials at that epoch."""
     workers: int = Field(1, ge=1)
-    """Trials at a time, each in a process with its share of the cores."""
+    """Trials at a time, each in a process with an equal part of the cores."""
     minutes: PositiveFloat | None = None
-    """No trial begins later than this, in minutes of wall-clock time; those that run go on to their end."""
+    """Minutes of wall-clock time after which no trial is started; running trials are finished. None: no limit."""
     space: dict[str, tuple[Scalar, ...] | Range] = Field(default_factory=dict)
-    """By "section.key": a list of values, or { low, high, log, step }."""
+    """What is searched: by "section.key", a list of values, or { low, high, log, step }."""
 
     @field_validator("metric", mode="before")
     @classmethod
@@ -74,7 +76,7 @@ class TuningConfig(Settings):
         return self
 
     def judged_by(self, tasks: Sequence[TaskConfig], k: Sequence[int]) -> dict[str, float]:
-        """The weight of each metric that decides, its default filled in; `k` as in `[evaluation]`."""
+        """The weight of each metric of the objective, its default filled in; `k` as in `[evaluation]`."""
         kind = {"retrieval": f"ndcg@{k[0]}", "binary": "auc", "regression": "xauc", "related": "capped_recall@10"}
         return dict(self.metric) or {f"{tasks[0].name}.{kind[tasks[0].kind]}": 1.0}
 
@@ -87,32 +89,32 @@ def lower_is_better(metric: str) -> bool:
 def judged_metrics(tasks: Sequence[TaskConfig], k: Sequence[int]) -> list[str]:
     """Every "task.metric" that the evaluation gives for these tasks."""
     ranking = [f"{name}@{cut}" for cut in k for name in ("ndcg", "recall", "capped_recall", "hit", "map", "coverage")]
-    found: list[str] = []
+    metrics: list[str] = []
     for task in tasks:
         match task.kind:
             case "retrieval":
-                found += [f"{task.name}.{name}" for name in [*ranking, "mrr"]]
+                metrics += [f"{task.name}.{name}" for name in [*ranking, "mrr"]]
                 if task.repeats == "allow":
-                    found += [f"{task.name}_again.{name}" for name in ("auc", "gauc")]
+                    metrics += [f"{task.name}_again.{name}" for name in ("auc", "gauc")]
             case "binary":
-                found += [f"{task.name}.{name}" for name in ("auc", "gauc", "logloss", "ece")]
+                metrics += [f"{task.name}.{name}" for name in ("auc", "gauc", "logloss", "ece")]
             case "regression":
-                found += [f"{task.name}.{name}" for name in ("mae", "xauc")]
+                metrics += [f"{task.name}.{name}" for name in ("mae", "xauc")]
             case "related":
-                found += [f"{task.name}.{name}@10" for name in ("recall", "capped_recall", "hit")]
-    return found
+                metrics += [f"{task.name}.{name}@10" for name in ("recall", "capped_recall", "hit")]
+    return metrics
 
 
 def check_tuning(
     tuning: TuningConfig, sections: Mapping[str, Settings], tasks: Sequence[TaskConfig], k: Sequence[int]
 ) -> None:
-    """Refuse a search that these settings cannot have, before any of it starts.
+    """Refuse a search that does not fit the settings, before it starts.
 
     Args:
-        sections: the settings by name, with their values of now. k: as in `[evaluation]`.
+        sections: the settings by name, with their current values. k: as in `[evaluation]`.
     Raises:
-        PydanticCustomError: a key is unknown or changes nothing, a value is not what its key takes, or a metric is not
-            one of the tasks'.
+        PydanticCustomError: a key is unknown or has no effect, a value is not valid for its key, or the tasks have no
+            such metric.
     """
     _check_metrics(tuning, judged_metrics(tasks, k))
     for key, axis in tuning.space.items():
@@ -125,19 +127,19 @@ def check_tuning(
 
 
 def coerced(section: Settings, key: str, value: Scalar) -> Any:
-    """`value` as the setting `key` of `section` takes it: 1 is 1.0 for a setting that measures.
+    """`value` in the type of the setting `key` of `section`: 1 becomes 1.0 for a float.
 
     Raises:
-        ValidationError: it does not.
+        ValidationError: the setting does not take it.
     """
-    # The field alone: what a value must be beside other settings is known when a trial has drawn them too.
+    # Only this field: a check across settings needs the other values of a trial.
     field = type(section).model_fields[key]
-    wanted: Any = Annotated[field.annotation, field]
-    return TypeAdapter(wanted).validate_python(value)
+    annotation: Any = Annotated[field.annotation, field]
+    return TypeAdapter(annotation).validate_python(value)
 
 
 def grid_values(key: str, axis: tuple[Scalar, ...] | Range, sections: Mapping[str, Settings]) -> list[Scalar]:
-    """Every value of an axis, as its setting takes it.
+    """Every value of an axis, in the type of its setting.
 
     Raises:
         PydanticCustomError: there are infinitely many.
@@ -206,7 +208,7 @@ def _check_axis(key: str, axis: tuple[Scalar, ...] | Range, section: Settings) -
         return
     low, high = taken
     if isinstance(low, bool) or not isinstance(low, int | float):
-        raise problem(f"[tuning.space] {key} is no number; list its values")
+        raise problem(f"[tuning.space] {key} is not a number; list its values")
     if low >= high:
         raise problem(f"[tuning.space] {key}: expected low below high, got {low} and {high}")
     if axis.log and axis.step is not None:
@@ -224,4 +226,4 @@ def _check_metrics(tuning: TuningConfig, known: Sequence[str]) -> None:
         if name not in known:
             raise problem(f"[tuning] metric: the tasks have no {name!r}{hint(name, known)}")
     if len({lower_is_better(name) for name in tuning.metric}) > 1:
-        raise problem("[tuning] metric: some of them are better when higher, some when lower; weigh one sort only")
+        raise problem("[tuning] metric: some of them are better when higher, some when lower; use only one kind")

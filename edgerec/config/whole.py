@@ -37,16 +37,17 @@ class Config(Settings):
     """A whole settings file."""
 
     name: Name
-    """Names the run's folder and the bundle."""
+    """Name of the run's folder and of the bundle."""
     device: str = "kiosk-x86"
-    """A profile in devices/."""
+    """Name of a device profile, see `edgerec devices`, or the path of one."""
     version: int = Field(1, ge=1)
-    """Of the bundle; a device takes a higher one only, so raise it with every release."""
+    """Version of the bundle. A device accepts only a higher one, so raise it with every release."""
     seed: int = Field(0, ge=0)
-    """Of all randomness."""
+    """Seed of all random numbers."""
     data: DataConfig
+    """The log and the tables beside it."""
     task: tuple[TaskConfig, ...] = ()
-    """What to predict; at least one."""
+    """The prediction tasks; at least one."""
     evaluation: EvaluationConfig = EvaluationConfig()
     teacher: TeacherConfig = TeacherConfig()
     ensemble: EnsembleConfig = EnsembleConfig()
@@ -65,7 +66,7 @@ class Config(Settings):
         """Read and check a settings file.
 
         Raises:
-            ConfigError: the file is missing or no TOML, a key is unknown, or a value is not what it must be.
+            ConfigError: the file is missing or not TOML, a key is unknown, or a value is not valid.
         """
         path = Path(path)
         try:
@@ -103,11 +104,11 @@ class Config(Settings):
     @property
     def sections(self) -> dict[str, Settings]:
         """Every section by its name."""
-        found = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: section for name, section in found.items() if isinstance(section, Settings)}
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: section for name, section in values.items() if isinstance(section, Settings)}
 
     def resolve(self, path: str) -> str:
-        """A path of the settings, seen from the current folder; a glob stays a glob."""
+        """A path of the settings, relative to the current folder; a glob stays a glob."""
         return str(self._folder / path)
 
     @model_validator(mode="after")
@@ -165,7 +166,7 @@ class Config(Settings):
 
 
 def identifiers(expression: str) -> set[str]:
-    """Names an SQL expression may read: no strings, no functions; keywords do no harm."""
+    """Names that an SQL expression may read, without strings and functions; it may contain keywords."""
     bare = re.sub(r"'(?:[^']|'')*'", " ", expression)
     quoted = set(re.findall(r'"([^"]+)"', bare)) | set(re.findall(r"`([^`]+)`", bare))
     unquoted = re.findall(r"[^\W\d]\w*(?!\w*\s*\()", re.sub(r'"[^"]*"|`[^`]*`', " ", bare))

@@ -1,4 +1,4 @@
-"""From a log to a dataset: reading, cleaning, splitting, encoding."""
+"""From a log to a dataset: reads, cleans, splits and encodes it."""
 
 from edgerec.data.dataset import Dataset, Meta
 from edgerec.data.prepare import PrepareReport, prepare

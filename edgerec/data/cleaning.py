@@ -1,4 +1,4 @@
-"""Rows of the log as events, each with the reason why it is rejected, if it is."""
+"""Turns rows of the log into events; a row that is rejected has the reason."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Cleaned:
     """The log's rows as events.
 
     Attributes:
-        frame: row u32, reason str (null: kept), user str, item str, session str (if configured), time i64 ms,
+        frame: row u32, reason str (null: not rejected), user str, item str, session str (if configured), time i64 ms,
             label.NAME f64, and the log's own columns that are features as feature.NAME.
         note: how times were read.
     """
@@ -35,23 +35,23 @@ class Cleaned:
 
 
 def label_columns(tasks: tuple[TaskConfig, ...]) -> list[str]:
-    """Label columns by how much they tell duplicates apart: amounts before yes and no."""
+    """Label columns by how well they tell duplicates apart: regression targets before flags."""
     order = {"regression": 0, "binary": 1, "retrieval": 2}
     labelled = [task for task in tasks if task.label is not None]
     return [f"label.{task.name}" for task in sorted(labelled, key=lambda task: order[task.kind])]
 
 
 def clean(log: Source, data: DataConfig, tasks: Sequence[TaskConfig], features: list[str]) -> Cleaned:
-    """Turn rows into events and find the first reason, if any, why each is rejected.
+    """Turn rows into events, each with the first reason to reject it, if there is one.
 
     Args:
         features: columns of the log that later steps need.
 
     Raises:
-        DataError: a column is missing or of a type that cannot be what the settings say it is.
+        DataError: a column is missing, or its type does not fit the settings.
     """
     columns: dict[str, pl.Expr] = {}
-    checks: list[tuple[str, pl.Expr]] = []  # (reason, what holds where it applies)
+    checks: list[tuple[str, pl.Expr]] = []  # (reason, condition under which it applies)
     if data.where is not None:
         where, dtype = log.expression(data.where, "[data] where")
         if dtype != pl.Boolean:
@@ -116,7 +116,7 @@ def _label(log: Source, task: TaskConfig, text: str) -> pl.Expr:
 def duplicates(events: pl.DataFrame, labels: list[str]) -> pl.Series:
     """Rows that repeat another: same user, item and session, or same user, item and time without sessions.
 
-    Of equal rows the one with the largest labels stays (what was watched longest was watched), then the last.
+    Of repeated rows the one with the largest labels stays (the longest of several watch times), then the last.
 
     Args:
         events: columns row, user, item, time, session (if there are sessions), and `labels`.

@@ -1,4 +1,4 @@
-"""What became of the rows of a table."""
+"""How many rows of a table were accepted and rejected."""
 
 from __future__ import annotations
 

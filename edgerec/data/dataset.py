@@ -1,4 +1,4 @@
-"""A prepared dataset on disk, as later stages read it."""
+"""A prepared dataset on disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import polars as pl
 from edgerec.data.counts import Counts
 from edgerec.data.graph import GraphMeta
 from edgerec.data.splits import PARTS, Boundaries
-from edgerec.data.vocabularies import Columns
+from edgerec.data.vocabularies import EncodedColumns
 from edgerec.errors import DataError
 from edgerec.tasks import Task
 
@@ -25,11 +25,11 @@ Part = Literal["train", "valid", "test"]
 
 @dataclass(frozen=True)
 class Meta:
-    """dataset.json.
+    """The content of dataset.json.
 
     Attributes:
-        rows: of each part.
-        catalog: items known at the end of each part; they are the first ones of the item table.
+        rows: number of rows of each part.
+        catalog: number of items known at the end of each part; these are the first ones of the item table.
         clips: for each clipped regression task, the value at which its labels are cut.
         context: columns of the log; "hour" and "weekday" come from the time, in `timezone`.
         text: whether items have text.
@@ -44,9 +44,9 @@ class Meta:
     boundaries_ms: Boundaries
     tasks: tuple[Task, ...]
     clips: dict[str, float]
-    context: Columns
-    users: Columns
-    items: Columns
+    context: EncodedColumns
+    users: EncodedColumns
+    items: EncodedColumns
     text: bool
     counts: Counts
     timezone: str
@@ -81,9 +81,9 @@ class Meta:
             **{name: value[name] for name in plain},
             boundaries_ms=Boundaries(**value["boundaries_ms"]),
             tasks=tuple(Task.from_json(task) for task in value["tasks"]),
-            context=Columns.from_json(value["context"]),
-            users=Columns.from_json(value["users"]),
-            items=Columns.from_json(value["items"]),
+            context=EncodedColumns.from_json(value["context"]),
+            users=EncodedColumns.from_json(value["users"]),
+            items=EncodedColumns.from_json(value["items"]),
             text=value["items"]["text"],
             counts=Counts.from_json(value["counts"]),
             graph=None if graph is None else GraphMeta.from_json(graph),
@@ -102,7 +102,7 @@ class Dataset:
         """Open a prepared dataset; rows are read when asked for.
 
         Raises:
-            DataError: there is none, or another version wrote it.
+            DataError: the folder has no dataset, or one of another format.
         """
         folder = Path(folder)
         try:
@@ -119,8 +119,8 @@ class Dataset:
         """Events of a part, sorted by time."""
         return pl.scan_parquet(self.folder / f"{name}.parquet")
 
-    def fit_frame(self, part: Literal["valid", "test"]) -> pl.LazyFrame:
-        """What a model that is judged on `part` may be fitted on: train, or for test train and valid.
+    def training_frame(self, part: Literal["valid", "test"]) -> pl.LazyFrame:
+        """The training split for models that are evaluated on `part`: train, or for test train and valid.
 
         Without a time split (leave-last-out) the result is sorted by part, then time.
         """

@@ -1,8 +1,9 @@
-"""Is a log fit to learn from? Looked for on the train part, without a model: leaks, constant labels, clocks, thin data.
+"""Checks a dataset before training, without a model: leaks, constant labels, wrong clocks, too little data.
 
-A column leaks where it alone tells a label apart in nearly every case: of the row itself (a copy, or something that
-happened later), or of the user's next row (a label that slipped by one). An attribute of items or users, which is the
-same in all their rows, cannot be a copy: it is told, and stops nothing. Sampled by whole users, so it takes seconds.
+A column leaks if it alone predicts a label in nearly every case: that of its own row (a copy, or something that
+happened later), or that of the user's next row (a label that slipped by one row). An attribute of items or users is the
+same in all their rows, so it cannot be a copy: it is reported, but does not stop the training. The check reads whole
+users of train, a sample of them, and takes seconds.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from edgerec import metrics
 from edgerec.data.dataset import Dataset
 from edgerec.data.ids import mix
 from edgerec.errors import DataError
-from edgerec.metrics import accuracy as metrics
 
 __all__ = ["Finding", "examine", "leaks", "refuse_leaks"]
 
@@ -27,23 +28,26 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 SAMPLE: Final = 60_000
-"""Rows, of whole users, that columns are looked at in."""
+"""Rows of the sample."""
 LEAK: Final = 0.98
+"""AUC of a single column from which it is a leak."""
 SUSPECT: Final = 0.93
-"""AUC of one column alone."""
+"""AUC of a single column from which it is reported."""
 LEAST_USERS: Final = 200
+"""Fewer users in train are reported."""
 LEAST_POSITIVES: Final = 100
+"""Fewer positives of a task in a part are reported."""
 GAP_PART: Final = 0.25
-"""Of the whole span without a single row."""
+"""A gap without a row that is longer than this part of the whole span is reported."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found.
+    """A problem of a dataset.
 
     Attributes:
-        level: "stop" ends `train` unless it is allowed by name, "warn" is for a person to judge.
-        name: the column or task. what: one sentence. advice: what to do.
+        level: "stop" ends `edgerec train` unless the column is allowed by name; "warn" is for a person to judge.
+        name: the column or task. what: the problem in one sentence. advice: what to do.
     """
 
     level: Literal["stop", "warn"]
@@ -53,14 +57,14 @@ class Finding:
 
 
 def examine(dataset: Dataset) -> list[Finding]:
-    """All findings, the ones that stop first."""
+    """All findings, those that stop the training first."""
     rows = _sample(dataset)
-    found = [*leaks(dataset, rows), *_labels(dataset), *_columns(dataset, rows), *_clock(dataset), *_sizes(dataset)]
-    return sorted(found, key=lambda f: f.level != "stop")
+    findings = [*leaks(dataset, rows), *_labels(dataset), *_columns(dataset, rows), *_clock(dataset), *_sizes(dataset)]
+    return sorted(findings, key=lambda f: f.level != "stop")
 
 
 def leaks(dataset: Dataset, rows: pl.DataFrame | None = None) -> Iterator[Finding]:
-    """Columns that tell a label, or the user's next one."""
+    """Columns that alone predict a label of their row, or of the user's next row."""
     rows = _sample(dataset) if rows is None else rows
     columns = dict(_features(dataset, rows))
     own = {c.partition(".")[2] for c in rows.columns}
@@ -70,7 +74,7 @@ def leaks(dataset: Dataset, rows: pl.DataFrame | None = None) -> Iterator[Findin
         positive = label > (0 if set(np.unique(label)) <= {0, 1} else np.median(label))
         for column, (kind, values) in columns.items():
             for whose, of, known in (("of its own row", positive, np.ones(len(user), bool)), _next(positive, user)):
-                area = _tells(values[known], of[known], user[known], kind)
+                area = _auc_alone(values[known], of[known], user[known], kind)
                 if area >= SUSPECT:
                     yield _leak(column, task, whose, area, column in own)
                     break
@@ -93,8 +97,8 @@ def _next(positive: Array, user: Array) -> tuple[str, Array, Array]:
     return "of the user's next row", np.r_[positive[1:], False], known
 
 
-def _tells(values: Array, positive: Array, user: Array, kind: str) -> float:
-    """AUC of a column, whichever way round; of a category by its rate in the other half of the users."""
+def _auc_alone(values: Array, positive: Array, user: Array, kind: str) -> float:
+    """AUC of a column in either direction; of a category by its rate of positives in the other half of the users."""
     if not positive.any() or positive.all() or len(np.unique(values)) < 2:
         return 0.5
     if kind == "number":
@@ -120,7 +124,7 @@ def _sample(dataset: Dataset) -> pl.DataFrame:
 
 
 def _features(dataset: Dataset, rows: pl.DataFrame) -> Iterator[tuple[str, tuple[str, Array]]]:
-    """Every column that a model is given: its name, and its kind and values by row."""
+    """Every feature column: its name, its kind ("category" or "number"), and its value in each of `rows`."""
     tables = [(rows, np.arange(len(rows)))]
     tables += [(dataset.items(), rows["item"].to_numpy()), (dataset.users(), rows["user"].to_numpy())]
     for table, at in tables:
@@ -151,12 +155,12 @@ def _labels(dataset: Dataset) -> Iterator[Finding]:
             if low == high:
                 yield Finding(
                     "warn", task.name, f"{task.name} is {low} in every row of {part}",
-                    "look at its label in the settings: nothing can be learned or judged there",
+                    "look at its label in the settings: nothing can be learned or evaluated there",
                 )  # fmt: skip
             elif positives < LEAST_POSITIVES:
                 yield Finding(
                     "warn", task.name, f"{task.name} has {positives} positives in {part}",
-                    f"its figures there will be loose; use a longer log or a longer {part}",
+                    f"its figures there will be imprecise; use a longer log or a longer {part}",
                 )  # fmt: skip
 
 
@@ -184,12 +188,12 @@ def _clock(dataset: Dataset) -> Iterator[Finding]:
         at = int(steps.argmax())
         yield Finding(
             "warn", "time", f"no row between {_day(int(time[at]))} and {_day(int(time[at + 1]))}",
-            "a part of the log lacks, or the clock jumped: what is learned before may not hold after",
+            "a part of the log is missing, or the clock jumped: what is learned before may not hold after",
         )  # fmt: skip
     if len(time) > 1000 and np.unique(time).size < 0.01 * len(time):
         yield Finding(
             "warn", "time", f"{len(time):,} rows have only {np.unique(time).size:,} times",
-            "the time may be a date or a batch's: the order of a user's rows is not known, give a finer one",
+            "the time may be a date, or that of a batch job: the order of a user's rows is unknown; use a finer time",
         )  # fmt: skip
 
 
@@ -202,7 +206,7 @@ def _sizes(dataset: Dataset) -> Iterator[Finding]:
     if users < LEAST_USERS:
         yield Finding(
             "warn", "users", f"train has {users} users",
-            f"below {LEAST_USERS} users figures are loose and little is learned of one user from others",
+            f"with fewer than {LEAST_USERS} users figures are imprecise, and one user teaches little about others",
         )  # fmt: skip
     for part in ("valid", "test"):
         if not dataset.meta.rows[part]:
@@ -211,7 +215,7 @@ def _sizes(dataset: Dataset) -> Iterator[Finding]:
 
 def refuse_leaks(dataset: Dataset, allowed: Sequence[str]) -> None:
     """Raises DataError for columns that leak a label and are not allowed by name."""
-    found = [f for f in leaks(dataset) if f.level == "stop" and f.name not in allowed]
-    if found:
-        others = "".join(f"; so does {f.name}" for f in found[1:] if f.name != found[0].name)
-        raise DataError(f"{found[0].what}{others}: a leak; {found[0].advice}")
+    stops = [f for f in leaks(dataset) if f.level == "stop" and f.name not in allowed]
+    if stops:
+        others = "".join(f"; so does {f.name}" for f in stops[1:] if f.name != stops[0].name)
+        raise DataError(f"{stops[0].what}{others}: a leak; {stops[0].advice}")

@@ -1,4 +1,4 @@
-"""The knowledge graph around the items: edges from a file, their ends as items or entities."""
+"""The knowledge graph around the items: reads edges, whose heads and tails are items or other entities."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ENDS = ("head", "relation", "tail")
 
 @dataclass(frozen=True)
 class GraphMeta:
-    """What graph.parquet (head, relation, tail) means.
+    """The names behind the numbers of graph.parquet (head, relation, tail).
 
     Attributes:
-        entities: a head or tail i is item i, or from the number of items on, ``entities[i - n_items]``.
-        relations: names by index.
-        counts: rows of the file.
+        entities: a head or tail i below n_items is item i, any other is ``entities[i - n_items]``.
+        relations: their names by index.
+        counts: how many rows of the file were accepted and rejected.
     """
 
     entities: tuple[str, ...]
@@ -49,29 +49,14 @@ def read_graph(path: str, item_ids: pl.Series) -> tuple[pl.DataFrame, GraphMeta,
     """Read the columns head, relation and tail of a table.
 
     Args:
-        item_ids: ids of the items by index, as the log writes them; a head or tail of that name is the item, any other
-            is an entity.
+        item_ids: ids of the items by index, as in the log. A head or tail with such an id is the item, any other is an
+            entity.
     Returns:
-        The edges as numbers, what these mean, and the rejected rows as they were with their number and reason.
+        The edges as numbers, their names, and the rejected rows with their number and reason.
     Raises:
         DataError: the file or a column is missing, or no edge is left or touches an item.
     """
-    table = Source.open(path, as_text=ENDS)
-    for name in ENDS:
-        if name not in table.schema:
-            raise DataError(
-                f"{path}: [data.graph] edges: there is no column {name!r}; expected head, relation and tail, "
-                f"found {', '.join(table.schema)}"
-            )
-    columns = {name: text_of(pl.col(name), table.schema[name], f"{path}: {name}") for name in ENDS}
-    with reading(path):
-        rows = table.frame.select(**columns).with_row_index("row").collect(engine="streaming")
-    checks = [(f"missing {name}", pl.col(name).is_null()) for name in ENDS]
-    checks += [
-        ("joins a thing to itself", pl.col("head") == pl.col("tail")),
-        ("duplicate", ~pl.struct(*ENDS).is_first_distinct()),
-    ]
-    rows = rows.with_columns(reason=pl.coalesce(*(pl.when(wrong).then(pl.lit(why)) for why, wrong in checks)))
+    rows = _checked(path)
     kept = rows.filter(pl.col("reason").is_null())
     rejected = rows.filter(pl.col("reason").is_not_null())
     items = pl.DataFrame({"name": item_ids, "node": pl.int_range(len(item_ids), dtype=pl.UInt32, eager=True)})
@@ -91,3 +76,23 @@ def read_graph(path: str, item_ids: pl.Series) -> tuple[pl.DataFrame, GraphMeta,
     reasons = dict(rejected.group_by("reason").len().sort("len", "reason", descending=[True, False]).iter_rows())
     counts = Counts(len(rows), len(kept), reasons)
     return edges, GraphMeta(tuple(entities), tuple(relations), counts), rejected
+
+
+def _checked(path: str) -> pl.DataFrame:
+    """Row, head, relation and tail as strings, and the reason to reject the row, if there is one."""
+    table = Source.open(path, as_text=ENDS)
+    for name in ENDS:
+        if name not in table.schema:
+            raise DataError(
+                f"{path}: [data.graph] edges: there is no column {name!r}; expected head, relation and tail, "
+                f"found {', '.join(table.schema)}"
+            )
+    columns = {name: text_of(pl.col(name), table.schema[name], f"{path}: {name}") for name in ENDS}
+    with reading(path):
+        rows = table.frame.select(**columns).with_row_index("row").collect(engine="streaming")
+    checks = [(f"missing {name}", pl.col(name).is_null()) for name in ENDS]
+    checks += [
+        ("joins a thing to itself", pl.col("head") == pl.col("tail")),
+        ("duplicate", ~pl.struct(*ENDS).is_first_distinct()),
+    ]
+    return rows.with_columns(reason=pl.coalesce(*(pl.when(wrong).then(pl.lit(why)) for why, wrong in checks)))

@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from edgerec.config import MAX_BINARY_TASKS
-from edgerec.data.readers import Source, reading
+from edgerec.data.readers import reading
+from edgerec.data.sample import AttributeKind, Sample, best_named, kind_of, words_of
 from edgerec.data.times import time_ms
 from edgerec.errors import DataError
 from edgerec.tasks.units import MS_PER_DAY
 
-__all__ = ["Guess", "Settings", "guess_settings"]
+__all__ = ["Guess", "GuessedSettings", "guess_settings"]
 
-_SAMPLE = 200_000
-
-# Words of a column's name, most telling first.
+# Words in the names of columns, the most telling first.
 _USER = ("user", "customer", "visitor", "member", "client", "shopper", "buyer", "account", "uid")
 _ITEM = ("item", "product", "stock", "sku", "article", "movie", "video", "track", "song", "book", "news", "asin", "iid")
 _TIME = ("timestamp", "time", "datetime", "date", "ts", "created", "when")
@@ -34,6 +33,15 @@ _WATCH = ("play", "watch", "watched", "dwell", "stay", "listen", "read")
 _QUANTITY = ("quantity", "qty")
 _CONTEXT = ("tab", "page", "device", "platform", "os", "channel", "source", "slot", "placement", "surface", "position")
 _NO_ID = ("name", "title", "description", "text", "type", "tag", "duration", "price", "url", "date", "time")
+_OF_ITEMS = ("price", "brand", "category")
+
+_WHY: Mapping[AttributeKind, str] = {
+    "text": "several words, many different values",
+    "categorical": "strings, or few different numbers",
+    "numeric": "many different numbers",
+}
+_WINDOWS = ((120, 1100, "28d"), (28, 120, "7d"), (5, 28, "1d"))
+"""From and below this many days, the length of valid and of test."""
 
 
 @dataclass(frozen=True)
@@ -45,33 +53,43 @@ class Guess:
     why: str
 
 
-@dataclass
-class Settings:
-    """The text of a settings file, and the guesses in it."""
+@dataclass(frozen=True)
+class GuessedSettings:
+    """The content of a settings file, and the guesses in it."""
 
     toml: str
+    guesses: list[Guess]
+
+
+@dataclass
+class _Draft:
+    """Guesses so far.
+
+    Attributes:
+        log: first rows of the log.
+        left: its columns that have no role yet.
+        labels: its columns that say what users did.
+    """
+
+    log: Sample
+    left: list[str]
     guesses: list[Guess] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+
+    def take(self, role: str, column: str, why: str) -> Guess:
+        """Give a column a role, so that it gets no other one."""
+        guess = Guess(role, column, why)
+        self.guesses.append(guess)
+        if column in self.left:
+            self.left.remove(column)
+        return guess
+
+    def take_by_name(self, role: str, column: str) -> Guess:
+        """The same for a column whose name says it."""
+        return self.take(role, column, f"by its name; {self.log.n_unique(column)} different values")
 
 
-@dataclass(frozen=True)
-class _Table:
-    """What is looked at of a table: its path as the settings will name it and its first rows."""
-
-    path: str
-    source: Source
-    sample: pl.DataFrame
-
-    @classmethod
-    def open(cls, path: Path, folder: Path) -> _Table:
-        source = Source.open(str(path))
-        with reading(str(path)):
-            sample = source.frame.head(_SAMPLE).collect()
-        if sample.is_empty():
-            raise DataError(f"{path}: has no rows; expected at least one")
-        return cls(Path(os.path.relpath(path, folder)).as_posix(), source, sample)
-
-
-def guess_settings(log: Path, items: Path | None, users: Path | None, folder: Path) -> Settings:
+def guess_settings(log: Path, items: Path | None, users: Path | None, folder: Path) -> GuessedSettings:
     """Write settings for a log, to be read and corrected by a person.
 
     Args:
@@ -79,279 +97,238 @@ def guess_settings(log: Path, items: Path | None, users: Path | None, folder: Pa
         folder: where the settings file will be; paths in it are relative to this.
 
     Raises:
-        DataError: a file cannot be read, or user, item or time is nowhere to be seen.
+        DataError: a file cannot be read, or no column looks like the user, item or time.
     """
-    table = _Table.open(log, folder)
-    guesser = _Guesser(table)
-    roles = guesser.roles()
+    sample = _opened(log, folder)
+    draft = _Draft(sample, list(sample.columns))
+    roles = _roles(draft)
     lines = [
-        "# Guessed by `edgerec init`; read each guess and correct it. `edgerec prepare` checks everything.",
+        "# Guessed by `edgerec init`: read each guess and correct it. `edgerec prepare` checks everything.",
         f"name = {_quote(_name_of(log))}",
         'device = "kiosk-x86"                     # see: edgerec devices',
         "",
         "[data]",
-        f"interactions = {_quote(table.path)}",
+        f"interactions = {_quote(sample.path)}",
     ]
     lines += [_line(key, guess) for key, guess in roles.items()]
-    lines += guesser.where() + guesser.after() + guesser.context() + guesser.split(roles["time"].column)
-    lines += guesser.attributes("items", roles["item"].column, _Table.open(items, folder) if items else None)
-    lines += guesser.attributes("users", roles["user"].column, _Table.open(users, folder) if users else None)
-    lines += guesser.tasks(roles)
-    return Settings("\n".join(lines) + "\n", guesser.guesses)
+    lines += _where(draft) + _after(draft) + _context(draft) + _split(sample, roles["time"].column)
+    lines += _attributes(draft, "items", roles["item"].column, _opened(items, folder) if items else None)
+    lines += _attributes(draft, "users", roles["user"].column, _opened(users, folder) if users else None)
+    lines += _tasks(draft, roles)
+    return GuessedSettings("\n".join(lines) + "\n", draft.guesses)
 
 
-class _Guesser:
-    def __init__(self, table: _Table) -> None:
-        self.table, self.sample = table, table.sample
-        self.left = list(table.sample.columns)
-        self.guesses: list[Guess] = []
-        self.labels: list[str] = []
+def _opened(path: Path, folder: Path) -> Sample:
+    return Sample.open(path, Path(os.path.relpath(path, folder)).as_posix())
 
-    def take(self, role: str, column: str, why: str) -> Guess:
-        """Give a column a role; it is no candidate for another one."""
-        guess = Guess(role, column, why)
-        self.guesses.append(guess)
-        if column in self.left:
-            self.left.remove(column)
-        return guess
 
-    # ------------------------------------------------------------------ roles
+# ---------------------------------------------------------------------------- roles
 
-    def roles(self) -> dict[str, Guess]:
-        """user, item, time, and session if there is one."""
-        found = {"time": self._time(), "user": self._id("user", _USER), "item": self._id("item", _ITEM)}
-        session = self._named(_SESSION, self.left)
-        if session is not None:
-            per_session = self.sample.group_by(session).agg(pl.col(found["user"].column).n_unique(), rows=pl.len())
-            rows = self.sample.height / per_session.height
-            if rows > 1.2:
-                found["session"] = self.take("session", session, f"by its name; {rows:.1f} rows share one")
-        return {role: found[role] for role in ("user", "item", "time", "session") if role in found}
 
-    def _id(self, role: str, words: tuple[str, ...]) -> Guess:
-        column = self._named(words, self.left, _NO_ID)
-        if column is not None:
-            return self.take(role, column, f"by its name; {self.sample[column].n_unique()} different values")
-        candidates = [name for name in self.left if self._may_be_id(name)]
-        if not candidates:
-            raise DataError(
-                f"{self.table.path}: no column looks like the {role} (columns: {', '.join(self.sample.columns)}); "
-                f"rename one to {role}_id, or write the settings by hand"
-            )
-        column = max(candidates, key=lambda name: self.sample[name].n_unique())
-        return self.take(role, column, f"no name tells; the most different values ({self.sample[column].n_unique()})")
+def _roles(draft: _Draft) -> dict[str, Guess]:
+    """user, item, time, and session if there is one."""
+    time = _time(draft)  # first: ids are looked for among the other columns
+    user, item = _id(draft, "user", _USER), _id(draft, "item", _ITEM)
+    roles = {"user": user, "item": item, "time": time}
+    session = best_named(_SESSION, draft.left)
+    if session is not None:
+        rows = draft.log.rows.height / draft.log.n_unique(session)
+        if rows > 1.2:
+            roles["session"] = draft.take("session", session, f"by its name; {rows:.1f} rows share one")
+    return roles
 
-    def _may_be_id(self, name: str) -> bool:
-        column = self.sample[name]
-        whole = column.dtype.is_integer() or column.dtype == pl.String
-        return whole and 2 <= column.n_unique() <= 0.9 * len(column) and not self._is_flag(name)
 
-    def _time(self) -> Guess:
-        readable = {name: note for name in self.left if (note := self._as_time(name))}
-        named = [name for name in readable if _words(name).intersection(_TIME)]
-        dated = [name for name in readable if self.sample[name].dtype.is_temporal()]
-        for candidates, why in ((named, "by its name"), (dated, "by its type")):
-            if candidates:
-                column = max(candidates, key=lambda name: self.sample[name].n_unique())
-                return self.take("time", column, f"{why}; {readable[column]}")
+def _id(draft: _Draft, role: str, words: Sequence[str]) -> Guess:
+    log = draft.log
+    column = best_named(words, draft.left, _NO_ID)
+    if column is not None:
+        return draft.take_by_name(role, column)
+    candidates = [name for name in draft.left if log.may_be_id(name)]
+    if not candidates:
         raise DataError(
-            f"{self.table.path}: no column looks like a time (columns: {', '.join(self.sample.columns)}); "
-            "rename one to time, or write the settings by hand"
+            f"{log.path}: no column looks like the {role} (columns: {', '.join(log.columns)}); "
+            f"rename one to {role}_id, or write the settings by hand"
         )
+    column = max(candidates, key=log.n_unique)
+    return draft.take(role, column, f"no name fits; it has the most different values ({log.n_unique(column)})")
 
-    def _as_time(self, name: str) -> str | None:
-        values = self.sample[name].drop_nulls().head(1000)
-        if values.is_empty() or values.dtype == pl.Boolean:
-            return None
-        try:
-            return time_ms(pl.col(name), values, "UTC", name)[1]
-        except DataError:
-            return None
 
-    def _named(self, words: tuple[str, ...], columns: Iterable[str], never: tuple[str, ...] = ()) -> str | None:
-        """The column whose name holds the most telling of `words`; one that also says id or code goes first."""
-        best: tuple[tuple[int, int], str] | None = None
-        for name in columns:
-            parts = _words(name)
-            hits = [i for i, word in enumerate(words) if word in parts]
-            if hits and not parts.intersection(never):
-                rank = (0 if parts & {"id", "code", "no", "number"} else 1, hits[0])
-                best = min(best, (rank, name)) if best else (rank, name)
-        return best[1] if best else None
+def _time(draft: _Draft) -> Guess:
+    log = draft.log
+    formats = {name: form for name in draft.left if (form := log.time_format(name))}
+    named = [name for name in formats if words_of(name).intersection(_TIME)]
+    dated = [name for name in formats if log.rows[name].dtype.is_temporal()]
+    for candidates, why in ((named, "by its name"), (dated, "by its type")):
+        if candidates:
+            column = max(candidates, key=log.n_unique)
+            return draft.take("time", column, f"{why}; {formats[column]}")
+    raise DataError(
+        f"{log.path}: no column looks like a time (columns: {', '.join(log.columns)}); "
+        "rename one to time, or write the settings by hand"
+    )
 
-    # ------------------------------------------------------------------ the rest of [data]
 
-    def where(self) -> list[str]:
-        """Returned goods are no purchases."""
-        column = self._named(_QUANTITY, self.left)
-        if column is None or not self.sample[column].dtype.is_numeric() or not (self.sample[column] <= 0).any():
-            return []
-        guess = self.take("where", f"{_sql(column)} > 0", "some quantities are not above zero: returns are left out")
-        self.left.remove(column)
-        return [_line("where", guess)]
+# ---------------------------------------------------------------------------- the rest of [data]
 
-    def after(self) -> list[str]:
-        """Flags and watch times are known only after the exposure."""
-        flags = [name for name in self.left if self._is_flag(name) and _words(name).intersection(_FLAGS)]
-        amounts = [name for name in self.left if _words(name).intersection(_WATCH) and self._is_number(name)]
-        ratings = [name for name in self.left if _words(name).intersection(_RATING) and self._is_number(name)]
-        self.labels = flags + amounts + ratings
-        for name in self.labels:
-            self.left.remove(name)
-        if not self.labels:
-            return []
-        self.guesses.append(Guess("after", ", ".join(self.labels), "what people did, by names and values"))
-        return [
-            "# known only after the exposure, so never features: what people did, by names and values",
-            _list("after", self.labels),
-        ]
 
-    def context(self) -> list[str]:
-        """Where and when something was shown."""
-        found = [
-            name for name in self.left if _words(name).intersection(_CONTEXT) and self.sample[name].n_unique() <= 1000
-        ]
-        for name in found:
-            self.take("context", name, f"by its name; {self.sample[name].n_unique()} different values")
-        categorical = f"categorical = {json.dumps(found)}, " if found else ""
-        return [f'context = {{ {categorical}from_time = ["hour", "weekday"] }}  # times are taken as UTC; set timezone']
+def _where(draft: _Draft) -> list[str]:
+    """Returned goods are not purchases."""
+    column = best_named(_QUANTITY, draft.left)
+    if column is None:
+        return []
+    quantity = draft.log.rows[column]
+    if not quantity.dtype.is_numeric() or not (quantity <= 0).any():
+        return []
+    draft.left.remove(column)
+    return [_line("where", draft.take("where", f"{_sql(column)} > 0", "leaves out returns: quantities of 0 and less"))]
 
-    def split(self, time: str) -> list[str]:
-        """Windows that fit the span of the log."""
-        values = self.sample[time].drop_nulls().head(1000)
-        ms, _ = time_ms(pl.col(time), values, "UTC", time)
-        with reading(self.table.path):
-            span = self.table.source.frame.select(ms.max() - ms.min()).collect(engine="streaming").item() or 0
-        days = span / MS_PER_DAY
-        windows = ((120, 1100, "28d"), (28, 120, "7d"), (5, 28, "1d"))
-        window = next((text for least, most, text in windows if least <= days < most), None)
-        if window is None:
-            return [f'split = {{ by = "rows", valid = 0.1, test = 0.1 }}  # tenths of the rows: {days:.0f} days in all']
-        return [f'split = {{ by = "time", valid = "{window}", test = "{window}" }}  # the log spans {days:.0f} days']
 
-    # ------------------------------------------------------------------ [data.items], [data.users]
+def _after(draft: _Draft) -> list[str]:
+    """Flags, watch times and ratings are known only after the impression."""
+    log = draft.log
+    flags = [name for name in draft.left if log.is_flag(name) and words_of(name).intersection(_FLAGS)]
+    numbers = [name for name in draft.left if log.is_number(name)]
+    watched = [name for name in numbers if words_of(name).intersection(_WATCH)]
+    ratings = [name for name in numbers if words_of(name).intersection(_RATING) and name not in watched]
+    draft.labels = flags + watched + ratings
+    if not draft.labels:
+        return []
+    draft.left = [name for name in draft.left if name not in draft.labels]
+    draft.guesses.append(Guess("after", ", ".join(draft.labels), "what users did, by names and values"))
+    return [
+        "# what users did, by names and values: known only after the impression, so it cannot be a feature",
+        _list("after", draft.labels),
+    ]
 
-    def attributes(self, section: str, key: str, beside: _Table | None) -> list[str]:
-        """Columns of a table beside the log, or columns of the log that hardly change for one item or user."""
-        if beside is None:
-            table, columns, lines = self.sample, [name for name in self.left if self._belongs_to(name, key)], []
+
+def _context(draft: _Draft) -> list[str]:
+    """Where and when something was shown."""
+    places = [name for name in draft.left if words_of(name).intersection(_CONTEXT) and draft.log.n_unique(name) <= 1000]
+    for name in places:
+        draft.take_by_name("context", name)
+    categorical = f"categorical = {json.dumps(places)}, " if places else ""
+    return [f'context = {{ {categorical}from_time = ["hour", "weekday"] }}  # times are read as UTC; or set timezone']
+
+
+def _split(log: Sample, time: str) -> list[str]:
+    """Lengths of valid and test that fit the span of the log."""
+    values = log.rows[time].drop_nulls().head(1000)
+    ms, _ = time_ms(pl.col(time), values, "UTC", time)
+    with reading(log.path):
+        span = log.source.frame.select(ms.max() - ms.min()).collect(engine="streaming").item() or 0
+    days = span / MS_PER_DAY
+    window = next((window for least, most, window in _WINDOWS if least <= days < most), None)
+    if window is None:
+        return [f'split = {{ by = "rows", valid = 0.1, test = 0.1 }}  # a tenth of the rows: they span {days:.0f} days']
+    return [f'split = {{ by = "time", valid = "{window}", test = "{window}" }}  # the log spans {days:.0f} days']
+
+
+# ---------------------------------------------------------------------------- [data.items], [data.users]
+
+
+def _attributes(draft: _Draft, section: str, key: str, beside: Sample | None) -> list[str]:
+    """Columns of a table beside the log, or columns of the log that hardly change for one item or user."""
+    if beside is None:
+        table, columns, lines = draft.log, [name for name in draft.left if _belongs_to(draft.log, name, key)], []
+    else:
+        table = beside
+        id_column = _id_of(beside, key, _ITEM if section == "items" else _USER)
+        columns = [name for name in table.columns if name != id_column]
+        guess = draft.take(f"{section} id", id_column, "holds the ids of the log")
+        lines = [f"path = {_quote(beside.path)}", _line("id", guess)]
+    kinds: dict[AttributeKind, list[str]] = {"text": [], "categorical": [], "numeric": []}
+    for name in columns:
+        kind = kind_of(table.rows[name], is_id="id" in words_of(name))
+        if kind is None or name in draft.labels or (section == "users" and kind == "text"):
+            continue
+        kinds[kind].append(name)
+        draft.take(f"{section} {kind}", name, _WHY[kind])
+    lines += [_list(kind, names) + f"  # {_WHY[kind]}" for kind, names in kinds.items() if names]
+    return ["", f"[data.{section}]", *lines] if lines else []
+
+
+def _belongs_to(log: Sample, name: str, key: str) -> bool:
+    if words_of(name).intersection(_OF_ITEMS):
+        return words_of(key).intersection(_ITEM) != set()
+    return log.is_attribute_of(name, key)
+
+
+def _id_of(beside: Sample, key: str, words: Sequence[str]) -> str:
+    if key in beside.columns:
+        return key
+    return best_named(words, beside.columns, _NO_ID) or best_named(("id",), beside.columns) or beside.columns[0]
+
+
+# ---------------------------------------------------------------------------- [[task]]
+
+
+@dataclass(frozen=True)
+class _TaskGuess:
+    """A task; `keys` as they are written in the file."""
+
+    name: str
+    kind: str
+    why: str
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """Its section of the file."""
+        head = ["", "[[task]]", f"name = {_quote(self.name)}", f'kind = "{self.kind}"  # {self.why}']
+        return head + [f"{key} = {value}" for key, value in self.keys.items()]
+
+
+def _tasks(draft: _Draft, roles: Mapping[str, Guess]) -> list[str]:
+    """The sections of all tasks, each with a name of its own."""
+    lines: list[str] = []
+    names: set[str] = set()
+    for task in [*_label_tasks(draft), *_list_tasks(draft, roles)]:
+        name = task.name
+        while name in names:
+            name += "_"
+        names.add(name)
+        lines += _TaskGuess(name, task.kind, task.why, task.keys).lines()
+        draft.guesses.append(Guess(f"task {name}", task.keys.get("label", ""), task.why))
+    return lines
+
+
+def _label_tasks(draft: _Draft) -> list[_TaskGuess]:
+    """A task for each flag, the most frequent ones first, and for each rating and watch time."""
+    log = draft.log
+    flags = sorted(_wanted_flags(draft), key=lambda name: -log.mean(name))[:MAX_BINARY_TASKS]
+    tasks = [_TaskGuess(_task_name(f), "binary", "a column of 0 and 1", {"label": _quote(_sql(f))}) for f in flags]
+    for name in draft.labels:
+        if log.is_flag(name):
+            continue
+        if words_of(name).intersection(_RATING):
+            liked = round(0.8 * log.largest(name), 2)
+            label = {"label": _quote(f"{_sql(name)} >= {liked:g}")}
+            tasks.append(_TaskGuess("like", "binary", "ratings in the upper fifth of the scale", label))
         else:
-            table = beside.sample
-            id_column = self._id_of(beside, key, _ITEM if section == "items" else _USER)
-            columns = [name for name in table.columns if name != id_column]
-            lines = [
-                f"path = {_quote(beside.path)}",
-                _line("id", self.take(f"{section} id", id_column, "matches the log's")),
-            ]
-        kinds: dict[str, list[str]] = {"text": [], "categorical": [], "numeric": []}
-        for name in columns:
-            kind = _kind_of(table[name], is_id="id" in _words(name))
-            if kind is None or name in self.labels or (section == "users" and kind == "text"):
-                continue
-            kinds[kind].append(name)
-            self.take(f"{section} {kind}", name, _WHY[kind])
-        lines += [_list(kind, names) + f"  # {_WHY[kind]}" for kind, names in kinds.items() if names]
-        return ["", f"[data.{section}]", *lines] if lines else []
-
-    def _belongs_to(self, name: str, key: str) -> bool:
-        if _words(name).intersection({"price", "brand", "category"}):
-            return _words(key).intersection(_ITEM) != set()
-        groups = (
-            self.sample.group_by(key)
-            .agg(pl.col(name).drop_nulls().n_unique(), rows=pl.len())
-            .filter(pl.col("rows") > 1)
-        )
-        return groups.height > 1 and groups.filter(pl.col(name) <= 1).height > 0.75 * groups.height
-
-    def _id_of(self, beside: _Table, key: str, words: tuple[str, ...]) -> str:
-        if key in beside.sample.columns:
-            return key
-        column = self._named(words, beside.sample.columns, _NO_ID) or self._named(("id",), beside.sample.columns)
-        return column or beside.sample.columns[0]
-
-    # ------------------------------------------------------------------ [[task]]
-
-    def tasks(self, roles: dict[str, Guess]) -> list[str]:
-        """One task for each flag and amount, and which item comes next."""
-        lines: list[str] = []
-        names: set[str] = set()
-
-        def add(name: str, kind: str, why: str, **keys: str) -> None:
-            while name in names:
-                name += "_"
-            names.add(name)
-            lines.extend(["", "[[task]]", f"name = {_quote(name)}", f'kind = "{kind}"  # {why}'])
-            lines.extend(f"{key} = {value}" for key, value in keys.items())
-            self.guesses.append(Guess(f"task {name}", keys.get("label", ""), why))
-
-        flags = [name for name in self.labels if self._is_flag(name) and "hate" not in _words(name)]
-        frequent = sorted(flags, key=lambda name: -float(self.sample[name].cast(pl.Float64).mean() or 0))  # type: ignore[arg-type]
-        for name in frequent[:MAX_BINARY_TASKS]:
-            add(_task_name(name), "binary", "a column of 0 and 1", label=_quote(_sql(name)))
-        for name in self.labels:
-            if self._is_flag(name):
-                continue
-            if _words(name).intersection(_RATING):
-                liked = round(0.8 * float(self.sample[name].max()), 2)  # type: ignore[arg-type]
-                add(
-                    "like",
-                    "binary",
-                    "ratings in the upper fifth of the scale",
-                    label=_quote(f"{_sql(name)} >= {liked:g}"),
-                )
-            else:
-                add(_task_name(name), "regression", "an amount, by its name", label=_quote(_sql(name)), clip="0.995")
-        click = next((name for name in flags if _words(name).intersection(_CLICK)), None)
-        consumed = {"label": _quote(_sql(click))} if click else {}
-        add("next", "retrieval", "which item comes next", **consumed)
-        user, item = roles["user"].column, roles["item"].column
-        pairs = self.sample.drop_nulls([user, item])
-        if not click and pairs.select(user, item).n_unique() < 0.9 * pairs.height:
-            add("new", "retrieval", "users come back to items, so discovery is a task of its own", repeats='"exclude"')
-        if "session" in roles:
-            add("related", "related", "items of one session")
-        return lines
-
-    def _is_flag(self, name: str) -> bool:
-        column = self.sample[name].drop_nulls()
-        if column.dtype == pl.Boolean:
-            return column.n_unique() == 2
-        return bool(
-            column.dtype.is_numeric() and column.n_unique() == 2 and column.cast(pl.Float64).is_in([0.0, 1.0]).all()
-        )
-
-    def _is_number(self, name: str) -> bool:
-        return self.sample[name].dtype.is_numeric() and self.sample[name].n_unique() > 2
+            keys = {"label": _quote(_sql(name)), "clip": "0.995"}
+            tasks.append(_TaskGuess(_task_name(name), "regression", "a regression target, by its name", keys))
+    return tasks
 
 
-_WHY = {
-    "text": "words, many different",
-    "categorical": "names, or few different numbers",
-    "numeric": "numbers, many different",
-}
+def _list_tasks(draft: _Draft, roles: Mapping[str, Guess]) -> list[_TaskGuess]:
+    """What comes next, what is new to the user, and what goes together."""
+    click = next((name for name in _wanted_flags(draft) if words_of(name).intersection(_CLICK)), None)
+    label = {"label": _quote(_sql(click))} if click else {}
+    tasks = [_TaskGuess("next", "retrieval", "which item comes next", label)]
+    user, item = roles["user"].column, roles["item"].column
+    pairs = draft.log.rows.drop_nulls([user, item])
+    if not click and pairs.select(user, item).n_unique() < 0.9 * pairs.height:
+        why = "users come back to items, so what is new to them is a task of its own"
+        tasks.append(_TaskGuess("new", "retrieval", why, {"repeats": '"exclude"'}))
+    if "session" in roles:
+        tasks.append(_TaskGuess("related", "related", "items of the same session"))
+    return tasks
 
 
-def _kind_of(column: pl.Series, is_id: bool) -> str | None:
-    """text, categorical, numeric, or None for what carries nothing or is none of these."""
-    values = column.drop_nulls()
-    distinct = values.n_unique()
-    if distinct < 2:
-        return None
-    if values.dtype.is_float():
-        return "numeric" if distinct > 20 else "categorical"
-    if values.dtype.is_integer() or values.dtype == pl.Boolean:
-        return "categorical" if is_id or distinct <= 1000 else "numeric"
-    if values.dtype != pl.String:
-        return None
-    many_words = float(values.head(10_000).str.count_matches(r"\s\S").mean() or 0) >= 1  # type: ignore[arg-type]
-    return "text" if many_words and distinct > 100 else "categorical" if distinct <= 10_000 else None
+def _wanted_flags(draft: _Draft) -> list[str]:
+    return [name for name in draft.labels if draft.log.is_flag(name) and "hate" not in words_of(name)]
 
 
-def _words(name: str) -> set[str]:
-    """Lower-case words of a column's name: "StockCode" and "stock_code" are stock and code."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    words = re.findall(r"[a-z]+", spaced.lower())
-    return {*words, *(word.removesuffix("id") for word in words if len(word) > 4 and word.endswith("id"))}
+# ---------------------------------------------------------------------------- TOML
 
 
 def _name_of(log: Path) -> str:
@@ -367,8 +344,8 @@ def _sql(column: str) -> str:
     return column if re.fullmatch(r"[A-Za-z_]\w*", column) else f'"{column}"'
 
 
-def _quote(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+def _quote(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _line(key: str, guess: Guess) -> str:

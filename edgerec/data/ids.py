@@ -1,4 +1,4 @@
-"""Ids as text, and a fixed order among events of the same time."""
+"""Ids as strings, and a fixed order of events with the same time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHIFT = 2**29
 
 
 def text_of(column: pl.Expr, dtype: pl.DataType, what: str = "") -> pl.Expr:
-    """A column of names or numbers as text; blank text and NaN become null, and 17850.0 becomes "17850".
+    """A column of strings or numbers as strings; blank strings and NaN become null, and 17850.0 becomes "17850".
 
     Raises:
         DataError: the column holds lists or other structures.
@@ -23,7 +23,7 @@ def text_of(column: pl.Expr, dtype: pl.DataType, what: str = "") -> pl.Expr:
     if dtype.is_float():
         return pl.when(column.is_nan()).then(None).otherwise(_float_text(column))
     if dtype.is_nested():
-        raise DataError(f"{what}: expected text or whole numbers, got {dtype}; name another column")
+        raise DataError(f"{what}: expected strings or whole numbers, got {dtype}; name another column")
     text = column.cast(pl.String)
     return pl.when(text.str.strip_chars() != "").then(text)
 
@@ -34,7 +34,7 @@ def _float_text(column: pl.Expr) -> pl.Expr:
 
 
 def tie_keys(ids: pl.Series) -> pl.Series:
-    """A number for each id, uint64: the id itself if all are whole numbers, a hash of its text otherwise."""
+    """A number for each id, uint64: the id itself if all ids are whole numbers, otherwise a hash of the id."""
     if ids.str.contains(r"^(0|[1-9]\d{0,17})$").all():
         return ids.cast(pl.UInt64)
     digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in ids)
@@ -42,7 +42,8 @@ def tie_keys(ids: pl.Series) -> pl.Series:
 
 
 def mix(*keys: str) -> pl.Expr:
-    """A fixed pseudo-random order for ties, free of the file's order: a multiplicative hash of uint64 columns."""
+    """A fixed pseudo-random order for ties, independent of the order of the file: a multiplicative hash of uint64
+    columns."""
     mixed = pl.lit(0, pl.UInt64)
     for key in keys:
         mixed = mixed.xor(pl.col(key)) * pl.lit(_MULTIPLIER, pl.UInt64)

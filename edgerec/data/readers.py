@@ -1,4 +1,4 @@
-"""CSV, Parquet and JSONL as lazy frames, and SQL expressions over their rows."""
+"""CSV, Parquet and JSONL files as lazy frames, and SQL expressions over their rows."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _PARQUET = {".parquet", ".pq"}
 
 @dataclass(frozen=True)
 class Source:
-    """A table on disk, not yet read.
+    """A table on disk that is read when needed.
 
     Attributes:
         path: as the settings name it, for messages; a glob may stand for many files.
-        frame: all of its rows, lazily, files in the order of their names.
+        frame: all rows, lazily, files in the order of their names.
     """
 
     path: str
@@ -40,10 +40,10 @@ class Source:
 
         Args:
             path: one file, or a glob.
-            as_text: expressions whose columns a CSV file holds as text, so that an id "007" keeps its zeros.
+            as_text: expressions whose columns are read as strings from CSV, so that an id "007" keeps its zeros.
 
         Raises:
-            DataError: no such file, an unknown kind of file, or nothing in it.
+            DataError: the file is missing, empty or of an unknown kind.
         """
         text = [name for expression in as_text for name in _columns_in(expression)]
         with reading(path):
@@ -62,7 +62,7 @@ class Source:
         """A column of this table or an SQL expression over its rows, and its type.
 
         Args:
-            what: what the settings want it for, such as ``[data] user``.
+            what: the settings key that uses it, such as ``[data] user``.
 
         Raises:
             DataError: a column is missing, or the expression is not valid over these columns.
@@ -86,7 +86,7 @@ def sql(text: str, what: str) -> pl.Expr:
     """Parse an SQL expression; a plain word is a column.
 
     Raises:
-        DataError: it is no SQL expression.
+        DataError: `text` is not an SQL expression.
     """
     try:
         return pl.sql_expr(text)
@@ -95,7 +95,8 @@ def sql(text: str, what: str) -> pl.Expr:
 
 
 def _columns_in(expression: str) -> list[str]:
-    """Columns that may be meant: the text itself too, since a column may be called like a word of SQL ("user")."""
+    """Columns that an expression may read; its whole text, too, since a column may be named like an SQL keyword
+    ("user")."""
     try:
         return [expression, *pl.sql_expr(expression).meta.root_names()]
     except pl.exceptions.PolarsError:
@@ -103,10 +104,10 @@ def _columns_in(expression: str) -> list[str]:
 
 
 def files_of(path: str) -> list[Path]:
-    """The files that a path or glob stands for, by name.
+    """The files that a path or glob matches, by name.
 
     Raises:
-        DataError: there are none.
+        DataError: it matches none.
     """
     if Path(path).is_file():
         return [Path(path)]
@@ -117,7 +118,7 @@ def files_of(path: str) -> list[Path]:
 
 
 def hash_files(paths: Iterable[str]) -> str:
-    """SHA-256 over the contents of all files that `paths` stand for; names do not matter."""
+    """SHA-256 over the contents of all files that `paths` match; file names do not matter."""
     total = hashlib.sha256()
     for path in paths:
         for file in files_of(path):
@@ -128,7 +129,7 @@ def hash_files(paths: Iterable[str]) -> str:
 
 @contextmanager
 def reading(path: str) -> Iterator[None]:
-    """Say of which file an error of Polars or of the system is."""
+    """Turn errors of Polars and of the system into a DataError that names the file."""
     try:
         yield
     except pl.exceptions.NoDataError:

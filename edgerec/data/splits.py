@@ -1,4 +1,4 @@
-"""Where the log is cut into train (0), valid (1) and test (2), and the k-core of leave-last-out."""
+"""Splits the log into train (0), valid (1) and test (2), and computes the k-core of leave-last-out."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def boundaries(time: pl.Series, config: SplitConfig, zone: ZoneInfo) -> Boundari
         end = _next_midnight(last, zone)
         test_from = _back(end, test, zone)
         return Boundaries(_back(test_from, valid, zone), test_from, end)
-    shares = 1 - float(valid) - float(test), 1 - float(test)
+    fractions = 1 - float(valid) - float(test), 1 - float(test)
     if config.by == "rows":
-        cuts = [time.quantile(share, interpolation="linear") for share in shares]
+        cuts = [time.quantile(fraction, interpolation="linear") for fraction in fractions]
     else:
         first: int = time.min()  # type: ignore[assignment]
-        cuts = [first + share * (last - first) for share in shares]
+        cuts = [first + fraction * (last - first) for fraction in fractions]
     return Boundaries(math.ceil(cuts[0] or 0), math.ceil(cuts[1] or 0), last + 1)
 
 
@@ -68,7 +68,7 @@ def split(events: pl.DataFrame, config: SplitConfig, zone: ZoneInfo) -> tuple[pl
 
 
 def k_core(events: pl.DataFrame, k: int) -> pl.DataFrame:
-    """The largest part of `events` in which each user and each item has at least `k` rows; the order stays."""
+    """The largest subset of `events` in which each user and each item has at least `k` rows, in the same order."""
     while True:
         enough = (pl.len().over("item") >= k) & (pl.len().over("user") >= k)
         smaller = events.filter(enough)

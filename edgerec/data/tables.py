@@ -1,4 +1,4 @@
-"""The tables of items and users: attributes from a file of their own or from the log."""
+"""The tables of items and users, with attributes from a file of their own or from the log."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import polars as pl
 from edgerec.config import ItemsConfig, UsersConfig
 from edgerec.data.ids import text_of
 from edgerec.data.readers import Source, reading
-from edgerec.data.vocabularies import Columns, learn
+from edgerec.data.vocabularies import EncodedColumns, learn
 from edgerec.errors import DataError
 
 __all__ = ["attributes_from_file", "attributes_from_log", "check_numbers", "encode_items", "encode_users"]
 
 
 def attributes_from_file(
-    path: str, shown: str, settings: ItemsConfig | UsersConfig, id_expression: str, section: str
+    path: str, display_path: str, settings: ItemsConfig | UsersConfig, id_expression: str, section: str
 ) -> tuple[pl.DataFrame, list[str]]:
-    """One row an id: column id (text) and the configured columns, in the order of the file.
+    """One row for each id: column id (string) and the configured columns, in the order of the file.
 
     Args:
-        shown: the path as the settings name it.
+        display_path: the path as the settings name it, for messages.
 
     Returns:
-        The table, and notes on what was left out of it.
+        The table, and notes about rows that were left out.
 
     Raises:
         DataError: the file or a column is missing.
@@ -38,22 +38,22 @@ def attributes_from_file(
     rows = raw.drop_nulls("id").unique("id", keep="first", maintain_order=True)
     notes = []
     if missing := raw["id"].null_count():
-        notes.append(f"{shown}: {missing} rows without an id were left out")
+        notes.append(f"{display_path}: {missing} rows without an id were left out")
     if repeated := raw.height - missing - rows.height:
-        notes.append(f"{shown}: {repeated} rows repeat an id; the first of each was kept")
+        notes.append(f"{display_path}: {repeated} rows repeat an id; the first of each was kept")
     return rows, notes
 
 
 def attributes_from_log(
     events: pl.DataFrame, kept: pl.LazyFrame, key: str, first: list[str], median: list[str]
 ) -> pl.DataFrame:
-    """One row an item or user: its index as `key`, and raw.NAME for the columns of the log.
+    """One row for each item or user: its index as `key`, and raw.NAME for the columns of the log.
 
     Args:
         events: sorted by time; columns row, part and `key`.
         kept: the log's rows: row and feature.NAME.
-        first: columns of which the first value counts.
-        median: columns of which the median over the train rows counts, or over all rows if none is in train.
+        first: columns whose first value is used.
+        median: columns whose median over the train rows is used, or over all rows if train has no value.
     """
     if not first and not median:
         return events.select(key).unique()
@@ -66,7 +66,7 @@ def attributes_from_log(
     return rows.group_by(key, maintain_order=True).agg(values).collect(engine="streaming")
 
 
-def encode_items(raw: pl.DataFrame, settings: ItemsConfig, n_train: int) -> tuple[pl.DataFrame, Columns]:
+def encode_items(raw: pl.DataFrame, settings: ItemsConfig, n_train: int) -> tuple[pl.DataFrame, EncodedColumns]:
     """The item table: index, id, title, text, cat.NAME, num.NAME, raw.NAME.
 
     Args:
@@ -87,7 +87,7 @@ def encode_items(raw: pl.DataFrame, settings: ItemsConfig, n_train: int) -> tupl
     ), columns
 
 
-def encode_users(raw: pl.DataFrame, settings: UsersConfig, in_train: pl.Series) -> tuple[pl.DataFrame, Columns]:
+def encode_users(raw: pl.DataFrame, settings: UsersConfig, in_train: pl.Series) -> tuple[pl.DataFrame, EncodedColumns]:
     """The user table: index, id, cat.NAME, num.NAME; vocabularies and scales come from the users of the train part."""
     columns = learn(raw.filter(in_train).lazy(), settings.categorical, settings.numeric, "raw.")
     index = pl.int_range(pl.len(), dtype=pl.UInt32).alias("index")
@@ -95,7 +95,7 @@ def encode_users(raw: pl.DataFrame, settings: UsersConfig, in_train: pl.Series) 
 
 
 def check_numbers(table: Source, columns: tuple[str, ...], section: str) -> None:
-    """Refuse text where numbers are configured.
+    """Refuse a column that is configured as numeric and is not.
 
     Raises:
         DataError: a column is missing or is not numeric.

@@ -1,4 +1,4 @@
-"""Times of any kind as milliseconds since 1970 in UTC."""
+"""Dates, strings and numbers as times in milliseconds since 1970, UTC."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgerec.errors import DataError
 __all__ = ["FIRST_MS", "LAST_MS", "time_ms"]
 
 FIRST_MS = int(datetime(1970, 1, 2, tzinfo=UTC).timestamp() * 1000)
-"""Earlier times are zeros and small counters that somebody took for times."""
+"""Earlier times are zeros and small counters that were mistaken for times."""
 LAST_MS = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
 
 # (from this value on, unit, milliseconds in it)
@@ -45,16 +45,16 @@ _FORMATS = (
 
 
 def time_ms(time: pl.Expr, sample: pl.Series, timezone: str, what: str) -> tuple[pl.Expr, str]:
-    """How to turn a column of times into int64 milliseconds since 1970 in UTC, and how it was read, in words.
+    """A column of times as int64 milliseconds since 1970, UTC, and how it was read, in words.
 
-    Text is read in the one format that fits most of `sample`, numbers by their magnitude. What cannot be read
-    becomes null; a time that does not exist in `timezone` (the hour that summer time skips) as well.
+    Strings are read in the one format that fits most of `sample`, numbers by their magnitude. A value that cannot be
+    read becomes null, and so does a time that does not exist in `timezone` (the hour that summer time skips).
 
     Args:
         time: the column.
         sample: some of its values, none of them null.
-        timezone: of times that carry no zone.
-        what: names the column in messages.
+        timezone: time zone of times that carry none.
+        what: name of the column in messages.
 
     Raises:
         DataError: nothing in the sample looks like a time.
@@ -67,7 +67,7 @@ def time_ms(time: pl.Expr, sample: pl.Series, timezone: str, what: str) -> tuple
         return _from_numbers(time, sample, timezone, what)
     if dtype == pl.String:
         return _from_text(time, sample, timezone, what)
-    raise DataError(f"{what}: expected times, got {dtype}; name a column of dates, text or epoch numbers")
+    raise DataError(f"{what}: expected times, got {dtype}; name a column of dates, strings or epoch numbers")
 
 
 def _from_numbers(time: pl.Expr, sample: pl.Series, timezone: str, what: str) -> tuple[pl.Expr, str]:
@@ -81,7 +81,7 @@ def _from_numbers(time: pl.Expr, sample: pl.Series, timezone: str, what: str) ->
             value = time.cast(pl.Float64 if sample.dtype.is_float() else pl.Int64)
             ms = value.clip(-LAST_MS, LAST_MS) * int(factor) if factor > 1 else value // round(1 / factor)
             return ms.cast(pl.Int64, strict=False), f"epoch {unit}"
-    raise DataError(f"{what}: {typical:g} is no time since 1970; expected epoch seconds, milliseconds or a date")
+    raise DataError(f"{what}: {typical:g} is not a time since 1970; expected epoch seconds, milliseconds or a date")
 
 
 def _from_text(time: pl.Expr, sample: pl.Series, timezone: str, what: str) -> tuple[pl.Expr, str]:
@@ -96,7 +96,8 @@ def _from_text(time: pl.Expr, sample: pl.Series, timezone: str, what: str) -> tu
     best = min(read, key=lambda form: read[form])
     if read[best] == len(sample):
         raise DataError(
-            f"{what}: {sample[0]!r} is no time; expected dates such as 2024-05-31 18:30 or 5/31/2024, or epoch numbers"
+            f"{what}: {sample[0]!r} is not a time; expected dates such as 2024-05-31 18:30 or 5/31/2024, "
+            "or epoch numbers"
         )
     zone = "UTC" if "z" in best else None
     parsed = time.str.to_datetime(best, time_unit="us", strict=False)

@@ -1,4 +1,4 @@
-"""Names to indices and numbers to a scale, both learned from the train part only."""
+"""Encodes categories by a vocabulary and describes numbers by mean and deviation, both learned from train only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import polars as pl
 
 from edgerec.data.ids import text_of
 
-__all__ = ["Columns", "Scale", "Vocabulary", "learn"]
+__all__ = ["EncodedColumns", "Standardization", "Vocabulary", "learn"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Vocabulary:
     values: tuple[str, ...]
 
     def encode(self, text: pl.Expr) -> pl.Expr:
-        """Indices of a column of text, u16 if they fit."""
+        """Indices of a column of strings, u16 if they fit."""
         dtype = pl.UInt16 if len(self.values) < 2**16 else pl.UInt32
         if not self.values:
             return pl.lit(0, dtype)
@@ -31,7 +31,7 @@ class Vocabulary:
 
 
 @dataclass(frozen=True)
-class Scale:
+class Standardization:
     """Mean and standard deviation of a numeric column; a constant column has deviation 1."""
 
     name: str
@@ -40,11 +40,11 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Columns:
+class EncodedColumns:
     """The encoded columns of the log's context, of the items or of the users."""
 
     categorical: tuple[Vocabulary, ...]
-    numeric: tuple[Scale, ...]
+    numeric: tuple[Standardization, ...]
 
     def encode(self, schema: pl.Schema, prefix: str = "") -> list[pl.Expr]:
         """cat.NAME and num.NAME (float32, raw, NaN where missing) from columns named `prefix` + NAME."""
@@ -66,18 +66,18 @@ class Columns:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Columns:
+    def from_json(cls, value: dict[str, Any]) -> EncodedColumns:
         """The inverse of `to_json`."""
         return cls(
             tuple(Vocabulary(v["name"], tuple(v["values"])) for v in value["categorical"]),
-            tuple(Scale(s["name"], s["mean"], s["std"]) for s in value["numeric"]),
+            tuple(Standardization(s["name"], s["mean"], s["std"]) for s in value["numeric"]),
         )
 
 
-def learn(train: pl.LazyFrame, categorical: Sequence[str], numeric: Sequence[str], prefix: str = "") -> Columns:
+def learn(train: pl.LazyFrame, categorical: Sequence[str], numeric: Sequence[str], prefix: str = "") -> EncodedColumns:
     """Vocabularies (most frequent value first, then by name) and scales of the rows `train`."""
     schema = train.collect_schema()
-    return Columns(
+    return EncodedColumns(
         tuple(_vocabulary(train, name, prefix, schema[prefix + name]) for name in categorical),
         tuple(_scale(train, name, prefix) for name in numeric),
     )
@@ -95,11 +95,11 @@ def _vocabulary(train: pl.LazyFrame, name: str, prefix: str, dtype: pl.DataType)
     return Vocabulary(name, tuple(counted["value"]))
 
 
-def _scale(train: pl.LazyFrame, name: str, prefix: str) -> Scale:
+def _scale(train: pl.LazyFrame, name: str, prefix: str) -> Standardization:
     value = _number(prefix + name).cast(pl.Float64)
     value = pl.when(value.is_finite()).then(value)
     mean, std = train.select(mean=value.mean(), std=value.std(ddof=0)).collect(engine="streaming").row(0)
-    return Scale(name, mean or 0.0, std or 1.0)
+    return Standardization(name, mean or 0.0, std or 1.0)
 
 
 def _number(column: str) -> pl.Expr:

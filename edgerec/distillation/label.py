@@ -1,32 +1,34 @@
-"""Label the examples: nothing is labelled by a model that saw its user, and all members of the ensemble speak."""
+"""Label the examples with the ensemble; no example is labelled by a model that has seen its user."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgerec.ensemble.ensemble import Ensemble, Members
+from edgerec.ensemble.ensemble import Ensemble
 from edgerec.examples.batches import Examples
 from edgerec.examples.folds import by_fold, fold_of
 from edgerec.examples.load import LearningData
-from edgerec.examples.requests import SessionExamples
+from edgerec.examples.requests import ImpressionExamples, SessionExamples
+from edgerec.examples.scratch import Columns
 from edgerec.examples.soft_lists import SoftLabels, SoftLists, Vectors, log_weights, shortened
 from edgerec.examples.soft_store import SoftStore, spans
 from edgerec.progress import Progress
 from edgerec.tasks import scored_tasks
-from edgerec.tasks.history import Float, Int
+from edgerec.tasks.history import Float
 from edgerec.training.predictions import AT_ONCE, network_rows
 
 PART = 2048
 """Requests or items in a file."""
-NOBODY = Members(None, None, None)
 ROWS = 65_536
 """Impressions in a file."""
+Label: TypeAlias = Callable[[int, int], Columns]
+"""Makes the label columns of the examples from a first one up to an end."""
 
 
 def label(
@@ -38,146 +40,143 @@ def label(
     seed: int,
     progress: Progress,
 ) -> None:
-    """Fill the store with what is missing; the teacher is loaded only if something is.
+    """Fill the store with the labels that are missing; the teacher is loaded only if some are.
 
     Args:
-        load: the teacher. load_early: its networks of early in their training, which label too, if it is given.
+        load: the teacher. load_early: its networks from an early checkpoint, which label too; None: they do not.
     """
-    sessions, rows = examples.sessions, examples.impressions
-    retrieval = any(t.kind == "retrieval" for t in data.tasks)
-    wanted = {
-        "sessions": sessions is not None and retrieval,
-        "impressions": rows is not None,
-        "related": any(t.kind == "related" for t in data.tasks),
-        "vectors": True,
-    }
-    if load_early is not None:
-        wanted |= {f"early-{kind}": wanted[kind] for kind in ("sessions", "impressions")}
-    if all(store.has(kind) for kind, there in wanted.items() if there):
+    impressions = examples.impressions
+    sessions = examples.sessions if any(t.kind == "retrieval" for t in data.tasks) else None
+    related = any(t.kind == "related" for t in data.tasks)
+    kinds = [kind for kind, part in (("sessions", sessions), ("impressions", impressions)) if part is not None]
+    wanted = [*kinds, *(["related"] if related else []), "vectors"]
+    wanted += [] if load_early is None else [f"early-{kind}" for kind in kinds]
+    if all(store.has(kind) for kind in wanted):
         return
+
+    def fill(ensemble: Ensemble, prefix: str, advance: Callable[[int], None]) -> None:
+        if sessions is not None:
+            label_sessions = _counted(_sessions_label(sessions, ensemble, seed), advance)
+            store.fill(f"{prefix}sessions", spans(len(sessions.requests), PART), label_sessions)
+        if impressions is not None:
+            label_impressions = _counted(_impressions_label(impressions, ensemble), advance)
+            store.fill(f"{prefix}impressions", spans(len(impressions.item), ROWS), label_impressions)
+
     ensemble = load()
-    total = (len(sessions.requests) if wanted["sessions"] and sessions else 0) + (
-        len(rows.item) if rows is not None else 0
-    )
-    with progress.track(total, "labels") as done:
-        if wanted["sessions"] and sessions is not None:
-            label_part, order = _of_sessions(sessions, ensemble, seed)
-            store.fill("sessions", spans(len(order), PART), _told(label_part, done.advance))
-        if rows is not None:
-            store.fill("impressions", spans(len(rows.item), ROWS), _told(_of_rows(examples, ensemble), done.advance))
+    n_sessions = 0 if sessions is None else len(sessions.requests)
+    n_impressions = 0 if impressions is None else len(impressions.item)
+    with progress.track(n_sessions + n_impressions, "labels") as done:
+        fill(ensemble, "", done.advance)
     if load_early is not None:
-        early = load_early()
-        if wanted["sessions"] and sessions is not None:
-            label_part, order = _of_sessions(sessions, early, seed)
-            store.fill("early-sessions", spans(len(order), PART), label_part)
-        if rows is not None:
-            store.fill("early-impressions", spans(len(rows.item), ROWS), _of_rows(examples, early))
+        fill(load_early(), "early-", lambda _: None)
     n = data.n_items
-    if wanted["related"]:
-        store.fill("related", spans(n, PART), _of_related(ensemble, seed))
+    if related:
+        store.fill("related", spans(n, PART), _related_label(ensemble, seed))
     store.fill("vectors", [(0, n)], lambda start, end: {"vector": item_vectors(ensemble)[start:end]})
 
 
 def read(store: SoftStore, data: LearningData, place: Path) -> SoftLabels:
-    """The labels of a filled store; what is long lies in mapped files in `place`."""
+    """The labels of a filled store; long arrays are mapped from files in `place`."""
     weights = log_weights(data.train.n_seen)
     related = _lists(store.read("related", place), "related", weights) if store.has("related") else None
-    early = SoftLabels(*_of_requests(store, data, place, "early-"))
-    sessions, rows = _of_requests(store, data, place, "")
+    early = SoftLabels(*_read_requests(store, data, place, "early-"))
+    sessions, impressions = _read_requests(store, data, place, "")
     some = early.sessions is not None or early.impressions is not None
-    return SoftLabels(sessions, rows, related, store.read("vectors")["vector"], early if some else None)
+    return SoftLabels(sessions, impressions, related, store.read("vectors")["vector"], early if some else None)
 
 
-def _of_requests(
+def _read_requests(
     store: SoftStore, data: LearningData, place: Path, prefix: str
 ) -> tuple[tuple[SoftLists, ...] | None, npt.NDArray[np.float16] | None]:
     """Labels of sessions and of impressions."""
     sessions: tuple[SoftLists, ...] | None = None
+    impressions = None
     if store.has(f"{prefix}sessions"):
         columns, weights = store.read(f"{prefix}sessions", place), log_weights(data.train.n_seen)
         names = [t.name for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
         sessions = tuple(_lists(columns, name, weights) for name in names)
-    return sessions, store.read(f"{prefix}impressions", place)["scores"] if store.has(f"{prefix}impressions") else None
+    if store.has(f"{prefix}impressions"):
+        impressions = store.read(f"{prefix}impressions", place)["scores"]
+    return sessions, impressions
 
 
-def _lists(columns: Mapping[str, npt.NDArray[Any]], name: str, weights: Float | None) -> SoftLists:
+def _lists(columns: Columns, name: str, weights: Float | None) -> SoftLists:
     return SoftLists(columns[f"score.{name}"], columns.get(f"item.{name}"), weights)
 
 
-def _columns(lists: SoftLists, name: str) -> dict[str, npt.NDArray[Any]]:
-    return {f"score.{name}": lists.scores} | ({} if lists.item is None else {f"item.{name}": lists.item})
+def _columns(lists: Mapping[str, SoftLists]) -> Columns:
+    """The columns of the lists of each task."""
+    scores = {f"score.{name}": task.scores for name, task in lists.items()}
+    return scores | {f"item.{name}": task.item for name, task in lists.items() if task.item is not None}
 
 
-def _told(
-    make: Callable[[int, int], Mapping[str, npt.NDArray[Any]]], advance: Callable[[int], None]
-) -> Callable[[int, int], Mapping[str, npt.NDArray[Any]]]:
-    """`make`, and the progress bar is told how many examples that were."""
+def _joined(parts: list[Columns]) -> Columns:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def whole(start: int, end: int) -> Mapping[str, npt.NDArray[Any]]:
-        found = make(start, end)
+
+def _counted(label_part: Label, advance: Callable[[int], None]) -> Label:
+    """`label_part`, and `advance` by the number of examples that it labelled."""
+
+    def counted(start: int, end: int) -> Columns:
+        columns = label_part(start, end)
         advance(end - start)
-        return found
+        return columns
 
-    return whole
+    return counted
 
 
-def _of_sessions(
-    sessions: SessionExamples, ensemble: Ensemble, seed: int
-) -> tuple[Callable[[int, int], dict[str, npt.NDArray[Any]]], Int]:
-    """Scores of the catalogue for every retrieval task, and the order that requests are labelled in.
+def _sessions_label(sessions: SessionExamples, ensemble: Ensemble, seed: int) -> Label:
+    """Log-probabilities of the catalogue for every retrieval task.
 
-    Requests of one view of the log and one fold of users stand together: these share a ensemble.
+    Requests are labelled in the order of view of the log, then fold of users: one view and fold share their models.
     """
     requests, n_seen = sessions.requests, ensemble.data.train.n_seen
     views = np.full(len(requests), -1) if ensemble.views is None else ensemble.views.serving(requests)
     folds = fold_of(np.asarray(requests.user), len(ensemble.networks))
     order = np.lexsort((folds, views))
 
-    def make(start: int, end: int) -> dict[str, npt.NDArray[Any]]:
+    def label_part(start: int, end: int) -> Columns:
         chosen = order[start:end]
         rng = np.random.default_rng((seed, start))
-        found: dict[str, list[npt.NDArray[Any]]] = {}
+        columns = []
         bounds = np.flatnonzero((np.diff(views[chosen]) != 0) | (np.diff(folds[chosen]) != 0)) + 1
         for group in np.split(chosen, bounds):
             for part in np.array_split(group, -(-len(group) // AT_ONCE)):
-                shares = ensemble.log_probs(requests, part, int(views[part[0]]), int(folds[part[0]]))
-                for t, task in enumerate(ensemble.retrieval):
-                    for name, values in _columns(shortened(shares[:, t, :n_seen], rng), task.name).items():
-                        found.setdefault(name, []).append(values)
-        return {"example": chosen, **{name: np.concatenate(values) for name, values in found.items()}}
+                log_probs = ensemble.log_probs(requests, part, int(views[part[0]]), int(folds[part[0]]))
+                tasks = enumerate(ensemble.retrieval)
+                columns.append(_columns({task.name: shortened(log_probs[:, t, :n_seen], rng) for t, task in tasks}))
+        return {"example": chosen, **_joined(columns)}
 
-    return make, order
+    return label_part
 
 
-def _of_rows(examples: Examples, ensemble: Ensemble) -> Callable[[int, int], dict[str, npt.NDArray[Any]]]:
+def _impressions_label(impressions: ImpressionExamples, ensemble: Ensemble) -> Label:
     """Log-probabilities of binary tasks and standardised logs of regression tasks."""
-    rows, trees = examples.impressions, ensemble.members.boosting
-    assert rows is not None
+    requests, boosting = impressions.requests, ensemble.members.boosting
 
-    def make(start: int, end: int) -> dict[str, npt.NDArray[Any]]:
-        piece = np.arange(start, end)
-        network = np.zeros((len(piece), len(ensemble.tasks)), np.float32)
-        for fold, mine in by_fold(rows.requests.user[start:end], len(ensemble.networks)):
+    def label_part(start: int, end: int) -> Columns:
+        rows = np.arange(start, end)
+        network = np.zeros((len(rows), len(ensemble.tasks)), np.float32)
+        for fold, mine in by_fold(requests.user[start:end], len(ensemble.networks)):
             model = ensemble.networks[fold]
-            network[mine] = network_rows(model, ensemble.data, rows.requests, rows.item, piece[mine])
-        found = ensemble.blend_rows(network, None if trees is None else trees.fit_rows(piece))
-        return {"scores": found.astype(np.float16)}
+            network[mine] = network_rows(model, ensemble.data, requests, impressions.item, rows[mine])
+        scores = {"network": network} | ({} if boosting is None else {"boosting": boosting.train_rows(rows)})
+        return {"scores": ensemble.blend_rows(scores).astype(np.float16)}
 
-    return make
+    return label_part
 
 
-def _of_related(ensemble: Ensemble, seed: int) -> Callable[[int, int], dict[str, npt.NDArray[Any]]]:
-    """Scores of every item beside each one, at the last as-of time by all models: sessions have no single owner."""
+def _related_label(ensemble: Ensemble, seed: int) -> Label:
+    """Scores of every item beside each one, at the last as-of time, by all models: a session has no single owner."""
     n_seen = ensemble.data.train.n_seen
 
-    def make(start: int, end: int) -> dict[str, npt.NDArray[Any]]:
-        rng, found = np.random.default_rng((seed, start)), dict[str, list[npt.NDArray[Any]]]()
-        for query in np.array_split(np.arange(start, end), -(-(end - start) // AT_ONCE)):
-            for name, values in _columns(shortened(ensemble.related(query)[:, :n_seen], rng), "related").items():
-                found.setdefault(name, []).append(values)
-        return {name: np.concatenate(values) for name, values in found.items()}
+    def label_part(start: int, end: int) -> Columns:
+        rng = np.random.default_rng((seed, start))
+        queries = np.array_split(np.arange(start, end), -(-(end - start) // AT_ONCE))
+        related = (shortened(ensemble.related(query)[:, :n_seen], rng) for query in queries)
+        return _joined([_columns({"related": lists}) for lists in related])
 
-    return make
+    return label_part
 
 
 def item_vectors(ensemble: Ensemble) -> Vectors:
@@ -188,5 +187,5 @@ def item_vectors(ensemble: Ensemble) -> Vectors:
     as_of = ensemble.data.as_of(-1)
     with torch.inference_mode():
         tables = [torch.nn.functional.normalize(network.encode_items(as_of)[0]) for network in ensemble.networks]
-        found: Vectors = (torch.cat(tables, dim=1) / len(tables) ** 0.5).numpy()
-    return found
+        vectors: Vectors = (torch.cat(tables, dim=1) / len(tables) ** 0.5).numpy()
+    return vectors

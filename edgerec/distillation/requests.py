@@ -1,4 +1,4 @@
-"""What the student learns from: the log's requests, and requests without an outcome that the teacher labels alone."""
+"""The requests a student learns from: those of the log, and others without an outcome that only the teacher labels."""
 
 from __future__ import annotations
 
@@ -14,38 +14,40 @@ from edgerec.examples.requests import Ragged, SessionExamples, draw_sessions, jo
 from edgerec.tasks.history import Int
 from edgerec.tasks.units import MS_PER_DAY
 
-MOST_STARTS = 1_000_000
-"""Sessions that the pseudo-labelled requests are drawn beside."""
+MAX_SESSIONS = 1_000_000
+"""Sessions of the log that pseudo-labelled and future requests are derived from."""
 WEEKS = 4
-"""An pseudo-labelled request comes up to this many weeks after a session, or the log's end, at the same hour and weekday.
+"""A pseudo-labelled request comes up to this many weeks after a session, at the same hour and weekday.
 
-Where each user's last event is held out, the next request is asked as soon as the log's users come back."""
+A future request comes up to as many weeks after the end of the log. Where each user's last event is the evaluation
+split, both come as soon after a session as the users of the log come back.
+"""
 
 
 def with_pseudo_labelled(
     data: LearningData, views: Views | None, pseudo_labelled: float, future: float, seed: int
 ) -> tuple[Examples, int]:
-    """The fit examples with requests without an outcome beside them, and how many of these there are.
+    """The training examples with requests without an outcome added, and how many of these there are.
 
     Args:
-        views: of the log, of which each request needs one that may label it; None: all can be labelled.
-        pseudo-labelled, ahead: requests at other times, and after the log's end, for each session.
+        views: of the log; a request is left out if none of them may label it. None: all requests can be labelled.
+        pseudo_labelled, future: pseudo-labelled requests and future requests for each session of the log.
     """
     sessions, extra = data.train.sessions, 0
     if sessions is not None:
         sessions = _served(sessions, views)
-        for make, share in ((pseudo_labelled_requests, pseudo_labelled), (future_requests, future)):
-            if share > 0:
-                more = _served(make(data, share, seed), views)
+        for make, per_session in ((pseudo_labelled_requests, pseudo_labelled), (future_requests, future)):
+            if per_session > 0:
+                more = _served(make(data, per_session, seed), views)
                 sessions, extra = join_sessions(sessions, more), extra + len(more.requests)
     return replace(data.train, sessions=sessions, graph=None), extra  # a student reads no graph
 
 
 def as_served(examples: Examples, data: LearningData) -> Examples:
-    """With the item statistics that the device has: those of the log's end, also of users whose own part ended before.
+    """The examples with the item statistics that a device has: those of the log's end.
 
-    Where time splits the log, requests keep the statistics of their time, since all who ask come after its end. So do
-    impressions, since an item's later rates hold the row's own outcome.
+    Where the log is split by time, requests keep the statistics of their time, since evaluation requests come after
+    the log's end. Impressions always keep them, since an item's later rates hold the row's own outcome.
     """
     sessions = examples.sessions
     if sessions is None or not data.by_user:
@@ -54,14 +56,18 @@ def as_served(examples: Examples, data: LearningData) -> Examples:
     return replace(examples, sessions=replace(sessions, requests=replace(sessions.requests, as_of=last)))
 
 
-def pseudo_labelled_requests(data: LearningData, share: float, seed: int) -> SessionExamples:
-    """Requests of the same users some time after a session, whose outcome nobody knows."""
+def pseudo_labelled_requests(data: LearningData, per_session: float, seed: int) -> SessionExamples:
+    """Requests of the same users at other times within the log, whose outcome is unknown.
+
+    Args:
+        per_session: how many for each training session; fewer are made where they would come after the log's end.
+    """
     assert data.train.sessions is not None
     log, end_ms = data.train_log, int(data.statistics.as_of_ms[-1])
     rng = np.random.default_rng((seed, 1))
     # With repetition: a session may be followed by several of them.
-    wanted = int(len(data.train.sessions.requests) * share)
-    first = draw_sessions(log, MOST_STARTS, rng)
+    wanted = int(len(data.train.sessions.requests) * per_session)
+    first = draw_sessions(log, MAX_SESSIONS, rng)
     chosen = np.sort(rng.choice(first, wanted))
     after = _gaps(log, first, wanted, rng) if data.by_user else 7 * MS_PER_DAY * rng.integers(1, WEEKS + 1, wanted)
     time_ms = log.time_ms[chosen] + after
@@ -69,16 +75,19 @@ def pseudo_labelled_requests(data: LearningData, share: float, seed: int) -> Ses
     return _without_outcome(data, chosen, time_ms)
 
 
-def future_requests(data: LearningData, share: float, seed: int) -> SessionExamples:
-    """Requests of the same users after the end of the log, or of their own part of it: where the student will be asked.
+def future_requests(data: LearningData, per_session: float, seed: int) -> SessionExamples:
+    """Requests of the same users after the end of the log, or of their own part of it, as the student will be asked.
 
-    What the whole teacher says of them is no leak: nothing that it saw tells their outcome.
+    All models of the teacher label them: no model has seen their outcome.
+
+    Args:
+        per_session: how many for each training session.
     """
     assert data.train.sessions is not None
     log, end_ms = data.train_log, int(data.statistics.as_of_ms[-1])
     rng = np.random.default_rng((seed, 2))
-    wanted, week = int(len(data.train.sessions.requests) * share), 7 * MS_PER_DAY
-    first = draw_sessions(log, MOST_STARTS, rng)
+    wanted, week = int(len(data.train.sessions.requests) * per_session), 7 * MS_PER_DAY
+    first = draw_sessions(log, MAX_SESSIONS, rng)
     if data.by_user:
         last = log.offsets[1:][np.diff(log.offsets) > 0] - 1
         chosen = np.sort(rng.choice(last, wanted))
@@ -97,7 +106,7 @@ def _gaps(log: Log, first: Int, n: int, rng: np.random.Generator) -> Int:
 
 
 def _without_outcome(data: LearningData, first: Int, time_ms: Int) -> SessionExamples:
-    """Requests like the sessions that start at the rows `first`, but of other times."""
+    """Requests like the sessions that start at the rows `first`, but at `time_ms`."""
     assert data.train.sessions is not None
     log, none = data.train_log, Ragged.empty(len(first))
     requests = make_requests(log, data.encoder, data.statistics, log, first, time_ms, time_ms, data.sequence)
@@ -105,7 +114,7 @@ def _without_outcome(data: LearningData, first: Int, time_ms: Int) -> SessionExa
 
 
 def _served(sessions: SessionExamples, views: Views | None) -> SessionExamples:
-    """The sessions whose outcome the ensemble can judge without having seen it."""
+    """The sessions that a view of the log can label without having seen their outcome."""
     if views is None:
         return sessions
     chosen = np.flatnonzero(views.serving(sessions.requests) >= 0)

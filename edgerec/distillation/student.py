@@ -1,4 +1,4 @@
-"""The student: built by the settings, trained on hard and soft labels."""
+"""The student: built from the settings, trained on hard and soft labels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from edgerec.examples.load import LearningData
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
 from edgerec.tasks import scored_tasks
+from edgerec.training.job import LoopSettings, OnEpoch, TrainingJob
 from edgerec.training.joint import Terms
-from edgerec.training.loop import LoopSettings, OnEpoch, fit
+from edgerec.training.loop import fit
 from edgerec.training.teacher import batch_settings
 
 ITEM_UNITS = 64
@@ -24,10 +25,10 @@ ITEM_UNITS = 64
 
 @dataclass(frozen=True)
 class StudentSettings:
-    """What a student is built and trained by.
+    """The settings of a student and of its training.
 
     Attributes:
-        teacher: its batches are the student's.
+        teacher: the student's batches have the sizes of the teacher's.
     """
 
     student: StudentConfig
@@ -68,7 +69,7 @@ def train_student(
     title: str,
     on_epoch: OnEpoch | None = None,
 ) -> None:
-    """Train `student` in place on hard and soft labels; for `on_epoch`, the evaluation split is judged after each epoch."""
+    """Train `student` in place on hard and soft labels; `on_epoch` gets each epoch's loss on the evaluation split."""
     d = settings.distillation
     batches = replace(
         batch_settings(settings.teacher, data, d.history_dropout),
@@ -85,8 +86,8 @@ def train_student(
         training=settings.training,
     )
     train_batches = JointBatches(examples, batches, settings.seed)
-    held = None if on_epoch is None else JointBatches(data.evaluation, batches, settings.seed, train=False)
-    fit(student, data.tasks, train_batches, held, loop, folder, progress, title, on_epoch)
+    valid = None if on_epoch is None else JointBatches(data.evaluation, batches, settings.seed, train=False)
+    fit(TrainingJob(student, train_batches, valid, loop, folder, progress, title, on_epoch))
 
 
 def terms_of(settings: DistillationConfig) -> Terms:
@@ -96,6 +97,6 @@ def terms_of(settings: DistillationConfig) -> Terms:
 
 
 def needs_teacher(settings: DistillationConfig) -> bool:
-    """Does any term learn from a teacher?"""
+    """Tell whether any term of the loss needs a teacher."""
     terms = terms_of(settings)
     return any((terms.probabilities, terms.listwise, terms.top_list, terms.neighbours, terms.alignment))

@@ -1,4 +1,4 @@
-"""Starts a student where an earlier one ended, on a log that has grown: rows of tables move by what they stand for."""
+"""Starts a student from the weights of an earlier one on a log that has grown; table rows move with their ids."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ OF_ITEMS: Final = ("items.identity.weight", "items.bias.weight", "step")
 OF_ITEM_CATEGORIES: Final = ("items.from_category.table.weight",)
 OF_CONTEXT: Final = ("requests.context.category.table.weight",)
 ANEW: Final = ("items.from_text.weight",)
-"""The components of texts are found anew with each catalogue."""
+"""Text components differ from catalogue to catalogue, so their weights start anew."""
 
 
 def warm_start(student: Student, run_dir: Path, data: LearningData) -> int:
-    """Put the weights of the student of `run_dir` into a new one; how many tensors fitted.
+    """Copy the weights of the student of `run_dir` into a new one, and count the tensors that fit.
 
     Items and category values that are new keep their first values.
 
@@ -67,7 +67,7 @@ def _keys(columns: Sequence[tuple[str, Sequence[str]]]) -> list[tuple[str, str |
 
 
 def _same(old: Sequence[object], new: Sequence[object]) -> list[tuple[int, int]]:
-    """Places in both of what is in both."""
+    """Places of the common values in both."""
     at = {value: i for i, value in enumerate(old)}
     return [(at[value], i) for i, value in enumerate(new) if value in at]
 

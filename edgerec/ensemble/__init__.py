@@ -1,1 +1,1 @@
-"""Closed-form and tree models that judge beside the teacher's network, blended into one score a task."""
+"""Closed-form models, re-rankers and boosted trees beside the teacher's networks, blended into one score a task."""

@@ -1,4 +1,4 @@
-"""Members become one score: non-negative weights chosen on valid."""
+"""How the scores of members become one: non-negative weights that fit labels or maximise a metric."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ HEAD = 100
 
 
 def spread(scores: Float) -> float:
-    """Mean distance from the best to the `HEAD`-th best score of each row, (R, N); 0 where all are alike."""
+    """Mean distance from the best to the `HEAD`-th best score of each row, (R, N); 0 where all scores are equal."""
     head = min(HEAD, scores.shape[1]) - 1
     best = -np.partition(-scores, head, axis=1)[:, : head + 1]
     distance = best.max(axis=1) - best.min(axis=1)
     return float(distance.mean()) if len(distance) else 0.0
 
 
-def greedy(members: Mapping[str, Float], judge: Callable[[Float], float]) -> dict[str, float]:
-    """Weights of the members, each at its own scale, that `judge` of the weighted sum likes best.
+def greedy(members: Mapping[str, Float], metric: Callable[[Float], float]) -> dict[str, float]:
+    """Weights of the members, each at its own scale, that maximise the `metric` of the weighted sum.
 
-    Picks, with repetition, the member that helps most, until none does.
+    Adds the member that helps most, the same one again if need be, until none helps.
     Source: Caruana et al., ICML 2004.
     Args:
         members: scores of one shape, (R, N).
@@ -37,32 +37,32 @@ def greedy(members: Mapping[str, Float], judge: Callable[[Float], float]) -> dic
     total: Float = np.zeros_like(next(iter(members.values())))
     best = -np.inf
     for _ in range(ROUNDS):
-        found = {name: judge(total + scale[name] * members[name]) for name in scale}
-        if not found:
+        values = {name: metric(total + scale[name] * members[name]) for name in scale}
+        if not values:
             break
-        name = max(found, key=lambda n: found[n])
-        if found[name] <= best:
+        name = max(values, key=lambda n: values[n])
+        if values[name] <= best:
             break
-        best = found[name]
+        best = values[name]
         picks[name] += 1
         total = total + scale[name] * members[name]
     return {name: picks[name] * scale.get(name, 0.0) for name in members}
 
 
-def temperature(scores: Float, share: Float) -> float:
-    """The factor of `scores` (R, N) whose softmax explains `share` (R, N), rows summing to 1, best."""
+def temperature(scores: Float, probs: Float) -> float:
+    """The factor of `scores` (R, N) whose softmax fits `probs` (R, N), rows summing to 1, best by cross-entropy."""
 
     def loss(log_factor: float) -> float:
         scaled = np.exp(log_factor) * scores
-        finite = np.where(share > 0, scaled, 0)
-        return float((logsumexp(scaled, axis=1) - (share * finite).sum(axis=1)).mean())
+        finite = np.where(probs > 0, scaled, 0)
+        return float((logsumexp(scaled, axis=1) - (probs * finite).sum(axis=1)).mean())
 
-    found = minimize_scalar(loss, bounds=(-5, 5), method="bounded", options={"xatol": 0.02})
-    return float(np.exp(found.x))
+    minimum = minimize_scalar(loss, bounds=(-5, 5), method="bounded", options={"xatol": 0.02})
+    return float(np.exp(minimum.x))
 
 
 def logistic(members: npt.NDArray[np.float64], label: Float) -> tuple[npt.NDArray[np.float64], float]:
-    """Non-negative weights and an offset of logits (M, R) that explain labels (R,) best, by log-loss."""
+    """Non-negative weights and an offset of logits (M, R) that fit labels (R,) best by log-loss."""
 
     def loss(w: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         z = w[:-1] @ members + w[-1]
@@ -72,12 +72,19 @@ def logistic(members: npt.NDArray[np.float64], label: Float) -> tuple[npt.NDArra
 
     m = len(members)
     start = np.append(np.full(m, 1 / m), 0.0)
-    found = minimize(loss, start, jac=True, bounds=[(0, None)] * m + [(None, None)], method="L-BFGS-B")
-    return found.x[:-1], float(found.x[-1])
+    minimum = minimize(loss, start, jac=True, bounds=[(0, None)] * m + [(None, None)], method="L-BFGS-B")
+    return minimum.x[:-1], float(minimum.x[-1])
 
 
 def linear(members: npt.NDArray[np.float64], label: Float) -> tuple[npt.NDArray[np.float64], float]:
-    """The same by squared error, for predictions (M, R) of amounts (R,)."""
+    """The same by squared error, for predictions (M, R) of regression targets (R,)."""
     mean, centre = label.mean(), members.mean(axis=1, keepdims=True)
     weights, _ = nnls((members - centre).T, (label - mean).astype(np.float64))
     return weights, float(mean - (weights @ centre).item())
+
+
+def logit(log_prob: Float) -> Float:
+    """Log-probability -> log-odds."""
+    log_prob = np.minimum(log_prob, -1e-6)
+    log_odds: Float = log_prob - np.log(-np.expm1(log_prob))
+    return log_odds

@@ -1,4 +1,4 @@
-"""Closed-form members: what the users of a log did, as matrices between items. numpy and scipy only."""
+"""Closed-form models of what users had and in which order. numpy and scipy only."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 from scipy.linalg import lapack
 
 from edgerec.tasks.history import Float, Int
 
 Matrix: TypeAlias = Any
-"""A scipy.sparse.csr_matrix, float32; scipy has no types. Rows that hold items: users, sessions or requests by items."""
+"""A scipy.sparse.csr_matrix, float32; scipy has no types. Rows are users, sessions, requests or items."""
 
 ALS_FACTORS = 32
 ALS_ROUNDS = 5
@@ -25,17 +24,17 @@ TRANSITION_POWER = 0.5
 
 
 def counts(row: Int, item: Int, n_rows: int, n_items: int, weight: Float | None = None) -> Matrix:
-    """Rows by items: how often, or with which total weight, a row holds an item."""
+    """Rows by items: how often, or with what total weight, a row holds an item."""
     values = np.ones(len(row), np.float32) if weight is None else weight
     return sparse.csr_matrix((values, (row, item)), shape=(n_rows, n_items), dtype=np.float32)
 
 
-def ease(held: Matrix, l2: float = 800.0) -> Float:
+def ease(by_user: Matrix, l2: float = 800.0) -> Float:
     """Weights (N, N) that predict an item of a user from the user's other items.
 
-    Source: Steck, WWW 2019. `held`: users by items, 1 where the user had the item. Needs N x N numbers in memory.
+    Source: Steck, WWW 2019. `by_user`: users by items, 1 where the user had the item. Needs N x N numbers in memory.
     """
-    gram = (held.T @ held).toarray().astype(np.float32)
+    gram = (by_user.T @ by_user).toarray().astype(np.float32)
     gram[np.diag_indices_from(gram)] += l2
     inverse = _inverse(gram)
     weights: Float = inverse / -np.diag(inverse)
@@ -49,14 +48,14 @@ def _inverse(gram: Float) -> Float:
     assert not failed
     inverse, failed = lapack.spotri(factor, lower=True, overwrite_c=True)
     assert not failed
-    found: Float = np.tril(inverse) + np.tril(inverse, -1).T
-    return found
+    symmetric: Float = np.tril(inverse) + np.tril(inverse, -1).T
+    return symmetric
 
 
 class Als:
-    """Factors of items from who had what how often; a user's factors are computed from the history when asked.
+    """Item factors from how often each user had each item; a user's factors are computed from a history when needed.
 
-    Source: Hu, Koren and Volinsky, ICDM 2008: confidence ``1 + alpha log(1 + count)`` in what is held.
+    Source: Hu, Koren and Volinsky, ICDM 2008: confidence ``1 + alpha log(1 + count)`` in what a user had.
     """
 
     def __init__(self, items: Float, alpha: float = 10.0, l2: float = 10.0) -> None:
@@ -64,30 +63,30 @@ class Als:
         self.gram = items.T @ items + l2 * np.eye(items.shape[1], dtype=np.float32)
 
     @classmethod
-    def fit(cls, held: Matrix, seed: int, factors: int = ALS_FACTORS, rounds: int = ALS_ROUNDS) -> Als:
-        """`held`: users by items, counts."""
+    def fit(cls, by_user: Matrix, seed: int, factors: int = ALS_FACTORS, rounds: int = ALS_ROUNDS) -> Als:
+        """`by_user`: users by items, counts."""
         rng = np.random.default_rng(seed)
-        model = cls(rng.normal(0, 0.1, (held.shape[1], factors)).astype(np.float32))
-        by_item = held.T.tocsr()
+        model = cls(rng.normal(0, 0.1, (by_user.shape[1], factors)).astype(np.float32))
+        by_item = by_user.T.tocsr()
         for _ in range(rounds):
-            users = cls(model.users(held))
+            users = cls(model.users(by_user))
             model = cls(users.users(by_item))
         return model
 
-    def users(self, held: Matrix, at_once: int = 1024) -> Float:
-        """Factors (R, f) of whoever holds the items of each row."""
-        confidence = held.copy()
+    def users(self, counted: Matrix, at_once: int = 1024) -> Float:
+        """Factors (R, f) of users with the items of each row, `counted` (R, N)."""
+        confidence = counted.copy()
         confidence.data = self.alpha * np.log1p(confidence.data)
-        found = np.zeros((held.shape[0], self.items.shape[1]), np.float32)
-        for start in range(0, held.shape[0], at_once):
+        factors = np.zeros((counted.shape[0], self.items.shape[1]), np.float32)
+        for start in range(0, counted.shape[0], at_once):
             rows = confidence[start : start + at_once]
             outer = rows @ self._outer
             left = self.gram + outer.reshape(-1, *self.gram.shape)
             ones = rows.copy()
             ones.data = 1 + ones.data
             right = ones @ self.items
-            found[start : start + at_once] = np.linalg.solve(left, right[:, :, None])[:, :, 0]
-        return found
+            factors[start : start + at_once] = np.linalg.solve(left, right[:, :, None])[:, :, 0]
+        return factors
 
     @cached_property
     def _outer(self) -> Float:
@@ -95,49 +94,49 @@ class Als:
         outer: Float = (self.items[:, :, None] * self.items[:, None, :]).reshape(len(self.items), -1)
         return outer
 
-    def scores(self, held: Matrix) -> Float:
-        """(R, N)."""
-        found: Float = self.users(held) @ self.items.T
-        return found
+    def scores(self, counted: Matrix) -> Float:
+        """Scores of every item for users with the items of each row, (R, N)."""
+        scores: Float = self.users(counted) @ self.items.T
+        return scores
 
 
 def transitions(
     sessions: Matrix, user: Int, lags: Sequence[float] = TRANSITION_LAGS, power: float = TRANSITION_POWER
 ) -> Matrix:
-    """Which item follows which: items by items, from a session's items to those of the user's next sessions.
+    """How often an item follows another: items by items, from a session's items to those of the user's next sessions.
 
     Args:
         sessions: sessions by items, sorted by user, then time. user: int64 (sessions,).
     """
     n = sessions.shape[1]
-    found = sparse.csr_matrix((n, n), dtype=np.float32)
+    total = sparse.csr_matrix((n, n), dtype=np.float32)
     for lag, weight in enumerate(lags, start=1):
         same = np.flatnonzero(user[lag:] == user[:-lag])
-        found = found + weight * (sessions[same].T @ sessions[same + lag])
+        total = total + weight * (sessions[same].T @ sessions[same + lag])
     popularity = np.asarray(sessions.sum(axis=0)).ravel() + 1
-    return (found @ sparse.diags((popularity**-power).astype(np.float32))).tocsr()
+    return (total @ sparse.diags((popularity**-power).astype(np.float32))).tocsr()
 
 
 def cosine(sessions: Matrix, most: int) -> Matrix:
     """Items by items: co-occurrence in sessions over the geometric mean of both popularities, the `most` best a row."""
     popularity = np.asarray(sessions.sum(axis=0)).ravel() + 1
     scale = sparse.diags((popularity**-0.5).astype(np.float32))
-    found = (scale @ (sessions.T @ sessions) @ scale).tocsr()
-    found.setdiag(0)
-    return best_of_rows(found, most)
+    matrix = (scale @ (sessions.T @ sessions) @ scale).tocsr()
+    matrix.setdiag(0)
+    return best_of_rows(matrix, most)
 
 
 def best_of_rows(matrix: Matrix, most: int) -> Matrix:
     """The `most` largest values of each row."""
     matrix = matrix.tocsr()
     ends = matrix.indptr
-    kept = np.ones(len(matrix.data), bool)
+    keep = np.ones(len(matrix.data), bool)
     for row in np.flatnonzero(np.diff(ends) > most):  # a partition a row takes a tenth of the time of one sort of all
         data = matrix.data[ends[row] : ends[row + 1]]
-        kept[ends[row] + np.argpartition(-data, most)[most:]] = False
-    sizes = np.add.reduceat(np.append(kept, False), ends[:-1]) if len(kept) else np.zeros(matrix.shape[0], int)
+        keep[ends[row] + np.argpartition(-data, most)[most:]] = False
+    sizes = np.add.reduceat(np.append(keep, False), ends[:-1]) if len(keep) else np.zeros(matrix.shape[0], int)
     offsets = np.concatenate(([0], np.cumsum(np.where(np.diff(ends) > 0, sizes, 0))))
-    return sparse.csr_matrix((matrix.data[kept], matrix.indices[kept], offsets), shape=matrix.shape)
+    return sparse.csr_matrix((matrix.data[keep], matrix.indices[keep], offsets), shape=matrix.shape)
 
 
 def normalized(rows: Matrix) -> Matrix:
@@ -148,6 +147,6 @@ def normalized(rows: Matrix) -> Matrix:
 
 def dense(rows: Matrix, matrix: Matrix | Float) -> Float:
     """``rows @ matrix`` as an array."""
-    found = rows @ matrix
-    result: npt.NDArray[np.float32] = found.toarray() if sparse.issparse(found) else np.asarray(found)
+    product = rows @ matrix
+    result: Float = product.toarray() if sparse.issparse(product) else np.asarray(product)
     return result.astype(np.float32)

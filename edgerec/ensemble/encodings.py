@@ -1,11 +1,11 @@
-"""What a tree sees of a impression: rates and counts of its user, item, attributes and crosses, from earlier days.
+"""What trees learn from: rates and counts of an impression's user, item, attributes and crosses, from earlier days.
 
-A key is one column, such as the user, or a cross of several, such as user and tab. Its rates count only training rows of
-days before the row's own, by the day boundaries of `day_before`, so that no label reaches its own row; rows of the part
-that is judged see all training rows. Which keys there are follows from the columns of the data set.
+A key is one column, such as the user, or a cross of several, such as user and tab. Its rates count only training rows
+of days before the row's own, by the day boundaries of `day_before`, so that no label reaches its own row; evaluation
+rows see all training rows. Which keys there are follows from the columns of the data set.
 
-Memory: the matrix, 4 bytes for each row and column, plus about ``100 * (targets + 1)`` bytes for each fit row while one
-key is counted.
+Memory: the matrix, 4 bytes for each row and column, plus about ``100 * (targets + 1)`` bytes for each training row
+while one key is counted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from math import prod
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -28,25 +28,26 @@ from edgerec.tasks.history import Float, Int
 from edgerec.tasks.units import MS_PER_DAY
 
 DECAY = 0.65
-"""What a row still counts for a day later."""
+"""Weight of a row a day later."""
 MANY = 1000
-"""A key of fewer values has no count: it would tell the day rather than the value."""
+"""A key of fewer values has no count: it would depend on the day rather than on the value."""
 SMOOTHING, RARE_SMOOTHING = 20.0, 50.0
 """Rows at the population's rate that are added to those of a key."""
 RARE = 0.05
 """Below this rate a task is rare."""
 BUCKETS = 16
-"""Equally frequent ranges that a number of an item is cut into."""
+"""Equally frequent ranges that a numeric column of the items is cut into."""
 MAX_CROSSES = 40
 """Crosses beyond this many, in the order of `crosses`, are left out."""
-MOST_ROWS = 10_000_000
+MAX_ROWS = 10_000_000
 """Rates count the latest rows, whole days of them: what they need is in memory."""
+Key: TypeAlias = "tuple[Column, ...]"
 Double = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A whole number of each row, in [0, size): the user, the item, or attribute `number` of a request or an item."""
+    """An integer of each row, in [0, size): the user, the item, or attribute `number` of a request or an item."""
 
     name: str
     kind: Literal["user", "item", "request", "category", "bucket"]
@@ -55,8 +56,8 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """R rows: who was shown what, and the first day (R,) whose rows are not yet known; day 0 holds the first row."""
+class ImpressionFeatures:
+    """User, item and categories of R impressions, and the first day (R,) not yet known; day 0 holds the first row."""
 
     user: Int
     item: Int
@@ -67,20 +68,22 @@ class Shown:
 class Encoder:
     """Makes the columns of `names` for impressions of one part of a dataset."""
 
-    def __init__(self, data: LearningData) -> None:
+    def __init__(self, data: LearningData, max_crosses: int = MAX_CROSSES) -> None:
         self.data = data
         self.end_ms = int(data.statistics.as_of_ms[-1])
         self.days = int(-(-(self.end_ms - int(data.train_log.time_ms.min())) // MS_PER_DAY))
-        self.keys = _keys(data)
+        self.keys = _keys(data, max_crosses)
         self.buckets = _buckets(data)
         self.item_categories = data.features.categorical.numpy().astype(np.int64)
         log, rows = data.train_log, _latest_rows(data.train_log)
-        self.past = Shown(log.user[rows], log.item[rows], log.categorical[rows], self._day(log.time_ms[rows]))
+        self.past = ImpressionFeatures(
+            log.user[rows], log.item[rows], log.categorical[rows], self._day(log.time_ms[rows])
+        )
         self.targets = _targets(log, rows, data)
         self.names = [*(name for key in self.keys for name in self._rate_names(key)), *self._raw_names()]
 
-    def fit_rows(self, chosen: Int) -> Float:
-        """The rows `chosen` that are learned from, each as it was known at the start of its day; (len(chosen), F)."""
+    def train_rows(self, chosen: Int) -> Float:
+        """The training impressions `chosen`, each as it was known at the start of its day; (len(chosen), F)."""
         rows = self.data.train.impressions
         assert rows is not None
         return self._matrix(rows.requests, rows.item, chosen, self._day(rows.requests.time_ms[chosen]))
@@ -93,51 +96,51 @@ class Encoder:
         return self.days - -(-(self.end_ms - time_ms) // MS_PER_DAY)
 
     def _matrix(self, requests: Requests, item: Int, chosen: Int, day: Int) -> Float:
-        shown = Shown(requests.user[chosen], item[chosen], requests.categorical[chosen], day)
-        found = np.empty((len(chosen), len(self.names)), np.float32)
+        impressions = ImpressionFeatures(requests.user[chosen], item[chosen], requests.categorical[chosen], day)
+        matrix = np.empty((len(chosen), len(self.names)), np.float32)
         at = 0
         for key in self.keys:
-            for rate in self._rates(key, shown):
-                found[:, at] = rate
+            for rate in self._rates(key, impressions):
+                matrix[:, at] = rate
                 at += 1
-        for raw in self._raw(requests, shown.item, chosen):
-            found[:, at] = raw
+        for raw in self._raw(requests, impressions.item, chosen):
+            matrix[:, at] = raw
             at += 1
         assert at == len(self.names)
-        return found
+        return matrix
 
-    def _rate_names(self, key: tuple[Column, ...]) -> list[str]:
+    def _rate_names(self, key: Key) -> list[str]:
         name, names = " x ".join(c.name for c in key), []
         for decay in _decays(key):
             rows = ["rows"] if _size(key) >= MANY else []
             names += [f"{name}: {what}, {decay:g}" for what in (*rows, *self.targets.names)]
         return names
 
-    def _rates(self, key: tuple[Column, ...], shown: Shown) -> list[Double]:
+    def _rates(self, key: Key, impressions: ImpressionFeatures) -> list[Double]:
         """For each decay the log count, then each target's smoothed rate."""
         columns = []
-        code, query = self._code(key, self.past), self._code(key, shown)
-        for sums in decayed_sums(code, self.past.day, self.targets.values, query, shown.day, _decays(key)):
+        code, query = self._code(key, self.past), self._code(key, impressions)
+        for sums in decayed_sums(code, self.past.day, self.targets.values, query, impressions.day, _decays(key)):
             if _size(key) >= MANY:
                 columns.append(np.log1p(sums[:, -1]))
             columns += self.targets.rates(sums)
         return columns
 
-    def _code(self, key: tuple[Column, ...], shown: Shown) -> Int:
-        code = np.zeros(len(shown.user), np.int64)
+    def _code(self, key: Key, impressions: ImpressionFeatures) -> Int:
+        code = np.zeros(len(impressions.user), np.int64)
         for column in key:
-            code = code * column.size + self._values(column, shown)
+            code = code * column.size + self._values(column, impressions)
         return code
 
-    def _values(self, column: Column, shown: Shown) -> Int:
+    def _values(self, column: Column, impressions: ImpressionFeatures) -> Int:
         if column.kind == "user":
-            return shown.user
+            return impressions.user
         if column.kind == "item":
-            return shown.item
+            return impressions.item
         if column.kind == "request":
-            return shown.categorical[:, column.number]
+            return impressions.categorical[:, column.number]
         table = self.item_categories if column.kind == "category" else self.buckets
-        values: Int = table[shown.item, column.number]
+        values: Int = table[impressions.item, column.number]
         return values
 
     def _raw_names(self) -> list[str]:
@@ -147,33 +150,34 @@ class Encoder:
         text = self.data.features.text.shape[1]
         return [*names, *(f"text.{i}" for i in range(text)), *self.data.statistics.names, "time of day"]
 
-    def _raw(self, requests: Requests, item: Int, chosen: Int) -> list[npt.NDArray[Any]]:
+    def _raw(self, requests: Requests, item: Int, chosen: Int) -> list[npt.NDArray[np.generic]]:
         features, statistics = self.data.features, self.data.statistics
-        tables: list[npt.NDArray[Any]] = [
+        tables: list[npt.NDArray[np.generic]] = [
             requests.categorical[chosen],
-            requests.numbers(chosen),
+            requests.numeric(chosen),
             self.item_categories[item],
+            features.numeric.numpy()[item],
+            features.text.numpy()[item],
         ]
-        tables += [features.numeric.numpy()[item], features.text.numpy()[item]]
         columns = [column for table in tables for column in table.T]
         as_of = requests.as_of[chosen]
         columns += [statistics.values[as_of, item, i] for i in range(len(statistics.names))]
         return [*columns, requests.time_ms[chosen] % MS_PER_DAY]
 
 
-def _size(key: tuple[Column, ...]) -> int:
+def _size(key: Key) -> int:
     return prod(column.size for column in key)
 
 
-def _decays(key: tuple[Column, ...]) -> tuple[float, ...]:
-    """Users, items and what they are crossed with change by the day; attributes hardly do."""
+def _decays(key: Key) -> tuple[float, ...]:
+    """Rates of users, items and their crosses change from day to day; those of attributes hardly do."""
     changes = any(c.kind == "user" for c in key) or (len(key) == 1 and key[0].kind != "request")
     return (DECAY, 1.0) if changes else (1.0,)
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What is counted: T targets of each fit row.
+    """What is counted: T targets of each training row.
 
     Attributes:
         values: float64 (E, T + 1); the last column is 1.
@@ -189,12 +193,12 @@ class Targets:
     binary: npt.NDArray[np.bool_]
 
     def rates(self, sums: Double) -> list[Double]:
-        """Smoothed rates of sums (R, T + 1): as log-odds against the population's, or as a difference to its mean."""
-        found = []
+        """Smoothed rates of sums (R, T + 1), less the population's: log-odds of binary targets, means of others."""
+        rates = []
         for t, mean in enumerate(self.mean):
             rate = (sums[:, t] + self.smoothing[t] * mean) / (sums[:, -1] + self.smoothing[t])
-            found.append(_log_odds(rate) - _log_odds(mean) if self.binary[t] else rate - mean)
-        return found
+            rates.append(_log_odds(rate) - _log_odds(mean) if self.binary[t] else rate - mean)
+        return rates
 
 
 def _log_odds(rate: Double) -> Double:
@@ -205,7 +209,7 @@ def _log_odds(rate: Double) -> Double:
 
 def _latest_rows(log: Log) -> Int:
     """Rows that are counted."""
-    since = latest_since(log, MOST_ROWS)
+    since = latest_since(log, MAX_ROWS)
     return np.concatenate([start + np.flatnonzero(log.time_ms[start:end] >= since) for start, end in pieces(len(log))])
 
 
@@ -230,35 +234,34 @@ def _columns(data: LearningData) -> list[Column]:
     return [Column("user", "user", users), Column("item", "item", data.n_items), *requests, *categories, *buckets]
 
 
-def _keys(data: LearningData) -> list[tuple[Column, ...]]:
-    """Every column, then at most `MAX_CROSSES` crosses, the ones that serve most data sets first."""
+def _keys(data: LearningData, max_crosses: int) -> list[Key]:
+    """Every column, then at most `max_crosses` crosses, those that help on most data sets first."""
     columns = _columns(data)
     user, item = columns[:2]
     given = [c for c in columns if c.kind == "request" and data.encoder.categorical[c.number].source == "context"]
     buckets = [c for c in columns if c.kind == "bucket"]
     categories = [c for c in columns if c.kind == "category"]
     about = [*buckets, *categories]
-    crosses: list[tuple[Column, ...]] = [*product([user], [*given, *about]), *product(given, [item, *about])]
+    crosses: list[Key] = [*product([user], [*given, *about]), *product(given, [item, *about])]
     crosses += [*product(buckets, categories), *product([user], given, buckets), *combinations(given, 2)]
     crosses.append((user, item))
-    return [*((c,) for c in columns), *crosses[:MAX_CROSSES]]
+    return [*((c,) for c in columns), *crosses[:max_crosses]]
 
 
 def _buckets(data: LearningData) -> Int:
-    """The range of each of the items' numbers, by how often the training rows show them: int64 (N, numbers)."""
+    """The range that each item's numbers fall into, int64 (N, numbers); ranges are equally frequent in the log."""
     numeric = data.features.numeric.numpy()[:, : len(data.dataset.meta.items.numeric)]
-    found = np.zeros(numeric.shape, np.int64)
+    buckets = np.zeros(numeric.shape, np.int64)
     for i in range(numeric.shape[1]):
-        shown = numeric[data.train_log.item, i]
-        edges = np.unique(np.quantile(shown, np.linspace(0, 1, BUCKETS + 1)[1:-1]))
-        found[:, i] = np.searchsorted(edges, numeric[:, i], side="right")
-    return found
+        edges = np.unique(np.quantile(numeric[data.train_log.item, i], np.linspace(0, 1, BUCKETS + 1)[1:-1]))
+        buckets[:, i] = np.searchsorted(edges, numeric[:, i], side="right")
+    return buckets
 
 
 def decayed_sums(
     key: Int, day: Int, values: Double, query: Int, query_day: Int, decays: Sequence[float]
 ) -> Iterator[Double]:
-    """For each decay the sums of `values` over the rows of a key before a day, a row of d days before times decay ** d.
+    """For each decay the sums of `values` over the rows of a key before a day; d days before, a row counts decay ** d.
 
     Args:
         key, day: int64 (E,), not negative; values: float64 (E, V).
@@ -275,19 +278,19 @@ def decayed_sums(
     gap = np.diff(known, prepend=-1)
     same = np.diff(known // days, prepend=-1) == 0
     at = np.searchsorted(known, query * days + query_day) - 1
-    found = (at >= 0) & (known[at] // days == query)
-    age = np.where(found, query_day - known[at] % days, 0)
+    seen = (at >= 0) & (known[at] // days == query)
+    age = np.where(seen, query_day - known[at] % days, 0)
     for decay in decays:
         running = _scan(np.where(same, decay ** gap.astype(np.float64), 0.0), total)
-        yield np.where(found, decay**age, 0.0)[:, None] * running[at]
+        yield np.where(seen, decay**age, 0.0)[:, None] * running[at]
 
 
 def _scan(factor: Double, values: Double) -> Double:
     """``y[i] = values[i] + factor[i] * y[i - 1]``, by doubling: as many rounds as the longest run without a 0 needs."""
-    factor, found, step = factor.copy(), values.copy(), 1
+    factor, sums, step = factor.copy(), values.copy(), 1
     while factor[step:].any():
-        found[step:] += factor[step:, None] * found[:-step]
+        sums[step:] += factor[step:, None] * sums[:-step]
         factor[step:] = factor[step:] * factor[:-step]
         factor[:step] = 0.0
         step *= 2
-    return found
+    return sums

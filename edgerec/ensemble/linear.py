@@ -21,9 +21,9 @@ Kind = Literal["binary", "regression"]
 L2 = 300.0
 """Weight of the squared coefficients against the summed loss, for standardised columns."""
 BOUND = 4.0
-"""Standard deviations beyond which a column is cut: one odd row must not decide."""
+"""Standard deviations beyond which a column is cut: one outlier must not decide."""
 STEPS = 40
-"""Of L-BFGS, at most."""
+"""Most steps of L-BFGS."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Standard:
 
     def apply(self, matrix: Float) -> Float:
         """A copy of (R, F) in standard deviations, cut at `BOUND`."""
-        found = matrix - self.mean
-        found /= self.std
-        return np.clip(found, -BOUND, BOUND, out=found)
+        scaled = matrix - self.mean
+        scaled /= self.std
+        return np.clip(scaled, -BOUND, BOUND, out=scaled)
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class Linear:
 
     def raw_of(self, standardised: Float) -> Float:
         """The same of rows that `standard` was applied to."""
-        found: Float = standardised @ self.weight + np.float32(self.bias)
-        return found
+        raw: Float = standardised @ self.weight + np.float32(self.bias)
+        return raw
 
     def save(self, path: Path) -> None:
         """Write the coefficients, whole or not at all."""
@@ -96,9 +96,9 @@ class Linear:
             DataError: the file is missing or damaged.
         """
         try:
-            found = load_file(path)
-            standard = Standard(found["mean"], found["std"])
-            return cls(standard, found["weight"], float(found["bias"][0]))
+            tensors = load_file(path)
+            standard = Standard(tensors["mean"], tensors["std"])
+            return cls(standard, tensors["weight"], float(tensors["bias"][0]))
         except (OSError, SafetensorError, KeyError) as error:
             first = str(error).splitlines()[0]
             raise DataError(f"{path}: cannot be loaded ({first}); run the stage that writes it again") from None

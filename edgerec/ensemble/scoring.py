@@ -1,24 +1,23 @@
-"""Trained models before they are exported, asked what the bundle is asked: by the chain of evidence and `--stage`."""
+"""Trained models before export, scored as a bundle is: for the evaluation chain and for `--stage`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from edgerec.ensemble.ensemble import Ensemble
-from edgerec.examples.load import LearningData, Scale
+from edgerec.examples.load import LearningData, TargetScale
 from edgerec.examples.requests import Requests
-from edgerec.metrics.accuracy import MAX_RANK
-from edgerec.metrics.baselines import top_k
+from edgerec.metrics import MAX_RANK, top_k
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
 from edgerec.training.joint import Scorer
-from edgerec.training.losses import chain_log_probabilities
+from edgerec.training.losses import conditional_log_probs
 
 if TYPE_CHECKING:
     from edgerec.examples.evaluation_requests import EvaluationRequests
@@ -30,11 +29,11 @@ RELATED_K = 10
 STAGES = ("teacher", "student", "pruned")
 """Stages that are torch models; the one after them, INT8, is the bundle."""
 
-Scores = npt.NDArray[np.floating[Any]]
+Scores = npt.NDArray[np.floating]
 
 
 class TorchScorer:
-    """One model, or the mean of several models' log-probabilities, over the catalogue as it is after the training rows."""
+    """One model, or the mean of several models' log-probabilities, as of the end of the training rows."""
 
     def __init__(
         self,
@@ -51,7 +50,7 @@ class TorchScorer:
             self.items = [m.encode_items(as_of) for m in models]
 
     def log_probs(self, requests: Requests, chosen: Int) -> Scores:
-        """Log-probability of every item to be the next one, (B, T, N); of retrieval tasks, others mean nothing."""
+        """Log-probability of every item to be the next one, (B, T, N); only those of retrieval tasks mean anything."""
         batch = requests.batch(chosen)
         with torch.inference_mode():
             logits = [m.score_catalog(batch, i) for m, i in zip(self.models, self.items, strict=True)]
@@ -59,24 +58,24 @@ class TorchScorer:
         return scores
 
     def rows(self, requests: Requests, candidate: Int, chosen: Int) -> Scores:
-        """Probabilities and, in their unit, amounts of one candidate a request, (B, T); not of retrieval tasks."""
+        """Probabilities and expected targets of one candidate a request, (B, T); those of retrieval mean nothing."""
         batch, item = requests.batch(chosen), torch.from_numpy(candidate)
         with torch.inference_mode():
             logits = [m.score_rows(batch, item, i) for m, i in zip(self.models, self.items, strict=True)]
-            scores = torch.stack([chain_log_probabilities(x, self.tasks) for x in logits]).mean(0).numpy()
+            scores = torch.stack([conditional_log_probs(x, self.tasks) for x in logits]).mean(0).numpy()
         return in_units(scores, self.tasks, self.scales, self.expectations)
 
     def related(self, query: Int) -> Scores:
         """Logits of being in one session with each item of `query`, (Q, N); -inf for the item itself."""
-        asked = torch.from_numpy(query)
+        items = torch.from_numpy(query)
         with torch.inference_mode():
-            scores = [m.score_related(asked, i) for m, i in zip(self.models, self.items, strict=True)]
-            mean: Scores = torch.stack(scores).mean(0).scatter(1, asked.unsqueeze(1), -torch.inf).numpy()
+            scores = [m.score_related(items, i) for m, i in zip(self.models, self.items, strict=True)]
+            mean: Scores = torch.stack(scores).mean(0).scatter(1, items.unsqueeze(1), -torch.inf).numpy()
         return mean
 
 
 class EnsembleScorer:
-    """The teacher: networks and ensemble as one. Methods as of `TorchScorer`."""
+    """The teacher as a whole, networks and other members; methods as of `TorchScorer`."""
 
     def __init__(self, ensemble: Ensemble) -> None:
         self.ensemble = ensemble
@@ -85,14 +84,14 @@ class EnsembleScorer:
 
     def log_probs(self, requests: Requests, chosen: Int) -> Scores:
         scores = np.zeros((len(chosen), len(self.tasks), self.n_items), np.float32)
-        ranks = [i for i, t in enumerate(self.tasks) if t.kind == "retrieval"]
-        scores[:, ranks] = self.ensemble.log_probs(self._now(requests), chosen)
+        retrieval = [i for i, t in enumerate(self.tasks) if t.kind == "retrieval"]
+        scores[:, retrieval] = self.ensemble.log_probs(self._now(requests), chosen)
         return scores
 
     def rows(self, requests: Requests, candidate: Int, chosen: Int) -> Scores:
-        everyone = np.zeros(len(requests), np.int64)
-        everyone[chosen] = candidate
-        scores = self.ensemble.rows(self._now(requests), everyone, chosen)
+        candidates = np.zeros(len(requests), np.int64)
+        candidates[chosen] = candidate
+        scores = self.ensemble.rows(self._now(requests), candidates, chosen)
         return in_units(scores, self.tasks, self.ensemble.data.scales, {})
 
     def related(self, query: Int) -> Scores:
@@ -101,7 +100,7 @@ class EnsembleScorer:
         return scores
 
     def _now(self, requests: Requests) -> Requests:
-        """The same requests after all training rows; of their own time, if no time splits the log."""
+        """The requests as of the end of the training rows, or of their own time where the log is not split by time."""
         data = self.ensemble.data
         if data.by_user:
             return replace(requests, as_of=data.statistics.as_of_before(requests.time_ms))
@@ -112,9 +111,12 @@ AnyScorer = TorchScorer | EnsembleScorer
 
 
 def in_units(
-    scores: Scores, tasks: Sequence[Task], scales: Mapping[str, Scale], expectations: Mapping[str, Mapping[str, float]]
+    scores: Scores,
+    tasks: Sequence[Task],
+    scales: Mapping[str, TargetScale],
+    expectations: Mapping[str, Mapping[str, float]],
 ) -> Scores:
-    """Log-probabilities -> probabilities; standardised logs -> amounts in their unit."""
+    """Log-probabilities -> probabilities; standardised logs -> regression targets in their unit."""
     for i, task in enumerate(tasks):
         if task.kind == "binary":
             scores[:, i] = np.exp(np.minimum(scores[:, i], 0))
@@ -128,7 +130,7 @@ def in_units(
 
 
 class TorchModel:
-    """Implements `edgerec.examples.evaluation_requests.Judged`."""
+    """Implements `edgerec.examples.evaluation_requests.EvaluatedModel`."""
 
     def __init__(self, scorer: AnyScorer, data: LearningData, eval_requests: EvaluationRequests) -> None:
         self.scorer, self.data, self.eval_requests = scorer, data, eval_requests
@@ -152,12 +154,13 @@ class TorchModel:
         return np.concatenate([top_k(self.scorer.related(query), RELATED_K) for query in queries])
 
     def _catalog(self) -> dict[str, tuple[Int, list[Scores]]]:
+        """By retrieval task the best items of each evaluation request, and the scores of its past items."""
         if self._scored is None:
             sessions = self.data.evaluation.sessions
             assert sessions is not None
             tasks = self.scorer.tasks
             retrieval = [t for t in tasks if t.kind == "retrieval"]
-            tops: dict[str, list[Int]] = {t.name: [] for t in retrieval}
+            best: dict[str, list[Int]] = {t.name: [] for t in retrieval}
             own: dict[str, list[Scores]] = {t.name: [] for t in retrieval}
             for start in range(0, len(self.eval_requests.rows), AT_ONCE):
                 pasts = self.eval_requests.pasts[start : start + AT_ONCE]
@@ -168,6 +171,6 @@ class TorchModel:
                     if task.repeats == "exclude":
                         for r, p in enumerate(pasts):
                             of_task[r, p] = -np.inf
-                    tops[task.name].append(top_k(of_task, MAX_RANK))
-            self._scored = {t.name: (np.concatenate(tops[t.name]), own[t.name]) for t in retrieval}
+                    best[task.name].append(top_k(of_task, MAX_RANK))
+            self._scored = {t.name: (np.concatenate(best[t.name]), own[t.name]) for t in retrieval}
         return self._scored

@@ -1,4 +1,4 @@
-"""What the closed-form members say of every item for a request, from a log as it was at one as-of time."""
+"""Closed-form members fitted on part of a log, and their scores of every item for a request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,28 +23,24 @@ from edgerec.ensemble.closed_form import (
     normalized,
     transitions,
 )
+from edgerec.ensemble.histories import FlatHistories, HistoryMatrices
 from edgerec.examples.log import Log
 from edgerec.examples.requests import Ragged, Requests
 from edgerec.files import replacing
 from edgerec.tasks.history import Float, Int
-from edgerec.tasks.units import MS_PER_DAY
 
 MAX_DENSE_ITEMS = 20_000
 """Beyond this an items x items matrix takes gigabytes: EASE and ALS are left out."""
 NEIGHBOURS = 300
 """Items that a row of an item-to-item matrix keeps."""
-RECENT_DAYS = 30.0
-"""Half-life of a history item where recent ones count more."""
-LAST_VISITS = 5
-"""Sessions that transitions start from."""
 SIGNALS = ("ease", "ease_recent", "als", "transitions", "cosine", "text")
 NEAREST = ("cosine.nearest", "text.nearest")
-"""What `Snapshot.nearest` tells."""
+"""Columns of `Snapshot.nearest`."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Closed-form members fitted on part of a log. Members that were left out are None.
+    """Closed-form members fitted on part of a log; EASE and ALS are None where there are too many items for them.
 
     Attributes:
         ease: float16 (N, N). transitions, cosine: sparse (N, N). text: (N, c), rows of unit length or zero.
@@ -59,20 +54,22 @@ class Snapshot:
     text: Float
 
     @classmethod
-    def fit(cls, log: Log, rows: Int, n_items: int, text: Float, seed: int) -> Snapshot:
+    def fit(
+        cls, log: Log, rows: Int, n_items: int, text: Float, seed: int, max_dense_items: int = MAX_DENSE_ITEMS
+    ) -> Snapshot:
         """Fit on `rows` of `log` (ascending); `text` (N, c) are the items' text vectors."""
         rows = rows[log.item[rows] < n_items]
         user, item = log.user[rows], log.item[rows]
-        evaluation = counts(user, item, int(user.max(initial=0)) + 1, n_items)
+        by_user = counts(user, item, int(user.max(initial=0)) + 1, n_items)
         sessions, owner = sessions_of(log, rows, n_items)
-        small = n_items <= MAX_DENSE_ITEMS
-        binary = evaluation.copy()
+        small = n_items <= max_dense_items
+        binary = by_user.copy()
         binary.data[:] = 1
         length = np.linalg.norm(text, axis=1, keepdims=True)
         return cls(
             n_items,
             ease(binary).astype(np.float16) if small else None,  # halves the file; the fourth digit is noise
-            Als.fit(evaluation, seed) if small else None,
+            Als.fit(by_user, seed) if small else None,
             best_of_rows(transitions(sessions, owner), NEIGHBOURS),
             cosine(sessions, NEIGHBOURS),
             (text / np.maximum(length, 1e-9)).astype(np.float32),
@@ -80,7 +77,7 @@ class Snapshot:
 
     def save(self, path: Path) -> None:
         """Write a safetensors file; it is whole or not there."""
-        tensors: dict[str, npt.NDArray[Any]] = {"text": self.text}
+        tensors: dict[str, npt.NDArray[np.generic]] = {"text": self.text}
         if self.ease is not None:
             tensors["ease"] = self.ease
         if self.als is not None:
@@ -106,7 +103,7 @@ class Snapshot:
         return cls(n, ease_matrix, als, matrix("transitions"), matrix("cosine"), tensors["text"])
 
     def names(self) -> list[str]:
-        """Of the signals, in their order."""
+        """Names of the signals that there are, in their order."""
         absent = {"ease", "ease_recent"} if self.ease is None else set()
         absent |= {"als"} if self.als is None else set()
         absent |= {"text"} if not self.text.shape[1] else set()
@@ -118,126 +115,57 @@ class Snapshot:
         return self.ease.astype(np.float32)
 
     def signals(self, requests: Requests, chosen: Int) -> dict[str, Float]:
-        """By name of `SIGNALS` (B, N), what is not there left out; higher is better."""
-        evaluation = _history(requests, chosen, self.n_items)
-        found: dict[str, Float] = {}
+        """Scores of every item by each of `names`, (B, N); higher is better."""
+        histories = HistoryMatrices.of(requests, chosen, self.n_items)
+        signals: dict[str, Float] = {}
         if self.ease is not None:
-            found["ease"] = dense(evaluation.binary, self._ease)
-            found["ease_recent"] = dense(evaluation.recent, self._ease)
+            signals["ease"] = dense(histories.binary, self._ease)
+            signals["ease_recent"] = dense(histories.recent, self._ease)
         if self.als is not None:
-            found["als"] = self.als.scores(evaluation.count)
-        found["transitions"] = dense(evaluation.last, self.transitions)
-        found["cosine"] = dense(normalized(evaluation.recent), self.cosine)
+            signals["als"] = self.als.scores(histories.count)
+        signals["transitions"] = dense(histories.last, self.transitions)
+        signals["cosine"] = dense(normalized(histories.recent), self.cosine)
         if self.text.shape[1]:
-            found["text"] = dense(normalized(evaluation.recent), self.text) @ self.text.T
-        return found
+            signals["text"] = dense(normalized(histories.recent), self.text) @ self.text.T
+        return signals
 
     def nearest(self, requests: Requests, chosen: Int, item: Int) -> Float:
-        """How near each candidate comes to any other item of the history, (B, P, len(NEAREST)).
+        """Largest similarity of each candidate to another item of the history, (B, P, len(NEAREST)).
 
         `item`: int64 (B, P). A sum over the history, as in `signals`, blurs the one item that a candidate goes with.
         """
-        found = np.zeros((*item.shape, len(NEAREST)), np.float32)
-        flat = Flat.of(requests, chosen)
+        nearest = np.zeros((*item.shape, len(NEAREST)), np.float32)
+        flat = FlatHistories.of(requests, chosen)
         known = flat.item < self.n_items
         row, owned = flat.row[known], flat.item[known]
-        found[:, :, 0] = np.take_along_axis(self._nearest_in_sessions(row, owned, len(chosen)), item, axis=1)
+        nearest[:, :, 0] = np.take_along_axis(self._nearest_in_sessions(row, owned, len(chosen)), item, axis=1)
         for r, mine in enumerate(np.split(owned, np.searchsorted(row, np.arange(1, len(chosen))))):
             if len(mine) and self.text.shape[1]:
-                alike = self.text[mine] @ self.text[item[r]].T
-                alike[mine[:, None] == item[r]] = 0
-                found[r, :, 1] = alike.max(axis=0)
-        return found
+                similarity = self.text[mine] @ self.text[item[r]].T
+                similarity[mine[:, None] == item[r]] = 0
+                nearest[r, :, 1] = similarity.max(axis=0)
+        return nearest
 
-    def _nearest_in_sessions(self, row: Int, evaluation: Int, n: int) -> Float:
-        """The largest cosine of each item to a request's items, (n, N)."""
-        lists = Ragged(self.cosine.indptr.astype(np.int64), np.arange(len(self.cosine.data))).take(evaluation)
-        found = np.zeros((n, self.n_items), np.float32)
+    def _nearest_in_sessions(self, row: Int, owned: Int, n: int) -> Float:
+        """The largest cosine of each item to the items `owned` by a request, (n, N)."""
+        lists = Ragged(self.cosine.indptr.astype(np.int64), np.arange(len(self.cosine.data))).take(owned)
+        nearest = np.zeros((n, self.n_items), np.float32)
         at = lists.values
-        np.maximum.at(found, (row[lists.owner()], self.cosine.indices[at]), self.cosine.data[at])
-        return found
-
-
-@dataclass(frozen=True)
-class _Held:
-    """The histories of B requests as matrices (B, N) with different weights."""
-
-    count: Matrix
-    binary: Matrix
-    recent: Matrix
-    last: Matrix
-
-
-def _history(requests: Requests, chosen: Int, n_items: int) -> _Held:
-    flat = Flat.of(requests, chosen)
-    known = flat.item < n_items
-    row, item = flat.row[known], flat.item[known]
-
-    def matrix(weight: npt.NDArray[np.floating]) -> Matrix:
-        return counts(row, item, len(chosen), n_items, weight[known].astype(np.float32))
-
-    rank = visit_rank(flat.row, flat.last_ms)
-    return _Held(
-        matrix(flat.count),
-        matrix(np.ones(len(flat.item))),
-        matrix(0.5 ** (flat.age_days / RECENT_DAYS)),
-        matrix(np.where(rank < LAST_VISITS, 1.0 / (1 + rank), 0)),
-    )
-
-
-@dataclass(frozen=True)
-class Flat:
-    """The history items of B requests, one after the other: S values each. `row` is the request, in [0, B)."""
-
-    row: Int
-    item: Int
-    kind: Int
-    count: Float
-    last_ms: Int
-    age_days: npt.NDArray[np.float64]
-    interval_days: npt.NDArray[np.float64]
-
-    @classmethod
-    def of(cls, requests: Requests, chosen: Int) -> Flat:
-        history, which = requests.histories(chosen)
-        where = Ragged(history.offsets, np.arange(len(history.item))).take(which)
-        row, at = where.owner(), where.values
-        age = np.maximum(requests.time_ms[chosen][row] - history.last_ms[at], 0) / MS_PER_DAY
-        return cls(
-            row,
-            history.item[at],
-            history.kind[at],
-            history.count[at],
-            history.last_ms[at],
-            age,
-            history.interval_h[at].astype(np.float64) / 24.0,
-        )
-
-
-def visit_rank(row: Int, last_ms: Int) -> Int:
-    """How many later distinct times the same request's history has after each entry; entries are oldest first."""
-    if not len(row):
-        return np.zeros(0, np.int64)
-    new = np.ones(len(row), np.int64)
-    new[1:] = (row[1:] != row[:-1]) | (last_ms[1:] != last_ms[:-1])
-    number = np.cumsum(new)
-    last = np.append(np.flatnonzero(np.diff(row)), len(row) - 1)
-    of_row: Int = np.zeros(int(row.max()) + 1, np.int64)
-    of_row[row[last]] = number[last]
-    return of_row[row] - number
+        np.maximum.at(nearest, (row[lists.owner()], self.cosine.indices[at]), self.cosine.data[at])
+        return nearest
 
 
 def sessions_of(log: Log, rows: Int, n_items: int) -> tuple[Matrix, Int]:
-    """Sessions by items, by user and time, and the user of each."""
+    """Sessions by items, sorted by user, then time, and the user of each session."""
     user, session, time_ms = log.user[rows], log.session[rows], log.time_ms[rows]
     order = np.lexsort((rows, session, time_ms, user))
     new = np.ones(len(rows), np.int64)
     u, v = user[order], session[order]
     new[1:] = (u[1:] != u[:-1]) | (v[1:] != v[:-1])
     number = np.cumsum(new) - 1
-    evaluation = counts(number, log.item[rows][order], int(number[-1]) + 1 if len(number) else 0, n_items)
-    evaluation.data[:] = 1
-    return evaluation, u[new == 1]
+    sessions = counts(number, log.item[rows][order], int(number[-1]) + 1 if len(number) else 0, n_items)
+    sessions.data[:] = 1
+    return sessions, u[new == 1]
 
 
 def pools(signals: Sequence[Float], own: Float, size: int) -> Int:

@@ -1,4 +1,4 @@
-"""Closed-form members as they were at each view of the log, and as they are at its end; on disk, one in memory."""
+"""Closed-form members of each view of the log and of the whole log: on disk, and one of them in memory."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Snapshots:
 
     def __init__(self, views: Views, folder: Path) -> None:
         self.views, self.folder = views, folder
-        self._kept: tuple[int, Snapshot] | None = None
+        self._loaded: tuple[int, Snapshot] | None = None
         self.last = Snapshot.load(_file(folder, len(views)))
 
     @classmethod
     def fit(cls, views: Views, data: LearningData, folder: Path, seed: int, progress: Progress) -> Snapshots:
-        """Fit those that are not in `folder` yet."""
+        """Fit the snapshots that are not in `folder` yet."""
         folder.mkdir(parents=True, exist_ok=True)
         text, consumed = data.features.text.numpy(), consumed_rows(data.train_log, data.tasks)
         with progress.track(len(views) + 1, "closed-form members") as done:
@@ -34,12 +34,12 @@ class Snapshots:
         return cls(views, folder)
 
     def of(self, view: int) -> Snapshot:
-        """Of a view; -1 is the whole log."""
+        """The snapshot of a view; -1: of the whole log."""
         if view in (-1, len(self.views)):
             return self.last
-        if self._kept is None or self._kept[0] != view:
-            self._kept = (view, Snapshot.load(_file(self.folder, view)))
-        return self._kept[1]
+        if self._loaded is None or self._loaded[0] != view:
+            self._loaded = (view, Snapshot.load(_file(self.folder, view)))
+        return self._loaded[1]
 
 
 def _file(folder: Path, view: int) -> Path:

@@ -1,4 +1,4 @@
-"""Which items most often follow each item: the lists that a student starts from."""
+"""Item transition lists: the items that most often follow each item, which a student starts from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from edgerec.ensemble.closed_form import best_of_rows, transitions
 from edgerec.ensemble.signals import sessions_of
-from edgerec.ensemble.views import MOST_ROWS
+from edgerec.ensemble.views import MAX_ROWS
 from edgerec.examples.load import LearningData
 from edgerec.examples.log import latest_since
 from edgerec.examples.scratch import pieces
@@ -16,15 +16,15 @@ from edgerec.tasks.history import Int
 
 
 def transition_lists(data: LearningData, most: int) -> tuple[Tensor, Tensor]:
-    """The `most` items that most often come next after each item, and how often against the first of them, in (0, 1].
+    """The `most` items that most often follow each item, and how often relative to the first of them, in (0, 1].
 
-    Read from the latest `MOST_ROWS` rows of the log.
+    Read from the latest `MAX_ROWS` rows of the log.
 
     Returns:
         int32 (N, most), float32 (N, most), best first; places that no item takes hold the row's own item, with 0.
     """
     log, n = data.train_log, data.train.n_seen
-    since = latest_since(log, MOST_ROWS)
+    since = latest_since(log, MAX_ROWS)
 
     def latest(start: int, end: int) -> Int:
         return start + np.flatnonzero((log.time_ms[start:end] >= since) & (log.item[start:end] < n))

@@ -1,8 +1,8 @@
 """Which rows the closed-form members of a request may have been fitted on: a request never meets its own outcome.
 
-A log that is split by time is rolled back: members are fitted on the rows before an as-of time and serve the requests of
-the window after it. A log that leaves each user's last event out has no such as-of time, so its members are fitted on the
-other users.
+A log that is split by time is rolled back: members are fitted on the rows before an as-of time and serve the requests
+of the window after it. Where each user's last event is the evaluation split, there is no such as-of time, so members
+are fitted on the other users.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from edgerec.examples.requests import Requests
 from edgerec.examples.scratch import pieces
 from edgerec.tasks.history import Int
 
-MOST_ROWS = 20_000_000
-"""Closed-form members hold what they are fitted on in memory."""
+MAX_ROWS = 20_000_000
+"""Closed-form members hold the rows that they are fitted on in memory."""
 
 
 @dataclass(frozen=True)
 class EnsembleSettings:
-    """What the members are fitted by: their own section, and what they share with the teacher's networks.
+    """Settings of the members: their own section, and what they share with the teacher's networks.
 
     Attributes:
-        folds: groups of users; one network and one booster is fitted without each.
+        folds: groups of users; one network and one booster are fitted without each.
         regression: the loss of regression targets.
     """
 
@@ -49,10 +49,11 @@ class Views:
     """V views of a log.
 
     Attributes:
-        cuts_ms: ascending as-of times, view v serves the requests from ``cuts_ms[v]`` on; None where users are left out.
+        cuts_ms: ascending as-of times, view v serves the requests from ``cuts_ms[v]`` on; None where users are left
+            out.
         folds: groups of users, view v serves the users of fold v; 0 where the log is rolled back.
-        end_ms: int64 (n_users,), where the log, or each user's part of it, ends; whoever asks later is served by all of
-            it, view V, since no outcome is in it.
+        end_ms: int64 (n_users,), where the log, or each user's part of it, ends; later requests are served by all of
+            it, view V, since it does not hold their outcome.
     """
 
     cuts_ms: Int | None
@@ -76,8 +77,8 @@ class Views:
     def __len__(self) -> int:
         return self.folds if self.cuts_ms is None else len(self.cuts_ms)
 
-    def rows(self, log: Log, view: int) -> Int:
-        """The latest `MOST_ROWS` rows of `log` that a view's members may be fitted on; view ``len(self)``: all."""
+    def rows(self, log: Log, view: int, most: int = MAX_ROWS) -> Int:
+        """The latest `most` rows of `log` that a view's members may be fitted on; view ``len(self)``: all."""
 
         def part(start: int, end: int) -> Int:
             time_ms = log.time_ms[start:end]
@@ -89,22 +90,22 @@ class Views:
             return start + np.flatnonzero(keep)
 
         cut_ms = None if self.cuts_ms is None or view == len(self) else int(self.cuts_ms[view])
-        since = latest_since(log, MOST_ROWS, cut_ms)
+        since = latest_since(log, most, cut_ms)
         return np.concatenate([part(*piece) for piece in pieces(len(log))])
 
     def serving(self, requests: Requests) -> Int:
         """The view that serves each request, -1 where none does."""
         if self.cuts_ms is None:
-            found = fold_of(requests.user, self.folds)
+            view = fold_of(requests.user, self.folds)
         else:
-            found = np.searchsorted(self.cuts_ms, requests.time_ms, side="right") - 1
-        return np.where(requests.time_ms >= self.end_ms[requests.user], len(self), found).astype(np.int64)
+            view = np.searchsorted(self.cuts_ms, requests.time_ms, side="right") - 1
+        return np.where(requests.time_ms >= self.end_ms[requests.user], len(self), view).astype(np.int64)
 
-    def known(self, requests: Requests, view: int, last: int) -> Requests:
+    def with_statistics(self, requests: Requests, view: int, last: int) -> Requests:
         """The requests with the item statistics that go with a view: of their own as-of times, or else of the `last`.
 
-        Without a split by time every request is one of its own time, also the one that is judged: later statistics
-        would hold its outcome.
+        Without a split by time, evaluation requests keep the statistics of their own time too: later ones would hold
+        their outcome.
         """
         if self.cuts_ms is None or view >= 0:
             return requests

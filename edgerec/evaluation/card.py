@@ -1,4 +1,4 @@
-"""A model card: what can be filled from the report is, and what only people know is asked for.
+"""A model card: filled in from the report; what only people know is left as a TODO.
 
 Source of the form: Mitchell et al., FAT* 2019.
 """
@@ -8,34 +8,18 @@ from __future__ import annotations
 import math
 
 from edgerec.data import Dataset
-from edgerec.evaluation.report import Report, figure, main_figure
+from edgerec.evaluation.report import Report, figure
 from edgerec.evaluation.verdict import combine
+from edgerec.metrics import main_metric
 
 __all__ = ["model_card"]
 
 
 def model_card(report: Report, dataset: Dataset, version: int) -> str:
     """Markdown; lines that begin with "TODO" are for whoever releases the bundle."""
-    meta = dataset.meta
-    verdict = combine(report, None)
+    meta, verdict = dataset.meta, combine(report, None)
     tasks = "\n".join(f"- `{task.name}`: {task.kind}" for task in meta.tasks)
-    quality = [
-        f"| {task} | {name} | {figure(report.metrics['teacher'].get(task, {}).get(name))} | {figure(figures[name])} |"
-        for task, figures in report.metrics.get("int8", {}).items()
-        if (name := main_figure(figures)) is not None
-    ]
-    gaps = [
-        f"- {groups}, {task}: {figure(of, signed=True)} in {name}"
-        for groups, tasks_ in report.gaps.items()
-        for task, figures in tasks_.items()
-        for name, of in figures.items()
-        if math.isfinite(of.value)
-    ]
     rows = ", ".join(f"{part} {n:,}" for part, n in meta.rows.items())
-    costs = report.costs.get("int8", {})
-    weighs = (
-        f"{costs['bytes']:,.0f} bytes of graphs and weights, {costs['ms']:.2f} ms a request" if costs else "unknown"
-    )
     return f"""# Model card: {report.name} {version}
 
 ## What it is
@@ -44,33 +28,60 @@ A recommender that runs on the device, made by edgerec {report.versions.get("edg
 
 {tasks}
 
-## What it is for
+## Intended use
 
 TODO: in which app, for whom, and what it must not be used for.
 
 ## Data
 
-{meta.n_users:,} users, {meta.n_items:,} items; rows: {rows}. Judged on {report.part}.
+{meta.n_users:,} users, {meta.n_items:,} items; rows: {rows}. Evaluated on {report.part}.
 
 TODO: where the log comes from, over which time, what users agreed to, and who is missing in it.
 
 ## Quality
 
-| task | figure | teacher | bundle |
+| task | metric | teacher | bundle |
 | --- | --- | --- | --- |
-{chr(10).join(quality)}
+{_quality(report)}
 
 Verdict: {verdict.word}; {"; ".join(verdict.because)}.
 
-## For whom it is better and worse
+## Quality by group
 
-{chr(10).join(gaps) or "No groups were compared: name user attributes in evaluation.segments."}
+{_gaps(report)}
 
 ## Costs
 
-{weighs}, on the machine that judged it.
+{_costs(report)}, on the machine that evaluated it.
 
 ## Risks
 
-TODO: what a wrong recommendation costs a user; how feedback can narrow what is shown; who is told of complaints.
+TODO: what a wrong recommendation costs a user; how feedback can narrow what is shown; who receives complaints.
 """
+
+
+def _quality(report: Report) -> str:
+    teacher = report.metrics.get("teacher", {})
+    return "\n".join(
+        f"| {task} | {name} | {figure(teacher.get(task, {}).get(name))} | {figure(values[name])} |"
+        for task, values in report.metrics.get("int8", {}).items()
+        if (name := main_metric(values)) is not None
+    )
+
+
+def _gaps(report: Report) -> str:
+    gaps = [
+        f"- {groups}, {task}: {figure(gap, signed=True)} in {name}"
+        for groups, tasks in report.gaps.items()
+        for task, values in tasks.items()
+        for name, gap in values.items()
+        if math.isfinite(gap.value)
+    ]
+    return "\n".join(gaps) or "No groups were compared: name user attributes in evaluation.segments."
+
+
+def _costs(report: Report) -> str:
+    costs = report.costs.get("int8")
+    if not costs:
+        return "unknown"
+    return f"{costs['bytes']:,.0f} bytes of graphs and weights, {costs['ms']:.2f} ms per request"

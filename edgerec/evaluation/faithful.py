@@ -1,4 +1,4 @@
-"""Do reasons tell the truth? What they name is taken out of the past, and the utility is asked again.
+"""Are the bundle's reasons faithful? The item that a reason names is removed from the past, and the item scored again.
 
 Source: the deletion test of Samek et al., IEEE TNNLS 2017.
 """
@@ -7,49 +7,63 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgerec.metrics import accuracy as metrics
-from edgerec.metrics.accuracy import Estimate
+from edgerec import metrics
+from edgerec.evaluation.runtime_model import RuntimeModel
+from edgerec.examples.evaluation_requests import EvaluationRequests
+from edgerec.examples.load import LearningData
+from edgerec.metrics import TaskMetrics
+from edgerec.progress import Silent
 from edgerec.runtime import ArrayRecommender, Events
+from edgerec.tasks.history import Int
 
-REQUESTS = 300
-"""That are asked at most."""
+__all__ = ["deletion_test", "evaluate_reasons"]
+
+MAX_REQUESTS = 300
 
 
-def deletion(rec: ArrayRecommender, requests: Iterable[Mapping[str, Any]], seed: int) -> dict[str, Estimate]:
+def evaluate_reasons(bundle: Path, data: LearningData, eval_requests: EvaluationRequests, seed: int) -> TaskMetrics:
+    """The deletion test of a bundle on the evaluation requests."""
+    with ArrayRecommender.of(bundle) as recommender:
+        model = RuntimeModel(recommender, data, eval_requests, Silent())
+        return deletion_test(recommender, model.requests(), seed)
+
+
+def deletion_test(recommender: ArrayRecommender, requests: Iterable[Mapping[str, Any]], seed: int) -> TaskMetrics:
     """For the best item of each request whose past has two items or more.
 
     Args:
         requests: arguments of `ArrayRecommender.rank`, with "history" by index.
     Returns:
-        In how many of them the utility falls more without the strongest reason than without another past item, drawn
-        at random; and by what share of itself it falls in both cases. Nothing without such requests.
+        In how many requests the utility falls more without the strongest reason than without another past item, drawn
+        at random; and the share of the utility that is lost in both cases. Nothing without such requests.
     """
     random = np.random.default_rng(seed)
     lost = []
-    for asked in islice((r for r in requests if len(np.unique(r["history"].item)) > 1), REQUESTS):
-        best = rec.rank(1, **asked)
+    for request in islice((r for r in requests if len(np.unique(r["history"].item)) > 1), MAX_REQUESTS):
+        best = recommender.rank(1, **request)
         if not len(best.item) or len(best.history) < 2 or best.utility[0] <= 0:
             continue
         top = int(best.reason[0].argmax())
         other = int(random.choice(np.delete(np.arange(len(best.history)), top)))
-        without = [_without(rec, best.item, int(best.history[at]), asked) for at in (top, other)]
-        lost.append([1 - u / float(best.utility[0]) for u in without])
+        without = [_without(recommender, best.item, int(best.history[at]), request) for at in (top, other)]
+        lost.append([1 - utility / float(best.utility[0]) for utility in without])
     if not lost:
         return {}
     by_top, by_other = np.array(lost).T
     return {
         "top reason matters more": metrics.mean((by_top > by_other) + 0.5 * (by_top == by_other)),
         "lost without the top reason": metrics.mean(by_top),
-        "lost without another": metrics.mean(by_other),
+        "lost without another past item": metrics.mean(by_other),
     }
 
 
-def _without(rec: ArrayRecommender, item: Any, cause: int, asked: Mapping[str, Any]) -> float:
-    past = asked["history"]
-    kept = past.item != cause
-    history = Events(past.item[kept], past.kind[kept], past.time_ms[kept])
-    return float(rec.rate(item, **{**asked, "history": history}).utility[0])
+def _without(recommender: ArrayRecommender, item: Int, removed: int, request: Mapping[str, Any]) -> float:
+    past = request["history"]
+    rest = past.item != removed
+    history = Events(past.item[rest], past.kind[rest], past.time_ms[rest])
+    return float(recommender.rate(item, **{**request, "history": history}).utility[0])

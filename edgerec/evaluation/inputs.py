@@ -1,86 +1,88 @@
-"""What the bundle loses when it is not told a part of a request: its past, its context, who asks."""
+"""What the bundle loses without a part of its requests: the history, the context, the attributes of the user."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
-from edgerec.evaluation.report import Metrics, main_figure
-from edgerec.evaluation.runtime_model import RuntimeModel
-from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_labels, judge_lists
+from edgerec import metrics
+from edgerec.evaluation.runtime_model import RequestArguments, RuntimeModel
+from edgerec.examples.evaluation_requests import EvaluationRequests, evaluate_lists, evaluation_labels
 from edgerec.examples.load import LearningData
-from edgerec.metrics import accuracy as metrics
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import MetricTable, ModelMetrics, main_metric
 from edgerec.progress import Progress, Silent
 from edgerec.runtime import ArrayRecommender, Events
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
 
-__all__ = ["inputs"]
+__all__ = ["evaluate_inputs"]
 
-Request: TypeAlias = dict[str, Any]
-Change: TypeAlias = Callable[[Request], Request]
+Change: TypeAlias = Callable[[RequestArguments], RequestArguments]
 
 
-def inputs(
+def evaluate_inputs(
     bundle: Path,
     data: LearningData,
     eval_requests: EvaluationRequests,
     k: Sequence[int],
-    whole: Metrics,
+    whole: ModelMetrics,
     progress: Progress,
-) -> Metrics:
-    """By what is withheld and by task, the difference of the main figure to `whole`, which is of the same cases."""
-    found: dict[str, dict[str, dict[str, Estimate]]] = {}
+) -> MetricTable:
+    """By what is withheld and by task, the main metric minus that of `whole` requests, paired.
+
+    `whole` holds the metrics of the bundle on the same requests with nothing withheld.
+    """
+    table: MetricTable = {}
     with ArrayRecommender.of(bundle) as recommender:
         for name, change in _changes(data):
             progress.say(f"evaluate: int8, {name}")
-            told = _figures(_Told(recommender, data, eval_requests, change), data, eval_requests, k)
-            found[name] = {
-                task: {main: of[main].minus(whole["int8"][task][main])}
-                for task, of in told.items()
-                if (main := main_figure(of)) is not None
+            partial = _metrics(_ChangedRequests(recommender, data, eval_requests, change), data, eval_requests, k)
+            table[name] = {
+                task: {main: values[main].minus(whole[task][main])}
+                for task, values in partial.items()
+                if (main := main_metric(values)) is not None
             }
-    return found
+    return table
 
 
-class _Told(RuntimeModel):
-    """The bundle, told what a change leaves of each request."""
+class _ChangedRequests(RuntimeModel):
+    """The bundle, asked with what a change leaves of each request."""
 
     def __init__(
         self, recommender: ArrayRecommender, data: LearningData, eval_requests: EvaluationRequests, change: Change
     ) -> None:
         super().__init__(recommender, data, eval_requests, Silent())
-        self.change, self.new_alone = change, False
+        self.change, self.only_new = change, False
 
     def lists(self, task: Task) -> Int:
-        self.new_alone = task.repeats == "exclude"  # of a task of new items the past stays left out, told or not
+        # A task of new items excludes the past, also where the request does not name it.
+        self.only_new = task.repeats == "exclude"
         try:
             return super().lists(task)
         finally:
-            self.new_alone = False
+            self.only_new = False
 
-    def request(self, events: slice, held_row: int) -> Request:
-        whole = super().request(events, held_row)
-        if not self.new_alone:
+    def request(self, events: slice, row: int) -> RequestArguments:
+        whole = super().request(events, row)
+        if not self.only_new:
             return self.change(whole)
         return self.change(whole) | {"exclude": [self.ids[i] for i in whole["history"].item]}
 
 
 def _changes(data: LearningData) -> Iterator[tuple[str, Change]]:
-    """Those that leave something out which there is."""
+    """Changes by name; nothing is withheld that the log does not have."""
     sources = {c.source for c in data.encoder.categorical} | {n.source for n in data.encoder.numeric}
-    yield "without a past", lambda asked: asked | {"history": _first(asked["history"], 0)}
-    yield "with the last event alone", lambda asked: asked | {"history": _last(asked["history"])}
+    yield "without a past", lambda request: request | {"history": _first(request["history"], 0)}
+    yield "with the last event alone", lambda request: request | {"history": _last(request["history"])}
     if data.train_log.kind.any():
-        yield "without kinds of events", lambda asked: asked | {"history": _plain(asked["history"])}
+        yield "without kinds of events", lambda request: request | {"history": _plain(request["history"])}
     if "context" in sources:
-        yield "without context", lambda asked: asked | {"context": {}}
+        yield "without context", lambda request: request | {"context": {}}
     if "user" in sources:
-        yield "without user attributes", lambda asked: asked | {"user": {}}
+        yield "without user attributes", lambda request: request | {"user": {}}
 
 
 def _first(past: Events, n: int) -> Events:
@@ -98,17 +100,17 @@ def _plain(past: Events) -> Events:
     return Events(past.item, np.zeros_like(past.kind), past.time_ms)
 
 
-def _figures(
+def _metrics(
     model: RuntimeModel, data: LearningData, eval_requests: EvaluationRequests, k: Sequence[int]
-) -> dict[str, dict[str, Estimate]]:
-    """By task; related items know no request."""
-    found: dict[str, dict[str, Estimate]] = {}
-    rows = data.evaluation.impressions
-    scores = model.rows() if rows is not None and len(rows.item) else None
+) -> ModelMetrics:
+    """Metrics of all tasks but related items, which depend on no request."""
+    by_task: ModelMetrics = {}
+    impressions = data.evaluation.impressions
+    scores = model.rows() if impressions is not None and len(impressions.item) else None
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind == "retrieval":
-            found[task.name] = judge_lists(model.lists(task), task, data, eval_requests, k)
-        elif rows is not None and scores is not None:
-            judge = metrics.binary if task.kind == "binary" else metrics.regression
-            found[task.name] = judge(evaluation_labels(data, task), scores[:, i], rows.requests.user)
-    return found
+            by_task[task.name] = evaluate_lists(model.lists(task), task, data, eval_requests, k)
+        elif impressions is not None and scores is not None:
+            compute = metrics.binary_metrics if task.kind == "binary" else metrics.regression_metrics
+            by_task[task.name] = compute(evaluation_labels(data, task), scores[:, i], impressions.requests.user)
+    return by_task

@@ -1,4 +1,4 @@
-"""What some work adds to the memory of this process."""
+"""By how much a piece of work raises the peak memory of this process."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from pathlib import Path
 
 from edgerec.bench.child import peak_mb
 
-__all__ = ["Added", "added"]
+__all__ = ["PeakGrowth", "peak_growth"]
 
 
-class Added:
-    """`mb`: growth of the peak resident memory, MB of 10^6 bytes; None until it is known, or where it cannot be."""
+class PeakGrowth:
+    """`mb`: growth of the peak resident memory in MB of 10^6 bytes; None until measured, or where it cannot be."""
 
     mb: float | None = None
 
 
 @contextmanager
-def added() -> Iterator[Added]:
-    """Measure what is done inside; what it frees counts too. Needs Linux, which can begin a peak anew."""
-    found = Added()
+def peak_growth() -> Iterator[PeakGrowth]:
+    """Measure the work inside; memory that it frees again counts too. Needs Linux, which can reset the peak."""
+    growth = PeakGrowth()
     gc.collect()
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # else what is free already would be used again, and not count
+        ctypes.CDLL(None).malloc_trim(0)  # else memory that is already free would be reused, and not count
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
-        yield found
+        yield growth
         return
     before = peak_mb()
-    yield found
+    yield growth
     after = peak_mb()
-    found.mb = None if before is None or after is None else after - before
+    growth.mb = None if before is None or after is None else after - before

@@ -1,6 +1,7 @@
-"""What devices tell: logged lists of users who agreed (`edgerec events lists`), by bundle, experiment and policy.
+"""Online evaluation: logged lists of users who agreed (`edgerec events lists`), by bundle, experiment and policy.
 
-A list's reward is how many of its items had an answer of one kind. A user is one independent draw throughout.
+The reward of a list is how many of its items were answered by an event of one kind. Users are independent, lists of one
+user are not: all errors are over users.
 """
 
 from __future__ import annotations
@@ -15,13 +16,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from edgerec import metrics
 from edgerec.errors import DataError
 from edgerec.evaluation.report import Table, figure
-from edgerec.metrics import accuracy as metrics
-from edgerec.metrics import off_policy as offpolicy
-from edgerec.metrics.accuracy import Estimate
-from edgerec.metrics.off_policy import OffPolicy
-from edgerec.metrics.sequential_test import Verdict, always_valid
+from edgerec.metrics import OffPolicy, TaskMetrics, Verdict, always_valid
 from edgerec.runtime import Events, Recommender
 from edgerec.runtime.events import kind_mask
 
@@ -34,7 +32,7 @@ NEEDED: Final = {
 
 @dataclass(frozen=True)
 class Place:
-    """One place of one list, see `edgerec.runtime.export.exported_lists`; user and list are numbered over all files."""
+    """A position of a list, see `edgerec.runtime.export.exported_lists`. Users and lists are numbered across files."""
 
     user: int
     list: int
@@ -51,16 +49,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Online:
-    """What the log says.
+    """What the logged lists show.
 
     Attributes:
-        arms: reward a list, by bundle. ab: b's less a's reward a list, where two bundles had users of their own.
-        interleaved: how much more of b's items of a list were answered, by pair of bundles.
-        policy: of the run's bundle, filling the places that were filled by trial.
+        arms: mean reward of a list, by bundle.
+        ab: difference b - a of the mean reward, where two bundles had different users.
+        interleaved: answers to items of b minus answers to items of a, per list, by pair of bundles.
+        policy: off-policy estimate for the run's bundle, from the positions that were filled by exploration.
     """
 
     reward: str
-    arms: dict[str, Estimate]
+    arms: TaskMetrics
     ab: dict[str, Verdict] = field(default_factory=dict)
     interleaved: dict[str, Verdict] = field(default_factory=dict)
     policy: OffPolicy | None = None
@@ -84,27 +83,27 @@ class Online:
     def tables(self) -> Iterator[Table]:
         """For the screen."""
         rows = tuple((name, figure(of), str(of.n)) for name, of in self.arms.items())
-        yield Table(f"Answers of kind {self.reward} a list", ("bundle", "mean", "users"), rows, 2)
-        for title, found in (("A/B", self.ab), ("Interleaved", self.interleaved)):
-            if found:
-                told = tuple((name, *_verdict(of)) for name, of in found.items())
-                columns = ("a against b", "b - a", "holds at every look", "users", "winner")
-                yield Table(f"{title}: decided once zero is left out", columns, told, 4)
+        yield Table(f"Answers of kind {self.reward} per list", ("bundle", "mean", "users"), rows, 2)
+        for title, verdicts in (("A/B test", self.ab), ("Interleaving", self.interleaved)):
+            if verdicts:
+                cells = tuple((name, *_verdict(of)) for name, of in verdicts.items())
+                columns = ("a against b", "b - a", "interval, valid at every look", "users", "winner")
+                yield Table(f"{title}: decided once the interval excludes zero", columns, cells, 4)
         if self.policy is not None:
-            worth = f"{self.policy.effective:,.0f}"
-            values = tuple((name, figure(of), worth) for name, of in self.policy.values.items())
+            effective = f"{self.policy.effective:,.0f}"
+            values = tuple((name, figure(of), effective) for name, of in self.policy.values.items())
             yield Table(
-                f"This bundle in the places filled by trial: {self.reward} a place, {self.policy.rows:,} choices",
+                f"Off-policy value of this bundle: {self.reward} per position, {self.policy.rows:,} explored choices",
                 ("estimator", "value", "effective choices"), values, 2,
             )  # fmt: skip
 
     def lines(self) -> list[str]:
-        """What weakens the figures."""
+        """Why the figures are unreliable, if they are."""
         return [*self.notes, *(self.policy.warnings() if self.policy is not None else [])]
 
 
 def _verdict(of: Verdict) -> tuple[str, str, str, str]:
-    winner = of.winner or ("none yet" if of.users >= 2 else "-")
+    winner = of.winner or ("undecided" if of.users >= 2 else "-")
     decided = f" (user {of.decided_at:,})" if of.decided_at is not None else ""
     return f"{of.value:+.4f}", f"{of.low:+.4f} to {of.high:+.4f}", f"{of.users:,}", f"{winner}{decided}"
 
@@ -113,23 +112,25 @@ def _verdict(of: Verdict) -> tuple[str, str, str, str]:
 
 
 def read_places(pattern: str) -> list[Place]:
-    """The rows of all files of a pattern; a user of one file is another than that of another file.
+    """The rows of all files that match a pattern; files have different users.
 
     Raises:
-        DataError: no file, or a row is not of this kind; says file, line, key and what was expected.
+        DataError: there is no file, or a row is not valid; names file, line, key and what was expected.
     """
     paths = sorted(glob.glob(pattern, recursive=True))
     if not paths:
         raise DataError(f"{pattern}: no such file; write one with: edgerec events lists")
-    found: list[Place] = []
+    places: list[Place] = []
     for path in paths:
-        users = max((place.user for place in found), default=0)
-        lists = max((place.list for place in found), default=0)
+        users = max((place.user for place in places), default=0)
+        lists = max((place.list for place in places), default=0)
         with Path(path).open(encoding="utf-8") as file:
-            found += (_place(f"{path}, line {i}", line, users, lists) for i, line in enumerate(file, 1) if line.strip())
-    if not found:
+            places += (
+                _place(f"{path}, line {i}", line, users, lists) for i, line in enumerate(file, 1) if line.strip()
+            )
+    if not places:
         raise DataError(f"{pattern}: has no row; expected lines of edgerec events lists")
-    return found
+    return places
 
 
 def _place(where: str, line: str, users: int, lists: int) -> Place:
@@ -156,11 +157,11 @@ def _place(where: str, line: str, users: int, lists: int) -> Place:
 
 
 def analyse(places: Sequence[Place], reward: str, share: float, bundle: Recommender | None) -> Online:
-    """All that the log allows.
+    """All analyses that the logged lists allow.
 
     Args:
-        reward: a binary task's name. share: of users who had b, in an A/B test.
-        bundle: what is judged by the places that were filled by trial; None: nothing is.
+        reward: name of a binary task. share: share of the users who had b in an A/B test.
+        bundle: evaluated off-policy from the positions that were filled by exploration; None: this is left out.
     """
     lists = [list(of) for _, of in groupby(sorted(places, key=lambda p: (p.list, p.rank)), key=lambda p: p.list)]
     lists.sort(key=lambda of: of[0].time_ms)
@@ -174,7 +175,7 @@ def analyse(places: Sequence[Place], reward: str, share: float, bundle: Recommen
     if len(names) == 2:
         both = per_user[names[0]].keys() & per_user[names[1]].keys()
         if both:
-            notes.append(f"{len(both)} users had lists of both bundles: no A/B test of them, see the order of updates")
+            notes.append(f"{len(both)} users had lists of both bundles, so there is no A/B test of these")
         else:
             ab[" against ".join(names)] = always_valid(ab_differences(plain, names[1], reward, share))
     policy = None if bundle is None else _policy(plain, reward, bundle, notes)
@@ -195,24 +196,24 @@ def _per_user(lists: Sequence[Sequence[Place]], bundle: str, reward: str) -> dic
 
 
 def ab_differences(lists: Sequence[Sequence[Place]], b: str, reward: str, share: float) -> metrics.Floats:
-    """One number a user whose mean is b's less a's reward a list, in the order in which users came.
+    """One number per user, in the order in which the users came; their mean is the reward of b minus that of a.
 
-    Each reward is weighted by how seldom its side is drawn, less what users before it had on average, which keeps the
-    mean and takes most of the spread away.
+    The reward of a user, minus the mean of the users before, is divided by the probability of the user's side. The
+    subtraction does not change the mean, and lowers the variance.
     """
     sums: dict[int, tuple[bool, list[int]]] = {}
     for of in lists:
         sums.setdefault(of[0].user, (of[0].bundle == b, []))[1].append(sum(_answered(p, reward) for p in of))
-    before, found = 0.0, []
+    before, differences = 0.0, []
     for n, (in_b, rewards) in enumerate(sums.values()):
         own = float(np.mean(rewards))
-        found.append((own - before) * (1 / share if in_b else -1 / (1 - share)))
+        differences.append((own - before) * (1 / share if in_b else -1 / (1 - share)))
         before += (own - before) / (n + 1)
-    return np.array(found, np.float64)
+    return np.array(differences, np.float64)
 
 
 def interleaved_differences(lists: Sequence[Sequence[Place]], bundle: str, reward: str) -> metrics.Floats:
-    """Answers to b's items less answers to a's, a list, one number a user, in the order in which users came."""
+    """Answers to items of b minus answers to items of a, per list: one number per user, in the order they came."""
     sums: dict[int, list[int]] = {}
     for of in lists:
         if of[0].bundle == bundle and of[0].team is not None:
@@ -222,28 +223,30 @@ def interleaved_differences(lists: Sequence[Sequence[Place]], bundle: str, rewar
 
 
 def _policy(lists: Sequence[Sequence[Place]], reward: str, rec: Recommender, notes: list[str]) -> OffPolicy | None:
-    """Would this bundle have put the logged item there? Judged by the places that were filled by trial."""
+    """Would this bundle have shown the logged item? Estimated from the positions that were filled by exploration."""
     tried = [of for of in lists if any(place.probability < 1 for place in of)]
     if not tried:
-        notes.append("no place was filled by trial (explore in [policy]): no bundle but the logged ones can be judged")
+        notes.append(
+            "no position was filled by exploration ([policy] explore): only the logged bundles can be evaluated"
+        )
         return None
     known = [of for of in tried if of[0].past is not None]
     if not known:
-        notes.append("the log has no past to judge this bundle by; export with: edgerec events lists --past")
+        notes.append("the log has no histories, which this bundle needs; export with: edgerec events lists --past")
         return None
     if reward not in rec.tasks:
-        notes.append(f"{reward} is no task of this bundle: no doubly robust estimate")
+        notes.append(f"{reward} is not a task of this bundle, so there is no doubly robust estimate")
     rows = [row for of in known for row in _choices(of, reward, rec)]
-    found, logged, target, user, predicted, expected = (np.array(column) for column in zip(*rows, strict=True))
+    earned, logged, target, user, predicted, expected = (np.array(column) for column in zip(*rows, strict=True))
     if reward not in rec.tasks:
-        return offpolicy.estimate(found, logged, target, user)
-    return offpolicy.estimate(found, logged, target, user, predicted, expected)
+        return metrics.estimate_policy(earned, logged, target, user)
+    return metrics.estimate_policy(earned, logged, target, user, predicted, expected)
 
 
 def _choices(
     places: Sequence[Place], reward: str, rec: Recommender
 ) -> Iterator[tuple[bool, float, float, int, float, float]]:
-    """Reward, logged and target probability, user, and both predictions, of each tried place."""
+    """Reward, logged and target probability, user, and both predictions, of each explored position."""
     first = places[0]
     past, context = first.past or [], dict(first.context or {})
     kinds = rec.encoder.binary
@@ -256,24 +259,24 @@ def _choices(
     wanted = [row.item for row in rec.recommend(len(places), log=False, **request)]
     items = [place.item for place in places]
     known = [item for item in dict.fromkeys([*items, *wanted]) if rec.arrays.index_of(item) is not None]
-    told = {row.item: row.probability.get(reward, 0.0) for row in rec.score(known, **request)}
+    predicted = {row.item: row.probability.get(reward, 0.0) for row in rec.score(known, **request)}
     for at, place in enumerate(places):
         if place.probability < 1:
             before = set(items[:at])
             choice = next((item for item in wanted if item not in before), place.item)
             yield (
                 _answered(place, reward), place.probability, float(choice == place.item), place.user,
-                told.get(place.item, 0.0), told.get(choice, 0.0),
+                predicted.get(place.item, 0.0), predicted.get(choice, 0.0),
             )  # fmt: skip
 
 
 def _known(kind: str, kinds: Sequence[str]) -> str:
-    """What of a kind this bundle knows."""
+    """The parts of a kind of event that this bundle knows."""
     return "+".join(part for part in kind.split("+") if part in kinds) or "event"
 
 
 def _split(values: Mapping[str, Any], rec: Recommender) -> dict[str, dict[str, Any]]:
-    """Columns as the context's and the user's; those that this bundle does not have are left out."""
+    """Split columns into context and user; columns that this bundle does not have are left out."""
     sources: dict[str, str] = {c.name: c.source for c in rec.encoder.categorical}
     sources |= {n.name: n.source for n in rec.encoder.numeric}
     return {

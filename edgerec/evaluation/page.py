@@ -9,26 +9,28 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from edgerec.evaluation.examples import Entry, Example
+from edgerec.evaluation.fidelity import RETAINED
 from edgerec.evaluation.report import STAGES, Report, Table, figure
 from edgerec.evaluation.verdict import combine
 
 __all__ = ["EXAMPLES", "RUNTIMES", "page", "redraw", "write_page"]
 
 EXAMPLES = "examples.json"
-"""Beside report.json, never in a bundle: people's histories."""
+"""Beside report.json, never in a bundle: it holds histories of people."""
 RUNTIMES = "runtimes.json"
-"""Beside report.json: what `tools/benchmark runtimes` found."""
+"""Beside report.json: what `tools/benchmark runtimes` measured."""
 ABLATED = {
-    "teacher": "Ablations of the teacher: what each change adds on valid; bars are intervals of 95 %.",
-    "student": "Ablations of the student: what each change adds on valid; bars are intervals of 95 %.",
+    "teacher": "Ablations of the teacher: change of each metric on the validation split; bars are 95 % intervals.",
+    "student": "Ablations of the student: change of each metric on the validation split; bars are 95 % intervals.",
 }
-"""Caption by what was trained anew, see `edgerec.experiments.ablation`."""
-_OPEN = 3
-"""Tables that are not folded."""
+"""Captions by what was trained again, see `edgerec.experiments.ablation`."""
+OPEN_TABLES = 3
+"""The first tables are shown, the others are folded."""
 
 
 def write_page(report: Report, folder: Path) -> None:
-    """Write report.html, and the plots as plots/NAME.png; what other commands left in `folder` is shown too."""
+    """Write report.html, and the plots as plots/NAME.png. The page shows what other commands left in `folder`, too."""
     from edgerec.evaluation.plots import ablations, plots, svg, write_png
 
     (folder / "plots").mkdir(parents=True, exist_ok=True)
@@ -39,16 +41,16 @@ def write_page(report: Report, folder: Path) -> None:
         for what, of in changed.items()
         if of["changes"]
     )
-    for name, caption, of in (*plots(report), *more):
-        drawn.append((name, caption, svg(of, name)))
-        write_png(of, folder / "plots" / f"{name}.png")
+    for name, caption, plot in (*plots(report), *more):
+        drawn.append((name, caption, svg(plot, name)))
+        write_png(plot, folder / "plots" / f"{name}.png")
     others = (EXAMPLES, "transfer.json", "online.json", RUNTIMES)
     text = page(report, drawn, *(_read(folder / name) for name in others))
     (folder / "report.html").write_text(text, encoding="utf-8")
 
 
 def redraw(folder: Path) -> None:
-    """Write the page anew, with what another command has left beside report.json; nothing where there is no report."""
+    """Write the page again, after another command has written beside report.json; nothing without a report."""
     if (folder / "report.json").is_file():
         write_page(Report.read(folder), folder)
 
@@ -56,7 +58,7 @@ def redraw(folder: Path) -> None:
 def page(
     report: Report,
     drawn: Sequence[tuple[str, str, str]] = (),
-    examples: Sequence[Mapping[str, Any]] | None = None,
+    examples: Sequence[Example] | None = None,
     transfer: Mapping[str, Any] | None = None,
     online: Mapping[str, Any] | None = None,
     runtimes: Mapping[str, Any] | None = None,
@@ -91,13 +93,12 @@ def _read(path: Path) -> Any:
 
 def _summary(report: Report, online: Mapping[str, Any] | None) -> str:
     verdict = combine(report, None)
-    word = online["verdict"] if online else verdict.word
-    because = online["because"] if online else verdict.because
+    word, because = (online["verdict"], online["because"]) if online else (verdict.word, verdict.because)
     cards = "".join(f"<div><b>{escape(value)}</b><span>{escape(what)}</span></div>" for what, value in _cards(report))
     lines = "".join(f"<li>{escape(line)}</li>" for line in because)
-    said = {"ship": "Fit to ship", "wait": "Not decided", "stop": "Not fit to ship"}[word]
+    title = {"ship": "Ready to ship", "wait": "Undecided: wait", "stop": "Not ready to ship"}[word]
     return (
-        f'<section class="verdict {word}"><h2>{said}</h2><ul>{lines}</ul><div class="cards">{cards}</div></section>\n'
+        f'<section class="verdict {word}"><h2>{title}</h2><ul>{lines}</ul><div class="cards">{cards}</div></section>\n'
     )
 
 
@@ -107,11 +108,11 @@ def _cards(report: Report) -> Iterator[tuple[str, str]]:
         small, big = costs["int8"], costs["teacher"]
         yield "graphs and weights", f"{small['bytes'] / 1e6:.2f} MB"
         yield "smaller than its teacher", f"{big['bytes'] / small['bytes']:,.0f} times"
-        yield "a request, one thread", f"{small['ms']:.2f} ms"
+        yield "per request, one thread", f"{small['ms']:.2f} ms"
         yield "faster than its teacher", f"{big['ms'] / small['ms']:,.0f} times"
-    for task, figures in report.fidelity.get("int8 ~ teacher", {}).items():
-        if "kept" in figures:
-            yield f"of the teacher's {task} kept", f"{figures['kept'].value:.1%}"
+    for task, values in report.fidelity.get("int8 ~ teacher", {}).items():
+        if RETAINED in values:
+            yield f"of the teacher's quality retained, {task}", f"{values[RETAINED].value:.1%}"
 
 
 def _costs(report: Report) -> Iterator[str]:
@@ -120,75 +121,78 @@ def _costs(report: Report) -> Iterator[str]:
             (stage, f"{of['bytes']:,.0f}", _memory(of), f"{of['macs']:,.0f}", f"{of['ms']:.2f}")
             for stage, of in report.costs.items()
         )
-        columns = ("stage", "bytes", "memory, MB", "multiplications of matrices", "ms a request, one thread")
-        yield _table(Table("What each stage costs here", columns, rows, 4))
+        columns = ("stage", "bytes", "memory, MB", "multiplications", "ms per request, one thread")
+        yield _table(Table("Costs of each stage on this machine", columns, rows, 4))
 
 
 def _memory(of: Mapping[str, float]) -> str:
     return f"{of['mb']:.1f}" if "mb" in of else "-"
 
 
-def _earlier(found: Mapping[str, Any], report: Report) -> str:
-    """Said of what another command found with other settings than the report's."""
-    return "" if found.get("settings") == report.settings else " Found with other settings than the report's."
+def _earlier(content: Mapping[str, Any], report: Report) -> str:
+    """A remark on what another command measured with other settings than the report's."""
+    same = content.get("settings") == report.settings
+    return "" if same else " Measured with other settings than those of this report."
 
 
-def _runtimes(found: Mapping[str, Any] | None, report: Report) -> Iterator[str]:
-    """What `tools/benchmark runtimes` measured of the other ways to ask the bundle."""
-    if found:
-        rows = [tuple(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()) for row in found["ways"]]
-        columns = tuple(found["ways"][0])
-        title = f"Ways to ask the bundle, real histories.{_earlier(found, report)}"
+def _runtimes(content: Mapping[str, Any] | None, report: Report) -> Iterator[str]:
+    """What `tools/benchmark runtimes` measured: does the bundle answer alike on other runtimes?"""
+    if content:
+        rows = [tuple(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()) for row in content["ways"]]
+        columns = tuple(content["ways"][0])
+        title = f"Runtimes, compared on real histories.{_earlier(content, report)}"
         yield _table(Table(title, columns, tuple(rows), len(columns) - 1))
 
 
-def _examples(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if found:
-        yield "<h2>Some users</h2>\n<p>Bold: what the user then had.</p>\n"
-    for of in found:
+def _examples(examples: Sequence[Example]) -> Iterator[str]:
+    if examples:
+        yield "<h2>Example users</h2>\n<p>Items in bold are what the user consumed next.</p>\n"
+    for of in examples:
         columns = "".join(
             f"<div><h4>{escape(stage)}</h4><ol>{''.join(_entry(row) for row in rows)}</ol></div>"
             for stage, rows in sorted(of["lists"].items(), key=lambda row: STAGES.index(row[0]))
         )
         why = "".join(f"<li>{escape(', '.join(reasons) or 'popular now')}</li>" for reasons in of["reasons"])
-        columns += f"<div><h4>why (int8)</h4><ol>{why}</ol></div>"
+        columns += f"<div><h4>reasons (int8)</h4><ol>{why}</ol></div>"
+        past, after = escape("; ".join(of["past"])), escape("; ".join(of["next"]))
         yield (
-            f"<article><h3>{of['events']} events</h3>\n<p><b>Before</b>: {escape('; '.join(of['past']))}</p>\n"
-            f'<p><b>Then</b>: {escape("; ".join(of["next"]))}</p>\n<div class="lists">{columns}</div></article>\n'
+            f"<article><h3>{of['events']} events</h3>\n<p><b>Latest events</b>: {past}</p>\n"
+            f'<p><b>Consumed next</b>: {after}</p>\n<div class="lists">{columns}</div></article>\n'
         )
 
 
-def _entry(row: Mapping[str, Any]) -> str:
+def _entry(row: Entry) -> str:
     title = escape(str(row["title"]))
     return f"<li>{f'<b>{title}</b>' if row['hit'] else title}</li>"
 
 
-def _transfer(found: Mapping[str, Any] | None, report: Report) -> Iterator[str]:
-    """What `edgerec transfer` measured of the tasks on each other."""
+def _transfer(content: Mapping[str, Any] | None, report: Report) -> Iterator[str]:
+    """What `edgerec transfer` measured: how tasks gain or lose by being learned together."""
     rows = [
-        (task, of["metric"], f"{of['alone']['value']:.4f}", way, f"{together['value']:.4f}", together["verdict"])
-        for task, of in ((found or {}).get("tasks") or {}).items()
-        for way, together in of["together"].items()
+        (task, of["metric"], f"{of['alone']['value']:.4f}", strategy, f"{together['value']:.4f}", together["verdict"])
+        for task, of in ((content or {}).get("tasks") or {}).items()
+        for strategy, together in of["together"].items()
         if None not in (of["alone"]["value"], together["value"])
     ]
     if rows:
-        columns = ("task", "figure", "alone", "learned together by", "together", "verdict")
-        title = f"What tasks do to each other, valid.{_earlier(found or {}, report)}"
+        columns = ("task", "metric", "learned alone", "sharing strategy", "learned together", "verdict")
+        title = f"Transfer between tasks, validation split.{_earlier(content or {}, report)}"
         yield _table(Table(title, columns, tuple(rows), 0))
 
 
 def _tables(report: Report) -> Iterator[str]:
-    yield "<h2>All figures</h2>\n<p>Value ± standard error. Higher is better, except for logloss, ece and mae.</p>\n"
+    yield "<h2>All metrics</h2>\n<p>Value ± standard error. Higher is better, except for logloss, ece and mae.</p>\n"
     for i, table in enumerate(report.tables()):
-        yield _table(table, folded=i >= _OPEN)
+        yield _table(table, folded=i >= OPEN_TABLES)
     if report.segments:
         rows = tuple(
-            (part, task, name, figure(of))
-            for part, tasks in report.segments.items()
-            for task, figures in tasks.items()
-            for name, of in figures.items()
+            (segment, task, name, figure(of))
+            for segment, tasks in report.segments.items()
+            for task, values in tasks.items()
+            for name, of in values.items()
         )
-        yield _table(Table("Quality by part", ("stage and part", "task", "figure", "value"), rows, 1), folded=True)
+        columns = ("stage and segment", "task", "metric", "value")
+        yield _table(Table("Quality by segment", columns, rows, 1), folded=True)
 
 
 def _notes(report: Report) -> str:
@@ -198,17 +202,17 @@ def _notes(report: Report) -> str:
 def _settings(report: Report) -> Iterator[str]:
     if report.versions:
         rows = tuple((name, value) for name, value in report.versions.items())
-        yield _table(Table("Made with", ("what", "version"), rows, 0), folded=True)
+        yield _table(Table("Versions", ("of", "version"), rows, 0), folded=True)
     if report.settings:
         text = escape(json.dumps(report.settings, indent=1, ensure_ascii=False))
         yield f"<details><summary>Settings</summary><pre>{text}</pre></details>\n"
 
 
 def _table(table: Table, folded: bool = False) -> str:
-    texts = len(table.columns) - table.numbers
+    strings = len(table.columns) - table.numbers
 
     def row(tag: str, cells: Sequence[str]) -> str:
-        kinds = ("" if i < texts else ' class="n"' for i in range(len(cells)))
+        kinds = ("" if i < strings else ' class="n"' for i in range(len(cells)))
         return "<tr>" + "".join(f"<{tag}{k}>{escape(c)}</{tag}>" for c, k in zip(cells, kinds, strict=True)) + "</tr>"
 
     head, rows = row("th", table.columns), "\n".join(row("td", cells) for cells in table.rows)

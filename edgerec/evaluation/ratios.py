@@ -1,4 +1,4 @@
-"""How much smaller and faster than its teacher a bundle is, on this machine, one thread each."""
+"""How much smaller and faster than its teacher a bundle is, on this machine, with one thread each."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ from edgerec.models.text import default_model
 from edgerec.progress import Progress
 from edgerec.runtime import ArrayRecommender
 
+__all__ = ["Ratios", "all_tasks", "measure_ratios", "ms_of", "teacher_bytes", "text_bytes"]
+
 REQUESTS = 15
-"""Different ones that are timed."""
-CALLS = 10
-"""Of each by the bundle, which is quick."""
+"""Different requests that are timed."""
+REPEATS = 10
+"""Times that the bundle, which is fast, answers each request."""
 
 
 @dataclass(frozen=True)
 class Ratios:
-    """Of one run; times of ranking the whole catalogue for one request, all tasks, in ms.
+    """Sizes, and latencies of ranking the whole catalog for one request with all tasks, in ms.
 
     Attributes:
-        text_bytes: of the teacher's language model, which is part of it; 0 without texts.
+        text_bytes: size of the language model that is part of the teacher; 0 without texts.
     """
 
     teacher_bytes: int
@@ -45,7 +47,7 @@ class Ratios:
     def lines(self) -> list[str]:
         """For the screen."""
         whole = self.teacher_bytes + self.text_bytes
-        text = f", {self.text_bytes / 1e6:.1f} MB of them its text model" if self.text_bytes else ""
+        text = f", {self.text_bytes / 1e6:.1f} MB of them are its language model" if self.text_bytes else ""
         return [
             f"teacher: {whole / 1e6:.1f} MB{text}; {self.teacher_ms:.1f} ms a request (torch, one thread)",
             f"bundle: {self.bundle_bytes / 1e6:.3f} MB of graphs and weights; {self.bundle_ms:.2f} ms a request",
@@ -53,10 +55,10 @@ class Ratios:
         ]
 
 
-def ratios(
+def measure_ratios(
     teacher: AnyScorer, folder: Path, text_model: str | None, bundle: Path, data: LearningData, progress: Progress
 ) -> Ratios:
-    """Weigh and time a teacher, whose files lie in `folder`, and a bundle."""
+    """Measure size and latency of a teacher, whose files are in `folder`, and of a bundle."""
     eval_requests, sessions = find_evaluation_requests(data), data.evaluation.sessions
     assert sessions is not None
     chosen = np.linspace(0, len(eval_requests.rows) - 1, min(REQUESTS, len(eval_requests.rows))).astype(np.int64)
@@ -64,9 +66,10 @@ def ratios(
     torch.set_num_threads(1)
     try:
         with ArrayRecommender.of(bundle) as recommender:
-            asked = list(RuntimeModel(recommender, data, eval_requests, progress).asked())
+            model = RuntimeModel(recommender, data, eval_requests, progress)
+            arguments = list(model.session_requests())
             slow = [ms_of(partial(all_tasks, teacher, sessions.requests, int(eval_requests.rows[r]))) for r in chosen]
-            quick = [ms_of(partial(recommender.rank, 10, **asked[r])) for r in chosen for _ in range(CALLS)]
+            fast = [ms_of(partial(recommender.rank, 10, **arguments[r])) for r in chosen for _ in range(REPEATS)]
     finally:
         torch.set_num_threads(threads)
     return Ratios(
@@ -74,12 +77,12 @@ def ratios(
         text_bytes(text_model) if data.dataset.meta.text else 0,
         bundle_size(bundle).model,
         statistics.median(slow),
-        statistics.median(quick),
+        statistics.median(fast),
     )
 
 
 def all_tasks(teacher: AnyScorer, requests: Requests, row: int) -> None:
-    """What the bundle computes for a request: every task of every item."""
+    """Compute for a request what the bundle computes: every task for every item."""
     if any(task.kind == "retrieval" for task in teacher.tasks):
         teacher.log_probs(requests, np.array([row]))
     if any(task.kind != "retrieval" for task in teacher.tasks):
@@ -88,19 +91,20 @@ def all_tasks(teacher: AnyScorer, requests: Requests, row: int) -> None:
 
 
 def ms_of(call: Callable[[], object]) -> float:
+    """Wall-clock time of a call in ms."""
     start = time.perf_counter()
     call()
     return 1000 * (time.perf_counter() - start)
 
 
 def teacher_bytes(folder: Path) -> int:
-    """All that the teacher answers with: its networks and its ensemble, without logs and early checkpoints."""
+    """Size of the teacher's networks and ensemble, without logs and early checkpoints."""
     files = [p for p in folder.glob("*.safetensors") if not p.name.startswith("early")]
     files += [p for p in (folder / "ensemble").rglob("*") if p.is_file()]
     return sum(path.stat().st_size for path in files)
 
 
 def text_bytes(text_model: str | None) -> int:
-    """Weights of the language model, where it lies in a folder."""
+    """Size of the weights of the language model, if it is in a folder; else 0."""
     folder = Path(text_model or default_model() or "")
     return sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else 0

@@ -1,24 +1,29 @@
-"""The bundle on trial, asked through the runtime as an app asks it."""
+"""A bundle as an evaluated model: it is asked through the runtime, as an app asks it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from edgerec.ensemble.scoring import RELATED_K, Scores
 from edgerec.examples.evaluation_requests import EvaluationRequests
 from edgerec.examples.load import LearningData
-from edgerec.metrics.accuracy import MAX_RANK
+from edgerec.metrics import MAX_RANK
 from edgerec.progress import Progress
 from edgerec.runtime import ArrayRecommender, Events
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
 
+__all__ = ["RequestArguments", "RuntimeModel"]
+
+RequestArguments: TypeAlias = dict[str, Any]
+"""Arguments of `ArrayRecommender.rank` and `rate`: "history", "now", "context", "user", "exclude"."""
+
 
 class RuntimeModel:
-    """The bundle, asked through the runtime as an app asks it."""
+    """See `edgerec.examples.evaluation_requests.EvaluatedModel`."""
 
     def __init__(
         self, recommender: ArrayRecommender, data: LearningData, eval_requests: EvaluationRequests, progress: Progress
@@ -26,7 +31,7 @@ class RuntimeModel:
         self.recommender, self.data, self.eval_requests, self.progress = recommender, data, eval_requests, progress
         index = {item: i for i, item in enumerate(data.dataset.items()["id"].head(data.n_items).to_list())}
         self.ids = [recommender.named(i)[0] for i in range(recommender.bundle.manifest.n_items)]
-        self.items = np.array([index.get(item, -1) for item in self.ids])  # -1: joined the catalogue later
+        self.items = np.array([index.get(item, -1) for item in self.ids])  # -1: joined the catalog later
         self.place = np.full(data.n_items, -1, np.int64)
         known = self.items >= 0
         self.place[self.items[known]] = np.flatnonzero(known)
@@ -34,89 +39,89 @@ class RuntimeModel:
     def lists(self, task: Task) -> Int:
         tops = np.full((len(self.eval_requests.rows), MAX_RANK), -1, np.int64)
         with self.progress.track(len(tops), f"int8, {task.name}") as done:
-            for row, asked in zip(tops, self.asked(), strict=True):
-                found = self.recommender.rank(MAX_RANK, weights={task.name: 1.0}, **asked).item
-                row[: len(found)] = self.items[found]
+            for top, request in zip(tops, self.session_requests(), strict=True):
+                ranked = self.recommender.rank(MAX_RANK, weights={task.name: 1.0}, **request).item
+                top[: len(ranked)] = self.items[ranked]
                 done.advance()
         return tops
 
     def own_items(self, task: Task) -> list[Scores]:
         at = [t.name for t in self.recommender.bundle.manifest.tasks].index(task.name)
-        return [
-            self._rate(past, asked)[:, at] for past, asked in zip(self.eval_requests.pasts, self.asked(), strict=True)
-        ]
+        each = zip(self.eval_requests.pasts, self.session_requests(), strict=True)
+        return [self._rate(past, request)[:, at] for past, request in each]
 
     def rows(self) -> Scores:
-        rows = self.data.evaluation.impressions
-        assert rows is not None
-        place = np.searchsorted(self.data.evaluation_log.row, rows.row, sorter=np.argsort(self.data.evaluation_log.row))
-        place = np.argsort(self.data.evaluation_log.row)[place]
-        log, tasks = self.data.train_log, len(scored_tasks(self.data.tasks))
-        scores = np.zeros((len(rows.item), tasks))
+        impressions, log, evaluation = self.data.evaluation.impressions, self.data.train_log, self.data.evaluation_log
+        assert impressions is not None
+        order = np.argsort(evaluation.row)
+        rows = order[np.searchsorted(evaluation.row, impressions.row, sorter=order)]
+        scores = np.zeros((len(impressions.item), len(scored_tasks(self.data.tasks))))
         with self.progress.track(len(scores), "int8, impressions") as done:
-            for r, (user, at) in enumerate(zip(rows.requests.user, place, strict=True)):
+            for i, (user, row) in enumerate(zip(impressions.requests.user, rows, strict=True)):
                 events = slice(int(log.offsets[user]), int(log.offsets[user + 1]))
-                asked = self.request(events, int(at))
-                scores[r] = self._rate(rows.item[r : r + 1], asked)[0]
+                scores[i] = self._rate(impressions.item[i : i + 1], self.request(events, int(row)))[0]
                 done.advance()
         return scores
 
-    def _rate(self, item: Int, asked: dict[str, Any]) -> Scores:
-        """What each task says of some items, (n, T); 0 of those that the bundle does not hold."""
+    def _rate(self, item: Int, request: RequestArguments) -> Scores:
+        """Probabilities of some items by task, (n, T); 0 for items that the bundle does not hold."""
         place = self.place[item]
         scores = np.zeros((len(item), len(scored_tasks(self.data.tasks))))
         if (place >= 0).any():
-            scores[place >= 0] = self.recommender.rate(place[place >= 0], **asked).probability
+            scores[place >= 0] = self.recommender.rate(place[place >= 0], **request).probability
         return scores
 
     def related(self) -> Int:
-        n = self.data.n_items
-        tops = np.full((n, RELATED_K), -1, np.int64)
+        tops = np.full((self.data.n_items, RELATED_K), -1, np.int64)
         for place, item in enumerate(self.items):
             if item < 0:
                 continue
-            found, _ = self.recommender.relate(place, min(RELATED_K, len(self.items) - 1))
-            tops[item, : len(found)] = self.items[found]
+            related, _ = self.recommender.relate(place, min(RELATED_K, len(self.items) - 1))
+            tops[item, : len(related)] = self.items[related]
         return tops
 
-    def asked(self) -> Iterator[dict[str, Any]]:
-        """Each case as arguments of the runtime."""
+    def requests(self) -> Iterator[RequestArguments]:
+        """The evaluation requests, or where there are none the rows of the evaluation split, for the runtime."""
+        return self.session_requests() if len(self.eval_requests.rows) else self.row_requests()
+
+    def session_requests(self) -> Iterator[RequestArguments]:
+        """Each evaluation request."""
         sessions, evaluation = self.data.evaluation.sessions, self.data.evaluation_log
         assert sessions is not None
         first = _first_rows(self.data)
-        for row, events in zip(self.eval_requests.rows, self.eval_requests.events, strict=True):
-            assert evaluation.user[first[row]] == sessions.requests.user[row]
-            yield self.request(events, int(first[row]))
+        for session, events in zip(self.eval_requests.rows, self.eval_requests.events, strict=True):
+            assert evaluation.user[first[session]] == sessions.requests.user[session]
+            yield self.request(events, int(first[session]))
 
-    def asked_of_rows(self) -> Iterator[dict[str, Any]]:
-        """Each evaluation row, as a request, in place of the cases of a log without sessions."""
-        evaluation, log = self.data.evaluation_log, self.data.train_log
-        for row, user in enumerate(evaluation.user.tolist()):
+    def row_requests(self) -> Iterator[RequestArguments]:
+        """Each row of the evaluation split."""
+        log = self.data.train_log
+        for row, user in enumerate(self.data.evaluation_log.user.tolist()):
             yield self.request(slice(int(log.offsets[user]), int(log.offsets[user + 1])), row)
 
-    def request(self, events: slice, held_row: int) -> dict[str, Any]:
-        """The arguments of a request at a evaluation row, by a user with these events of the training rows."""
+    def request(self, events: slice, row: int) -> RequestArguments:
+        """The request at a row of the evaluation split, by a user who has these rows of the training log."""
         log, evaluation, encoder = self.data.train_log, self.data.evaluation_log, self.data.encoder
         values: dict[str, dict[str, object]] = {"context": {}, "user": {}, "time": {}}
-        for column, index in zip(encoder.categorical, evaluation.categorical[held_row].tolist(), strict=True):
+        for column, index in zip(encoder.categorical, evaluation.categorical[row].tolist(), strict=True):
             values[column.source][column.name] = column.values[index - 1] if index else None
-        for number, value in zip(encoder.numeric, evaluation.numeric[held_row].tolist(), strict=True):
+        for number, value in zip(encoder.numeric, evaluation.numeric[row].tolist(), strict=True):
             values[number.source][number.name] = value
         past = self.place[log.item[events]]
-        held_too = past >= 0
+        known = past >= 0
         return {
-            "history": Events(past[held_too], log.kind[events][held_too], log.time_ms[events][held_too]),
-            "now": int(evaluation.time_ms[held_row]),
+            "history": Events(past[known], log.kind[events][known], log.time_ms[events][known]),
+            "now": int(evaluation.time_ms[row]),
             "context": values["context"],
             "user": values["user"],
         }
 
 
 def _first_rows(data: LearningData) -> Int:
-    """The evaluation row at which each evaluation session starts."""
+    """The row of the evaluation split at which each evaluation session starts."""
     sessions, evaluation = data.evaluation.sessions, data.evaluation_log
     assert sessions is not None
-    first = evaluation.session_starts()
-    key = {(int(evaluation.user[f]), int(evaluation.time_ms[f])): int(f) for f in first[::-1]}
+    starts = evaluation.session_starts()
+    row_of = {(int(evaluation.user[row]), int(evaluation.time_ms[row])): int(row) for row in starts[::-1]}
     pairs = zip(sessions.requests.user.tolist(), sessions.requests.time_ms.tolist(), strict=True)
-    return np.array([key[pair] for pair in pairs], np.int64)
+    return np.array([row_of[pair] for pair in pairs], np.int64)

@@ -1,122 +1,111 @@
-"""Quality for whom: by the length of a user's past, how frequent an item is, context values and user attributes."""
+"""Segments of the evaluation split: by the length of a user's past, item frequency, context and user attributes."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from edgerec.errors import ConfigError
-from edgerec.evaluation.fidelity import GAPS, LEAST, Answers, Mask, parts
-from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_labels, judge_lists
+from edgerec.examples.evaluation_requests import EvaluationRequests, Mask
 from edgerec.examples.load import LearningData
-from edgerec.metrics import accuracy as metrics
-from edgerec.metrics.accuracy import Estimate
-from edgerec.tasks import Task, scored_tasks
+from edgerec.metrics import most_frequent_items
 
-__all__ = ["check_segments", "gaps", "gaps_of_parts", "segments"]
+__all__ = ["MIN_SIZE", "Segment", "check_segments", "find_segments", "whole_split"]
 
-Segments = dict[str, dict[str, dict[str, Estimate]]]
-MAIN = {"retrieval": "ndcg@10", "binary": "auc", "regression": "xauc"}
-"""The figure of each kind of task by which groups are compared."""
+MIN_SIZE = 100
+"""Requests or impressions that a segment needs to be reported."""
+MAX_VALUES = 8
+"""Only this many values of a column, the most frequent ones, are reported."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of the evaluation split.
+
+    Attributes:
+        requests: which evaluation requests belong to it, (requests,); None: it is not defined for requests.
+        impressions: which impressions belong to it, (R,); None: it is not defined for impressions.
+        items: which items count as true, (n_items,); None: all of them.
+    """
+
+    name: str
+    requests: Mask | None
+    impressions: Mask | None
+    items: Mask | None = None
 
 
 def check_segments(names: Sequence[str], data: LearningData) -> None:
-    """Raises ConfigError for a name that is no categorical column of the users."""
+    """Raises ConfigError for a name that is not a categorical column of the users."""
     known = [column.name for column in data.encoder.categorical if column.source == "user"]
-    there = ", ".join(known) or "none"
+    listed = ", ".join(known) or "none"
     for name in names:
         if name not in known:
-            raise ConfigError(f"evaluation.segments: no categorical user column {name!r}; [data.users] has {there}")
+            raise ConfigError(f"evaluation.segments: no categorical user column {name!r}; [data.users] has {listed}")
 
 
-def segments(
-    answers: Answers, data: LearningData, eval_requests: EvaluationRequests, attributes: Sequence[str]
-) -> Segments:
-    """Figures of one model by part and task; parts of fewer than `LEAST` cases or rows are left out.
-
-    Returns:
-        By part: of retrieval tasks "ndcg@10" and "recall@20", of binary ones "auc" and "logloss", of amounts "xauc" and
-        "mae".
-    """
-    found: Segments = {}
-    for name, of_cases, of_rows, among in parts(data, eval_requests, attributes):
-        figures = dict(_of_part(answers, data, eval_requests, of_cases, of_rows, among))
-        if figures:
-            found[name] = figures
-    return found
+def whole_split(data: LearningData, eval_requests: EvaluationRequests) -> Segment:
+    """All requests and impressions as one segment."""
+    impressions = data.evaluation.impressions
+    n_impressions = 0 if impressions is None else len(impressions.item)
+    return Segment("all", np.ones(len(eval_requests.rows), bool), np.ones(n_impressions, bool))
 
 
-def gaps_of_parts(
-    ours: Answers, theirs: Answers, data: LearningData, eval_requests: EvaluationRequests, attributes: Sequence[str]
-) -> Segments:
-    """By part and task, what one model's main figure has more than another's, paired on the same cases."""
-    mine, other = (segments(of, data, eval_requests, attributes) for of in (ours, theirs))
-    told: Segments = {}
-    for part, tasks in mine.items():
-        for task, figures in tasks.items():
-            name = next((m for m in MAIN.values() if m in figures), None)
-            same = other.get(part, {}).get(task, {})
-            if name is not None and name in same:
-                told.setdefault(part, {})[task] = {name: figures[name].minus(same[name])}
-    return told
+def find_segments(
+    data: LearningData, eval_requests: EvaluationRequests, attributes: Sequence[str] = (), min_size: int = MIN_SIZE
+) -> Iterator[Segment]:
+    """All segments; `attributes` are columns of the users whose values are segments too."""
+    yield from _by_past(data, eval_requests, min_size)
+    yield from _by_item(data, eval_requests)
+    yield from _by_value(data, eval_requests, attributes)
 
 
-def gaps(found: Segments) -> Segments:
-    """By column, what its best value has more than its worst, with the error of two independent groups.
-
-    A column's parts are named "COLUMN = VALUE"; the groups are told in the figure's name.
-    """
-    columns: dict[str, dict[str, dict[str, dict[str, Estimate]]]] = {}
-    for name, tasks in found.items():
-        column, is_value, value = name.partition(" = ")
-        if is_value:
-            for task, figures in tasks.items():
-                columns.setdefault(column, {}).setdefault(task, {})[value] = figures
-    told: Segments = {}
-    for column, by_task in columns.items():
-        for task, by_value in by_task.items():
-            main = next((m for m in MAIN.values() if all(m in f for f in by_value.values())), None)
-            known = {v: f[main] for v, f in by_value.items() if main and math.isfinite(f[main].value)}
-            if main is None or len(known) < 2:
-                continue
-            best, worst = (pick(known, key=lambda v: known[v].value) for pick in (max, min))
-            a, b = known[best], known[worst]
-            errors = np.array([e.se for e in (a, b) if math.isfinite(e.se)])
-            estimate = Estimate(a.value - b.value, a.n + b.n, errors if len(errors) == 2 else None)
-            told.setdefault(f"{column}: {best} less {worst}", {})[task] = {main: estimate}
-    return told
-
-
-def _of_part(
-    answers: Answers,
-    data: LearningData,
-    eval_requests: EvaluationRequests,
-    of_cases: Mask | None,
-    of_rows: Mask | None,
-    among: Mask | None,
-) -> Iterator[tuple[str, dict[str, Estimate]]]:
-    for i, task in enumerate(scored_tasks(data.tasks)):
-        if task.kind == "retrieval" and of_cases is not None and of_cases.sum() >= LEAST:
-            lists = answers.lists[task.name][of_cases]
-            told = judge_lists(lists, task, data, eval_requests.where(of_cases), (10, 20), among)
-            if told["ndcg@10"].n >= LEAST:
-                yield task.name, {name: told[name] for name in ("ndcg@10", "recall@20")}
-        elif task.kind in GAPS and of_rows is not None and of_rows.sum() >= LEAST and answers.rows is not None:
-            yield from _of_rows(answers, data, task, i, of_rows)
-
-
-def _of_rows(
-    answers: Answers, data: LearningData, task: Task, at: int, of_rows: Mask
-) -> Iterator[tuple[str, dict[str, Estimate]]]:
-    rows = data.evaluation.impressions
-    assert rows is not None and answers.rows is not None
-    label, score, user = evaluation_labels(data, task)[of_rows], answers.rows[of_rows, at], rows.requests.user[of_rows]
-    if len(np.unique(label)) < 2:
+def _by_past(data: LearningData, eval_requests: EvaluationRequests, min_size: int) -> Iterator[Segment]:
+    """Users with a short, medium and long past (a third of the requests each), and users without any."""
+    events = np.diff(data.train_log.offsets)
+    sessions, impressions = data.evaluation.sessions, data.evaluation.impressions
+    of_requests = None if sessions is None else events[sessions.requests.user[eval_requests.rows]]
+    of_impressions = None if impressions is None else events[impressions.requests.user]
+    lengths = of_impressions if of_requests is None else of_requests
+    assert lengths is not None
+    if of_impressions is not None and (of_impressions == 0).sum() >= min_size:
+        yield Segment("users without a past", None, of_impressions == 0)
+    lengths = lengths[lengths > 0]
+    if not len(lengths):
         return
-    names, judge = (
-        (("auc", "logloss"), metrics.binary) if task.kind == "binary" else (("xauc", "mae"), metrics.regression)
-    )
-    told = judge(label, score, user)
-    yield task.name, {name: told[name] for name in names}
+    low, high = np.quantile(lengths, [1 / 3, 2 / 3]).astype(np.int64).tolist()
+    for name, first, last in (
+        (f"users with up to {low} events", 1, low),
+        (f"users with {low + 1} to {high} events", low + 1, high),
+        (f"users with more than {high} events", high + 1, np.iinfo(np.int64).max),
+    ):
+        if first <= last:
+            masks = [None if n is None else (n >= first) & (n <= last) for n in (of_requests, of_impressions)]
+            yield Segment(name, *masks)
+
+
+def _by_item(data: LearningData, eval_requests: EvaluationRequests) -> Iterator[Segment]:
+    """The most frequent items that make up half of the log, and the others."""
+    head = most_frequent_items(np.bincount(data.train_log.item, minlength=data.n_items)[: data.n_items])
+    impressions = data.evaluation.impressions
+    everyone = np.ones(len(eval_requests.rows), bool)
+    for name, items in ((f"the {int(head.sum())} most frequent items", head), ("all other items", ~head)):
+        yield Segment(name, everyone, None if impressions is None else items[impressions.item], items)
+
+
+def _by_value(data: LearningData, eval_requests: EvaluationRequests, attributes: Sequence[str]) -> Iterator[Segment]:
+    """The most frequent values of each context column, and of the given columns of the users."""
+    sessions, impressions = data.evaluation.sessions, data.evaluation.impressions
+    for c, column in enumerate(data.encoder.categorical):
+        if column.source == "user" and column.name not in attributes:
+            continue
+        of_requests = None if sessions is None else sessions.requests.categorical[eval_requests.rows, c]
+        of_impressions = None if impressions is None else impressions.requests.categorical[:, c]
+        indices = of_requests if of_impressions is None else of_impressions
+        assert indices is not None
+        counts = np.bincount(indices, minlength=len(column.values) + 1)
+        for index in np.argsort(-counts, kind="stable")[:MAX_VALUES].tolist():
+            value = column.values[index - 1] if index else "unknown"
+            masks = [None if values is None else values == index for values in (of_requests, of_impressions)]
+            yield Segment(f"{column.name} = {value}", *masks)

@@ -1,26 +1,28 @@
-"""A report on one screen: each task from stage to stage beside the best of the rest, costs of a stage, the verdict."""
+"""A report on one screen: quality of each task by stage, costs of each stage, and the verdict."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 
-from edgerec.evaluation.report import STAGES, Report, Table, figure, main_figure
+from edgerec.evaluation.report import STAGES, Report, Table, figure
 from edgerec.evaluation.verdict import combine
+from edgerec.metrics import main_metric
 
-__all__ = ["lines", "tables"]
+__all__ = ["best_baseline", "lines", "tables"]
 
 
 def tables(report: Report) -> Iterator[Table]:
     """Quality by task, and costs by stage."""
     stages = [stage for stage in STAGES if stage in report.metrics]
-    rows = tuple(_row(report, task, stages) for task in _tasks(report))
-    columns = ("task", "figure", *stages, "int8 / teacher", "best of the rest")
+    main_of = {task: main_metric(values) for task, values in report.metrics.get("int8", {}).items()}
+    rows = tuple(_row(report, task, main, stages) for task, main in main_of.items() if main is not None)
+    columns = ("task", "metric", *stages, "int8 / teacher", "best baseline")
     yield Table(f"{report.name}, {report.part}: value ± standard error", columns, rows, len(stages) + 1)
     if report.costs:
         yield Table(
-            "What a stage costs here",
-            ("stage", "MB", "memory, MB", "multiplications", "ms a request"),
+            "Costs of each stage on this machine",
+            ("stage", "MB", "memory, MB", "multiplications", "ms per request"),
             tuple(
                 (
                     stage, f"{of['bytes'] / 1e6:,.2f}", f"{of['mb']:,.1f}" if "mb" in of else "-",
@@ -37,25 +39,23 @@ def lines(report: Report) -> list[str]:
     return combine(report, None).lines()
 
 
-def _tasks(report: Report) -> Iterator[str]:
-    for task, figures in report.metrics.get("int8", {}).items():
-        if main_figure(figures):
-            yield task
+def best_baseline(report: Report, task: str, metric: str) -> tuple[str, float] | None:
+    """Name and value of the best baseline of a task, None without baselines."""
+    baselines = {name: of[task] for name, of in report.metrics.items() if name not in STAGES and task in of}
+    known = {
+        name.replace("_", " "): values[metric].value
+        for name, values in baselines.items()
+        if metric in values and math.isfinite(values[metric].value)
+    }
+    return max(known.items(), key=lambda entry: entry[1]) if known else None
 
 
-def _row(report: Report, task: str, stages: list[str]) -> tuple[str, ...]:
-    name = main_figure(report.metrics["int8"][task]) or ""
-    values = [report.metrics[stage].get(task, {}).get(name) for stage in stages]
-    first, last = report.metrics[stages[0]].get(task, {}).get(name), report.metrics["int8"][task][name]
-    known = "teacher" in stages and first is not None and first.value and math.isfinite(last.value)
-    share = f"{last.value / first.value:.1%}" if known and first is not None else "-"
-    return task, name, *map(figure, values), share, _best_other(report, task, name)
-
-
-def _best_other(report: Report, task: str, name: str) -> str:
-    others = {s: of[task][name] for s, of in report.metrics.items() if s not in STAGES and name in of.get(task, {})}
-    known = {s: e.value for s, e in others.items() if math.isfinite(e.value)}
-    if not known:
-        return "-"
-    best = max(known, key=lambda s: known[s])
-    return f"{best.replace('_', ' ')} {known[best]:.4f}"
+def _row(report: Report, task: str, metric: str, stages: list[str]) -> tuple[str, ...]:
+    values = [report.metrics[stage].get(task, {}).get(metric) for stage in stages]
+    teacher = report.metrics.get("teacher", {}).get(task, {}).get(metric)
+    int8 = report.metrics["int8"][task][metric]
+    share = "-"
+    if teacher is not None and teacher.value and math.isfinite(int8.value):
+        share = f"{int8.value / teacher.value:.1%}"
+    best = best_baseline(report, task, metric)
+    return task, metric, *map(figure, values), share, "-" if best is None else f"{best[0]} {best[1]:.4f}"

@@ -1,4 +1,4 @@
-"""The stages before the bundle, asked like the bundle: the engine of a `ArrayRecommender` that runs torch models."""
+"""An engine for `ArrayRecommender` that runs the torch models of a stage, so that they are asked like a bundle."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from edgerec.tasks.history import Float, History, Int
 from edgerec.tasks.units import MS_PER_HOUR
 
 NOBODY = -1
-"""A user that the log does not know."""
+"""Index of a user that the log does not know."""
 
 
 class TorchEngine:
     """Scores requests of the runtime by the models of a stage. It gives no reasons: `Ranked.reason` is zero.
 
-    The runtime keeps a past as distinct items. A teacher's sequence model reads the last event of each of them here,
-    not, as in the report, all raw events.
+    The runtime stores a past as distinct items. A teacher's sequence model reads only the last event of each item here,
+    whereas in the report it reads all events.
     """
 
     def __init__(self, scorer: AnyScorer, users: Mapping[str, int], sequence: int = 0) -> None:
-        """`users`: index of each user of the log, by id. `sequence`: latest events that the models read."""
+        """`users`: index of each user of the log, by id. `sequence`: how many of the latest events the models read."""
         self.scorer, self.users, self.sequence = scorer, users, sequence
         self._asked = (NOBODY, 0)
         kinds = np.array([t.kind for t in scorer.tasks])
@@ -34,53 +34,53 @@ class TorchEngine:
         self._new = [i for i, t in enumerate(scorer.tasks) if t.kind == "retrieval" and t.repeats == "exclude"]
 
     def ask_as(self, user: str | None, time_ms: int) -> None:
-        """Say who asks from now on, and when: boosting knows users by their own rates, and the time of day."""
+        """Set the user and the time of the next requests: boosting reads the rates of the user and the time of day."""
         self._asked = (NOBODY if user is None else self.users.get(user, NOBODY), time_ms)
 
     def recommend(self, request: Encoded, weights: Float, exclude: Int, k: int) -> Ranked:
         """See `edgerec.runtime.engine.Engine`."""
-        shares = self._shares(request)
-        utility = weights[self._ranks] @ shares
+        probs = self._probs(request)
+        utility = weights[self._ranks] @ probs
         counts = ~self._ranks & (weights != 0)
         if counts.any():
             utility = utility + self._rows(request, np.arange(self.scorer.n_items))[:, counts] @ weights[counts]
         utility[exclude] = -np.inf
         best = np.argsort(-utility, kind="stable")[:k]
-        return self._ranked(request, best, utility[best], self._probability(request, shares, best))
+        return self._ranked(request, best, utility[best], self._probability(request, probs, best))
 
     def score(self, request: Encoded, weights: Float, candidates: Int) -> Ranked:
         """See `edgerec.runtime.engine.Engine`."""
-        probability = self._probability(request, self._shares(request), candidates)
+        probability = self._probability(request, self._probs(request), candidates)
         return self._ranked(request, candidates, probability @ weights, probability)
 
     def similar(self, item: int, exclude: Int, k: int) -> tuple[Int, Float]:
         """See `edgerec.runtime.engine.Engine`."""
         scores = self.scorer.related(np.array([item]))[0]
-        share = np.exp(scores - np.logaddexp.reduce(scores)).astype(np.float32)
-        share[[item, *exclude]] = -np.inf
-        best = np.argsort(-share, kind="stable")[:k]
-        return best, share[best]
+        probs = np.exp(scores - np.logaddexp.reduce(scores)).astype(np.float32)
+        probs[[item, *exclude]] = -np.inf
+        best = np.argsort(-probs, kind="stable")[:k]
+        return best, probs[best]
 
     def _ranked(self, request: Encoded, item: Int, utility: Scores, probability: Scores) -> Ranked:
         reason = np.zeros((len(item), len(request.history)), np.float32)
         return Ranked(item, utility.astype(np.float32), probability.astype(np.float32), reason, request.history)
 
-    def _shares(self, request: Encoded) -> Scores:
-        """Probability to be the next item, (retrieval tasks, N); a task without repeats leaves the past out."""
+    def _probs(self, request: Encoded) -> Scores:
+        """Probability to be the next item, (retrieval tasks, N); a task without repeats excludes the past."""
         if not self._ranks.any():
             return np.zeros((0, self.scorer.n_items), np.float32)
-        log = self.scorer.log_probs(self._requests(request), np.zeros(1, np.int64))[0]
+        log_probs = self.scorer.log_probs(self._requests(request), np.zeros(1, np.int64))[0]
         for task in self._new:
-            log[task, request.history] = -np.inf
-        log = log[self._ranks]
-        shares: Scores = np.exp(log - np.logaddexp.reduce(log, axis=1, keepdims=True))
-        return shares
+            log_probs[task, request.history] = -np.inf
+        log_probs = log_probs[self._ranks]
+        probs: Scores = np.exp(log_probs - np.logaddexp.reduce(log_probs, axis=1, keepdims=True))
+        return probs
 
     def _rows(self, request: Encoded, items: Int) -> Scores:
         return self.scorer.rows(self._requests(request, len(items)), items, np.arange(len(items)))
 
     def _requests(self, request: Encoded, n: int = 1) -> Requests:
-        """The request n times."""
+        """The request, n times."""
         size, (user, time_ms) = len(request.history), self._asked
         last_ms = time_ms - np.round(request.history_age_h.astype(np.float64) * MS_PER_HOUR).astype(np.int64)
         history = History(
@@ -100,10 +100,10 @@ class TorchEngine:
             pasts=pasts,
         )
 
-    def _probability(self, request: Encoded, shares: Scores, items: Int) -> Scores:
-        """All tasks of some items, (n, T)."""
-        found = np.zeros((len(items), len(self._ranks)), np.float32)
-        found[:, self._ranks] = shares[:, items].T
+    def _probability(self, request: Encoded, probs: Scores, items: Int) -> Scores:
+        """Probabilities of some items by task, (n, T)."""
+        scores = np.zeros((len(items), len(self._ranks)), np.float32)
+        scores[:, self._ranks] = probs[:, items].T
         if not self._ranks.all() and len(items):
-            found[:, ~self._ranks] = self._rows(request, items)[:, ~self._ranks]
-        return found
+            scores[:, ~self._ranks] = self._rows(request, items)[:, ~self._ranks]
+        return scores

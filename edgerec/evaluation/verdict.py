@@ -1,4 +1,4 @@
-"""One verdict from what was measured offline and what devices told."""
+"""One verdict from the offline evaluation and from what devices logged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Combined:
 
 
 def combine(offline: Report | None, online: Online | None) -> Combined:
-    """stop: a gate does not hold, or the devices prefer the older bundle; wait: they have not decided; else ship.
+    """stop: a gate is broken, or users prefer the older bundle. wait: the online tests are undecided. ship: otherwise.
 
     The newer of two bundles is b: names end in their version, and are compared in that order.
     """
@@ -36,11 +36,12 @@ def combine(offline: Report | None, online: Online | None) -> Combined:
     if offline is not None:
         words.append("stop" if offline.failures else "ship")
         because += [f"offline: {line}" for line in offline.failures or ("all gates hold",)]
-    for way, found in (("A/B", online.ab), ("interleaved", online.interleaved)) if online is not None else ():
-        for name, verdict in found.items():
+    tests = () if online is None else (("A/B test", online.ab), ("interleaving", online.interleaved))
+    for test, verdicts in tests:
+        for name, verdict in verdicts.items():
             winner = verdict.winner
             words.append("wait" if winner is None else "ship" if winner == "b" else "stop")
-            said = "not decided" if winner is None else f"{winner} is better"
-            because.append(f"online, {way} of {name}: {said} after {verdict.users:,} users ({verdict.value:+.4f})")
+            result = "undecided" if winner is None else f"{winner} is better"
+            because.append(f"online, {test} of {name}: {result} after {verdict.users:,} users ({verdict.value:+.4f})")
     word: Word = "stop" if "stop" in words else "wait" if "wait" in words or not words else "ship"
     return Combined(word, because or ["nothing was measured"])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from edgerec.examples.graph import GraphEdges
 from edgerec.examples.requests import ImpressionExamples, Requests, SessionExamples
-from edgerec.examples.scratch import AT_ONCE, pieces
+from edgerec.examples.scratch import Limits, pieces
 from edgerec.examples.soft_lists import SoftBatch, SoftLabels
 from edgerec.examples.statistics import ItemStatistics
 from edgerec.models.inputs import ItemsAsOf, RequestBatch
@@ -40,14 +40,14 @@ class PairBatch:
 
 
 @dataclass(frozen=True)
-class VisitBatch:
-    """B requests and what they led to.
+class SessionBatch:
+    """B requests at the start of sessions, and what was consumed in these sessions.
 
     Attributes:
-        as-of time: what was known of the items, shared by all of them.
-        owner, item: int64 (P,) a retrieval task: pairs of request and consumed item.
-        soft: a teacher's scores of the catalogue a retrieval task, or None.
-        related: one item of each session of two and more against the others, or None without a related task.
+        as_of: what was known of the items at the as-of time that all requests share.
+        owner, item: for each retrieval task int64 (P,), pairs of request and consumed item.
+        soft: for each retrieval task a teacher's scores of the catalogue; or None.
+        related: one item of each session of two and more, and the session's others; None without a related task.
     """
 
     requests: RequestBatch
@@ -57,14 +57,14 @@ class VisitBatch:
     soft: tuple[SoftBatch, ...] | None
     related: PairBatch | None
 
-    def part(self, number: int, parts: int) -> VisitBatch | None:
-        """One of `parts` parts of the requests, and of the related pairs; None where it is empty."""
-        rows = _share(len(self.requests.item), number, parts)
-        queries = _share(0 if self.related is None else len(self.related.query), number, parts)
+    def part(self, number: int, parts: int) -> SessionBatch | None:
+        """Part `number` of `parts` of the requests and of the related pairs; None where it is empty."""
+        rows = _slice_of(len(self.requests.item), number, parts)
+        queries = _slice_of(0 if self.related is None else len(self.related.query), number, parts)
         if rows.start == rows.stop and queries.start == queries.stop:
             return None
         pairs = [_of_owners(owner, item, rows) for owner, item in zip(self.owner, self.item, strict=True)]
-        return VisitBatch(
+        return SessionBatch(
             requests=part_of_requests(self.requests, rows),
             as_of=self.as_of,
             owner=tuple(owner for owner, _ in pairs),
@@ -91,8 +91,8 @@ class ImpressionBatch:
     soft: Tensor | None
 
     def part(self, number: int, parts: int) -> ImpressionBatch | None:
-        """One of `parts` parts of the rows; None where it is empty."""
-        rows = _share(len(self.candidate), number, parts)
+        """Part `number` of `parts` of the impressions; None where it is empty."""
+        rows = _slice_of(len(self.candidate), number, parts)
         if rows.start == rows.stop:
             return None
         return ImpressionBatch(
@@ -106,9 +106,9 @@ class ImpressionBatch:
 
 @dataclass(frozen=True)
 class JointBatch:
-    """What one step learns from; a part may be missing."""
+    """What one step learns from; sessions or impressions may be missing."""
 
-    sessions: VisitBatch | None
+    sessions: SessionBatch | None
     impressions: ImpressionBatch | None
 
     def to(self, device: torch.device) -> JointBatch:
@@ -116,7 +116,7 @@ class JointBatch:
         return self if device.type == "cpu" else _mapped(self, lambda t: t.to(device, non_blocking=True))
 
     def part(self, number: int, parts: int) -> JointBatch:
-        """What one of `parts` processes learns from; together they hold every example once."""
+        """Part `number` of `parts`; together the parts hold every example once."""
         if parts == 1:
             return self
         return JointBatch(
@@ -154,14 +154,14 @@ def _named(value: object, name: str) -> Iterator[tuple[str, Tensor]]:
             yield from _named(getattr(value, f.name), f"{name}.{f.name}".removeprefix("."))
 
 
-def _share(n: int, number: int, parts: int) -> slice:
+def _slice_of(n: int, number: int, parts: int) -> slice:
     return slice(n * number // parts, n * (number + 1) // parts)
 
 
 def _of_owners(owner: Tensor, item: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
     """The pairs whose owner is in `rows`, counted from its start."""
-    kept = (owner >= rows.start) & (owner < rows.stop)
-    return owner[kept] - rows.start, item[kept]
+    inside = (owner >= rows.start) & (owner < rows.stop)
+    return owner[inside] - rows.start, item[inside]
 
 
 def part_of_requests(requests: RequestBatch, rows: slice) -> RequestBatch:
@@ -171,12 +171,14 @@ def part_of_requests(requests: RequestBatch, rows: slice) -> RequestBatch:
 
 @dataclass(frozen=True)
 class Examples:
-    """All that a model is trained on. Parts are None where no task needs them.
+    """All that a model is trained or validated on; sessions or impressions are None where no task needs them.
 
     Attributes:
         n_seen: items that occur in the training rows, the first ones of the `n_items`; only these compete in a softmax,
-            or the others would be learned to be bad.
+            since the model would learn that all others are bad.
+        soft: what a teacher says of the examples.
         graph: for a teacher with graph layers.
+        at_once: impressions whose batches are planned together; more are planned shard by shard.
     """
 
     tasks: tuple[Task, ...]
@@ -187,9 +189,10 @@ class Examples:
     impressions: ImpressionExamples | None
     soft: SoftLabels | None = None
     graph: GraphEdges | None = None
+    at_once: int = Limits.rows
 
     def as_of(self, index: int, rng: np.random.Generator | None = None) -> ItemsAsOf:
-        """What a model is told of the items at an as-of time, by its index in the statistics; `rng` draws neighbours."""
+        """What a model knows of the items at the as-of time of this index; `rng` draws neighbours."""
         graph = None
         if self.graph is not None:
             graph = self.graph.until(index) if rng is None else self.graph.draw(index, rng)
@@ -205,16 +208,16 @@ class BatchSettings:
     sessions_per_epoch: int
     history_dropout: float
     lag: int
-    """Statistics of a session may be up to this many as-of times old: a bundle's are, when it is used."""
+    """Statistics of a session may be up to this many as-of times old, as those of a bundle are when it is used."""
     early_teacher_epochs: int = 0
-    """First epochs that are taught by the easy labels, where there are any."""
+    """The first epochs learn from the early-checkpoint teacher, where there is one."""
 
 
 class JointBatches:
-    """One pass over the examples an iteration.
+    """Each iteration is one pass over the examples.
 
-    A batch depends on `seed`, the epoch and its number only, so that a pass can begin anywhere: nothing random has a
-    state that the batches before it would have to make.
+    A batch depends only on `seed`, the epoch and its number, so that a pass can begin anywhere: no random generator has
+    a state that earlier batches would have to make.
     """
 
     def __init__(
@@ -225,13 +228,13 @@ class JointBatches:
         train: bool = True,
         users: npt.NDArray[np.bool_] | None = None,
     ) -> None:
-        """`users` (n_users,): only their examples; None takes all. Without `train` nothing is random or left out."""
+        """`users`: bool (n_users,), whose examples are taken; None takes all. Without `train` nothing is random."""
         self.examples, self.settings, self.seed, self.train, self.users = examples, settings, seed, train, users
         self.epoch = 0
         self.related = any(t.kind == "related" for t in examples.tasks)
 
     def steps(self) -> int:
-        """Steps of an epoch; the random draw of as-of times moves it by a few, so it is no `len`."""
+        """Steps of an epoch. It is not `len`, since the random draw of as-of times changes it by a few."""
         return len(self._plan(np.random.default_rng(self.seed)))
 
     def __iter__(self) -> Iterator[JointBatch]:
@@ -243,26 +246,26 @@ class JointBatches:
         plan = self._plan(np.random.default_rng((self.seed, epoch)))
         for number in range(start, len(plan)):
             sessions, rows = plan[number]
-            rng = np.random.default_rng((self.seed, epoch, number + 1))  # a 0 would give the plan's numbers again
+            rng = np.random.default_rng((self.seed, epoch, number + 1))  # 0 would repeat the draws of the plan
             yield JointBatch(
-                self._session_examples(*sessions, rng) if sessions else None,
-                self._rows(*rows, rng) if rows else None,
+                self._sessions(*sessions, rng) if sessions else None,
+                self._impressions(*rows, rng) if rows else None,
             )
 
     def _plan(self, rng: np.random.Generator) -> _Plan:
-        """Which examples stand in each step: the longest kind sets the number of steps, the others are spread."""
+        """The examples of each step: the kind with more batches sets the number of steps, the other is spread."""
         x, s = self.examples, self.settings
         kinds: list[Sequence[tuple[int, Int]]] = [[], []]
         if x.sessions is not None:
-            chosen = self._members(x.sessions.requests, 0, len(x.sessions.requests))
+            chosen = self._chosen(x.sessions.requests, 0, len(x.sessions.requests))
             if self.train and len(chosen) > s.sessions_per_epoch:
                 chosen = np.sort(rng.choice(chosen, s.sessions_per_epoch, replace=False))
             as_of = x.sessions.requests.as_of[chosen]
             if self.train:
                 as_of = np.maximum(as_of - rng.integers(0, s.lag + 1, len(as_of)), 0)
             kinds[0] = _grouped(chosen, as_of, x.sessions.requests.lengths(chosen), s.sessions, rng)
-        if x.impressions is not None and len(x.impressions.item) <= AT_ONCE:
-            kinds[1] = self._row_batches(0, len(x.impressions.item), rng)
+        if x.impressions is not None and len(x.impressions.item) <= x.at_once:
+            kinds[1] = self._impression_batches(0, len(x.impressions.item), rng)
         elif x.impressions is not None:
             kinds[1] = _Shards(self, int(rng.integers(1 << 62)))
         for batches in kinds:
@@ -270,14 +273,15 @@ class JointBatches:
                 rng.shuffle(batches)
         return _Plan(kinds)
 
-    def _row_batches(self, start: int, end: int, rng: np.random.Generator) -> list[tuple[int, Int]]:
+    def _impression_batches(self, start: int, end: int, rng: np.random.Generator) -> list[tuple[int, Int]]:
         """Batches of the impressions from `start` to `end`."""
         assert self.examples.impressions is not None
-        shown = self.examples.impressions.requests
-        chosen = self._members(shown, start, end)
-        return _grouped(chosen, shown.as_of[chosen], shown.lengths(chosen), self.settings.impressions, rng)
+        requests = self.examples.impressions.requests
+        chosen = self._chosen(requests, start, end)
+        return _grouped(chosen, requests.as_of[chosen], requests.lengths(chosen), self.settings.impressions, rng)
 
-    def _members(self, requests: Requests, start: int, end: int) -> Int:
+    def _chosen(self, requests: Requests, start: int, end: int) -> Int:
+        """The requests from `start` to `end` that are of the users to learn from."""
         if self.users is None:
             return np.arange(start, end)
         return start + np.flatnonzero(self.users[requests.user[start:end]])
@@ -288,12 +292,12 @@ class JointBatches:
         early = soft is not None and self.epoch < self.settings.early_teacher_epochs
         return soft.early if soft is not None and early and soft.early is not None else soft
 
-    def _session_examples(self, as_of: int, chosen: Int, rng: np.random.Generator) -> VisitBatch:
+    def _sessions(self, as_of: int, chosen: Int, rng: np.random.Generator) -> SessionBatch:
         sessions, soft = self.examples.sessions, self._soft()
         assert sessions is not None
         truth = [sessions.truth[t.name].take(chosen) for t in self.examples.tasks if t.kind == "retrieval"]
         dropout = self.settings.history_dropout if self.train else 0.0
-        return VisitBatch(
+        return SessionBatch(
             requests=sessions.requests.batch(chosen, dropout, rng),
             as_of=self.examples.as_of(as_of, rng if self.train else None),
             owner=tuple(torch.from_numpy(t.owner()) for t in truth),
@@ -304,24 +308,24 @@ class JointBatches:
             related=self._related(sessions, chosen, rng) if self.related else None,
         )
 
-    def _rows(self, as_of: int, chosen: Int, rng: np.random.Generator) -> ImpressionBatch:
+    def _impressions(self, as_of: int, chosen: Int, rng: np.random.Generator) -> ImpressionBatch:
         rows, soft = self.examples.impressions, self._soft()
         assert rows is not None
         dropout = self.settings.history_dropout if self.train else 0.0
         scored = [t for t in self.examples.tasks if t.kind != "related"]
         none = np.zeros(len(chosen), np.float32)
         labels = np.stack([rows.labels[t.name][chosen] if t.name in rows.labels else none for t in scored], 1)
-        found = soft.impressions[chosen] if soft is not None and soft.impressions is not None else None
+        taught = soft.impressions[chosen] if soft is not None and soft.impressions is not None else None
         return ImpressionBatch(
             requests=rows.requests.batch(chosen, dropout, rng),
             as_of=self.examples.as_of(as_of, rng if self.train else None),
             candidate=torch.from_numpy(np.asarray(rows.item[chosen])),
             labels=torch.from_numpy(labels),
-            soft=None if found is None else torch.from_numpy(found.astype(np.float32)),
+            soft=None if taught is None else torch.from_numpy(taught.astype(np.float32)),
         )
 
     def _related(self, sessions: SessionExamples, chosen: Int, rng: np.random.Generator) -> PairBatch:
-        soft = self.examples.soft  # related items have no easy labels
+        soft = self.examples.soft  # there is no early-checkpoint teacher of related items
         lists = sessions.items.take(chosen)
         lists = lists.take(np.flatnonzero(lists.sizes() > 1))
         query = lists.values[lists.offsets[:-1] + (rng.random(len(lists)) * lists.sizes()).astype(np.int64)]
@@ -335,7 +339,7 @@ class JointBatches:
 
 
 def _grouped(chosen: Int, as_of: Int, key: Int | Float, size: int, rng: np.random.Generator) -> list[tuple[int, Int]]:
-    """Batches of one as-of time each, of neighbours in `key`: histories of like length need little padding."""
+    """Batches of one as-of time each, with similar `key`: histories of like length need little padding."""
     order = np.lexsort((rng.random(len(chosen)), key, as_of))
     bounds = np.flatnonzero(np.diff(as_of[order])) + 1
     batches = []
@@ -347,7 +351,7 @@ def _grouped(chosen: Int, as_of: Int, key: Int | Float, size: int, rng: np.rando
 
 
 class _Plan:
-    """The steps of an epoch: of each kind of examples a batch (as-of time, rows), or None."""
+    """The steps of an epoch: for each kind of examples a batch (as-of time, rows) or None."""
 
     def __init__(self, kinds: Sequence[Sequence[tuple[int, Int]]]) -> None:
         self.kinds = kinds
@@ -363,12 +367,12 @@ class _Plan:
 
 
 class _Shards(Sequence[tuple[int, Int]]):
-    """The batches of very many impressions: of ranges of rows in random order, each planned when it is its turn."""
+    """The batches of very many impressions: ranges of rows in random order, each planned when its turn comes."""
 
     def __init__(self, of: JointBatches, seed: int) -> None:
         assert of.examples.impressions is not None
         self.of, self.seed = of, seed
-        ranges = list(pieces(len(of.examples.impressions.item)))
+        ranges = list(pieces(len(of.examples.impressions.item), of.examples.at_once))
         self.ranges = [ranges[i] for i in np.random.default_rng(seed).permutation(len(ranges))]
         self.ends = np.cumsum([self._count(*r) for r in self.ranges])
         self._planned: tuple[int, list[tuple[int, Int]]] | None = None
@@ -387,7 +391,7 @@ class _Shards(Sequence[tuple[int, Int]]):
         if self._planned is None or self._planned[0] != shard:
             rng = np.random.default_rng((self.seed, shard))
             start, end = self.ranges[shard]
-            batches = self.of._row_batches(start, end, rng)
+            batches = self.of._impression_batches(start, end, rng)
             rng.shuffle(batches)
             self._planned = (shard, batches)
         return self._planned[1][number - int(self.ends[shard])]  # counted from the shard's end
@@ -395,8 +399,8 @@ class _Shards(Sequence[tuple[int, Int]]):
     def _count(self, start: int, end: int) -> int:
         """How many batches `_grouped` will make of a range."""
         assert self.of.examples.impressions is not None
-        shown = self.of.examples.impressions.requests
-        sizes = np.bincount(shown.as_of[self.of._members(shown, start, end)])
+        requests = self.of.examples.impressions.requests
+        sizes = np.bincount(requests.as_of[self.of._chosen(requests, start, end)])
         return int((-(-sizes // self.of.settings.impressions)).sum())
 
 

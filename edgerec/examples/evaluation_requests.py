@@ -1,4 +1,4 @@
-"""What a model is asked on the evaluation split, and how lists are judged there."""
+"""The requests on which models are evaluated, what was true of them, and metrics of the lists that answer them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from edgerec import metrics
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Ragged, session_rows
-from edgerec.metrics import accuracy as metrics
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import TaskMetrics
 from edgerec.tasks import Task
 from edgerec.tasks.history import Float, Int
 
 Scores = npt.NDArray[np.floating[Any]]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class EvaluationRequests:
-    """What is asked: of each user with a past, its first session of the part.
+    """One request for each user with a past: the first session of the user in the evaluation split.
 
     Attributes:
-        rows: the requests' places in the evaluation sessions; (n,).
-        pasts: distinct items of each request's whole past, int64.
-        events: rows of the training log of each request's user.
+        rows: positions of the requests among the evaluation sessions, (n,).
+        pasts: for each request, the distinct items of the user's whole past, int64.
+        events: for each request, the rows of the training log of its user.
     """
 
     rows: Int
@@ -35,33 +36,36 @@ class EvaluationRequests:
 
     @classmethod
     def none(cls) -> EvaluationRequests:
-        """No case."""
+        """No request."""
         return cls(np.zeros(0, np.int64), [], [])
 
-    def where(self, keep: npt.NDArray[np.bool_]) -> EvaluationRequests:
-        """The cases for which `keep`, (n,)."""
-        at = np.flatnonzero(keep)
+    def where(self, mask: Mask) -> EvaluationRequests:
+        """The requests for which `mask`, (n,), is true."""
+        at = np.flatnonzero(mask)
         return EvaluationRequests(self.rows[at], [self.pasts[i] for i in at], [self.events[i] for i in at])
 
 
-class Judged(Protocol):
-    """A model on trial."""
+class EvaluatedModel(Protocol):
+    """What a model answers to be evaluated."""
 
     def lists(self, task: Task) -> Int:
-        """The best `MAX_RANK` items of each case, -1 pads: (cases, MAX_RANK)."""
+        """The best `MAX_RANK` items of each request, padded with -1: (requests, MAX_RANK)."""
 
     def own_items(self, task: Task) -> list[Scores]:
-        """Scores of each case's past items."""
+        """For each request, the scores of its user's past items."""
 
     def rows(self) -> Scores:
         """Probabilities and expectations of the evaluation impressions, (R, T)."""
 
     def related(self) -> Int:
-        """For every item its best related ones, (N, RELATED_K), -1 pads."""
+        """For every item its best related items, padded with -1: (N, RELATED_K)."""
 
 
 def find_evaluation_requests(data: LearningData) -> EvaluationRequests:
-    """The users of the evaluation split that have a past, in the order of the evaluation sessions; none without retrieval tasks."""
+    """Requests of the users of the evaluation split who have a past, in the order of the evaluation sessions.
+
+    There are none without retrieval tasks.
+    """
     sessions = data.evaluation.sessions
     if sessions is None:
         return EvaluationRequests.none()
@@ -73,49 +77,51 @@ def find_evaluation_requests(data: LearningData) -> EvaluationRequests:
 
 
 def evaluation_labels(data: LearningData, task: Task) -> Float:
-    """Labels of the evaluation impressions in their unit."""
-    rows = data.evaluation.impressions
-    assert rows is not None
-    labels = rows.labels[task.name]
+    """Labels of the evaluation impressions, in the unit of the log."""
+    impressions = data.evaluation.impressions
+    assert impressions is not None
+    labels = impressions.labels[task.name]
     if task.kind == "binary":
         return labels
     scale = data.scales[task.name]
     return np.expm1(labels.astype(np.float64) * scale.std + scale.mean).astype(np.float32)
 
 
-def judge_lists(
+def evaluate_lists(
     top: Int,
     task: Task,
     data: LearningData,
     eval_requests: EvaluationRequests,
     k: Sequence[int],
-    among: npt.NDArray[np.bool_] | None = None,
-) -> dict[str, Estimate]:
-    """Metrics of a retrieval task from a list for every case, `top` (cases, K); a case without a truth is left out.
+    among: Mask | None = None,
+) -> TaskMetrics:
+    """Metrics of a retrieval task from one list per request, `top` (requests, K).
 
-    `among`: (n_items,), which items count as true; None: all.
+    Requests without a true item are left out. `among`, (n_items,), says which items count as true; None: all.
     """
-    truths, some = truths_of(task, data, eval_requests, among)
-    exclude = [p for p, s in zip(eval_requests.pasts, some, strict=True) if s] if task.repeats == "exclude" else None
-    return metrics.ranking(top[some], truths, data.n_items, exclude, k)
+    truths, has_truth = true_items(task, data, eval_requests, among)
+    exclude = None
+    if task.repeats == "exclude":
+        exclude = [past for past, use in zip(eval_requests.pasts, has_truth, strict=True) if use]
+    return metrics.ranking_metrics(top[has_truth], truths, data.n_items, exclude, k)
 
 
-def truths_of(
-    task: Task, data: LearningData, eval_requests: EvaluationRequests, among: npt.NDArray[np.bool_] | None = None
-) -> tuple[list[Int], npt.NDArray[np.bool_]]:
-    """True items of each case that has any, and which those are, (cases,)."""
+def true_items(
+    task: Task, data: LearningData, eval_requests: EvaluationRequests, among: Mask | None = None
+) -> tuple[list[Int], Mask]:
+    """True items of each request that has any, and which requests those are, (requests,)."""
     sessions = data.evaluation.sessions
     assert sessions is not None
     truths = [np.unique(sessions.truth[task.name].row(r)) for r in eval_requests.rows]
     if among is not None:
         truths = [t[among[t]] for t in truths]
     if task.repeats == "exclude":
-        truths = [t[~np.isin(t, p)] for t, p in zip(truths, eval_requests.pasts, strict=True)]
+        truths = [t[~np.isin(t, past)] for t, past in zip(truths, eval_requests.pasts, strict=True)]
     return [t for t in truths if len(t)], np.array([len(t) > 0 for t in truths], bool)
 
 
 def evaluation_sessions(data: LearningData) -> list[Int]:
-    """Known items of each session of the evaluation split, two and more."""
+    """Known items of each session of the evaluation split that has two or more of them."""
     log = data.evaluation_log
     rows = session_rows(log, log.session_starts())
     known = rows.where(log.item[rows.values] < data.n_items)

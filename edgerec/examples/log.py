@@ -1,9 +1,9 @@
-"""The kept rows of a dataset as arrays, and the earlier events of any request."""
+"""Rows of a dataset as arrays, and the earlier events of any request."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -11,8 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from edgerec.data.dataset import Dataset
-from edgerec.examples import scratch as scratch_module
-from edgerec.examples.scratch import Columns, Scratch, pieces
+from edgerec.examples.scratch import Columns, Limits, Scratch, pieces
 from edgerec.tasks import Categorical, History, Numeric, RequestEncoder, binary_tasks, encode_history
 from edgerec.tasks.history import Float, Int
 from edgerec.tasks.past import PastSums, summarize_past
@@ -28,11 +27,12 @@ class Log:
 
     Attributes:
         offsets: int64 (n_users + 1,), the rows of each user.
-        row, user, item, time_ms, kind, session: int64 (E,); `row` is the number in the source, `session` the session or,
-            without sessions, a number of its own for each row.
+        row, user, item, time_ms, kind, session: int64 (E,); `row` is the row's number in the source. Without sessions,
+            each row has a session of its own.
         labels: float32 (E,) by task name.
         categorical: int64 (E, C) and numeric: float64 (E, n), all inputs of a request (context and user), in the
             encoder's order.
+        limits: how much of it is worked on at once.
     """
 
     offsets: Int
@@ -45,16 +45,21 @@ class Log:
     labels: dict[str, Float]
     categorical: Int
     numeric: npt.NDArray[np.float64]
+    limits: Limits = field(default_factory=Limits)
 
     def __len__(self) -> int:
         return len(self.item)
 
+    def pieces(self) -> Iterator[tuple[int, int]]:
+        """First row and end of each piece that fits into memory."""
+        return pieces(len(self), self.limits.rows)
+
     def groups(self) -> Iterator[slice]:
-        """Rows of whole users, about `AT_ONCE` together."""
-        for first, end in user_groups(self.offsets):
+        """Rows of whole users, as many together as fit into memory."""
+        for first, end in user_groups(self.offsets, self.limits.rows):
             yield slice(int(self.offsets[first]), int(self.offsets[end]))
 
-    def starts_visit(self, rows: slice) -> npt.NDArray[np.bool_]:
+    def starts_session(self, rows: slice) -> npt.NDArray[np.bool_]:
         """Whether each of `rows`, which are of whole users, is the first of its session."""
         user, session = self.user[rows], self.session[rows]
         new = np.ones(len(user), bool)
@@ -63,10 +68,10 @@ class Log:
 
     def session_starts(self) -> Int:
         """The first row of each session, ascending."""
-        return np.concatenate([rows.start + np.flatnonzero(self.starts_visit(rows)) for rows in self.groups()])
+        return np.concatenate([rows.start + np.flatnonzero(self.starts_session(rows)) for rows in self.groups()])
 
     def session_ends(self, first: Int) -> Int:
-        """The row after the last one of the session that each row of `first` stands in."""
+        """The row after the last one of the session that each row of `first` belongs to."""
         end = first + 1
         open_ = np.arange(len(first))
         while len(open_):
@@ -89,9 +94,9 @@ class Log:
 
 
 def request_encoder(dataset: Dataset, part: Literal["valid", "test"], max_history: int) -> RequestEncoder:
-    """The encoder of a dataset's requests; rates come from the rows that `part` may learn from."""
+    """The encoder of a dataset's requests; its rates come from the training rows of `part`."""
     meta = dataset.meta
-    rows = dataset.fit_frame(part)
+    rows = dataset.training_frame(part)
     binary = [t.name for t in binary_tasks(meta.tasks)]
     rates: tuple[float, ...] = ()
     if binary:
@@ -114,27 +119,32 @@ def request_encoder(dataset: Dataset, part: Literal["valid", "test"], max_histor
 
 
 def load_log(dataset: Dataset, rows: pl.LazyFrame, encoder: RequestEncoder, scratch: Scratch) -> Log:
-    """Read rows of a dataset (`Dataset.part` or `fit_frame`) into arrays, with the user attributes joined on.
+    """Read rows of a dataset (`Dataset.part` or `training_frame`) into arrays, with the user attributes joined on.
 
     A long log is read and sorted by groups of users, and its columns lie in `scratch`.
     """
     users = dataset.users()
     sizes = np.zeros(len(users), np.int64)
-    found = rows.group_by("user").len().collect()
-    sizes[found["user"].to_numpy()] = found["len"].to_numpy()
+    counts = rows.group_by("user").len().collect()
+    sizes[counts["user"].to_numpy()] = counts["len"].to_numpy()
     offsets = np.concatenate(([0], np.cumsum(sizes)))
-    parts = (_columns(users, rows, encoder, first, end, offsets) for first, end in user_groups(offsets))
+    groups = user_groups(offsets, scratch.limits.rows)
+    parts = (_columns(users, rows, encoder, first, end, offsets) for first, end in groups)
     columns = scratch.joined(int(offsets[-1]), parts)
     labels = {name.removeprefix("label."): v for name, v in columns.items() if name.startswith("label.")}
     return Log(
         offsets=offsets,
         labels=labels,
+        limits=scratch.limits,
         **{name: v for name, v in columns.items() if not name.startswith("label.")},
     )
 
 
 def latest_since(log: Log, most: int, end_ms: int | None = None) -> int:
-    """A time from which on the log has at most `most` rows before `end_ms`, whole days; its first if all are so few."""
+    """The start of the last whole days before `end_ms` that together have at most `most` rows.
+
+    Without `end_ms`, of the last days of the log. For a log that is no longer, the time of its first row.
+    """
     if not len(log):
         return 0
     first_ms = int(log.time_ms.min())
@@ -143,18 +153,18 @@ def latest_since(log: Log, most: int, end_ms: int | None = None) -> int:
     last_ms = int(log.time_ms.max()) + 1 if end_ms is None else end_ms
     days = (last_ms - first_ms) // MS_PER_DAY + 1
     counts = np.zeros(days, np.int64)
-    for start, end in pieces(len(log)):
+    for start, end in log.pieces():
         time_ms = log.time_ms[start:end]
         counts += np.bincount((last_ms - 1 - time_ms[time_ms < last_ms]) // MS_PER_DAY, minlength=days)[:days]
-    kept = int(np.searchsorted(np.cumsum(counts), most, side="right"))
-    return last_ms - max(kept, 1) * MS_PER_DAY
+    whole_days = int(np.searchsorted(np.cumsum(counts), most, side="right"))
+    return last_ms - max(whole_days, 1) * MS_PER_DAY
 
 
-def user_groups(offsets: Int) -> Iterator[tuple[int, int]]:
-    """First user and end of groups of at most `AT_ONCE` rows, or of a single user with more; one group of no users."""
+def user_groups(offsets: Int, rows: int = Limits.rows) -> Iterator[tuple[int, int]]:
+    """First user and end of groups of at most `rows` rows, or of a single user with more; one group of no users."""
     first, n_users = 0, len(offsets) - 1
     while first < n_users or first == 0:
-        end = int(np.searchsorted(offsets, offsets[first] + scratch_module.AT_ONCE, side="right")) - 1
+        end = int(np.searchsorted(offsets, offsets[first] + rows, side="right")) - 1
         end = min(max(end, first + 1), n_users)
         yield first, end
         first = max(end, 1)
@@ -190,15 +200,19 @@ def _columns(
     }
 
 
-def earlier_events(log: Log, encoder: RequestEncoder, user: Int, cut_ms: Int) -> tuple[History, PastSums]:
+def earlier_events(
+    log: Log, encoder: RequestEncoder, user: Int, cut_ms: Int, at_once: int = EVENTS_AT_ONCE
+) -> tuple[History, PastSums]:
     """History and sums of what each of H users did before `cut_ms` (H,), by the function the device uses."""
-    return events_between(log, encoder, *log.range_before(user, cut_ms))
+    return events_between(log, encoder, *log.range_before(user, cut_ms), at_once)
 
 
-def events_between(log: Log, encoder: RequestEncoder, start: Int, end: Int) -> tuple[History, PastSums]:
+def events_between(
+    log: Log, encoder: RequestEncoder, start: Int, end: Int, at_once: int = EVENTS_AT_ONCE
+) -> tuple[History, PastSums]:
     """History and sums of H pasts, each a range of rows of one user: `start`, `end` (H,)."""
     histories, pasts = [], []
-    for first, last in _chunks(start, end):
+    for first, last in _chunks(start, end, at_once):
         sizes = last - first
         request = np.repeat(np.arange(len(sizes)), sizes)
         rows = np.arange(len(request)) + np.repeat(first - (np.cumsum(sizes) - sizes), sizes)
@@ -208,9 +222,9 @@ def events_between(log: Log, encoder: RequestEncoder, start: Int, end: Int) -> t
     return join_histories(histories), _join_pasts(pasts)
 
 
-def _chunks(start: Int, end: Int) -> Iterator[tuple[Int, Int]]:
-    """The ranges in groups of about `EVENTS_AT_ONCE` rows."""
-    chunk = np.cumsum(end - start) // EVENTS_AT_ONCE
+def _chunks(start: Int, end: Int, size: int) -> Iterator[tuple[Int, Int]]:
+    """The ranges in groups of about `size` rows."""
+    chunk = np.cumsum(end - start) // size
     for part in np.split(np.arange(len(start)), np.flatnonzero(np.diff(chunk)) + 1):
         yield start[part], end[part]
 

@@ -1,4 +1,4 @@
-"""What the users of requests did before: read from the log when a batch asks, since all of it together is many logs."""
+"""What the users of requests did before: read from the log for each batch, since all pasts together are many logs."""
 
 from __future__ import annotations
 
@@ -10,37 +10,34 @@ import numpy.typing as npt
 import torch
 
 from edgerec.examples.log import Log, events_between
-from edgerec.models.inputs import Latest
+from edgerec.models.inputs import LatestEvents
 from edgerec.tasks import History, PastSums, RequestEncoder
 from edgerec.tasks.history import Float, Int
 from edgerec.tasks.units import MS_PER_HOUR
 
-EVENTS_KEPT = 8_000_000
-"""Events of all distinct pasts together up to which their histories are made once and kept."""
-
 
 class Pasts(Protocol):
-    """The pasts of R requests; `rows` are places among them."""
+    """The pasts of R requests; `rows` are indices of requests."""
 
     def take(self, rows: Int) -> Pasts:
         """The pasts of the requests `rows`."""
 
     def lengths(self, rows: Int) -> Int:
-        """Distinct items of each or, where these would have to be read first, events: both need padding alike."""
+        """How long each past is: its distinct items or, where these would have to be read first, its events."""
 
     def histories(self, rows: Int) -> tuple[History, Int]:
         """Distinct histories, and which of them each of `rows` has."""
 
-    def numbers(self, rows: Int, time_ms: Int) -> Float:
+    def numeric(self, rows: Int, time_ms: Int) -> Float:
         """The numeric input of requests at `time_ms` (len(rows),), float32 (len(rows), M)."""
 
-    def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> Latest | None:
+    def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> LatestEvents | None:
         """The latest raw events, if a model reads them; with `dropout`, each is left out with that probability."""
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """Distinct pasts that were read, and which of them each request has."""
+class _ReadPasts:
+    """Distinct pasts, read from the log, and which of them each request has."""
 
     history: History
     past: PastSums
@@ -49,14 +46,14 @@ class _Kept:
 
 @dataclass(frozen=True)
 class LogPasts:
-    """Ranges of a log's rows, each of one user.
+    """Pasts as ranges of a log's rows, each range of one user.
 
     Attributes:
         sequence: latest raw events that a model reads.
         start, end: int64 (R,), rows of each past.
         until_ms: int64 (R,), until when its latest event lasts.
-        given: float64 (R, n), numbers of the context and the user, raw.
-        kept: histories that were made in advance, where they are few.
+        given: float64 (R, n), numeric features of the context and the user, raw.
+        read: histories that were made in advance, where they are few.
     """
 
     log: Log
@@ -66,7 +63,7 @@ class LogPasts:
     end: Int
     until_ms: Int
     given: npt.NDArray[np.float64]
-    kept: _Kept | None
+    read: _ReadPasts | None
 
     @classmethod
     def of(
@@ -80,18 +77,18 @@ class LogPasts:
         given: npt.NDArray[np.float64],
     ) -> LogPasts:
         """Pasts of a log; those of few events are read at once."""
-        found = cls(log, encoder, sequence, start, end, until_ms, given, None)
-        if len(start) > EVENTS_KEPT:
-            return found
+        unread = cls(log, encoder, sequence, start, end, until_ms, given, None)
+        if len(start) > log.limits.events:
+            return unread
         first, last, which = _distinct(start, end)
-        if int((last - first).sum()) > EVENTS_KEPT:
-            return found
-        return replace(found, kept=_Kept(*events_between(log, encoder, first, last), which))
+        if int((last - first).sum()) > log.limits.events:
+            return unread
+        return replace(unread, read=_ReadPasts(*events_between(log, encoder, first, last), which))
 
     def take(self, rows: Int) -> LogPasts:
-        kept = None if self.kept is None else replace(self.kept, which=self.kept.which[rows])
+        read = None if self.read is None else replace(self.read, which=self.read.which[rows])
         columns = {name: getattr(self, name)[rows] for name in ("start", "end", "until_ms", "given")}
-        return replace(self, **columns, kept=kept)
+        return replace(self, **columns, read=read)
 
     def then(self, other: LogPasts) -> LogPasts:
         """These pasts, then those of `other`, which are of the same log."""
@@ -101,21 +98,21 @@ class LogPasts:
         return LogPasts.of(self.log, self.encoder, self.sequence, *joined)
 
     def lengths(self, rows: Int) -> Int:
-        if self.kept is not None:
-            return np.diff(self.kept.history.offsets)[self.kept.which[rows]]
+        if self.read is not None:
+            return np.diff(self.read.history.offsets)[self.read.which[rows]]
         return np.asarray(self.end[rows] - self.start[rows])
 
     def histories(self, rows: Int) -> tuple[History, Int]:
         read = self._read(rows)
         return read.history, read.which
 
-    def numbers(self, rows: Int, time_ms: Int) -> Float:
+    def numeric(self, rows: Int, time_ms: Int) -> Float:
         read = self._read(rows)
         p, which = read.past, read.which
         each = PastSums(p.events[which], p.sessions[which], p.first_ms[which], p.last_ms[which], p.positives[which])
         return self.encoder.numbers(each, time_ms, np.asarray(self.given[rows]))
 
-    def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> Latest | None:
+    def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> LatestEvents | None:
         if not self.sequence:
             return None
         end = np.asarray(self.end[rows])
@@ -123,16 +120,16 @@ class LogPasts:
         log = self.log
         return latest_events(log.item, log.kind, log.time_ms, start, end, until_ms, dropout, rng)
 
-    def _read(self, rows: Int) -> _Kept:
-        if self.kept is not None:
-            return replace(self.kept, which=self.kept.which[rows])
+    def _read(self, rows: Int) -> _ReadPasts:
+        if self.read is not None:
+            return replace(self.read, which=self.read.which[rows])
         first, last, which = _distinct(np.asarray(self.start[rows]), np.asarray(self.end[rows]))
-        return _Kept(*events_between(self.log, self.encoder, first, last), which)
+        return _ReadPasts(*events_between(self.log, self.encoder, first, last), which)
 
 
 @dataclass(frozen=True)
 class GivenPasts:
-    """One past that `n` requests share, as a device encodes it. Its events are its distinct items.
+    """One past that `n` requests share, encoded as on a device. Its events are its distinct items.
 
     Attributes:
         history: of one request. given: float32 (M,), the numeric input. time_ms: of the requests.
@@ -153,10 +150,10 @@ class GivenPasts:
     def histories(self, rows: Int) -> tuple[History, Int]:
         return self.history, np.zeros(len(rows), np.int64)
 
-    def numbers(self, rows: Int, time_ms: Int) -> Float:
+    def numeric(self, rows: Int, time_ms: Int) -> Float:
         return np.repeat(self.given[None], len(rows), axis=0)
 
-    def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> Latest | None:
+    def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> LatestEvents | None:
         if not self.sequence:
             return None
         h, n = self.history, np.full(len(rows), len(self.history.item))
@@ -165,7 +162,7 @@ class GivenPasts:
 
 
 def _distinct(start: Int, end: Int) -> tuple[Int, Int, Int]:
-    """Starts and ends of the distinct ranges, and which of them each is; an empty past is one whatever its user."""
+    """Starts and ends of the distinct ranges, and which of them each is; all empty pasts are the same."""
     pairs, which = np.unique(np.where(end > start, [start, end], 0).T, axis=0, return_inverse=True)
     return pairs[:, 0], pairs[:, 1], which.reshape(-1).astype(np.int64)
 
@@ -179,7 +176,7 @@ def latest_events(
     until_ms: Int,
     dropout: float,
     rng: np.random.Generator | None,
-) -> Latest:
+) -> LatestEvents:
     """The events of the rows from `start` to `end` (B,), padded; gaps last until the next event or `until_ms` (B,)."""
     key = np.stack([start, end, until_ms], axis=1)
     past = np.unique(key, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
@@ -190,11 +187,11 @@ def latest_events(
         present &= rng.random(present.shape) >= dropout
     if not len(item):
         nothing = torch.zeros(at.shape, dtype=torch.int64)
-        return Latest(nothing, nothing, nothing.float(), nothing > 0, torch.from_numpy(past))
+        return LatestEvents(nothing, nothing, nothing.float(), nothing > 0, torch.from_numpy(past))
     at = np.clip(at, 0, len(item) - 1)
     following = np.concatenate([time_ms[at[:, 1:]], until_ms[:, None]], axis=1)
     gap_h = np.maximum(following - time_ms[at], 0) / MS_PER_HOUR
-    return Latest(
+    return LatestEvents(
         item=torch.from_numpy(np.where(present, item[at], 0)),
         kind=torch.from_numpy(np.where(present, kind[at], 0)),
         gap_h=torch.from_numpy(np.where(present, gap_h, 0).astype(np.float32)),

@@ -1,4 +1,4 @@
-"""What teacher and student learn from and are judged on: requests, impressions and sessions, ready to be batched."""
+"""What teacher and student are trained and evaluated on: requests, impressions and sessions, ready for batches."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Ragged:
         return Ragged(np.concatenate(([0], ends)).astype(np.int64), self.values[flat])
 
     def owner(self) -> Int:
-        """The list that each value stands in."""
+        """The list that each value belongs to."""
         return np.repeat(np.arange(len(self)), self.sizes())
 
     def where(self, keep: npt.NDArray[np.bool_]) -> Ragged:
-        """The values for which `keep`, in the lists they stood in."""
+        """The values for which `keep` is true, in their lists."""
         sizes = np.bincount(self.owner()[keep], minlength=len(self))
         return Ragged(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), self.values[keep])
 
@@ -71,7 +71,7 @@ class Requests:
     """R requests.
 
     Attributes:
-        user, time_ms, as-of time: int64 (R,); `as_of` indexes the item statistics known at the request.
+        user, time_ms, as_of: int64 (R,); `as_of` indexes the item statistics known at the request.
         categorical: int64 (R, C).
         pasts: what their users did before.
     """
@@ -98,9 +98,9 @@ class Requests:
         """Past items by distinct past, and which of these each of `rows` has."""
         return self.pasts.histories(rows)
 
-    def numbers(self, rows: Int) -> Float:
+    def numeric(self, rows: Int) -> Float:
         """The numeric input of `rows`, float32 (len(rows), M)."""
-        return self.pasts.numbers(rows, self.time_ms[rows])
+        return self.pasts.numeric(rows, self.time_ms[rows])
 
     def batch(self, rows: Int, dropout: float = 0.0, rng: np.random.Generator | None = None) -> RequestBatch:
         """Requests `rows`, padded; with `dropout`, each past item is left out with that probability."""
@@ -114,8 +114,8 @@ class Requests:
             present &= rng.random(present.shape) >= dropout
 
         def pad(values: npt.NDArray[np.generic], empty: float) -> torch.Tensor:
-            found = values[at] if len(values) else np.zeros(at.shape, values.dtype)
-            return torch.from_numpy(np.where(present, found, np.array(empty, values.dtype)))
+            padded = values[at] if len(values) else np.zeros(at.shape, values.dtype)
+            return torch.from_numpy(np.where(present, padded, np.array(empty, values.dtype)))
 
         age_h = np.maximum(time_ms[:, None] - (h.last_ms[at] if len(h.item) else 0), 0) / MS_PER_HOUR
         return RequestBatch(
@@ -126,7 +126,7 @@ class Requests:
             interval_h=pad(h.interval_h, 0),
             present=torch.from_numpy(present),
             categorical=torch.from_numpy(np.asarray(self.categorical[rows])),
-            numeric=torch.from_numpy(self.pasts.numbers(rows, time_ms)),
+            numeric=torch.from_numpy(self.pasts.numeric(rows, time_ms)),
             latest=self.pasts.latest(rows, dropout, rng),
         )
 
@@ -152,7 +152,7 @@ def make_requests(
 def request_columns(
     log: Log, statistics: ItemStatistics, rows: Log, at: Int, cut_ms: Int, time_ms: Int | None = None
 ) -> Columns:
-    """What `requests_of` makes requests of, arguments as of `make_requests`."""
+    """The columns that `requests_of` makes requests of; arguments as in `make_requests`."""
     user = rows.user[at]
     time_ms = rows.time_ms[at] if time_ms is None else time_ms
     start, end = log.range_before(user, cut_ms)
@@ -187,7 +187,7 @@ def _first_of_run(start: Int, end: Int, time_ms: Int) -> Int:
 
 @dataclass(frozen=True)
 class SessionExamples:
-    """Requests at the start of sessions, and the items that each session turned out to hold.
+    """Requests at the start of sessions, and the items that each session turned out to have.
 
     Attributes:
         items: all items of the session.
@@ -210,7 +210,7 @@ class ImpressionExamples:
 
 
 def in_history(requests: Requests, items: Ragged) -> npt.NDArray[np.bool_]:
-    """For each value of `items` (one list a request), whether the request's history holds it."""
+    """Whether each value of `items` (one list for each request) is in its request's history."""
     n = 1 << 32
     history, which = requests.histories(np.arange(len(requests)))
     owned = np.repeat(np.arange(len(history.offsets) - 1), np.diff(history.offsets)) * n + history.item
@@ -219,7 +219,7 @@ def in_history(requests: Requests, items: Ragged) -> npt.NDArray[np.bool_]:
 
 
 def day_before(time_ms: Int, end_ms: int) -> Int:
-    """The last as-of time, whole days before `end_ms`, that is not after each time: labels of the same day stay unseen."""
+    """The start of each time's day, where days are counted back from `end_ms`: labels of the same day stay unseen."""
     return end_ms - -(-(end_ms - time_ms) // MS_PER_DAY) * MS_PER_DAY
 
 
@@ -233,14 +233,14 @@ def session_rows(log: Log, first: Int) -> Ragged:
 def draw_sessions(
     log: Log, most: int, rng: np.random.Generator, counts: Callable[[slice], npt.NDArray[np.bool_]] | None = None
 ) -> Int:
-    """First rows of at most `most` sessions, ascending, of more a random part.
+    """First rows of at most `most` sessions, ascending; of more sessions, a random sample.
 
     Args:
         counts: of rows, which of them count; sessions without such a row are left out.
     """
 
     def first(rows: slice) -> Int:
-        new = log.starts_visit(rows)
+        new = log.starts_session(rows)
         starts = rows.start + np.flatnonzero(new)
         if counts is not None:
             starts = starts[np.bincount(np.cumsum(new) - 1, counts(rows), len(starts)) > 0]

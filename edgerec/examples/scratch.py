@@ -7,16 +7,25 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-AT_ONCE = 2_000_000
-"""Rows that are worked on together; columns of no more rows stay in memory."""
 Columns: TypeAlias = dict[str, npt.NDArray[Any]]
-"""Arrays of one length, by name."""
+"""Arrays of one length by name; of two dimensions where a row holds a list."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on memory, which change no result."""
+
+    rows: int = 2_000_000
+    """Rows that are worked on together; columns of no more rows stay in memory."""
+    events: int = 8_000_000
+    """Events of all distinct pasts together up to which their histories are made once and stay in memory."""
 
 
 class Mapped(np.memmap):
@@ -30,9 +39,9 @@ class Mapped(np.memmap):
 
 def mapped(path: str | Path) -> npt.NDArray[Any]:
     """The array of a .npy file, read when it is used."""
-    found: Mapped = np.load(path, mmap_mode="r", allow_pickle=False).view(Mapped)
-    found.whole = True
-    return found
+    array: Mapped = np.load(path, mmap_mode="r", allow_pickle=False).view(Mapped)
+    array.whole = True
+    return array
 
 
 class Scratch:
@@ -41,13 +50,13 @@ class Scratch:
     What a killed process left behind is erased by the next one.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, limits: Limits | None = None) -> None:
+        self.folder, self.limits = folder, limits or Limits()
         self._own: Path | None = None
 
     def joined(self, n: int, parts: Iterable[Columns]) -> Columns:
-        """The columns of `n` rows in all that come in `parts`; in memory if `n` is at most `AT_ONCE`."""
-        if n <= AT_ONCE:
+        """The columns of `n` rows in all that come in `parts`; in memory if they are few."""
+        if n <= self.limits.rows:
             whole = list(parts)
             return whole[0] if len(whole) == 1 else {k: np.concatenate([p[k] for p in whole]) for k in whole[0]}
         files: dict[str, tuple[Path, npt.NDArray[Any]]] = {}
@@ -65,10 +74,10 @@ class Scratch:
 
     def folder_of(self, name: str) -> Path:
         """A folder of this process for files of its own, emptied where it is there already."""
-        found = self._place() / name
-        shutil.rmtree(found, ignore_errors=True)
-        found.mkdir()
-        return found
+        own = self._place() / name
+        shutil.rmtree(own, ignore_errors=True)
+        own.mkdir()
+        return own
 
     def _room(self, n: int, like: npt.NDArray[Any]) -> tuple[Path, npt.NDArray[Any]]:
         handle, path = tempfile.mkstemp(suffix=".npy", dir=self._place())
@@ -86,10 +95,10 @@ class Scratch:
         return self._own
 
 
-def pieces(n: int) -> Iterator[tuple[int, int]]:
-    """First row and end of each piece of `n` rows of at most `AT_ONCE`; one empty piece of none."""
-    for start in range(0, max(n, 1), AT_ONCE):
-        yield start, min(start + AT_ONCE, n)
+def pieces(n: int, size: int = Limits.rows) -> Iterator[tuple[int, int]]:
+    """First row and end of each piece of `n` rows, of at most `size`; one empty piece if `n` is 0."""
+    for start in range(0, max(n, 1), size):
+        yield start, min(start + size, n)
 
 
 def _lives(process: int) -> bool:

@@ -13,11 +13,11 @@ from torch import Tensor
 from edgerec.tasks.history import Float, Int
 
 WHOLE = 50_000
-"""Items up to which every one is labelled."""
+"""In a catalogue of up to so many items each one is labelled."""
 TOP = 1024
-"""Of more items, the best of a request are labelled one by one."""
+"""In a larger catalogue only so many items, the best of a request, are labelled one by one."""
 TAIL = 1024
-"""And of each of so many equally long stretches of the rest, by rank, one item stands for all."""
+"""The rest, by rank, is cut into so many equally long stretches; one item of each stands for all of it."""
 Vectors: TypeAlias = npt.NDArray[np.float32]
 """Item vectors, (N, D)."""
 
@@ -27,7 +27,7 @@ class SoftBatch:
     """Scores of one task for B requests.
 
     Attributes:
-        scores: float32 (B, M), log-shares up to a constant a request.
+        scores: float32 (B, M), log-probabilities up to a constant for each request.
         item: int64 (B, M), whose they are; None: of all items in their order.
         log_weight: float32 (M,), log of how many items each place of the list stands for; None: one.
     """
@@ -47,7 +47,7 @@ class SoftBatch:
 
 @dataclass(frozen=True)
 class SoftLists:
-    """Scores of one task for R requests, as they are kept; attributes as of `SoftBatch`, float16, int32, float32."""
+    """Stored scores of one task for R requests: attributes as in `SoftBatch`, in float16, int32 and float32."""
 
     scores: npt.NDArray[np.float16]
     item: npt.NDArray[np.int32] | None = None
@@ -71,10 +71,10 @@ class SoftLabels:
 
     Attributes:
         sessions: of each retrieval task.
-        impressions: float16 (R, T), log-probabilities of binary tasks and standardised logs of amounts.
+        impressions: float16 (R, T), log-probabilities of binary tasks and standardised logs of regression targets.
         related: of every item as query.
         vectors: of the items, as the teacher's networks see them.
-        easy: what the teacher's networks said early in their training, before they knew what is hard.
+        early: the labels of the early-checkpoint teacher, which has not yet learned what is hard.
     """
 
     sessions: tuple[SoftLists, ...] | None = None
@@ -85,9 +85,9 @@ class SoftLabels:
 
 
 def shortened(scores: Float, rng: np.random.Generator) -> SoftLists:
-    """Scores of every item, (B, N), as they are kept: whole, or the top list and one item for each stretch of the rest.
+    """Scores of every item, (B, N), as they are stored: all, or the top list and one item for each stretch of the rest.
 
-    Best first where they are shortened; the strata are of ranks, so that an item of each range of scores is there.
+    Shortened lists are sorted, best first. The stretches are ranges of ranks, so that each range of scores has an item.
     """
     scores = scores - scores.mean(axis=1, keepdims=True)
     n = scores.shape[1]
@@ -97,8 +97,8 @@ def shortened(scores: Float, rng: np.random.Generator) -> SoftLists:
     places = bounds[:-1] + (rng.random((len(scores), TAIL)) * np.diff(bounds)).astype(np.int64)
     order = np.argsort(-scores, axis=1, kind="stable")
     item = np.concatenate([order[:, :TOP], np.take_along_axis(order, places, axis=1)], axis=1)
-    found = np.take_along_axis(scores, item, axis=1).astype(np.float16)
-    return SoftLists(found, item.astype(np.int32), log_weights(n))
+    listed = np.take_along_axis(scores, item, axis=1).astype(np.float16)
+    return SoftLists(listed, item.astype(np.int32), log_weights(n))
 
 
 def log_weights(n: int) -> Float | None:

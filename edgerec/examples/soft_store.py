@@ -1,4 +1,4 @@
-"""Labels on disk: Parquet parts in ``RUN/soft/``, each whole or not there, so that labelling goes on after a stop."""
+"""A teacher's labels on disk: Parquet files in ``RUN/soft/``, each written whole, so that labelling can be resumed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from edgerec.examples.scratch import mapped
+from edgerec.examples.scratch import Columns, mapped
 from edgerec.files import read_json, replacing, write_json
 
 FACTS = "soft.json"
-Columns: TypeAlias = Mapping[str, npt.NDArray[Any]]
-"""Arrays of one length by name; of two dimensions where a row holds a list."""
 Span: TypeAlias = tuple[int, int]
 
 
@@ -50,7 +48,9 @@ class SoftStore:
         """Are all parts of a kind of labels there?"""
         return kind in self._facts()["complete"]
 
-    def fill(self, kind: str, spans: Sequence[Span], label: Callable[[int, int], Columns]) -> None:
+    def fill(
+        self, kind: str, spans: Sequence[Span], label: Callable[[int, int], Mapping[str, npt.NDArray[Any]]]
+    ) -> None:
         """Write each part that is missing; `label` makes the columns of the examples from a first one up to an end."""
         if self.has(kind):
             return
@@ -66,14 +66,14 @@ class SoftStore:
             self._write(self._facts() | {"seconds": self._facts()["seconds"] + time.monotonic() - start})
         self._write(self._facts() | {"complete": [*self._facts()["complete"], kind]})
 
-    def read(self, kind: str, place: Path | None = None) -> dict[str, npt.NDArray[Any]]:
+    def read(self, kind: str, place: Path | None = None) -> Columns:
         """All columns of a kind by example: in memory, or mapped files in `place`, of which an epoch reads a part.
 
         Examples stand in the order of the parts, or where a column "example" says.
         """
         paths = sorted(self.folder.glob(f"{kind}-*.parquet"))
         n = sum(pl.scan_parquet(path).select(pl.len()).collect().item() for path in paths)
-        found: dict[str, npt.NDArray[Any]] = {}
+        columns: Columns = {}
         start = 0
         for path in paths:
             frame = pl.read_parquet(path)
@@ -82,14 +82,14 @@ class SoftStore:
                 at = frame["example"].to_numpy()
             for name in (c for c in frame.columns if c != "example"):
                 values = frame[name].to_numpy()
-                if name not in found:
-                    found[name] = _room(place, f"{kind}-{name}.npy", (n, *values.shape[1:]), values.dtype)
-                found[name][at] = values
+                if name not in columns:
+                    columns[name] = _room(place, f"{kind}-{name}.npy", (n, *values.shape[1:]), values.dtype)
+                columns[name][at] = values
             start += len(frame)
         if place is None:
-            return found
+            return columns
         # By the file's name, so that another process is handed that and not the content.
-        return {name: mapped(place / f"{kind}-{name}.npy") for name in found}
+        return {name: mapped(place / f"{kind}-{name}.npy") for name in columns}
 
     @property
     def bytes(self) -> int:
@@ -98,7 +98,7 @@ class SoftStore:
 
     @property
     def seconds(self) -> float:
-        """Time that labelling took, all stops left out."""
+        """Time that labelling took, without breaks."""
         return float(self._facts()["seconds"])
 
     def _facts(self) -> dict[str, Any]:

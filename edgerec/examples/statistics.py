@@ -1,4 +1,4 @@
-"""What was known of each item at each as-of time: popularity, also among those who had not had it, age, repeats, rates.
+"""What was known of each item at each as-of time: popularity, adoption (first consumptions), age, repeats, rates.
 
 Only rows before the as-of time enter, so that a row's label never reaches its own features.
 """
@@ -14,14 +14,13 @@ import numpy.typing as npt
 from edgerec.examples.log import Log
 from edgerec.examples.scratch import Columns, Scratch, pieces
 from edgerec.tasks import Task, binary_tasks
-from edgerec.tasks.history import Float, Int
+from edgerec.tasks.history import Double, Float, Int
 from edgerec.tasks.units import MS_PER_DAY
 
 POPULARITY_HALF_LIVES = (3.0, 10.0, 30.0, 90.0)
 """Days."""
 SMOOTHING = 20.0
 """Rows at the population's rate that are added to those of an item or group."""
-Double = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class ItemStatistics:
     """Statistics of N items at S as-of times.
 
     Attributes:
-        moments_ms: int64 (S,), ascending; the last is the end of the rows.
+        as_of_ms: int64 (S,), ascending; the last is the end of the rows.
         values: float32 (S, N, F).
         names: the F columns.
     """
@@ -44,7 +43,7 @@ class ItemStatistics:
 
 
 def as_of_times(first_ms: int, end_ms: int) -> Int:
-    """Moments at which statistics are taken: every day, or every week of a log longer than 90 days, counted back."""
+    """As-of times, counted back from `end_ms`: every day, or every week of a log longer than 90 days."""
     step = MS_PER_DAY * (1 if end_ms - first_ms <= 90 * MS_PER_DAY else 7)
     count = -(-(end_ms - first_ms) // step) + 1
     return end_ms - step * np.arange(count, dtype=np.int64)[::-1]
@@ -73,7 +72,7 @@ def item_statistics(
     sums = _Sums(log, tasks, n_items, keys, scratch)
     values = []
     for s, rows in enumerate(_until_each(log, at, n_items, scratch)):
-        for start, end in pieces(len(rows)):
+        for start, end in pieces(len(rows), scratch.limits.rows):
             sums.add(rows[start:end])
         if s + 1 == len(at) or not last_only:
             values.append(sums.features(int(at[s])))
@@ -93,8 +92,8 @@ def _until_each(log: Log, at: Int, n_items: int, scratch: Scratch) -> Iterator[I
         return {"row": known[order]}
 
     bounds: list[Int] = []
-    known = sum(int((log.item[start:end] < n_items).sum()) for start, end in pieces(len(log)))
-    rows = scratch.joined(known, (sorted_part(*piece) for piece in pieces(len(log))))["row"]
+    known = sum(int((log.item[start:end] < n_items).sum()) for start, end in log.pieces())
+    rows = scratch.joined(known, (sorted_part(*piece) for piece in log.pieces()))["row"]
     first = np.concatenate(([0], np.cumsum([b[-1] for b in bounds])))  # rows of the last slot, after `at`, are none
     for s in range(len(at)):
         yield np.concatenate([rows[f + b[s] : f + b[s + 1]] for f, b in zip(first, bounds, strict=False)])
@@ -152,17 +151,17 @@ class _Sums:
                 self.sums[k][t] += np.bincount(at, target, len(self.rows[k]))
 
     def _target(self, name: str, rows: Int) -> Double:
-        """Binary labels, or logs of amounts."""
+        """Binary labels, or logs of regression targets."""
         label = self.log.labels[name][rows].astype(np.float64)
         return label if name in self.binary else np.log1p(np.maximum(label, 0))
 
     def features(self, now_ms: int) -> Float:
         counted = np.concatenate([self.popularity, self.adoption])
-        share = counted / np.maximum(counted.mean(axis=1, keepdims=True), 1e-9)
+        relative = counted / np.maximum(counted.mean(axis=1, keepdims=True), 1e-9)
         seen = self.events > 0
         age = np.where(seen, (now_ms - np.minimum(self.first_ms, now_ms)) / MS_PER_DAY, 0)
         repeat_rate = (self.repeats + 2 * _mean(self.repeats, self.events)) / (self.events + 2)
-        columns = [*np.log(share + 0.05), np.log1p(age) * 0.4, np.log1p(self.events) * 0.4, repeat_rate * 2]
+        columns = [*np.log(relative + 0.05), np.log1p(age) * 0.4, np.log1p(self.events) * 0.4, repeat_rate * 2]
         if self.targets:
             columns += [column for k in range(len(self.keys)) for column in self._rates(k)]
             columns += [np.log1p(self.rows[k][value]) * 0.3 for k, (_, value) in enumerate(self.keys)]
@@ -170,17 +169,17 @@ class _Sums:
 
     def _rates(self, key: int) -> list[Double]:
         """Each target's smoothed mean of `key`'s groups against the population's, looked up for every item."""
-        value, found = self.keys[key][1], []
+        value, rates = self.keys[key][1], []
         for t, name in enumerate(self.targets):
             mean = _mean(self.sums[key][t], self.rows[key])
             smoothed = (self.sums[key][t] + SMOOTHING * mean) / (self.rows[key] + SMOOTHING)
             if name in self.binary:
                 mean = float(np.clip(mean, 1e-4, 1 - 1e-4))
                 smoothed = np.clip(smoothed, 1e-5, 1 - 1e-5)
-                found.append((np.log(smoothed / (1 - smoothed)) - np.log(mean / (1 - mean)))[value])
+                rates.append((np.log(smoothed / (1 - smoothed)) - np.log(mean / (1 - mean)))[value])
             else:
-                found.append((smoothed - mean)[value])
-        return found
+                rates.append((smoothed - mean)[value])
+        return rates
 
 
 def _mean(total: Double, rows: Double) -> float:

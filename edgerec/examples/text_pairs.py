@@ -23,32 +23,32 @@ class Pairs:
     """Groups of texts that belong together; a pair is any two different texts of a group.
 
     Attributes:
-        texts: the different texts, which are known by their place here.
-        groups: places in `texts`, each once a group, two and more.
+        texts: the different texts.
+        groups: indices of `texts`; each group has two or more different ones.
     """
 
     texts: tuple[str, ...]
     groups: Ragged
 
     def hash(self) -> str:
-        """Of all that is learned from."""
-        found = hashlib.sha256("\0".join(self.texts).encode())
+        """A hash of all that is learned from."""
+        digest = hashlib.sha256("\0".join(self.texts).encode())
         for part in (self.groups.offsets, self.groups.values):
-            found.update(np.ascontiguousarray(part).tobytes())
-        return found.hexdigest()[:16]
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()[:16]
 
     def where(self, keep: npt.NDArray[np.bool_]) -> Pairs:
-        """Only the texts for which `keep`; they keep their places."""
+        """Only the texts for which `keep` is true; their indices stay the same."""
         groups = self.groups.where(keep[self.groups.values])
         return Pairs(self.texts, groups.take(np.flatnonzero(groups.sizes() > 1)))
 
-    def share(self) -> Float:
-        """How often each text is drawn, (len(texts),), sums to 1."""
+    def probs(self) -> Float:
+        """The probability of each text to be drawn, (len(texts),)."""
         sizes = self.groups.sizes()
         weight = np.repeat(1 / np.maximum(sizes, 1), sizes)
         drawn = np.bincount(self.groups.values, weight, len(self.texts))
-        share: Float = (drawn / max(drawn.sum(), 1e-9)).astype(np.float32)
-        return share
+        probs: Float = (drawn / max(drawn.sum(), 1e-9)).astype(np.float32)
+        return probs
 
     def draw(self, most: int, members: int, rng: np.random.Generator) -> Ragged:
         """At most `most` groups in random order, and of each at most `members` random texts."""

@@ -1,4 +1,4 @@
-"""Vectors of item texts, computed once and kept, and their principal components."""
+"""Vectors of item texts, computed once and cached, and their principal components."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from edgerec.progress import Progress
 from edgerec.tasks.history import Float
 
 Mode: TypeAlias = Literal["lora", "full"]
-"""How a text model is tuned: by low-rank matrices beside its weights, or by the weights themselves."""
+"""What of a text model is tuned: low-rank matrices beside its weights, or the weights themselves."""
 Components: TypeAlias = Float
 """Of the items' texts, float32 (n_items, c); c is 0 without texts."""
 TOKENS_AT_ONCE = 8192
 """Of a batch, padding included: bounds memory whatever the texts' length."""
 TEXTS_AT_ONCE = 64
 METHOD = 2
-"""Goes into the keys of kept vectors; one more whenever vectors come out differently."""
+"""Part of the keys of cached vectors; goes up by one whenever vectors come out differently."""
 
 
 def text_vectors(texts: Sequence[str], model: str, cache: Path, progress: Progress) -> Float:
@@ -34,11 +34,11 @@ def text_vectors(texts: Sequence[str], model: str, cache: Path, progress: Progre
 
     Args:
         model: folder or hub name of a `transformers` encoder or decoder with a safetensors file.
-        cache: folder in which vectors are kept by the hash of model and texts.
+        cache: folder of vectors, by the hash of model and texts.
     Raises:
         ConfigError: the model cannot be loaded, or its vectors are not finite.
     """
-    return kept(cache, vectors_key(texts, model), lambda: encode(TextEncoder.load(model), texts, progress))
+    return cached(cache, vectors_key(texts, model), lambda: encode(TextEncoder.load(model), texts, progress))
 
 
 def vectors_key(texts: Sequence[str], model: str, *more: object) -> str:
@@ -48,12 +48,12 @@ def vectors_key(texts: Sequence[str], model: str, *more: object) -> str:
     return hashlib.sha256(json.dumps([METHOD, model, files, more, *texts]).encode()).hexdigest()[:16]
 
 
-def kept(cache: Path, key: str, compute: Callable[[], Float]) -> Float:
-    """What `cache` holds under `key`, computed and kept if there is none."""
+def cached(cache: Path, key: str, compute: Callable[[], Float]) -> Float:
+    """What `cache` holds under `key`; computed and written if there is nothing."""
     path = cache / f"{key}.npy"
     if path.exists():
-        found: Float = np.load(path, allow_pickle=False)
-        return found
+        stored: Float = np.load(path, allow_pickle=False)
+        return stored
     vectors = compute()
     with replacing(path) as part, part.open("wb") as file:
         np.save(file, vectors, allow_pickle=False)
@@ -140,7 +140,7 @@ class TextSource:
         texts: of the N items, "" where there is none.
         model: folder or hub name; `folder` holds its tuned weights.
         projection: from its vectors to the components that the networks read.
-        at_once: texts that are read in a step.
+        at_once: texts that are read in each step.
     """
 
     texts: Sequence[str]

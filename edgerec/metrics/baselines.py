@@ -1,15 +1,17 @@
 """What every model must beat: popularity, the user's own habit, EASE, and co-occurrence for related items.
 
-All are closed form, numpy only, and fitted on the arrays of the training rows: `user`, `item` (indices), `time` (int64 ms).
+All are closed form, numpy only, and fitted on the arrays of the training split: `user`, `item` (indices) and `time`
+(int64 ms).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from edgerec.metrics.estimate import Array
 from edgerec.tasks.units import MS_PER_DAY
 
 __all__ = [
@@ -25,34 +27,33 @@ __all__ = [
     "top_k",
 ]
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
+Counts: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 MAX_DENSE_ITEMS = 20_000
 """Beyond this an items x items matrix takes gigabytes, and inverting it many minutes."""
 
 HALF_LIVES_DAYS = (3.0, 7.0, 14.0, 28.0, 56.0, 1e6)
-"""Tried for recent popularity; the last one is popularity of all times."""
+"""Tried for recent popularity; the last one is all-time popularity."""
 
 
 class Baseline(Protocol):
-    """Anything that scores the whole catalogue for some histories."""
+    """Anything that scores the whole catalog for some histories."""
 
     def scores(self, histories: Sequence[Array]) -> Array:
         """Higher is better.
 
         Args:
-            histories: per case its past items (indices, repeats kept), oldest first; may be empty.
+            histories: per request its past items (indices, repeats kept), oldest first; may be empty.
         Returns:
             float, shape (len(histories), n_items).
         """
 
 
 class RecentPopularity:
-    """How often an item occurs, where an event `half_life_days` before the last one of the training rows counts half.
+    """How often an item occurs; an event `half_life_days` before the last one of the training split counts half.
 
-    Without a half-life, the one of `HALF_LIVES_DAYS` is taken whose 20 most popular items hold most of the last tenth
-    of the training rows, fitted on the rows before.
+    Without a half-life, each of `HALF_LIVES_DAYS` is fitted on all but the last tenth of the training split, and the
+    one whose 20 most popular items make up most of that tenth is taken.
     """
 
     def __init__(self, item: Array, time: Array, n_items: int, half_life_days: float | None = None) -> None:
@@ -84,7 +85,7 @@ def _best_half_life(item: Array, time: Array, n_items: int) -> float:
 class OwnFrequency:
     """How often the user had the item; equal counts, and all other items, by popularity.
 
-    On valid of Online Retail this beats ties, or counts, by recency.
+    On the validation split of Online Retail this beats breaking ties, or counting, by recency.
     """
 
     def __init__(self, popularity: Array) -> None:
@@ -104,9 +105,9 @@ class Ease:
     """A linear item-item model in closed form, from who had what.
 
     An item of the history also gets its own count, since the model itself says nothing about having it again (its
-    diagonal is zero); where repeats are excluded this changes nothing.
+    diagonal is zero). Where repeats are excluded, this changes nothing.
     Source: Steck, WWW 2019. `l2` is the ridge added to the diagonal of the Gram matrix; it and the counts were chosen
-    on valid of Online Retail.
+    on the validation split of Online Retail.
     Raises:
         ValueError: more than `MAX_DENSE_ITEMS` items.
     """
@@ -125,10 +126,10 @@ class Ease:
         return counts + (counts > 0).astype(np.float32) @ self._weights
 
 
-def co_counts(group: Array, item: Array, n_items: int, what: str, size_power: float = 0.0) -> Floats:
-    """In how many groups (users, sessions) two items meet; a group of n items counts n ** -size_power."""
+def co_counts(group: Array, item: Array, n_items: int, what: str, size_power: float = 0.0) -> Counts:
+    """In how many groups (users, sessions) two items occur together; a group of n items counts n ** -size_power."""
     if n_items > MAX_DENSE_ITEMS:
-        raise ValueError(f"{what} is skipped: {n_items} items, and its dense matrix is kept to {MAX_DENSE_ITEMS}")
+        raise ValueError(f"{what} is skipped: {n_items} items, and its dense matrix is limited to {MAX_DENSE_ITEMS}")
     pairs = np.unique(np.stack([group, item], axis=1).astype(np.int64), axis=0)
     counts = np.zeros((n_items, n_items), np.float32)
     for members in np.split(pairs[:, 1], np.flatnonzero(np.diff(pairs[:, 0])) + 1):
@@ -139,7 +140,7 @@ def co_counts(group: Array, item: Array, n_items: int, what: str, size_power: fl
 def related_by_sessions(session: Array, item: Array, n_items: int, k: int = 100, size_power: float = 0.75) -> Array:
     """The items most often in one session with an item, where a session of n items counts n ** -`size_power`.
 
-    Its default was chosen on valid of Online Retail.
+    The default was chosen on the validation split of Online Retail.
     Returns:
         int64, shape (n_items, k): best first, -1 where no more items share a session.
     Raises:
@@ -169,12 +170,12 @@ def top_k(scores: Array, k: int) -> Array:
 def top_items(
     model: Baseline, histories: Sequence[Array], k: int, exclude: Sequence[Array] | None = None, block: int = 256
 ) -> Array:
-    """Ranked lists of `model`, scored `block` cases at a time.
+    """Ranked lists of `model`, scored `block` requests at a time.
 
     Args:
-        exclude: per case the items that may not be listed.
+        exclude: per request the items that may not be listed.
     Returns:
-        int64, shape (n_cases, k): item indices, best first, -1 pads.
+        int64, shape (n_requests, k): item indices, best first, -1 pads.
     """
     lists = []
     for start in range(0, len(histories), block):

@@ -1,4 +1,4 @@
-"""A test that may be looked at after every user: an interval that holds at all times at once.
+"""A sequential test: a confidence interval that stays valid however often one looks at it.
 
 Source: asymptotic confidence sequences, Waudby-Smith et al., Annals of Statistics 2024, with Robbins' normal mixture.
 """
@@ -15,18 +15,19 @@ import numpy.typing as npt
 __all__ = ["FIRST_LOOK", "Verdict", "always_valid"]
 
 FIRST_LOOK: Final = 100
-"""Users before which nothing is decided: the interval rests on the central limit theorem."""
+"""Users before which nothing is decided, since the interval relies on the central limit theorem."""
 TIGHTEST_AT: Final = 1000
 """Users at which the interval is as tight as such an interval can be."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known after all users so far.
+    """The result after all users so far.
 
     Attributes:
-        value: mean difference a user. low, high: holds it at every look so far, with probability `level`.
-        decided_at: the user after whom the interval first left out zero; None: never.
+        value: mean difference per user.
+        low, high: interval that contains the true difference at every look so far, with probability `level`.
+        decided_at: number of users after which the interval first excluded zero; None: it never did.
     """
 
     value: float
@@ -38,18 +39,19 @@ class Verdict:
 
     @property
     def winner(self) -> Literal["a", "b"] | None:
-        """The better side, once that is decided."""
+        """The better side, once it is decided."""
         return None if self.decided_at is None else ("b" if self.value > 0 else "a")
 
     def to_json(self) -> dict[str, float | int | str | None]:
         """As plain values."""
         sides = {"value": self.value, "low": self.low, "high": self.high}
-        told = {name: of if math.isfinite(of) else None for name, of in sides.items()}
-        return {**told, "users": self.users, "level": self.level, "decided_at": self.decided_at, "winner": self.winner}
+        finite = {name: value if math.isfinite(value) else None for name, value in sides.items()}
+        more = {"users": self.users, "level": self.level, "decided_at": self.decided_at, "winner": self.winner}
+        return {**finite, **more}
 
 
 def always_valid(differences: npt.NDArray[Any], level: float = 0.95) -> Verdict:
-    """The mean of one difference a user, (n,), in the order in which users came."""
+    """Test the mean of one difference per user, (n,), in the order in which the users came."""
     x = np.asarray(differences, np.float64)
     n = np.arange(1, len(x) + 1)
     mean = np.cumsum(x) / n

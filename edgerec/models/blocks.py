@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 from edgerec.models.inputs import ItemFeatures, RequestBatch, Shape
 
-EVENT_NUMBERS = 6
-"""Columns of `event_numbers`."""
+EVENT_FEATURES = 6
+"""Columns of `event_features`."""
 FOLLOWS = 0.3
-"""What an event adds to an item that follows it with weight 1, before anything is learned."""
+"""What an event adds at first, before training, to an item that follows it with weight 1."""
 ABSENT = -1e4
-"""Logit of what is padding; no attention is left of it, and 16 bits can hold it."""
+"""Logit of padding; small enough to leave no attention, and within the range of float16."""
 
 
-def event_numbers(count: Tensor, age_h: Tensor, interval_h: Tensor) -> Tensor:
+def event_features(count: Tensor, age_h: Tensor, interval_h: Tensor) -> Tensor:
     """Inputs of order one from an item's events, (..., 6): logs of count, age, interval, and how overdue it is."""
     age, interval = age_h / 24.0, interval_h / 24.0
     repeated = (count > 1).to(age.dtype)
@@ -95,7 +95,7 @@ class ItemTower(nn.Module):
         own_text: bool = False,
         factor: int = 0,
     ) -> None:
-        """`own_text`: the text vectors are learned, so they are kept with the weights.
+        """`own_text`: the text vectors are learned, so they are stored with the weights.
 
         `factor`: the ids' vectors are the product of a table of this width and a matrix; 0: a table as wide as `dim`.
         Source: multi-layer embedding training, Wang et al., 2021.
@@ -117,42 +117,42 @@ class ItemTower(nn.Module):
 
     def forward(self, statistics: Tensor, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """Statistics (N, F) of one as-of time -> vectors (N, dim), priors (N, priors); of some `rows` alone."""
-        numbers = torch.cat([statistics[rows], self.numeric[rows]], dim=1)
+        features = torch.cat([statistics[rows], self.numeric[rows]], dim=1)
         identity = self.identity.weight[rows]
         identity = identity if self.fold is None else self.fold(identity)
-        vectors = identity + self.from_category(self.categorical[rows]) + self.from_numbers(numbers)
+        vectors = identity + self.from_category(self.categorical[rows]) + self.from_numbers(features)
         if self.from_text is not None:
             text = self.text
             if self.fresh is not None:
                 items, read = self.fresh
                 text = text.index_copy(0, items, read.to(text.dtype))  # a GPU reads in half precision
             vectors = vectors + self.from_text(text[rows])
-        return vectors, self.prior(numbers) + self.bias.weight[rows]
+        return vectors, self.prior(features) + self.bias.weight[rows]
 
 
 class HistoryPooling(nn.Module):
-    """Attention over the past items, each seen with its numbers; a learned "nothing" event stands in every history."""
+    """Attention over the past items and their event features; every history also has a learned "nothing" event."""
 
     def __init__(
-        self, kinds: int, dim: int, hidden: int, heads: int, context: int, numbers: int = EVENT_NUMBERS
+        self, kinds: int, dim: int, hidden: int, heads: int, context: int, features: int = EVENT_FEATURES
     ) -> None:
-        """`numbers`: columns of each event's numbers."""
+        """`features`: columns of each event's features."""
         super().__init__()
         self.kind = nn.Embedding(kinds, hidden)
         self.from_item = nn.Linear(dim, hidden)
-        self.from_numbers = nn.Linear(numbers, hidden)
+        self.from_numbers = nn.Linear(features, hidden)
         self.from_context = nn.Linear(context, hidden, bias=False)
         self.attention = nn.Linear(hidden, heads)
         self.nothing = nn.Parameter(torch.zeros(heads))
 
-    def forward(self, vectors: Tensor, kind: Tensor, numbers: Tensor, context: Tensor, present: Tensor) -> Tensor:
+    def forward(self, vectors: Tensor, kind: Tensor, features: Tensor, context: Tensor, present: Tensor) -> Tensor:
         """Attention weights (B, L, heads); what is missing to one went to "nothing".
 
         Args:
-            vectors: (B, L, dim) of the past items. kind: (B, L). numbers: (B, L, numbers). context: (B, context).
+            vectors: (B, L, dim) of the past items. kind: (B, L). features: (B, L, features). context: (B, context).
             present: bool (B, L).
         """
-        event = self.from_item(vectors) + self.from_numbers(numbers) + self.kind(kind)
+        event = self.from_item(vectors) + self.from_numbers(features) + self.kind(kind)
         event = torch.relu(event + self.from_context(context).unsqueeze(1))
         logits = self.attention(event).masked_fill(~present.unsqueeze(2), ABSENT)
         nothing = self.nothing.expand(logits.shape[0], 1, -1)
@@ -160,7 +160,7 @@ class HistoryPooling(nn.Module):
 
 
 class RepeatTerm(nn.Module):
-    """What having had an item adds to its own logits, from its count, age, interval and kind and from the user.
+    """What an item of the history adds to its own logits, by its count, age, interval and kind and by the user.
 
     With `transitions` as many outputs again: how much it adds to the logits of the items that follow it.
     """
@@ -172,14 +172,14 @@ class RepeatTerm(nn.Module):
         hidden: int,
         context: int,
         tasks: int,
-        numbers: int = EVENT_NUMBERS,
+        features: int = EVENT_FEATURES,
         transitions: bool = False,
     ) -> None:
         super().__init__()
         outputs = 2 * tasks if transitions else tasks
         self.kind = nn.Embedding(kinds, hidden)
         self.from_item = nn.Linear(dim, hidden)
-        self.from_numbers = nn.Linear(numbers, hidden)
+        self.from_numbers = nn.Linear(features, hidden)
         self.from_context = nn.Linear(context, hidden, bias=False)
         self.out = nn.Linear(hidden, outputs)
         nn.init.zeros_(self.out.weight)
@@ -187,9 +187,9 @@ class RepeatTerm(nn.Module):
         if transitions:
             nn.init.constant_(self.out.bias[tasks:], FOLLOWS)
 
-    def forward(self, vectors: Tensor, kind: Tensor, numbers: Tensor, context: Tensor) -> Tensor:
+    def forward(self, vectors: Tensor, kind: Tensor, features: Tensor, context: Tensor) -> Tensor:
         """Shapes as in `HistoryPooling.forward`; returns (B, L, outputs)."""
-        event = self.from_item(vectors) + self.from_numbers(numbers) + self.kind(kind)
+        event = self.from_item(vectors) + self.from_numbers(features) + self.kind(kind)
         added: Tensor = self.out(torch.relu(event + self.from_context(context).unsqueeze(1)))
         return added
 
@@ -197,7 +197,7 @@ class RepeatTerm(nn.Module):
 class Transitions(nn.Module):
     """For each item the K items that most often follow it, and the weight of each, learned.
 
-    Item vectors of few numbers cannot tell which one item follows which; a short list can.
+    Item vectors of few dimensions cannot say which item follows which; a short list can.
 
     Attributes:
         item: int32 (N, K); a place that no item takes holds the row's own item, with weight 0.

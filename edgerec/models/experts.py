@@ -1,5 +1,4 @@
-"""What the tasks share of a network: all of it but the last layer, weighed experts, or experts beside experts of their
-own."""
+"""How tasks share a network: all but the last layer, experts weighed by each task, or shared and own experts."""
 
 from __future__ import annotations
 

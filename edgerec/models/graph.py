@@ -1,4 +1,4 @@
-"""Graph layers over items, entities and users: what an item's neighbours are is added to its vector."""
+"""Graph layers over items, entities and users, which add an item's neighbours to its vector."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import LGConv
 
-from edgerec.models.inputs import Adjacency, Graph
+from edgerec.models.inputs import Adjacency, ItemGraph
 
 GATE = 0.3
-"""Share of the neighbours in an item's vector before anything is learned; from 0.01 it hardly opens in a training."""
+"""Weight of the neighbours in an item's vector before training; from 0.01 the gate would hardly open."""
 
 
 class GraphLayers(nn.Module):
     """LightGCN's layers over several relations, each of which weighs the dimensions by a learned scale of its own.
 
-    A user starts from nothing and becomes what the own items are: no user has parameters, so new users cost none. An
-    entity starts from a learned vector. The mean over the layers enters the item vectors through a gate that opens as
-    it pays.
+    A user starts from zero and becomes the mean of their items: users have no parameters, so new ones cost none. An
+    entity starts from a learned vector. The mean over the layers enters the item vectors through a learned gate.
 
     Source: He et al., SIGIR 2020 (LightGCN); scales in place of matrices: DistMult, Yang et al., ICLR 2015, inside the
     relational sum of Schlichtkrull et al., ESWC 2018 (R-GCN).
@@ -35,7 +34,7 @@ class GraphLayers(nn.Module):
         self.gate = nn.Parameter(torch.full((dim,), GATE))
         self.propagate = Propagation()
 
-    def forward(self, items: Tensor, graph: Graph) -> Tensor:
+    def forward(self, items: Tensor, graph: ItemGraph) -> Tensor:
         """Item vectors (N, dim) -> item vectors (N, dim)."""
         n = len(items)
         nodes = len(graph.layers[0][0].offsets) - 1

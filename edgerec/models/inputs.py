@@ -11,14 +11,14 @@ Items = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Latest:
+class LatestEvents:
     """The latest raw events of B requests, oldest first, padded on the left to the longest, S >= 1.
 
     Attributes:
         item, kind: int64 (B, S).
         gap_h: float32 (B, S), hours until the next event; of the latest one, until the first request it is read for.
         present: bool (B, S), False on padding.
-        past: int64 (B,); requests of one number have the same events, so that they need to be read only once.
+        past: int64 (B,); requests with the same value have the same events, which need to be read only once.
     """
 
     item: Tensor
@@ -48,7 +48,7 @@ class RequestBatch:
     present: Tensor
     categorical: Tensor
     numeric: Tensor
-    latest: Latest | None = None
+    latest: LatestEvents | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Adjacency:
 
 
 @dataclass(frozen=True)
-class Graph:
+class ItemGraph:
     """Items, entities and users, in this order, as nodes, and the edges along which each layer passes messages.
 
     Attributes:
@@ -85,7 +85,7 @@ class ItemsAsOf:
     """What is known of N items at one as-of time: `statistics`, float32 (N, F); for graph layers, the `graph`."""
 
     statistics: Tensor
-    graph: Graph | None = None
+    graph: ItemGraph | None = None
 
 
 @dataclass(frozen=True)

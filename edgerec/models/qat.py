@@ -1,4 +1,4 @@
-"""INT8 rounding of the item table as training sees it: the very codes of the bundle, with a gradient."""
+"""INT8 quantization of the item table in training: the same codes as in the bundle, with a gradient."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ LEVELS = 127
 
 
 def row_scales(table: Tensor, step: Tensor, levels: int = LEVELS) -> Tensor:
-    """Width of a quantization step of each row, (N,): ``exp(step)`` times that which covers the row's largest number.
+    """Width of a quantization step of each row, (N,): ``exp(step)`` times what covers the row's largest entry.
 
     A row of zeros, or one too small for a scale, has the scale 1.
     Args:
-        table: (N, dim). step: (N,), learned; below 0 the largest numbers are cut.
+        table: (N, dim). step: (N,), learned; below 0 the largest entries are clipped.
     """
     scales = table.abs().amax(dim=1) / levels * torch.exp(step)
     return torch.where(scales > 0, scales, torch.ones_like(scales))
@@ -23,7 +23,7 @@ def row_scales(table: Tensor, step: Tensor, levels: int = LEVELS) -> Tensor:
 def round_rows(table: Tensor, scales: Tensor, levels: int = LEVELS) -> Tensor:
     """``codes * scales`` of a table (N, dim) with scales (N,), where the gradient passes straight through the rounding.
 
-    A row's scale has a gradient too: how much each number is rounded by, and the largest code where one is cut.
+    A row's scale has a gradient too: how much each entry is rounded by, and the largest code where an entry is clipped.
     Source: learned step size quantization, Esser et al., ICLR 2020.
     """
     scaled = table / scales.unsqueeze(1)

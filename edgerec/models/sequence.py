@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgerec.models.inputs import Latest
+from edgerec.models.inputs import LatestEvents
 
 FURTHEST = -1e4
 """Added to the attention logit of what may not be seen; finite, so that a row of padding stays a number."""
@@ -17,8 +17,8 @@ FURTHEST = -1e4
 class CausalTransformer(nn.Module):
     """Pre-norm transformer in which a position sees itself and what came before it.
 
-    It knows an event's place by a learned vector for its number, and its time by the gap to the next event, which is an
-    input, and by the hours between two events, whose logarithm each head may count against attending.
+    A learned vector gives an event's position. Its time enters by the gap to the next event, which is an input, and by
+    the hours between two events, whose logarithm each head may subtract from the attention logit.
 
     Source: SASRec, Kang and McAuley, ICDM 2018; linear biases, ALiBi, Press et al., ICLR 2022, here over log-time.
     """
@@ -125,11 +125,11 @@ class SequenceModel(nn.Module):
         self.from_item = nn.Linear(dim, dim)
         self.transformer = CausalTransformer(dim, heads, layers, max_len, dropout)
 
-    def forward(self, latest: Latest, table: Tensor) -> Read:
+    def forward(self, latest: LatestEvents, table: Tensor) -> Read:
         """Read each past once, however many requests share it; `table` (N, dim) holds the item vectors."""
-        number, past = torch.unique(latest.past, return_inverse=True)
+        distinct, past = torch.unique(latest.past, return_inverse=True)
         rows = torch.arange(len(past), device=past.device)
-        first = torch.full_like(number, len(past)).scatter_reduce(0, past, rows, "amin")
+        first = torch.full_like(distinct, len(past)).scatter_reduce(0, past, rows, "amin")
         item, present = latest.item[first], latest.present[first]
         vectors = self.from_item(functional.embedding(item, table)) + self.kind(latest.kind[first])
         return Read(self.transformer(vectors, latest.gap_h[first], present), item, present, past)

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from edgerec.models.blocks import (
-    EVENT_NUMBERS,
+    EVENT_FEATURES,
     HistoryPooling,
     ItemTower,
     Mlp,
     RepeatTerm,
     RequestContext,
     Transitions,
-    event_numbers,
+    event_features,
     follow_of,
     later_items,
     repeat_of,
@@ -28,7 +28,7 @@ from edgerec.models.inputs import ItemFeatures, Items, ItemsAsOf, RequestBatch, 
 from edgerec.models.qat import LEVELS, round_rows, row_scales
 
 FOLLOWED = 32
-"""An item's transitions are looked at if fewer items of the history than this had a later event."""
+"""An item's transitions count if fewer items of the history than this had a later event."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class StudentSizes:
         item: hidden units of the item tower, which is folded into the table.
         factor: see `ItemTower`.
         transitions: of each item, see `Transitions`; 0 leaves them and the order of events out.
-        levels: largest code of a number of the table, once it is rounded.
+        levels: largest code of an entry of the quantized table.
     """
 
     dim: int
@@ -65,20 +65,20 @@ class StudentSizes:
         return cls(dim, heads, hidden, hidden, hidden, max(hidden // 2, 1), hidden, item or hidden, factor, transitions)
 
 
-def numbers_of(count: Tensor, age_h: Tensor, interval_h: Tensor, later: Tensor | None) -> Tensor:
+def student_event_features(count: Tensor, age_h: Tensor, interval_h: Tensor, later: Tensor | None) -> Tensor:
     """What a student reads of each event beside its item and kind, (..., 6), or 7 with `later`.
 
-    Hours do not tell the latest of many events from the one before it, seconds ago, on which most depends what comes
-    next: `later` (...,) is how many of the history's items had a later event.
+    What comes next depends most on the order of the latest events, which may be seconds apart, and ages in hours do not
+    show it. `later` (...,) is how many of the history's items had a later event.
     """
-    numbers = event_numbers(count, age_h, interval_h)
+    features = event_features(count, age_h, interval_h)
     if later is None:
-        return numbers
+        return features
     order = torch.log1p(later.to(age_h.dtype)) * 0.5
-    return torch.cat([numbers, order.unsqueeze(-1)], dim=-1)
+    return torch.cat([features, order.unsqueeze(-1)], dim=-1)
 
 
-class Request(NamedTuple):
+class EncodedRequests(NamedTuple):
     """B encoded requests.
 
     Attributes:
@@ -101,23 +101,23 @@ class RequestTower(nn.Module):
         pooled = sizes.heads * sizes.dim
         self.context = RequestContext(shape, sizes.inner, sizes.context, dropout)
         ordered = sizes.transitions > 0
-        numbers = EVENT_NUMBERS + ordered
-        self.pooling = HistoryPooling(shape.kinds, sizes.dim, sizes.pooling, sizes.heads, sizes.context, numbers)
-        self.repeat = RepeatTerm(shape.kinds, sizes.dim, sizes.repeat, sizes.context, tasks, numbers, ordered)
+        features = EVENT_FEATURES + ordered
+        self.pooling = HistoryPooling(shape.kinds, sizes.dim, sizes.pooling, sizes.heads, sizes.context, features)
+        self.repeat = RepeatTerm(shape.kinds, sizes.dim, sizes.repeat, sizes.context, tasks, features, ordered)
         self.mix = nn.Linear(pooled, tasks * sizes.dim, bias=False)
         self.head = Mlp(sizes.context + pooled, sizes.head, tasks * sizes.dim, dropout)
 
     def forward(
-        self, vectors: Tensor, kind: Tensor, numbers: Tensor, present: Tensor, categorical: Tensor, numeric: Tensor
-    ) -> Request:
+        self, vectors: Tensor, kind: Tensor, features: Tensor, present: Tensor, categorical: Tensor, numeric: Tensor
+    ) -> EncodedRequests:
         """Arguments as in the blocks."""
         context = self.context(categorical, numeric)
-        attention = self.pooling(vectors, kind, numbers, context, present)
+        attention = self.pooling(vectors, kind, features, context, present)
         pooled = self.pooled(attention, vectors)
         user = self.mix(pooled) + self.head(torch.cat([context, pooled], dim=1))
-        added = self.repeat(vectors, kind, numbers, context)
+        added = self.repeat(vectors, kind, features, context)
         repeat, follow = added[..., : self.tasks], added[..., self.tasks :]
-        return Request(user.unflatten(1, (self.tasks, self.dim)), repeat, follow, attention)
+        return EncodedRequests(user.unflatten(1, (self.tasks, self.dim)), repeat, follow, attention)
 
     @staticmethod
     def pooled(attention: Tensor, vectors: Tensor) -> Tensor:
@@ -131,8 +131,8 @@ class Student(nn.Module):
     `related` scores item pairs with the same table: ``v_q R . v_i + b(i)``.
 
     Attributes:
-        rounded: see the table as the bundle will hold it, rounded to INT8.
-        step: log of each row's quantization step against that which just covers the row's largest number, (N,).
+        qat: quantization-aware training: the table is rounded as in the bundle.
+        step: log of each row's quantization step over the one that just covers the row's largest entry, (N,).
     """
 
     def __init__(
@@ -173,21 +173,23 @@ class Student(nn.Module):
                 values.mul_(slope)
             prior.prior.last.bias[task] += offset
 
-    def encode_requests(self, batch: RequestBatch, table: Tensor) -> Request:
-        """See `RequestTower`; padding and what is too long ago have no transitions."""
+    def encode_requests(self, batch: RequestBatch, table: Tensor) -> EncodedRequests:
+        """See `RequestTower`; padding and events that are too long ago have no transitions."""
         later = None if self.transitions is None else later_items(batch.age_h, batch.present)
-        numbers = numbers_of(batch.count, batch.age_h, batch.interval_h, later)
+        features = student_event_features(batch.count, batch.age_h, batch.interval_h, later)
         vectors = nn.functional.embedding(batch.item, table)
-        found: Request = self.requests(vectors, batch.kind, numbers, batch.present, batch.categorical, batch.numeric)
+        encoded: EncodedRequests = self.requests(
+            vectors, batch.kind, features, batch.present, batch.categorical, batch.numeric
+        )
         if later is None:
-            return found
+            return encoded
         followed = batch.present & (later < FOLLOWED)
-        return found._replace(follow=found.follow * followed.unsqueeze(2))
+        return encoded._replace(follow=encoded.follow * followed.unsqueeze(2))
 
     def _transitions(self, item: Tensor, follow: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """How much W past items add to their transitions (B, W, T), which these are and their weights, both (B, W, K).
+        """How much W past items add to their transitions (B, W, T), whose items and weights are both (B, W, K).
 
-        Of the history (B, L) the part that has transitions is packed together, since it is short.
+        The W events of the history (B, L) that have transitions are few, so they are packed together.
         """
         assert self.transitions is not None
         followed = (follow != 0).any(dim=2)

@@ -12,7 +12,7 @@ from edgerec.models.blocks import (
     ItemTower,
     RepeatTerm,
     RequestContext,
-    event_numbers,
+    event_features,
     repeat_of,
     scatter_repeat,
 )
@@ -70,21 +70,21 @@ class Teacher(nn.Module):
         """Item vectors (N, dim), priors (N, T + 1), and the statistics themselves for the crosses."""
         table, prior = self.items(as_of.statistics)
         if self.graph is not None:
-            assert as_of.graph is not None, "a teacher with graph layers is told the edges of the as-of time"
+            assert as_of.graph is not None, "a teacher with graph layers needs the edges of the as-of time"
             table = self.graph(table, as_of.graph)
         return table, prior, as_of.statistics
 
     def _encode_requests(self, batch: RequestBatch, table: Tensor) -> tuple[Tensor, Tensor, Tensor, Read | None]:
         """Task vectors (B, T, dim), repeat term (B, L, T), context (B, hidden + what the sequence says), and that."""
-        numbers = event_numbers(batch.count, batch.age_h, batch.interval_h)
+        features = event_features(batch.count, batch.age_h, batch.interval_h)
         vectors = nn.functional.embedding(batch.item, table)
         context = self.context(batch.categorical, batch.numeric)
-        attention = self.pooling(vectors, batch.kind, numbers, context, batch.present)
+        attention = self.pooling(vectors, batch.kind, features, context, batch.present)
         pooled = torch.einsum("blh,bld->bhd", attention, vectors).flatten(1)
-        repeat = self.repeat(vectors, batch.kind, numbers, context)
+        repeat = self.repeat(vectors, batch.kind, features, context)
         read = None
         if self.sequence is not None:
-            assert batch.latest is not None, "a teacher with a sequence model is told the latest events"
+            assert batch.latest is not None, "a teacher with a sequence model needs the latest events"
             read = self.sequence(batch.latest, table)
             context = torch.cat([context, read.last()], dim=1)
         user = self.to_user(self.request_experts(torch.cat([context, pooled], dim=1)))
@@ -93,9 +93,9 @@ class Teacher(nn.Module):
 
     def score_catalog(self, batch: RequestBatch, items: Items, tasks: Sequence[int] | None = None) -> Tensor:
         """Logits of every item for all tasks, or for the `tasks` that are asked for: (B, T, N)."""
-        return self.score_visits(batch, items, tasks)[0]
+        return self.score_sessions(batch, items, tasks)[0]
 
-    def score_visits(
+    def score_sessions(
         self, batch: RequestBatch, items: Items, tasks: Sequence[int] | None = None
     ) -> tuple[Tensor, Read | None]:
         """As `score_catalog`, and what the sequence model read on the way, which has a loss of its own."""

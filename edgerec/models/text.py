@@ -143,9 +143,9 @@ class TextEncoder(nn.Module):
     def tokenize(self, texts: Sequence[str], max_tokens: int | None = None) -> list[list[int]]:
         """Token ids of each text, cut at `max_tokens`; none where a text has no tokens of its own."""
         limit = min(max_tokens or self.max_tokens, self.max_tokens)
-        found = self.tokenizer(list(texts), truncation=True, max_length=limit, return_special_tokens_mask=True)
-        special = found["special_tokens_mask"]
-        return [ids if 0 in own else [] for ids, own in zip(found["input_ids"], special, strict=True)]
+        tokens = self.tokenizer(list(texts), truncation=True, max_length=limit, return_special_tokens_mask=True)
+        special = tokens["special_tokens_mask"]
+        return [ids if 0 in own else [] for ids, own in zip(tokens["input_ids"], special, strict=True)]
 
     def forward(self, tokens: Sequence[Sequence[int]]) -> Tensor:
         """Unit vectors (B, width) of non-empty lists of token ids."""

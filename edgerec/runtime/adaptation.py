@@ -37,7 +37,7 @@ _TINY: Final = 1e-12
 
 
 @dataclass
-class Learned:
+class LearnedState:
     """The state of one user on one bundle.
 
     Attributes:
@@ -120,7 +120,7 @@ class Learned:
         return json.dumps(plain).encode()
 
     @classmethod
-    def from_bytes(cls, content: bytes | None, bundle: str) -> Learned:
+    def from_bytes(cls, content: bytes | None, bundle: str) -> LearnedState:
         """The inverse; what is damaged, or of another bundle, starts anew."""
         try:
             values: dict[str, Any] = json.loads(content or b"{}")

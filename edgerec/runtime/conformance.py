@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgerec.bundle import Bundle
 from edgerec.errors import BundleError
-from edgerec.runtime.engine import Engine
-
-Array: TypeAlias = npt.NDArray[Any]
+from edgerec.runtime.engine import Array, Engine
 
 TOLERANCE = 2e-3
 """Absolute and relative; int8 kernels of different processors round differently."""

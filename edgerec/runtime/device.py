@@ -7,24 +7,22 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from threading import Lock, RLock
-from typing import Generic, TypeVar
 
 import numpy as np
 
 from edgerec.bundle import Bundle
 from edgerec.errors import BundleError, ConfigError
+from edgerec.runtime.memory import UserMemory
 from edgerec.runtime.model import Model
 from edgerec.runtime.store import EventStore
 from edgerec.runtime.updates import Updates
 
-V = TypeVar("V")
-
-MAX_VIEWS = 256
+MAX_USERS = 256
 """Users of a device whose encoded history is remembered."""
 
 
 @dataclass(eq=False, repr=False)
-class Device(Generic[V]):
+class Device:
     """What the recommenders of all users of a device share.
 
     Attributes:
@@ -37,19 +35,19 @@ class Device(Generic[V]):
     load: Callable[[Bundle], Model]
     updates: Updates | None = None
     closed: bool = False
-    views: dict[str, V] = field(default_factory=dict)
-    views_lock: Lock = field(default_factory=Lock)  # `lock` is held for as long as an update takes
+    users: dict[str, UserMemory] = field(default_factory=dict)
+    users_lock: Lock = field(default_factory=Lock)  # `lock` is held for as long as an update takes
     lock: RLock = field(default_factory=RLock)
 
-    def view(self, name: str, make: Callable[[], V]) -> V:
-        """The recommender of a user by name, remembered with its history: a service asks for the same few again."""
-        with self.views_lock:
-            view = self.views.get(name)
-            if view is None:
-                if len(self.views) >= MAX_VIEWS:
-                    self.views.clear()
-                view = self.views[name] = make()
-            return view
+    def user(self, name: str) -> UserMemory:
+        """The memory of a user by name, kept with its history: a service asks for the same few again."""
+        with self.users_lock:
+            memory = self.users.get(name)
+            if memory is None:
+                if len(self.users) >= MAX_USERS:
+                    self.users.clear()
+                memory = self.users[name] = UserMemory(self.store, name)
+            return memory
 
     @cached_property
     def random(self) -> np.random.Generator:

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
-from typing import Any, Final, Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, Literal, Unpack
 
 import numpy as np
 
+from edgerec.bundle.columns import Parameter
 from edgerec.errors import ConfigError
+from edgerec.runtime.events import NO_KIND
 from edgerec.runtime.logged_lists import LoggedList, new_name
+from edgerec.runtime.model import RequestArguments, Time
 from edgerec.runtime.recommender import Recommender
 from edgerec.runtime.results import Recommendation, Recommendations
 
@@ -24,6 +27,17 @@ __all__ = ["Experiment", "share_of", "team_draft"]
 
 UNIT: Final = "unit"
 """Under which name a user's random number is stored."""
+
+
+class ListArguments(RequestArguments, total=False):
+    """What `Recommender.recommend` takes besides k."""
+
+    where: str | None
+    parameters: Mapping[str, Parameter] | None
+    exclude: Collection[str]
+    diversity: float | None
+    explain: bool
+    log: bool | None
 
 
 class Experiment:
@@ -61,15 +75,16 @@ class Experiment:
         """Which of the two this user has, in "ab"."""
         return "b" if share_of(self.salt, self._unit_name()) < self.share else "a"
 
-    def recommend(self, k: int = 10, **request: Any) -> Recommendations:
+    def recommend(self, k: int = 10, **request: Unpack[ListArguments]) -> Recommendations:
         """As `Recommender.recommend`; the list is always logged.
 
         Raises:
             ConfigError: see there.
         """
+        asked: ListArguments = {**request, "log": self.mode == "ab"}
         if self.mode == "ab":
-            return (self.b if self.arm == "b" else self.a).recommend(k, **{**request, "log": True})
-        lists = [rec.recommend(k, **{**request, "log": False}) for rec in (self.a, self.b)]
+            return (self.b if self.arm == "b" else self.a).recommend(k, **asked)
+        lists = [rec.recommend(k, **asked) for rec in (self.a, self.b)]
         rows = {row.item: row for recommended in lists for row in recommended[::-1]}
         random = np.random.default_rng(secrets.randbits(64))
         of_a, of_b = ([row.item for row in recommended] for recommended in lists)
@@ -78,9 +93,18 @@ class Experiment:
         name = self._log(merged, teams, request)
         return Recommendations(merged, lists[0].why_fewer if len(merged) < k else {}, name)
 
-    def observe(self, item: str, kind: str = "event", **more: Any) -> bool:
+    def observe(
+        self,
+        item: str,
+        kind: str = NO_KIND,
+        time: Time = None,
+        context: Mapping[str, object] | None = None,
+        *,
+        event_id: str | None = None,
+        list_name: str | None = None,
+    ) -> bool:
         """As `Recommender.observe`; give `list_name`, so that the list has its answer."""
-        return self.a.observe(item, kind, **more)
+        return self.a.observe(item, kind, time, context, event_id=event_id, list_name=list_name)
 
     def _unit_name(self) -> str:
         if self._unit is None:
@@ -92,7 +116,7 @@ class Experiment:
             self._unit = unit.decode()
         return self._unit
 
-    def _log(self, rows: Sequence[Recommendation], teams: str, request: dict[str, Any]) -> str | None:
+    def _log(self, rows: Sequence[Recommendation], teams: str, request: ListArguments) -> str | None:
         models, memory = (self.a.arrays.model, self.b.arrays.model), self.a._memory
         logged = LoggedList(
             name=new_name(),

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec.bundle.policy import Explore
-from edgerec.runtime.adaptation import Learned
+from edgerec.runtime.adaptation import LearnedState
 from edgerec.runtime.slate import unit_rows
 
 Int = npt.NDArray[np.int64]
@@ -30,7 +30,7 @@ def fill(
     ids: list[str],
     utility: Float,
     vectors: Float | None,
-    learned: Learned,
+    learned: LearnedState,
     random: np.random.Generator,
 ) -> tuple[Int, Double]:
     """Positions in the pool of k items, and with what probability each was chosen for its place.
@@ -62,7 +62,7 @@ def _probabilities(
     ids: list[str],
     utility: Float,
     vectors: Float | None,
-    learned: Learned,
+    learned: LearnedState,
     random: np.random.Generator,
 ) -> Double:
     """With what probability the method alone takes each candidate, (n,), adding up to 1."""
@@ -78,7 +78,9 @@ def _probabilities(
     return probability
 
 
-def _draws(explore: Explore, ids: list[str], utility: Float, learned: Learned, random: np.random.Generator) -> Double:
+def _draws(
+    explore: Explore, ids: list[str], utility: Float, learned: LearnedState, random: np.random.Generator
+) -> Double:
     """Chances (DRAWS, n) by Beta distributions: the model's probability counts as 1 / width answers."""
     chance = np.clip(learned.chance(utility), 1e-6, 1 - 1e-6)
     counts = np.array([learned.counts.get(item, (0, 0)) for item in ids], np.float64).reshape(-1, 2)
@@ -87,7 +89,7 @@ def _draws(explore: Explore, ids: list[str], utility: Float, learned: Learned, r
     return random.beta(a, b, (DRAWS, len(ids)))
 
 
-def _upper(explore: Explore, utility: Float, vectors: Float, learned: Learned) -> Double:
+def _upper(explore: Explore, utility: Float, vectors: Float, learned: LearnedState) -> Double:
     chance = learned.chance(utility)
     x = unit_rows(vectors).astype(np.float64)
     if learned.inverse is None or learned.response is None or len(learned.response) != x.shape[1]:

@@ -9,9 +9,11 @@ context is left out.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -103,3 +105,33 @@ def exported_lists(
 def _before(events: Events, time_ms: int, kinds: Sequence[str]) -> list[list[object]]:
     rows = zip(events.item, events.kind.tolist(), events.time_ms.tolist(), strict=True)
     return [[str(item), kind_name(kind, kinds), at] for item, kind, at in rows if at < time_ms]
+
+
+class StoredProfile(NamedTuple):
+    """What a store holds of one user: numbers of events and lists, and whether the user agreed to an export."""
+
+    profile: str
+    events: int
+    lists: int
+    agreed: bool
+
+
+def stored_profiles(store: EventStore) -> list[StoredProfile]:
+    """All users of a store."""
+    consenting = set(agreed(store))
+    return [
+        StoredProfile(
+            profile,
+            len(store.events.read((), profile).item),
+            len(store.lists.read(profile)),
+            profile in consenting,
+        )
+        for profile in store.profiles()
+    ]
+
+
+def write_rows(rows: Iterable[Mapping[str, object]], out: Path) -> int:
+    """Write exported rows as JSON lines; returns how many."""
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    out.write_text("".join(lines), encoding="utf-8")
+    return len(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgerec.bundle.policy import Adapt
-from edgerec.runtime.adaptation import Learned
+from edgerec.runtime.adaptation import LearnedState
 from edgerec.runtime.events import NO_KIND
 from edgerec.runtime.model import Model
 from edgerec.runtime.store import EventStore
@@ -14,9 +14,9 @@ NAME = "learned"
 """Under which name it is stored."""
 
 
-def load_learned(store: EventStore, profile: str, model: Model) -> Learned:
+def load_learned(store: EventStore, profile: str, model: Model) -> LearnedState:
     """What is known of a profile under this bundle."""
-    return Learned.from_bytes(store.learned.get(NAME, profile), model.name)
+    return LearnedState.from_bytes(store.learned.get(NAME, profile), model.name)
 
 
 def learn_from(store: EventStore, profile: str, model: Model) -> None:

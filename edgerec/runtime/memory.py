@@ -20,7 +20,7 @@ from edgerec.runtime.removals import policy_values
 from edgerec.runtime.store import EventStore
 
 if TYPE_CHECKING:
-    from edgerec.runtime.adaptation import Learned
+    from edgerec.runtime.adaptation import LearnedState
 
 
 class UserMemory:
@@ -87,7 +87,7 @@ class UserMemory:
         """In how many of the user's lists each item was since a time."""
         return self.store.lists.how_often(since_ms, self.profile)
 
-    def learned(self, model: Model) -> Learned:
+    def learned(self, model: Model) -> LearnedState:
         """What is known of the user under this bundle."""
         from edgerec.runtime.feedback import load_learned  # loaded on use: most policies do not learn
 

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from edgerec.errors import BundleError
-from edgerec.runtime.onnx_file import TYPES, Node, read_graph
+from edgerec.runtime.engine import Array
+from edgerec.runtime.onnx_file import TYPES, Attributes, OnnxNode, read_graph
 
-Array = npt.NDArray[Any]
-
+Operator: TypeAlias = Callable[..., Array | tuple[Array, ...]]
+"""From the attributes of a node and its inputs, None where one is left out, to its outputs."""
 AT_ONCE = 1 << 15
 """Items of a table that are converted to float32 at a time."""
 
@@ -67,50 +67,50 @@ class NumpySession:
         return [values[name] for name in outputs]
 
 
-def _apply(node: Node, values: Mapping[str, Array]) -> Sequence[Array]:
+def _apply(node: OnnxNode, values: Mapping[str, Array]) -> Sequence[Array]:
     with np.errstate(all="ignore"):
         result = OPERATORS[node.op](node.attributes, *(values[n] if n else None for n in node.inputs))
     return result if isinstance(result, tuple) else (result,)
 
 
-def _axes(a: Mapping[str, Any], axes: Array | None) -> tuple[int, ...] | None:
+def _axes(a: Attributes, axes: Array | None) -> tuple[int, ...] | None:
     given = a.get("axes") if axes is None else axes.tolist()
     return tuple(given) if given is not None and len(given) else None
 
 
-def _reduce(function: Callable[..., Array]) -> Callable[..., Array]:
-    def reduce(a: Mapping[str, Any], x: Array, axes: Array | None = None) -> Array:
+def _reduce(function: Callable[..., Array]) -> Operator:
+    def reduce(a: Attributes, x: Array, axes: Array | None = None) -> Array:
         return function(x, axis=_axes(a, axes), keepdims=bool(a.get("keepdims", 1))).astype(x.dtype)
 
     return reduce
 
 
-def _unsqueeze(a: Mapping[str, Any], x: Array, axes: Array | None = None) -> Array:
+def _unsqueeze(a: Attributes, x: Array, axes: Array | None = None) -> Array:
     return np.expand_dims(x, _axes(a, axes) or ())
 
 
-def _squeeze(a: Mapping[str, Any], x: Array, axes: Array | None = None) -> Array:
+def _squeeze(a: Attributes, x: Array, axes: Array | None = None) -> Array:
     return np.squeeze(x, _axes(a, axes))
 
 
-def _reshape(a: Mapping[str, Any], x: Array, shape: Array) -> Array:
+def _reshape(a: Attributes, x: Array, shape: Array) -> Array:
     wanted = shape.tolist()
     if not a.get("allowzero"):
         wanted = [x.shape[i] if n == 0 else n for i, n in enumerate(wanted)]
     return x.reshape(wanted)
 
 
-def _expand(a: Mapping[str, Any], x: Array, shape: Array) -> Array:
+def _expand(a: Attributes, x: Array, shape: Array) -> Array:
     return np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(shape.tolist())))
 
 
-def _gemm(a: Mapping[str, Any], x: Array, w: Array, b: Array | None = None) -> Array:
+def _gemm(a: Attributes, x: Array, w: Array, b: Array | None = None) -> Array:
     product = (x.T if a.get("transA") else x) @ (w.T if a.get("transB") else w)
     product = product * np.float32(a.get("alpha", 1.0))
     return product if b is None else product + b * np.float32(a.get("beta", 1.0))
 
 
-def _softmax(a: Mapping[str, Any], x: Array) -> Array:
+def _softmax(a: Attributes, x: Array) -> Array:
     axis = a.get("axis", -1)
     exponential = np.exp(x - x.max(axis=axis, keepdims=True)) if x.size else x
     share: Array = exponential / exponential.sum(axis=axis, keepdims=True)
@@ -118,7 +118,7 @@ def _softmax(a: Mapping[str, Any], x: Array) -> Array:
 
 
 def _slice(
-    a: Mapping[str, Any], x: Array, starts: Array, ends: Array, axes: Array | None = None, steps: Array | None = None
+    a: Attributes, x: Array, starts: Array, ends: Array, axes: Array | None = None, steps: Array | None = None
 ) -> Array:
     cut: list[slice] = [slice(None)] * x.ndim
     on = range(len(starts)) if axes is None else axes.tolist()
@@ -128,7 +128,7 @@ def _slice(
     return x[tuple(cut)]
 
 
-def _scatter(a: Mapping[str, Any], x: Array, index: Array, update: Array) -> Array:
+def _scatter(a: Attributes, x: Array, index: Array, update: Array) -> Array:
     scattered, axis = np.array(x), a.get("axis", 0)
     if a.get("reduction", "none") == "none":
         np.put_along_axis(scattered, index, update.astype(x.dtype), axis)
@@ -139,14 +139,14 @@ def _scatter(a: Mapping[str, Any], x: Array, index: Array, update: Array) -> Arr
     return scattered
 
 
-def _split(a: Mapping[str, Any], x: Array, sizes: Array | None = None) -> tuple[Array, ...]:
+def _split(a: Attributes, x: Array, sizes: Array | None = None) -> tuple[Array, ...]:
     axis = a.get("axis", 0)
     if sizes is None:
         return tuple(np.split(x, a["num_outputs"], axis))
     return tuple(np.split(x, np.cumsum(sizes)[:-1], axis))
 
 
-def _top_k(a: Mapping[str, Any], x: Array, count: Array) -> tuple[Array, Array]:
+def _top_k(a: Attributes, x: Array, count: Array) -> tuple[Array, Array]:
     """Along the only axis, best first; of equal values the one with the lower index."""
     k = int(count.reshape(-1)[0])
     if k == 0:
@@ -160,7 +160,7 @@ def _top_k(a: Mapping[str, Any], x: Array, count: Array) -> tuple[Array, Array]:
     return x[best], best.astype(np.int64)
 
 
-def _integer_product(a: Mapping[str, Any], x: Array, w: Array, *rest: Array) -> Array:
+def _integer_product(a: Attributes, x: Array, w: Array, *rest: Array) -> Array:
     """uint8 times int8: integers below 2 ** 24, which float32 adds up exactly, and fast."""
     scale_x, scale_w, zero_x, zero_w = rest[:4]
     codes = x.astype(np.float32) - np.float32(zero_x)
@@ -172,7 +172,7 @@ def _integer_product(a: Mapping[str, Any], x: Array, w: Array, *rest: Array) -> 
     return scaled
 
 
-def _blocks_product(a: Mapping[str, Any], x: Array, codes: Array, scales: Array, *_: Array) -> Array:
+def _blocks_product(a: Attributes, x: Array, codes: Array, scales: Array, *_: Array) -> Array:
     """MatMulNBits with one block per row: task vectors are quantized to INT8, as onnxruntime's kernel does."""
     if codes.shape[1] != 1 or a.get("accuracy_level") != 4:
         raise ValueError("MatMulNBits: expected one block per row and accuracy level 4")
@@ -189,28 +189,28 @@ def _blocks_product(a: Mapping[str, Any], x: Array, codes: Array, scales: Array,
     return scaled
 
 
-def _pad(a: Mapping[str, Any], x: Array, pads: Array, value: Array | None = None) -> Array:
+def _pad(a: Attributes, x: Array, pads: Array, value: Array | None = None) -> Array:
     half = len(pads) // 2
     width = list(zip(pads[:half].tolist(), pads[half:].tolist(), strict=True))
     return np.pad(x, width, constant_values=0 if value is None else value)
 
 
-def _shift(a: Mapping[str, Any], x: Array, by: Array) -> Array:
+def _shift(a: Attributes, x: Array, by: Array) -> Array:
     shifted: Array = np.right_shift(x, by) if a["direction"] == "RIGHT" else np.left_shift(x, by)
     return shifted
 
 
-def _divided(a: Mapping[str, Any], x: Array, y: Array) -> Array:
+def _divided(a: Attributes, x: Array, y: Array) -> Array:
     quotient: Array = np.floor_divide(x, y) if x.dtype.kind in "iu" else np.divide(x, y)
     return quotient
 
 
-def _sigmoid(a: Mapping[str, Any], x: Array) -> Array:
+def _sigmoid(a: Attributes, x: Array) -> Array:
     return np.float32(1) / (np.float32(1) + np.exp(-x))
 
 
-def _joined(function: Any) -> Callable[..., Array]:
-    def join(a: Mapping[str, Any], *values: Array) -> Array:
+def _joined(function: Callable[..., Array]) -> Operator:
+    def join(a: Attributes, *values: Array) -> Array:
         joined = values[0]
         for value in values[1:]:
             joined = function(joined, value)
@@ -219,14 +219,14 @@ def _joined(function: Any) -> Callable[..., Array]:
     return join
 
 
-def _plain(function: Any) -> Callable[..., Array]:
-    def apply(a: Mapping[str, Any], *values: Array) -> Array:
+def _plain(function: Callable[..., Array]) -> Operator:
+    def apply(a: Attributes, *values: Array) -> Array:
         return np.asarray(function(*values))
 
     return apply
 
 
-OPERATORS: Mapping[str, Callable[..., Any]] = {
+OPERATORS: Mapping[str, Operator] = {
     "Abs": _plain(np.abs),
     "Add": _plain(np.add),
     "And": _plain(np.logical_and),

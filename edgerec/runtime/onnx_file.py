@@ -7,18 +7,19 @@ Source: onnx.proto of ONNX 1.18, whose field numbers these are.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from edgerec.errors import BundleError
+from edgerec.runtime.engine import Array
 from edgerec.runtime.external import WEIGHTS
 
-Array = npt.NDArray[Any]
+Attributes: TypeAlias = Mapping[str, Any]
+"""Of a node, by name: numbers, strings, lists of integers, arrays; which of them, the operator says."""
 
 TYPES: Final = {
     1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
@@ -28,26 +29,26 @@ _EXTERNAL = 1
 
 
 @dataclass(frozen=True)
-class Node:
-    """One operator; `attributes` hold numbers, strings, lists and arrays."""
+class OnnxNode:
+    """One operator."""
 
     op: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attributes: dict[str, Any]
+    attributes: Attributes
 
 
 @dataclass
-class Graph:
+class OnnxGraph:
     """A graph: nodes in an order in which each can be run, types of the inputs, names of the outputs."""
 
-    nodes: list[Node] = field(default_factory=list)
+    nodes: list[OnnxNode] = field(default_factory=list)
     inputs: dict[str, type] = field(default_factory=dict)
     outputs: list[str] = field(default_factory=list)
     constants: dict[str, Array] = field(default_factory=dict)
 
 
-def read_graph(path: Path) -> Graph:
+def read_graph(path: Path) -> OnnxGraph:
     """Read a graph; its large constants are mapped from weights.bin beside it.
 
     Raises:
@@ -56,91 +57,95 @@ def read_graph(path: Path) -> Graph:
     weights = path.with_name(WEIGHTS)
     try:
         mapped = np.memmap(weights, np.uint8, "r") if weights.stat().st_size else np.zeros(0, np.uint8)
-        return _graph(dict(_fields(memoryview(path.read_bytes())))[7], mapped)
+        return _graph({f.number: f.content for f in _fields(memoryview(path.read_bytes()))}[7], mapped)
     except (ValueError, KeyError, IndexError, OverflowError, struct.error, RecursionError) as error:
         raise BundleError(f"{path}: does not load ({error}); build the bundle again") from error
 
 
-def _graph(content: memoryview, weights: Array) -> Graph:
-    graph = Graph()
-    for number, value in _fields(content):
-        if number == 1:
-            graph.nodes.append(_node(value, weights))
-        elif number == 5:
-            name, array = _tensor(value, weights)
+def _graph(content: memoryview, weights: Array) -> OnnxGraph:
+    graph = OnnxGraph()
+    for part in _fields(content):
+        if part.number == 1:
+            graph.nodes.append(_node(part.content, weights))
+        elif part.number == 5:
+            name, array = _tensor(part.content, weights)
             graph.constants[name] = array
-        elif number == 11:
-            name, kind = _input(value)
+        elif part.number == 11:
+            name, kind = _input(part.content)
             graph.inputs[name] = kind
-        elif number == 12:
-            graph.outputs.append(_text(_only(value, 1)))
-        elif number == 15:
+        elif part.number == 12:
+            graph.outputs.append(_only(part.content, 1).text())
+        elif part.number == 15:
             raise ValueError("sparse constants")
     for name in graph.constants.keys() & graph.inputs.keys():
         del graph.inputs[name]
     return graph
 
 
-def _node(content: memoryview, weights: Array) -> Node:
+def _node(content: memoryview, weights: Array) -> OnnxNode:
     inputs, outputs, attributes, op, domain = [], [], {}, "", ""
-    for number, value in _fields(content):
-        if number == 1:
-            inputs.append(_text(value))
-        elif number == 2:
-            outputs.append(_text(value))
-        elif number == 4:
-            op = _text(value)
-        elif number == 5:
-            name, attribute = _attribute(value, weights)
+    for part in _fields(content):
+        if part.number == 1:
+            inputs.append(part.text())
+        elif part.number == 2:
+            outputs.append(part.text())
+        elif part.number == 4:
+            op = part.text()
+        elif part.number == 5:
+            name, attribute = _attribute(part.content, weights)
             attributes[name] = attribute
-        elif number == 7:
-            domain = _text(value)
+        elif part.number == 7:
+            domain = part.text()
     if domain not in ("", "ai.onnx", "com.microsoft"):
         raise ValueError(f"operator {domain}.{op}")
-    return Node(op, tuple(inputs), tuple(outputs), attributes)
+    return OnnxNode(op, tuple(inputs), tuple(outputs), attributes)
 
 
-def _attribute(content: memoryview, weights: Array) -> tuple[str, Any]:
-    name, single, many = "", None, []
-    for number, value in _fields(content):
-        if number == 1:
-            name = _text(value)
-        elif number == 2:
-            single = struct.unpack("<f", value)[0]
-        elif number == 3:
-            single = _signed(value)
-        elif number == 4:
-            single = _text(value)
-        elif number == 5:
-            single = _tensor(value, weights)[1]
-        elif number == 8:
-            many += [_signed(v) for v in (_packed(value) if isinstance(value, memoryview) else [value])]
-        elif number in (6, 10, 11, 22, 23):
+def _attribute(content: memoryview, weights: Array) -> tuple[str, object]:
+    name, many = "", []
+    single: object = None
+    for part in _fields(content):
+        if part.number == 1:
+            name = part.text()
+        elif part.number == 2:
+            single = struct.unpack("<f", part.content)[0]
+        elif part.number == 3:
+            single = _signed(part.integer)
+        elif part.number == 4:
+            single = part.text()
+        elif part.number == 5:
+            single = _tensor(part.content, weights)[1]
+        elif part.number == 8:
+            many += part.integers()
+        elif part.number in (6, 10, 11, 22, 23):
             raise ValueError(f"attribute {name}: a graph in a graph, or lists of tensors")
     return name, many if single is None else single
 
 
 def _tensor(content: memoryview, weights: Array) -> tuple[str, Array]:
     dims: list[int] = []
-    name, kind, raw, numbers, external, location = "", 0, None, [], {}, 0
-    for number, value in _fields(content):
-        if number == 1:
-            dims += [_signed(v) for v in (_packed(value) if isinstance(value, memoryview) else [value])]
-        elif number == 2:
-            kind = int(value)
-        elif number in (5, 7):
-            numbers += [_signed(v) for v in (_packed(value) if isinstance(value, memoryview) else [value])]
-        elif number == 4:
-            numbers += np.frombuffer(value, "<f4").tolist()
-        elif number == 8:
-            name = _text(value)
-        elif number == 9:
-            raw = value
-        elif number == 13:
-            entry = {n: _text(v) for n, v in _fields(value)}
+    numbers: list[float] = []
+    external: dict[str, str] = {}
+    raw: memoryview | None = None
+    name, kind, location = "", 0, 0
+    for part in _fields(content):
+        if part.number == 1:
+            dims += part.integers()
+        elif part.number == 2:
+            kind = part.integer
+        elif part.number in (5, 7):
+            numbers += part.integers()
+        elif part.number == 4:
+            numbers += np.frombuffer(part.content, "<f4").tolist()
+        elif part.number == 8:
+            name = part.text()
+        elif part.number == 9:
+            raw = part.content
+        elif part.number == 13:
+            entry = {part.number: part.text() for part in _fields(part.content)}
             external[entry.get(1, "")] = entry.get(2, "")
-        elif number == 14:
-            location = int(value)
+        elif part.number == 14:
+            location = part.integer
     dtype = np.dtype(TYPES[kind])
     size = int(np.prod(dims, dtype=np.int64)) * dtype.itemsize
     if location == _EXTERNAL or external:
@@ -157,26 +162,40 @@ def _tensor(content: memoryview, weights: Array) -> tuple[str, Array]:
 
 def _input(content: memoryview) -> tuple[str, type]:
     name, kind = "", 0
-    for number, value in _fields(content):
-        if number == 1:
-            name = _text(value)
-        elif number == 2:
-            kind = int(_only(_only(value, 1), 1))
+    for part in _fields(content):
+        if part.number == 1:
+            name = part.text()
+        elif part.number == 2:
+            kind = _only(_only(part.content, 1).content, 1).integer
     return name, TYPES[kind]
 
 
 # --- protocol buffers ---
 
 
-def _fields(content: memoryview) -> Iterator[tuple[int, Any]]:
-    """Number and value of each field: an int of 64 bits without sign, or its bytes."""
+class _Field(NamedTuple):
+    """One field: an integer of 64 bits without sign, or bytes; `integer` is -1 then."""
+
+    number: int
+    integer: int
+    content: memoryview = memoryview(b"")
+
+    def text(self) -> str:
+        return bytes(self.content).decode()
+
+    def integers(self) -> list[int]:
+        """Of a field that holds one or, packed, several."""
+        return [_signed(value) for value in ([self.integer] if self.integer >= 0 else _packed(self.content))]
+
+
+def _fields(content: memoryview) -> Iterator[_Field]:
     at, end = 0, len(content)
     while at < end:
         key, at = _varint(content, at)
         number, wire = key >> 3, key & 7
         if wire == 0:
             value, at = _varint(content, at)
-            yield number, value
+            yield _Field(number, value)
             continue
         if wire == 2:
             length, at = _varint(content, at)
@@ -186,7 +205,7 @@ def _fields(content: memoryview) -> Iterator[tuple[int, Any]]:
             raise ValueError("not a protocol buffer")
         if at + length > end:
             raise ValueError("it ends too early")
-        yield number, content[at : at + length]
+        yield _Field(number, -1, content[at : at + length])
         at += length
 
 
@@ -215,12 +234,8 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-def _only(content: memoryview, wanted: int) -> Any:
-    for number, value in _fields(content):
-        if number == wanted:
-            return value
+def _only(content: memoryview, wanted: int) -> _Field:
+    for part in _fields(content):
+        if part.number == wanted:
+            return part
     raise ValueError(f"no field {wanted}")
-
-
-def _text(content: Any) -> str:
-    return bytes(content).decode()

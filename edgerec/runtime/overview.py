@@ -7,11 +7,12 @@ it holds for the bundle and not for a model behind it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from edgerec.runtime.events import NO_EVENTS, Events
+from edgerec.runtime.events import NO_EVENTS, NO_KIND, Events
+from edgerec.runtime.model import RequestArguments
 from edgerec.runtime.recommender import Recommender
 from edgerec.runtime.slate import unit_rows
 from edgerec.tasks.units import MS_PER_DAY
@@ -47,16 +48,21 @@ class Overview(NamedTuple):
 def overview(rec: Recommender) -> Overview:
     """Ask a bundle about itself; some hundred requests."""
     now = rec.arrays.model.created_ms
-    base: dict[str, Any] = {"now": now, "history": NO_EVENTS}
+    base: RequestArguments = {"now": now, "history": NO_EVENTS}
     items = [row.item for row in rec.recommend(ITEMS, log=False, diversity=0.0, **base)]
     plain = _rates(rec, items, base)
-    return Overview(_effects(rec, items, base, plain), _repeats(rec, items, base, plain), _neighbours(rec, items))
+    return Overview(_effects(rec, items, base, plain), _repeats(rec, items, now, plain), _neighbours(rec, items))
 
 
-def _rates(rec: Recommender, items: Sequence[str], request: Mapping[str, Any]) -> dict[str, float]:
+def _rates(rec: Recommender, items: Sequence[str], request: RequestArguments) -> dict[str, float]:
     """Mean over items, by task."""
     rows = rec.score(list(items), **request)
     return {task: float(np.mean([row.probability[task] for row in rows])) for task in rec.tasks}
+
+
+def _with_column(request: RequestArguments, source: str, name: str, value: object) -> RequestArguments:
+    """The request with one value of a column of "context" or "user"."""
+    return {**request, "user": {name: value}} if source == "user" else {**request, "context": {name: value}}
 
 
 def _factors(rates: Mapping[str, float], plain: Mapping[str, float]) -> dict[str, float]:
@@ -64,34 +70,32 @@ def _factors(rates: Mapping[str, float], plain: Mapping[str, float]) -> dict[str
 
 
 def _effects(
-    rec: Recommender, items: Sequence[str], base: Mapping[str, Any], plain: Mapping[str, float]
+    rec: Recommender, items: Sequence[str], base: RequestArguments, plain: Mapping[str, float]
 ) -> list[Effect]:
     effects = []
     for column in rec.encoder.categorical:
         if column.source == "time":
             continue
         for value in column.values[:VALUES]:
-            rates = _rates(rec, items, {**base, column.source: {column.name: value}})
+            rates = _rates(rec, items, _with_column(base, column.source, column.name, value))
             effects.append(Effect(column.name, value, _factors(rates, plain)))
     for number in rec.encoder.numeric:
         for steps, name in ((-1, "a standard deviation below the mean"), (1, "a standard deviation above")):
             shifted = number.mean + steps * number.std
-            rates = _rates(rec, items, {**base, number.source: {number.name: shifted}})
+            rates = _rates(rec, items, _with_column(base, number.source, number.name, shifted))
             effects.append(Effect(number.name, name, _factors(rates, plain)))
     return effects
 
 
-def _repeats(
-    rec: Recommender, items: Sequence[str], base: Mapping[str, Any], plain: Mapping[str, float]
-) -> list[Effect]:
+def _repeats(rec: Recommender, items: Sequence[str], now_ms: int, plain: Mapping[str, float]) -> list[Effect]:
     repeats = []
-    for bit, kind in enumerate(("event", *rec.encoder.binary)):
+    for bit, kind in enumerate((NO_KIND, *rec.encoder.binary)):
         mask = 0 if bit == 0 else 1 << (bit - 1)
         for days in AGES_DAYS:
             rates = []
             for item in items:
-                past = Events([item], np.array([mask], np.int64), np.array([base["now"] - days * MS_PER_DAY], np.int64))
-                rates.append(_rates(rec, [item], {**base, "history": past}))
+                past = Events([item], np.array([mask], np.int64), np.array([now_ms - days * MS_PER_DAY], np.int64))
+                rates.append(_rates(rec, [item], {"now": now_ms, "history": past}))
             mean = {task: float(np.mean([of[task] for of in rates])) for task in plain}
             repeats.append(Effect(f"had it: {kind}", f"{days} days ago", _factors(mean, plain)))
     return repeats

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,10 +12,9 @@ import numpy as np
 from edgerec.bundle import Bundle
 from edgerec.bundle.columns import Parameter
 from edgerec.errors import ConfigError, DataError
-from edgerec.runtime.arrays import ArrayRecommender
 from edgerec.runtime.device import Device
 from edgerec.runtime.engine import EngineName, Ranked
-from edgerec.runtime.events import DEFAULT_PROFILE, NO_KIND, Events, kind_mask
+from edgerec.runtime.events import NO_KIND, Events, kind_mask
 from edgerec.runtime.memory import UserMemory
 from edgerec.runtime.model import Model, RequestArguments, Time
 from edgerec.runtime.naming import named_related
@@ -25,13 +23,13 @@ from edgerec.runtime.results import Explanation, Recommendation, Recommendations
 from edgerec.runtime.selection import Selection, count_losses
 from edgerec.runtime.store import EventStore
 from edgerec.runtime.updates import Updates
-from edgerec.tasks import RequestEncoder
+from edgerec.runtime.view import UserView
 
 if TYPE_CHECKING:
     from edgerec.bundle.sign import PublicKey
 
 
-class Recommender:
+class Recommender(UserView):
     """Recommends from a bundle and the events of one user, on this device. Thread-safe.
 
     >>> with Recommender.open("bundle", store="state.sqlite") as rec:  # doctest: +SKIP
@@ -39,10 +37,6 @@ class Recommender:
     ...     for r in rec.recommend(k=5, where="UnitPrice < 20", explain=True):
     ...         print(r.title, r.reasons)
     """
-
-    def __init__(self, device: Device[Recommender], memory: UserMemory) -> None:
-        """Use `open`, which verifies the bundle first."""
-        self._device, self._memory, self._ended = device, memory, False
 
     @classmethod
     def open(
@@ -86,51 +80,6 @@ class Recommender:
         model = load(bundle if isinstance(bundle, Bundle) else Bundle.open(bundle))
         events = EventStore(None, model.policy.log)
         return cls(Device(model, events, load), UserMemory(events))
-
-    @property
-    def bundle(self) -> Bundle:
-        """What is recommended from."""
-        return self._device.model.bundle
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Names of the scored tasks."""
-        return self._device.model.tasks
-
-    @property
-    def encoder(self) -> RequestEncoder:
-        """How a request becomes arrays."""
-        return self._device.model.encoder
-
-    @property
-    def arrays(self) -> ArrayRecommender:
-        """The same user's requests over item indices; of the bundle in use now, whatever update comes meanwhile."""
-        self._require_open()
-        return ArrayRecommender(self._device.model, self._memory)
-
-    # --- users ---
-
-    def profile(self, name: str) -> Recommender:
-        """The same recommender for another user of this device, with a past of its own in the same store."""
-        self._require_open()
-        device, memory = self._device, self._memory
-        if name:
-            return device.view(name, lambda: Recommender(device, UserMemory(device.store, name)))
-        is_default = memory.profile == name and memory.store is device.store
-        return self if is_default else Recommender(device, UserMemory(device.store))
-
-    def session(self, idle_s: float = 0.0) -> Recommender:
-        """The same recommender for a visitor without a name: the past is in memory only, and gone when it is closed.
-
-        Args:
-            idle_s: seconds without a call after which the next call finds it empty; 0: never.
-        """
-        return Recommender(self._device, UserMemory(EventStore(None, self.arrays.model.policy.log), idle_s=idle_s))
-
-    def profiles(self) -> list[str]:
-        """Names of all users of whom something is stored."""
-        self._require_open()
-        return self._device.store.profiles()
 
     # --- requests ---
 
@@ -287,57 +236,6 @@ class Recommender:
         """
         self._require_open()
         self._memory.forget()
-
-    # --- the bundle ---
-
-    def update(self, folder: str | Path) -> str:
-        """Take a newer bundle, or a delta to one, from a folder: verified, tried in a process of its own, swapped in.
-
-        The old version stays and is used until the new one has passed everything, and again if it later fails.
-        Returns:
-            "NAME VERSION" of the bundle in use.
-        Raises:
-            BundleError: it is damaged, older, unsigned where a key is pinned, or gives other answers here than where
-                it was built; the old version stays in use.
-        """
-        self._require_open()
-        return self._device.update(Path(folder))
-
-    def check(self) -> int:
-        """Run the bundle's conformance requests; returns how many passed.
-
-        Raises:
-            BundleError: this machine computes something else than the one that built the bundle.
-        """
-        return self.arrays.check()
-
-    def health(self) -> dict[str, object]:
-        """For a log of the app: bundle, engine, rows and bytes of the store, events lost, updates rolled back."""
-        model, device = self.arrays.model, self._device
-        rolled_back = device.updates.rolled_back() if device.updates else []
-        return {"bundle": model.name, "engine": model.engine.name, "rolled_back": rolled_back, **device.store.size()}
-
-    def close(self) -> None:
-        """Close the files; events stay in the store. Closing twice is harmless, and a view closes itself only."""
-        if self._memory.store is not self._device.store:
-            self._ended = True
-            self._memory.close()
-        elif self._memory.profile == DEFAULT_PROFILE:
-            self._device.close()
-
-    def __enter__(self) -> Recommender:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    # --- parts ---
-
-    def _require_open(self) -> None:
-        if self._device.closed or self._ended:
-            raise ConfigError("this recommender is closed; open it again")
 
     def _log(self, model: Model, selection: Selection, k: int, request: RequestArguments) -> tuple[Ranked, str | None]:
         """Fill the last places by trial where the policy explores, and store the list: what is shown, and its name."""

@@ -15,7 +15,7 @@ from edgerec.runtime.model import EncodedHistory, Model
 from edgerec.tasks import Encoded
 
 if TYPE_CHECKING:
-    from edgerec.runtime.adaptation import Learned
+    from edgerec.runtime.adaptation import LearnedState
     from edgerec.runtime.slate import Mix
 
 Removal: TypeAlias = tuple[str, Int]
@@ -39,7 +39,7 @@ class Selection(NamedTuple):
         return count_losses(self.removed, n_items, len(self.ranked.item), rest)
 
     def explored(
-        self, model: Model, explore: Explore, k: int, learned: Learned, random: np.random.Generator
+        self, model: Model, explore: Explore, k: int, learned: LearnedState, random: np.random.Generator
     ) -> tuple[Ranked, npt.NDArray[np.float64]]:
         """The list with its last places filled by trial, and the probability of each choice."""
         from edgerec.runtime.exploration import fill  # loaded on use
@@ -68,7 +68,7 @@ class Question(NamedTuple):
     removed: Sequence[Removal]
     history: EncodedHistory
     values: Mapping[str, Parameter]
-    learned: Learned | None
+    learned: LearnedState | None
 
 
 def count_losses(removed: Sequence[Removal], n_items: int, n_listed: int, rest: str) -> dict[str, int]:
@@ -109,7 +109,7 @@ def _candidates(ranked: Ranked) -> Ranked:
     return ranked.take(np.flatnonzero(ranked.utility != -np.inf))
 
 
-def _moved(model: Model, pool: Ranked, values: Mapping[str, Parameter], learned: Learned | None) -> Ranked:
+def _moved(model: Model, pool: Ranked, values: Mapping[str, Parameter], learned: LearnedState | None) -> Ranked:
     """The pool with boosts and what was learned of the user, best first again."""
     from edgerec.runtime.slate import multiplied  # loaded on use, as all that a plain list does not need
 

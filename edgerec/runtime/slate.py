@@ -56,38 +56,31 @@ def arrange(
         utility: float32 (P,), finite. vectors: float32 (P, dim), needed where diversity > 0.
     Source: Carbonell and Goldstein, SIGIR 1998; Steck, RecSys 2018.
     """
-    n = len(utility)
+    n, strength = len(utility), mix.strength if mix is not None else 0.0
     span = float(utility.max() - utility.min()) if n else 0.0
     relevance = (utility - utility.min()) / (span or 1.0) if n else utility
-    strength = mix.strength if mix is not None else 0.0
     base = ((1 - diversity - strength) * relevance).astype(np.float64)
-    open_ = np.zeros(n)  # -inf once an item was taken or its quota is full
-    unit = unit_rows(vectors) if diversity and vectors is not None else None
-    likeness = np.full(n, -1.0 if unit is not None else 0.0)
-    taken = np.zeros(0 if mix is None else len(mix.share))
-    counts = [np.zeros(int(q.group.max(initial=-1)) + 1, np.int64) for q in quotas]
+    penalties: list[_Likeness | _Divergence] = []
+    if diversity and vectors is not None:
+        penalties.append(_Likeness(vectors, diversity))
+    if mix is not None:
+        penalties.append(_Divergence(mix))
+    counts = [_QuotaCount(quota) for quota in quotas]
+    closed = np.zeros(n, bool)  # taken, or of a value whose quota is full
     chosen: list[int] = []
     while len(chosen) < min(k, n):
-        gain = base + open_
-        if unit is not None and chosen:
-            gain -= diversity * likeness
-        if mix is not None:
-            gain -= mix.strength * _divergence(mix, taken)
+        gain = np.where(closed, -np.inf, base)
+        for penalty in penalties:
+            gain -= penalty.of_candidates()
         best = int(gain.argmax())
         if gain[best] == -np.inf:
             break
         chosen.append(best)
-        open_[best] = -np.inf
-        if unit is not None:
-            np.maximum(likeness, unit @ unit[best], out=likeness)
-        if mix is not None and mix.group[best] >= 0:
-            taken[mix.group[best]] += 1
-        for quota, count in zip(quotas, counts, strict=True):
-            group = quota.group[best]
-            if group >= 0:
-                count[group] += 1
-                if count[group] >= quota.most:
-                    open_[quota.group == group] = -np.inf
+        closed[best] = True
+        for penalty in penalties:
+            penalty.take(best)
+        for count in counts:
+            count.take(best, closed)
     return np.array(chosen, np.int64)
 
 
@@ -97,17 +90,56 @@ def unit_rows(vectors: Float) -> Float:
     return (vectors / np.where(length > 0, length, 1)).astype(np.float32)
 
 
-def _divergence(mix: Mix, taken: Double) -> Double:
-    """For each candidate, the divergence of the list's mix with it from the user's."""
-    size = taken.sum() + 1
-    share, some = mix.share, mix.share > 0
+class _Likeness:
+    """The largest cosine of each candidate to an item of the list, times the diversity."""
 
-    def part(count: Double) -> Double:
-        own = (1 - SMOOTHED) * count / size + SMOOTHED * share
+    def __init__(self, vectors: Float, diversity: float) -> None:
+        self._unit, self._diversity = unit_rows(vectors), diversity
+        self._largest: Double | None = None
+
+    def of_candidates(self) -> Double | float:
+        return 0.0 if self._largest is None else self._diversity * self._largest
+
+    def take(self, position: int) -> None:
+        before = np.full(len(self._unit), -1.0) if self._largest is None else self._largest
+        self._largest = np.maximum(before, self._unit @ self._unit[position])
+
+
+class _Divergence:
+    """How far the list's mix with each candidate would be from the user's, times the mix's strength."""
+
+    def __init__(self, mix: Mix) -> None:
+        self._mix, self._taken = mix, np.zeros(len(mix.share))
+
+    def of_candidates(self) -> Double:
+        group, before, after = self._mix.group, self._parts(self._taken), self._parts(self._taken + 1)
+        by_group = before.sum() + (after - before)
+        without = before.sum()  # an item without a value adds to no share
+        divergence: Double = np.where(group >= 0, by_group[group] if len(by_group) else without, without)
+        return self._mix.strength * divergence
+
+    def take(self, position: int) -> None:
+        group = self._mix.group[position]
+        if group >= 0:
+            self._taken[group] += 1
+
+    def _parts(self, count: Double) -> Double:
+        """What each value adds to the divergence, if the list had so many items of it and one item more in all."""
+        share, some = self._mix.share, self._mix.share > 0
+        own = (1 - SMOOTHED) * count / (self._taken.sum() + 1) + SMOOTHED * share
         return np.where(some, share * np.log(np.where(some, share / np.where(some, own, 1), 1)), 0.0)
 
-    before, after = part(taken), part(taken + 1)
-    by_group = before.sum() + (after - before)
-    without = before.sum()  # an item without a value adds to no share
-    divergence: Double = np.where(mix.group >= 0, by_group[mix.group] if len(by_group) else without, without)
-    return divergence
+
+class _QuotaCount:
+    """How many items of each value a list has, against one quota."""
+
+    def __init__(self, quota: GroupLimit) -> None:
+        self._quota, self._counts = quota, np.zeros(int(quota.group.max(initial=-1)) + 1, np.int64)
+
+    def take(self, position: int, closed: npt.NDArray[np.bool_]) -> None:
+        """Count an item, and close its value once the quota is full."""
+        group = self._quota.group[position]
+        if group >= 0:
+            self._counts[group] += 1
+            if self._counts[group] >= self._quota.most:
+                closed |= self._quota.group == group

@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
 from edgerec.errors import BundleError, need
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer  # type: ignore[import-untyped]
 
 __all__ = ["FORMAT", "MODEL", "SETTINGS", "TOKENIZER", "TextEncoder"]
 
@@ -60,7 +63,13 @@ class TextEncoder:
     """Texts to unit vectors, and to the components that the teacher's networks read."""
 
     def __init__(
-        self, session: Any, tokenizer: Any, pooling: Sequence[str], padding: int, mean: Float, axes: Float
+        self,
+        session: ort.InferenceSession,
+        tokenizer: Tokenizer,
+        pooling: Sequence[str],
+        padding: int,
+        mean: Float,
+        axes: Float,
     ) -> None:
         self._session, self._tokenizer = session, tokenizer
         self._pooling, self._padding, self._mean, self._axes = tuple(pooling), padding, mean, axes

@@ -1,1 +1,1 @@
-"""Sample data with settings, one folder each; licences and changes are told in their ATTRIBUTION.md."""
+"""Sample data with settings, one folder each; ATTRIBUTION.md in it names the licence and our changes."""

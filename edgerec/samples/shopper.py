@@ -1,4 +1,4 @@
-"""A user of the test part whom the demo recommends to."""
+"""The user of the test part to whom the demo recommends."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from edgerec.runtime import Events
 
 ITEMS = (8, 30)
-"""A shopper has had at least and at most so many different items: enough to see why, few enough to read."""
+"""Least and most different items in the history of a shopper: enough to see why, few enough to read."""
 
 
 class Shopper(NamedTuple):
-    """Id, the events before the test part, their titles, and the time of the first test row.
+    """Id, the events before the test part, the titles of their items, and the time of the first test row.
 
     Events name their items by id: a bundle may hold fewer items than the dataset.
     """
@@ -27,7 +27,7 @@ class Shopper(NamedTuple):
 
 
 def find_shopper(dataset: Path) -> Shopper:
-    """The first user of the test part with a readable past.
+    """The first user of the test part whose history is readable, see `ITEMS`.
 
     Raises:
         DataError: there is none.

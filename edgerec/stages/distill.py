@@ -1,4 +1,4 @@
-"""The student stage: label with cross-fitted teachers, then train the student on their labels and the log's."""
+"""The student stage: label with cross-fitted teachers, then train the student on their labels and those of the log."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgerec import metrics
 from edgerec.distillation.student import new_student, train_student
 from edgerec.distillation.warm_start import warm_start
 from edgerec.ensemble.scoring import TorchModel, TorchScorer
-from edgerec.evaluation.fidelity import KEPT, OVERLAP, Answers, Parts, failures, fidelity
-from edgerec.evaluation.report import to_json
+from edgerec.evaluation.answers import Answers
+from edgerec.evaluation.fidelity import ALL, OVERLAP, RETAINED, fidelity
+from edgerec.evaluation.gates import teacher_failures
 from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_labels, find_evaluation_requests
 from edgerec.examples.load import LearningData
 from edgerec.files import write_json
-from edgerec.metrics import accuracy as metrics
+from edgerec.metrics import MetricTable, metrics_to_json
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
 from edgerec.tasks import scored_tasks
@@ -25,13 +27,16 @@ from edgerec.training.checkpoint import save_student
 
 @dataclass(frozen=True)
 class StudentReport:
-    """What distillation made.
+    """What distillation led to.
 
     Attributes:
         labelled: whether a teacher labelled what the student learned from.
-        parameters: of the student. sessions, pseudo-labelled, rows: what it learned from.
-        calibration: expected calibration error of each binary task on the evaluation split, before and after calibration.
-        kept: what it keeps of its teacher there, for everyone and by part, see `edgerec.evaluation.fidelity`.
+        parameters: of the student. sessions, pseudo_labelled, impressions: what it learned from; future requests count
+            as pseudo-labelled.
+        calibration: expected calibration error of each binary task on the evaluation split, before and after
+            calibration.
+        retained: how much of its teacher's quality it retains there, for everyone and by segment, see
+            `edgerec.evaluation.fidelity`.
         failures: which figures fall below the gates of ``[distillation]``.
     """
 
@@ -39,9 +44,9 @@ class StudentReport:
     parameters: int
     sessions: int
     pseudo_labelled: int
-    rows: int
+    impressions: int
     calibration: dict[str, tuple[float, float]]
-    kept: dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
+    retained: dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
     failures: tuple[str, ...]
 
     def lines(self) -> Sequence[str]:
@@ -49,26 +54,26 @@ class StudentReport:
         by = "all labelled by teachers that did not see their user" if self.labelled else "by the log's labels alone"
         errors = ", ".join(f"{task} {before:.4f} -> {after:.4f}" for task, (before, after) in self.calibration.items())
         return [
-            f"student: {self.parameters:,} parameters, learned from {self.sessions:,} sessions, {self.pseudo_labelled:,} "
-            f"requests without an outcome and {self.rows:,} impressions, {by}",
+            f"student: {self.parameters:,} parameters, learned from {self.sessions:,} sessions, "
+            f"{self.pseudo_labelled:,} pseudo-labelled requests and {self.impressions:,} impressions, {by}",
             *([f"calibration error, before and after calibration: {errors}"] if errors else []),
-            *(f"student ~ teacher, {part}: {_told(figures)}" for part, figures in self.kept.items()),
+            *(f"student ~ teacher, {segment}: {_summary(figures)}" for segment, figures in self.retained.items()),
             *(f"below the gate: {line}" for line in self.failures),
         ]
 
 
-def _told(figures: Mapping[str, Mapping[str, Mapping[str, float | int | None]]]) -> str:
-    """The first figure of each task, which says what is kept or lost, and for rankings how alike they are."""
-    texts = []
-    for task, of in figures.items():
-        values = {name: e["value"] for name, e in of.items()}
-        if values.get(KEPT) is not None:
-            alike = "" if values.get(OVERLAP) is None else f", {values[OVERLAP]:.0%} of the ten best"
-            texts.append(f"{task} keeps {values[KEPT]:.1%}{alike}")
+def _summary(figures: Mapping[str, Mapping[str, Mapping[str, float | int | None]]]) -> str:
+    """For each task the quality retained and the overlap of the lists, or the difference of the metric."""
+    parts = []
+    for task, estimates in figures.items():
+        values = {name: estimate["value"] for name, estimate in estimates.items()}
+        if values.get(RETAINED) is not None:
+            overlap = "" if values.get(OVERLAP) is None else f", {values[OVERLAP]:.0%} of the ten best"
+            parts.append(f"{task} retains {values[RETAINED]:.1%}{overlap}")
         for name in ("auc", "xauc"):
             if values.get(name) is not None:
-                texts.append(f"{task} {name} {values[name]:+.4f}")
-    return "; ".join(texts)
+                parts.append(f"{task} {name} {values[name]:+.4f}")
+    return "; ".join(parts)
 
 
 def distill(run: Run) -> StudentReport:
@@ -79,36 +84,36 @@ def distill(run: Run) -> StudentReport:
     examples, pseudo_labelled = labelled_examples(run, data)
     student = new_student(settings, data)
     if d.start_from is not None:
-        taken = warm_start(student, Path(run.config.resolve(d.start_from)), data)
-        progress.say(f"student: {taken} tensors as {d.start_from} left them")
+        n_tensors = warm_start(student, Path(run.config.resolve(d.start_from)), data)
+        progress.say(f"student: {n_tensors} tensors start from {d.start_from}")
     train_student(settings, data, examples, student, d.epochs, work / "student", progress, "student")
-    out = run.folder / "student"
+    out = run.student
     shutil.rmtree(out, ignore_errors=True)
     errors = [_calibration_errors(TorchScorer([student.eval()], data), data)]
-    expected = calibrate(student, data)
-    save_student(student, out, {"expectations": expected})
+    expectations = calibrate(student, data)
+    save_student(student, out, {"expectations": expectations})
     for log in work.glob("*-log"):
         log.rename(out / log.name)
-    scorer = TorchScorer([student], data, expected)
+    scorer = TorchScorer([student], data, expectations)
     errors.append(_calibration_errors(scorer, data))
-    kept = _kept(run, scorer, data) if examples.soft is not None else {}
-    write_json(out / "fidelity.json", {"parts": to_json(kept)})
+    retained = _retained(run, scorer, data) if examples.soft is not None else {}
+    write_json(out / "fidelity.json", {"parts": metrics_to_json(retained)})
     shutil.rmtree(work)
     return StudentReport(
         labelled=examples.soft is not None,
         parameters=sum(p.numel() for p in student.parameters()),
         sessions=0 if examples.sessions is None else len(examples.sessions.requests) - pseudo_labelled,
         pseudo_labelled=pseudo_labelled,
-        rows=0 if data.train.impressions is None else len(data.train.impressions.item),
+        impressions=0 if data.train.impressions is None else len(data.train.impressions.item),
         calibration={task: (errors[0][task], errors[1][task]) for task in errors[0]},
-        kept=to_json(kept),
-        failures=tuple(failures(kept, d.min_ndcg_retained, d.max_auc_drop)) if kept else (),
+        retained=metrics_to_json(retained),
+        failures=tuple(teacher_failures(retained.get(ALL, {}), d.min_ndcg_retained, d.max_auc_drop)),
     )
 
 
-def _kept(run: Run, scorer: TorchScorer, data: LearningData) -> Parts:
-    """What the student keeps of its teacher on the evaluation split."""
-    run.progress.say("student: compared with its teacher")
+def _retained(run: Run, scorer: TorchScorer, data: LearningData) -> MetricTable:
+    """How much of its teacher's quality the student retains on the evaluation split."""
+    run.progress.say("student: comparing with its teacher")
     eval_requests = find_evaluation_requests(data)
     teacher = Answers.of(TorchModel(run.scorer("teacher", data), data, eval_requests), data)
     return fidelity(Answers.of(TorchModel(scorer, data, eval_requests), data), teacher, data, eval_requests)

@@ -1,4 +1,4 @@
-"""The teacher's language model of a run as INT8 ONNX."""
+"""Exports the text model of a run's teacher to INT8 ONNX."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from edgerec.training.text_tuning import load_tuned, tuned_folder, tuned_vectors
 
 
 def export_encoder(run: Run, out: Path, device: str) -> EncoderReport:
-    """Write the text model of a run's teacher to the folder `out`; errors as of `export_text_encoder`."""
+    """Write the text model of a run's teacher to the folder `out`; raises what `export_text_encoder` raises."""
     return export_text_encoder(partial(_of_teacher, run), run.config.teacher.text_components, out, device, run.progress)
 
 
 def _of_teacher(run: Run) -> tuple[TextEncoder, list[str]]:
-    """The language model as the run's teacher reads it, and the texts of its items."""
+    """The text model of the run's teacher, and the texts of its items."""
     config, dataset, cache = run.config, Dataset.open(run.dataset), run.folder / "text"
     model = config.teacher.text_model or default_model()
     if not dataset.meta.text:

@@ -1,9 +1,9 @@
-"""The whole way from a log to a judged bundle, stage by stage, each repeated only when what it depends on changed.
+"""From a log to an evaluated bundle, stage by stage; a stage is repeated only when something it depends on changed.
 
 A stage leaves a stamp in `RUN/stages/NAME.json` once its output is whole: the key it was made for (a hash of its
-settings, its input stages' outputs and the version) and a hash of what it wrote. The stamp is removed before the
-stage starts, so an interrupted stage is stale; it lies beside the outputs since a bundle holds only what its
-manifest lists.
+settings, its input files, the outputs of the stages before it, and the version) and a hash of its output. The stamp is
+removed before the stage starts, so an interrupted stage is stale; it lies beside the outputs since a bundle holds only
+the files that its manifest lists.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 from edgerec import __version__
 from edgerec.devices import load_profile
 from edgerec.errors import DataError, QualityError, need
-from edgerec.files import write_whole
+from edgerec.files import read_json, write_json
 
 if TYPE_CHECKING:
     from edgerec.config import Config
@@ -31,7 +31,7 @@ __all__ = ["STAGES", "Stage", "StageReport", "is_fresh", "run", "run_stage", "st
 
 
 class StageReport(Protocol):
-    """What a stage found: a small frozen dataclass."""
+    """The results of a stage: a small frozen dataclass."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -44,15 +44,17 @@ StageFunction: TypeAlias = "Callable[[Run], StageReport]"
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the way.
+    """One step from the log to the evaluated bundle.
 
     Attributes:
         name: of the command.
         title: a sentence for the screen.
         function: "module:function", loaded when the stage runs, since most need the `train` extra.
-        folder: where the output lies, under the run's folder.
-        after: the stages whose output is read.
-        settings: what of the settings matters: sections, or "section.key".
+        folder: of the output, in the run's folder.
+        after: the stages whose output is read; what makes them stale, makes this one stale if their output changes.
+        settings: what of the settings makes the stage stale if it changes: sections, or "section.key".
+        files: the files outside the run that the settings name and that make the stage stale if they change.
+        gates: the section that holds the quality gates of the stage.
     """
 
     name: str
@@ -61,9 +63,11 @@ class Stage:
     folder: str
     after: tuple[str, ...]
     settings: tuple[str, ...]
+    files: Callable[[Config], Iterable[str | None]] = lambda config: ()
+    gates: str | None = None
 
     def load(self) -> StageFunction:
-        """The function that does it.
+        """The stage's function.
 
         Raises:
             MissingExtraError: the `train` extra is not installed.
@@ -73,50 +77,70 @@ class Stage:
         return function
 
 
-# The part that is judged decides what may be learned from: train alone for valid, train and valid for test.
+def _log_files(config: Config) -> tuple[str | None, ...]:
+    data = config.data
+    return data.interactions, data.items.path, data.users.path, data.graph.edges if data.graph else None
+
+
+def _files_of_now(config: Config) -> tuple[str | None, ...]:
+    return config.quantization.newer_rows, config.quantization.items_now
+
+
+# The evaluation split decides what may be learned from: train alone for valid, train and valid for test.
 _LEARNING = ("seed", "task", "evaluation.part")
 
 STAGES = (
-    Stage("prepare", "Preparing the data", "edgerec.stages.prepare:prepare", "dataset", (), ("data", "task", "name")),
     Stage(
-        "train",
-        "Training the teacher",
-        "edgerec.stages.train:train",
-        "teacher",
-        ("prepare",),
-        (*_LEARNING, "teacher", "ensemble", "training"),
+        name="prepare",
+        title="Preparing the data",
+        function="edgerec.stages.prepare:prepare",
+        folder="dataset",
+        after=(),
+        settings=("data", "task", "name"),
+        files=_log_files,
     ),
     Stage(
-        "distill",
-        "Distilling the student",
-        "edgerec.stages.distill:distill",
-        "student",
-        ("prepare", "train"),
-        (*_LEARNING, "student", "distillation"),
+        name="train",
+        title="Training the teacher",
+        function="edgerec.stages.train:train",
+        folder="teacher",
+        after=("prepare",),
+        settings=(*_LEARNING, "teacher", "ensemble", "training", "student.max_history"),
     ),
     Stage(
-        "prune",
-        "Pruning the student",
-        "edgerec.stages.prune:prune",
-        "pruned",
-        ("prepare", "train", "distill"),
-        (*_LEARNING, "student", "distillation", "pruning", "quantization.table"),
+        name="distill",
+        title="Distilling the student",
+        function="edgerec.stages.distill:distill",
+        folder="student",
+        after=("prepare", "train"),
+        settings=(*_LEARNING, "student", "distillation"),
+        gates="distillation",
     ),
     Stage(
-        "quantize",
-        "Building the INT8 bundle",
-        "edgerec.stages.quantize:quantize",
-        "bundle",
-        ("prepare", "prune"),
-        ("seed", "name", "version", "device", "quantization", "policy", "evaluation.part"),
+        name="prune",
+        title="Pruning the student",
+        function="edgerec.stages.prune:prune",
+        folder="pruned",
+        after=("prepare", "train", "distill"),
+        settings=(*_LEARNING, "student", "distillation", "pruning", "quantization.table"),
     ),
     Stage(
-        "evaluate",
-        "Judging every stage",
-        "edgerec.stages.evaluate:evaluate",
-        "report",
-        ("prepare", "train", "distill", "prune", "quantize"),
-        ("seed", "evaluation"),
+        name="quantize",
+        title="Building the INT8 bundle",
+        function="edgerec.stages.quantize:quantize",
+        folder="bundle",
+        after=("prepare", "prune"),
+        settings=("seed", "name", "version", "device", "quantization", "policy", "evaluation.part"),
+        files=_files_of_now,
+    ),
+    Stage(
+        name="evaluate",
+        title="Evaluating every stage",
+        function="edgerec.stages.evaluate:evaluate",
+        folder="report",
+        after=("prepare", "train", "distill", "prune", "quantize"),
+        settings=("seed", "evaluation"),
+        gates="evaluation",
     ),
 )
 
@@ -160,7 +184,7 @@ def run_stage(stage: Stage, config: Config, run_dir: Path, progress: Progress) -
 
 
 def is_fresh(stage: Stage, config: Config, run_dir: Path) -> bool:
-    """Was the stage run to its end with the settings, inputs and version of now?"""
+    """Tell whether the stage was run to its end with the present settings, inputs and version."""
     stamp = _read_stamp(stage, run_dir)
     return stamp is not None and stamp["key"] == _key(stage, config, run_dir)
 
@@ -178,19 +202,15 @@ def _execute(stage: Stage, config: Config, run_dir: Path, progress: Progress) ->
     failures = getattr(report, "failures", ())
     if failures:
         stamp["failures"] = "; ".join(failures)
-    write_whole(_stamp_path(stage, run_dir), json.dumps(stamp, indent=1))
+    write_json(_stamp_path(stage, run_dir), stamp)
     _refuse_failures(stage, stamp)
     return report
 
 
 def _refuse_failures(stage: Stage, stamp: dict[str, str] | None) -> None:
-    """A stage whose gate failed is whole, and can be looked at; nothing goes on from it by `run`."""
+    """Stop `run` after a stage whose gate failed; its output is whole and can be inspected."""
     if stamp and stamp.get("failures"):
-        raise QualityError(f"{stage.name}: {stamp['failures']}; see [{_GATES[stage.name]}] in the settings")
-
-
-_GATES = {"distill": "distillation", "evaluate": "evaluation"}
-"""Sections that hold the gates of a stage."""
+        raise QualityError(f"{stage.name}: {stamp['failures']}; see [{stage.gates}] in the settings")
 
 
 # ------------------------------------------------------------------------------------------------ staleness
@@ -205,41 +225,35 @@ def _read_stamp(stage: Stage, run_dir: Path) -> dict[str, str] | None:
     if not (run_dir / stage.folder).is_dir():
         return None
     try:
-        stamp = json.loads(_stamp_path(stage, run_dir).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        stamp = read_json(_stamp_path(stage, run_dir))
+    except DataError:
         return None
-    return stamp if isinstance(stamp, dict) and stamp.keys() - {"failures"} == {"key", "output"} else None
+    return stamp if stamp.keys() - {"failures"} == {"key", "output"} else None
 
 
 def _key(stage: Stage, config: Config, run_dir: Path) -> str:
     """Hash of everything that the output depends on."""
     everything = config.model_dump(mode="json")
-    depends: dict[str, Any] = {
+    home = config.resolve(".")  # the same file is the same, from wherever the command is given
+    depends: dict[str, object] = {
         "version": __version__,
         "settings": {path: _at(everything, path) for path in stage.settings},
         "inputs": {name: (_read_stamp(stage_named(name), run_dir) or {}).get("output") for name in stage.after},
+        "files": {os.path.relpath(path, home): _hash_file(Path(path)) for path in _files(stage, config)},
     }
-    if stage.name == "prepare":
-        home = config.resolve(".")  # the same log is the same, from wherever the command is given
-        depends["files"] = {os.path.relpath(path, home): _hash_file(Path(path)) for path in _source_files(config)}
-    if stage.name == "quantize":
-        now = (config.quantization.newer_rows, config.quantization.items_now)
-        depends["files"] = {path: _hash_file(Path(config.resolve(path))) for path in now if path is not None}
     if "device" in stage.settings:
         depends["device"] = load_profile(config.device).to_json()
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
 
 
-def _at(values: dict[str, Any], path: str) -> Any:
+def _at(values: dict[str, Any], path: str) -> object:
     section, _, key = path.partition(".")
     return values[section][key] if key else values[section]
 
 
-def _source_files(config: Config) -> Iterator[str]:
-    """The files that the settings name; a missing one is left to `prepare`, which says so."""
-    data = config.data
-    edges = data.graph.edges if data.graph else None
-    for path in (data.interactions, data.items.path, data.users.path, edges):
+def _files(stage: Stage, config: Config) -> Iterator[str]:
+    """The files that a stage reads; a missing one is left to the stage, which reports it."""
+    for path in stage.files(config):
         if path is not None:
             yield from sorted(filter(os.path.isfile, glob.glob(config.resolve(path), recursive=True)))
 

@@ -1,4 +1,4 @@
-"""The pruning stage: cut the student, let it recover on the teacher's labels."""
+"""The pruning stage: cuts the student and lets it recover on the teacher's labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edgerec.training.checkpoint import load_student, save_student
 class PruneReport:
     """Parameters of the request tower and the item table before and after, and the widths that are left.
 
-    `never_shown`: items that have no row any more.
+    `never_shown`: number of items that leave the bundle.
     """
 
     before: int
@@ -30,9 +30,9 @@ class PruneReport:
     def lines(self) -> Sequence[str]:
         """For the screen."""
         s = self.sizes
-        gone = [f"{self.never_shown:,} items that are never shown leave the table"] if self.never_shown else []
+        gone = [f"{self.never_shown:,} items that are never recommended leave the bundle"] if self.never_shown else []
         return [
-            f"pruned: {self.before:,} -> {self.after:,} parameters in the bundle; width {s.dim}, {s.heads} heads, "
+            f"pruned: {self.before:,} -> {self.after:,} parameters in the bundle; {s.dim} dimensions, {s.heads} heads, "
             f"hidden units {s.inner}/{s.context}/{s.pooling}/{s.repeat}/{s.head} (context, its output, attention, "
             "repeat, head)",
             *gone,
@@ -40,7 +40,7 @@ class PruneReport:
 
 
 def prune(run: Run) -> PruneReport:
-    """Cut the student of a run to the shares of ``[pruning]`` and let it recover on the teacher's labels."""
+    """Prune the student of a run as ``[pruning]`` says, and let it recover on the teacher's labels."""
     config = run.config
     work = run.work_folder("pruned", ("teacher", "student", "distillation", "pruning", "quantization"))
     data = run.learning_data()

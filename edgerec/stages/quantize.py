@@ -1,4 +1,4 @@
-"""The INT8 stage: from the pruned student to a whole bundle."""
+"""The quantization stage: from the pruned student to a whole INT8 bundle."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from edgerec.bundle.policy import Policy
 from edgerec.bundle.size import BundleSize, bundle_size
 from edgerec.compression.catalog_filter import among, without
 from edgerec.compression.cold_start import fit_cold_start
-from edgerec.compression.current import NewerRows, TableNow, items_now, newest_statistics, with_added
-from edgerec.compression.export import export_student, with_priors
-from edgerec.compression.graph import OPSET
+from edgerec.compression.current import ItemsNow, NewerRows, TableNow, items_now, newest_statistics, with_added
+from edgerec.compression.export import ExportedStudent, export_student, with_priors
+from edgerec.compression.graph import OPSET, TensorEntry
 from edgerec.compression.graphs import Expectation
 from edgerec.compression.kernel_choice import KernelChoice, choose_kernel
 from edgerec.compression.quantization import conformance, some_requests, write_graphs
@@ -37,25 +37,26 @@ from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress, Silent
 from edgerec.stages.run import Run
 from edgerec.tasks import scored_tasks
+from edgerec.tasks.cold_start import ColdStartTable
 from edgerec.tasks.history import Int
 from edgerec.training.checkpoint import load_student
 
 MIB = 2**20
 NONE = np.zeros(0, np.int64)
 COLD_START = "newcomers.npz"
-"""What gives a row to an item that comes later."""
+"""File of the cold-start table, which gives a row to a new item."""
 
 
 @dataclass(frozen=True)
 class QuantizeReport:
-    """Size of the bundle by file, in bytes, and which body its graphs have and why."""
+    """Size of the bundle's files in bytes, by name, and the kernel of its graphs."""
 
     sizes: dict[str, int]
-    pick: KernelChoice
+    kernel: KernelChoice
 
     @property
     def model_bytes(self) -> int:
-        """All that is needed to score: graphs and weights."""
+        """Bytes of graphs and weights: all that is needed to score."""
         return BundleSize.of(self.sizes).model
 
     def lines(self) -> Sequence[str]:
@@ -63,30 +64,30 @@ class QuantizeReport:
         total = sum(self.sizes.values())
         return [
             f"bundle: {self.model_bytes / MIB:.2f} MiB of graphs and weights, {total / MIB:.2f} MiB with all files",
-            self.pick.why,
+            self.kernel.why,
         ]
 
 
 def quantize(run: Run) -> QuantizeReport:
-    """Write the bundle of a run; an older one is replaced whole or not at all.
+    """Write the bundle of a run; an older one is replaced as a whole or not at all.
 
     Raises:
-        ConfigError: the device's runtime is too old for the graphs, or cannot run the body that is asked for.
+        ConfigError: the device's runtime is too old for the graphs, or is not suited to the kernel.
     """
     config = run.config
     device = load_profile(config.device)
     if device.opset < OPSET:
         raise ConfigError(f"device {device.name}: knows operator set {device.opset}, and the graphs need {OPSET}")
     if config.quantization.kernel == "nbits8" and device.runtime == "onnxruntime-web":
-        raise ConfigError(f"[quantization] body nbits8 is many times slower than u8s8 on {device.name}, a browser")
+        raise ConfigError(f"[quantization] kernel nbits8 is many times slower than u8s8 on {device.name}, a browser")
     data = run.learning_data()
     pruned = run.folder / "pruned"
     student = load_student(pruned, data.shape, data.features)
     facts = read_json(pruned / "model.json")
     expectations = {name: Expectation(**values) for name, values in facts["expectations"].items()}
     gone = np.array(facts["never_shown"], np.int64)
-    pick = build(config, data, student, expectations, run.bundle, gone, run.progress)
-    return QuantizeReport({p.name: p.stat().st_size for p in sorted((run.bundle).iterdir())}, pick)
+    kernel = build(config, data, student, expectations, run.bundle, gone, run.progress)
+    return QuantizeReport({p.name: p.stat().st_size for p in sorted(run.bundle.iterdir())}, kernel)
 
 
 def build(
@@ -98,50 +99,71 @@ def build(
     gone: Int = NONE,
     progress: Progress | None = None,
 ) -> KernelChoice:
-    """Write a student as the bundle `out`, without the items `gone`; returns the body that its graphs have."""
-    progress, q = progress or Silent(), config.quantization
+    """Write a student as the bundle `out`, without the items `gone`; returns the kernel of its graphs."""
+    q, device = config.quantization, load_profile(config.device)
+    kept = np.setdiff1d(np.arange(data.n_items), gone)
+    contents = _contents(config, data, student, gone, kept, progress or Silent())
+    exported, rows = contents.exported, contents.now.rows
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        requests = [among(kept, request) for request in some_requests(data, q.conformance)]
+        choice = choose_kernel(exported, q, device, expectations, requests, scratch)
+        graphs = write_graphs(exported, choice.kernel, q.table, expectations, scratch)
+        for name in graphs.names:
+            onnx.checker.check_model(str(scratch / name), full_check=True)
+        n, tasks, related = len(rows), len(exported.tasks), exported.relation is not None
+        work = Workload(
+            kernel=choice.kernel,
+            items=n,
+            model_bytes=bundle_size(scratch).model,
+            table=n * student.sizes.dim,
+            logits=n * tasks,
+            macs=macs(data.shape, student.sizes, tasks),
+        )
+        catalog = scratch / "catalog.sqlite"
+        write_catalog(catalog, rows, list(_attributes(data)))
+        files: dict[str, bytes | Path] = {name: scratch / name for name in (*graphs.names, "weights.bin")}
+        files["catalog.sqlite"] = catalog
+        if contents.cold_start is not None:
+            files[COLD_START] = contents.cold_start.to_bytes()
+        files["conformance.json"] = dump_json(conformance(n, tasks, scratch, requests, related))
+        files["report.json"] = dump_json({"format": 1, "name": config.name, "metrics": {}})
+        if q.web or device.runtime == "onnxruntime-web":
+            files[COLUMNS] = columns_file(catalog)
+        files["policy.json"] = _checked_policy(config, data, catalog)
+        write_bundle(out, files, _manifest(config, data, graphs.tensors, student.sizes, work))
+    return choice
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """The parts of a bundle before its graphs are written."""
+
+    exported: ExportedStudent
+    now: ItemsNow
+    cold_start: ColdStartTable | None
+
+
+def _contents(
+    config: Config, data: LearningData, student: Student, gone: Int, kept: Int, progress: Progress
+) -> _Contents:
+    """The student without the items `gone`, with current priors and the new items of ``[quantization]``."""
+    q = config.quantization
     exported = export_student(student, data.statistics.values[-1], data.tasks)
     if q.newer_rows is not None:
         exported = with_priors(exported, student, newest_statistics(_newer_rows(config, q.newer_rows), data, progress))
     exported = without(exported, gone)
-    kept = np.setdiff1d(np.arange(data.n_items), gone)
     now = items_now(_table_now(config), list(_catalog_rows(data, kept)), _attributes(data))
     meta = data.dataset.meta
     cold_start = fit_cold_start(student, data) if meta.text or meta.items.categorical or meta.items.numeric else None
-    if now.added and cold_start is None:
-        raise ConfigError(
-            "[quantization] items_now has new items, and [data.items] no text or attribute to tell them by"
-        )
     if cold_start is not None:
         exported = with_added(exported, cold_start, now, config.data.items)
+    elif now.added:
+        raise ConfigError("[quantization] items_now has new items, but [data.items] has no text or attribute for them")
     if q.items_now is not None:
         hidden = sum(not row["available"] for row in now.rows)
-        progress.say(f"{q.items_now}: {now.added:,} new items, {hidden:,} that are not shown")
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder)
-        requests = [among(kept, r) for r in some_requests(data, q.conformance)]
-        pick = choose_kernel(exported, q, load_profile(config.device), expectations, requests, scratch)
-        files = write_graphs(exported, pick.kernel, q.table, expectations, scratch)
-        for name in files.names:
-            onnx.checker.check_model(str(scratch / name), full_check=True)
-        content: dict[str, bytes | Path] = {name: scratch / name for name in (*files.names, "weights.bin")}
-        if cold_start is not None:
-            content[COLD_START] = cold_start.to_bytes()
-        weight = bundle_size(scratch).model
-        n, tasks = len(now.rows), len(exported.tasks)
-        work = Workload(
-            pick.kernel, n, weight, n * student.sizes.dim, n * tasks, macs(data.shape, student.sizes, tasks)
-        )
-        related = exported.relation is not None
-        content["conformance.json"] = dump_json(conformance(n, tasks, scratch, requests, related))
-        content["report.json"] = dump_json({"format": 1, "name": config.name, "metrics": {}})
-        write_catalog(scratch / "catalog.sqlite", now.rows, list(_attributes(data)))
-        content["catalog.sqlite"] = scratch / "catalog.sqlite"
-        if q.web or load_profile(config.device).runtime == "onnxruntime-web":
-            content[COLUMNS] = columns_file(scratch / "catalog.sqlite")
-        content["policy.json"] = _checked_policy(config, data, scratch / "catalog.sqlite")
-        write_bundle(out, content, _manifest(config, data, files.tensors, student.sizes, work))
-    return pick
+        progress.say(f"{q.items_now}: {now.added:,} new items, {hidden:,} that are not available")
+    return _Contents(exported, now, cold_start)
 
 
 def _newer_rows(config: Config, path: str) -> NewerRows:
@@ -154,7 +176,7 @@ def _table_now(config: Config) -> TableNow | None:
 
 
 def _manifest(
-    config: Config, data: LearningData, tensors: list[dict[str, Any]], sizes: StudentSizes, work: Workload
+    config: Config, data: LearningData, tensors: list[TensorEntry], sizes: StudentSizes, work: Workload
 ) -> dict[str, Any]:
     scored = [t for t in data.tasks if t.kind != "related"]
     return {
@@ -173,7 +195,7 @@ def _manifest(
 
 
 def _policy(config: Config) -> dict[str, Any]:
-    """As in the settings. Every task counts by its weight there; amounts have their own unit, so beside others 0."""
+    """As in the settings; a task has its weight in [[task]], but 0 if it is a regression task beside others."""
     scored = scored_tasks(config.tasks)
     alone = all(t.kind == "regression" for t in scored)
     weights = {t.name: t.weight if alone or t.kind != "regression" else 0.0 for t in scored}
@@ -181,15 +203,15 @@ def _policy(config: Config) -> dict[str, Any]:
 
 
 def _checked_policy(config: Config, data: LearningData, catalog: Path) -> bytes:
-    """policy.json, read as a device will read it.
+    """The content of policy.json, after a check as on a device.
 
     Raises:
         ConfigError: it does not fit the catalogue or the tasks.
     """
     policy, scored = _policy(config), [t.name for t in scored_tasks(config.tasks)]
-    with closing(Catalog(catalog)) as found:
+    with closing(Catalog(catalog)) as opened:
         try:
-            Policy.parse(policy, found, scored, data.encoder.binary)
+            Policy.parse(policy, opened, scored, data.encoder.binary)
         except ConfigError as error:
             raise ConfigError(f"[policy]: {error}") from None
     return dump_json(policy)
@@ -198,7 +220,7 @@ def _checked_policy(config: Config, data: LearningData, catalog: Path) -> bytes:
 def _attributes(data: LearningData) -> dict[str, str]:
     """Columns of the dataset's items by their name in the catalogue.
 
-    An attribute that is called like one of the catalogue's own columns, such as "title", is "item_title" there.
+    An attribute with the name of one of the catalogue's own columns, such as "title", is "item_title" there.
     """
     names = [c.removeprefix("raw.") for c in data.dataset.items().columns if c.startswith("raw.")]
     return {f"item_{name}" if name.lower() in OWN_COLUMNS else name: f"raw.{name}" for name in names}

@@ -1,4 +1,4 @@
-"""A run: its settings and its folder. Only this package and `experiments` know what of a run lies where."""
+"""A run: its settings and its folder. Only this package and `experiments` know where the parts of a run lie."""
 
 from __future__ import annotations
 
@@ -7,39 +7,40 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from edgerec.config import Config
 from edgerec.data.dataset import Dataset
 from edgerec.distillation.student import StudentSettings
-from edgerec.ensemble.ensemble import Blend, Ensemble, Members
+from edgerec.ensemble.ensemble import Ensemble
+from edgerec.ensemble.members import Members
 from edgerec.ensemble.scoring import AnyScorer, EnsembleScorer, TorchScorer
 from edgerec.ensemble.views import EnsembleSettings
-from edgerec.examples.load import LearningData, Part, load_learning_data
-from edgerec.examples.scratch import Scratch
+from edgerec.ensemble.weights import Blend
+from edgerec.examples.load import EvaluationPart, ExampleSettings, LearningData, load_learning_data
+from edgerec.examples.scratch import Limits, Scratch
 from edgerec.files import read_json
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Progress
 from edgerec.training.checkpoint import load_student, load_weights
 from edgerec.training.teacher import build_teacher
-from edgerec.training.text_components import text_components, tuning_of
+from edgerec.training.text_components import TextComponents, tuning_of
 
 ENSEMBLE, WEIGHTS = "ensemble", "weights.json"
-"""Folder of the members beside the networks, under the teacher's, and their weights."""
+"""Folder of the members beside the networks, in the teacher's folder, and the file of all members' weights."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """Settings, and the folder in which the stages leave what they make of them."""
+    """Settings, and the folder in which the stages leave their results."""
 
     config: Config
     folder: Path
     progress: Progress
 
     @property
-    def part(self) -> Part:
-        """What is judged: "valid" or "test"."""
+    def part(self) -> EvaluationPart:
+        """The evaluation split: "valid" or "test"."""
         return self.config.evaluation.part
 
     @property
@@ -53,6 +54,16 @@ class Run:
         return self.folder / "teacher"
 
     @property
+    def student(self) -> Path:
+        """Where `distill` leaves the student."""
+        return self.folder / "student"
+
+    @property
+    def labels(self) -> Path:
+        """Where `distill` and `prune` find the teacher's labels, or make them."""
+        return self.folder / "soft"
+
+    @property
     def bundle(self) -> Path:
         """Where `quantize` leaves the bundle."""
         return self.folder / "bundle"
@@ -64,16 +75,16 @@ class Run:
 
     @property
     def ensemble_settings(self) -> EnsembleSettings:
-        """What the members beside the networks are fitted by."""
+        """Settings of the members beside the networks."""
         return ensemble_settings(self.config)
 
     @property
     def student_settings(self) -> StudentSettings:
-        """What a student is built and trained by."""
+        """Settings of a student and of its training."""
         return student_settings(self.config)
 
-    def learning_data(self, part: Part | None = None) -> LearningData:
-        """The dataset, ready to learn from and to be judged on; `part`: that of the settings by default.
+    def learning_data(self, part: EvaluationPart | None = None, limits: Limits | None = None) -> LearningData:
+        """The dataset, ready to learn from and to evaluate on; `part`: that of the settings by default.
 
         Raises:
             DataError: there is no dataset, or nothing to learn from.
@@ -82,14 +93,13 @@ class Run:
         data, teacher = config.data, config.teacher
         tuning = tuning_of(teacher, config.seed, config.training.accelerator)
         has_sessions, cache = data.session is not None, self.folder / "text"
-        read_texts = partial(text_components, dataset, teacher, has_sessions, tuning, cache, self.progress)
-        scratch = Scratch(self.folder / "work")
-        return load_learning_data(
-            dataset, part or self.part, data, teacher, config.student, config.seed, scratch, read_texts
-        )
+        read_texts = TextComponents(dataset, teacher, has_sessions, tuning, cache, self.progress)
+        scratch = Scratch(self.folder / "work", limits)
+        settings = ExampleSettings(data, teacher, config.student, config.seed)
+        return load_learning_data(dataset, part or self.part, settings, scratch, read_texts)
 
     def networks(self, data: LearningData, early: bool = False) -> list[Teacher]:
-        """The fold models, ready to score; or, `early`, as they were after a third of their training."""
+        """The fold models, ready to score; with `early`, from the checkpoint after a third of their training."""
         networks = []
         for fold in range(self.config.teacher.folds):
             network = build_teacher(self.config.teacher, self.config.seed, data)
@@ -117,12 +127,13 @@ class Run:
         return TorchScorer([student], data, read_json(folder / "model.json")["expectations"])
 
     def work_folder(self, stage: str, sections: Sequence[str]) -> Path:
-        """Where a stage keeps what it has done so far, so that it can go on after a stop.
+        """Where a stage keeps unfinished work, so that it can go on after a stop.
 
-        Other settings in `sections`, another dataset or another teacher have another folder; older folders are removed.
+        Other settings in `sections`, another length of histories, another dataset or another teacher have another
+        folder; older folders are removed.
         """
         settings = self.config.model_dump(mode="json", include={"seed", "task", "evaluation", *sections})
-        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        key = hashlib.sha256(json.dumps([settings, self.config.student.max_history], sort_keys=True).encode())
         key.update((self.dataset / "dataset.json").read_bytes())
         if stage != "teacher":
             for path in self.teacher_files():
@@ -135,17 +146,17 @@ class Run:
         return work
 
     def teacher_files(self) -> list[Path]:
-        """The files that tell one teacher from another: its networks, and the weights of its members."""
+        """The files that identify a teacher: its networks, and the weights of its members."""
         return [*sorted(self.teacher.glob("*.safetensors")), *self.teacher.glob(f"{ENSEMBLE}/{WEIGHTS}")]
 
 
 def ensemble_settings(config: Config) -> EnsembleSettings:
-    """What of the settings the members beside the networks are fitted by."""
+    """Settings of the members beside the networks."""
     return EnsembleSettings(config.ensemble, config.teacher.folds, config.teacher.regression, config.seed)
 
 
 def student_settings(config: Config) -> StudentSettings:
-    """What of the settings a student is built and trained by."""
+    """Settings of a student and of its training."""
     return StudentSettings(config.student, config.distillation, config.teacher, config.training, config.seed)
 
 

@@ -1,8 +1,8 @@
-"""The teacher stage: choose the number of epochs on valid, then train one teacher for each fold of users.
+"""The teacher stage: choose the number of epochs on valid, then train one network for each fold of users.
 
-Beside the networks stands a ensemble of closed-form models and trees (`edgerec.ensemble`); weights chosen on
-valid make one score of them. A row that was learned from is labelled for the student by the models that did not see
-its user, all others by the mean of all.
+Beside the networks, the ensemble has closed-form models and trees (`edgerec.ensemble`); weights chosen on valid make
+one score of all members. A training row is labelled for the student by the models that did not see its user, all other
+rows by the mean of all models.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from edgerec.config import TeacherConfig, TrainingConfig
 from edgerec.data import Dataset
 from edgerec.data.doctor import refuse_leaks
-from edgerec.ensemble.ensemble import Blend, Members, choose_weights
+from edgerec.ensemble.members import Members
+from edgerec.ensemble.weights import Blend, choose_weights
 from edgerec.examples.batches import JointBatches
 from edgerec.examples.folds import fold_of
 from edgerec.examples.load import LearningData
@@ -32,14 +32,19 @@ from edgerec.training.processes import side_by_side
 from edgerec.training.teacher import batch_settings, build_teacher, fit_on_valid, loop_settings, text_reader
 
 EARLY_PART = 3
-"""An early checkpoint is kept after this part of the epochs."""
+"""The early checkpoint is taken after this part of the epochs."""
 WORTH_A_PROCESS = 40_000
 """Examples of all epochs of a fold from which it is trained in a process of its own."""
 
 
 @dataclass(frozen=True)
 class TeacherReport:
-    """What training found: the epochs that valid chose, the network's losses there, and what each member is worth."""
+    """What training led to.
+
+    Attributes:
+        epochs: chosen on valid. valid: the network's losses there.
+        ensemble: lines on the quality of each member, and on members that are absent.
+    """
 
     epochs: int
     parameters: int
@@ -53,64 +58,62 @@ class TeacherReport:
         return [network, *self.ensemble]
 
 
+@dataclass(frozen=True)
+class _ChosenOnValid:
+    """Epochs of the networks, their losses on valid, and trees of each boosted task; None without boosting."""
+
+    epochs: int
+    losses: dict[str, float]
+    trees: dict[str, int] | None
+
+
 def train(run: Run) -> TeacherReport:
     """Train the teacher of a run; goes on where an earlier call was stopped."""
     config = run.config
     refuse_leaks(Dataset.open(run.dataset), config.training.allow_leaks)
     work = run.work_folder("teacher", ("teacher", "ensemble"))
     data = run.learning_data("valid")
-    found = _learn_from_valid(run, data, work)
+    chosen = _learn_from_valid(run, data, work)
     if run.part == "test":
         data = run.learning_data("test")
-    epochs, folds = int(found["epochs"]), range(config.teacher.folds)
-    parameters = _train_folds(run, data, work, epochs)
-    members = Members.fit(run.ensemble_settings, data, work / run.part, folds, found["trees"], run.progress)
-    out = run.teacher
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    for fold in folds:
-        for name in (fold_name(fold), early_name(fold)):
-            (work / name).rename(out / name)
-    (work / run.part).rename(out / ENSEMBLE)
-    shutil.copy(work / WEIGHTS, out / ENSEMBLE / WEIGHTS)
-    _keep_logs(work, out)
-    weights = Blend(**read_json(out / ENSEMBLE / WEIGHTS))
+    folds = range(config.teacher.folds)
+    parameters = _train_folds(run, data, work, chosen.epochs)
+    members = Members.fit(run.ensemble_settings, data, work / run.part, folds, chosen.trees, run.progress)
+    _move_results(run, work, run.teacher)
+    weights = Blend(**read_json(run.teacher / ENSEMBLE / WEIGHTS))
     absent = _absent(config.ensemble.members, data, members)
-    report = TeacherReport(epochs, parameters, found["valid"], [*weights.lines(), *absent])
-    write_json(
-        out / "metrics.json",
-        {
-            "epochs": epochs,
-            "valid": found["valid"],
-            "ensemble": asdict(weights),
-            "absent": absent,
-            "parameters": parameters,
-            "seed": config.seed,
-            "settings": config.model_dump(mode="json"),
-        },
-    )
+    metrics = {
+        "epochs": chosen.epochs,
+        "valid": chosen.losses,
+        "ensemble": asdict(weights),
+        "absent": absent,
+        "parameters": parameters,
+        "seed": config.seed,
+        "settings": config.model_dump(mode="json"),
+    }
+    write_json(run.teacher / "metrics.json", metrics)
     shutil.rmtree(work)
-    return report
+    return TeacherReport(chosen.epochs, parameters, chosen.losses, [*weights.lines(), *absent])
 
 
-def _learn_from_valid(run: Run, data: LearningData, work: Path) -> dict[str, Any]:
-    """Epochs of the networks, trees of the boosters, and the weights of the members: all that valid decides."""
+def _learn_from_valid(run: Run, data: LearningData, work: Path) -> _ChosenOnValid:
+    """Choose all that valid decides; the weights of the members are left in `work`."""
     config, progress = run.config, run.progress
     teacher, seed = config.teacher, config.seed
     chosen, weights = work / "chosen.json", work / "valid-network.safetensors"
     if not chosen.exists():
-        model, result = fit_on_valid(
-            teacher, config.training, seed, data, work / "choose", progress, "teacher on valid"
-        )
+        folder = work / "choose"
+        model, result = fit_on_valid(teacher, config.training, seed, data, folder, progress, "teacher on valid")
         save_weights(model, weights)
         write_json(chosen, {"epochs": result.epochs, "valid": result.valid})
-    found = read_json(chosen)
+    result_on_valid = read_json(chosen)
     model = build_teacher(teacher, seed, data)
     load_weights(model, weights)
-    # One fold of the re-ranker is enough to see what it is worth: the network beside it is one as well.
+    # There is one network here, so one fold of the re-ranker is enough to choose weights.
     members = Members.fit(run.ensemble_settings, data, work / "valid", [0], None, progress)
     choose_weights(run.ensemble_settings, data, [model.eval()], members, work / WEIGHTS, progress)
-    return found | {"trees": None if members.boosting is None else members.boosting.trees}
+    trees = None if members.boosting is None else members.boosting.trees
+    return _ChosenOnValid(int(result_on_valid["epochs"]), result_on_valid["valid"], trees)
 
 
 def _train_folds(run: Run, data: LearningData, work: Path, epochs: int) -> int:
@@ -154,22 +157,32 @@ class _Fold:
         settings = loop_settings(self.teacher, self.training, self.epochs)
         loop = replace(settings, early=max(self.epochs // EARLY_PART, 1))
         title, folder = f"teacher, fold {fold + 1} of {self.teacher.folds}", self.work / f"fold-{fold}"
-        fit(model, data.tasks, train_batches, None, loop, folder, progress, title, reader=text_reader(data))
+        reader = text_reader(data)
+        fit(TrainingJob(model, train_batches, None, loop, folder, progress, title, reader=reader))
         shutil.copy(folder / EARLY, self.work / early_name(fold))
         save_weights(model, self.work / fold_name(fold))
 
 
-def _absent(names: Sequence[str], data: LearningData, members: Members) -> list[str]:
-    """A sentence for each member that the settings name and the tasks could use, and that is not there."""
-    snapshots = members.snapshots
-    left_out = [] if snapshots is None else [n for n in ("ease", "als") if getattr(snapshots.last, n) is None]
-    return [
-        f"ensemble: {name} is absent: {data.n_items:,} items are too many for a matrix between them"
-        for name in left_out
-        if name in names
-    ]
-
-
-def _keep_logs(work: Path, out: Path) -> None:
+def _move_results(run: Run, work: Path, out: Path) -> None:
+    """Move networks, members, weights and training logs from `work` to `out`."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    for fold in range(run.config.teacher.folds):
+        for name in (fold_name(fold), early_name(fold)):
+            (work / name).rename(out / name)
+    (work / run.part).rename(out / ENSEMBLE)
+    shutil.copy(work / WEIGHTS, out / ENSEMBLE / WEIGHTS)
     for log in work.glob("*-log"):
         log.rename(out / log.name)
+
+
+def _absent(names: Sequence[str], data: LearningData, members: Members) -> list[str]:
+    """A sentence for each member that the settings name and that the catalogue is too large for."""
+    if members.snapshots is None:
+        return []
+    last = members.snapshots.last
+    return [
+        f"ensemble: {name} is absent: {data.n_items:,} items are too many for an item-to-item matrix"
+        for name, member in (("ease", last.ease), ("als", last.als))
+        if member is None and name in names
+    ]

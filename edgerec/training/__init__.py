@@ -1,1 +1,1 @@
-"""Teacher, distillation, and what both learn from."""
+"""The training loop of teacher and student: joint loss, task weighting, several processes, calibration."""

@@ -30,7 +30,7 @@ class Adversary:
 
     @contextmanager
     def watched(self, module: JointTraining) -> Iterator[None]:
-        """The losses of `module` are as ever, and what goes backward from them is kept for `attacked`."""
+        """The losses of `module` stay as they are; their gradient at the item vectors is remembered for `attacked`."""
         self._moves, self._lengths = [], []
         with _altered(module, self._watch):
             yield

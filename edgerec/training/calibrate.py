@@ -1,4 +1,4 @@
-"""Calibrate a trained student in place: its probabilities, its rankings, and the expectations of its amounts."""
+"""Calibrate a trained student in place: its probabilities, its rankings, and its expected regression targets."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from scipy.special import expit
 
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Requests
-from edgerec.examples.scratch import AT_ONCE
+from edgerec.examples.scratch import Limits
 from edgerec.models.student import Student
 from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Int
-from edgerec.training.calibration import fit_expectation, fit_odds, fit_shares
+from edgerec.training.calibration import fit_expectation, fit_odds, fit_temperature
 from edgerec.training.joint import exclude_history
 from edgerec.training.predictions import group_by_as_of, network_logits
 
-MOST_SHARES = 20_000_000
-"""Numbers in memory while a ranking is calibrated."""
+MOST_LOGITS = 20_000_000
+"""Held in memory while a ranking is calibrated."""
 
 
 def calibrate(student: Student, data: LearningData) -> dict[str, dict[str, float]]:
-    """Calibrate every task in place on the latest fifth of what it learned from; amounts are left to `expectations`.
+    """Calibrate every task in place on the latest fifth of what it learned from; regression is left to `expectations`.
 
     Returns:
         See `expectations`.
@@ -33,7 +33,7 @@ def calibrate(student: Student, data: LearningData) -> dict[str, dict[str, float
 
 
 def _calibrate_rows(student: Student, data: LearningData) -> None:
-    """Binary tasks: odds, each after the task that it comes after."""
+    """Calibrate the odds of binary tasks; a conditional task comes after its condition."""
     rows, tasks = data.train.impressions, scored_tasks(data.tasks)
     if rows is None:
         return
@@ -53,12 +53,12 @@ def _calibrate_rows(student: Student, data: LearningData) -> None:
 
 
 def _calibrate_rankings(student: Student, data: LearningData) -> None:
-    """Rankings: how far the best items stand above the others."""
+    """Calibrate how far the best items of a ranking stand above the others."""
     sessions, n_seen = data.train.sessions, data.train.n_seen
     if sessions is None:
         return
     latest = _latest_fifth(sessions.requests)
-    latest = latest[:: -(-len(latest) * n_seen // MOST_SHARES)]
+    latest = latest[:: -(-len(latest) * n_seen // MOST_LOGITS)]
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind != "retrieval":
             continue
@@ -71,12 +71,12 @@ def _calibrate_rankings(student: Student, data: LearningData) -> None:
         with torch.inference_mode():
             for items, places in group_by_as_of(student, data, sessions.requests, chosen):
                 batch = sessions.requests.batch(chosen[places])
-                found = student.score_catalog(batch, items, [i])[:, 0]
-                found = exclude_history(found, batch) if task.repeats == "exclude" else found
-                logits[places] = found[:, :n_seen].numpy()
-        shares = np.zeros_like(logits)
-        shares[truth.owner(), truth.values] = 1 / truth.sizes()[truth.owner()]
-        student.rescale(i, fit_shares(logits, shares), 0.0)
+                scores = student.score_catalog(batch, items, [i])[:, 0]
+                scores = exclude_history(scores, batch) if task.repeats == "exclude" else scores
+                logits[places] = scores[:, :n_seen].numpy()
+        probs = np.zeros_like(logits)
+        probs[truth.owner(), truth.values] = 1 / truth.sizes()[truth.owner()]
+        student.rescale(i, fit_temperature(logits, probs), 0.0)
 
 
 def expectations(student: Student, data: LearningData) -> dict[str, dict[str, float]]:
@@ -90,18 +90,18 @@ def expectations(student: Student, data: LearningData) -> dict[str, dict[str, fl
         return {}
     latest = _latest_fifth(rows.requests)
     logits = network_logits(student.eval(), data, rows.requests, rows.item, latest)
-    found = {}
+    calibrations = {}
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind == "regression":
             scale = data.scales[task.name]
             labels = np.expm1(rows.labels[task.name][latest].astype(np.float64) * scale.std + scale.mean)
             slope, offset = fit_expectation(logits[:, i].astype(np.float64), labels)
-            found[task.name] = {"slope": slope, "offset": offset, "cap": float(labels.max())}
-    return found
+            calibrations[task.name] = {"slope": slope, "offset": offset, "cap": float(labels.max())}
+    return calibrations
 
 
 def _latest_fifth(requests: Requests) -> Int:
-    """Places of the latest fifth of the requests, ascending; of very many an even part of them."""
-    every = np.arange(0, len(requests), -(-len(requests) // AT_ONCE))
+    """Indices of the latest fifth of the requests, ascending; of very many requests, an even sample."""
+    every = np.arange(0, len(requests), -(-len(requests) // Limits.rows))
     latest = np.argsort(requests.time_ms[every], kind="stable")[-max(len(every) // 5, 1) :]
     return np.sort(every[latest])

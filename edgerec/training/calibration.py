@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logsumexp
 
-Double = npt.NDArray[np.float64]
+from edgerec.tasks.history import Double
 
 
 def fit_expectation(logit: Double, label: Double) -> tuple[float, float]:
@@ -46,15 +46,15 @@ def _loss(line: Double, label: Double) -> float:
 
 
 LARGEST_SLOPE = 4.0
-"""A calibration that asks for more than this, or for less than its inverse, is taken no further."""
+"""Calibration changes no slope by more than this factor."""
 
 
 def fit_odds(logit: Double, before: Double, label: Double) -> tuple[float, float]:
     """Slope and offset that make ``before * sigmoid(slope * logit + offset)`` the likeliest, as probability of `label`.
 
-    Source: Platt, 1999, without his prior; along a chain of tasks the probability of the task before is given.
+    Source: Platt, 1999, without his prior; the probability of a conditional task's condition is given.
     Args:
-        logit, label: (n,). before: (n,), calibrated probability of the task that this one comes after; 1 without one.
+        logit, label: (n,). before: (n,), calibrated probability of the condition of a conditional task; 1 without one.
     Returns:
         1, 0 where the labels hold one class only.
     """
@@ -69,16 +69,16 @@ def fit_odds(logit: Double, before: Double, label: Double) -> tuple[float, float
         return float(-(label * np.log(p) + (1 - label) * np.log1p(-p)).mean()), gradient
 
     most = np.log(LARGEST_SLOPE)
-    found = minimize(loss, np.zeros(2), jac=True, method="L-BFGS-B", bounds=[(-most, most), (None, None)])
-    return float(np.exp(found.x[0])), float(found.x[1])
+    best = minimize(loss, np.zeros(2), jac=True, method="L-BFGS-B", bounds=[(-most, most), (None, None)])
+    return float(np.exp(best.x[0])), float(best.x[1])
 
 
-def fit_shares(logits: npt.NDArray[np.float32], shares: npt.NDArray[np.float32]) -> float:
-    """The slope that makes ``softmax(slope * logits)`` the likeliest, as shares of what was consumed; both (n, N).
+def fit_temperature(logits: npt.NDArray[np.float32], probs: npt.NDArray[np.float32]) -> float:
+    """The slope that makes ``softmax(slope * logits)`` likeliest, if `probs` were consumed; both (n, N).
 
     Source: temperature scaling, Guo et al., ICML 2017.
     """
-    expected = float((shares * logits).sum())
+    expected = float((probs * logits).sum())
 
     def loss(at: float) -> float:
         slope = np.exp(at)

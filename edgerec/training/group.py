@@ -30,26 +30,27 @@ class Group:
     local_rank: int = 0
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """`tensor` added up over the processes, in place."""
+        """Add `tensor` up over the processes, in place."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def of_first(self, value: T) -> T:
-        """What the first process holds."""
+        """The `value` of the first process."""
         if self.size == 1:
             return value
-        held: list[Any] = [value]
-        dist.broadcast_object_list(held, device=self.device)
-        found: T = held[0]
-        return found
+        values = [value]
+        dist.broadcast_object_list(values, device=self.device)
+        return values[0]
 
 
 def in_group(training: TrainingConfig, function: Callable[..., T], *arguments: object) -> T:
-    """Call ``function(group, *arguments)`` in every process of the settings; what the first of this machine returns.
+    """Call ``function(group, *arguments)`` in each process that the settings ask for.
 
-    Several processes are new ones that Lightning spawns for this call: the arguments are copied to them, and what they
-    change in them is not seen here.
+    Several processes are spawned by Lightning for this call. They get copies of the arguments, so their changes to them
+    are not seen here.
+    Returns:
+        What the first process of this machine returns.
     Raises:
         ConfigError: the machine lacks the accelerator, or the strategy is none of ours.
         EdgerecError: as raised in any of the processes; or one of them was killed.
@@ -69,21 +70,21 @@ def in_group(training: TrainingConfig, function: Callable[..., T], *arguments: o
             strategy="ddp_spawn",
         )
     except (RuntimeError, ValueError, MisconfigurationException) as error:
-        told = " ".join(str(error).split())
-        raise ConfigError(f"[training] accelerator, devices: {told}") from None
+        message = " ".join(str(error).split())
+        raise ConfigError(f"[training] accelerator, devices: {message}") from None
     try:
-        found: _Opaque = fabric.launch(_member, _Opaque((function, arguments)))  # type: ignore[arg-type]
+        result: _Opaque = fabric.launch(_in_process, _Opaque((function, arguments)))  # type: ignore[arg-type]
     except ProcessRaisedException as error:
         raise _ours(error) from None
     except ProcessExitedException as error:
         raise EdgerecError(
-            f"a process of the training ended ({error}); was memory short? lower [teacher] rows"
+            f"a process of the training ended ({error}); was memory short? lower [teacher] sessions and impressions"
         ) from None
     finally:
         for process in multiprocessing.active_children():
             process.terminate()
-    answer: T = found.value
-    return answer
+    value: T = result.value
+    return value
 
 
 class _Opaque:
@@ -93,23 +94,23 @@ class _Opaque:
         self.value = value
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        for room in ("fabric", "pytorch"):  # arrives before Lightning says how it starts
-            logging.getLogger(f"lightning.{room}").setLevel(logging.WARNING)
+        for part in ("fabric", "pytorch"):  # this runs before Lightning logs how it starts
+            logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)
         self.__dict__.update(state)
 
 
-def _member(fabric: Any, call: _Opaque) -> _Opaque:
+def _in_process(fabric: Any, call: _Opaque) -> _Opaque:
     function, arguments = call.value
     for argument in arguments:
         if isinstance(argument, nn.Module):
             for tensor in (*argument.parameters(), *argument.buffers()):
                 tensor.data = tensor.data.clone()  # comes in memory that all processes would write to
     group = Group(fabric.device, fabric.global_rank, fabric.world_size, fabric.local_rank)
-    found = _Opaque(function(group, *arguments))
+    result = _Opaque(function(group, *arguments))
     # Its threads can abort a process that ends before they do; the first process holds the place where all meet.
     dist.barrier()
     dist.destroy_process_group()
-    return found
+    return result
 
 
 def _ours(error: ProcessRaisedException) -> Exception:
@@ -123,17 +124,17 @@ def _ours(error: ProcessRaisedException) -> Exception:
 
 
 def _device(accelerator: str) -> torch.device:
-    there = {
+    available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
     name = "cuda" if accelerator == "gpu" else accelerator
     if name == "auto":
-        name = next(name for name, found in there.items() if found)
-    if name not in there:
+        name = next(name for name, is_there in available.items() if is_there)
+    if name not in available:
         raise ConfigError(f'[training] accelerator = "{accelerator}": expected "auto", "cpu", "gpu", "cuda" or "mps"')
-    if not there[name]:
+    if not available[name]:
         raise ConfigError(f'[training] accelerator = "{accelerator}": not found on this machine; set it to "auto"')
     return torch.device(name)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from edgerec.examples.batches import ImpressionBatch, JointBatch, PairBatch, VisitBatch
+from edgerec.examples.batches import ImpressionBatch, JointBatch, PairBatch, SessionBatch
 from edgerec.examples.soft_lists import SoftBatch
 from edgerec.models.inputs import Items, ItemsAsOf, RequestBatch
 from edgerec.models.sequence import Read
@@ -25,13 +25,13 @@ from edgerec.training import losses
 from edgerec.training.text_reader import TextReader
 
 SEQUENCE = "(sequence)"
-"""Name of the loss of the next event after each event, beside those of the tasks; no task can be called so."""
-SEQUENCE_SHARE = 0.5
-"""Its weight against a retrieval task's."""
+"""Name of the loss of the next event after each event; no task can have this name."""
+SEQUENCE_WEIGHT = 0.5
+"""Its weight; a retrieval task has 1."""
 
 
 class Scorer(Protocol):
-    """What is trained and the evaluation asks: teacher and student alike. Shapes as in `Student`."""
+    """What training and evaluation need of a model, teacher or student. Shapes as in `Student`."""
 
     def encode_items(self, as_of: ItemsAsOf) -> Items: ...
     def score_catalog(self, batch: RequestBatch, items: Items, tasks: Sequence[int] | None = None) -> Tensor: ...
@@ -42,15 +42,15 @@ class Scorer(Protocol):
 Loss: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 """Of predictions and targets, both (B,)."""
 Labels = Literal["hard", "soft", "top"]
-"""Of the log, of a teacher, or of the order of a teacher's best."""
+"""Labels of the log, scores of a teacher, or the order of a teacher's best items."""
 NEIGHBOURS, ALIGNMENT = "(neighbours)", "(alignment)"
-"""Names of the losses that hold item vectors against a teacher's."""
+"""Names of the losses that compare item vectors with a teacher's."""
 ALIGNED_UNTIL = 0.6
-"""Share of the training after which vectors are no longer pulled to the teacher's: the pull has faded away by then."""
+"""Part of the training in which vectors are pulled to the teacher's; the pull fades to 0 by its end."""
 ITEMS = 256
 """Items of a step whose vectors are compared with a teacher's."""
 MOST_LOGITS = 2**26
-"""Numbers in memory while a catalogue is scored; more requests than that are scored one part after another."""
+"""Logits in memory while a catalogue is scored; a batch that has more is scored one part after another."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,16 @@ class Terms:
     temperature: float = 1.0
     confidence: bool = False
     qat: float = 0.0
-    """Last share of the training in which the student's table is rounded as in the bundle."""
+    """Last part of the training, from 0 to 1, in which the student's table is rounded as in the bundle."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of a task's loss: `share` times a `mean` over `count` examples."""
+class LossPart:
+    """A part of a task's loss: `weight` times a `mean` over `count` examples."""
 
     task: str
     labels: Labels
-    share: float
+    weight: float
     mean: Tensor
     count: Tensor
 
@@ -89,9 +89,10 @@ class JointTraining(nn.Module):
     Args:
         n_seen: see `Examples`.
         terms: of the loss.
-        amounts: loss of the regression tasks, by task; the Huber loss of those that are left out.
+        regression_losses: of the regression tasks, by task; the Huber loss for those that are left out.
         reader: of the items' texts, where the language model learns along.
         vectors: a teacher's vectors of the items, float32 (N, D), rows of length 1; needed by the terms on them.
+        most_logits: held in memory at once.
 
     Attributes:
         alter: applied to the encoded items before anything is scored; adversarial training sets it.
@@ -103,13 +104,14 @@ class JointTraining(nn.Module):
         tasks: Sequence[Task],
         n_seen: int,
         terms: Terms | None = None,
-        amounts: Mapping[str, Loss] | None = None,
+        regression_losses: Mapping[str, Loss] | None = None,
         reader: TextReader | None = None,
         vectors: npt.NDArray[np.float32] | None = None,
+        most_logits: int = MOST_LOGITS,
     ) -> None:
         super().__init__()
-        self.reader = reader
-        self.amounts = amounts or {}
+        self.reader, self.most_logits = reader, most_logits
+        self.regression_losses = regression_losses or {}
         self.model, self.tasks, self.n_seen = model, list(tasks), n_seen
         self.terms = Terms() if terms is None else terms
         self.scored = scored_tasks(tasks)
@@ -121,7 +123,7 @@ class JointTraining(nn.Module):
         self.weights = {t.name: t.weight * (unit if t.kind in ("retrieval", "related") else 1.0) for t in tasks}
         self.sequence = isinstance(model, Teacher) and model.sequence is not None and bool(self.retrieval)
         if self.sequence:
-            self.weights[SEQUENCE] = unit * SEQUENCE_SHARE
+            self.weights[SEQUENCE] = unit * SEQUENCE_WEIGHT
         self.register_buffer("vectors", None if vectors is None else torch.from_numpy(vectors), persistent=False)
         self.register_buffer("fading", torch.tensor(1.0), persistent=False)
         self.projection: nn.Linear | None = None
@@ -148,15 +150,15 @@ class JointTraining(nn.Module):
         choice = getattr(self.model, "shared_parameters", self.model.parameters)
         return list(choice())
 
-    def forward(self, batch: JointBatch) -> list[Part]:
+    def forward(self, batch: JointBatch) -> list[LossPart]:
         """The parts of the loss of each task that the batch holds examples of."""
-        found: list[Part] = []
+        parts: list[LossPart] = []
         with self._read_anew(batch):
             if batch.sessions is not None:
-                found += self._session_examples(batch.sessions)
+                parts += self._sessions(batch.sessions)
             if batch.impressions is not None:
-                found += self._rows(batch.impressions)
-        return found
+                parts += self._impressions(batch.impressions)
+        return parts
 
     @contextmanager
     def _read_anew(self, batch: JointBatch) -> Iterator[None]:
@@ -180,34 +182,35 @@ class JointTraining(nn.Module):
         """The loss of each task that the batch holds examples of."""
         return joined(self(batch))
 
-    def total(self, found: dict[str, Tensor]) -> Tensor:
-        """The sum by the tasks' own weights."""
-        return torch.stack([self.weights[name] * loss for name, loss in found.items()]).sum()
+    def total(self, values: dict[str, Tensor]) -> Tensor:
+        """The sum of the losses of tasks by the tasks' own weights."""
+        return torch.stack([self.weights[name] * loss for name, loss in values.items()]).sum()
 
     def _items(self, as_of: ItemsAsOf) -> Items:
         items = self.scorer.encode_items(as_of)
         return items if self.alter is None else self.alter(items)
 
-    def _session_examples(self, batch: VisitBatch) -> list[Part]:
+    def _sessions(self, batch: SessionBatch) -> list[LossPart]:
         items = self._items(batch.as_of)
-        numbers = len(batch.requests.item) * max(len(self.retrieval), 1) * len(items[0])
-        pieces = [batch.part(i, -(-numbers // MOST_LOGITS)) for i in range(-(-numbers // MOST_LOGITS))]
+        logits = len(batch.requests.item) * max(len(self.retrieval), 1) * len(items[0])
+        n_pieces = -(-logits // self.most_logits)
+        pieces = [batch.part(i, n_pieces) for i in range(n_pieces)]
         if len(pieces) == 1:
-            found = self._visits_at_once(batch, items)
+            parts = self._sessions_at_once(batch, items)
         else:
-            # The scores of each part are made once more on the way back, so that only those of one part are kept.
-            each = [checkpoint(self._visits_at_once, p, items, use_reentrant=False) for p in pieces if p is not None]
-            found = together([part for parts in each for part in parts])
+            # Scores are computed once more in the backward pass, so that only those of one piece are in memory.
+            each = [checkpoint(self._sessions_at_once, p, items, use_reentrant=False) for p in pieces if p is not None]
+            parts = together([part for of_piece in each for part in of_piece])
         if self.vectors is not None and self.training:
-            found += self._vectors(_about(JointBatch(batch, None)), items)
-        return found
+            parts += self._vectors(_about(JointBatch(batch, None)), items)
+        return parts
 
-    def _visits_at_once(self, batch: VisitBatch, items: Items) -> list[Part]:
-        found = []
+    def _sessions_at_once(self, batch: SessionBatch, items: Items) -> list[LossPart]:
+        parts = []
         if self.sequence and self.training:
-            logits, read = cast(Teacher, self.model).score_visits(batch.requests, items, self.retrieval)
+            logits, read = cast(Teacher, self.model).score_sessions(batch.requests, items, self.retrieval)
             assert read is not None
-            found.append(self._next_items(read, items))
+            parts.append(self._next_items(read, items))
         else:
             logits = self.scorer.score_catalog(batch.requests, items, self.retrieval)
         for r, i in enumerate(self.retrieval):
@@ -215,106 +218,110 @@ class JointTraining(nn.Module):
             if task.repeats == "exclude":
                 own = exclude_history(own, batch.requests)
             soft = None if batch.soft is None else batch.soft[r]
-            found += self._listwise(task, own, batch.owner[r], batch.item[r], soft)
+            parts += self._listwise(task, own, batch.owner[r], batch.item[r], soft)
         if batch.related is not None:
             for task in self.related:
-                found += self._pairs(task, batch.related, items)
-        return found
+                parts += self._pairs(task, batch.related, items)
+        return parts
 
-    def _rows(self, batch: ImpressionBatch) -> list[Part]:
+    def _impressions(self, batch: ImpressionBatch) -> list[LossPart]:
         items = self._items(batch.as_of)
         logits = self.scorer.score_rows(batch.requests, batch.candidate, items)
-        log_p = losses.chain_log_probabilities(logits, self.scored)
+        log_p = losses.conditional_log_probs(logits, self.scored)
         count = torch.tensor(float(len(batch.candidate)))
-        found = []
+        parts = []
         for i, task in enumerate(self.scored):
             if task.kind == "retrieval":
                 continue
-            loss_of = losses.binary if task.kind == "binary" else self.amounts.get(task.name, losses.regression)
-            hard = Part(task.name, "hard", 1.0, loss_of(log_p[:, i], batch.labels[:, i]), count)
+            loss_of = (
+                losses.binary if task.kind == "binary" else self.regression_losses.get(task.name, losses.regression)
+            )
+            hard = LossPart(task.name, "hard", 1.0, loss_of(log_p[:, i], batch.labels[:, i]), count)
             if batch.soft is None or not self.terms.probabilities:
-                found.append(hard)
+                parts.append(hard)
                 continue
             soft_loss = losses.binary_soft if task.kind == "binary" else loss_of
             soft = soft_loss(log_p[:, i], batch.soft[:, i])
-            found += [
-                replace(hard, share=self.terms.hard),
-                Part(task.name, "soft", self.terms.probabilities, soft, count),
+            parts += [
+                replace(hard, weight=self.terms.hard),
+                LossPart(task.name, "soft", self.terms.probabilities, soft, count),
             ]
-        return found
+        return parts
 
-    def _next_items(self, read: Read, items: Items) -> Part:
+    def _next_items(self, read: Read, items: Items) -> LossPart:
         states, target = read.next_items()
         loss = losses.next_items(states, target, items[0][: self.n_seen])
-        return Part(SEQUENCE, "hard", 1.0, loss, torch.tensor(float(min(len(target), losses.POSITIONS))))
+        return LossPart(SEQUENCE, "hard", 1.0, loss, torch.tensor(float(min(len(target), losses.POSITIONS))))
 
-    def _pairs(self, task: Task, batch: PairBatch, items: Items) -> list[Part]:
+    def _pairs(self, task: Task, batch: PairBatch, items: Items) -> list[LossPart]:
         logits = self.scorer.score_related(batch.query, items).scatter(1, batch.query.unsqueeze(1), losses.NEVER)
         return self._listwise(task, logits, batch.owner, batch.item, batch.soft)
 
-    def _listwise(self, task: Task, logits: Tensor, owner: Tensor, item: Tensor, soft: SoftBatch | None) -> list[Part]:
+    def _listwise(
+        self, task: Task, logits: Tensor, owner: Tensor, item: Tensor, soft: SoftBatch | None
+    ) -> list[LossPart]:
         own, t = logits[:, : self.n_seen], self.terms
-        hard = Part(task.name, "hard", 1.0, losses.listwise(own, owner, item), losses.owners(owner, len(own)))
+        hard = LossPart(task.name, "hard", 1.0, losses.listwise(own, owner, item), losses.owners(owner, len(own)))
         if soft is None or not (t.listwise or t.top_list):
             return [hard]
         listed, weights, count = soft.listed(own), soft.log_weight, torch.tensor(float(len(own)))
-        # What may not be recommended is no part of the teacher's list either.
+        # Items that may not be recommended are not in the teacher's list either.
         scores = soft.scores.masked_fill(listed <= losses.NEVER / 2, losses.NEVER)
-        found = [replace(hard, share=t.hard)]
+        parts = [replace(hard, weight=t.hard)]
         if t.listwise:
             sure = losses.confidence(scores, t.temperature, weights) if t.confidence and len(own) else None
             mean = losses.listwise_soft(listed, scores, t.temperature, weights, sure)
-            found.append(Part(task.name, "soft", t.listwise, mean, count))
+            parts.append(LossPart(task.name, "soft", t.listwise, mean, count))
         if t.top_list:
-            found.append(Part(task.name, "top", t.top_list, losses.top_list(listed, scores, weights), count))
-        return found
+            parts.append(LossPart(task.name, "top", t.top_list, losses.top_list(listed, scores, weights), count))
+        return parts
 
-    def _vectors(self, about: Tensor, items: Items) -> list[Part]:
-        """The items of a step as the student and as the teacher's networks see them."""
+    def _vectors(self, about: Tensor, items: Items) -> list[LossPart]:
+        """Compare the student's vectors of the items of a step with those of the teacher's networks."""
         item = torch.unique(about)
         if len(item) > ITEMS:
             item = item[torch.randperm(len(item), device=item.device)[:ITEMS]]
         teacher, table, count = cast(Tensor, self.vectors), items[0][: self.n_seen], torch.tensor(float(len(item)))
-        found = []
+        parts = []
         if NEIGHBOURS in self.weights:
             mean = losses.neighbours(table[item], table, teacher[: self.n_seen], item)
-            found.append(Part(NEIGHBOURS, "soft", 1.0, mean, count))
+            parts.append(LossPart(NEIGHBOURS, "soft", 1.0, mean, count))
         if self.projection is not None:
             mean = cast(Tensor, self.fading) * losses.alignment(self.projection(table[item]), teacher[item])
-            found.append(Part(ALIGNMENT, "soft", 1.0, mean, count))
-        return found
+            parts.append(LossPart(ALIGNMENT, "soft", 1.0, mean, count))
+        return parts
 
 
 def _about(batch: JointBatch) -> Tensor:
-    """Items that a step tells something of: consumed, shown, or asked what goes with them."""
-    found = []
+    """The items of a step: consumed in its sessions, candidates of its impressions, or queries of related items."""
+    items = []
     if batch.sessions is not None:
-        found += [*batch.sessions.item, *([] if batch.sessions.related is None else [batch.sessions.related.query])]
+        items += [*batch.sessions.item, *([] if batch.sessions.related is None else [batch.sessions.related.query])]
     if batch.impressions is not None:
-        found.append(batch.impressions.candidate)
-    return torch.cat(found)
+        items.append(batch.impressions.candidate)
+    return torch.cat(items)
 
 
-def joined(parts: Sequence[Part]) -> dict[str, Tensor]:
+def joined(parts: Sequence[LossPart]) -> dict[str, Tensor]:
     """The loss of each task, from its parts."""
-    found: dict[str, Tensor] = {}
+    values: dict[str, Tensor] = {}
     for part in parts:
-        value = part.share * part.mean
-        found[part.task] = found[part.task] + value if part.task in found else value
-    return found
+        value = part.weight * part.mean
+        values[part.task] = values[part.task] + value if part.task in values else value
+    return values
 
 
-def together(parts: Sequence[Part]) -> list[Part]:
+def together(parts: Sequence[LossPart]) -> list[LossPart]:
     """The parts of several batches as those of one: means over all their examples."""
-    groups: dict[tuple[str, Labels], list[Part]] = {}
+    groups: dict[tuple[str, Labels], list[LossPart]] = {}
     for part in parts:
         groups.setdefault((part.task, part.labels), []).append(part)
-    found = []
+    merged = []
     for same in groups.values():
         counts = torch.stack([p.count.to(p.mean.device) for p in same])
         mean = (torch.stack([p.mean for p in same]) * counts).sum() / counts.sum().clamp(min=1)
-        found.append(replace(same[0], mean=mean, count=counts.sum()))
-    return found
+        merged.append(replace(same[0], mean=mean, count=counts.sum()))
+    return merged
 
 
 def exclude_history(logits: Tensor, requests: RequestBatch) -> Tensor:

@@ -89,9 +89,9 @@ def top_list(logits: Tensor, teacher_logits: Tensor, log_weight: Tensor | None =
 
 
 def confidence(teacher_logits: Tensor, temperature: float, log_weight: Tensor | None = None) -> Tensor:
-    """How sure the teacher is of each request, (B,), of mean 1: one less its entropy as a share of the largest.
+    """How sure the teacher is of each request, (B,), of mean 1: 1 - entropy / largest possible entropy.
 
-    A teacher that would draw by chance tells nothing worth repeating.
+    There is nothing to learn from a teacher that would choose at random.
     """
     soft = teacher_logits / temperature if log_weight is None else teacher_logits / temperature + log_weight
     log_p = torch.log_softmax(soft, dim=1)
@@ -104,7 +104,7 @@ def confidence(teacher_logits: Tensor, temperature: float, log_weight: Tensor | 
 
 
 def neighbours(vectors: Tensor, table: Tensor, teacher: Tensor, item: Tensor) -> Tensor:
-    """Mean KL divergence between whom the teacher and the student see near each `item`; 0 without items.
+    """Mean KL divergence between the teacher's and the student's neighbours of each `item`; 0 without items.
 
     Source: relational distillation over items, Park et al., CVPR 2019, as a softmax over cosines.
     Args:
@@ -118,7 +118,7 @@ def neighbours(vectors: Tensor, table: Tensor, teacher: Tensor, item: Tensor) ->
 
 
 NEAR = 0.1
-"""Cosines that lie this far apart differ by a factor of e as neighbours."""
+"""Temperature of the softmax over cosines: this much more cosine is e times the weight."""
 
 
 def alignment(projected: Tensor, teacher: Tensor) -> Tensor:
@@ -157,12 +157,12 @@ def next_items(states: Tensor, target: Tensor, table: Tensor) -> Tensor:
 
 
 def draw_items(target: Tensor, n_items: int, n: int) -> tuple[Tensor, Tensor]:
-    """`n` items, half by share of `target` and half by chance, and the log-probability of all items to be drawn."""
-    shares = torch.bincount(target, minlength=n_items) / len(target)
+    """`n` items, half drawn from `target` and half uniformly, and the log-probability of each item to be drawn."""
+    frequency = torch.bincount(target, minlength=n_items) / len(target)
     popular = target[torch.randint(len(target), (n,), device=target.device)]
-    by_chance = torch.randint(n_items, (n,), device=target.device)
+    uniform = torch.randint(n_items, (n,), device=target.device)
     half = torch.rand(n, device=target.device) < 0.5
-    return torch.where(half, popular, by_chance), torch.log(0.5 * shares + 0.5 / n_items)
+    return torch.where(half, popular, uniform), torch.log(0.5 * frequency + 0.5 / n_items)
 
 
 def sampled_softmax(states: Tensor, target: Tensor, table: Tensor, drawn: Tensor, log_q: Tensor) -> Tensor:
@@ -178,8 +178,10 @@ def sampled_softmax(states: Tensor, target: Tensor, table: Tensor, drawn: Tensor
     return (torch.logsumexp(torch.cat([own.unsqueeze(1), others], dim=1), dim=1) - own).mean()
 
 
-def chain_log_probabilities(logits: Tensor, tasks: Sequence[Task]) -> Tensor:
-    """Log-probability of every binary task: the sum of log-sigmoids along its `after` chain; other columns as given.
+def conditional_log_probs(logits: Tensor, tasks: Sequence[Task]) -> Tensor:
+    """Log-probability of every binary task; other columns as given.
+
+    That of a conditional task is the sum of its log-sigmoid and the log-probability of its condition (`after`).
 
     Source: ESMM, Ma et al., SIGIR 2018: trained on all impressions.
     Args:
@@ -205,18 +207,18 @@ def binary(log_p: Tensor, target: Tensor) -> Tensor:
 def binary_soft(log_p: Tensor, teacher_log_p: Tensor) -> Tensor:
     """`binary` against a teacher's calibrated probabilities, given by their logs; both (B,).
 
-    Rows that were never clicked are labelled along the whole chain too: a teacher knows what would have followed.
+    Conditional tasks learn from impressions without a click too: a teacher knows what would have followed.
     """
     return binary(log_p, torch.exp(teacher_log_p))
 
 
 def regression(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean Huber loss on standardised logs, which finds about their mean; both (B,)."""
+    """Mean Huber loss on standardised logs, which is least near their mean; both (B,)."""
     return functional.huber_loss(prediction, target)
 
 
 def median(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute error, the quantile loss at one half: finds the median; both (B,).
+    """Mean absolute error, the quantile loss at one half, which is least at the median; both (B,).
 
     Source: Koenker and Bassett, Econometrica 1978.
     """
@@ -224,15 +226,15 @@ def median(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 THRESHOLDS = 24
-"""Equally frequent ranges, less one, that `ordinal` tells apart."""
+"""Thresholds of `ordinal`: quantiles at equal distances."""
 SPREAD = 0.5
 """Standard deviations of the logs in which the odds of being above a threshold change by a factor of e."""
 
 
 def ordinal(prediction: Tensor, target: Tensor, thresholds: Tensor) -> Tensor:
-    """Mean cross-entropy of being above each threshold, where ``prediction - threshold`` tells the odds.
+    """Mean cross-entropy of being above each threshold, whose log-odds are ``(prediction - threshold) / SPREAD``.
 
-    One number tells all of them, so that it orders, and it stays a place among the targets, in their unit.
+    One prediction gives the odds of all thresholds, so it orders items, and it has the unit of the targets.
     Source: proportional odds, McCullagh, JRSS B 1980, with the thresholds given.
     Args:
         prediction, target: (B,). thresholds: (K,).

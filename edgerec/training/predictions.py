@@ -1,4 +1,4 @@
-"""What trained networks say of requests, impressions and items, in batches of one as-of time and of like length."""
+"""Predictions of trained networks for requests, impressions and items, in batches of one as-of time and like length."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from edgerec.progress import Track
 from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Float, Int
 from edgerec.training.joint import Scorer
-from edgerec.training.losses import chain_log_probabilities
+from edgerec.training.losses import conditional_log_probs
 
 AT_ONCE = 256
 """Requests, rows or items that are scored together."""
 
 
 def network_log_probs(models: Sequence[Scorer], data: LearningData, requests: Requests, chosen: Int) -> Float:
-    """Mean log-probability of every item to be the next one, (len(chosen), retrieval tasks, N)."""
+    """Mean log-probability of each item to be the next one, (len(chosen), retrieval tasks, N)."""
     retrieval = [i for i, t in enumerate(scored_tasks(data.tasks)) if t.kind == "retrieval"]
-    found = np.zeros((len(chosen), len(retrieval), data.n_items), np.float32)
+    log_probs = np.zeros((len(chosen), len(retrieval), data.n_items), np.float32)
     with torch.inference_mode():
         for model in models:
             for items, places in group_by_as_of(model, data, requests, chosen):
                 logits = model.score_catalog(requests.batch(chosen[places]), items, retrieval)
-                found[places] += torch.log_softmax(logits, dim=2).numpy() / len(models)
-    return found
+                log_probs[places] += torch.log_softmax(logits, dim=2).numpy() / len(models)
+    return log_probs
 
 
 def network_rows(
@@ -37,25 +37,25 @@ def network_rows(
 ) -> Float:
     """Log-probabilities (binary) and logits (regression) of impressions `chosen`, (len(chosen), T).
 
-    `candidate`: int64, an item for every request.
+    `candidate`: int64, an item for each request.
     """
     logits = network_logits(model, data, requests, candidate, chosen, done)
-    return chain_log_probabilities(torch.from_numpy(logits), scored_tasks(data.tasks)).numpy()
+    return conditional_log_probs(torch.from_numpy(logits), scored_tasks(data.tasks)).numpy()
 
 
 def network_logits(
     model: Scorer, data: LearningData, requests: Requests, candidate: Int, chosen: Int, done: Track | None = None
 ) -> Float:
-    """As `network_rows`, but before probabilities are made of them: along a chain, those of each step alone."""
-    found = np.zeros((len(chosen), len(scored_tasks(data.tasks))), np.float32)
+    """Logits of impressions, as the model gives them: of conditional tasks given their condition."""
+    logits = np.zeros((len(chosen), len(scored_tasks(data.tasks))), np.float32)
     with torch.inference_mode():
         for items, places in group_by_as_of(model, data, requests, chosen):
             rows = chosen[places]
             item = torch.from_numpy(np.asarray(candidate[rows]))
-            found[places] = model.score_rows(requests.batch(rows), item, items).numpy()
+            logits[places] = model.score_rows(requests.batch(rows), item, items).numpy()
             if done is not None:
                 done.advance(len(rows))
-    return found
+    return logits
 
 
 def network_related(models: Sequence[Scorer], data: LearningData, query: Int) -> Float:

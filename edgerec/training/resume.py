@@ -14,7 +14,7 @@ FORMAT = 1
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write `state`; a kill at any as-of time leaves the old file or the new one."""
+    """Write `state`; a process that is killed at any time leaves the old file or the new one."""
     with replacing(path, durable=True) as part, part.open("wb") as file:
         torch.save({"format": FORMAT, **state}, file)
 
@@ -32,5 +32,5 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path}: damaged") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise ValueError(f"{path}: no checkpoint of this version")
+        raise ValueError(f"{path}: not a checkpoint of this version")
     return state

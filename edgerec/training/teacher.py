@@ -14,7 +14,8 @@ from edgerec.examples.load import LearningData
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Progress
 from edgerec.tasks import scored_tasks
-from edgerec.training.loop import Fitted, LoopSettings, OnEpoch, fit
+from edgerec.training.job import Fitted, LoopSettings, OnEpoch, TrainingJob
+from edgerec.training.loop import fit
 from edgerec.training.text_reader import TextReader
 
 
@@ -80,6 +81,7 @@ def fit_on_valid(
     # As many users as a fold model will learn from: more data would choose another number of epochs.
     users = fold_of(np.arange(len(data.train_log.offsets) - 1), teacher.folds) != 0
     train_batches = JointBatches(data.train, batches, seed, users=users)
-    held = JointBatches(data.evaluation, batches, seed, train=False)
+    valid = JointBatches(data.evaluation, batches, seed, train=False)
     loop, reader = loop_settings(teacher, training), text_reader(data)
-    return model, fit(model, data.tasks, train_batches, held, loop, folder, progress, title, on_epoch, reader)
+    job = TrainingJob(model, train_batches, valid, loop, folder, progress, title, on_epoch, reader)
+    return model, fit(job)

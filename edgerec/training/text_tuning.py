@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from edgerec.errors import DataError, EdgerecError, need
 from edgerec.examples.text_pairs import Pairs
-from edgerec.examples.text_vectors import Mode, encode, kept, vectors_key
+from edgerec.examples.text_vectors import Mode, cached, encode, vectors_key
 from edgerec.models.text import TextEncoder
-from edgerec.progress import Progress
+from edgerec.progress import Progress, Track
 from edgerec.tasks.history import Float
 from edgerec.training.trainer import interruptible, is_whole, quiet
 
@@ -60,11 +60,11 @@ class Tuning:
 def tuned_vectors(texts: list[str], model: str, pairs: Pairs, tuning: Tuning, cache: Path, progress: Progress) -> Float:
     """Unit vectors (n, width) of `texts` by `model` after tuning on `pairs`; zero where a text has no token.
 
-    The tuned weights are kept beside the vectors, as safetensors in the folder of the vectors' key, which holds the
-    texts, the model, the tuning and the pairs: data of another part has vectors of its own. Goes on after a stop from
-    the last whole epoch.
+    The tuned weights lie beside the vectors, as safetensors in a folder named by the vectors' key. The key depends on
+    the texts, the model, the tuning and the pairs, so another split has vectors of its own. After a stop, tuning
+    goes on from the last whole epoch.
     Args:
-        cache: folder of kept vectors.
+        cache: folder of vectors.
     Raises:
         ConfigError: see `text_vectors`.
         EdgerecError: the loss is not a number.
@@ -79,7 +79,7 @@ def tuned_vectors(texts: list[str], model: str, pairs: Pairs, tuning: Tuning, ca
         shutil.rmtree(cache / f"{key}-work", ignore_errors=True)
         return vectors
 
-    return kept(cache, key, compute)
+    return cached(cache, key, compute)
 
 
 def tuned_folder(texts: list[str], model: str, pairs: Pairs, tuning: Tuning, cache: Path) -> Path:
@@ -137,7 +137,7 @@ def tune(encoder: TextEncoder, pairs: Pairs, tuning: Tuning, folder: Path, progr
             max_epochs=tuning.epochs,
             callbacks=[
                 ModelCheckpoint(folder, filename="last", enable_version_counter=False),
-                _Told(batches, progress, done, title, tuning.epochs),
+                _EpochReport(batches, progress, done, title, tuning.epochs),
             ],
             logger=False,
             enable_progress_bar=False,
@@ -145,7 +145,7 @@ def tune(encoder: TextEncoder, pairs: Pairs, tuning: Tuning, folder: Path, progr
             gradient_clip_val=1.0,
         )
         trainer.fit(
-            _Contrast(encoder, tokens, pairs.share(), tuning, len(batches)),
+            _Contrast(encoder, tokens, pairs.probs(), tuning, len(batches)),
             DataLoader(batches, batch_size=None),
             ckpt_path=str(last) if is_whole(last, progress) else None,
             weights_only=True,
@@ -185,17 +185,17 @@ class _Batches(IterableDataset[Tensor]):
 class _Contrast(lightning.LightningModule):
     """In-batch softmax over the other texts of a batch, both ways, corrected for their popularity."""
 
-    def __init__(self, encoder: TextEncoder, tokens: list[list[int]], share: Float, tuning: Tuning, steps: int) -> None:
+    def __init__(self, encoder: TextEncoder, tokens: list[list[int]], probs: Float, tuning: Tuning, steps: int) -> None:
         super().__init__()
         self.encoder, self.tokens, self.tuning, self.steps = encoder, tokens, tuning, steps
-        self.log_share = torch.from_numpy(np.log(np.maximum(share, 1e-9)))
+        self.log_probs = torch.from_numpy(np.log(np.maximum(probs, 1e-9)))
         self.strict_loading = False  # a checkpoint holds only what is trained
 
     def training_step(self, batch: Tensor, index: int) -> Tensor:
         text, group = batch
         places, inverse = text.unique(return_inverse=True)
         vectors = self.encoder([self.tokens[p] for p in places.tolist()])[inverse]
-        loss = in_batch_softmax(vectors, text, group, self.log_share.to(text.device)[text], self.tuning.temperature)
+        loss = in_batch_softmax(vectors, text, group, self.log_probs.to(text.device)[text], self.tuning.temperature)
         if not torch.isfinite(loss):
             at = f"the loss of the text model is not a number at step {self.global_step}"
             raise EdgerecError(f'{at}; set [teacher] text_tuning = "frozen"')
@@ -217,31 +217,31 @@ class _Contrast(lightning.LightningModule):
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
 
 
-def in_batch_softmax(vectors: Tensor, text: Tensor, group: Tensor, log_share: Tensor, temperature: float) -> Tensor:
+def in_batch_softmax(vectors: Tensor, text: Tensor, group: Tensor, log_probs: Tensor, temperature: float) -> Tensor:
     """Mean cross-entropy of the texts of each text's group among all other texts of the batch.
 
     The same text once more, wherever it stands, is no candidate. Popular texts are drawn as candidates more often, so
-    the log of a text's share is taken off its logit.
+    the log of a text's probability to be drawn is taken off its logit.
     Args:
-        vectors: unit vectors (M, W). text, group: int64 (M,). log_share: (M,), log of how often each is drawn.
+        vectors: unit vectors (M, W). text, group: int64 (M,). log_probs: (M,), log of how often each is drawn.
     Source: Yi et al., RecSys 2019, section 3; several positives as in Khosla et al., NeurIPS 2020, equation 2.
     """
-    logits = vectors @ vectors.T / temperature - log_share
+    logits = vectors @ vectors.T / temperature - log_probs
     log_p = logits.masked_fill(text == text.unsqueeze(1), -1e9).log_softmax(1)
     partner = (group == group.unsqueeze(1)) & (text != text.unsqueeze(1))
     return -(log_p * partner).sum() / partner.sum()
 
 
-class _Told(Callback):
-    """Tells the batches which epoch it is, and the user how far tuning is."""
+class _EpochReport(Callback):
+    """Sets the epoch of the batches, and reports progress."""
 
-    def __init__(self, batches: _Batches, progress: Progress, done: Any, title: str, epochs: int) -> None:
+    def __init__(self, batches: _Batches, progress: Progress, done: Track, title: str, epochs: int) -> None:
         self.batches, self.progress, self.done, self.title, self.epochs = batches, progress, done, title, epochs
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.batches.epoch = trainer.current_epoch
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, *_: object) -> None:
         self.done.advance()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

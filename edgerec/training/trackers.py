@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -21,7 +21,7 @@ class Tracker(Protocol):
         """Write figures of a step, by names such as "train/click"."""
 
     def close(self) -> None:
-        """Write what is still held back."""
+        """Write what is still buffered."""
 
 
 class TensorBoard:
@@ -42,7 +42,7 @@ class TensorBoard:
 class WeightsAndBiases:
     """A run of a W&B project."""
 
-    def __init__(self, project: str, title: str, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, project: str, title: str, folder: Path, settings: Mapping[str, object]) -> None:
         wandb = _installed("wandb")
         folder.mkdir(parents=True, exist_ok=True)
         self._run = wandb.init(project=project, name=title, dir=str(folder), config=dict(settings))
@@ -57,7 +57,7 @@ class WeightsAndBiases:
 class MLflow:
     """A run at a tracking address or in a folder."""
 
-    def __init__(self, address: str, title: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, address: str, title: str, settings: Mapping[str, object]) -> None:
         client = _installed("mlflow").MlflowClient(tracking_uri=address)
         experiment = client.get_experiment_by_name("edgerec")
         number = client.create_experiment("edgerec") if experiment is None else experiment.experiment_id
@@ -74,7 +74,7 @@ class MLflow:
 
 
 def open_trackers(
-    training: TrainingConfig, folder: Path, title: str, settings: Mapping[str, Any], step: int
+    training: TrainingConfig, folder: Path, title: str, settings: Mapping[str, object], step: int
 ) -> list[Tracker]:
     """All that the settings ask for.
 
@@ -83,12 +83,12 @@ def open_trackers(
     Raises:
         MissingExtraError: the package of a tracker is not installed.
     """
-    found: list[Tracker] = []
+    others: list[Tracker] = []
     if training.wandb is not None:
-        found.append(WeightsAndBiases(training.wandb, title, folder, settings))
+        others.append(WeightsAndBiases(training.wandb, title, folder, settings))
     if training.mlflow is not None:
-        found.append(MLflow(training.mlflow, title, settings))
-    return [TensorBoard(folder, step), *found]
+        others.append(MLflow(training.mlflow, title, settings))
+    return [TensorBoard(folder, step), *others]
 
 
 def require_trackers(training: TrainingConfig) -> None:

@@ -16,7 +16,7 @@ from edgerec.progress import Progress
 
 
 def is_whole(checkpoint: Path, progress: Progress) -> bool:
-    """Is there a checkpoint to go on from? A damaged one is told, and training starts anew."""
+    """Is there a checkpoint to go on from? A damaged one is reported, and training starts anew."""
     if not checkpoint.exists():
         return False
     try:
@@ -29,7 +29,7 @@ def is_whole(checkpoint: Path, progress: Progress) -> bool:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Lightning says nothing of devices, other products or how the fit ended; warnings that it logs are still told."""
+    """Silences Lightning on devices, other products and the end of training; its warnings are still printed."""
     loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -45,7 +45,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C is passed on. Lightning would end the process with the exit code of a failure, and ignore Ctrl-C since."""
+    """Passes Ctrl-C on; Lightning would end the process with the exit code of a failure, or ignore later ones."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield

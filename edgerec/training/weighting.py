@@ -82,15 +82,15 @@ class _PerTask(TaskWeighting):
         Other parameters get the sum of the gradients.
         """
         before = [p.grad for p in shared]
-        found: list[list[Tensor | None]] = []
+        of_losses: list[list[Tensor | None]] = []
         for left, loss in zip(reversed(range(len(losses))), losses.values(), strict=True):
             for p in shared:
                 p.grad = None
             run(loss, retain=left > 0)
-            found.append([p.grad for p in shared])
+            of_losses.append([p.grad for p in shared])
         for p, gradient in zip(shared, before, strict=True):
             p.grad = gradient
-        return found
+        return of_losses
 
 
 class GradNorm(_PerTask):
@@ -121,11 +121,11 @@ class GradNorm(_PerTask):
         return torch.stack(list(self._weighted(losses).values())).sum()
 
     def backward(self, losses: Mapping[str, Tensor], shared: Sequence[nn.Parameter], run: Backward) -> None:
-        found = self.gradients(self._weighted(losses), shared, run)
-        _add(shared, [_sum(of_tasks) for of_tasks in zip(*found, strict=True)])
-        both = [i for i in range(len(shared)) if sum(of[i] is not None for of in found) > 1]
+        gradients = self.gradients(self._weighted(losses), shared, run)
+        _add(shared, [_sum(of_tasks) for of_tasks in zip(*gradients, strict=True)])
+        both = [i for i in range(len(shared)) if sum(of[i] is not None for of in gradients) > 1]
         if both:
-            norms = torch.stack([torch.cat([_flat(shared[i], of[i]) for i in both]).norm() for of in found])
+            norms = torch.stack([torch.cat([_flat(shared[i], of[i]) for i in both]).norm() for of in gradients])
             self._move(losses, norms)
 
     def _weighted(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -156,29 +156,29 @@ class PcGrad(_PerTask):
         return torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
 
     def backward(self, losses: Mapping[str, Tensor], shared: Sequence[nn.Parameter], run: Backward) -> None:
-        found = self.gradients({name: self.weights[name] * loss for name, loss in losses.items()}, shared, run)
-        reached = [sum(of[i] is not None for of in found) for i in range(len(shared))]
+        gradients = self.gradients({name: self.weights[name] * loss for name, loss in losses.items()}, shared, run)
+        reached = [sum(of[i] is not None for of in gradients) for i in range(len(shared))]
         both = [i for i, n in enumerate(reached) if n > 1]
-        joined = [_sum(of_tasks) for of_tasks in zip(*found, strict=True)]
+        joined = [_sum(of_tasks) for of_tasks in zip(*gradients, strict=True)]
         if both:
-            whole = torch.stack([torch.cat([_flat(shared[i], of[i]) for i in both]) for of in found])
-            pieces = torch.split(projected_shares(whole @ whole.T) @ whole, [shared[i].numel() for i in both])
+            whole = torch.stack([torch.cat([_flat(shared[i], of[i]) for i in both]) for of in gradients])
+            pieces = torch.split(projected_weights(whole @ whole.T) @ whole, [shared[i].numel() for i in both])
             for i, piece in zip(both, pieces, strict=True):
                 joined[i] = piece.view_as(shared[i]).to(shared[i].dtype)
         _add(shared, joined)
 
 
-def projected_shares(products: Tensor) -> Tensor:
-    """What each of T gradients counts in the sum of the projected ones, (T,), from their inner products (T, T)."""
+def projected_weights(products: Tensor) -> Tensor:
+    """The weight of each of T gradients in the sum of the projected ones, (T,), from their inner products (T, T)."""
     dot = products.double().cpu()
     n = len(dot)
-    shares = torch.eye(n, dtype=torch.float64)  # row i: the projected gradient i as a mixture of all
+    mixture = torch.eye(n, dtype=torch.float64)  # row i: the projected gradient i as a mixture of all
     for i in range(n):
         for j in torch.randperm(n).tolist():
-            along = shares[i] @ dot[:, j]
+            along = mixture[i] @ dot[:, j]
             if j != i and along < 0:
-                shares[i, j] -= along / dot[j, j]
-    return shares.sum(dim=0).to(products)
+                mixture[i, j] -= along / dot[j, j]
+    return mixture.sum(dim=0).to(products)
 
 
 def _flat(parameter: nn.Parameter, gradient: Tensor | None) -> Tensor:

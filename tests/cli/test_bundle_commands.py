@@ -78,7 +78,7 @@ def test_recommend_to_a_user_of_a_log_is_asked_as_of_its_end(toy_bundle, log):
 
 def test_recommend_says_why_fewer_come_back(toy_bundle):
     out = good("recommend", toy_bundle, "--where", "price < 2", "--exclude", "i0")
-    assert "only 1: the catalogue has 8, of these lost to: 1 excluded, 6 where" in out
+    assert "only 1: the catalog has 8, of these lost to: 1 excluded, 6 where" in out
 
 
 def test_score_gives_each_row_its_probabilities_by_the_past_before_it(toy_bundle, log, rows, tmp_path):
@@ -96,7 +96,7 @@ def test_score_gives_each_row_its_probabilities_by_the_past_before_it(toy_bundle
 
 def test_score_tells_how_many_items_it_does_not_know(toy_bundle, rows, tmp_path):
     out = good("score", toy_bundle, "--rows", rows, "-o", tmp_path / "out.parquet")
-    assert "4 rows; 1 have an item that the catalogue does not hold" in out
+    assert "4 rows; 1 have an item that is not in the catalog" in out
 
 
 def test_recommend_many_writes_a_row_per_request_and_rank(toy_bundle, log, rows, tmp_path):

@@ -62,6 +62,10 @@ def test_help_lists_every_command():
     assert run(app, ["--version"]).stdout == f"edgerec {__version__}\n"
 
 
+def test_help_cuts_no_line():
+    assert "..." not in run(app, ["--help"], env={"COLUMNS": "80"}).stdout.partition("Commands:")[2]
+
+
 def test_json_is_the_only_thing_on_standard_output(tmp_path, monkeypatch):
     monkeypatch.setattr("edgerec.cli.run.load_run", lambda *_: (None, tmp_path))
     monkeypatch.setattr("edgerec.stages.pipeline.run", lambda *_: {"prepare": None})

@@ -66,7 +66,7 @@ def table(run, command, file_option, file, *arguments):
 
 
 def by_row(data, scores):
-    rows = data.held.rows
+    rows = data.evaluation.impressions
     return scores[np.argsort(rows.row)], np.sort(rows.row)
 
 
@@ -101,7 +101,7 @@ def test_recommend_by_a_stage_lists_what_evaluate_judges(run, data, stage, task)
     lists = model.lists(next(t for t in model.scorer.tasks if t.name == task))[:, :3]
     found = table(run, "recommend", "--users", "requests.csv", "--stage", stage, "-k", 3, "--weights", f"{task}=1")
     ids, users = data.dataset.items()["id"], data.dataset.users()["id"]
-    asked = data.held.sessions.requests.user[eval_requests.rows]
+    asked = data.evaluation.sessions.requests.user[eval_requests.rows]
     wrong = 0
     for user, expected in zip(asked, lists, strict=True):
         mine = found.filter(pl.col("user") == users[int(user)]).sort("time", "row", "rank")["item"][:3].to_list()
@@ -113,7 +113,7 @@ def test_recommend_by_a_stage_lists_what_evaluate_judges(run, data, stage, task)
 def test_a_stage_that_is_not_of_this_bundle_is_refused(run, toy_bundle, tmp_path):
     _, folder = run
     for arguments, message in [
-        (["--stage", "int4"], "--stage int4: no such stage; one of teacher, student, pruned"),
+        (["--stage", "int4"], "--stage int4: there is no such stage; expected one of teacher, student, pruned"),
         (["--stage", "student", "--run-dir", str(tmp_path)], "run: edgerec prepare"),
         (["--run-dir", str(folder)], "give both or none"),
     ]:
@@ -125,7 +125,7 @@ def test_a_stage_that_is_not_of_this_bundle_is_refused(run, toy_bundle, tmp_path
         assert not out.exists()
 
 
-def test_it_is_said_when_the_users_have_no_table(run, tmp_path):
+def test_it_is_reported_when_the_users_have_no_table(run, tmp_path):
     _, folder = run
     (tmp_path / "bundle").symlink_to(folder / "bundle")
     (tmp_path / "rows.csv").write_bytes((folder / "valid.csv").read_bytes())

@@ -44,7 +44,7 @@ def test_a_rule_that_is_none_is_refused_and_says_what_there_is(tiny_config, tiny
         never_shown(rule, tiny_data.dataset, "test", tiny_data.n_items)
 
 
-def test_the_other_rows_stay_and_their_followers_are_renumbered(tiny_data):
+def test_the_other_rows_stay_and_their_transitions_are_renumbered(tiny_data):
     student = Student(tiny_data.shape, tiny_data.features, 5, StudentSizes.of(8, 16, 2, transitions=2)).eval()
     whole = export_student(student, tiny_data.statistics.values[-1], tiny_data.tasks)
     whole.transitions[5] = [3, 7]
@@ -78,7 +78,7 @@ def test_a_bundle_holds_none_of_them_and_is_judged_by_the_right_items(tiny_chain
         shown = set(lists[lists >= 0].tolist())
         assert shown and not shown & gone
         first = [named[item] for item in lists[0][:3]]
-        asked = next(iter(model.asked()))
+        asked = next(iter(model.requests()))
         assert [rec.named(int(i))[0] for i in rec.rank(3, weights={"next": 1.0}, **asked).item] == first
         own = dict(zip(eval_requests.pasts[0].tolist(), model.own_items(data.tasks[0])[0], strict=True))
         assert all((p == 0) == (item in gone) for item, p in own.items())

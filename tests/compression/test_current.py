@@ -57,8 +57,8 @@ def opened(home, which):
 
 def test_what_came_and_went_is_said(released):
     said = released[1]
-    assert "rows after the dataset's say what is popular now; 0 of unknown items" in said
-    assert "items.csv: 1 new items, 2 that are not shown" in said
+    assert "rows after those of the dataset say what is popular now; 0 of unknown items" in said
+    assert "items.csv: 1 new items, 2 that are not available" in said
 
 
 def test_newer_rows_say_what_is_popular_now(tiny_data, released):

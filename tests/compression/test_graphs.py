@@ -15,13 +15,12 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from edgerec.compression import export, graphs
-from edgerec.compression import kernels as kernels
+from edgerec.compression import export, kernels
 from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graph import HALF_FROM, GraphBuilder, pack
-from edgerec.compression.graphs import Expectation, ItemTable, recommend_graph, score_graph, similar_graph
+from edgerec.compression.graphs import Expectation, ItemTable, recommend_graph, score_graph, similar_graph, top_k
 from edgerec.compression.rows import quantize_rows
-from edgerec.compression.stored import STORED
+from edgerec.compression.storage import STORAGES
 from edgerec.devices import profile
 from edgerec.models import student as student_module
 from edgerec.models.qat import round_rows, row_scales
@@ -50,8 +49,8 @@ class Exported:
     @property
     def table(self):
         """(N, dim), as it was rounded."""
-        stored = self.items.table.stored
-        return (stored.values * stored.scales).T.copy()
+        storage = self.items.table.storage
+        return (storage.values * storage.scales).T.copy()
 
     @property
     def prior(self):
@@ -82,9 +81,9 @@ def exported(request, tiny_data, tmp_path_factory) -> Iterator[Exported]:
         yield _export(request.param, tiny_data, tmp_path_factory.mktemp("graphs"))
 
 
-def _export(n_followers, tiny_data, folder) -> Exported:
+def _export(n_transitions, tiny_data, folder) -> Exported:
     torch.manual_seed(0)
-    sizes = StudentSizes.of(8, 16, 2, transitions=n_followers)
+    sizes = StudentSizes.of(8, 16, 2, transitions=n_transitions)
     sizes = replace(sizes, context=12, pooling=10, repeat=6, head=14)  # as pruning leaves them
     student = Student(tiny_data.shape, tiny_data.features, TASKS, sizes).eval()
     with torch.no_grad():
@@ -217,7 +216,7 @@ def test_the_codes_of_the_bundle_are_those_that_training_saw_bit_for_bit(exporte
     with torch.no_grad():
         seen, _ = student.encode_items(tiny_data.as_of(-1))
     student.qat = False
-    codes, scales = exported.items.table.stored.values.T, exported.items.table.stored.scales
+    codes, scales = exported.items.table.storage.values.T, exported.items.table.storage.scales
 
     assert np.array_equal(seen.numpy(), codes.astype(np.float32) * scales[:, None])
     assert np.array_equal(_quantized_by_onnxruntime(table.detach().numpy(), scales), codes)
@@ -372,7 +371,7 @@ def test_an_item_that_is_bought_again_is_its_own_strongest_reason_where_repeats_
     assert reason.argmax(axis=1).tolist() == list(range(16))
 
 
-# ---------------------------------------------------------------------------- bodies
+# ---------------------------------------------------------------------------- kernels
 
 
 def test_pairs_of_products_stay_below_sixteen_bits_so_that_every_processor_computes_the_same():
@@ -389,7 +388,7 @@ def test_pairs_of_products_stay_below_sixteen_bits_so_that_every_processor_compu
 
 
 @pytest.mark.parametrize(("kernel", "off"), [("fp32", 4e-4), ("nbits8", 2e-2)])
-def test_every_body_gives_the_probabilities_of_the_portable_one(exported, asked, kernel, off, tmp_path):
+def test_every_kernel_gives_the_probabilities_of_the_portable_one(exported, asked, kernel, off, tmp_path):
     """The portable one rounds task vectors to 14 bits, MatMulNBits to 8."""
     parts = exported.parts
     if kernel == "fp32":  # of numbers that INT8 can hold
@@ -403,7 +402,7 @@ def test_every_body_gives_the_probabilities_of_the_portable_one(exported, asked,
         assert found[:, :4] == pytest.approx(wanted[:, :4], abs=off)
 
 
-def test_rankings_alone_are_shares_of_the_catalogue_task_by_task(exported, asked, tmp_path):
+def test_retrieval_tasks_alone_are_a_softmax_over_the_catalogue_task_by_task(exported, asked, tmp_path):
     tasks = tuple(Task(name, "retrieval") for name in NAMES)
     builder = recommend_graph(replace(exported.parts, tasks=tasks), exported.items, {})
     (model,), tensors = pack([builder], tmp_path / "weights.bin")
@@ -415,37 +414,37 @@ def test_rankings_alone_are_shares_of_the_catalogue_task_by_task(exported, asked
         assert found[:, 0] == pytest.approx(wanted[:, 0], abs=1e-6)  # the one that is a ranking in both
 
 
-def test_a_profile_can_name_the_bodies_that_there_are():
+def test_a_profile_can_name_the_kernels_that_there_are():
     table, scales = np.ones((3, 4), np.float32), np.ones(3, np.float32)
 
-    kinds = [type(kernels.kernel_of(kernel, "int8", table, scales)) for kernel in profile.KERNELS]
-    assert kinds == [kernels.TwoDigits, kernels.Blocks, kernels.Full]
+    kinds = [type(kernels.make_kernel(kernel, "int8", table, scales)) for kernel in profile.KERNELS]
+    assert kinds == [kernels.U8S8Kernel, kernels.NBitsKernel, kernels.FloatKernel]
 
 
 @pytest.mark.parametrize("dim", [3, 16, 20])
-def test_rows_of_every_body_are_the_rounded_ones(dim, tmp_path):
+def test_rows_of_every_kernel_are_the_rounded_ones(dim, tmp_path):
     rng = np.random.default_rng(dim)
     table = rng.normal(size=(6, dim)).astype(np.float32)
     user = rng.normal(size=(2, dim)).astype(np.float32)
-    for kernel, stored in itertools.product(profile.KERNELS, STORED):
-        levels = 7 if stored == "int4" else 127
+    for kernel, storage in itertools.product(profile.KERNELS, STORAGES):
+        levels = 7 if storage == "int4" else 127
         codes, scales = quantize_rows(table, levels=levels)
         wanted, off = codes * scales[:, None], 1e-6
         if kernel == "fp32":
             wanted = table
-        elif stored == "pq":  # six rows have a pair each in the codebook, which is rounded to INT8 by one scale
+        elif storage == "pq":  # six rows have a pair each in the codebook, which is rounded to INT8 by one scale
             wanted, off = table, float(np.abs(table).max()) / 127 / 2 * 1.001
         g = GraphBuilder(kernel)
-        of = kernels.kernel_of(kernel, stored, table, scales)
+        of = kernels.make_kernel(kernel, storage, table, scales)
         g.output(of.rows(g, g.input("index", TensorProto.INT64, ["n"])), "rows", TensorProto.FLOAT, ["n", "d"])
         g.output(of.scan(g, g.input("user", TensorProto.FLOAT, [2, dim]), 2), "logits", TensorProto.FLOAT, [2, 6])
         (model,), _ = pack([g], tmp_path / "weights.bin")
         (tmp_path / "rows.onnx").write_bytes(model)
         found, logits = session(tmp_path / "rows.onnx").run(None, {"index": np.array([4, 0, 4]), "user": user})
 
-        assert found == pytest.approx(wanted[[4, 0, 4]], abs=off), (kernel, stored)
+        assert found == pytest.approx(wanted[[4, 0, 4]], abs=off), (kernel, storage)
         largest = float(np.abs(user).sum(axis=1).max())
-        assert logits == pytest.approx(user @ wanted.T, abs=largest * (off + 0.02)), (kernel, stored)
+        assert logits == pytest.approx(user @ wanted.T, abs=largest * (off + 0.02)), (kernel, storage)
 
 
 def test_a_prior_takes_a_byte_and_is_off_by_half_a_step_at_most(exported):
@@ -488,20 +487,19 @@ def test_the_tensors_of_the_weights_file_lie_where_they_are_listed(exported):
     codes = next(t for t in exported.tensors if t["name"] == "item_table")
     part = exported.weights[codes["offset"] : codes["offset"] + codes["bytes"]]
 
-    assert np.array_equal(np.frombuffer(part, np.int8).reshape(codes["shape"]), exported.items.table.stored.values)
+    assert np.array_equal(np.frombuffer(part, np.int8).reshape(codes["shape"]), exported.items.table.storage.values)
     ends = [t["offset"] + t["bytes"] for t in exported.tensors]
     assert all(t["offset"] % 64 == 0 for t in exported.tensors)
     assert all(end <= t["offset"] for end, t in zip(ends[:-1], exported.tensors[1:], strict=True))
     assert ends[-1] == len(exported.weights)
 
 
-def top_k(values, k, monkeypatch, blocks_from, tmp_path):
-    monkeypatch.setattr(graphs, "BLOCKS_FROM", blocks_from)
-    monkeypatch.setattr(graphs, "BLOCK", 4)
-    monkeypatch.setattr(graphs, "BLOCKS", (5,))  # 30 items fill blocks of 5, 16 and 17 do not
+def run_top_k(values, k, blocks_from, tmp_path):
     g = GraphBuilder("top")
     scores = g.input("values", TensorProto.FLOAT, [len(values)])
-    best, at = graphs._top_k(g, scores, g.input("k", TensorProto.INT64, []), len(values))
+    sizes = {"exact_sizes": (5,), "other_size": 4}  # 30 items fill blocks of 5, 16 and 17 do not
+    count = g.input("k", TensorProto.INT64, [])
+    best, at = top_k(g, scores, count, len(values), blocks_from=blocks_from, **sizes)
     g.output(best, "best", TensorProto.FLOAT, ["k"])
     g.output(at, "at", TensorProto.INT64, ["k"])
     (model,), _ = pack([g], tmp_path / "weights.bin")
@@ -512,12 +510,12 @@ def top_k(values, k, monkeypatch, blocks_from, tmp_path):
 
 @pytest.mark.parametrize("n", [16, 17, 30])
 @pytest.mark.parametrize("k", [1, 5, 16])
-def test_the_best_found_block_by_block_are_the_best(n, k, monkeypatch, tmp_path):
+def test_the_best_found_block_by_block_are_the_best(n, k, tmp_path):
     rng = np.random.default_rng(n)
     values = rng.permutation(n).astype(np.float32)
     values[rng.integers(0, n, 3)] = -np.inf
-    plain = top_k(values, k, monkeypatch, n + 1, tmp_path)
-    blocks = top_k(values, k, monkeypatch, 1, tmp_path)
+    plain = run_top_k(values, k, n + 1, tmp_path)
+    blocks = run_top_k(values, k, 1, tmp_path)
 
     assert blocks[0].tolist() == plain[0].tolist()
     finite = np.isfinite(plain[0])
@@ -525,10 +523,10 @@ def test_the_best_found_block_by_block_are_the_best(n, k, monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize("k", [1, 3, 7, 18])
-def test_ties_are_found_block_by_block_with_the_same_values_each_item_once(k, monkeypatch, tmp_path):
+def test_ties_are_found_block_by_block_with_the_same_values_each_item_once(k, tmp_path):
     values = [1, 1, 0, 1, 2, 2, 1, 1, 1, 0, 0, 0, 2, 1, 1, 1, 1, 0]
-    plain = top_k(values, k, monkeypatch, 100, tmp_path)
-    blocks = top_k(values, k, monkeypatch, 1, tmp_path)
+    plain = run_top_k(values, k, 100, tmp_path)
+    blocks = run_top_k(values, k, 1, tmp_path)
 
     assert blocks[0].tolist() == plain[0].tolist()
     assert [values[i] for i in blocks[1]] == plain[0].tolist()

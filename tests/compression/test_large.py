@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np, torch
 from edgerec.compression.export import export_student
 from edgerec.compression.graph import pack
-from edgerec.compression.graphs import Catalogue, recommend_graph, score_graph, similar_graph
+from edgerec.compression.graphs import ItemTable, recommend_graph, score_graph, similar_graph
 from edgerec.models.inputs import ItemFeatures, Shape
 from edgerec.models.student import Student, StudentSizes
 from edgerec.tasks import Task
@@ -31,7 +31,7 @@ def student_of(n):
 
 def export(student, place):
     parts = export_student(student, np.zeros((student.shape.n_items, 4), np.float32), tasks)
-    items = Catalogue.of(parts)
+    items = ItemTable.of(parts)
     builders = [recommend_graph(parts, items, {{}}), score_graph(parts, items, {{}}), similar_graph(parts, items)]
     pack(builders, Path(place) / "weights.bin")
 

@@ -73,13 +73,13 @@ def test_a_damaged_encoder_and_a_folder_with_something_else_are_refused(tmp_path
     folder, _, _ = exported
     (folder / "run" / "encoder" / light.MODEL).write_bytes(b"no graph")
 
-    with pytest.raises(BundleError, match="no encoder of texts"):
+    with pytest.raises(BundleError, match="is not a text encoder"):
         light.TextEncoder.open(folder / "run" / "encoder")
     (folder / "mine").mkdir()
     (folder / "mine" / "notes.txt").write_text("keep")
     common = ["-c", str(folder / "edgerec.toml"), "--run-dir", str(folder / "run"), "-o", str(folder / "mine")]
     result = CliRunner().invoke(app, ["encoder", *common])
-    assert result.exit_code == 2 and "is no encoder" in result.stderr
+    assert result.exit_code == 2 and "is not a text encoder" in result.stderr
     assert (folder / "mine" / "notes.txt").read_text() == "keep"
 
 

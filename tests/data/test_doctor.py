@@ -101,4 +101,4 @@ def test_the_command_tells_machine_and_log_and_ends_with_1_at_a_leak(tmp_path):
 def test_without_settings_it_tells_of_the_machine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = CliRunner().invoke(app, ["doctor"])
-    assert found.exit_code == 0 and "no log was looked at" in found.stdout and "onnxruntime" in found.stdout
+    assert found.exit_code == 0 and "no log was checked" in found.stdout and "onnxruntime" in found.stdout

@@ -371,7 +371,7 @@ def test_jsonl_parquet_and_a_glob_of_csv_give_the_same_dataset(tmp_path):
     frames = []
     for name in ("part-*.csv", "log.parquet", "log.jsonl"):
         report = prepare(config(tmp_path, interactions=name), tmp_path)
-        frames.append(Dataset.open(report.folder).fit_frame("test").collect())
+        frames.append(Dataset.open(report.folder).training_frame("test").collect())
 
     assert frames[0].equals(frames[1]) and frames[0].equals(frames[2])
 
@@ -424,8 +424,8 @@ def test_a_failed_run_leaves_the_old_dataset_whole(tmp_path):
         (log(), {"where": "nn > 0"}, r"\[data\] where = 'nn > 0': there is no column 'nn'"),
         (log(), {"where": "user"}, r"\[data\] where = 'user': expected a condition, got String"),
         (log(), {"where": "user >"}, r"neither a column nor SQL"),
-        (log(time=["soon"] * 6), {}, r"\[data\] time = 'time': 'soon' is no time; expected dates such as"),
-        (log(time=[1, 2, 3, 4, 5, 6]), {}, r"\[data\] time = 'time': 3.5 is no time since 1970"),
+        (log(time=["soon"] * 6), {}, r"\[data\] time = 'time': 'soon' is not a time; expected dates such as"),
+        (log(time=[1, 2, 3, 4, 5, 6]), {}, r"\[data\] time = 'time': 3.5 is not a time since 1970"),
         (log(time=[None] * 6), {}, r"\[data\] time = 'time': is empty in all rows"),
         (log(user=[None] * 6), {}, r"no row is left of 6: 6 missing user"),
         (log(item=["x"] * 6), {}, r"all rows are about one item \(x\); ranking needs at least two"),

@@ -18,20 +18,20 @@ SMALL = {
 
 @pytest.fixture(scope="session")
 def small_config(tiny_config):
-    """Settings of the tiny log with a ensemble of two windows, without boosting."""
+    """Settings of the tiny log with an ensemble of two windows, without boosting."""
     return tiny_config.model_copy(update={"ensemble": tiny_config.ensemble.model_copy(update=SMALL)})
 
 
 @pytest.fixture(scope="session")
 def members_folder(tmp_path_factory):
-    """Where `members` are kept; tests must leave it as it is."""
+    """The folder of `members`; tests must leave it as it is."""
     return tmp_path_factory.mktemp("members")
 
 
 @pytest.fixture(scope="session")
 def members(small_config, tiny_data, members_folder):
     """All members but boosting, fitted on what `tiny_data` learns from."""
-    from edgerec.ensemble.ensemble import Members
+    from edgerec.ensemble.members import Members
     from edgerec.progress import Silent
 
     return Members.fit(ensemble_settings(small_config), tiny_data, members_folder, range(2), None, Silent())

@@ -1,4 +1,4 @@
-"""Weights of members: who is right gets one, and known weights are found again."""
+"""Weights of members: a member that is right gets one, and known weights are recovered."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def test_greedy_takes_the_member_that_is_right_and_gives_the_useless_one_nothing
 def test_greedy_joins_members_that_know_different_rows_at_their_own_scales(truth):
     even, odd = np.arange(0, ROWS, 2), np.arange(1, ROWS, 2)
     members = {"even": knows(truth, even), "odd": knows(truth, odd, size=1000.0)}
-    judge = hits(truth)
-    weights = greedy(members, judge)
+    metric = hits(truth)
+    weights = greedy(members, metric)
 
     assert min(weights.values()) > 0
     assert weights["even"] / weights["odd"] > 100
-    assert judge(sum(w * members[n] for n, w in weights.items())) > max(judge(s) for s in members.values()) + 0.2
+    assert metric(sum(w * members[n] for n, w in weights.items())) > max(metric(s) for s in members.values()) + 0.2
 
 
-def test_greedy_never_gives_a_negative_weight_and_stops_without_members_that_say_anything(truth):
+def test_greedy_never_gives_a_negative_weight_and_stops_without_members_that_differ_between_items(truth):
     rng = np.random.default_rng(3)
     members = {str(i): rng.normal(size=(ROWS, ITEMS)).astype(np.float32) for i in range(4)}
 
@@ -69,11 +69,11 @@ def test_temperature_finds_a_known_factor():
         assert temperature(scores, softmax(factor * scores, axis=1)) == pytest.approx(factor, rel=0.03)
 
 
-def test_temperature_looks_at_nothing_where_a_score_is_barred():
+def test_temperature_ignores_excluded_items():
     scores = np.array([[1.0, 0.0, -np.inf]])
-    share = np.array([[softmax([2.0, 0.0])[0], softmax([2.0, 0.0])[1], 0.0]])
+    probs = np.array([[softmax([2.0, 0.0])[0], softmax([2.0, 0.0])[1], 0.0]])
 
-    assert temperature(scores, share) == pytest.approx(2.0, rel=0.03)
+    assert temperature(scores, probs) == pytest.approx(2.0, rel=0.03)
 
 
 def test_logistic_finds_known_weights_and_offset():

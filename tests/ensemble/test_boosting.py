@@ -8,7 +8,7 @@ import pytest
 from edgerec.ensemble.boosting import Boosting
 from edgerec.errors import DataError
 from edgerec.examples.folds import fold_of
-from edgerec.metrics.accuracy import auc, xauc
+from edgerec.metrics import auc, xauc
 from edgerec.progress import Silent
 from edgerec.stages.run import ensemble_settings
 from edgerec.tasks import scored_tasks
@@ -33,45 +33,51 @@ def task_index(data, name):
     return [t.name for t in scored_tasks(data.tasks)].index(name)
 
 
+def evaluation_scores(boosting):
+    """Scores of the evaluation impressions."""
+    impressions = boosting.data.evaluation.impressions
+    return boosting.rows(impressions.requests, impressions.item, np.arange(len(impressions.item)))
+
+
 def test_it_learns_the_checkerboard(tiny_data, boosting):
-    labels, found = tiny_data.evaluation.impressions.labels, boosting.held_rows()
+    labels, scores = tiny_data.evaluation.impressions.labels, evaluation_scores(boosting)
 
     for name in ("click", "liked"):
-        assert auc(labels[name], found[:, task_index(tiny_data, name)]) > 0.85
-    assert xauc(labels["watch"], found[:, task_index(tiny_data, "watch")]) > 0.6
+        assert auc(labels[name], scores[:, task_index(tiny_data, name)]) > 0.85
+    assert xauc(labels["watch"], scores[:, task_index(tiny_data, "watch")]) > 0.6
 
 
 def test_probabilities_are_of_the_task_itself_and_other_tasks_are_0(tiny_data, boosting):
-    found = boosting.held_rows()
-    share = np.exp(found[:, task_index(tiny_data, "liked")]).mean()
+    scores = evaluation_scores(boosting)
+    mean = np.exp(scores[:, task_index(tiny_data, "liked")]).mean()
 
-    assert share == pytest.approx(tiny_data.evaluation.impressions.labels["liked"].mean(), abs=0.1)
-    assert found[:, :2].tolist() == [[0.0, 0.0]] * len(found)
-    assert found.dtype == np.float32 and found.shape == (len(tiny_data.evaluation.impressions.item), 5)
+    assert mean == pytest.approx(tiny_data.evaluation.impressions.labels["liked"].mean(), abs=0.1)
+    assert scores[:, :2].tolist() == [[0.0, 0.0]] * len(scores)
+    assert scores.dtype == np.float32 and scores.shape == (len(tiny_data.evaluation.impressions.item), 5)
 
 
-def test_a_fit_row_is_scored_by_the_models_that_did_not_see_its_user(tiny_data, boosting):
-    matrix, click = boosting.encoder.fit_rows(EVERYONE), task_index(tiny_data, "click")
+def test_a_training_row_is_scored_by_the_models_that_did_not_see_its_user(tiny_data, boosting):
+    matrix, click = boosting.encoder.train_rows(EVERYONE), task_index(tiny_data, "click")
     user = tiny_data.train.impressions.requests.user
 
-    found = boosting.fit_rows(EVERYONE)
+    scores = boosting.train_rows(EVERYONE)
 
     for fold, models in enumerate(boosting.models):
         members = fold_of(user, 2) == fold
         raw = models["click"].raw(matrix[members])
-        assert np.exp(found[members, click]) == pytest.approx(1 / (1 + np.exp(-raw)), abs=1e-6)
+        assert np.exp(scores[members, click]) == pytest.approx(1 / (1 + np.exp(-raw)), abs=1e-6)
 
 
 def test_a_folds_models_do_not_change_with_the_labels_of_its_users(tiny_config, tiny_data, boosting, tmp_path):
-    rows, matrix = tiny_data.train.impressions, boosting.encoder.fit_rows(EVERYONE)
+    rows, matrix = tiny_data.train.impressions, boosting.encoder.train_rows(EVERYONE)
     mine = fold_of(rows.requests.user, 2) == 0
-    kept = {name: values.copy() for name, values in rows.labels.items()}
+    labels = {name: values.copy() for name, values in rows.labels.items()}
     try:
         for values in rows.labels.values():
             values[mine] = 1 - values[mine]
         other = Boosting.fit(ensemble_settings(tiny_config), tiny_data, tmp_path, Silent(), TREES)
     finally:
-        for name, values in kept.items():
+        for name, values in labels.items():
             rows.labels[name][:] = values
 
     for name in TREES:
@@ -80,30 +86,32 @@ def test_a_folds_models_do_not_change_with_the_labels_of_its_users(tiny_config, 
 
 
 def test_it_goes_on_where_it_was_stopped_and_ends_the_same(tiny_config, tiny_data, boosting, folder):
-    kept, lost = folder / "boosting-0-2.txt", folder / "boosting-1-3.txt"
-    written, text = kept.stat().st_mtime_ns, lost.read_bytes()
+    there, lost = folder / "boosting-0-2.txt", folder / "boosting-1-3.txt"
+    written, text = there.stat().st_mtime_ns, lost.read_bytes()
     lost.unlink()
 
     again = Boosting.fit(ensemble_settings(tiny_config), tiny_data, folder, Silent(), TREES)
 
-    assert kept.stat().st_mtime_ns == written
+    assert there.stat().st_mtime_ns == written
     assert lost.read_bytes() == text
-    assert np.array_equal(again.held_rows(), boosting.held_rows())
+    assert np.array_equal(evaluation_scores(again), evaluation_scores(boosting))
 
 
 def test_trees_are_chosen_where_none_are_given(tiny_config, tiny_data, tmp_path):
-    found = Boosting.fit(ensemble_settings(tiny_config), tiny_data, tmp_path, Silent(), None)
+    boosting = Boosting.fit(ensemble_settings(tiny_config), tiny_data, tmp_path, Silent(), None)
 
-    assert set(found.trees) == {"click", "liked", "watch"}
-    for name, number in found.trees.items():
-        assert found.models[0][name].booster.num_trees() == number
-        assert 1 <= found.models[1][name].booster.num_trees() <= number  # fewer where nothing is left to split
+    assert set(boosting.trees) == {"click", "liked", "watch"}
+    for name, number in boosting.trees.items():
+        assert boosting.models[0][name].booster.num_trees() == number
+        assert 1 <= boosting.models[1][name].booster.num_trees() <= number  # fewer where nothing is left to split
 
 
-def test_any_rows_are_scored_as_the_held_ones(tiny_data, boosting):
-    held, chosen = tiny_data.evaluation.impressions, np.array([7, 3])
+def test_chosen_rows_are_scored_as_among_all(tiny_data, boosting):
+    impressions, chosen = tiny_data.evaluation.impressions, np.array([7, 3])
 
-    assert boosting.rows(held.requests, held.item, chosen) == pytest.approx(boosting.held_rows()[chosen])
+    some = boosting.rows(impressions.requests, impressions.item, chosen)
+
+    assert some == pytest.approx(evaluation_scores(boosting)[chosen])
 
 
 def test_a_damaged_file_is_named(tiny_config, tiny_data, tmp_path):

@@ -20,37 +20,37 @@ from edgerec.ensemble.closed_form import (
 A, B, C = 0, 1, 2
 
 
-def held_of(rows):
+def matrix_of(rows):
     return sparse.csr_matrix(np.array(rows, np.float32))
 
 
 def camps(seed=0, users=40, items=20):
     """Users by items: each user had six items of the own camp, items and users alternating between two."""
     rng = np.random.default_rng(seed)
-    held = np.zeros((users, items), np.float32)
+    by_user = np.zeros((users, items), np.float32)
     for user in range(users):
-        held[user, rng.choice(np.arange(user % 2, items, 2), 6, replace=False)] = 1
-    return held
+        by_user[user, rng.choice(np.arange(user % 2, items, 2), 6, replace=False)] = 1
+    return by_user
 
 
 def test_each_column_of_ease_is_the_ridge_regression_of_an_item_on_the_others():
-    held = np.random.default_rng(0).random((30, 6)).round().astype(np.float32)
-    weights = ease(held_of(held), l2=2.0)
+    by_user = np.random.default_rng(0).random((30, 6)).round().astype(np.float32)
+    weights = ease(matrix_of(by_user), l2=2.0)
 
     assert np.diag(weights).tolist() == [0.0] * 6
     for item in range(6):
         others = np.delete(np.arange(6), item)
-        x = held[:, others].astype(np.float64)
-        ridge = np.linalg.solve(x.T @ x + 2.0 * np.eye(5), x.T @ held[:, item])
+        x = by_user[:, others].astype(np.float64)
+        ridge = np.linalg.solve(x.T @ x + 2.0 * np.eye(5), x.T @ by_user[:, item])
         assert weights[others, item] == pytest.approx(ridge, abs=1e-4)
 
 
 def test_als_finds_the_two_camps():
-    held = camps()
-    scores = Als.fit(held_of(held), seed=0, factors=4).scores(held_of(held))
+    by_user = camps()
+    scores = Als.fit(matrix_of(by_user), seed=0, factors=4).scores(matrix_of(by_user))
 
     own = np.arange(40)[:, None] % 2 == np.arange(20) % 2
-    new = held == 0
+    new = by_user == 0
     worst_own = np.where(own & new, scores, np.inf).min(axis=1)
     best_other = np.where(~own, scores, -np.inf).max(axis=1)
     assert (worst_own > best_other).all()
@@ -59,58 +59,58 @@ def test_als_finds_the_two_camps():
 def test_als_factors_of_a_history_solve_the_weighted_ridge_in_batches_too():
     items = np.random.default_rng(1).normal(size=(5, 2)).astype(np.float32)
     counted = np.array([[3, 0, 1, 0, 0], [0, 0, 0, 0, 0], [0, 2, 0, 0, 9]], np.float32)
-    found = Als(items, alpha=10.0, l2=0.5).users(held_of(counted), at_once=2)
+    factors_of = Als(items, alpha=10.0, l2=0.5).users(matrix_of(counted), at_once=2)
 
-    for row, factors in zip(counted, found, strict=True):
+    for row, factors in zip(counted, factors_of, strict=True):
         confidence = 1 + 10.0 * np.log1p(row)
         left = (items * confidence[:, None]).T @ items + 0.5 * np.eye(2)
         assert factors == pytest.approx(np.linalg.solve(left, items.T @ (confidence * (row > 0))), abs=1e-4)
 
 
 def test_transitions_are_directed_and_fade_with_the_lag():
-    found = transitions(held_of(np.eye(3)), np.zeros(3, np.int64), lags=(1.0, 0.5), power=0.0).toarray()
+    matrix = transitions(matrix_of(np.eye(3)), np.zeros(3, np.int64), lags=(1.0, 0.5), power=0.0).toarray()
 
-    assert found.tolist() == [[0, 1, 0.5], [0, 0, 1], [0, 0, 0]]  # A, then B, then C
+    assert matrix.tolist() == [[0, 1, 0.5], [0, 0, 1], [0, 0, 0]]  # A, then B, then C
 
 
 def test_transitions_never_go_from_one_user_to_another():
     user = np.array([0, 0, 1, 1])
-    found = transitions(held_of(np.eye(4)), user, power=0.0).toarray()
+    matrix = transitions(matrix_of(np.eye(4)), user, power=0.0).toarray()
 
-    assert np.argwhere(found).tolist() == [[0, 1], [2, 3]]
+    assert np.argwhere(matrix).tolist() == [[0, 1], [2, 3]]
 
 
 def test_transitions_are_divided_by_the_root_of_how_popular_their_end_is():
-    sessions = held_of([[1, 0], [0, 1], [0, 1], [0, 1]])
-    found = transitions(sessions, np.array([0, 0, 1, 2])).toarray()
+    sessions = matrix_of([[1, 0], [0, 1], [0, 1], [0, 1]])
+    matrix = transitions(sessions, np.array([0, 0, 1, 2])).toarray()
 
-    assert found[A, B] == pytest.approx(1 / np.sqrt(3 + 1))
+    assert matrix[A, B] == pytest.approx(1 / np.sqrt(3 + 1))
 
 
 def test_a_log_shorter_than_the_lags_has_transitions_still():
-    assert transitions(held_of(np.eye(2)), np.zeros(2, np.int64), power=0.0)[A, B] == 1
-    assert transitions(held_of(np.zeros((0, 2))), np.zeros(0, np.int64)).nnz == 0
+    assert transitions(matrix_of(np.eye(2)), np.zeros(2, np.int64), power=0.0)[A, B] == 1
+    assert transitions(matrix_of(np.zeros((0, 2))), np.zeros(0, np.int64)).nnz == 0
 
 
 def test_cosine_is_co_occurrence_over_the_geometric_mean_of_both_popularities():
-    found = cosine(held_of([[1, 1, 0], [1, 0, 1]]), most=5).toarray()
+    matrix = cosine(matrix_of([[1, 1, 0], [1, 0, 1]]), most=5).toarray()
 
-    assert found[A, B] == pytest.approx(1 / np.sqrt((2 + 1) * (1 + 1)))
-    assert found[B, C] == 0
-    assert np.diag(found).tolist() == [0, 0, 0]
-    assert (found == found.T).all()
+    assert matrix[A, B] == pytest.approx(1 / np.sqrt((2 + 1) * (1 + 1)))
+    assert matrix[B, C] == 0
+    assert np.diag(matrix).tolist() == [0, 0, 0]
+    assert (matrix == matrix.T).all()
 
 
 def test_best_of_rows_keeps_the_largest_of_each_row():
-    matrix = held_of([[1, 5, 3], [0, 0, 0], [9, 0, 2]])
+    matrix = matrix_of([[1, 5, 3], [0, 0, 0], [9, 0, 2]])
 
     assert best_of_rows(matrix, 2).toarray().tolist() == [[0, 5, 3], [0, 0, 0], [9, 0, 2]]
     assert best_of_rows(matrix, 1).toarray().tolist() == [[0, 5, 0], [0, 0, 0], [9, 0, 0]]
 
 
 def test_counts_add_up_and_rows_of_nothing_stay_nothing():
-    held = counts(np.array([0, 0, 2]), np.array([1, 1, 0]), 3, 2)
+    by_user = counts(np.array([0, 0, 2]), np.array([1, 1, 0]), 3, 2)
 
-    assert held.toarray().tolist() == [[0, 2], [0, 0], [1, 0]]
-    assert normalized(held).toarray().tolist() == [[0, 1], [0, 0], [1, 0]]
-    assert dense(held, np.eye(2, dtype=np.float32)).tolist() == held.toarray().tolist()
+    assert by_user.toarray().tolist() == [[0, 2], [0, 0], [1, 0]]
+    assert normalized(by_user).toarray().tolist() == [[0, 1], [0, 0], [1, 0]]
+    assert dense(by_user, np.eye(2, dtype=np.float32)).tolist() == by_user.toarray().tolist()

@@ -1,4 +1,4 @@
-"""The members as one: weights, log-shares, and that no label has seen its own outcome."""
+"""The blended members: weights, log-probabilities, and that no label depends on its own outcome."""
 
 from __future__ import annotations
 
@@ -10,28 +10,22 @@ import pytest
 from scipy import sparse
 from scipy.special import log_softmax
 
-from edgerec.ensemble.ensemble import (
-    CLOSED_FORM,
-    Blend,
-    Ensemble,
-    Members,
-    choose_weights,
-    network_alone,
-    shares_of,
-)
+from edgerec import metrics
+from edgerec.ensemble.ensemble import Ensemble
+from edgerec.ensemble.members import CLOSED_FORM, Members
 from edgerec.ensemble.reranker import Reranker
 from edgerec.ensemble.signals import Snapshot
 from edgerec.ensemble.snapshots import Snapshots
 from edgerec.ensemble.views import Views
+from edgerec.ensemble.weights import Blend, choose_weights, network_alone, relative_weights
 from edgerec.examples import load
 from edgerec.examples.folds import fold_of
 from edgerec.examples.requests import Ragged
-from edgerec.metrics import accuracy as metrics
 from edgerec.progress import Silent
 from edgerec.stages.run import Run, ensemble_settings
 from edgerec.training.predictions import network_log_probs
 
-NONE = Members(None, None, None)
+NONE = Members()
 EVERYONE = {"network": 0.3, "ease": 5.0, "als": 2.0, "transitions": 3.0, "popularity": 1.0, "own": 1.0, "reranker": 1.0}
 
 
@@ -63,14 +57,14 @@ def test_without_members_the_network_is_alone(small_config, tiny_data, network, 
     assert ensemble.views is None
 
 
-def test_log_shares_sum_to_one(small_config, tiny_data, members, network):
+def test_probabilities_sum_to_one(small_config, tiny_data, members, network):
     ensemble = Ensemble(
         small_config.ensemble.candidates, tiny_data, [network, network], members, blend_of(tiny_data, EVERYONE)
     )
-    shares = np.exp(ensemble.log_probs(tiny_data.evaluation.sessions.requests, np.arange(6), fold=1))
+    probs = np.exp(ensemble.log_probs(tiny_data.evaluation.sessions.requests, np.arange(6), fold=1))
 
-    assert shares.shape == (6, 2, tiny_data.n_items)
-    assert shares.sum(axis=2) == pytest.approx(1, abs=1e-5)
+    assert probs.shape == (6, 2, tiny_data.n_items)
+    assert probs.sum(axis=2) == pytest.approx(1, abs=1e-5)
 
 
 def test_the_blend_is_no_worse_than_its_best_member_and_weights_are_not_negative(chosen):
@@ -84,7 +78,7 @@ def test_the_blend_is_no_worse_than_its_best_member_and_weights_are_not_negative
         assert sum(of_task.values()) > 0
     assert weights.judged["next"]["ease"] > weights.judged["next"]["network"]  # which is not trained
     assert len(weights.lines()) == len(weights.judged)
-    assert sum(shares_of(weights.rows["click"]).values()) in (0, pytest.approx(1))
+    assert sum(relative_weights(weights.rows["click"]).values()) in (0, pytest.approx(1))
 
 
 def test_weights_are_chosen_once(small_config, tiny_data, chosen):
@@ -93,11 +87,11 @@ def test_weights_are_chosen_once(small_config, tiny_data, chosen):
     assert choose_weights(ensemble_settings(small_config), tiny_data, [], NONE, path, Silent()) == weights
 
 
-def test_without_an_outcome_on_valid_the_network_speaks(small_config, tiny_data, members, network, tmp_path):
+def test_without_an_outcome_on_valid_the_network_is_alone(small_config, tiny_data, members, network, tmp_path):
     sessions = tiny_data.evaluation.sessions
     nothing = Ragged.empty(len(sessions.requests))
-    held = replace(tiny_data.evaluation, sessions=replace(sessions, truth=dict.fromkeys(sessions.truth, nothing)))
-    data = replace(tiny_data, evaluation=held)
+    evaluation = replace(tiny_data.evaluation, sessions=replace(sessions, truth=dict.fromkeys(sessions.truth, nothing)))
+    data = replace(tiny_data, evaluation=evaluation)
     weights = choose_weights(
         ensemble_settings(small_config), data, [network], members, tmp_path / "weights.json", Silent()
     )
@@ -108,8 +102,8 @@ def test_without_an_outcome_on_valid_the_network_speaks(small_config, tiny_data,
 def test_a_member_that_knows_no_related_item_does_not_list_the_item_itself(
     small_config, tiny_data, network, tmp_path, monkeypatch
 ):
-    n, baskets, judge = tiny_data.n_items, [], metrics.related
-    monkeypatch.setattr(metrics, "related", lambda b, top: baskets.extend(b) or judge(b, top))
+    n, baskets, related = tiny_data.n_items, [], metrics.related_metrics
+    monkeypatch.setattr(metrics, "related_metrics", lambda b, top: baskets.extend(b) or related(b, top))
     empty = sparse.csr_matrix((n, n), dtype=np.float32)
     silent = SimpleNamespace(last=Snapshot(n, None, None, empty, empty, np.zeros((n, 0), np.float32)))
     log = tiny_data.evaluation_log
@@ -117,11 +111,11 @@ def test_a_member_that_knows_no_related_item_does_not_list_the_item_itself(
     item[:5] = item[0]  # a session that holds one item five times
     data = replace(
         tiny_data,
-        evaluation=replace(tiny_data.evaluation, tasks=(), sessions=None, rows=None),
+        evaluation=replace(tiny_data.evaluation, tasks=(), sessions=None, impressions=None),
         train=replace(tiny_data.train, tasks=tuple(t for t in tiny_data.tasks if t.kind == "related")),
         evaluation_log=replace(log, item=item),
     )
-    members = Members(silent, None, None)
+    members = Members(silent)
     weights = choose_weights(
         ensemble_settings(small_config), data, [network], members, tmp_path / "weights.json", Silent()
     )
@@ -134,33 +128,33 @@ def test_a_member_that_knows_no_related_item_does_not_list_the_item_itself(
 def test_rows_of_the_network_alone_stay_as_they_are(small_config, tiny_data):
     ensemble = Ensemble(small_config.ensemble.candidates, tiny_data, [], NONE, network_alone(tiny_data))
     network = np.log(np.array([[1, 1, 0.5, 0.5 * 0.25, 3.0], [1, 1, 0.9, 0.9 * 0.1, 0.1]], np.float32))
-    found = ensemble.blend_rows(network, None)
+    blended = ensemble.blend_rows({"network": network})
 
-    assert found[:, 2:] == pytest.approx(network[:, 2:], abs=1e-5)
-    assert not found[:, :2].any()
+    assert blended[:, 2:] == pytest.approx(network[:, 2:], abs=1e-5)
+    assert not blended[:, :2].any()
 
 
-def test_rows_are_blended_as_logits_and_amounts_as_they_are(small_config, tiny_data):
+def test_rows_are_blended_as_logits_and_regression_targets_as_they_are(small_config, tiny_data):
     rows = {name: {"network": 1.0, "boosting": 0.5, "offset": 0.25} for name in ("click", "liked", "watch")}
     ensemble = Ensemble(small_config.ensemble.candidates, tiny_data, [], NONE, Blend({}, {}, rows, {}))
     network, boosting = (np.array([[0, 0, np.log(p), np.log(p), 2.0]], np.float32) for p in (0.8, 0.5))
-    found = ensemble.blend_rows(network, boosting)
+    blended = ensemble.blend_rows({"network": network, "boosting": boosting})
 
     logit = np.log(0.8 / 0.2) + 0.5 * 0 + 0.25
-    assert np.exp(found[0, 2]) == pytest.approx(1 / (1 + np.exp(-logit)))
-    assert found[0, 4] == pytest.approx(2.0 + 0.5 * 2.0 + 0.25)
+    assert np.exp(blended[0, 2]) == pytest.approx(1 / (1 + np.exp(-logit)))
+    assert blended[0, 4] == pytest.approx(2.0 + 0.5 * 2.0 + 0.25)
 
 
-def test_what_comes_after_a_click_is_at_most_as_probable(small_config, tiny_data):
+def test_a_conditional_task_is_at_most_as_probable_as_its_condition(small_config, tiny_data):
     rows = {name: {"network": 1.0, "offset": 0.0} for name in ("click", "liked", "watch")}
     rows["liked"]["offset"] = 9.0
     ensemble = Ensemble(small_config.ensemble.candidates, tiny_data, [], NONE, Blend({}, {}, rows, {}))
-    found = ensemble.blend_rows(np.array([[0, 0, np.log(0.3), np.log(0.1), 2.0]], np.float32), None)
+    blended = ensemble.blend_rows({"network": np.array([[0, 0, np.log(0.3), np.log(0.1), 2.0]], np.float32)})
 
-    assert np.exp(found[0, 2:4]) == pytest.approx([0.3, 0.3], abs=1e-5)
+    assert np.exp(blended[0, 2:4]) == pytest.approx([0.3, 0.3], abs=1e-5)
 
 
-def test_related_items_are_judged_by_the_members_of_the_settings(small_config, tiny_data, members, network, tmp_path):
+def test_related_items_are_scored_by_the_members_of_the_settings(small_config, tiny_data, members, network, tmp_path):
     few = small_config.ensemble.model_copy(update={"members": ("transitions",)})
     config = small_config.model_copy(update={"ensemble": few})
     weights = choose_weights(
@@ -181,29 +175,29 @@ def test_closed_form_members_learn_from_what_was_consumed(small_config, tiny_dat
     assert not last.transitions[3].nnz  # item 3 was shown and never clicked
 
 
-def test_related_items_are_shares_and_the_item_itself_is_last(small_config, tiny_data, members, network):
+def test_related_items_have_probabilities_and_the_item_itself_is_last(small_config, tiny_data, members, network):
     weights = replace(network_alone(tiny_data), related={"related": {"transitions": 2.0, "ease": 1.0, "network": 0.0}})
     ensemble = Ensemble(small_config.ensemble.candidates, tiny_data, [network], members, weights)
     query = np.array([3, 0, 7])
-    found = ensemble.related(query)
+    related = ensemble.related(query)
 
-    assert np.exp(found).sum(axis=1) == pytest.approx(1, abs=1e-5)
-    assert (found[np.arange(3), query] == found.min(axis=1)).all()
+    assert np.exp(related).sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert (related[np.arange(3), query] == related.min(axis=1)).all()
     last = members.snapshots.last
     raw = 2 * np.sqrt(last.cosine[query].toarray()) + np.sqrt(np.maximum(last.ease[query].astype(np.float32), 0))
     raw[np.arange(3), query] = 0
-    assert found == pytest.approx(log_softmax(raw, axis=1), abs=0.01)
+    assert related == pytest.approx(log_softmax(raw, axis=1), abs=0.01)
 
 
-def test_members_read_again_say_the_same(small_config, tiny_data, members, members_folder, network):
+def test_members_read_again_score_the_same(small_config, tiny_data, members, members_folder, network):
     again = Members.load(ensemble_settings(small_config), tiny_data, members_folder)
     requests, weights = tiny_data.evaluation.sessions.requests, blend_of(tiny_data, EVERYONE)
-    said, said_again = (
+    scores, scores_again = (
         Ensemble(small_config.ensemble.candidates, tiny_data, [network], m, weights).log_probs(requests, np.arange(6))
         for m in (members, again)
     )
 
-    assert np.array_equal(said, said_again)
+    assert np.array_equal(scores, scores_again)
     assert again.boosting is None
 
 
@@ -217,11 +211,11 @@ def test_a_label_does_not_change_with_the_outcome_that_it_labels(
     read = load.load_log
 
     def changed(*arguments):
-        found = read(*arguments)
-        found.item.setflags(write=True)
-        mine = np.isin(found.row, log.row[session])
-        found.item[mine] = (found.item[mine] + 3) % tiny_data.n_items
-        return found
+        log_read = read(*arguments)
+        log_read.item.setflags(write=True)
+        mine = np.isin(log_read.row, log.row[session])
+        log_read.item[mine] = (log_read.item[mine] + 3) % tiny_data.n_items
+        return log_read
 
     monkeypatch.setattr(load, "load_log", changed)
     data = Run(tiny_config, tiny_run, Silent()).learning_data("test")

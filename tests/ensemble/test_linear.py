@@ -28,12 +28,12 @@ def test_a_binary_task_gets_log_odds():
     labels = (np.arange(1000) < 200).astype(np.float32)
     standard = Standard.of(matrix)
 
-    found = Linear.fit(standard.apply(matrix), standard, labels, "binary")
+    model = Linear.fit(standard.apply(matrix), standard, labels, "binary")
 
-    assert found.raw(matrix[:1]) == pytest.approx(np.log(0.2 / 0.8), abs=1e-3)
+    assert model.raw(matrix[:1]) == pytest.approx(np.log(0.2 / 0.8), abs=1e-3)
 
 
-def test_one_odd_value_counts_as_four_standard_deviations():
+def test_an_outlier_counts_as_four_standard_deviations():
     matrix = np.r_[np.zeros((99_999, 1)), np.full((1, 1), 1e6)].astype(np.float32)
 
     assert Standard.of(matrix).apply(matrix)[-1] == pytest.approx(4.0)

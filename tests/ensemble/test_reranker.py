@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgerec.ensemble.reranker import OBJECTIVES, Pool, Reranker, _told
+from edgerec.ensemble.candidates import Pool
+from edgerec.ensemble.reranker import OBJECTIVES, Reranker
+from edgerec.ensemble.reranker_training import requests_to_learn_from
 from edgerec.errors import DataError
 from edgerec.examples.folds import fold_of
 from edgerec.progress import Silent
@@ -43,7 +45,7 @@ def test_it_learns_the_checkerboard(tiny_data, members, fold, member):
         assert (mean_own > mean_other).mean() > 0.9
 
 
-def test_without_a_fold_all_boosters_speak_alike(tiny_data, members):
+def test_without_a_fold_the_mean_of_all_boosters_scores(tiny_data, members):
     requests, last = tiny_data.evaluation.sessions.requests, members.snapshots.last
     every, first, second = (
         members.reranker.scores(ALONE, last, requests, np.arange(5), 40, f)["reranker"] for f in (None, 0, 1)
@@ -57,7 +59,7 @@ def test_a_folds_boosters_do_not_change_with_the_outcomes_of_its_users(
     small_config, tiny_data, members, members_folder, tmp_path
 ):
     sessions = tiny_data.train.sessions
-    kept = {name: lists.values.copy() for name, lists in sessions.truth.items()}
+    truth = {name: lists.values.copy() for name, lists in sessions.truth.items()}
     for path in members_folder.glob("snapshot-*"):
         shutil.copy(path, tmp_path)
     try:
@@ -66,7 +68,7 @@ def test_a_folds_boosters_do_not_change_with_the_outcomes_of_its_users(
             lists.values[mine] = (lists.values[mine] + 1) % tiny_data.n_items
         Reranker.fit(ensemble_settings(small_config), tiny_data, members.snapshots, [0, 1], tmp_path, Silent())
     finally:
-        for name, values in kept.items():
+        for name, values in truth.items():
             sessions.truth[name].values[:] = values
 
     before, after = boosters(members_folder), boosters(tmp_path)
@@ -80,10 +82,10 @@ def test_it_goes_on_where_it_was_stopped_and_ends_the_same(small_config, tiny_da
     (tmp_path / "reranker-0-next.txt").write_text(whole["reranker-1-new.txt"])
     Reranker.fit(ensemble_settings(small_config), tiny_data, members.snapshots, [0, 1], tmp_path, Silent())
 
-    found = boosters(tmp_path)
+    again = boosters(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == FILES
-    assert found["reranker-0-next.txt"] == whole["reranker-1-new.txt"]  # as it was found
-    assert {name for name in FILES if found[name] == whole[name]} == FILES - {"reranker-0-next.txt"}
+    assert again["reranker-0-next.txt"] == whole["reranker-1-new.txt"]  # as it was there
+    assert {name for name in FILES if again[name] == whole[name]} == FILES - {"reranker-0-next.txt"}
 
 
 def test_items_outside_the_pool_have_its_lowest_score():
@@ -105,12 +107,12 @@ def test_items_outside_the_pool_have_its_lowest_score():
 
     reranker = Reranker(Candidates(), [Task()], {0: {"reranker": [Booster()]}})
 
-    found = reranker.scores(ALONE, None, None, np.arange(2), 2, None)["reranker"]
+    scores = reranker.scores(ALONE, None, None, np.arange(2), 2, None)["reranker"]
 
-    assert found[:, 0].tolist() == [[3, 3, 3, 3, 7], [-1, -1, 8, -1, 2]]
+    assert scores[:, 0].tolist() == [[3, 3, 3, 3, 7], [-1, -1, 8, -1, 2]]
 
 
-def test_a_request_is_scored_alike_whatever_others_are_asked_beside_it(tiny_data, members):
+def test_a_request_is_scored_alike_whatever_others_are_in_its_batch(tiny_data, members):
     requests, last = tiny_data.evaluation.sessions.requests, members.snapshots.last
     order = np.argsort(requests.lengths(), kind="stable")
     short, long = order[0], order[-1]
@@ -122,7 +124,7 @@ def test_a_request_is_scored_alike_whatever_others_are_asked_beside_it(tiny_data
     assert beside[1] == pytest.approx(alone[0], abs=1e-6)
 
 
-def test_without_a_request_in_the_windows_the_user_is_told(small_config, tiny_data, members, tmp_path, monkeypatch):
+def test_without_a_request_in_the_windows_an_error_is_raised(small_config, tiny_data, members, tmp_path, monkeypatch):
     monkeypatch.setattr(
         type(members.snapshots.views), "serving", lambda self, requests: np.full(len(requests), -1, np.int64)
     )
@@ -131,17 +133,17 @@ def test_without_a_request_in_the_windows_the_user_is_told(small_config, tiny_da
         Reranker.fit(ensemble_settings(small_config), tiny_data, members.snapshots, [0], tmp_path, Silent())
 
 
-def test_each_user_is_told_of_once_in_a_window(tiny_data, members):
+def test_each_user_is_learned_from_once_in_a_window(tiny_data, members):
     requests, views = tiny_data.train.sessions.requests, members.snapshots.views
     serving = views.serving(requests)
-    told = _told(requests, serving, views)
-    pairs = list(zip(requests.user[told].tolist(), serving[told].tolist(), strict=True))
+    learned = requests_to_learn_from(requests, serving, views)
+    pairs = list(zip(requests.user[learned].tolist(), serving[learned].tolist(), strict=True))
 
     assert len(set(pairs)) == len(pairs)
     served = serving >= 0
     assert set(pairs) == set(zip(requests.user[served].tolist(), serving[served].tolist(), strict=True))
-    for r, pair in zip(told, pairs, strict=True):
+    for r, pair in zip(learned, pairs, strict=True):
         same = served & (requests.user == pair[0]) & (serving == pair[1])
         assert requests.time_ms[r] == requests.time_ms[same].min()
     everyone = replace(views, cuts_ms=None, folds=2)
-    assert _told(requests, everyone.serving(requests), everyone).tolist() == list(range(len(requests)))
+    assert requests_to_learn_from(requests, everyone.serving(requests), everyone).tolist() == list(range(len(requests)))

@@ -1,4 +1,4 @@
-"""The teacher as a ensemble and as networks."""
+"""The teacher as an ensemble and as networks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from edgerec.data.splits import Boundaries
-from edgerec.ensemble.ensemble import Ensemble, Members, network_alone
+from edgerec.ensemble.ensemble import Ensemble
+from edgerec.ensemble.members import Members
 from edgerec.ensemble.scoring import EnsembleScorer, TorchScorer
+from edgerec.ensemble.weights import network_alone
 from edgerec.tasks import scored_tasks
 from edgerec.training.teacher import build_teacher
 
@@ -17,25 +19,23 @@ from edgerec.training.teacher import build_teacher
 @pytest.fixture(scope="module")
 def scorers(tiny_config, tiny_data):
     network = build_teacher(tiny_config.teacher, tiny_config.seed, tiny_data).eval()
-    ensemble = Ensemble(
-        tiny_config.ensemble.candidates, tiny_data, [network], Members(None, None, None), network_alone(tiny_data)
-    )
+    ensemble = Ensemble(tiny_config.ensemble.candidates, tiny_data, [network], Members(), network_alone(tiny_data))
     return EnsembleScorer(ensemble), TorchScorer([network], tiny_data)
 
 
-def test_a_network_alone_ranks_as_its_committee(tiny_data, scorers):
+def test_a_network_alone_ranks_as_its_ensemble(tiny_data, scorers):
     requests, chosen = tiny_data.evaluation.sessions.requests, np.array([6, 0, 3])
-    ranks = [i for i, t in enumerate(scored_tasks(tiny_data.tasks)) if t.kind == "retrieval"]
+    retrieval = [i for i, t in enumerate(scored_tasks(tiny_data.tasks)) if t.kind == "retrieval"]
     one, other = (s.log_probs(requests, chosen) for s in scorers)
 
     assert one.shape == other.shape
-    assert one[:, ranks] == pytest.approx(other[:, ranks], abs=1e-4)
+    assert one[:, retrieval] == pytest.approx(other[:, retrieval], abs=1e-4)
 
 
-def test_a_network_alone_judges_rows_as_its_committee_in_their_units(tiny_data, scorers):
+def test_a_network_alone_scores_rows_as_its_ensemble_in_their_units(tiny_data, scorers):
     rows, chosen = tiny_data.evaluation.impressions, np.array([8, 1, 4, 5])
-    judged = [i for i, t in enumerate(scored_tasks(tiny_data.tasks)) if t.kind != "retrieval"]
-    one, other = (s.rows(rows.requests, rows.item[chosen], chosen)[:, judged] for s in scorers)
+    scored = [i for i, t in enumerate(scored_tasks(tiny_data.tasks)) if t.kind != "retrieval"]
+    one, other = (s.rows(rows.requests, rows.item[chosen], chosen)[:, scored] for s in scorers)
 
     assert one == pytest.approx(other, rel=1e-3)
     assert ((one[:, :2] > 0) & (one[:, :2] < 1)).all()
@@ -52,18 +52,18 @@ def test_without_a_split_by_time_a_teacher_answers_as_of_the_requests_time(tiny_
     )
     requests = tiny_data.train.sessions.requests
     early = np.flatnonzero(requests.as_of == 1)[:2]
-    asked = replace(requests, as_of=np.zeros_like(requests.as_of))
+    first = replace(requests, as_of=np.zeros_like(requests.as_of))
 
-    now, then = (s.log_probs(asked, early) for s in (scorers[0], by_user))
+    now, then = (s.log_probs(first, early) for s in (scorers[0], by_user))
     assert not np.allclose(now, then)
     assert then[:, :2] == pytest.approx(ensemble.log_probs(requests, early), abs=1e-5)
 
 
-def test_a_network_alone_relates_items_as_its_committee(scorers):
+def test_a_network_alone_scores_related_items_as_its_ensemble(scorers):
     query = np.array([5, 0])
     one, other = (s.related(query) for s in scorers)
 
     assert (one[[0, 1], query] == -np.inf).all() and (other[[0, 1], query] == -np.inf).all()
     rest = np.isfinite(other)
-    for row in range(2):  # shares against logits: the same but for a constant
+    for row in range(2):  # log-probabilities and logits differ by a constant
         assert np.ptp(one[row, rest[row]] - other[row, rest[row]]) == pytest.approx(0, abs=1e-4)

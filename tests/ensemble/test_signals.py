@@ -10,13 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgerec.ensemble import signals
-from edgerec.ensemble.signals import Flat, Snapshot, pools, visit_rank
+from edgerec.ensemble.histories import FlatHistories, session_rank
+from edgerec.ensemble.signals import Snapshot, pools
+from edgerec.tasks.units import MS_PER_DAY
 from tests import tiny
 
 
-def fit(data, text=None):
+def fit(data, text=None, **options):
     text = np.zeros((data.n_items, 0), np.float32) if text is None else text
-    return Snapshot.fit(data.train_log, np.arange(len(data.train_log)), data.n_items, text, seed=0)
+    return Snapshot.fit(data.train_log, np.arange(len(data.train_log)), data.n_items, text, seed=0, **options)
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +31,15 @@ def item_camps(data):
     return np.array([tiny.camp(int(i.removeprefix("i"))) for i in data.dataset.items()["id"].to_list()])[: data.n_items]
 
 
-def test_visit_rank_counts_the_later_visits_of_the_same_request():
+def test_session_rank_counts_the_later_sessions_of_the_same_request():
     row, last_ms = np.array([0, 0, 0, 2, 2]), np.array([1, 5, 5, 3, 4])
 
-    assert visit_rank(row, last_ms).tolist() == [1, 0, 0, 1, 0]
-    assert visit_rank(np.zeros(0, np.int64), np.zeros(0, np.int64)).tolist() == []
+    assert session_rank(row, last_ms).tolist() == [1, 0, 0, 1, 0]
+    assert session_rank(np.zeros(0, np.int64), np.zeros(0, np.int64)).tolist() == []
 
 
-def test_equal_times_of_two_requests_are_two_visits():
-    assert visit_rank(np.array([0, 1]), np.array([7, 7])).tolist() == [0, 0]
+def test_equal_times_of_two_requests_are_two_sessions():
+    assert session_rank(np.array([0, 1]), np.array([7, 7])).tolist() == [0, 0]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -49,11 +51,11 @@ def test_a_pool_holds_the_history_first_and_then_the_best_ranks_of_any_signal(da
     given_signals = np.array([[data.draw(order) for _ in range(rows)] for _ in range(lists)], np.float32)
     own = np.array([[data.draw(st.booleans()) for _ in range(n)] for _ in range(rows)], np.float32)
 
-    found = pools(list(given_signals), own, size)
+    pooled = pools(list(given_signals), own, size)
 
-    assert found.shape == (rows, min(size, n))
+    assert pooled.shape == (rows, min(size, n))
     for r in range(rows):
-        pool = found[r].tolist()
+        pool = pooled[r].tolist()
         assert len(set(pool)) == len(pool)
         # 0 is the best place; -1 is the history, before all.
         place = np.where(own[r] > 0, -1, (n - 1 - given_signals[:, r]).min(axis=0))
@@ -62,16 +64,16 @@ def test_a_pool_holds_the_history_first_and_then_the_best_ranks_of_any_signal(da
         assert places[-1] <= min(np.delete(place, pool), default=n)
 
 
-def test_a_snapshot_read_again_says_the_same(tiny_data, snapshot, tmp_path):
+def test_a_snapshot_read_again_scores_the_same(tiny_data, snapshot, tmp_path):
     snapshot.save(tmp_path / "snapshot.safetensors")
     again = Snapshot.load(tmp_path / "snapshot.safetensors")
     requests, chosen = tiny_data.evaluation.sessions.requests, np.arange(8)
 
-    said, said_again = snapshot.signals(requests, chosen), again.signals(requests, chosen)
-    assert list(said) == list(said_again) == again.names() == snapshot.names() == list(signals.SIGNALS)
-    for name, scores in said.items():
+    before, after = snapshot.signals(requests, chosen), again.signals(requests, chosen)
+    assert list(before) == list(after) == again.names() == snapshot.names() == list(signals.SIGNALS)
+    for name, scores in before.items():
         assert scores.shape == (8, tiny_data.n_items)
-        assert np.array_equal(scores, said_again[name]), name
+        assert np.array_equal(scores, after[name]), name
     assert [p.name for p in tmp_path.iterdir()] == ["snapshot.safetensors"]
 
 
@@ -86,18 +88,16 @@ def test_signals_prefer_the_own_camp(tiny_data, snapshot, name):
     assert (np.nanmean(better[0], axis=1) > np.nanmean(better[1], axis=1)).mean() > 0.95
 
 
-def test_a_large_catalogue_leaves_ease_and_als_out(tiny_data, monkeypatch, tmp_path):
-    monkeypatch.setattr(signals, "MAX_DENSE_ITEMS", tiny_data.n_items - 1)
-    found = fit(tiny_data)
-    found.save(tmp_path / "s.safetensors")
-    found = Snapshot.load(tmp_path / "s.safetensors")
+def test_a_large_catalogue_leaves_ease_and_als_out(tiny_data, tmp_path):
+    fit(tiny_data, max_dense_items=tiny_data.n_items - 1).save(tmp_path / "s.safetensors")
+    snapshot = Snapshot.load(tmp_path / "s.safetensors")
 
-    assert found.ease is None and found.als is None
-    said = found.signals(tiny_data.evaluation.sessions.requests, np.arange(3))
-    assert list(said) == found.names() == ["transitions", "cosine"]
+    assert snapshot.ease is None and snapshot.als is None
+    scores = snapshot.signals(tiny_data.evaluation.sessions.requests, np.arange(3))
+    assert list(scores) == snapshot.names() == ["transitions", "cosine"]
 
 
-def test_a_request_without_a_past_hears_nothing_and_breaks_nothing(tiny_data, snapshot):
+def test_a_request_without_a_past_has_no_signals(tiny_data, snapshot):
     requests = tiny_data.train.sessions.requests
     new = np.flatnonzero(requests.lengths() == 0)
     assert len(new)
@@ -106,7 +106,7 @@ def test_a_request_without_a_past_hears_nothing_and_breaks_nothing(tiny_data, sn
         assert not scores.any(), name
 
 
-def test_a_snapshot_of_no_rows_says_nothing(tiny_data):
+def test_a_snapshot_of_no_rows_has_no_signals(tiny_data):
     nothing = Snapshot.fit(
         tiny_data.train_log, np.zeros(0, np.int64), tiny_data.n_items, np.zeros((tiny_data.n_items, 0), np.float32), 0
     )
@@ -118,28 +118,28 @@ def test_a_snapshot_of_no_rows_says_nothing(tiny_data):
 
 def test_the_history_of_each_request_is_its_own(tiny_data):
     requests = tiny_data.evaluation.sessions.requests
-    flat = Flat.of(requests, np.array([5, 2]))
+    flat = FlatHistories.of(requests, np.array([5, 2]))
 
     for place, request in enumerate([5, 2]):
         history, which = requests.histories(np.array([request]))
         start, end = history.offsets[which[0] :][:2]
         assert flat.item[flat.row == place].tolist() == history.item[start:end].tolist()
-    older = replace(requests, time_ms=requests.time_ms + 86_400_000)
-    assert Flat.of(older, np.array([5, 2])).age_days == pytest.approx(flat.age_days + 1)
+    older = replace(requests, time_ms=requests.time_ms + MS_PER_DAY)
+    assert FlatHistories.of(older, np.array([5, 2])).age_days == pytest.approx(flat.age_days + 1)
 
 
-def test_nearest_is_the_largest_likeness_to_another_item_of_the_history(tiny_data, snapshot):
+def test_nearest_is_the_largest_similarity_to_another_item_of_the_history(tiny_data, snapshot):
     requests, chosen = tiny_data.evaluation.sessions.requests, np.arange(6)
     item = np.repeat(np.arange(tiny_data.n_items)[None], len(chosen), axis=0)
-    found = snapshot.nearest(requests, chosen, item)
-    flat, cosine = Flat.of(requests, chosen), snapshot.cosine.toarray()
+    nearest = snapshot.nearest(requests, chosen, item)
+    flat, cosine = FlatHistories.of(requests, chosen), snapshot.cosine.toarray()
 
     for r in range(len(chosen)):
-        held = flat.item[flat.row == r]
-        alike = snapshot.text[held] @ snapshot.text.T
-        alike[held[:, None] == np.arange(tiny_data.n_items)] = 0
-        assert found[r, :, 0] == pytest.approx(cosine[held].max(axis=0))
-        assert found[r, :, 1] == pytest.approx(alike.max(axis=0), abs=1e-6)
+        owned = flat.item[flat.row == r]
+        similarity = snapshot.text[owned] @ snapshot.text.T
+        similarity[owned[:, None] == np.arange(tiny_data.n_items)] = 0
+        assert nearest[r, :, 0] == pytest.approx(cosine[owned].max(axis=0))
+        assert nearest[r, :, 1] == pytest.approx(similarity.max(axis=0), abs=1e-6)
 
 
 def test_nothing_is_near_an_empty_history(tiny_data, snapshot):

@@ -1,4 +1,4 @@
-"""Which items follow which, from the log."""
+"""Item transition lists from the log."""
 
 from __future__ import annotations
 

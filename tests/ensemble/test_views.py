@@ -20,7 +20,7 @@ def views(small_config, tiny_data):
     return Views.of(ensemble_settings(small_config), tiny_data)
 
 
-def test_moments_are_rolled_back_from_the_end_by_windows(tiny_data, views):
+def test_as_of_times_are_rolled_back_from_the_end_by_windows(tiny_data, views):
     end = tiny_data.statistics.as_of_ms[-1]
 
     assert views.cuts_ms.tolist() == [end - 14 * tiny.DAY_MS, end - 7 * tiny.DAY_MS]
@@ -41,11 +41,11 @@ def test_a_request_is_served_only_by_members_fitted_on_rows_before_it(tiny_data,
     assert (requests.time_ms[serving == -1] < views.cuts_ms[0]).all()
 
 
-def test_a_request_at_the_very_moment_is_served_and_a_row_then_is_not_learned_from():
+def test_a_request_at_the_as_of_time_is_served_and_a_row_then_is_not_learned_from():
     views = Views(np.array([100, 200]), 0, np.array([300]))
     at = SimpleNamespace(time_ms=np.array([99, 100, 199, 200, 299, 300, 900]), user=np.zeros(7, int))
 
-    assert views.serving(at).tolist() == [-1, 0, 0, 1, 1, 2, 2]  # all of the log knows no outcome of what comes later
+    assert views.serving(at).tolist() == [-1, 0, 0, 1, 1, 2, 2]  # the whole log holds no outcome of later requests
     assert views.rows(log_of([(0, 0, int(t), 0) for t in at.time_ms]), 0).tolist() == [0]
 
 
@@ -62,8 +62,8 @@ def test_a_short_log_has_shorter_windows(small_config, tiny_data):
 
 
 def test_a_log_that_leaves_the_last_event_out_leaves_users_out(small_config, tiny_data):
-    no_moment = SimpleNamespace(by_user=True, train_log=tiny_data.train_log, statistics=tiny_data.statistics)
-    views = Views.of(replace(ensemble_settings(small_config), folds=3), no_moment)
+    split_by_user = SimpleNamespace(by_user=True, train_log=tiny_data.train_log, statistics=tiny_data.statistics)
+    views = Views.of(replace(ensemble_settings(small_config), folds=3), split_by_user)
     requests = tiny_data.train.sessions.requests
     serving = views.serving(requests)
 
@@ -78,19 +78,19 @@ def test_a_log_that_leaves_the_last_event_out_leaves_users_out(small_config, tin
 
 def test_a_user_who_asks_after_all_own_events_is_served_by_the_whole_log(small_config, tiny_data):
     log = tiny_data.train_log
-    no_moment = SimpleNamespace(by_user=True, train_log=log, statistics=tiny_data.statistics)
-    views = Views.of(ensemble_settings(small_config), no_moment)
+    split_by_user = SimpleNamespace(by_user=True, train_log=log, statistics=tiny_data.statistics)
+    views = Views.of(ensemble_settings(small_config), split_by_user)
     last_ms = log.time_ms[log.offsets[1:] - 1]
     user = np.array([3, 3, 4])
-    asked = SimpleNamespace(user=user, time_ms=last_ms[user] + [1, 0, 1])
+    requests = SimpleNamespace(user=user, time_ms=last_ms[user] + [1, 0, 1])
 
-    assert views.serving(asked).tolist() == [2, fold_of(user[1:2], 2)[0], 2]
+    assert views.serving(requests).tolist() == [2, fold_of(user[1:2], 2)[0], 2]
 
 
 def test_members_come_with_the_statistics_of_the_requests_time_and_after_a_split_by_time_the_last(tiny_data, views):
     requests = tiny_data.train.sessions.requests
 
-    assert views.known(requests, 1, 9) is requests
-    assert set(views.known(requests, -1, 9).as_of.tolist()) == {9}
+    assert views.with_statistics(requests, 1, 9) is requests
+    assert set(views.with_statistics(requests, -1, 9).as_of.tolist()) == {9}
     for view in (1, -1):  # later statistics would hold the outcome that was left out
-        assert Views(None, 2, np.array([300])).known(requests, view, 9) is requests
+        assert Views(None, 2, np.array([300])).with_statistics(requests, view, 9) is requests

@@ -1,13 +1,15 @@
-"""What one model keeps of another."""
+"""What one model retains of another."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from edgerec.evaluation.fidelity import ALL, KEPT, ORDER, OVERLAP, Answers, failures, fidelity, same_order
+from edgerec.evaluation.answers import Answers
+from edgerec.evaluation.fidelity import ALL, ORDER, OVERLAP, RETAINED, fidelity, rank_correlation
+from edgerec.evaluation.gates import teacher_failures
 from edgerec.examples.evaluation_requests import find_evaluation_requests
-from edgerec.metrics.accuracy import Estimate, mean
+from edgerec.metrics import Estimate, mean
 
 
 def answers(data, seed: int) -> Answers:
@@ -30,36 +32,36 @@ def _shuffled(rng: np.random.Generator, barred: np.ndarray) -> np.ndarray:
     return np.concatenate([items, np.full(40 - len(items), -1)])
 
 
-def test_a_model_keeps_all_of_itself(tiny_data):
+def test_a_model_retains_all_of_itself(tiny_data):
     one = answers(tiny_data, 0)
-    found = fidelity(one, one, tiny_data, find_evaluation_requests(tiny_data))[ALL]
+    metrics = fidelity(one, one, tiny_data, find_evaluation_requests(tiny_data))[ALL]
 
-    assert found["next"][KEPT].value == 1 and found["next"][KEPT].se == 0
-    assert found["new"][OVERLAP].value == found["related"][OVERLAP].value == 1
-    assert found["next"][ORDER].value == pytest.approx(1)
-    assert found["click"]["auc"].value == found["watch"]["xauc"].value == 0
-    assert not failures({ALL: found}, 1.0, 0.0)
+    assert metrics["next"][RETAINED].value == 1 and metrics["next"][RETAINED].se == 0
+    assert metrics["new"][OVERLAP].value == metrics["related"][OVERLAP].value == 1
+    assert metrics["next"][ORDER].value == pytest.approx(1)
+    assert metrics["click"]["auc"].value == metrics["watch"]["xauc"].value == 0
+    assert not teacher_failures(metrics, 1.0, 0.0)
 
 
-def test_parts_of_users_items_and_contexts_are_told_where_they_are_large_enough(tiny_data, monkeypatch):
-    monkeypatch.setattr("edgerec.evaluation.fidelity.LEAST", 10)
-    found = fidelity(answers(tiny_data, 0), answers(tiny_data, 1), tiny_data, find_evaluation_requests(tiny_data))
+def test_segments_of_users_items_and_contexts_are_compared_where_they_are_large_enough(tiny_data):
+    eval_requests = find_evaluation_requests(tiny_data)
+    table = fidelity(answers(tiny_data, 0), answers(tiny_data, 1), tiny_data, eval_requests, min_size=10)
 
-    names = " ".join(found)
+    names = " ".join(table)
     assert "most frequent items" in names and "all other items" in names and "users with" in names
-    assert any(" = " in name for name in found)
-    for figures in found.values():
+    assert any(" = " in name for name in table)
+    for figures in table.values():
         assert figures
 
 
-def test_the_order_of_another_list_is_told_by_its_places():
+def test_rank_correlation_is_of_the_positions_in_the_other_list():
     theirs = np.array([[0, 1, 2, 3]])
 
-    assert same_order(np.array([[0, 1, 2, 3]]), theirs).value == pytest.approx(1)
-    assert same_order(np.array([[3, 2, 1, 0]]), theirs).value == pytest.approx(-1)
-    assert same_order(np.array([[7, 8, 9, 4]]), theirs).value == 0  # none of them is there
+    assert rank_correlation(np.array([[0, 1, 2, 3]]), theirs).value == pytest.approx(1)
+    assert rank_correlation(np.array([[3, 2, 1, 0]]), theirs).value == pytest.approx(-1)
+    assert rank_correlation(np.array([[7, 8, 9, 4]]), theirs).value == 0  # none of them is there
     # Places 0, 1 and behind all, twice: ranks 0, 1, 2.5, 2.5 against 0, 1, 2, 3.
-    assert same_order(np.array([[0, 1, 8, 9]]), theirs).value == pytest.approx(
+    assert rank_correlation(np.array([[0, 1, 8, 9]]), theirs).value == pytest.approx(
         np.corrcoef([0, 1, 2.5, 2.5], range(4))[0, 1]
     )
 
@@ -67,7 +69,7 @@ def test_the_order_of_another_list_is_told_by_its_places():
 def test_a_gate_fails_only_by_more_than_chance():
     sure, unsure = mean(np.full(50, 0.7) + np.arange(50) * 1e-4), Estimate(0.7, 2, np.array([0.5]))
 
-    assert len(failures({ALL: {"next": {KEPT: sure}}}, 0.9, 0.1)) == 1
-    assert not failures({ALL: {"next": {KEPT: unsure}}}, 0.9, 0.1)
-    assert not failures({ALL: {"next": {KEPT: sure}}}, 0.7, 0.1)
-    assert "click" in failures({ALL: {"click": {"auc": Estimate(-0.05, 9, np.array([0.001]))}}}, 0.9, 0.01)[0]
+    assert len(teacher_failures({"next": {RETAINED: sure}}, 0.9, 0.1)) == 1
+    assert not teacher_failures({"next": {RETAINED: unsure}}, 0.9, 0.1)
+    assert not teacher_failures({"next": {RETAINED: sure}}, 0.7, 0.1)
+    assert "click" in teacher_failures({"click": {"auc": Estimate(-0.05, 9, np.array([0.001]))}}, 0.9, 0.01)[0]

@@ -1,4 +1,4 @@
-"""What is planted must be found: a shuffled item table, one wrong scale of the INT8 graph."""
+"""Planted faults must be found: a shuffled item table, one wrong scale of the INT8 graph."""
 
 import json
 import shutil
@@ -7,23 +7,22 @@ import numpy as np
 import pytest
 
 from edgerec.bundle import MANIFEST, Bundle, write_bundle
-from edgerec.config import Config
+from edgerec.config import Config, EvaluationConfig
 from edgerec.errors import QualityError
-from edgerec.evaluation.fidelity import ALL, differing, failures
-from edgerec.metrics.accuracy import Estimate
+from edgerec.evaluation.gates import broken_gates, float32_failures, teacher_failures
+from edgerec.metrics import Estimate
 from edgerec.progress import Silent
-from edgerec.stages.evaluate import broken_gates
 from edgerec.stages.pipeline import run_stage, stage_named
 from tests import tiny
 
 
 @pytest.fixture
 def chain(tiny_chain, tmp_path):
-    """A finished chain; `judge` runs its last stage with gates, after a change to a tensor of the bundle."""
+    """A finished chain; `evaluate` runs its last stage with gates, after a change to a tensor of the bundle."""
     folder = shutil.copytree(tiny_chain, tmp_path / "chain")
     bundle = folder / "run" / "bundle"
 
-    def judge(tensor=None, change=None, **gates):
+    def evaluate(tensor=None, change=None, **gates):
         if tensor is not None:
             manifest = json.loads((bundle / MANIFEST).read_bytes())
             spec = next(t for t in manifest["tensors"] if t["name"] == tensor)
@@ -37,7 +36,7 @@ def chain(tiny_chain, tmp_path):
         (folder / "edgerec.toml").write_text(tiny.toml(settings))
         return run_stage(stage_named("evaluate"), Config.load(folder / "edgerec.toml"), folder / "run", Silent())
 
-    return judge
+    return evaluate
 
 
 @pytest.mark.slow
@@ -54,43 +53,46 @@ def test_a_shuffled_item_table_is_stopped(chain):
 
 
 @pytest.mark.slow
-def test_one_wrong_scale_is_stopped_and_told_in_the_report(chain, tmp_path):
+def test_one_wrong_scale_is_stopped_and_the_report_says_so(chain, tmp_path):
     def double(scales):
         scales[7] *= 50
         return scales
 
     with pytest.raises(QualityError, match="evaluate: "):
         chain("item_scales", double, min_overlap=0.95)
-    told = json.loads((tmp_path / "chain" / "run" / "report" / "report.json").read_text())
-    assert told["failures"] and "the gate is 0.95" in told["failures"][0]
+    report = json.loads((tmp_path / "chain" / "run" / "report" / "report.json").read_text())
+    assert report["failures"] and "the gate is 0.95" in report["failures"][0]
 
 
 def test_what_chance_can_explain_does_not_fail():
     sure, unsure = Estimate(0.7, 900, np.full(4, 0.01)), Estimate(0.7, 9, np.full(4, 0.1))
-    assert len(failures({ALL: {"next": {"kept": sure}}}, 0.8, 0.02)) == 1
-    assert failures({ALL: {"next": {"kept": unsure}}}, 0.8, 0.02) == []
+    assert len(teacher_failures({"next": {"retained": sure}}, 0.8, 0.02)) == 1
+    assert teacher_failures({"next": {"retained": unsure}}, 0.8, 0.02) == []
     lost = Estimate(-0.1, 900, np.full(4, 0.01))
-    assert len(differing({"click": {"auc": lost, "rank_correlation": sure}}, 0.9, 0.02)) == 1
+    assert len(float32_failures({"click": {"auc": lost, "rank_correlation": sure}}, 0.9, 0.02)) == 1
     # Of lists the ten best count, not the places of a hundred.
-    assert differing({"next": {"overlap@10": Estimate(1.0, 9), "rank_correlation": sure}}, 0.9, 0.02) == []
+    assert float32_failures({"next": {"overlap@10": Estimate(1.0, 9), "rank_correlation": sure}}, 0.9, 0.02) == []
 
 
 @pytest.mark.slow
 def test_random_exposure_is_replayed(chain, tmp_path):
     chain(random_exposure=True)
-    told = json.loads((tmp_path / "chain" / "run" / "report" / "report.json").read_text())["replay"]
-    assert set(told) == {"teacher", "student", "pruned", "int8"} and set(told["int8"]) == {"click", "liked", "watch"}
+    report = json.loads((tmp_path / "chain" / "run" / "report" / "report.json").read_text())["replay"]
+    assert set(report) == {"teacher", "student", "pruned", "int8"} and set(report["int8"]) == {
+        "click",
+        "liked",
+        "watch",
+    }
     # One random item is what the log earned, whoever ranks; four fifths of what is shown is clicked.
-    assert [of["click"]["best of 1"]["value"] for of in told.values()] == pytest.approx([0.8] * 4)
-    assert told["teacher"]["click"]["best of 5"]["value"] >= 0.9
+    assert [of["click"]["best of 1"]["value"] for of in report.values()] == pytest.approx([0.8] * 4)
+    assert report["teacher"]["click"]["best of 5"]["value"] >= 0.9
 
 
 def test_a_table_of_fewer_bits_may_differ_more():
-    kept = {"int8 ~ pruned": {"next": {"overlap@10": Estimate(0.88, 900, np.full(4, 0.001))}}}
-    found = [broken_gates(kept, Config.of(tiny.settings(quantization={"table": t}, evaluation={"min_overlap": s})))
-             for t, s in (("int8", 0.95), ("int4", 0.8))]  # fmt: skip
-    assert len(found[0]) == 1 and found[1] == ()
-    plain = {k: v for k, v in tiny.settings().items() if k != "evaluation"}
-    for table, fails in (("int8", True), ("int4", False), ("pq", False)):
-        config = Config.of({**plain, "quantization": {**plain["quantization"], "table": table}})
-        assert bool(broken_gates(kept, config)) == fails
+    figures = {"int8 ~ pruned": {"next": {"overlap@10": Estimate(0.88, 900, np.full(4, 0.001))}}}
+
+    def broken(table, **gates):
+        return broken_gates(figures, EvaluationConfig(**gates), table)
+
+    assert len(broken("int8", min_overlap=0.95)) == 1 and broken("int4", min_overlap=0.8) == ()
+    assert [len(broken(table)) for table in ("int8", "int4", "pq")] == [1, 0, 0]

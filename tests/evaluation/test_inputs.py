@@ -1,4 +1,4 @@
-"""What the bundle loses when it is not told all."""
+"""What the bundle loses without a part of its requests."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ import numpy as np
 import pytest
 
 from edgerec.config import Config
-from edgerec.evaluation.inputs import _last, _plain, inputs
+from edgerec.evaluation.inputs import _last, _plain, evaluate_inputs
+from edgerec.evaluation.quality import evaluate_bundle
 from edgerec.examples.evaluation_requests import find_evaluation_requests
 from edgerec.progress import Silent
 from edgerec.runtime import Events
-from edgerec.stages.evaluate import judge_bundle
 from edgerec.stages.run import Run
 
 
 @pytest.fixture(scope="module")
-def found(tiny_chain):
+def table(tiny_chain):
     config, run = Config.load(tiny_chain / "edgerec.toml"), tiny_chain / "run"
     data = Run(config, run, Silent()).learning_data("test")
-    whole = {"int8": judge_bundle(run / "bundle", data, config.evaluation.k, Silent())}
-    return inputs(run, data, find_evaluation_requests(data), config.evaluation.k, whole, Silent())
+    whole = evaluate_bundle(run / "bundle", data, config.evaluation.k, Silent())
+    return evaluate_inputs(run / "bundle", data, find_evaluation_requests(data), config.evaluation.k, whole, Silent())
 
 
-def test_each_part_of_a_request_that_there_is_is_withheld(found):
-    assert list(found) == [
+def test_each_part_of_a_request_that_there_is_is_withheld(table):
+    assert list(table) == [
         "without a past",
         "with the last event alone",
         "without kinds of events",
         "without context",
         "without user attributes",
     ]
-    assert {task: list(of) for task, of in found["without context"].items()} == {
+    assert {task: list(of) for task, of in table["without context"].items()} == {
         "next": ["ndcg@10"], "new": ["ndcg@10"], "click": ["auc"], "liked": ["auc"], "watch": ["xauc"],
     }  # fmt: skip
 
 
-def test_who_is_told_no_past_knows_less_of_the_camps(found):
-    without = found["without a past"]["next"]["ndcg@10"]
+def test_without_a_past_less_is_known_of_the_camps(table):
+    without = table["without a past"]["next"]["ndcg@10"]
     assert without.value < -0.1 and without.value < -3 * without.se
 
 

@@ -1,4 +1,4 @@
-"""What devices told: simulated devices, A/A and A/B, interleaving, and the bundle in places filled by trial."""
+"""Online evaluation: simulated A/A and A/B tests, interleaving, and a bundle in positions filled by exploration."""
 
 import json
 
@@ -9,7 +9,7 @@ from edgerec.errors import DataError
 from edgerec.evaluation.online import Place, ab_differences, analyse, interleaved_differences, read_places
 from edgerec.evaluation.report import Report
 from edgerec.evaluation.verdict import combine
-from edgerec.metrics.sequential_test import always_valid
+from edgerec.metrics import always_valid
 from edgerec.runtime import Recommender
 from edgerec.runtime.experiment import Experiment, share_of, team_draft
 from edgerec.runtime.export import consent, exported_lists
@@ -105,7 +105,7 @@ def devices(tmp_path):
     return tmp_path, bundles
 
 
-def test_lists_of_devices_are_read_and_judged(devices):
+def test_lists_of_devices_are_read_and_analysed(devices):
     folder, bundles = devices
     places = read_places(str(folder / "*.jsonl"))
     assert len({p.user for p in places}) == len({p.list for p in places}) == 30 and len(places) == 120
@@ -117,15 +117,15 @@ def test_lists_of_devices_are_read_and_judged(devices):
     assert set(found.policy.values) == {"ips", "snips", "dr"} and "support is thin" in found.lines()[-1]
     json.dumps(found.to_json(), allow_nan=False)
     assert [table.title.split(":")[0] for table in found.tables()][:3] == [
-        "Answers of kind click a list", "A/B", "Interleaved",
+        "Answers of kind click per list", "A/B test", "Interleaving",
     ]  # fmt: skip
 
 
-def test_what_cannot_be_judged_is_told():
+def test_what_cannot_be_evaluated_is_said():
     plain = [place(1, 1, "i1"), place(2, 2, "i1")]
     with_trial = [place(1, 1, "i1", probability=0.5)]
     rec = object()
-    assert "no place was filled by trial" in analyse(plain, "click", 0.5, rec).notes[0]
+    assert "no position was filled by exploration" in analyse(plain, "click", 0.5, rec).notes[0]
     assert "export with: edgerec events lists --past" in analyse(with_trial, "click", 0.5, rec).notes[0]
     both = [place(1, 1, "i1"), place(1, 2, "i1", bundle="shop 2")]
     assert "1 users had lists of both bundles" in analyse(both, "click", 0.5, None).notes[0]
@@ -145,7 +145,7 @@ GOOD = {"user": 1, "list": 1, "time_ms": 5, "bundle": "s 1", "rank": 1, "item": 
         (json.dumps({**GOOD, "user": True}), r"line 2: user is True, expected int"),
     ],
 )
-def test_a_wrong_row_is_told_with_its_line(tmp_path, line, said):
+def test_a_wrong_row_is_named_with_its_line(tmp_path, line, said):
     (tmp_path / "x.jsonl").write_text(json.dumps(GOOD) + "\n" + line + "\n")
     with pytest.raises(DataError, match=said):
         read_places(str(tmp_path / "x.jsonl"))

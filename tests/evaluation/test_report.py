@@ -1,20 +1,20 @@
 import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
 from edgerec.cli.output import format_table
-from edgerec.errors import DataError
+from edgerec.errors import DataError, RenamedWarning
 from edgerec.evaluation.page import page as page_of
 from edgerec.evaluation.report import Report
-from edgerec.metrics.accuracy import Estimate, binary, ranking, regression
+from edgerec.metrics import Estimate, binary_metrics, ranking_metrics, regression_metrics
 
 
 def report() -> Report:
-    lists = ranking([[0, 1], [2, 1]], [[0], [1]], 3)
-    clicks = binary([0, 1, 1, 0], [0.2, 0.7, 0.4, 0.5])
-    watch = regression([1000, 20000, 30000], [900.0, 15000.0, 40000.0])
+    lists = ranking_metrics([[0, 1], [2, 1]], [[0], [1]], 3)
+    clicks = binary_metrics([0, 1, 1, 0], [0.2, 0.7, 0.4, 0.5])
+    watch = regression_metrics([1000, 20000, 30000], [900.0, 15000.0, 40000.0])
     metrics = {
         "int8": {"next": lists, "new": lists, "click": clicks, "watch": watch},
         "own_frequency": {"next": lists},
@@ -43,11 +43,11 @@ def test_tasks_that_share_metrics_share_a_table_and_recall_is_shown_at_the_longe
     assert format_table(first.columns, first.rows)
 
 
-def test_amounts_have_no_decimals_and_differences_a_sign():
+def test_large_values_have_no_decimals_and_differences_a_sign():
     tables = {table.title: table for table in report().tables()}
 
     assert tables["watch"].rows[0][2].startswith("5,033 ±")
-    assert tables["Differences on the same cases: next"].rows[0][2] == "+0.0000 ±0.0000"
+    assert tables["Paired differences: next"].rows[0][2] == "+0.0000 ±0.0000"
 
 
 def test_a_written_report_reads_back_the_same(tmp_path):
@@ -80,7 +80,7 @@ def test_a_metric_that_is_not_a_number_is_shown_as_a_dash():
 def test_a_model_card_is_filled_from_the_report(tiny_chain):
     card = (tiny_chain / "run" / "report" / "model-card.md").read_text()
     assert "# Model card: tiny 1" in card and "| next | ndcg@10 | 0." in card and "Verdict: ship" in card
-    assert card.count("TODO: ") == 3 and " ms a request" in card
+    assert card.count("TODO: ") == 3 and " ms per request" in card
 
 
 def test_the_page_shows_what_each_stage_needs_and_what_other_runtimes_gave():
@@ -90,6 +90,27 @@ def test_the_page_shows_what_each_stage_needs_and_what_other_runtimes_gave():
 
     assert '<td class="n">7.2</td>' in page and '<td class="n">-</td>' in page
     assert "<td>chromium</td>" in page and '<td class="n">3.22</td>' in page
-    assert "other settings" not in page and "Ways to ask" not in page_of(report())
+    assert "other settings" not in page and "Runtimes, compared" not in page_of(report())
     earlier = {"settings": {"student": {"size": "nano"}}, "ways": found}
-    assert "Found with other settings than the report&#x27;s." in page_of(report(), runtimes=earlier)
+    assert "Measured with other settings than those of this report." in page_of(report(), runtimes=earlier)
+
+
+def test_every_field_is_a_key_of_the_file():
+    assert list(report().to_json()) == ["format", *(field.name for field in fields(Report))]
+
+
+def test_a_report_of_an_earlier_version_is_read_with_one_warning(tmp_path):
+    now = report().to_json()
+    before = {key: value for key, value in now.items() if key not in ("search", "versions")} | {"fit": {"device": "pi"}}
+    before["metrics"] = {"int8": {"next_arrivals": now["metrics"]["int8"]["next"]}}
+    before["fidelity"] = {"int8 ~ teacher": {"next": {"kept": {"value": 0.9, "se": None, "n": 2}}}}
+    (tmp_path / "report.json").write_text(json.dumps(before))
+
+    with pytest.warns(RenamedWarning) as warned:
+        read = Report.read(tmp_path)
+
+    assert len(warned) == 1
+    assert "fit, next_arrivals, kept is now called search, next_cold_start, retained" in str(warned[0].message)
+    assert read.search == {"device": "pi"} and read.versions == {}
+    assert read.metrics["int8"]["next_cold_start"]["mrr"].value == 0.75
+    assert read.fidelity["int8 ~ teacher"]["next"]["retained"].value == 0.9

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 from edgerec.cli.output import format_table
 from edgerec.evaluation import summary
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 from tests.evaluation.test_report import report
 
 
-def test_a_task_is_a_row_from_stage_to_stage_with_what_is_kept_and_the_best_of_the_rest():
+def test_a_task_is_a_row_with_each_stage_the_retained_share_and_the_best_baseline():
     found = report()
     figures = found.metrics["int8"]
     half = {"next": {"ndcg@10": Estimate(figures["next"]["ndcg@10"].value / 2, 2)}}
     (table,) = summary.tables(replace(found, metrics={"teacher": figures | half, **found.metrics}))
 
-    assert table.columns == ("task", "figure", "teacher", "int8", "int8 / teacher", "best of the rest")
+    assert table.columns == ("task", "metric", "teacher", "int8", "int8 / teacher", "best baseline")
     assert [row[0] for row in table.rows] == ["next", "new", "click", "watch"]
     value = figures["next"]["ndcg@10"].value
     assert table.rows[0][1] == "ndcg@10" and table.rows[0][4] == "200.0%"
@@ -25,7 +25,7 @@ def test_a_task_is_a_row_from_stage_to_stage_with_what_is_kept_and_the_best_of_t
     assert format_table(table.columns, table.rows)
 
 
-def test_what_a_stage_costs_is_told_where_it_was_measured():
+def test_costs_of_a_stage_are_shown_where_they_were_measured():
     costs = {"student": {"bytes": 2e6, "macs": 20, "ms": 1.5, "mb": 7.25}, "int8": {"bytes": 5e5, "macs": 9, "ms": 0.2}}
     *_, table = summary.tables(replace(report(), costs=costs))
 

@@ -68,20 +68,20 @@ def test_every_example_comes_once_an_epoch(tiny_data):
     assert max(len(candidates(b)) for b in batches) <= 64
 
 
-def test_of_more_visits_than_an_epoch_may_see_a_random_part_is_seen(tiny_data):
+def test_of_more_sessions_than_an_epoch_may_see_a_random_part_is_seen(tiny_data):
     batches = JointBatches(tiny_data.train, replace(SETTINGS, sessions_per_epoch=50), 0)
 
     assert sum(len(b.sessions.requests.item) for b in batches if b.sessions is not None) == 50
 
 
-def test_rows_are_shown_the_statistics_of_their_own_moment_and_visits_older_ones(tiny_data):
+def test_impressions_see_the_statistics_of_their_own_as_of_time_and_sessions_older_ones(tiny_data):
     values, rows = torch.from_numpy(tiny_data.statistics.values), tiny_data.train.impressions
     for batch in JointBatches(tiny_data.train, SETTINGS, 0):
         if batch.impressions is not None:
             as_of = [m for m in range(len(values)) if torch.equal(values[m], batch.impressions.as_of.statistics)]
             assert len(as_of) >= 1
             numeric = {tuple(n) for n in batch.impressions.requests.numeric.tolist()}
-            everyone = rows.requests.numbers(np.arange(len(rows.item))).tolist()
+            everyone = rows.requests.numeric(np.arange(len(rows.item))).tolist()
             owners = [r for r, n in enumerate(everyone) if tuple(n) in numeric]
             assert set(as_of) & set(rows.requests.as_of[owners].tolist())
 
@@ -98,18 +98,14 @@ def test_only_the_examples_of_the_given_users_are_seen(tiny_data):
 
 
 def test_soft_labels_stay_with_their_examples(tiny_data):
-    n_rows, n_visits, n = (
-        len(tiny_data.train.impressions.item),
-        len(tiny_data.train.sessions.requests),
-        tiny_data.n_items,
-    )
-    # A row's soft label is its item; a session's is its user; a related item's is its own number.
+    impressions, sessions, n = tiny_data.train.impressions, tiny_data.train.sessions, tiny_data.n_items
+    # An impression's soft label is its item; a session's is its user; a related item's is its own index.
     soft = SoftLabels(
-        sessions=(SoftLists(np.tile(tiny_data.train.sessions.requests.user[:, None], (1, n)).astype(np.float16)),) * 2,
-        rows=np.tile(tiny_data.train.impressions.item[:, None], (1, 5)).astype(np.float16),
+        sessions=(SoftLists(np.tile(sessions.requests.user[:, None], (1, n)).astype(np.float16)),) * 2,
+        impressions=np.tile(impressions.item[:, None], (1, 5)).astype(np.float16),
         related=SoftLists(np.tile(np.arange(n)[:, None], (1, n)).astype(np.float16)),
     )
-    assert (n_rows, n_visits) == (900, 180)
+    assert (len(impressions.item), len(sessions.requests)) == (900, 180)
     camp = {tuple(x): u % 2 for x, u in zip(*_numbers_and_users(tiny_data), strict=True)}
     for batch in JointBatches(replace(tiny_data.train, soft=soft), SETTINGS, 0):
         if batch.impressions is not None:
@@ -122,24 +118,24 @@ def test_soft_labels_stay_with_their_examples(tiny_data):
                 assert camp[tuple(x)] == user % 2
 
 
-def test_the_first_epochs_are_taught_by_the_easy_labels(tiny_data):
-    rows = np.zeros((len(tiny_data.train.impressions.item), 5), np.float16)
-    soft = SoftLabels(rows=rows, early=SoftLabels(rows=rows + 1))
+def test_the_first_epochs_are_taught_by_the_early_checkpoint(tiny_data):
+    labels = np.zeros((len(tiny_data.train.impressions.item), 5), np.float16)
+    soft = SoftLabels(impressions=labels, early=SoftLabels(impressions=labels + 1))
     batches = JointBatches(replace(tiny_data.train, soft=soft), replace(SETTINGS, early_teacher_epochs=2), 0)
     seen = []
     for epoch in range(3):
         batches.epoch = epoch
-        seen.append({float(v) for b in batches if b.rows is not None for v in b.rows.soft.flatten()})
+        seen.append({float(v) for b in batches if b.impressions is not None for v in b.impressions.soft.flatten()})
 
     assert seen == [{1.0}, {1.0}, {0.0}]
 
 
 def _numbers_and_users(data):
     requests = data.train.sessions.requests
-    return requests.numbers(np.arange(len(requests))).tolist(), requests.user.tolist()
+    return requests.numeric(np.arange(len(requests))).tolist(), requests.user.tolist()
 
 
-def test_related_pairs_are_two_different_items_of_one_visit(tiny_data):
+def test_related_pairs_are_two_different_items_of_one_session(tiny_data):
     together = set()
     items = tiny_data.train.sessions.items
     for r in range(len(items)):

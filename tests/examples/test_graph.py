@@ -10,20 +10,21 @@ import torch
 
 from edgerec.ensemble.scoring import TorchScorer
 from edgerec.examples.batches import JointBatches
-from edgerec.examples.graph import GraphEdges, Knowledge, Rows
+from edgerec.examples.graph import GraphEdges, Knowledge, SparseRows
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
 from edgerec.training.checkpoint import load_weights, save_weights
-from edgerec.training.loop import LoopSettings, fit
+from edgerec.training.job import LoopSettings, TrainingJob
+from edgerec.training.loop import fit
 from edgerec.training.teacher import batch_settings, build_teacher
 from tests import tiny
 
 NOTHING = Knowledge(0, ())
-MOMENTS = np.array([0, 10, 20, 30])
+AS_OF_MS = np.array([0, 10, 20, 30])
 
 
 def edges(log, knowledge=NOTHING, neighbours=0, has_sessions=False):
-    return GraphEdges(log, np.ones(len(log), bool), 4, MOMENTS, knowledge, has_sessions, 2, neighbours)
+    return GraphEdges(log, np.ones(len(log), bool), 4, AS_OF_MS, knowledge, has_sessions, 2, neighbours)
 
 
 def dense(adjacency):
@@ -82,7 +83,7 @@ def test_each_relation_of_the_knowledge_graph_is_there_from_the_start():
 
 def test_a_draw_has_no_more_neighbours_and_is_the_whole_in_the_mean():
     rng = np.random.default_rng(0)
-    rows = Rows.of(np.repeat(np.arange(5), 4), np.tile(np.arange(4), 5), rng.random(20), 5)
+    rows = SparseRows.of(np.repeat(np.arange(5), 4), np.tile(np.arange(4), 5), rng.random(20), 5)
     draws = [rows.draw(2, rng) for _ in range(4000)]
     mean = np.mean([dense(d.adjacency(d.turned())) for d in draws], axis=0)
 
@@ -92,7 +93,7 @@ def test_a_draw_has_no_more_neighbours_and_is_the_whole_in_the_mean():
 
 
 def test_a_draw_takes_few_neighbours_all_and_each_once():
-    rows = Rows.of(np.array([0, 0, 1]), np.array([1, 2, 0]), np.array([0.5, 0.25, 2.0]), 3)
+    rows = SparseRows.of(np.array([0, 0, 1]), np.array([1, 2, 0]), np.array([0.5, 0.25, 2.0]), 3)
     drawn = rows.draw(2, np.random.default_rng(0))
 
     assert np.array_equal(drawn.source, rows.source)
@@ -104,7 +105,7 @@ def graph_config(tiny_config):
     return tiny_config.model_copy(update={"teacher": tiny_config.teacher.model_copy(update={"graph_layers": 2})})
 
 
-def test_what_happens_later_changes_no_bit_of_the_items_at_an_earlier_moment(graph_config, tiny_run):
+def test_what_happens_later_changes_no_bit_of_the_items_at_an_earlier_as_of_time(graph_config, tiny_run):
     data = Run(graph_config, tiny_run, Silent()).learning_data("test")
     log, as_of_times = data.train_log, data.statistics.as_of_ms
     middle = len(as_of_times) // 2
@@ -152,7 +153,8 @@ def test_a_teacher_with_graph_and_sequence_trains_is_kept_and_scores(tiny_config
     data = Run(config, tiny_run, Silent()).learning_data("test")
     model = build_teacher(config.teacher, config.seed, data)
     batches = JointBatches(data.train, batch_settings(config.teacher, data), seed=0)
-    fit(model, data.tasks, batches, None, LoopSettings(1, 1e-2, 0.01, None), tmp_path / "work", Silent(), "model")
+    loop = LoopSettings(1, 1e-2, 0.01, None)
+    fit(TrainingJob(model, batches, None, loop, tmp_path / "work", Silent(), "model"))
     save_weights(model, tmp_path / "model.safetensors")
     again = build_teacher(config.teacher, config.seed, data)
     load_weights(again, tmp_path / "model.safetensors")
@@ -162,5 +164,5 @@ def test_a_teacher_with_graph_and_sequence_trains_is_kept_and_scores(tiny_config
     scores = first.log_probs(requests, np.arange(8))
     assert np.array_equal(scores, second.log_probs(requests, np.arange(8)))
     assert np.isfinite(scores).all()
-    shown = first.rows(rows.requests, rows.item[:8], np.arange(8))
-    assert np.isfinite(shown).all()
+    scores = first.rows(rows.requests, rows.item[:8], np.arange(8))
+    assert np.isfinite(scores).all()

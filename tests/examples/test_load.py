@@ -91,16 +91,17 @@ def test_labels_of_rows_are_the_logs_and_amounts_are_standardised_logs(tiny_data
 
 def test_training_and_the_device_give_the_same_arrays_for_the_same_request(tiny_data):
     encoder, log, requests = tiny_data.encoder, tiny_data.train_log, tiny_data.evaluation.sessions.requests
-    held = tiny_data.evaluation_log
+    own = tiny_data.evaluation_log
     for r in range(0, len(requests), 6):
         mine = log.user == requests.user[r]
         past = encoder.past(log.item[mine], log.kind[mine], log.time_ms[mine])
-        row = int(np.flatnonzero((held.user == requests.user[r]) & (held.time_ms == requests.time_ms[r]))[0])
+        same_user, same_time = own.user == requests.user[r], own.time_ms == requests.time_ms[r]
+        row = int(np.flatnonzero(same_user & same_time)[0])
         values = {}
-        for c, index in zip(encoder.categorical, held.categorical[row].tolist(), strict=True):
+        for c, index in zip(encoder.categorical, own.categorical[row].tolist(), strict=True):
             if c.source != "time":  # the device reads the clock itself
                 values[c.name] = c.values[index - 1] if index else None
-        values |= {n.name: v for n, v in zip(encoder.numeric, held.numeric[row].tolist(), strict=True)}
+        values |= {n.name: v for n, v in zip(encoder.numeric, own.numeric[row].tolist(), strict=True)}
 
         device = encoder.encode(past, int(requests.time_ms[r]), values)
         batch = requests.batch(np.array([r]))

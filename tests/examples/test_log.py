@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgerec.examples import log as training_log
 from edgerec.examples.log import earlier_events, load_log
 from edgerec.examples.scratch import Scratch
 from edgerec.tasks import RequestEncoder, encode_history, summarize_past
@@ -32,11 +31,7 @@ def by_filter(log, user, cut_ms):
 def test_earlier_events_are_those_of_the_user_strictly_before_the_cut(found, asked, at_once):
     log = log_of(found)
     user, cut_ms = np.array(asked, np.int64).T
-    whole, training_log.EVENTS_AT_ONCE = training_log.EVENTS_AT_ONCE, at_once  # in one piece, and in many
-    try:
-        history, past = earlier_events(log, ENCODER, user, cut_ms)
-    finally:
-        training_log.EVENTS_AT_ONCE = whole
+    history, past = earlier_events(log, ENCODER, user, cut_ms, at_once)  # in one piece, and in many
 
     assert len(history.offsets) == len(asked) + 1
     for r, (u, cut) in enumerate(asked):
@@ -83,7 +78,7 @@ def test_a_loaded_log_holds_the_rows_of_its_source_sorted_by_user_then_time(tiny
 
 
 def test_the_encoders_rates_are_those_of_the_rows_before_the_part(tiny_data, tmp_path):
-    # Four of five shown items are clicked, and one of these is the favourite.
+    # Four of five impressions are clicked, and one of these is the favourite.
     assert tiny_data.encoder.rates == pytest.approx((0.8, 0.2))
     train = tiny_data.dataset.part("train")
     assert len(load_log(tiny_data.dataset, train, tiny_data.encoder, Scratch(tmp_path))) == 25 * 30

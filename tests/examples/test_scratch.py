@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from edgerec.ensemble.views import Views
-from edgerec.examples import batches, log, pasts, scratch
+from edgerec.examples import log
 from edgerec.examples.batches import BatchSettings, JointBatches
-from edgerec.examples.scratch import Scratch, pieces
+from edgerec.examples.scratch import Limits, Scratch, pieces
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
 
@@ -24,10 +24,7 @@ SETTINGS = BatchSettings(sessions=16, impressions=64, sessions_per_epoch=1_000, 
 @pytest.fixture(scope="module")
 def long_data(tiny_config, tiny_run):
     """The tiny log, read as if it were long: 50 rows at once, no history made in advance."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scratch, "AT_ONCE", 50)
-        patch.setattr(pasts, "EVENTS_KEPT", 0)
-        yield Run(tiny_config, tiny_run, Silent()).learning_data("test")
+    return Run(tiny_config, tiny_run, Silent()).learning_data("test", Limits(rows=50, events=0))
 
 
 def test_its_columns_lie_on_disk(long_data, tiny_run):
@@ -38,7 +35,7 @@ def test_its_columns_lie_on_disk(long_data, tiny_run):
     ):
         assert isinstance(column, np.memmap)
     assert list((tiny_run / "work").glob(f"scratch-{os.getpid()}-*/*.npy"))
-    assert long_data.train.impressions.requests.pasts.kept is None
+    assert long_data.train.impressions.requests.pasts.read is None
 
 
 def test_it_has_the_same_rows_and_statistics(long_data, tiny_data):
@@ -63,36 +60,34 @@ def test_its_requests_are_the_same(long_data, tiny_data, part, kind):
     for name, value in vars(expected).items():
         if isinstance(value, torch.Tensor):
             assert torch.equal(getattr(batch, name), value), name
-    assert np.array_equal(one.take(rows).numbers(np.arange(9)), other.numbers(rows[:9]))
+    assert np.array_equal(one.take(rows).numeric(np.arange(9)), other.numeric(rows[:9]))
 
 
-def test_an_epoch_shows_every_row_once_from_shards_and_can_begin_anywhere(long_data, monkeypatch):
-    monkeypatch.setattr(batches, "AT_ONCE", 50)
-    monkeypatch.setattr(scratch, "AT_ONCE", 200)
-    source = JointBatches(long_data.train, SETTINGS, 0)
+def test_an_epoch_shows_every_row_once_from_shards_and_can_begin_anywhere(long_data):
+    source = JointBatches(replace(long_data.train, at_once=200), SETTINGS, 0)
     whole = list(source)
 
-    shown = [b.rows.candidate for b in whole if b.rows is not None]
-    assert sorted(torch.cat(shown).tolist()) == sorted(long_data.train.impressions.item.tolist())
+    candidates_seen = [b.impressions.candidate for b in whole if b.impressions is not None]
+    assert sorted(torch.cat(candidates_seen).tolist()) == sorted(long_data.train.impressions.item.tolist())
     assert abs(source.steps() - len(whole)) <= 2
     rest = list(source.pass_from(7))
     for one, other in zip(whole[7:], rest, strict=True):
         assert one.tensors().keys() == other.tensors().keys()
         assert all(torch.equal(v, other.tensors()[name]) for name, v in one.tensors().items())
     source.epoch = 1
-    assert next(iter(source)).rows.candidate.tolist() != shown[0].tolist()
+    assert next(iter(source)).impressions.candidate.tolist() != candidates_seen[0].tolist()
 
 
-def test_shards_hold_the_rows_of_the_given_users_only(long_data, monkeypatch):
-    monkeypatch.setattr(batches, "AT_ONCE", 50)
+def test_shards_hold_the_rows_of_the_given_users_only(long_data):
     users = np.arange(30) % 3 == 0
-    found = [b.rows.candidate for b in JointBatches(long_data.train, SETTINGS, 0, users=users) if b.rows is not None]
+    source = JointBatches(long_data.train, SETTINGS, 0, users=users)
+    found = [batch.impressions.candidate for batch in source if batch.impressions is not None]
 
     rows = long_data.train.impressions
     assert sorted(torch.cat(found).tolist()) == sorted(rows.item[users[rows.requests.user]].tolist())
 
 
-def test_members_that_need_memory_see_the_latest_whole_days(tiny_data, monkeypatch):
+def test_members_that_need_memory_see_the_latest_whole_days(tiny_data):
     train_log = tiny_data.train_log
     since = log.latest_since(train_log, 300)
     kept = train_log.time_ms >= since
@@ -100,15 +95,12 @@ def test_members_that_need_memory_see_the_latest_whole_days(tiny_data, monkeypat
     assert 150 < kept.sum() <= 300
     assert (train_log.time_ms.max() + 1 - since) % 86_400_000 == 0
     assert log.latest_since(train_log, 10_000) == train_log.time_ms.min()
-    monkeypatch.setattr("edgerec.ensemble.views.MOST_ROWS", 300)
-    assert Views(None, 2, 300).rows(train_log, 2).tolist() == np.flatnonzero(kept).tolist()
+    assert Views(None, 2, 300).rows(train_log, 2, most=300).tolist() == np.flatnonzero(kept).tolist()
 
 
 def test_a_mapped_column_is_handed_on_by_its_name(tmp_path):
-    columns = Scratch(tmp_path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scratch, "AT_ONCE", 3)
-        found = columns.joined(5, ({"a": np.arange(start, end)} for start, end in pieces(5)))["a"]
+    columns = Scratch(tmp_path, Limits(rows=3))
+    found = columns.joined(5, ({"a": np.arange(start, end)} for start, end in pieces(5, 3)))["a"]
 
     assert found.tolist() == [0, 1, 2, 3, 4]
     text = pickle.dumps(found)
@@ -117,10 +109,9 @@ def test_a_mapped_column_is_handed_on_by_its_name(tmp_path):
     assert pickle.loads(pickle.dumps(found[1:3])).tolist() == [1, 2]
 
 
-def test_files_go_with_their_owner_and_what_a_killed_process_left_with_the_next(tmp_path, monkeypatch):
-    monkeypatch.setattr(scratch, "AT_ONCE", 1)
+def test_files_go_with_their_owner_and_what_a_killed_process_left_with_the_next(tmp_path):
     (tmp_path / "scratch-999999999-x").mkdir()
-    columns = Scratch(tmp_path)
+    columns = Scratch(tmp_path, Limits(rows=1))
     columns.joined(2, [{"a": np.arange(2)}])
 
     assert [p.name.split("-")[1] for p in tmp_path.iterdir()] == [str(os.getpid())]
@@ -137,7 +128,7 @@ def test_no_rows_are_one_empty_piece(tmp_path):
 def test_an_empty_past_has_no_events(tiny_data):
     requests = tiny_data.train.sessions.requests
     nobody = np.flatnonzero(requests.lengths() == 0)
-    lazy = replace(requests, pasts=replace(requests.pasts, kept=None))
+    lazy = replace(requests, pasts=replace(requests.pasts, read=None))
 
     history, which = lazy.histories(nobody)
     assert len(history.item) == 0 and set(which.tolist()) == {0}

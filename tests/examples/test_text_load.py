@@ -17,7 +17,7 @@ from tests.models.test_text import make_model
 def test_a_text_model_is_tuned_on_sessions_of_the_rows_that_may_be_learned_from(tmp_path, monkeypatch, part):
     seen: list[Pairs] = []
     monkeypatch.setattr(
-        "edgerec.examples.load.tuned_vectors",
+        "edgerec.training.text_components.tuned_vectors",
         lambda texts, model, pairs, *_: seen.append(pairs) or np.zeros((len(texts), 16), np.float32),
     )
     tiny.write(tmp_path)

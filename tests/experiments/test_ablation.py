@@ -15,8 +15,9 @@ from edgerec.cli.main import app
 from edgerec.config import Config
 from edgerec.experiments import ablation
 from edgerec.experiments.ablation import BASE, ablate, changes_of
-from edgerec.metrics.accuracy import mean
+from edgerec.metrics import mean
 from edgerec.progress import Silent
+from edgerec.stages.run import Run
 from tests import tiny
 
 
@@ -58,25 +59,25 @@ def test_only_what_changes_something_is_a_change(tmp_path):
 
 def test_a_student_of_the_log_alone_is_judged_beside_the_whole_one(config, run):
     says = Says()
-    found = ablate(config, run, says, only=["the log alone"])
+    report = ablate(Run(config, run, says), only=["the log alone"])
 
     assert [s for s in says.stages if "seed" in s] == [f"{BASE}, seed 0", "the log alone, seed 0"]
-    assert found.metrics["next"] == "ndcg@10" and found.metrics["click"] == "auc"
-    assert set(found.differences()) == {"the log alone"}
-    assert found.differences()["the log alone"]["click"].se > 0
-    assert found.base["click"].value > 0.6
+    assert report.metrics["next"] == "ndcg@10" and report.metrics["click"] == "auc"
+    assert set(report.differences()) == {"the log alone"}
+    assert report.differences()["the log alone"]["click"].se > 0
+    assert report.base["click"].value > 0.6
     assert not list((run / "work" / "ablations").glob("*/result.json"))
 
 
-def test_nothing_is_trained_twice_and_the_other_s_figures_stay(config, run):
-    first = ablate(config, run, Silent(), only=["the log alone"])
+def test_nothing_is_trained_twice_and_the_figures_of_the_other_part_stay(config, run):
+    first = ablate(Run(config, run, Silent()), only=["the log alone"])
     says = Says()
-    again = ablate(config, run, says, only=["the log alone"])
+    again = ablate(Run(config, run, says), only=["the log alone"])
     assert again.to_json() == first.to_json()
     assert not [s for s in says.stages if "seed" in s]
 
-    of_teacher = ablate(config, run, Silent(), "teacher", ["without ensemble"])
-    assert set(of_teacher.found) == {"without ensemble"}
+    of_teacher = ablate(Run(config, run, Silent()), "teacher", ["without ensemble"])
+    assert set(of_teacher.changed) == {"without ensemble"}
     assert of_teacher.base["click"].value != first.base["click"].value
     kept = json.loads((run / "report" / "ablations.json").read_text())
     assert kept["student"].pop("settings")["name"] == kept["teacher"]["settings"]["name"] == "tiny"
@@ -85,7 +86,7 @@ def test_nothing_is_trained_twice_and_the_other_s_figures_stay(config, run):
 
 
 def test_the_report_s_page_shows_them(config, run):
-    ablate(config, run, Silent(), only=["the log alone"])
+    ablate(Run(config, run, Silent()), only=["the log alone"])
 
     page = (run / "report" / "report.html").read_text()
     assert "Ablations of the student" in page and "the log alone" in page
@@ -101,12 +102,12 @@ def test_several_seeds_are_a_mean(config, run, monkeypatch):
         value = {"seed": config.seed} if name == BASE else {"seed": config.seed + 1}
         return {"next": {"ndcg@10": tiny_estimate(value["seed"])}}
 
-    monkeypatch.setattr(ablation._Students, "kept", fake)
-    found = ablate(config, run, Silent(), only=["the log alone"], seeds=[0, 1])
+    monkeypatch.setattr(ablation.Students, "result", fake)
+    report = ablate(Run(config, run, Silent()), only=["the log alone"], seeds=[0, 1])
 
     assert sorted(judged) == sorted((n, s) for n in (BASE, "the log alone") for s in (0, 1))
-    assert found.base["next"].value == 0.5
-    assert found.differences()["the log alone"]["next"].value == 1.0
+    assert report.base["next"].value == 0.5
+    assert report.differences()["the log alone"]["next"].value == 1.0
 
 
 def tiny_estimate(value):
@@ -117,9 +118,9 @@ def test_the_command_prints_a_row_a_change(tmp_path, monkeypatch):
     tiny.write(tmp_path)
     (tmp_path / "edgerec.toml").write_text(tiny.toml(tiny.settings()))
     given = ["ablate", "-c", str(tmp_path / "edgerec.toml"), "--run-dir", str(tmp_path / "run")]
-    found = ablation.Ablations("student", (0,), {"next": "ndcg@10"}, {"next": tiny_estimate(1)}, {"x": {}})
-    found.found["x"] = {"next": tiny_estimate(3)}
-    monkeypatch.setattr(ablation, "ablate", lambda *_: found)
+    report = ablation.Ablations("student", (0,), {"next": "ndcg@10"}, {"next": tiny_estimate(1)}, {"x": {}})
+    report.changed["x"] = {"next": tiny_estimate(3)}
+    monkeypatch.setattr(ablation, "ablate", lambda *_: report)
 
     shown = CliRunner().invoke(app, given)
 
@@ -129,13 +130,13 @@ def test_the_command_prints_a_row_a_change(tmp_path, monkeypatch):
 
 
 def test_a_teacher_without_text_reads_none(config, run, tiny_data, monkeypatch):
-    told = replace(tiny_data, features=replace(tiny_data.features, text=torch.ones(tiny.ITEMS, 3)))
-    seen = []
-    monkeypatch.setattr(ablation, "load_learning_data", lambda *_: told)
-    monkeypatch.setattr(ablation, "judged_network", lambda config, data, *_: seen.append(data.shape.text) or {})
-    teachers = ablation._Teachers(config, run, Silent())
+    with_text = replace(tiny_data, features=replace(tiny_data.features, text=torch.ones(tiny.ITEMS, 3)))
+    widths = []
+    monkeypatch.setattr(Run, "learning_data", lambda *_: with_text)
+    monkeypatch.setattr(ablation, "judged_network", lambda run, data, *_: widths.append(data.shape.text) or {})
+    teachers = ablation.Teachers(Run(config, run, Silent()))
 
     for name in ("without text", "without ensemble"):
         teachers.judged(name, config, run / "work" / "none")
 
-    assert seen == [0, 3]
+    assert widths == [0, 3]

@@ -18,7 +18,7 @@ from edgerec.distillation.student import new_student
 from edgerec.distillation.warm_start import warm_start
 from edgerec.errors import ConfigError
 from edgerec.experiments.diff import Diff
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 from edgerec.progress import Silent
 from edgerec.runtime import Recommender
 from edgerec.stages.run import Run, student_settings
@@ -52,7 +52,7 @@ def test_a_refreshed_run_is_the_next_version_and_its_delta_gives_it(grown, tmp_p
         assert "refresh: " in result.stderr and not (folder / "run-v2" / "delta").exists()
         return
     assert result.exit_code == 0, result.stderr
-    assert "tensors as" in result.stderr and "Quality on the same evaluation split" in result.stdout
+    assert "tensors start from" in result.stderr and "Quality on the same evaluation split" in result.stdout
     new = folder / "run-v2" / "bundle"
     assert Bundle.open(new).manifest.version == 2
     (tmp_path / "made").mkdir()

@@ -22,15 +22,16 @@ from edgerec.experiments.transfer import (
     verdict,
     with_parents,
 )
-from edgerec.metrics.accuracy import Estimate, mean
+from edgerec.metrics import Estimate, mean
 from edgerec.progress import Silent
+from edgerec.stages.run import Run
 from tests import tiny
 
 TASKS = [task for task in tiny.TASKS if task["name"] in ("next", "click", "liked")]
 MMOE, PLE = SharingStrategy("mmoe", "fixed"), SharingStrategy("ple", "pcgrad")
 
 
-def eval_requests(*values):
+def estimate(*values):
     return mean(np.array(values))
 
 
@@ -43,26 +44,26 @@ def report(alone, mmoe, ple):
 # ------------------------------------------------------------------------------------------------ arithmetic
 
 
-def test_a_difference_is_told_beyond_two_standard_errors():
+def test_a_difference_is_shown_beyond_two_standard_errors():
     # deviations ±1, 0: standard error sqrt(2 / 6)
-    verdicts = [verdict(eval_requests(x - 1, x, x + 1)) for x in (-1.2, -1.1, 0.0, 1.1, 1.2)]
+    verdicts = [verdict(estimate(x - 1, x, x + 1)) for x in (-1.2, -1.1, 0.0, 1.1, 1.2)]
 
     assert verdicts == ["loses", "no difference shown", "no difference shown", "no difference shown", "gains"]
 
 
 def test_the_mean_gain_is_relative_to_each_task_alone():
     found = report(
-        [eval_requests(0.5, 0.5), eval_requests(0.1, 0.1)],
-        [eval_requests(0.6, 0.6), eval_requests(0.1, 0.1)],
-        [eval_requests(0.5, 0.5)] * 2,
+        [estimate(0.5, 0.5), estimate(0.1, 0.1)],
+        [estimate(0.6, 0.6), estimate(0.1, 0.1)],
+        [estimate(0.5, 0.5)] * 2,
     )
 
     assert found.gain(MMOE)[0] == pytest.approx((0.1 / 0.5 + 0.0) / 2)
     assert found.gain(PLE, over=MMOE)[0] == pytest.approx((-0.1 / 0.5 + 0.4 / 0.1) / 2)
 
 
-def test_the_best_way_is_picked_only_where_its_lead_is_no_chance():
-    base, sure, chance = eval_requests(1.0, 2.0, 3.0), eval_requests(1.2, 2.2, 3.2), eval_requests(1.9, 2.0, 2.7)
+def test_the_best_strategy_is_picked_only_if_its_lead_is_not_chance():
+    base, sure, chance = estimate(1.0, 2.0, 3.0), estimate(1.2, 2.2, 3.2), estimate(1.9, 2.0, 2.7)
 
     assert report([base], [base], [sure]).pick() == PLE
     assert report([base], [base], [chance]).pick() == MMOE
@@ -70,8 +71,8 @@ def test_the_best_way_is_picked_only_where_its_lead_is_no_chance():
     assert "a network for each" in report([sure], [base], [base]).sentence()
 
 
-def test_a_mean_over_seeds_errs_by_its_cases_and_by_its_seeds():
-    first, second = eval_requests(1.0, 2.0, 3.0), eval_requests(2.0, 3.0, 4.0)  # standard error of each: sqrt(1 / 3)
+def test_a_mean_over_seeds_has_the_error_over_requests_and_over_seeds():
+    first, second = estimate(1.0, 2.0, 3.0), estimate(2.0, 3.0, 4.0)  # standard error of each: sqrt(1 / 3)
     found = mean_over_seeds([first, second])
 
     assert found.value == 2.5
@@ -112,14 +113,14 @@ def test_what_was_trained_is_not_trained_again(config, run_dir, monkeypatch):
     titles = []
     fit = stage.fit_on_valid
     monkeypatch.setattr(stage, "fit_on_valid", lambda *a: (titles.append(a[-1]), fit(*a))[1])
-    first = transfer(config, run_dir, Silent())
+    first = transfer(Run(config, run_dir, Silent()))
     together = "together by mmoe, fixed, seed 0"
     assert titles == ["next alone, seed 0", "click alone, seed 0", "liked alone, seed 0", together]
     titles.clear()
 
-    assert transfer(config, run_dir, Silent()).to_json() == first.to_json()
+    assert transfer(Run(config, run_dir, Silent())).to_json() == first.to_json()
     assert titles == []
-    both = transfer(config, run_dir, Silent(), seeds=2)
+    both = transfer(Run(config, run_dir, Silent()), seeds=2)
     assert len(titles) == 4 and all(title.endswith("seed 1") for title in titles)
     assert both.seeds == (0, 1)
     told = json.loads((run_dir / "report" / "transfer.json").read_text())
@@ -128,18 +129,18 @@ def test_what_was_trained_is_not_trained_again(config, run_dir, monkeypatch):
     assert not list(run_dir.glob("work/transfer/*/model"))
 
 
-def test_all_ways_are_compared_with_that_of_the_settings_first(config, run_dir, monkeypatch):
+def test_all_strategies_are_compared_and_that_of_the_settings_comes_first(config, run_dir, monkeypatch):
     asked = []
 
-    def judged(config, run_dir, data, names, title, progress):
-        asked.append((config.teacher.sharing, config.teacher.loss_weights))
-        return {name: ("auc", eval_requests(0.5, 0.6)) for name in names}
+    def judged(run, data, names, title):
+        asked.append((run.config.teacher.sharing, run.config.teacher.loss_weights))
+        return {name: ("auc", estimate(0.5, 0.6)) for name in names}
 
     monkeypatch.setattr(stage, "_judged", judged)
     config = config.model_copy(
         update={"teacher": config.teacher.model_copy(update={"sharing": "ple", "loss_weights": "gradnorm"})}
     )
-    found = transfer(config, run_dir, Silent(), compare=True)
+    found = transfer(Run(config, run_dir, Silent()), compare=True)
 
     assert asked[:4] == [("ple", "fixed")] * 3 + [("ple", "gradnorm")]
     assert len(set(asked[3:])) == len(asked[3:]) == len(found.together) == 12
@@ -148,7 +149,7 @@ def test_all_ways_are_compared_with_that_of_the_settings_first(config, run_dir, 
 
 def test_one_task_is_refused(config, run_dir):
     with pytest.raises(ConfigError, match="one task only"):
-        transfer(config.model_copy(update={"task": config.task[:1]}), run_dir, Silent())
+        transfer(Run(config.model_copy(update={"task": config.task[:1]}), run_dir, Silent()))
 
 
 def test_the_command_prints_a_row_a_task_and_the_pick(tiny_run, tmp_path):

@@ -49,9 +49,9 @@ def bundle(folder, version, n_items):
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory):
     home = tmp_path_factory.mktemp("versions")
-    found = {v: bundle(home / f"v{v}", v, 8 + v) for v in (1, 2, 3)}
-    make_delta(found[1], found[2], home / "delta")
-    return {**found, "delta": home / "delta"}
+    bundles = {v: bundle(home / f"v{v}", v, 8 + v) for v in (1, 2, 3)}
+    make_delta(bundles[1], bundles[2], home / "delta")
+    return {**bundles, "delta": home / "delta"}
 
 
 def opened(folder):
@@ -98,7 +98,7 @@ def usable(shipped):
 @pytest.mark.slow
 @pytest.mark.parametrize(("source", "n", "most_s"), [(2, 50, 0.06), ("delta", 40, 0.06)])
 def test_a_device_is_usable_after_an_update_is_cut_off(tmp_path, versions, source, n, most_s):
-    found = set()
+    met = set()
     for number, after_s in enumerate(as_of_times(n, most_s, 1)):
         device = tmp_path / str(number)
         device.mkdir()
@@ -109,18 +109,18 @@ def test_a_device_is_usable_after_an_update_is_cut_off(tmp_path, versions, sourc
                 rec.update(versions[source])
                 acknowledge(rec.bundle.manifest.version)
 
-        told, _ = killed(update, after_s)
+        acknowledged, _ = killed(update, after_s)
         version = usable(device / "bundle")
-        assert version == 2 if told else version in (1, 2)
+        assert version == 2 if acknowledged else version in (1, 2)
         with opened(device / "bundle") as rec:  # and the update can be taken again
             assert rec.update(versions[3]) == "toy 3"
         assert usable(device / "bundle") == 3
-        found.add(version)
-    assert found == {1, 2}  # both sides of the swap were met
+        met.add(version)
+    assert met == {1, 2}  # both sides of the swap were met
 
 
 def test_a_bundle_that_is_replaced_is_always_whole(tmp_path, versions):
-    target, found = tmp_path / "bundle", set()
+    target, met = tmp_path / "bundle", set()
     shutil.copytree(versions[1], target)
 
     def write(acknowledge):
@@ -134,6 +134,6 @@ def test_a_bundle_that_is_replaced_is_always_whole(tmp_path, versions):
     for after_s in as_of_times(30, 0.06, 2):
         killed(write, after_s)
         opened = Bundle.open(target)
-        found.add(opened.manifest.version)
+        met.add(opened.manifest.version)
         assert len(opened.manifest.files) == 9
-    assert found == {1, 2}
+    assert met == {1, 2}

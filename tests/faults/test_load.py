@@ -36,9 +36,9 @@ def test_eight_threads_get_right_lists_while_events_are_written_and_an_update_la
     def ask(at):
         try:
             while not stop.is_set():
-                found = rec.recommend(k=6, history=past, now=NOW, where="price > 1", diversity=0.2)
-                if [r.item for r in found] not in wanted.values():
-                    problems.append([r.item for r in found])
+                recommended = rec.recommend(k=6, history=past, now=NOW, where="price > 1", diversity=0.2)
+                if [r.item for r in recommended] not in wanted.values():
+                    problems.append([r.item for r in recommended])
                 own = rec.profile(f"user {at}").recommend(k=3, now=NOW, log=at % 2 == 0)
                 assert len(own) == 3 and own[0].attributes is not None
                 lists[at] += 1
@@ -91,12 +91,12 @@ def test_two_hundred_thousand_requests_with_events_do_not_grow(tmp_path, capsys)
         users = [rec.profile(str(number)) for number in range(20)]
         for number in range(200_000):
             user = users[number % 20]
-            found = user.recommend(
+            recommended = user.recommend(
                 k=5, now=NOW + number, explain=number % 10 == 0, log=number % 50 == 0,
                 where=f"price < {random.integers(100, 400)}" if number % 7 == 0 else None,
             )  # fmt: skip
             if number % 10 == 0:
-                user.observe(found[int(random.integers(5))].item, time=NOW + number)
+                user.observe(recommended[int(random.integers(5))].item, time=NOW + number)
             if number % 1000 == 0:
                 user.score([f"unknown {number}"[:0] or "i1"])
                 rec.arrays.index_of(f"unknown {number}")

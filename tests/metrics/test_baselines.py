@@ -2,12 +2,11 @@ import numpy as np
 import pytest
 
 from edgerec.metrics import baselines as b
-
-DAY_MS = 86_400_000
+from edgerec.tasks.units import MS_PER_DAY
 
 
 def test_recent_popularity_halves_an_event_of_one_half_life_ago():
-    model = b.RecentPopularity(np.array([0, 0, 1]), np.array([0, 0, 7 * DAY_MS]), n_items=3, half_life_days=7)
+    model = b.RecentPopularity(np.array([0, 0, 1]), np.array([0, 0, 7 * MS_PER_DAY]), n_items=3, half_life_days=7)
 
     assert model.popularity.tolist() == [1.0, 1.0, 0.0]
     assert model.scores([np.array([2]), np.array([], int)]).shape == (2, 3)
@@ -15,7 +14,7 @@ def test_recent_popularity_halves_an_event_of_one_half_life_ago():
 
 def test_the_half_life_is_the_one_that_foresees_the_last_rows():
     item = np.r_[np.repeat(np.arange(20), 50), np.repeat(np.arange(20, 40), 5), np.tile(np.arange(20, 40), 6)]
-    time = np.r_[np.zeros(1000, int), np.full(100, 60), np.full(120, 61)] * DAY_MS
+    time = np.r_[np.zeros(1000, int), np.full(100, 60), np.full(120, 61)] * MS_PER_DAY
 
     assert b.RecentPopularity(item, time, 40).half_life_days < 56
 

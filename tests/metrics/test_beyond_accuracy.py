@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgerec.metrics import accuracy as metrics
-from edgerec.metrics.beyond_accuracy import ItemUsage, beyond, head_of
+from edgerec import metrics
+from edgerec.metrics import ItemUsage, beyond_accuracy_metrics, most_frequent_items
 
 # Users 0 and 1 had item 0, user 0 had item 1, user 2 item 2; nobody item 3.
 CATALOGUE = ItemUsage(np.array([0, 1, 0, 2, 0]), np.array([0, 0, 1, 2, 1]), 4)
 
 
 def test_figures_of_one_list_by_hand():
-    found = beyond(np.array([[0, 3]]), [np.array([0, 2])], [np.array([1, 2])], CATALOGUE, 2)
+    found = beyond_accuracy_metrics(np.array([[0, 3]]), [np.array([0, 2])], [np.array([1, 2])], CATALOGUE, 2)
     surprise = -np.log2(np.array([3, 1]) / 9)
     assert found["novelty"].value == pytest.approx(surprise.mean())
     assert found["diversity"].value == 1  # nobody had item 3
@@ -30,17 +30,19 @@ def test_figures_of_one_list_by_hand():
 
 
 def test_likeness_is_the_cosine_of_users():
-    found = CATALOGUE.likeness(np.array([0, 0, 0, 3]), np.array([1, 0, 2, 3]))
+    found = CATALOGUE.similarity(np.array([0, 0, 0, 3]), np.array([1, 0, 2, 3]))
     assert found == pytest.approx([1 / math.sqrt(2), 1, 0, 0])
 
 
 def test_the_head_is_half_of_the_rows():
-    assert head_of(np.array([1, 5, 3, 1])).tolist() == [False, True, False, False]
-    assert head_of(np.array([1, 1, 1, 1])).tolist() == [True, True, False, False]
+    assert most_frequent_items(np.array([1, 5, 3, 1])).tolist() == [False, True, False, False]
+    assert most_frequent_items(np.array([1, 1, 1, 1])).tolist() == [True, True, False, False]
 
 
 def test_an_empty_list_counts_as_found_nothing_and_is_no_novelty():
-    found = beyond(np.full((2, 3), -1), [np.array([2]), np.array([3])], [np.array([0])] * 2, CATALOGUE, 3)
+    found = beyond_accuracy_metrics(
+        np.full((2, 3), -1), [np.array([2]), np.array([3])], [np.array([0])] * 2, CATALOGUE, 3
+    )
     assert found["tail_recall"].value == 0 and found["novelty"].n == 0 and math.isnan(found["gini"].value)
 
 
@@ -52,11 +54,11 @@ def test_shares_stay_shares_and_a_perfect_list_finds_all(seed, eval_requests, it
     truth = [rng.choice(items, rng.integers(1, items + 1), replace=False) for _ in range(eval_requests)]
     pasts = [rng.choice(items, 2, replace=False) for _ in range(eval_requests)]
     top = np.stack([rng.permutation(items) for _ in range(eval_requests)])
-    found = beyond(top, truth, pasts, catalogue, items)
+    found = beyond_accuracy_metrics(top, truth, pasts, catalogue, items)
     assert found["debiased_recall"].value == pytest.approx(1)
     assert math.isnan(found["tail_recall"].value) or found["tail_recall"].value == pytest.approx(1)
     assert found["gini"].value == pytest.approx(0, abs=1e-9)
-    short = beyond(top, truth, pasts, catalogue, 2)
+    short = beyond_accuracy_metrics(top, truth, pasts, catalogue, 2)
     for name in ("diversity", "tail_recall", "debiased_recall", "gini"):
         assert math.isnan(short[name].value) or -1e-6 <= short[name].value <= 1 + 1e-6
 
@@ -89,6 +91,6 @@ def test_ranking_metrics_equal_those_of_ranx(kind):
     )
     assert done.returncode == 0, done.stderr
     tops, truths = (np.array([c["top"] for c in eval_requests]), [np.array(c["truth"]) for c in eval_requests])
-    found = metrics.ranking(tops, truths, 41, k=(1, 5, 10))
+    found = metrics.ranking_metrics(tops, truths, 41, k=(1, 5, 10))
     for name, value in json.loads(done.stdout).items():
         assert found[name.replace("hit_rate", "hit")].value == pytest.approx(value, abs=1e-9), name

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgerec.errors import DataError
-from edgerec.metrics.off_policy import best_of, estimate
+from edgerec.metrics import best_of, estimate_policy
 
 ARMS = 6
 
@@ -40,7 +40,7 @@ def truth():
     target = np.exp(context @ coefficients.T)
     target /= target.sum(1, keepdims=True)
     value = float((target * chance).sum(1).mean())
-    assert estimate(**found).values["dr"].value == pytest.approx(value, abs=0.01)
+    assert estimate_policy(**found).values["dr"].value == pytest.approx(value, abs=0.01)
     return value
 
 
@@ -48,7 +48,7 @@ def truth():
 def test_95_percent_intervals_hold_the_truth_in_93_to_97_of_100_simulations(name, truth):
     held = 0
     for seed in range(500):
-        found = estimate(**world(seed)).values[name]
+        found = estimate_policy(**world(seed)).values[name]
         held += abs(found.value - truth) <= 1.96 * found.se
     assert 0.93 <= held / 500 <= 0.97
 
@@ -56,7 +56,7 @@ def test_95_percent_intervals_hold_the_truth_in_93_to_97_of_100_simulations(name
 def test_rows_of_one_user_are_one_draw(truth):
     single = world(1, 500)
     same = {k: np.repeat(v, 20) for k, v in single.items() if v is not None} | {"user": np.repeat(np.arange(500), 20)}
-    once, twenty = estimate(**single).values, estimate(**same).values
+    once, twenty = estimate_policy(**single).values, estimate_policy(**same).values
     for name, found in once.items():
         assert twenty[name].value == pytest.approx(found.value) and twenty[name].se == pytest.approx(found.se)
 
@@ -73,7 +73,7 @@ def test_the_formulas_are_those_of_the_open_bandit_pipeline():
         total["dr"] += expected + target / logged * (r - predicted)
         weights += target / logged
         weighted += target / logged * r
-    found = estimate(**w).values
+    found = estimate_policy(**w).values
     assert found["ips"].value == pytest.approx(total["ips"] / 50)
     assert found["dr"].value == pytest.approx(total["dr"] / 50)
     assert found["snips"].value == pytest.approx(weighted / weights)
@@ -86,7 +86,9 @@ def test_the_figures_are_those_of_the_open_bandit_pipeline():
     logging, target = rng.dirichlet(np.ones(ARMS), n), rng.dirichlet(np.ones(ARMS), n)
     arm = np.array([rng.choice(ARMS, p=p) for p in logging])
     reward, guess, at = (rng.random(n) < 0.3) * 1.0, rng.random((n, ARMS)), np.arange(n)
-    found = estimate(reward, logging[at, arm], target[at, arm], None, guess[at, arm], (target * guess).sum(1)).values
+    found = estimate_policy(
+        reward, logging[at, arm], target[at, arm], None, guess[at, arm], (target * guess).sum(1)
+    ).values
     assert found["ips"].value == pytest.approx(0.2842173577285963, abs=1e-12)
     assert found["snips"].value == pytest.approx(0.3009237199907038, abs=1e-12)
     assert found["dr"].value == pytest.approx(0.3095131297430756, abs=1e-12)
@@ -94,21 +96,21 @@ def test_the_figures_are_those_of_the_open_bandit_pipeline():
 
 def test_its_own_log_is_judged_by_the_plain_mean():
     w = world(3)
-    found = estimate(w["reward"], w["logged"], w["logged"])
+    found = estimate_policy(w["reward"], w["logged"], w["logged"])
     assert found.values["ips"].value == found.values["snips"].value == pytest.approx(w["reward"].mean())
     assert found.effective == pytest.approx(len(w["reward"])) and found.warnings() == []
 
 
 def test_thin_support_is_told():
-    found = estimate(np.ones(1000), np.full(1000, 0.5), np.r_[np.ones(20), np.zeros(980)])
+    found = estimate_policy(np.ones(1000), np.full(1000, 0.5), np.r_[np.ones(20), np.zeros(980)])
     assert found.effective == pytest.approx(20)
-    assert "support is thin: 1,000 choices are worth 20" in found.warnings()[0]
+    assert "support is thin: 1,000 choices count as 20" in found.warnings()[0]
 
 
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        (([], [], []), "no choice to learn from"),
+        (([], [], []), "no choice to evaluate"),
         (([1.0], [0.0], [1.0]), "row 0: logged probability 0, expected above 0"),
         (([1.0, 0], [0.5, 1.5], [1.0, 1]), "row 1: logged probability 1.5"),
         (([1.0], [0.5], [-0.1]), "row 0: target probability -0.1, expected at least 0"),
@@ -118,13 +120,13 @@ def test_thin_support_is_told():
 )
 def test_what_is_no_log_is_refused(columns, said):
     with pytest.raises(DataError, match=said):
-        estimate(*(np.array(c, float) for c in columns))
+        estimate_policy(*(np.array(c, float) for c in columns))
 
 
 def test_clipping_bounds_each_weight():
     w = world(3)
     weight = np.minimum(w["target"] / w["logged"], 2)
-    assert estimate(**w, clip=2).values["ips"].value == pytest.approx((weight * w["reward"]).mean())
+    assert estimate_policy(**w, clip=2).values["ips"].value == pytest.approx((weight * w["reward"]).mean())
 
 
 @pytest.mark.parametrize("m", [1, 2, 3, 5])

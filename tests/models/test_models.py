@@ -16,7 +16,8 @@ from edgerec.models.student import Student, StudentSizes
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
-from edgerec.training.loop import LoopSettings, fit
+from edgerec.training.job import LoopSettings, TrainingJob
+from edgerec.training.loop import fit
 from tests import tiny
 
 TASKS = 5  # scored: next, new, click, liked, watch
@@ -102,23 +103,27 @@ SLOWER = {"ple_teacher", "sequence_teacher", "graph_teacher", "bottom_teacher"}
 def test_it_learns_the_checkerboard(build, tiny_data, tmp_path):
     torch.manual_seed(0)
     model = build(tiny_data)
-    batches = JointBatches(tiny_data.train, BatchSettings(32, 256, 1_000, 0.0, 0), seed=0)
-    tasks = [replace(t, weight=4.0) if t.kind == "related" else t for t in tiny_data.tasks]
-    fit(model, tasks, batches, None, LoopSettings(14, 1e-2, 0.01, None), tmp_path / "work", Silent(), "model")
+    tasks = tuple(replace(t, weight=4.0) if t.kind == "related" else t for t in tiny_data.tasks)
+    examples = replace(tiny_data.train, tasks=tasks)
+    batches = JointBatches(examples, BatchSettings(32, 256, 1_000, 0.0, 0), seed=0)
+    loop = LoopSettings(14, 1e-2, 0.01, None)
+    fit(TrainingJob(model, batches, None, loop, tmp_path / "work", Silent(), "model"))
     model.eval()
     with torch.inference_mode():
         items = last_items(model, tiny_data)
         sessions, rows = tiny_data.evaluation.sessions.requests, tiny_data.evaluation.impressions
         scores = model.score_catalog(sessions.batch(np.arange(len(sessions))), items)
         related = model.score_related(torch.arange(tiny.ITEMS), items).numpy()
-        shown = model.score_rows(rows.requests.batch(np.arange(len(rows.item))), torch.from_numpy(rows.item), items)
+        impressions = model.score_rows(
+            rows.requests.batch(np.arange(len(rows.item))), torch.from_numpy(rows.item), items
+        )
     camp_of_item = _camps(tiny_data, "items")
     own = _camps(tiny_data, "users")[sessions.user][:, None]
 
     assert (camp_of_item[scores[:, 0].topk(10).indices] == own).mean() > 0.95
     by_camp = np.stack([related[:, camp_of_item == camp].mean(1) for camp in (0, 1)], 1)
     assert (by_camp.argmax(1) == camp_of_item).mean() > 0.95
-    click, clicked = shown[:, 2].numpy(), rows.labels["click"] > 0
+    click, clicked = impressions[:, 2].numpy(), rows.labels["click"] > 0
     assert (click[clicked][:, None] > click[~clicked][None]).mean() > 0.95  # AUC
 
 
@@ -215,7 +220,7 @@ def test_rescaling_a_task_changes_its_logits_alone(build, tiny_data):
             catalog = model.score_catalog(batch, items)
             return catalog, model.score_rows(batch, rows, items), model.score_related(rows, items)
 
-    catalog, shown, related = logits()
+    catalog, impressions, related = logits()
     model.rescale(1, 0.5, 2.0)
     model.rescale(TASKS, 2.0, 0.0)
     after = logits()
@@ -223,7 +228,7 @@ def test_rescaling_a_task_changes_its_logits_alone(build, tiny_data):
     slope[1], offset[1] = 0.5, 2.0
 
     assert torch.allclose(after[0], slope[:, None] * catalog + offset[:, None], atol=1e-4)
-    assert torch.allclose(after[1], slope * shown + offset, atol=1e-4)
+    assert torch.allclose(after[1], slope * impressions + offset, atol=1e-4)
     assert torch.allclose(after[2], 2 * related, atol=1e-4)
 
 

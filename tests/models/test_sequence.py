@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from edgerec.models.inputs import Latest
+from edgerec.models.inputs import LatestEvents
 from edgerec.models.sequence import CausalTransformer, SequenceModel
 
 
@@ -62,7 +62,7 @@ def latest(past):
     rows = {7: ([1, 2], [True, True]), 5: ([0, 3], [False, True]), 9: ([0, 0], [False, False])}
     item = torch.tensor([rows[p][0] for p in past])
     present = torch.tensor([rows[p][1] for p in past])
-    return Latest(item, torch.zeros_like(item), torch.ones(item.shape), present, torch.tensor(past))
+    return LatestEvents(item, torch.zeros_like(item), torch.ones(item.shape), present, torch.tensor(past))
 
 
 def test_a_past_that_requests_share_is_read_once():

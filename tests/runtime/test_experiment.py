@@ -59,9 +59,9 @@ def test_a_user_keeps_the_arm_over_restarts_and_lists_say_whose_they_are(two):
     a, b = two
     arm = Experiment(a, b, "s").arm
     assert Experiment(a, b, "s").arm == arm
-    found = Experiment(a, b, "s").recommend(3, now=toy.NOW_MS)
+    recommended = Experiment(a, b, "s").recommend(3, now=toy.NOW_MS)
     (logged,) = a._memory.store.lists.read()
-    assert logged.bundle == {"a": "toy 1", "b": "toy 2"}[arm] and logged.name == found.name
+    assert logged.bundle == {"a": "toy 1", "b": "toy 2"}[arm] and logged.name == recommended.name
     assert {Experiment(a, b, "s", unit=f"u{i}").arm for i in range(40)} == {"a", "b"}
     assert {Experiment(a, b, "s", unit=f"u{i}", share=1.0).arm for i in range(40)} == {"b"}
 
@@ -76,12 +76,12 @@ def test_a_forgotten_user_is_drawn_anew(two):
 def test_an_interleaved_list_is_logged_with_its_teams_and_answers(two):
     a, b = two
     trial = Experiment(a, b, "s", mode="interleave")
-    found = trial.recommend(4, now=toy.NOW_MS, context={"tab": "home"})
-    assert trial.observe(found[1].item, "click", list_name=found.name)
+    recommended = trial.recommend(4, now=toy.NOW_MS, context={"tab": "home"})
+    assert trial.observe(recommended[1].item, "click", list_name=recommended.name)
     (logged,) = a._memory.store.lists.read()
     assert logged.bundle == "toy 1|toy 2" and sorted(logged.teams) == ["a", "a", "b", "b"]
-    assert logged.items == tuple(row.item for row in found) and logged.context == {"tab": "home"}
-    assert a._memory.store.events.answers(found.name) == {found[1].item: "click"}
+    assert logged.items == tuple(row.item for row in recommended) and logged.context == {"tab": "home"}
+    assert a._memory.store.events.answers(recommended.name) == {recommended[1].item: "click"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from edgerec.bundle.policy import Adapt, Explore
 from edgerec.runtime import Recommender
-from edgerec.runtime.adaptation import Learned
+from edgerec.runtime.adaptation import LearnedState
 from edgerec.runtime.exploration import fill
 from tests import toy
 
@@ -20,7 +20,7 @@ def filled(method, seed, learned=None, n=8, k=3, **keys):
     utility = np.linspace(0.3, 0.1, n).astype(np.float32)
     vectors = toy.table(n, 4)
     explore = Explore(method, **{"slots": 2, **keys})
-    return fill(explore, k, [f"i{i}" for i in range(n)], utility, vectors, learned or Learned("toy"), random)
+    return fill(explore, k, [f"i{i}" for i in range(n)], utility, vectors, learned or LearnedState("toy"), random)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -50,13 +50,13 @@ def test_without_epsilon_the_list_is_the_best_items():
 
 
 def test_thompson_comes_back_to_what_was_taken():
-    learned = Learned("toy", counts={"i6": [40, 36], "i2": [40, 0]})
+    learned = LearnedState("toy", counts={"i6": [40, 36], "i2": [40, 0]})
     drawn = [int(filled("thompson", seed, learned, slots=1, epsilon=0.0)[0][-1]) for seed in range(40)]
     assert drawn.count(6) > 30 and 2 not in drawn
 
 
 def test_linucb_tries_what_it_knows_least_of_and_then_what_pays():
-    learned = Learned("toy")
+    learned = LearnedState("toy")
     vectors = toy.table(8, 4)
     for _ in range(60):
         learned.refine(vectors, np.array([False] * 5 + [True] + [False] * 2))
@@ -66,7 +66,7 @@ def test_linucb_tries_what_it_knows_least_of_and_then_what_pays():
 
 def test_a_correction_learns_what_a_user_takes_within_its_bound():
     random = np.random.default_rng(0)
-    learned, adapt = Learned("toy"), Adapt(rate=0.3, most=1.0)
+    learned, adapt = LearnedState("toy"), Adapt(rate=0.3, most=1.0)
     vectors = random.normal(size=(400, 8)).astype(np.float32)
     for start in range(0, 400, 4):
         part = vectors[start : start + 4]
@@ -79,7 +79,7 @@ def test_a_correction_learns_what_a_user_takes_within_its_bound():
 
 def test_a_correction_that_does_not_pay_is_not_used():
     random = np.random.default_rng(0)
-    learned, adapt = Learned("toy"), Adapt(rate=0.3)
+    learned, adapt = LearnedState("toy"), Adapt(rate=0.3)
     trusted = []
     for _ in range(200):
         learned.learn(np.full(4, 0.3, np.float32), random.normal(size=(4, 8)).astype(np.float32),
@@ -89,14 +89,14 @@ def test_a_correction_that_does_not_pay_is_not_used():
 
 
 def test_what_was_learned_survives_and_another_bundle_starts_anew():
-    learned = Learned("toy 1")
+    learned = LearnedState("toy 1")
     learned.learn(np.full(2, 0.5, np.float32), toy.table(2, 4), np.array([True, False]), Adapt())
     learned.refine(toy.table(2, 4), np.array([True, False]))
-    again = Learned.from_bytes(learned.to_bytes(), "toy 1")
+    again = LearnedState.from_bytes(learned.to_bytes(), "toy 1")
     assert np.array_equal(again.weights, learned.weights) and np.array_equal(again.inverse, learned.inverse)
-    assert Learned.from_bytes(learned.to_bytes(), "toy 2").answers == 0
+    assert LearnedState.from_bytes(learned.to_bytes(), "toy 2").answers == 0
     for damaged in (b"{", b"[]", b'{"bundle": "toy 1", "weights": "x"}', None):
-        assert Learned.from_bytes(damaged, "toy 1").answers == 0
+        assert LearnedState.from_bytes(damaged, "toy 1").answers == 0
 
 
 @pytest.fixture
@@ -115,21 +115,21 @@ def opened(tmp_path, monkeypatch):
 
 def test_a_list_of_trials_is_logged_with_its_candidates_and_answers(opened):
     with opened(explore={"method": "epsilon", "slots": 1, "epsilon": 1.0}) as rec:
-        found = rec.recommend(k=3, now=NOW, context={"tab": "home"})
-        rec.observe(found[2].item, "click", list_name=found.name)
+        recommended = rec.recommend(k=3, now=NOW, context={"tab": "home"})
+        rec.observe(recommended[2].item, "click", list_name=recommended.name)
         (logged,) = rec._memory.store.lists.read()
-    assert logged.items == tuple(r.item for r in found)
+    assert logged.items == tuple(r.item for r in recommended)
     assert logged.probability == (1.0, 1.0, pytest.approx(1 / 6))
     assert (logged.pool, logged.bundle, logged.context) == (8, "toy 1", {"tab": "home"})
-    assert logged.utility == pytest.approx([r.utility for r in found])
+    assert logged.utility == pytest.approx([r.utility for r in recommended])
 
 
 def test_a_device_learns_from_a_list_once_when_the_next_is_made(opened):
     with opened(adapt={"rate": 0.5}, explore={"method": "linucb"}) as rec:
         for _ in range(12):
-            found = rec.recommend(k=4, now=NOW)
-            rec.observe(found[1].item, "click", list_name=found.name, time=NOW)
-            rec.observe(found[2].item, list_name=found.name, time=NOW)  # a look
+            recommended = rec.recommend(k=4, now=NOW)
+            rec.observe(recommended[1].item, "click", list_name=recommended.name, time=NOW)
+            rec.observe(recommended[2].item, list_name=recommended.name, time=NOW)  # a look
         learned = rec._memory.learned(rec.arrays.model)
         assert learned.answers == 11 * 4
         assert sum(taken for _, taken in learned.counts.values()) == 11
@@ -142,7 +142,7 @@ def test_what_was_learned_moves_the_list_while_it_is_trusted(opened):
         model = rec.arrays.model
         vector = model.directions(np.array([7]))[0]
         vector = vector / np.linalg.norm(vector)
-        learned = Learned("toy 1", weights=3 * vector.astype(float), answers=50, gained=9.0)
+        learned = LearnedState("toy 1", weights=3 * vector.astype(float), answers=50, gained=9.0)
         before = [r.item for r in rec.recommend(k=8, now=NOW)]
         rec._memory.store.learned.put("learned", learned.to_bytes())
         after = [r.item for r in rec.recommend(k=8, now=NOW)]

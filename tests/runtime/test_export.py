@@ -5,6 +5,7 @@ from edgerec.bundle import Catalog, write_catalog
 from edgerec.runtime.export import agreed, consent, exported, exported_lists, other_item, other_kinds
 from edgerec.runtime.logged_lists import LoggedList
 from edgerec.runtime.store import EventStore
+from edgerec.tasks.units import MS_PER_DAY
 from tests import toy
 
 KINDS = ("click", "like")
@@ -42,7 +43,7 @@ def test_only_who_agreed_is_exported_and_no_name_is(store, catalog):
 def test_with_noise_times_are_days_and_unknown_items_stay_at_home(store, catalog):
     consent(store, "anna", True)
     (row,) = exported(store, catalog, KINDS, 50.0, np.random.default_rng(0))
-    assert row == {"user": 1, "item": "i1", "kind": "click+like", "time_ms": 86_400_000}
+    assert row == {"user": 1, "item": "i1", "kind": "click+like", "time_ms": MS_PER_DAY}
 
 
 @pytest.mark.parametrize("epsilon", [0.5, 2.0])

@@ -60,15 +60,15 @@ class Device(RuleBasedStateMachine):
     @rule(user=USERS, k=st.integers(1, 12), below=st.integers(0, 12), exclude=st.sets(ITEMS, max_size=3))
     def recommend(self, user, k, below, exclude):
         asked = {"where": "price < :below", "parameters": {"below": below}, "exclude": exclude, "now": NOW}
-        found = self.view(user).recommend(k, **asked)
+        recommended = self.view(user).recommend(k, **asked)
         items, kinds, times = zip(*self.told.get(user, []), strict=True) if self.told.get(user) else ((), (), ())
         past = Events(list(items), np.array(kinds, np.int64), np.array(times, np.int64))
         with Recommender.of(self.folders[self.version], "numpy") as fresh:
             wanted = fresh.recommend(k, history=past, **asked)
-        assert [(r.item, r.utility) for r in found] == [(r.item, r.utility) for r in wanted]
-        assert found.why_fewer == wanted.why_fewer
+        assert [(r.item, r.utility) for r in recommended] == [(r.item, r.utility) for r in wanted]
+        assert recommended.why_fewer == wanted.why_fewer
         possible = {f"i{i}" for i in range(min(below, 8 + self.version))} - exclude
-        assert len(found) == min(k, len(possible)) and {r.item for r in found} <= possible
+        assert len(recommended) == min(k, len(possible)) and {r.item for r in recommended} <= possible
 
     @rule(item=ITEMS)
     def session(self, item):

@@ -20,9 +20,9 @@ from tests import toy
 
 @pytest.fixture
 def both(toy_bundle):
-    found = [Recommender.of(toy_bundle, engine) for engine in ("onnxruntime", "numpy")]
-    yield found
-    for rec in found:
+    opened = [Recommender.of(toy_bundle, engine) for engine in ("onnxruntime", "numpy")]
+    yield opened
+    for rec in opened:
         rec.close()
 
 
@@ -43,8 +43,8 @@ def test_it_is_taken_where_onnxruntime_is_not_installed(toy_bundle):
     code = (
         "import sys\n"
         "sys.modules['onnxruntime'] = None\n"
-        "import importlib.util as u; found = u.find_spec\n"
-        "u.find_spec = lambda name, *a: None if name == 'onnxruntime' else found(name, *a)\n"
+        "import importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'onnxruntime' else find(name, *a)\n"
         "from edgerec.runtime import Recommender\n"
         f"rec = Recommender.open({str(toy_bundle)!r})\n"
         "print(rec.health()['engine'], rec.recommend(k=1)[0].item, rec.check())\n"
@@ -123,9 +123,9 @@ def test_an_operator_does_what_onnxruntime_does(tmp_path, op, attributes, others
     kind = {"Cast": I64, "Shape": I64, "Greater": TensorProto.BOOL}.get(op, F32)
     path = graph(tmp_path, [helper.make_node(op, names, ["y"], **attributes)], {"x": F32}, {"y": kind}, constants)
     wanted = ort.InferenceSession(str(path)).run(["y"], {"x": X})[0]
-    found = NumpySession(path).run(["y"], {"x": X})[0]
-    assert found.dtype == wanted.dtype and found.shape == wanted.shape
-    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    ours = NumpySession(path).run(["y"], {"x": X})[0]
+    assert ours.dtype == wanted.dtype and ours.shape == wanted.shape
+    np.testing.assert_allclose(ours, wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize("k", [0, 1, 3, 5])
@@ -136,9 +136,9 @@ def test_the_best_k_stand_as_in_onnxruntime_ties_too(tmp_path, k):
     path = graph(tmp_path, [helper.make_node("TopK", ["x", "k"], ["v", "i"])], {"x": F32, "k": I64},
                  {"v": F32, "i": I64})  # fmt: skip
     feed = {"x": x, "k": np.array([k])}
-    for wanted, found in zip(ort.InferenceSession(str(path)).run(None, feed), NumpySession(path).run(["v", "i"], feed),
+    for wanted, ours in zip(ort.InferenceSession(str(path)).run(None, feed), NumpySession(path).run(["v", "i"], feed),
                              strict=True):  # fmt: skip
-        assert found.tolist() == wanted.tolist()
+        assert ours.tolist() == wanted.tolist()
 
 
 def test_an_operator_that_is_not_known_is_named(tmp_path):

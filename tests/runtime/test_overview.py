@@ -19,7 +19,7 @@ def rec(toy_bundle):
 
 
 def test_an_effect_is_the_ratio_of_answers_with_and_without_a_value(rec):
-    found = {(e.what, e.value): e.factor for e in overview(rec).effects}
+    effects = {(e.what, e.value): e.factor for e in overview(rec).effects}
     now = rec.arrays.model.created_ms
     nothing = Events([], np.zeros(0, np.int64), np.zeros(0, np.int64))
     items = [row.item for row in rec.recommend(40, now=now, history=nothing)]
@@ -27,16 +27,16 @@ def test_an_effect_is_the_ratio_of_answers_with_and_without_a_value(rec):
     without = rec.score(items, now=now, history=nothing)
     for task in rec.tasks:
         wanted = np.mean([r.probability[task] for r in with_value]) / np.mean([r.probability[task] for r in without])
-        assert found["tab", "home"][task] == pytest.approx(wanted)
-    assert {("country", "DE"), ("age", "a standard deviation above")} <= set(found)
+        assert effects["tab", "home"][task] == pytest.approx(wanted)
+    assert {("country", "DE"), ("age", "a standard deviation above")} <= set(effects)
 
 
-def test_repeats_are_told_for_each_kind_and_age(rec):
-    found = overview(rec)
-    assert {e.what for e in found.repeats} == {"had it: event", "had it: click", "had it: like"}
+def test_repeats_are_reported_for_each_kind_and_age(rec):
+    whole = overview(rec)
+    assert {e.what for e in whole.repeats} == {"had it: event", "had it: click", "had it: like"}
     now = rec.arrays.model.created_ms
     (one,) = rec.score(["i3"], now=now, history=Events(["i3"], np.array([1]), np.array([now - MS_PER_DAY])))
-    assert one.probability["next"] > 0 and len(found.repeats) == 12
+    assert one.probability["next"] > 0 and len(whole.repeats) == 12
 
 
 def test_neighbours_are_other_items(rec):

@@ -12,27 +12,27 @@ from edgerec.bundle.policy import Policy
 from edgerec.errors import BundleError, ConfigError
 from edgerec.runtime import Events, Recommender
 from edgerec.runtime.slate import GroupLimit, Mix, arrange
+from edgerec.tasks.units import MS_PER_DAY
 from tests import toy
 
 NOW = toy.NOW_MS
-DAY = 86_400_000
 
 
 @pytest.fixture
 def opened(tmp_path, monkeypatch):
     """Opens the toy bundle with a policy."""
-    files, found = toy.files, []
+    files, recommenders = toy.files, []
 
     def open_(n_items=8, **policy):
         def changed(*arguments):
             return {**files(*arguments), "policy.json": json.dumps({"weights": {"next": 1.0}, **policy}).encode()}
 
         monkeypatch.setattr(toy, "files", changed)
-        found.append(Recommender.of(toy.write(tmp_path, n_items)))
-        return found[-1]
+        recommenders.append(Recommender.of(toy.write(tmp_path, n_items)))
+        return recommenders[-1]
 
     yield open_
-    for rec in found:
+    for rec in recommenders:
         rec.close()
 
 
@@ -79,10 +79,10 @@ def test_what_was_had_lately_is_left_out_by_kind_and_age(opened):
     rec = opened(seen=[{"kind": "click", "days": 30}])
     clicked = past("i0", kind=1)
     assert "i0" not in ids(rec.recommend(k=8, now=NOW, history=clicked))
-    assert "i0" in ids(rec.recommend(k=8, now=NOW + 31 * DAY, history=clicked))
+    assert "i0" in ids(rec.recommend(k=8, now=NOW + 31 * MS_PER_DAY, history=clicked))
     assert "i0" in ids(rec.recommend(k=8, now=NOW, history=past("i0", kind=2)))
     assert rec.recommend(k=8, now=NOW, history=clicked).why_fewer == {"catalogue": 8, "seen click": 1}
-    assert "i0" not in ids(opened(seen=[{}]).recommend(k=8, now=NOW + 999 * DAY, history=past("i0")))
+    assert "i0" not in ids(opened(seen=[{}]).recommend(k=8, now=NOW + 999 * MS_PER_DAY, history=past("i0")))
 
 
 def test_what_was_shown_too_often_is_left_out_for_a_while(opened):
@@ -90,16 +90,16 @@ def test_what_was_shown_too_often_is_left_out_for_a_while(opened):
     assert ids(rec.recommend(k=2, now=NOW)) == ids(rec.recommend(k=2, now=NOW + 1)) == ["i0", "i1"]
     assert ids(rec.recommend(k=2, now=NOW + 2)) == ["i2", "i3"]
     assert rec.recommend(k=8, now=NOW + 3, log=False).why_fewer == {"catalogue": 8, "shown too often": 2}
-    assert ids(rec.recommend(k=2, now=NOW + 2 * DAY)) == ["i0", "i1"]
+    assert ids(rec.recommend(k=2, now=NOW + 2 * MS_PER_DAY)) == ["i0", "i1"]
     assert ids(rec.profile("another").recommend(k=2, now=NOW + 2)) == ["i0", "i1"]
 
 
 def test_a_quota_holds_and_the_pool_is_widened_for_it(opened):
     rec = opened(n_items=40, quotas=[{"by": "colour", "most": 2}], pool=3)
-    found = rec.recommend(k=6, now=NOW)
+    recommended = rec.recommend(k=6, now=NOW)
     # Item 0 has no colour and is free.
-    assert ids(found) == ["i0", "i1", "i2", "i3", "i4"]
-    assert found.why_fewer == {"catalogue": 40, "quota": 35}
+    assert ids(recommended) == ["i0", "i1", "i2", "i3", "i4"]
+    assert recommended.why_fewer == {"catalogue": 40, "quota": 35}
 
 
 def test_diversity_puts_unlike_items_first(opened):
@@ -107,8 +107,8 @@ def test_diversity_puts_unlike_items_first(opened):
     vectors = toy.table(8, 4)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     alike = unit @ unit[0]
-    found = ids(rec.recommend(k=2, now=NOW, diversity=1.0))
-    assert found == ["i0", f"i{int(alike.argmin())}"]
+    listed = ids(rec.recommend(k=2, now=NOW, diversity=1.0))
+    assert listed == ["i0", f"i{int(alike.argmin())}"]
     assert ids(rec.recommend(k=3, now=NOW, diversity=0.0)) == ["i0", "i1", "i2"]
 
 
@@ -136,7 +136,7 @@ def test_a_list_has_no_item_twice_keeps_its_quotas_and_is_as_long_as_it_can_be(
     random = np.random.default_rng(seed)
     group = random.integers(-1, groups, n)
     share = np.full(groups, 1 / groups)
-    found = arrange(
+    chosen = arrange(
         random.normal(size=n).astype(np.float32),
         k,
         random.normal(size=(n, 3)).astype(np.float32),
@@ -144,9 +144,9 @@ def test_a_list_has_no_item_twice_keeps_its_quotas_and_is_as_long_as_it_can_be(
         [GroupLimit(group, most)],
         Mix(group, share, strength),
     )
-    counts = np.bincount(group[found][group[found] >= 0], minlength=groups)
+    counts = np.bincount(group[chosen][group[chosen] >= 0], minlength=groups)
     possible = (group < 0).sum() + np.minimum(np.bincount(group[group >= 0], minlength=groups), most).sum()
-    assert len(set(found.tolist())) == len(found) == min(k, possible)
+    assert len(set(chosen.tolist())) == len(chosen) == min(k, possible)
     assert (counts <= most).all()
 
 

@@ -10,6 +10,7 @@ import pytest
 from edgerec.bundle import write_bundle
 from edgerec.errors import BundleError, ConfigError, DataError
 from edgerec.runtime import Events, Recommender
+from edgerec.tasks.units import MS_PER_HOUR
 from tests import toy
 
 NOW = toy.NOW_MS
@@ -26,8 +27,8 @@ def events(*items, kind=0, time_ms=NOW):
 
 @pytest.fixture
 def rec(toy_bundle):
-    with Recommender.open(toy_bundle) as found:
-        yield found
+    with Recommender.open(toy_bundle) as opened:
+        yield opened
 
 
 def ids(result):
@@ -65,7 +66,7 @@ def test_an_observed_event_changes_the_next_result_and_is_its_reason(rec):
 def test_an_event_fades_with_its_age(rec):
     rec.observe("i5", time=NOW)
     vector = toy.table(8, 4)[5]
-    an_hour_later = rec.score(["i5"], now=NOW + toy.HOUR_MS)[0].utility
+    an_hour_later = rec.score(["i5"], now=NOW + MS_PER_HOUR)[0].utility
     assert an_hour_later == pytest.approx(sigmoid(toy.prior(8)[5] + vector @ vector / 2))
 
 

@@ -13,6 +13,7 @@ from edgerec.errors import DataError
 from edgerec.runtime.events import kind_mask
 from edgerec.runtime.logged_lists import LoggedList
 from edgerec.runtime.store import EventStore
+from edgerec.tasks.units import MS_PER_DAY
 
 KINDS = ("click", "like", "watch")
 
@@ -174,8 +175,8 @@ def test_old_events_are_erased_by_age():
     store = EventStore(None, Bounds(days=10))
     store.events.append("old", "event", 0, {})
     for day in range(130):
-        store.events.append("x", "event", day * 86_400_000, {})
-    left = store.events.read(KINDS).time_ms // 86_400_000
+        store.events.append("x", "event", day * MS_PER_DAY, {})
+    left = store.events.read(KINDS).time_ms // MS_PER_DAY
     assert left.min() >= 129 - 10 - 64  # looked for once in 64 events
     assert "old" not in store.events.read(KINDS).item
 

@@ -136,7 +136,7 @@ def test_a_version_that_kills_its_process_is_rolled_back_after_three_starts(tmp_
     class Killed(Exception):
         """Stands for the end of the process: nobody catches it."""
 
-    def die(found):
+    def die(loaded):
         raise Killed
 
     home = updates.Updates(shipped)

@@ -15,8 +15,8 @@ NOW = toy.NOW_MS
 
 @pytest.fixture
 def rec(toy_bundle, tmp_path):
-    with Recommender.open(toy_bundle, store=tmp_path / "s.sqlite") as found:
-        yield found
+    with Recommender.open(toy_bundle, store=tmp_path / "s.sqlite") as opened:
+        yield opened
 
 
 def history(rec):
@@ -38,8 +38,8 @@ def test_a_session_leaves_nothing_behind(rec, tmp_path):
     rec.observe("i1", time=NOW)
     with rec.session() as visitor:
         visitor.observe("i5", time=NOW)
-        found = visitor.recommend(k=2, log=True)
-        assert found.name and history(visitor) == [5]
+        recommended = visitor.recommend(k=2, log=True)
+        assert recommended.name and history(visitor) == [5]
     assert history(rec) == [1]
     assert rec.health()["lists"] == 0
 
@@ -76,19 +76,19 @@ def test_an_event_is_told_once_and_a_full_disk_is_no_error(rec):
 def test_a_utility_is_its_parts(rec):
     rec.observe("i5", time=NOW)
     rec.observe("i2", time=NOW)
-    found = rec.explain("i5", now=NOW, context={"tab": "home"})
+    explained = rec.explain("i5", now=NOW, context={"tab": "home"})
     score = rec.score(["i5"], now=NOW, context={"tab": "home"})[0]
 
-    assert found.utility == pytest.approx(score.utility)
-    assert found.popular + found.context + found.history == pytest.approx(found.utility)
-    assert found.popular == pytest.approx(1 / (1 + np.exp(-toy.prior(8)[5])))
-    assert found.context == pytest.approx(0)  # the toy's graph takes no context
-    assert [c.item for c in found.past] == ["i5", "i2"]
+    assert explained.utility == pytest.approx(score.utility)
+    assert explained.popular + explained.context + explained.history == pytest.approx(explained.utility)
+    assert explained.popular == pytest.approx(1 / (1 + np.exp(-toy.prior(8)[5])))
+    assert explained.context == pytest.approx(0)  # the toy's graph takes no context
+    assert [c.item for c in explained.past] == ["i5", "i2"]
     vectors = toy.table(8, 4)
-    assert found.past[0].weight == pytest.approx(vectors[5] @ vectors[5])
+    assert explained.past[0].weight == pytest.approx(vectors[5] @ vectors[5])
     logit = toy.prior(8)[5] + vectors[5] @ vectors[5] + vectors[5] @ vectors[2]
     without = logit - vectors[5] @ vectors[5]
-    assert found.past[0].lost == pytest.approx(1 / (1 + np.exp(-logit)) - 1 / (1 + np.exp(-without)))
+    assert explained.past[0].lost == pytest.approx(1 / (1 + np.exp(-logit)) - 1 / (1 + np.exp(-without)))
 
 
 def test_a_parameter_stands_in_a_condition(rec):
@@ -121,7 +121,7 @@ def test_a_clock_from_before_the_bundle_is_known_to_be_wrong(rec):
 
 
 def test_profiles_are_kept_with_their_past(rec):
-    assert rec.profile("anna") is rec.profile("anna") and rec.profile("") is rec
+    assert rec.profile("anna")._memory is rec.profile("anna")._memory and rec.profile("") is rec
     assert rec.profile("anna").profile("").observe("i5")
     assert rec.health()["events"] == 1 and history(rec.profile("anna")) == []
 

@@ -25,8 +25,8 @@ NOW = toy.NOW_MS
 
 @pytest.fixture
 def client(toy_bundle, tmp_path):
-    with TestClient(create_app(lambda: Recommender.open(toy_bundle, store=tmp_path / "s.sqlite"))) as found:
-        yield found
+    with TestClient(create_app(lambda: Recommender.open(toy_bundle, store=tmp_path / "s.sqlite"))) as opened:
+        yield opened
 
 
 def ids(answer):
@@ -58,8 +58,8 @@ def test_what_is_observed_counts_for_its_profile_until_it_is_forgotten(client):
     assert ids(client.post("/recommend", json={"now": NOW})) == before
     assert client.delete("/profiles/anna").status_code == 204
     assert ids(client.post("/recommend", json={"profile": "anna", "now": NOW})) == before
-    found = client.post("/explain", json={"item": "i1", "now": NOW}).json()
-    assert found["popular"] + found["context"] + found["history"] == pytest.approx(found["utility"])
+    explained = client.post("/explain", json={"item": "i1", "now": NOW}).json()
+    assert explained["popular"] + explained["context"] + explained["history"] == pytest.approx(explained["utility"])
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_several_workers_share_a_store_and_stop_gracefully(toy_bundle, tmp_path)
             for _ in range(30):
                 call("/observe", {"item": "i7", "time": NOW})
             lists = {call("/recommend", {"k": 3, "now": NOW}) for _ in range(20)}
-            assert [json.loads(found)["items"][0]["item"] for found in lists] == ["i7"]
+            assert [json.loads(answer)["items"][0]["item"] for answer in lists] == ["i7"]
             assert 'edgerec_requests_total{route="/recommend",status="200"} 20.0' in call("/metrics")
         finally:
             process.send_signal(signal.SIGTERM)

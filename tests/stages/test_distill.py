@@ -5,17 +5,11 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 
-import numpy as np
-import pytest
-
-from edgerec.data.splits import Boundaries
-from edgerec.distillation.requests import WEEKS, as_served, future_requests, pseudo_labelled_requests
 from edgerec.files import read_json
 from edgerec.progress import Silent
 from edgerec.stages.distill import distill
-from edgerec.stages.labels import _key as _labels_key
+from edgerec.stages.labels import labels_key
 from edgerec.stages.run import Run
-from edgerec.tasks.units import MS_PER_DAY
 
 
 def test_without_a_soft_share_the_log_alone_teaches_and_no_teacher_is_needed(tiny_config, tiny_run, tmp_path):
@@ -28,62 +22,10 @@ def test_without_a_soft_share_the_log_alone_teaches_and_no_teacher_is_needed(tin
     assert read_json(tmp_path / "student" / "model.json")["expectations"].keys() == {"watch"}
 
 
-def test_requests_after_the_log_are_the_visits_of_its_users_at_their_hour_and_weekday(tiny_data):
-    extra, log = future_requests(tiny_data, 0.5, seed=0), tiny_data.train_log
-    end_ms, week = int(tiny_data.statistics.as_of_ms[-1]), 7 * MS_PER_DAY
-    requests = extra.requests
-
-    assert len(requests) == len(tiny_data.train.sessions.requests) // 2
-    assert requests.time_ms.min() >= end_ms and requests.time_ms.max() < end_ms + WEEKS * week
-    for user, time_ms in zip(requests.user.tolist(), requests.time_ms.tolist(), strict=True):
-        sessions = log.time_ms[log.offsets[user] : log.offsets[user + 1]]
-        assert ((time_ms - sessions) % week == 0).any()
-    assert (requests.as_of == len(tiny_data.statistics.as_of_ms) - 1).all()
-    assert (extra.truth["next"].sizes() == 0).all()
-    pasts = [log.item[log.offsets[u] : log.offsets[u + 1]] for u in requests.user]
-    assert requests.lengths().tolist() == [min(len(np.unique(past)), 16) for past in pasts]  # whole ones
-
-
-@pytest.fixture(scope="module")
-def last_out(tiny_data):
-    """The same data, as if the last event of each user were held out."""
-    meta = tiny_data.dataset.meta
-    dataset = replace(tiny_data.dataset, meta=replace(meta, boundaries_ms=Boundaries(None, None, None)))
-    return replace(tiny_data, dataset=dataset)
-
-
-def test_where_the_last_event_is_held_out_requests_come_as_soon_as_users_come_back(last_out):
-    log = last_out.train_log
-    gaps = np.diff(log.time_ms[log.session_starts()])
-    same = np.diff(log.user[log.session_starts()]) == 0
-    future, between = (
-        future_requests(last_out, 0.5, seed=0).requests,
-        pseudo_labelled_requests(last_out, 0.5, seed=0).requests,
-    )
-    last_ms = log.time_ms[log.offsets[1:] - 1]
-
-    assert (future.time_ms > last_ms[future.user]).all()
-    assert set((future.time_ms - last_ms[future.user]).tolist()) <= set(np.maximum(gaps[same], 1).tolist())
-    assert np.median(between.time_ms - log.time_ms.min()) < np.median(future.time_ms - log.time_ms.min())
-    pasts = [log.item[log.offsets[u] : log.offsets[u + 1]] for u in future.user]
-    assert future.lengths().tolist() == [min(len(np.unique(past)), 16) for past in pasts]  # whole ones
-
-
-def test_where_the_last_event_is_held_out_requests_see_the_statistics_that_the_device_has(last_out, tiny_data):
-    served = as_served(last_out.train, last_out)
-
-    assert set(served.sessions.requests.as_of.tolist()) == {len(last_out.statistics.as_of_ms) - 1}
-    assert served.rows is last_out.train.impressions
-    assert as_served(tiny_data.train, tiny_data) is tiny_data.train
-
-
 def test_labels_are_of_the_very_requests_that_were_asked(tiny_config, tiny_run, tiny_data):
     sessions = tiny_data.train.sessions
     later = replace(sessions, requests=replace(sessions.requests, time_ms=sessions.requests.time_ms + 1))
+    run = Run(tiny_config, tiny_run, Silent())
 
-    assert _labels_key(Run(tiny_config, tiny_run, Silent()), sessions) == _labels_key(
-        Run(tiny_config, tiny_run, Silent()), sessions
-    )
-    assert _labels_key(Run(tiny_config, tiny_run, Silent()), sessions) != _labels_key(
-        Run(tiny_config, tiny_run, Silent()), later
-    )
+    assert labels_key(run, sessions) == labels_key(run, sessions)
+    assert labels_key(run, sessions) != labels_key(run, later)

@@ -1,4 +1,4 @@
-"""The whole way on the tiny log, by the commands: from the log to a judged bundle that the runtime opens."""
+"""The whole way on the tiny log, by the commands: from the log to an evaluated bundle that the runtime opens."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_no_table_in_fp32_is_in_the_manifest(tiny_chain):
 
 
 @pytest.fixture(scope="module")
-def judged(tiny_chain):
+def models(tiny_chain):
     """The pruned student in torch, and the bundle through the runtime."""
     config = Config.load(tiny_chain / "edgerec.toml")
     data = Run(config, tiny_chain / "run", Silent()).learning_data("test")
@@ -147,37 +147,37 @@ def judged(tiny_chain):
 
 
 @pytest.mark.parametrize("task", [0, 1])
-def test_the_runtime_ranks_like_the_pruned_student_in_torch(judged, task):
-    torch_model, runtime, data, _ = judged
+def test_the_runtime_ranks_like_the_pruned_student_in_torch(models, task):
+    torch_model, runtime, data, _ = models
     first, second = (m.lists(data.tasks[task])[:, :10] for m in (torch_model, runtime))
 
     overlap = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(first.tolist(), second.tolist(), strict=True)])
     assert overlap >= 0.9
 
 
-def test_new_items_are_new_to_their_user(judged):
-    for model in judged[:2]:
-        for top, past in zip(model.lists(judged[2].tasks[1]), judged[3].pasts, strict=True):
+def test_new_items_are_new_to_their_user(models):
+    for model in models[:2]:
+        for top, past in zip(model.lists(models[2].tasks[1]), models[3].pasts, strict=True):
             assert not set(top[top >= 0].tolist()) & set(past.tolist())
 
 
-def test_probabilities_of_shown_rows_are_those_of_the_pruned_student_in_torch(judged):
-    first, second = (m.rows() for m in judged[:2])
+def test_probabilities_of_impressions_are_those_of_the_pruned_student_in_torch(models):
+    first, second = (m.rows() for m in models[:2])
 
     assert second[:, 2:4] == pytest.approx(first[:, 2:4], abs=0.02)  # click, liked
     assert len(first) == tiny.USERS * 5
     assert (second[:, 3] <= second[:, 2]).all()
 
 
-def test_amounts_are_calibrated_expectations_in_their_unit(judged):
-    watch, played = judged[1].rows()[:, 4], judged[2].evaluation_log.labels["watch"]
+def test_regression_targets_are_calibrated_expectations_in_their_unit(models):
+    watch, played = models[1].rows()[:, 4], models[2].evaluation_log.labels["watch"]
 
-    assert 0 < watch.min() <= watch.max() <= judged[2].dataset.meta.clips["watch"]
+    assert 0 < watch.min() <= watch.max() <= models[2].dataset.meta.clips["watch"]
     assert watch.mean() == pytest.approx(played.mean(), rel=0.25)
 
 
-def test_related_items_are_those_of_the_pruned_student_in_torch(judged):
-    first, second = (m.related() for m in judged[:2])
+def test_related_items_are_those_of_the_pruned_student_in_torch(models):
+    first, second = (m.related() for m in models[:2])
 
     overlap = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(first.tolist(), second.tolist(), strict=True)])
     assert overlap >= 0.9
@@ -188,7 +188,7 @@ def test_related_items_are_those_of_the_pruned_student_in_torch(judged):
 RANKING = {"ndcg@10", "hit@10", "mrr", "recall@10", "recall@20", "capped_recall@10"}
 
 
-def test_the_report_judges_every_stage_on_every_task(tiny_chain):
+def test_the_report_has_metrics_of_every_stage_on_every_task(tiny_chain):
     metrics = json.loads((tiny_chain / "run" / "report" / "report.json").read_text())["metrics"]
 
     for stage in ("teacher", "student", "pruned", "int8"):
@@ -216,7 +216,7 @@ def test_the_report_holds_the_baselines_and_paired_differences(tiny_chain):
     assert report["fidelity"]["int8 ~ pruned"]["next"]["overlap@10"]["value"] >= 0.9
 
 
-def test_the_report_tells_what_is_kept_of_the_teacher_and_how_reliable_the_probabilities_are(tiny_chain):
+def test_the_report_says_what_is_retained_of_the_teacher_and_how_reliable_the_probabilities_are(tiny_chain):
     report = json.loads((tiny_chain / "run" / "report" / "report.json").read_text())
 
     assert report["fidelity"]["int8 ~ teacher"].keys() == {"next", "new", "related", "click", "liked", "watch"}
@@ -228,14 +228,14 @@ def test_the_report_tells_what_is_kept_of_the_teacher_and_how_reliable_the_proba
         assert 0.3 < mean < 0.9 and all(0 <= p <= 1 for p, *_ in bins)
 
 
-def test_distillation_tells_what_is_kept_and_how_well_it_is_calibrated(tiny_chain):
+def test_distillation_reports_what_is_retained_of_the_teacher(tiny_chain):
     kept = json.loads((tiny_chain / "run" / "student" / "fidelity.json").read_text())["parts"]
 
-    assert kept["all"]["next"].keys() == {"kept", "overlap@10", "rank_correlation"}
+    assert kept["all"]["next"].keys() == {"retained", "overlap@10", "rank_correlation"}
     assert kept["all"]["click"].keys() == {"auc", "rank_correlation"}
     assert {path.name.partition("-")[0] for path in (tiny_chain / "run" / "soft").glob("*.parquet")} == {
         "sessions",
-        "rows",
+        "impressions",
         "related",
         "vectors",
     }
@@ -254,7 +254,7 @@ def test_labels_are_made_again_only_for_another_teacher_or_other_requests(copied
     assert labelled() != first
 
 
-def test_easy_labels_come_from_early_checkpoints_of_the_teacher(copied):
+def test_early_teacher_labels_come_from_early_checkpoints_of_the_teacher(copied):
     settle(copied, distillation={"early_teacher_epochs": 1, "epochs": 2})
     assert edgerec("distill", copied).exit_code == 0
     soft = {path.name.partition("-0")[0]: pl.read_parquet(path) for path in (copied / "run" / "soft").glob("*.parquet")}
@@ -275,7 +275,7 @@ def test_a_student_below_its_gate_ends_with_1_and_one_line(copied):
     assert edgerec("run", copied).exit_code == 1
 
 
-def test_the_bundle_gives_newcomers_a_row(tiny_chain):
+def test_the_bundle_gives_cold_start_items_a_row(tiny_chain):
     words = ColdStartTable.from_bytes((tiny_chain / "run" / "bundle" / "newcomers.npz").read_bytes())
     vectors, priors = words.rows([None, None], [{"shelf": "x"}, {"shelf": "y"}], [{"price": 1.0}, {}])
 
@@ -285,7 +285,7 @@ def test_the_bundle_gives_newcomers_a_row(tiny_chain):
 
 def test_the_runtime_without_onnxruntime_is_part_of_the_chain(tiny_chain):
     (found,) = json.loads((tiny_chain / "run" / "report" / "report.json").read_text())["runtimes"].items()
-    assert found[0].startswith("numpy beside onnxruntime") and found[1]["value"] >= 0.99
+    assert found[0].startswith("numpy and onnxruntime") and found[1]["value"] >= 0.99
 
 
 def test_the_report_is_in_the_bundle_and_on_the_screen(tiny_chain):
@@ -303,12 +303,12 @@ def test_the_report_is_in_the_bundle_and_on_the_screen(tiny_chain):
     assert json.loads((run / "bundle" / "manifest.json").read_text())["metrics"] == report["metrics"]["int8"]
     assert "<html" in (run / "report" / "report.html").read_text()
     shown = (tiny_chain / "screen.txt").read_text()
-    assert re.search(r"^task +figure +teacher +student +pruned +int8 ", shown, re.MULTILINE)
+    assert re.search(r"^task +metric +teacher +student +pruned +int8 ", shown, re.MULTILINE)
     assert re.search(r"^next +ndcg@10 +0\.", shown, re.MULTILINE)
     assert "verdict: ship" in shown and len(shown.splitlines()) < 40
 
 
-def test_all_figures_are_printed_where_they_are_asked_for(copied):
+def test_all_metrics_are_printed_on_request(copied):
     shown = edgerec("evaluate", copied, "--tables").stdout
     for name in ("teacher", "int8", "recent_popularity"):
         assert re.search(rf"^next +{name} ", shown, re.MULTILINE), name
@@ -342,7 +342,7 @@ def test_a_truncated_file_of_a_stage_is_named_and_the_bundle_stays_whole(copied,
 
 
 def test_a_log_of_one_item_is_refused(tmp_path):
-    tiny.write(tmp_path, tiny.rows() | {"item": ["i0"] * (tiny.USERS * tiny.VISITS * 5)})
+    tiny.write(tmp_path, tiny.rows() | {"item": ["i0"] * (tiny.USERS * tiny.SESSIONS * 5)})
     settle(tmp_path)
 
     assert "all rows are about one item (i0); ranking needs at least two" in one_line(edgerec("run", tmp_path))
@@ -358,7 +358,7 @@ def test_a_loss_that_is_not_a_number_is_one_line(tmp_path):
 
 
 def test_a_log_of_one_user_is_refused(tmp_path):
-    tiny.write(tmp_path, {name: values[: tiny.VISITS * 5] for name, values in tiny.rows().items()})
+    tiny.write(tmp_path, {name: values[: tiny.SESSIONS * 5] for name, values in tiny.rows().items()})
     settle(tmp_path)
 
     assert "no session and no row to learn from; the log has too few users" in one_line(edgerec("run", tmp_path))

@@ -1,4 +1,4 @@
-"""Staleness, with stages that only write a file."""
+"""Which stages are stale, mostly with fake stages that only write a file."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from edgerec.config import Config
+from edgerec.config.base import Settings
 from edgerec.errors import DataError, QualityError
 from edgerec.progress import Silent
 from edgerec.stages import pipeline
+from edgerec.stages.run import Run
 
 
 @dataclass(frozen=True)
-class Said:
+class Report:
     text: str
 
     def lines(self) -> list[str]:
@@ -27,11 +29,11 @@ def ran(monkeypatch) -> list[str]:
     names: list[str] = []
 
     def load(stage):
-        def function(config, run_dir, progress):
+        def function(run):
             names.append(stage.name)
-            (run_dir / stage.folder).mkdir(parents=True, exist_ok=True)
-            (run_dir / stage.folder / "out.txt").write_text(f"{stage.name} {config.seed}")
-            return Said(stage.name)
+            (run.folder / stage.folder).mkdir(parents=True, exist_ok=True)
+            (run.folder / stage.folder / "out.txt").write_text(f"{stage.name} {run.config.seed}")
+            return Report(stage.name)
 
         return function
 
@@ -94,7 +96,7 @@ def test_an_interrupted_stage_is_stale_although_it_had_finished_before(tmp_path,
     pipeline.run(settings(tmp_path), tmp_path / "run", Silent())
 
     def interrupted(stage):
-        def function(config, run_dir, progress):
+        def function(run):
             raise KeyboardInterrupt
 
         return function
@@ -125,16 +127,18 @@ def test_a_stage_whose_input_is_missing_names_the_command_to_run(tmp_path, ran):
     assert ran == []
 
 
-def test_every_setting_is_read_by_a_stage():
-    read = {path.partition(".")[0] for stage in pipeline.STAGES for path in stage.settings}
+def test_every_section_is_declared_by_a_stage():
+    declared = {path.partition(".")[0] for stage in pipeline.STAGES for path in stage.settings}
 
-    # `[tuning]` is for the command of that name, which is no stage.
-    assert read | {"tuning"} == set(Config.model_fields)
+    # `[tuning]` is for the command of that name, which is not a stage.
+    assert declared | {"tuning"} == set(Config.model_fields)
 
 
 def test_a_failed_gate_stops_the_run_each_time_and_leaves_the_stage_whole(tmp_path, ran, monkeypatch):
-    """Or a second `edgerec run` would go on from a student that was refused."""
-    monkeypatch.setattr(Said, "failures", property(lambda said: ("click: too low",) * (said.text == "distill")), False)
+    """Or a second `edgerec run` would go on with a student that was refused."""
+    monkeypatch.setattr(
+        Report, "failures", property(lambda report: ("click: too low",) * (report.text == "distill")), False
+    )
     for _ in range(2):
         with pytest.raises(QualityError, match=r"distill: click: too low; see \[distillation\]"):
             pipeline.run(settings(tmp_path), tmp_path / "run", Silent())
@@ -142,3 +146,28 @@ def test_a_failed_gate_stops_the_run_each_time_and_leaves_the_stage_whole(tmp_pa
     assert ran == ["prepare", "train", "distill"]
     pipeline.run_stage(pipeline.stage_named("prune"), settings(tmp_path), tmp_path / "run", Silent())
     assert ran[-1] == "prune"
+
+
+@pytest.mark.slow
+def test_a_stage_reads_no_setting_that_does_not_make_it_or_a_stage_before_it_stale(tiny_config, tmp_path, monkeypatch):
+    sections = {type(section): name for name, section in tiny_config.sections.items()}
+    plain = type(tiny_config).model_fields.keys() - tiny_config.sections.keys()
+    read = set()
+
+    def recording(self, name):
+        if type(self) in sections and name in type(self).model_fields:
+            read.add(f"{sections[type(self)]}.{name}")
+        elif type(self) is Config and name in plain:
+            read.add(name)
+        return object.__getattribute__(self, name)
+
+    def declared(stage):
+        before = [path for name in stage.after for path in declared(pipeline.stage_named(name))]
+        return {*stage.settings, *before}
+
+    monkeypatch.setattr(Settings, "__getattribute__", recording, raising=False)
+    for stage in pipeline.STAGES:
+        function = stage.load()
+        read.clear()
+        function(Run(tiny_config, tmp_path, Silent()))
+        assert {path for path in read if not {path, path.partition(".")[0]} & declared(stage)} == set(), stage.name

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgerec.tasks import encode_history
+from edgerec.tasks.units import MS_PER_HOUR
 
-HOUR_MS = 3_600_000
+HOURS_MS = range(0, 7 * MS_PER_HOUR, MS_PER_HOUR)
 
 
 def encode(events, n_requests=1, max_items=10):
@@ -31,7 +32,7 @@ def plain(events, n_requests, max_items):
         rows = sorted((max(ts), item) for item, ts in times.items())[-max_items:]
         pasts.append(
             [
-                (i, kinds[i], len(times[i]), last, (last - min(times[i])) / HOUR_MS / max(len(times[i]) - 1, 1))
+                (i, kinds[i], len(times[i]), last, (last - min(times[i])) / MS_PER_HOUR / max(len(times[i]) - 1, 1))
                 for last, i in rows
             ]
         )
@@ -45,7 +46,7 @@ def rows_of(history, request):
 
 
 events = st.lists(
-    st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(0, 7), st.integers(0, 6).map(lambda h: h * HOUR_MS)),
+    st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(0, 7), st.sampled_from(HOURS_MS)),
     max_size=40,
 )
 
@@ -65,7 +66,7 @@ def test_distinct_items_with_counts_kinds_times_and_intervals_as_in_plain_python
 
 
 def test_an_interval_is_the_mean_of_the_gaps_between_events():
-    history = encode([(0, 7, 0, 0), (0, 7, 0, 2 * HOUR_MS), (0, 7, 0, 8 * HOUR_MS)])
+    history = encode([(0, 7, 0, 0), (0, 7, 0, 2 * MS_PER_HOUR), (0, 7, 0, 8 * MS_PER_HOUR)])
 
     assert history.count.tolist() == [3.0]
     assert history.interval_h.tolist() == [(2 + 6) / 2]
@@ -86,9 +87,9 @@ def test_items_of_one_moment_stand_in_the_order_of_their_index_whatever_the_logs
 
 
 def test_age_is_in_hours_and_never_negative():
-    history = encode([(0, 1, 0, 0), (0, 2, 0, 5 * HOUR_MS), (1, 3, 0, 2 * HOUR_MS)], n_requests=2)
+    history = encode([(0, 1, 0, 0), (0, 2, 0, 5 * MS_PER_HOUR), (1, 3, 0, 2 * MS_PER_HOUR)], n_requests=2)
 
-    assert history.age_h(np.array([3 * HOUR_MS, 4 * HOUR_MS])).tolist() == [3.0, 0.0, 2.0]
+    assert history.age_h(np.array([3 * MS_PER_HOUR, 4 * MS_PER_HOUR])).tolist() == [3.0, 0.0, 2.0]
 
 
 def test_no_event_is_an_empty_history():

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from edgerec.tasks import past_names, past_numbers, summarize_past
 from edgerec.tasks.past import SMOOTHING
+from edgerec.tasks.units import MS_PER_DAY
 
-DAY_MS = 86_400_000
 RATES = np.array([0.2, 0.05])
 NAMES = past_names(["click", "like"])
 
@@ -18,11 +18,11 @@ NAMES = past_names(["click", "like"])
 def summarize(*events, n_requests=1):
     """`events`: (request, kind, day)."""
     request, kind, day = np.array(events, np.int64).reshape(-1, 3).T
-    return summarize_past(request, kind, day * DAY_MS, n_requests, 2)
+    return summarize_past(request, kind, day * MS_PER_DAY, n_requests, 2)
 
 
 def numbers(past, day):
-    now_ms = np.full(len(past.events), day * DAY_MS, np.int64)
+    now_ms = np.full(len(past.events), day * MS_PER_DAY, np.int64)
     return dict(zip(NAMES, past_numbers(past, now_ms, RATES).T, strict=True))
 
 
@@ -31,7 +31,7 @@ def test_counts_times_and_gaps_are_logs_of_plain_numbers():
     values = {name: column[0] for name, column in numbers(past, 11).items()}
 
     gap = (8 - 2) / 2
-    wanted = {"events": 4, "sessions": 3, "days_since_last": 11 - 8, "days_since_first": 11 - 2, "visit_gap_days": gap}
+    wanted = {"events": 4, "visits": 3, "days_since_last": 11 - 8, "days_since_first": 11 - 2, "visit_gap_days": gap}
     assert {name: values[name] for name in wanted} == pytest.approx({n: np.log1p(x) for n, x in wanted.items()})
     assert values["overdue"] == pytest.approx(np.log1p(3 / (gap + 1)))
     assert values["positives.click"] == pytest.approx(np.log1p(2))

@@ -17,7 +17,8 @@ from edgerec.runtime import Recommender
 from tests import tiny
 from tools.benchmarks.__main__ import benchmarks
 
-docs = pytest.importorskip("tools.docs", reason="the tools lie beside a checkout")
+docs = pytest.importorskip("tools.docs", reason="the tools are only in a checkout")
+package_graph = pytest.importorskip("tools.package_graph")
 PAGES = sorted((docs.SITE / "pages").rglob("*.md"))
 BLOCKS = [(page, language, code) for page in PAGES for language, code in docs.code_blocks(page.read_text())]
 # The tiny log in place of the samples.
@@ -56,8 +57,8 @@ def shop(tiny_chain, tmp_path_factory):
 def here(shop, monkeypatch):
     monkeypatch.chdir(shop)
     with Recommender.open("runs/shop/bundle", store="state.sqlite") as rec:
-        found = rec.recommend(3, log=True)
-        rec.observe(found[0].item, "click", list_name=found.name)
+        recommended = rec.recommend(3, log=True)
+        rec.observe(recommended[0].item, "click", list_name=recommended.name)
     yield shop
     for path in shop.iterdir():
         if path.name.startswith("state.sqlite"):
@@ -75,8 +76,8 @@ def test_the_site_builds_and_asks_no_other_host():
 
 
 def test_the_reference_has_every_command_and_every_section():
-    told = docs.commands()
-    assert all(f"## edgerec {name}\n" in told for name in COMMANDS)
+    reference = docs.commands()
+    assert all(f"## edgerec {name}\n" in reference for name in COMMANDS)
     assert "| `min_ndcg_retained` | Gate: " in docs.settings() and "## [distillation]" in docs.settings()
     assert "### Recommender.recommend" in docs.python()
 
@@ -85,8 +86,8 @@ def test_the_reference_has_every_command_and_every_section():
 def test_every_command_of_a_page_runs(page, here):
     lines = [
         line
-        for found, language, code in BLOCKS
-        if found == page and language == "sh"
+        for name, language, code in BLOCKS
+        if name == page and language == "sh"
         for line in code.splitlines()
         if line.strip()
     ]
@@ -98,16 +99,16 @@ def test_every_command_of_a_page_runs(page, here):
 
 @pytest.mark.parametrize("page", sorted({p for p, language, _ in BLOCKS if language == "python"}), ids=name_of)
 def test_the_python_of_a_page_runs(page, here, capsys):
-    for found, language, code in BLOCKS:
-        if found == page and language == "python":
+    for name, language, code in BLOCKS:
+        if name == page and language == "python":
             exec(instead(code), {})
 
 
 @pytest.mark.parametrize(("page", "code"), [(p, c) for p, language, c in BLOCKS if language == "toml"])
 def test_every_setting_of_a_page_is_one(page, code, tmp_path):
-    shown = tomllib.loads(code)
     base = tiny.settings()
-    merged = {**base, **{k: {**base.get(k, {}), **v} if isinstance(v, dict) else v for k, v in shown.items()}}
+    sections = tomllib.loads(code).items()
+    merged = base | {k: {**base.get(k, {}), **v} if isinstance(v, dict) else v for k, v in sections}
     assert Config.of(merged, folder=tmp_path)
 
 
@@ -128,3 +129,18 @@ def test_each_table_is_what_a_benchmark_printed():
         command, _, table = path.read_text().partition("\n")
         assert command == f"tools/benchmark {path.stem} runs/retail" and "--" in table
     assert Path(docs.SITE / "pages").is_dir()
+
+
+def test_the_drawing_has_every_package_below_what_it_imports():
+    graph = package_graph.imports()
+    assert list(graph) == package_graph.order() and "numpy" not in graph
+    assert "errors" in graph["files"] and "stages" in graph["experiments"]
+    height = {name: float(y) for y, name in re.findall(r'<text x="\S+" y="(\S+)">(\w+)<', package_graph.drawing(graph))}
+    assert height.keys() == graph.keys()
+    assert all(height[name] > height[other] for name, others in graph.items() for other in others)
+
+
+def test_an_import_that_climbs_is_red_and_one_that_others_imply_is_no_arrow():
+    drawing = package_graph.drawing({"ground": ["roof"], "floor": ["ground"], "roof": ["floor", "ground"]})
+    assert drawing.count('class="climbs"') == 1 and drawing.count("<path") == 3
+    assert "<title>roof imports floor, ground</title>" in drawing

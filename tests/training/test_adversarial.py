@@ -15,10 +15,11 @@ from edgerec.examples.batches import BatchSettings, JointBatches
 from edgerec.models.experts import ProgressiveLayeredExtraction
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Silent
-from edgerec.stages import train as stage
+from edgerec.training import teacher as teacher_module
 from edgerec.training.adversarial import Adversary, spread, worst_move
+from edgerec.training.job import LoopSettings, TrainingJob
 from edgerec.training.joint import JointTraining
-from edgerec.training.loop import LoopSettings, fit
+from edgerec.training.loop import fit
 
 BATCHES = BatchSettings(sessions=64, impressions=256, sessions_per_epoch=60, history_dropout=0.0, lag=0)
 LOOP = LoopSettings(epochs=1, learning_rate=3e-3, weight_decay=0.1, patience=None)
@@ -32,7 +33,7 @@ def teacher(data):
 def train(data, folder, **changes):
     model = teacher(data)
     loop = replace(LOOP, **changes)
-    fit(model, data.tasks, JointBatches(data.train, BATCHES, 0), None, loop, folder, Silent(), "model")
+    fit(TrainingJob(model, JointBatches(data.train, BATCHES, 0), None, loop, folder, Silent(), "model"))
     return model.state_dict()
 
 
@@ -86,15 +87,14 @@ def test_training_that_was_stopped_ends_with_the_same_weights_by_each_weighting(
 
 def test_the_settings_of_the_teacher_reach_the_model_the_batches_and_the_loop(tiny_config, tiny_data, monkeypatch):
     keys = {"sharing": "ple", "loss_weights": "pcgrad", "adversarial": 0.3, "item_dropout": 0.4}
-    config = tiny_config.model_copy(update={"teacher": tiny_config.teacher.model_copy(update=keys)})
-    given = []
-    monkeypatch.setattr(stage, "fit", lambda *arguments: given.extend(arguments))
-    stage.fit_on_valid(config, tiny_data, Path("nowhere"), Silent(), "model")
-    model, _, batches, held, loop, *_ = given
+    settings, jobs = tiny_config.teacher.model_copy(update=keys), []
+    monkeypatch.setattr(teacher_module, "fit", jobs.append)
+    teacher_module.fit_on_valid(settings, TrainingConfig(), 0, tiny_data, Path("nowhere"), Silent(), "model")
+    (job,) = jobs
 
-    assert isinstance(model.request_experts, ProgressiveLayeredExtraction)
-    assert (batches.settings.history_dropout, batches.train, held.train) == (0.4, True, False)
-    assert (loop.loss_weights, loop.adversarial) == ("pcgrad", 0.3)
+    assert isinstance(job.model.request_experts, ProgressiveLayeredExtraction)
+    assert (job.train.settings.history_dropout, job.train.train, job.valid.train) == (0.4, True, False)
+    assert (job.settings.loss_weights, job.settings.adversarial) == ("pcgrad", 0.3)
 
 
 @pytest.mark.parametrize("setting", [{"adversarial": 1.0}, {"loss_weights": "pcgrad"}, {"loss_weights": "gradnorm"}])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgerec.metrics import accuracy as metrics
+from edgerec import metrics
 from edgerec.models.student import Student, StudentSizes
 from edgerec.tasks import scored_tasks
 from edgerec.training.calibrate import _latest_fifth, calibrate

@@ -1,4 +1,4 @@
-"""Calibrated expectations of amounts."""
+"""Calibrated expectations of regression targets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
-from edgerec.training.calibration import fit_expectation, fit_odds, fit_shares
+from edgerec.training.calibration import fit_expectation, fit_odds, fit_temperature
 
 
 def expectation(logit, slope, offset):
@@ -82,4 +82,4 @@ def test_labels_of_one_class_calibrate_nothing():
 def test_shares_give_back_the_slope_that_made_them():
     logits = np.random.default_rng(0).normal(size=(50, 20)).astype(np.float32)
 
-    assert fit_shares(logits, softmax(2.5 * logits, axis=1)) == pytest.approx(2.5, rel=0.01)
+    assert fit_temperature(logits, softmax(2.5 * logits, axis=1)) == pytest.approx(2.5, rel=0.01)

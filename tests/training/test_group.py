@@ -12,7 +12,8 @@ from edgerec.examples.batches import BatchSettings, JointBatches
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
 from edgerec.training.group import _ours, in_group
-from edgerec.training.loop import LoopSettings, fit
+from edgerec.training.job import LoopSettings, TrainingJob
+from edgerec.training.loop import fit
 
 BATCHES = BatchSettings(sessions=32, impressions=256, sessions_per_epoch=1_000, history_dropout=0.2, lag=0)
 ALONE = TrainingConfig(accelerator="cpu")
@@ -24,10 +25,8 @@ def train(data, folder, training):
     torch.manual_seed(0)
     model = Student(data.shape, data.features, 5, StudentSizes.of(8, 16, 2))
     settings = LoopSettings(1, 3e-3, 0.1, 2, training=training)
-    held = JointBatches(data.evaluation, BATCHES, 0, train=False)
-    fitted = fit(
-        model, data.tasks, JointBatches(data.train, BATCHES, 0), held, settings, folder / "work", Silent(), "model"
-    )
+    batches, valid = JointBatches(data.train, BATCHES, 0), JointBatches(data.evaluation, BATCHES, 0, train=False)
+    fitted = fit(TrainingJob(model, batches, valid, settings, folder / "work", Silent(), "model"))
     return model.state_dict(), fitted
 
 
@@ -50,12 +49,12 @@ def test_two_processes_learn_the_weights_of_one(tiny_data, tmp_path):
 def test_parts_of_a_batch_hold_every_example_once(tiny_data):
     for whole in JointBatches(tiny_data.train, BATCHES, 0):
         parts = [whole.part(number, 3) for number in range(3)]
-        rows = [p.rows for p in parts if p.rows is not None]
+        impressions = [p.impressions for p in parts if p.impressions is not None]
         sessions = [p.sessions for p in parts if p.sessions is not None]
 
-        if whole.rows is not None:
-            assert torch.cat([r.candidate for r in rows]).equal(whole.rows.candidate)
-            assert torch.cat([r.requests.item for r in rows]).equal(whole.rows.requests.item)
+        if whole.impressions is not None:
+            assert torch.cat([r.candidate for r in impressions]).equal(whole.impressions.candidate)
+            assert torch.cat([r.requests.item for r in impressions]).equal(whole.impressions.requests.item)
         if whole.sessions is not None:
             assert torch.cat([v.item[0] for v in sessions]).equal(whole.sessions.item[0])
             starts = torch.tensor([0, *(len(v.requests.item) for v in sessions)]).cumsum(0)

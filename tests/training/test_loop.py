@@ -22,8 +22,10 @@ from edgerec.examples.soft_lists import SoftBatch, SoftLabels
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
 from edgerec.training import losses
+from edgerec.training.group_loss import precision_of
+from edgerec.training.job import LoopSettings, TrainingJob
 from edgerec.training.joint import JointTraining, Terms, exclude_history, joined
-from edgerec.training.loop import LoopSettings, _Run, fit, precision_of
+from edgerec.training.loop import _Loop, fit
 
 BATCHES = BatchSettings(sessions=64, impressions=256, sessions_per_epoch=1_000, history_dropout=0.1, lag=0)
 LOOP = LoopSettings(epochs=3, learning_rate=3e-3, weight_decay=0.1, patience=None)
@@ -38,7 +40,7 @@ def train(data, folder, progress=None, model=None, loop=LOOP, evaluation=None):
     model = model or student(data)
     batches = JointBatches(data.train, BATCHES, seed=0)
     valid = JointBatches(evaluation, BATCHES, 0, train=False) if evaluation is not None else None
-    return model, fit(model, data.tasks, batches, valid, loop, folder / "work", progress or Silent(), "model")
+    return model, fit(TrainingJob(model, batches, valid, loop, folder / "work", progress or Silent(), "model"))
 
 
 class Stops(Silent):
@@ -73,7 +75,7 @@ def test_training_that_was_stopped_goes_on_and_counts_each_epoch_once(tiny_data,
 
 
 def test_an_epoch_that_is_no_better_on_valid_is_kept_for_a_resume_too(tiny_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(_Run, "_validate", lambda self, valid: {"loss": float(self.at.epoch)})
+    monkeypatch.setattr(_Loop, "_validate", lambda self, valid: {"loss": float(self.at.epoch)})
     _, fitted = train(tiny_data, tmp_path, evaluation=tiny_data.evaluation)
     last = torch.load(tmp_path / "work" / "last.ckpt", weights_only=True)
 
@@ -181,8 +183,8 @@ def test_short_memory_is_one_line_with_the_settings_to_lower(tiny_data, tmp_path
         train(tiny_data, tmp_path)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     assert str(caught.value) == (
-        f"model: out of memory on {device} with 64 sessions and 256 rows a step; lower [teacher] sessions and rows, and "
-        'raise [training] accumulate to keep the sum, or set [training] precision = "bf16"'
+        f"model: out of memory on {device} with 64 sessions and 256 impressions a step; lower [teacher] sessions and "
+        'impressions, and raise [training] accumulate to keep the sum, or set [training] precision = "bf16"'
     )
 
 
@@ -196,15 +198,15 @@ def test_another_error_of_a_step_is_not_taken_for_short_memory(tiny_data, tmp_pa
 
 
 def test_two_accumulated_halves_make_the_step_of_one_batch(tiny_data, tmp_path):
-    with_rows = (b for b in JointBatches(tiny_data.train, BATCHES, seed=0) if b.rows is not None)
-    batch = next(b for b in with_rows if len(b.rows.candidate) % 2 == 0)
+    with_impressions = (b for b in JointBatches(tiny_data.train, BATCHES, seed=0) if b.impressions is not None)
+    batch = next(b for b in with_impressions if len(b.impressions.candidate) % 2 == 0)
     halves = [JointBatch(None, batch.impressions.part(number, 2)) for number in (0, 1)]
 
     def after(batches, accumulate):
         source = Given(tiny_data.train, batches)
         loop = replace(LOOP, epochs=1, training=TrainingConfig(accumulate=accumulate, accelerator="cpu"))
         model = student(tiny_data)
-        fit(model, tiny_data.tasks, source, None, loop, tmp_path / f"work{accumulate}", Silent(), "model")
+        fit(TrainingJob(model, source, None, loop, tmp_path / f"work{accumulate}", Silent(), "model"))
         return model.state_dict()
 
     whole, two = after([JointBatch(None, batch.impressions)], 1), after(halves, 2)
@@ -259,10 +261,10 @@ COMPILED = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from pathlib import Path
 from safetensors.torch import save_file
 from edgerec.config.stages import TrainingConfig
 from edgerec.progress import Silent
+from edgerec.stages.run import Run
 from tests import tiny
 from tests.training.test_loop import LOOP, train
 
@@ -291,7 +293,7 @@ def test_a_compiled_model_learns_the_same(tiny_config, tiny_run, tmp_path):
 
 
 @pytest.mark.parametrize("regression", ["median", "ordinal"])
-def test_amounts_are_learned_by_the_loss_of_the_settings(tiny_data, tmp_path, regression):
+def test_regression_targets_are_learned_by_the_loss_of_the_settings(tiny_data, tmp_path, regression):
     def learned(name):
         loop = replace(LOOP, regression=name, stop_after=1)
         return train(tiny_data, tmp_path / name, loop=loop, evaluation=tiny_data.evaluation)[1].valid
@@ -330,7 +332,7 @@ def test_without_labels_of_a_teacher_the_log_counts_whole(tiny_data):
 
     (part,) = module._listwise(tiny_data.tasks[0], torch.randn(2, 40), at, at, None)
 
-    assert (part.labels, part.share) == ("hard", 1.0)
+    assert (part.labels, part.weight) == ("hard", 1.0)
 
 
 def test_items_of_the_history_are_no_candidates_and_padding_excludes_nothing(tiny_data):
@@ -345,10 +347,9 @@ def test_items_of_the_history_are_no_candidates_and_padding_excludes_nothing(tin
 
 
 @pytest.mark.parametrize("most", [1, 40 * 2 * 20])
-def test_a_large_catalogue_is_scored_in_parts_with_the_same_loss_and_gradient(tiny_data, monkeypatch, most):
-    def learned(numbers: int):
-        monkeypatch.setattr("edgerec.training.joint.MOST_LOGITS", numbers)
-        module = JointTraining(student(tiny_data), tiny_data.tasks, 40)
+def test_a_large_catalogue_is_scored_in_parts_with_the_same_loss_and_gradient(tiny_data, most):
+    def learned(most_logits: int):
+        module = JointTraining(student(tiny_data), tiny_data.tasks, 40, most_logits=most_logits)
         found = module.losses(next(b for b in JointBatches(tiny_data.train, BATCHES, 0) if b.sessions is not None))
         module.total(found).backward()
         return found, torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])

@@ -105,7 +105,7 @@ def test_alignment_is_one_less_the_cosine():
 
 # ---------------------------------------------------------------------------- impressions
 
-CHAIN = [
+CONDITIONAL = [
     Task("next", "retrieval"),
     Task("click", "binary", "click"),
     Task("cart", "binary", "cart", after="click"),
@@ -118,15 +118,15 @@ def test_probabilities_along_a_chain_are_products():
     p = tensor(0.9, 0.5, 0.4)
     logits = torch.cat([tensor(3.0), torch.logit(p), tensor(-1.5)])[None]
 
-    found = losses.chain_log_probabilities(logits, CHAIN)[0]
+    found = losses.conditional_log_probs(logits, CONDITIONAL)[0]
 
     assert found[[0, 4]].tolist() == [3.0, -1.5]  # not binary: as given
     assert torch.exp(found[1:4]).tolist() == pytest.approx([0.9, 0.9 * 0.5, 0.9 * 0.5 * 0.4])
 
 
 def test_the_last_of_a_chain_teaches_all_before_it_over_every_row():
-    logits = torch.zeros(1, len(CHAIN), requires_grad=True)
-    losses.binary(losses.chain_log_probabilities(logits, CHAIN)[:, 3], tensor(1.0)).backward()
+    logits = torch.zeros(1, len(CONDITIONAL), requires_grad=True)
+    losses.binary(losses.conditional_log_probs(logits, CONDITIONAL)[:, 3], tensor(1.0)).backward()
 
     # -log of three probabilities of 1/2: each logit has the derivative -(1 - 1/2)
     assert logits.grad[0].tolist() == pytest.approx([0.0, -0.5, -0.5, -0.5, 0.0])

@@ -1,4 +1,4 @@
-"""Training that is killed at any as-of time and started again ends with the weights of training that was not."""
+"""Training that is killed at any time and started again ends with the weights of training that was not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from edgerec.models.student import Student, StudentSizes
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Silent
 from edgerec.tasks import scored_tasks
-from edgerec.training.loop import LoopSettings, _Run, fit
+from edgerec.training.job import LoopSettings, TrainingJob
+from edgerec.training.loop import _Loop, fit
 from edgerec.training.resume import load_checkpoint, save_checkpoint
 from tests import tiny
 
@@ -46,8 +47,8 @@ def train(data, folder, make=student, settings=LOOP):
     torch.rand(random.randrange(100))  # whatever was drawn before
     model = make(data)
     train_batches = JointBatches(data.train, BATCHES, seed=5)
-    held = JointBatches(data.evaluation, BATCHES, 0, train=False)
-    fitted = fit(model, data.tasks, train_batches, held, settings, folder / "work", Silent(), "model")
+    valid = JointBatches(data.evaluation, BATCHES, 0, train=False)
+    fitted = fit(TrainingJob(model, train_batches, valid, settings, folder / "work", Silent(), "model"))
     return {**model.state_dict(), "epochs": torch.tensor(fitted.epochs)}
 
 
@@ -64,16 +65,16 @@ def stop_at(monkeypatch):
     """Ends training at its n-th batch from then on."""
 
     def arm(step, end=Stop):
-        learn, seen = _Run._learn, []
+        learn, seen = _Loop._learn, []
 
         def counted(self, batch, number):
             seen.append(number)
             if len(seen) == step:
-                monkeypatch.setattr(_Run, "_learn", learn)
+                monkeypatch.setattr(_Loop, "_learn", learn)
                 raise end
             learn(self, batch, number)
 
-        monkeypatch.setattr(_Run, "_learn", counted)
+        monkeypatch.setattr(_Loop, "_learn", counted)
 
     return arm
 
@@ -122,6 +123,7 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 from edgerec.progress import Silent
+from edgerec.stages.run import Run
 from edgerec.training import resume
 from tests import tiny
 from tests.training.test_resume import train
@@ -191,7 +193,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_stage_killed_at_random_moments_makes_the_same_teacher(trained, tmp_path):
+def test_a_stage_killed_at_random_times_makes_the_same_teacher(trained, tmp_path):
     folder, seconds = trained
     killed, rng = prepared(tmp_path), random.Random(0)
     for _ in range(6):

@@ -14,8 +14,9 @@ from edgerec.examples.batches import JointBatches
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
 from edgerec.stages.train import text_reader
+from edgerec.training.job import LoopSettings, TrainingJob
 from edgerec.training.joint import JointTraining
-from edgerec.training.loop import LoopSettings, _Run, fit
+from edgerec.training.loop import _Loop, fit
 from edgerec.training.teacher import batch_settings, build_teacher
 from tests import tiny
 from tests.models.test_text import make_model
@@ -43,7 +44,7 @@ def train(joint, folder, loop=LOOP):
     config, data = joint
     model, reader = build_teacher(config.teacher, config.seed, data), text_reader(data)
     batches = JointBatches(data.train, batch_settings(config.teacher, data), seed=0)
-    fit(model, data.tasks, batches, None, loop, folder / "work", Silent(), "model", reader=reader)
+    fit(TrainingJob(model, batches, None, loop, folder / "work", Silent(), "model", reader=reader))
     return model, reader
 
 
@@ -106,7 +107,7 @@ def test_a_network_takes_texts_that_were_read_in_half_precision(joint):
 
 def test_training_that_was_stopped_ends_with_the_same_weights(joint, tmp_path, monkeypatch):
     whole, _ = train(joint, tmp_path / "whole")
-    update, done = _Run._update, []
+    update, done = _Loop._update, []
 
     def stops(self, added):
         if len(done) == 3:
@@ -116,7 +117,7 @@ def test_training_that_was_stopped_ends_with_the_same_weights(joint, tmp_path, m
         update(self, added)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Run, "_update", stops)
+        patch.setattr(_Loop, "_update", stops)
         with pytest.raises(KeyboardInterrupt):
             train(joint, tmp_path / "stopped")
     again, _ = train(joint, tmp_path / "stopped")

@@ -201,4 +201,4 @@ def test_a_draw_takes_some_groups_and_of_each_some_different_texts():
 
     assert len(drawn) == 2 and drawn.sizes().max() <= 3
     assert all(len(set(drawn.row(g).tolist())) == drawn.sizes()[g] for g in range(2))
-    assert pairs.share() == pytest.approx(np.array([0.25 + 0.5, 0.25 + 0.5, 0.25 + 0.5, 0.25 + 0.5, 0]) / 3)
+    assert pairs.probs() == pytest.approx(np.array([0.25 + 0.5, 0.25 + 0.5, 0.25 + 0.5, 0.25 + 0.5, 0]) / 3)

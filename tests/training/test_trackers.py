@@ -15,7 +15,9 @@ from edgerec.errors import MissingExtraError
 from edgerec.examples.batches import BatchSettings, JointBatches
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Silent
-from edgerec.training.loop import LoopSettings, fit, learning_rate_factor
+from edgerec.training.job import LoopSettings, TrainingJob
+from edgerec.training.loop import fit
+from edgerec.training.updates import learning_rate_factor
 
 BATCHES = BatchSettings(sessions=64, impressions=256, sessions_per_epoch=1_000, history_dropout=0.0, lag=0)
 LOOP = LoopSettings(epochs=2, learning_rate=3e-3, weight_decay=0.1, patience=None)
@@ -24,9 +26,10 @@ LOOP = LoopSettings(epochs=2, learning_rate=3e-3, weight_decay=0.1, patience=Non
 def train(data, folder, **training):
     torch.manual_seed(0)
     model = Student(data.shape, data.features, 5, StudentSizes.of(8, 16, 2))
-    held = JointBatches(data.evaluation, BATCHES, 0, train=False)
+    valid = JointBatches(data.evaluation, BATCHES, 0, train=False)
     loop = replace(LOOP, training=TrainingConfig(accelerator="cpu", **training))
-    return fit(model, data.tasks, JointBatches(data.train, BATCHES, 7), held, loop, folder / "work", Silent(), "model")
+    batches = JointBatches(data.train, BATCHES, 7)
+    return fit(TrainingJob(model, batches, valid, loop, folder / "work", Silent(), "model"))
 
 
 def test_tensorboard_shows_each_loss_the_gradient_the_learning_rate_and_the_validation(tiny_data, tmp_path):

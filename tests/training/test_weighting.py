@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgerec.training.weighting import WEIGHTINGS, GradNorm, PcGrad, UncertaintyWeights, projected_shares
+from edgerec.training.weighting import WEIGHTINGS, GradNorm, PcGrad, UncertaintyWeights, projected_weights
 
 EVEN = {"a": 1.0, "b": 1.0}
 
@@ -118,7 +118,7 @@ def test_parameters_of_one_task_alone_are_not_compared():
 def test_each_projection_starts_from_what_the_one_before_left():
     torch.manual_seed(0)
     g = torch.tensor([[1.0, 0.0], [-1.0, 1.0], [-1.0, -3.0]], dtype=torch.float64)
-    sums = {tuple(round(x, 6) for x in (projected_shares(g @ g.T) @ g).tolist()) for _ in range(50)}
+    sums = {tuple(round(x, 6) for x in (projected_weights(g @ g.T) @ g).tolist()) for _ in range(50)}
 
     def projected(i, order):
         v = g[i]

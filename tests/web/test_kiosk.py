@@ -87,14 +87,14 @@ def test_it_opens_with_the_server_stopped_and_asks_nobody_else(seen):
 def test_an_unsigned_update_is_refused_and_a_signed_one_is_taken_and_kept(seen):
     assert seen["badUpdate"].startswith("An update was refused: manifest.sig")
     assert seen["afterBadUpdate"] == seen["first"]
-    assert seen["update"] == "A newer list is in use"
+    assert seen["update"] == "Newer recommendations are in use"
     assert len(seen["afterUpdateOffline"]) == 24
 
 
 @slow
 def test_a_damaged_bundle_shows_what_is_popular_and_says_so(seen):
     assert seen["broken"][:3] == ["Item 0", "Item 1", "Item 2"] and len(seen["broken"]) == 30
-    assert "being repaired" in seen["brokenNotice"]
+    assert "do not work at the moment" in seen["brokenNotice"]
 
 
 @slow

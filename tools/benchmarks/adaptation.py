@@ -17,15 +17,15 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from edgerec import metrics
 from edgerec.bundle.policy import Adapt
 from edgerec.config import Config
 from edgerec.errors import ConfigError
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_labels
-from edgerec.metrics import accuracy as metrics
 from edgerec.progress import progress_for
 from edgerec.runtime import ArrayRecommender
-from edgerec.runtime.adaptation import Learned
+from edgerec.runtime.adaptation import LearnedState
 from edgerec.stages.run import Run
 from edgerec.tasks import scored_tasks
 from tools.benchmarks.shared.command import Parser, Row, add_json, add_run, print_rows
@@ -125,10 +125,10 @@ def _gains(gain: Double) -> dict[str, float]:
 def corrections(impressions: Impressions, adapt: Adapt) -> Double:
     """In log-odds, of each row by what was learned from the same user's rows before it."""
     correction = np.zeros(len(impressions.user))
-    learned, last_user = Learned("replay"), None
+    learned, last_user = LearnedState("replay"), None
     for r, user in enumerate(impressions.user.tolist()):
         if user != last_user:
-            learned, last_user = Learned("replay"), user
+            learned, last_user = LearnedState("replay"), user
         row = slice(r, r + 1)
         probability, vectors = impressions.probability[row].astype(np.float32), impressions.vectors[row]
         if learned.trusted():

@@ -4,7 +4,7 @@ Runs the teacher (and with --until distill, prune or quantize what follows) on O
 made of the log itself: text and price of a product are known when it is listed, before anybody buys it. Then ranks the
 cold-start items, which the training split does not hold, for every customer who bought one of them in the evaluation
 split. Prints this beside chance (which is also popularity: none of them was ever bought), the popularity of similar
-prices, and the likeness of texts, and writes cold.json.
+prices, and the likeness of texts, and writes cold_start.json.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from edgerec.config import Config
 from edgerec.ensemble.scoring import STAGES, AnyScorer, Scores, TorchScorer
 from edgerec.evaluation.cold_start import Score, cold_start_report
 from edgerec.examples.load import LearningData
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import ModelMetrics
 from edgerec.progress import Silent, progress_for
 from edgerec.stages import pipeline
 from edgerec.stages.quantize import COLD_START
@@ -97,7 +97,7 @@ def scorers_of(until: str, config: Config, run_dir: Path, data: LearningData) ->
     return scorers | ({HASHED: hashed_scorer(config, run_dir, data)} if until == "quantize" else {})
 
 
-def table_of(task: str, report: Mapping[str, Mapping[str, Estimate]]) -> str:
+def table_of(task: str, report: ModelMetrics) -> str:
     """Each scorer's metrics, and by how much it beats chance."""
     chance = report["chance"]
     rows = []
@@ -125,7 +125,7 @@ def evaluate(config: Config, run_dir: Path, until: str) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print a table for each task and write cold.json."""
+    """Print a table for each task and write cold_start.json."""
     parser = Parser(__name__, __doc__)
     add_out(parser, "cold-start")
     parser.add_argument("--part", choices=("valid", "test"), default="valid", help="the evaluation split")
@@ -136,5 +136,5 @@ def main(arguments: Sequence[str]) -> int:
     folder = options.out.resolve()
     config = settings(folder, options.part, options.seed, options.teacher)
     record = evaluate(config, folder / options.part, options.until)
-    (folder / options.part / "cold.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    (folder / options.part / "cold_start.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     return 0

@@ -23,15 +23,15 @@ import torch
 
 from edgerec.config import Config
 from edgerec.data import prepare
-from edgerec.examples import batches, pasts, scratch
 from edgerec.examples.batches import JointBatches
+from edgerec.examples.scratch import Limits
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
+from edgerec.tasks.units import MS_PER_DAY
 from edgerec.training.joint import JointTraining
 from edgerec.training.teacher import batch_settings, build_teacher
 from tools.benchmarks.shared.command import Parser, add_json, add_out, print_rows, whole_numbers
 from tools.benchmarks.shared.datasets import Values
-from tools.benchmarks.shared.timing import DAY_MS
 
 DURATION = "1 minute"
 USERS, ITEMS, START_MS = 20_000, 2_000, 1_700_000_000_000
@@ -94,7 +94,7 @@ def measure(folder: Path, rows: int, steps: int, at_once: int | None = None) -> 
 def synthetic(rows: int, seed: int = 0) -> pl.DataFrame:
     """A log in which 100,000 rows are a day."""
     rng = np.random.default_rng(seed)
-    time_ms = START_MS + np.sort(rng.integers(0, max(rows // 100_000, 4) * DAY_MS, rows))
+    time_ms = START_MS + np.sort(rng.integers(0, max(rows // 100_000, 4) * MS_PER_DAY, rows))
     click = rng.random(rows) < 0.3
     return pl.DataFrame(
         {
@@ -131,15 +131,13 @@ def own_kib() -> int:
 
 def train(folder: Path, steps: int, at_once: int) -> dict[str, float]:
     """Load, and learn from some batches of an epoch; what this took."""
-    if at_once:
-        scratch.AT_ONCE = batches.AT_ONCE = at_once  # type: ignore[attr-defined]
-        pasts.EVENTS_KEPT = 4 * at_once
     torch.set_num_threads(1)
     before_kib, start = own_kib(), time.monotonic()
     peak = PeakMemory()
     peak.start()
     config = Config.of(SETTINGS, folder)
-    data = Run(config, folder / "run", Silent()).learning_data("test")
+    limits = Limits(at_once, 4 * at_once) if at_once else Limits()
+    data = Run(config, folder / "run", Silent()).learning_data("test", limits)
     module = JointTraining(build_teacher(config.teacher, config.seed, data), data.tasks, data.train.n_seen)
     optimizer = torch.optim.AdamW(module.parameters())
     for batch in itertools.islice(JointBatches(data.train, batch_settings(config.teacher, data), seed=0), steps):

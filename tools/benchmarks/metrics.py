@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from edgerec.metrics import accuracy as metrics
-from edgerec.metrics.beyond_accuracy import ItemUsage, beyond
+from edgerec import metrics
+from edgerec.metrics import ItemUsage, beyond_accuracy_metrics
 from tools.benchmarks.shared.command import Parser, add_json, print_rows
 
 DURATION = "15 seconds"
@@ -39,8 +39,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     top, truth, pasts, catalogue = made_up(options.users, options.items)
     kinds: dict[str, Callable[[], object]] = {
-        "ranking": lambda: metrics.ranking(top, truth, options.items),
-        "beyond accuracy": lambda: beyond(top, truth, pasts, catalogue()),
+        "ranking": lambda: metrics.ranking_metrics(top, truth, options.items),
+        "beyond accuracy": lambda: beyond_accuracy_metrics(top, truth, pasts, catalogue()),
     }
     rows = []
     for name, compute in kinds.items():

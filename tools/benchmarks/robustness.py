@@ -24,10 +24,10 @@ from edgerec.cli.output import format_table
 from edgerec.config import Config
 from edgerec.data import prepare
 from edgerec.ensemble.scoring import TorchModel, TorchScorer
-from edgerec.examples.evaluation_requests import find_evaluation_requests, judge_lists
+from edgerec.examples.evaluation_requests import evaluate_lists, find_evaluation_requests
 from edgerec.examples.load import LearningData
 from edgerec.experiments.transfer import mean_over_seeds
-from edgerec.metrics.accuracy import Estimate, mean
+from edgerec.metrics import TaskMetrics, mean
 from edgerec.progress import progress_for
 from edgerec.stages.run import Run
 from edgerec.training.teacher import fit_on_valid
@@ -47,7 +47,7 @@ NOISE, FAKES, PUSHED = 0.2, 0.1, 10
 Int: TypeAlias = npt.NDArray[np.int64]
 Log: TypeAlias = tuple[pl.DataFrame, pl.DataFrame]
 """Rows of the training split, and users."""
-Figures: TypeAlias = dict[str, Estimate]
+Figures: TypeAlias = TaskMetrics
 
 
 def noise(log: Log, pushed: Int, rng: np.random.Generator) -> Log:
@@ -123,7 +123,7 @@ def evaluate(config: Config, data: LearningData, folder: Path, title: str, pushe
     for task in data.tasks:
         if task.kind == "retrieval":
             top = model.lists(task)
-            figures[f"{task.name}, NDCG@10"] = judge_lists(top, task, data, requests, (10,))["ndcg@10"]
+            figures[f"{task.name}, NDCG@10"] = evaluate_lists(top, task, data, requests, (10,))["ndcg@10"]
             holds = np.isin(top[:, :10], pushed).any(axis=1)
             figures[f"{task.name}, lists with a pushed product"] = mean(np.asarray(holds, np.float64))
     return figures

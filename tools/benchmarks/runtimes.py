@@ -60,7 +60,7 @@ def requests_of(run: Path, recommender: Recommender, count: int) -> Iterator[Req
     """Real requests of a run's evaluation split."""
     data = FinishedRun.load(run, Silent()).data
     model = RuntimeModel(recommender.arrays, data, find_evaluation_requests(data), Silent())
-    for request in islice(model.asked() if data.evaluation.sessions is not None else model.asked_of_rows(), count):
+    for request in islice(model.requests(), count):
         past = request["history"]
         ids = [recommender.arrays.named(int(item))[0] for item in past.item]
         yield request | {"history": Events(ids, past.kind, past.time_ms)}
@@ -146,7 +146,7 @@ def compare(run: Path, count: int) -> list[dict[str, str | float]]:
     for name, answer in answers.items():
         differences = [difference(a, b) for a, b in zip(expected, answer.lists, strict=True)]
         rows.append({
-            "way": name, "histories": len(answer.lists), "same lists": differences.count("same"),
+            "runtime": name, "requests": len(answer.lists), "same lists": differences.count("same"),
             "ties": differences.count("tie"), "other lists": differences.count("other"), "ms": answer.ms,
         })  # fmt: skip
     return rows
@@ -156,7 +156,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print a row for each runtime, and leave the rows beside the run's report."""
     parser = Parser(__name__, __doc__)
     add_run(parser)
-    parser.add_argument("--count", type=int, default=1000, help="histories (default: %(default)s)")
+    parser.add_argument("--count", type=int, default=1000, help="requests (default: %(default)s)")
     add_json(parser)
     options = parser.parse_args(arguments)
     rows = compare(options.run, options.count)

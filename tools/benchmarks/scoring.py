@@ -1,9 +1,9 @@
-"""Milliseconds of one recommend() graph for 10 thousand to a million items, beside other ways to score a catalogue.
+"""Milliseconds of one recommend() graph for 10 thousand to a million items, beside other scorers of a catalogue.
 
 One thread, one run, all in turn, made-up items. The graphs include everything: history, task vectors, prior, repeats,
 exclusion, probabilities and the best 20. numpy, torch and faiss only multiply three given vectors with the table and
-find the best 20 of each, faiss by its own index. `quantize_dynamic` is onnxruntime's own way from the fp32 graph to
-INT8. What is not installed is left out, with a line that says so: pip install faiss-cpu openvino.
+find the best 20 of each, faiss by its own index. `quantize_dynamic` is onnxruntime's own conversion of the fp32 graph
+to INT8. What is not installed is left out, with a line that says so: pip install faiss-cpu openvino.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print a table for each size."""
     parser = Parser(__name__, __doc__)
     parser.add_argument("--sizes", type=sizes, default=SIZES, help="items, such as 10000,100000")
-    parser.add_argument("--seconds", type=seconds, default=3.0, help="of each way and size (default: %(default)s)")
+    parser.add_argument("--seconds", type=seconds, default=3.0, help="of each scorer and size (default: %(default)s)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     for name in ("faiss", "openvino"):
@@ -181,7 +181,7 @@ def session(path: Path) -> ort.InferenceSession:
 
 
 def others(table: npt.NDArray[np.float32], feed: Feed, folder: Path) -> Iterator[tuple[str, Call]]:
-    """Ways without a graph of ours: three queries, the best 20 of each."""
+    """Scorers without a graph of ours: three queries, the best 20 of each."""
     queries = np.random.default_rng(1).normal(size=(len(TASKS), table.shape[1])).astype(np.float32)
     columns = np.ascontiguousarray(table.T)
     yield "numpy, matmul and argpartition", lambda: np.argpartition(-(queries @ columns), K, axis=1)[:, :K]

@@ -20,11 +20,11 @@ from scipy.sparse.linalg import svds
 from edgerec.config import Config
 from edgerec.config.stages import SIZES
 from edgerec.ensemble.scoring import AT_ONCE, EnsembleScorer
-from edgerec.examples.evaluation_requests import EvaluationRequests, find_evaluation_requests, judge_lists
+from edgerec.evaluation.quality import evaluate_bundle
+from edgerec.examples.evaluation_requests import EvaluationRequests, evaluate_lists, find_evaluation_requests
 from edgerec.examples.load import LearningData
 from edgerec.experiments.ablation import LOG_ALONE
-from edgerec.metrics.accuracy import MAX_RANK, Estimate
-from edgerec.metrics.baselines import top_k
+from edgerec.metrics import MAX_RANK, Estimate, top_k
 from edgerec.progress import Progress, progress_for
 from edgerec.stages import evaluate as chain
 from edgerec.stages import pipeline
@@ -123,7 +123,7 @@ def _stages(comparison: Comparison, config: Config, seed: int, progress: Progres
     run = Run(config, run_dir, progress)
     data = run.learning_data()
     requests = find_evaluation_requests(data)
-    by_stage, _ = chain.judge_stages(run, data, requests)
+    by_stage, _ = chain.evaluate_stages(run, data, requests)
     size = {SIZE: chain.sizes_of(run.teacher, run.bundle)[chain.MODEL_BYTES]}
     teacher = run.scorer("teacher", data)
     assert isinstance(teacher, EnsembleScorer)
@@ -139,7 +139,7 @@ def _alone(comparison: Comparison, config: Config, seed: int, progress: Progress
     progress.stage(f"{comparison.name}: {ALONE}, seed {seed}")
     run_dir = _beside(comparison, seed, "alone")
     pipeline.run(config, run_dir, progress, until="distill")
-    metrics = chain.judge_stage(Run(config, run_dir, progress), "student")
+    metrics = chain.evaluate_stage(Run(config, run_dir, progress), "student")
     results.store(result(comparison, ALONE, seed), ALONE, config, DEPENDS, metrics, {})
     shutil.rmtree(run_dir)
 
@@ -151,7 +151,7 @@ def _size(comparison: Comparison, config: Config, size: str, seed: int, progress
     pipeline.run(config, run_dir, progress, until="quantize")
     run = Run(config, run_dir, progress)
     data = run.learning_data()
-    metrics = chain.judge_bundle(run.bundle, data, config.evaluation.k, progress)
+    metrics = evaluate_bundle(run.bundle, data, config.evaluation.k, progress)
     more = {SIZE: chain.sizes_of(run.teacher, run.bundle)[chain.MODEL_BYTES]}
     results.store(result(comparison, f"size {size}", seed), f"size {size}", config, DEPENDS, metrics, more)
     shutil.rmtree(run_dir)
@@ -188,7 +188,7 @@ def low_rank(teacher: EnsembleScorer, data: LearningData, requests: EvaluationRe
         if task.repeats == "exclude":
             for row, past in zip(near, requests.pasts, strict=True):
                 row[past] = -np.inf
-        metrics[task.name] = judge_lists(top_k(near, MAX_RANK), task, data, requests, (10, 20))
+        metrics[task.name] = evaluate_lists(top_k(near, MAX_RANK), task, data, requests, (10, 20))
     return metrics
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from edgerec.experiments.ablation import ablate
 from edgerec.progress import progress_for
+from edgerec.stages.run import Run
 from tools.benchmarks.shared import datasets
 from tools.benchmarks.shared.command import Parser, add_comparison, print_titled
 from tools.benchmarks.shared.comparison import Comparison
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
         comparison = Comparison.of(name, options.out, options.data, options.seeds, "valid")
         config = comparison.config(comparison.values, comparison.seeds[0])
         run_dir = comparison.folder / "run"
-        columns, rows = ablate(config, run_dir, progress, only=options.only, seeds=comparison.seeds).table()
+        columns, rows = ablate(Run(config, run_dir, progress), only=options.only, seeds=comparison.seeds).table()
         title = f"{name}, valid split: the student with its INT8 table, and what each change adds on the same requests"
         print_titled((title, columns, rows))
     return 0

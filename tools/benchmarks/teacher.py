@@ -122,7 +122,7 @@ def _teacher(comparison: Comparison, seed: int, progress: Progress) -> None:
     pipeline.run(config, run_dir, progress, until="train")
     seconds = round(time.monotonic() - start)
     datasets.check_rows(comparison.name, Dataset.open(run_dir / "dataset").meta.rows)
-    metrics = chain.judge_stage(Run(config, run_dir, progress), "teacher")
+    metrics = chain.evaluate_stage(Run(config, run_dir, progress), "teacher")
     training = json.loads((run_dir / "teacher" / "metrics.json").read_text("utf-8"))
     results.store(path, FULL, config, LEARNED, metrics, {"seconds": seconds, "training": training})
 

@@ -36,13 +36,13 @@ from edgerec.models.experts import MixtureOfExperts
 from edgerec.models.sequence import CausalTransformer
 from edgerec.progress import progress_for
 from edgerec.stages import pipeline
+from edgerec.tasks.units import MS_PER_HOUR
 from tools.benchmarks.baselines.interactions import Int, Interactions, pieces
 from tools.benchmarks.shared.command import Parser, Row, add_json, print_rows
 from tools.benchmarks.shared.datasets import SAMPLES
 
 DURATION = "minutes"
 PEERS = Path(__file__).parent / "peers"
-HOUR_MS = 3_600_000.0
 SEQUENCE = {"dim": 64, "heads": 2, "layers": 2, "longest": 50}
 PIECES_AT_ONCE = 64
 """Sequences of a step; RecBole's own default is 2048 pasts, each with one target."""
@@ -106,7 +106,7 @@ def measure(peers: Path, folder: Path, users: int, rows: int, epochs: int) -> li
 
 def _events(folder: Path, users: int) -> Interactions:
     """Events of some users of the retail sample, as they were cleaned, items numbered anew."""
-    frame = _dataset("retail", folder).fit_frame("test").collect().sort("user", "time", maintain_order=True)
+    frame = _dataset("retail", folder).training_frame("test").collect().sort("user", "time", maintain_order=True)
     frame = frame.with_columns(pl.col("user").rank("dense") - 1).filter(pl.col("user") < users)
     user, time_ms = (frame[c].to_numpy().astype(np.int64) for c in ("user", "time"))
     item = np.unique(frame["item"].to_numpy(), return_inverse=True)[1].astype(np.int64)
@@ -152,7 +152,7 @@ def _pieces(events: Interactions, longest: int) -> tuple[Tensor, Tensor]:
     rows = torch.from_numpy(pieces(events, longest))
     items = torch.where(rows >= 0, torch.from_numpy(events.item)[rows.clamp(min=0)], -1)
     at = torch.from_numpy(events.time_ms)[rows.clamp(min=0)]
-    gap_h = (at[:, 1:] - at[:, :-1]).clamp(min=0) / HOUR_MS * (rows[:, :-1] >= 0)
+    gap_h = (at[:, 1:] - at[:, :-1]).clamp(min=0) / MS_PER_HOUR * (rows[:, :-1] >= 0)
     return items, gap_h.float()
 
 
@@ -170,7 +170,7 @@ def _recbole(peers: Path, folder: Path, events: Interactions, epochs: int) -> Re
 def _impressions(folder: Path, rows: int) -> Arrays:
     """Codes (E, C) of user, item, context and the item's attributes, their sizes (C,), and labels (E, T)."""
     dataset = _dataset("video", folder)
-    frame = dataset.fit_frame("test").head(rows).collect()
+    frame = dataset.training_frame("test").head(rows).collect()
     items = dataset.items().with_columns(item=pl.col("index").cast(frame.schema["item"]))
     names = [c for c in items.columns if c.startswith("cat.")]
     frame = frame.join(items.select("item", *(pl.col(c).alias(f"item.{c}") for c in names)), on="item", how="left")

@@ -4,6 +4,8 @@ import { BundleError } from "./errors.js";
 const FORMAT = 1;
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 const REQUIRED = ["recommend.onnx", "score.onnx", "weights.bin", "policy.json", "catalog.json"];
+const UNSAFE = "do not use this bundle";
+const AGAIN = "copy the bundle again or build it again";
 /** Files of a bundle that only Python reads; they are not downloaded. */
 const UNUSED = new Set(["catalog.sqlite", "newcomers.npz", "report.json"]);
 
@@ -55,32 +57,41 @@ async function readFile(read, name) {
     return await read(name);
   } catch (error) {
     if (error instanceof BundleError) throw error;
-    throw new BundleError(`${name}: cannot be read (${error.message})`);
+    throw new BundleError(`${name}: cannot be read (${error.message}): ${AGAIN}`);
   }
 }
 
 async function verified(subtle, read, name, manifest) {
   const { sha256, bytes } = manifest.files[name];
   const content = await readFile(read, name);
-  if (content.length !== bytes) throw new BundleError(`${name}: ${content.length} bytes, expected ${bytes}`);
+  if (content.length !== bytes) throw new BundleError(`${name}: ${content.length} bytes, expected ${bytes}: ${AGAIN}`);
   const digest = hex(await subtle.digest("SHA-256", content));
-  if (digest !== sha256) throw new BundleError(`${name}: damaged (sha256 ${digest.slice(0, 12)}...)`);
+  if (digest !== sha256)
+    throw new BundleError(
+      `${name}: damaged (sha256 ${digest.slice(0, 12)}..., expected ${sha256.slice(0, 12)}...): ${AGAIN}`,
+    );
   return content;
 }
 
 function check(manifest) {
-  if (manifest.format !== FORMAT) throw new BundleError(`manifest.json: format ${manifest.format}, expected ${FORMAT}`);
+  if (manifest.format !== FORMAT)
+    throw new BundleError(
+      `manifest.json: format ${manifest.format}, this edgerec reads ${FORMAT}; build it again or update edgerec`,
+    );
   const names = Object.keys(manifest.files ?? {});
-  for (const name of names) if (!NAME.test(name)) throw new BundleError(`manifest.json: '${name}' is not a plain file name`);
+  for (const name of names)
+    if (!NAME.test(name))
+      throw new BundleError(`manifest.json: '${name}' is not a plain file name; ${UNSAFE}`);
   for (const name of REQUIRED)
     if (!names.includes(name))
-      throw new BundleError(`manifest.json: lists no ${name}; build it for a web profile, see devices/web/README.md`);
+      throw new BundleError(`manifest.json: lists no ${name}; set web = true in [quantization]`);
 }
 
 async function requireSignature(subtle, manifest, signature, publicKey) {
   const name = btoa(String.fromCharCode(...publicKey));
   const text = parsed("manifest.sig", signature).signatures?.[name];
-  if (typeof text !== "string") throw new BundleError("manifest.sig: is not by the pinned key");
+  if (typeof text !== "string")
+    throw new BundleError(`manifest.sig: the signature is by another key; ${UNSAFE}`);
   const raw = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   let valid = false;
   try {
@@ -89,7 +100,8 @@ async function requireSignature(subtle, manifest, signature, publicKey) {
   } catch (error) {
     throw new BundleError(`manifest.sig: cannot be checked here (${error.message}); this platform has no Ed25519`);
   }
-  if (!valid) throw new BundleError("manifest.sig: the signature is not valid: the manifest was changed");
+  if (!valid)
+    throw new BundleError(`manifest.sig: the signature is not valid: the manifest was changed; ${UNSAFE}`);
 }
 
 function parsed(name, bytes) {
@@ -99,7 +111,7 @@ function parsed(name, bytes) {
   } catch {
     // reported below
   }
-  throw new BundleError(`${name}: not valid JSON`);
+  throw new BundleError(`${name}: not valid JSON: ${AGAIN}`);
 }
 
 function hex(buffer) {

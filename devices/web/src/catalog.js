@@ -4,7 +4,7 @@ import { BundleError } from "./errors.js";
 export class Catalog {
   /** @param {{format: number, id: string[], title: string[], unavailable: number[], columns: object[]}} value */
   constructor(value) {
-    if (value.format !== 1 || !Array.isArray(value.id)) throw new BundleError("catalog.json: not of this format");
+    if (value.format !== 1 || !Array.isArray(value.id)) throw new BundleError("catalog.json: not of this format; build the bundle again");
     this.ids = value.id;
     this.titles = value.title;
     this.index = new Map(value.id.map((id, i) => [id, i]));

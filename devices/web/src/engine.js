@@ -23,7 +23,7 @@ export class Engine {
         externalData: [weights],
       });
     } catch (error) {
-      throw new BundleError(`${name}: does not load (${error.message})`);
+      throw new BundleError(`${name}: does not load (${error.message}); build the bundle again`);
     }
   }
 

@@ -45,7 +45,7 @@ export interface Filter {
 export interface RecommendOptions extends RequestOptions, Filter {
   /** From 0, the best items, to 1, items that differ from each other. */
   diversity?: number;
-  /** Keep the list, for caps and evaluation. */
+  /** Store the list, for `observe`, caps and evaluation. */
   log?: boolean;
 }
 

@@ -14,6 +14,8 @@ export { Bundle, BundleError, Condition, ConfigError, DataError, EdgerecError, I
 const POOL = 200;
 const MAX_REASONS = 3;
 const TOLERANCE = 2e-3;
+/** Inputs of the graphs that are float32; the others are int64. */
+const FLOATS = /_(count|age_h|interval_h|numeric|weights)$/;
 
 /** One loaded bundle; it never changes. */
 class Model {
@@ -27,7 +29,9 @@ class Model {
     this.encoder = new RequestEncoder(manifest.inputs);
     this.catalog = new Catalog(bundle.json("catalog.json"));
     if (this.catalog.length !== this.n)
-      throw new BundleError(`catalog.json has ${this.catalog.length} items, the graphs have ${this.n}`);
+      throw new BundleError(
+        `catalog.json has ${this.catalog.length} items, the graphs have ${this.n}; build the bundle again`,
+      );
     this.engine = new Engine(ort, bundle, sessionOptions);
     this.policy = readPolicy(bundle.json("policy.json"), this.catalog);
     this.conditions = new Map();
@@ -73,7 +77,9 @@ class Model {
     return kind.split("+").reduce((mask, part) => {
       const bit = this.encoder.kinds.indexOf(part);
       if (bit < 0)
-        throw new DataError(`unknown kind '${part}'; this bundle knows: ${["event", ...this.encoder.kinds].join(", ")}`);
+        throw new DataError(
+          `unknown kind '${part}'; this bundle knows: ${["event", ...this.encoder.kinds].join(", ")} (several as a+b)`,
+        );
       return mask | (1 << bit);
     }, 0);
   }
@@ -87,7 +93,7 @@ class Model {
 function readPolicy(value, catalog) {
   const read = (text) => new Condition(text, catalog);
   const rules = (value.rules ?? []).map(({ name, keep }) => ({ name: `rule ${name}`, keep: read(keep) }));
-  if (value.where !== undefined && value.where !== null) rules.unshift({ name: "where", keep: read(value.where) });
+  if ((value.where ?? null) !== null) rules.unshift({ name: "where", keep: read(value.where) });
   return {
     weights: value.weights ?? {},
     rules,
@@ -138,7 +144,7 @@ export class Recommender {
     return new Recommender(this.home, this.home.store, name);
   }
 
-  /** The same recommender for a visitor without a name: in memory only. */
+  /** The same recommender for a visitor without a name: the past is in memory only. */
   session() {
     return new Recommender(this.home, new MemoryStore(this.home.model.policy.log), "");
   }
@@ -185,7 +191,8 @@ export class Recommender {
   /** Logs what the user did; true once it is on the disk. */
   async observe(item, { kind = "event", time, context = {}, eventId, listName } = {}) {
     const { model } = this.home;
-    if (typeof item !== "string" || item === "") throw new DataError(`an item is named by its id, got ${item}`);
+    if (typeof item !== "string" || !item)
+      throw new DataError(`an item is named by its id, a string that is not empty; got ${item}`);
     model.mask(kind);
     checkColumns(model, context, "context");
     return this.store.append({ profile: this.name, item, kind, time: time ?? model.now(), context, eventId, listName });
@@ -196,13 +203,13 @@ export class Recommender {
     return this.store.forget(this.name);
   }
 
-  /** Installs a newer bundle: verified, tried, swapped in; otherwise the old one stays in use. */
+  /** Takes a newer bundle: verified, tried, swapped in; otherwise the old version stays in use. */
   async update(bundle) {
     const { home } = this;
     const old = home.model.bundle.manifest;
     const model = await load(home, bundle);
     const { name, version } = model.bundle.manifest;
-    if (name !== old.name) throw new BundleError(`is a bundle '${name}', and '${old.name}' is in use; it goes on`);
+    if (name !== old.name) throw new BundleError(`is a bundle '${name}', and '${old.name}' is in use; the old version stays in use`);
     if (version <= old.version)
       throw new BundleError(`has version ${version}, and ${old.version} is in use; only a higher one is taken`);
     await conform(model);
@@ -239,7 +246,7 @@ export class Recommender {
     if (exclude.length) removed.push(["excluded", indices(model, exclude)]);
     const values = { ...request?.values, now: request?.now ?? model.now() };
     for (const { name, keep } of policy.rules) removed.push([name, keep.failing(n, values)]);
-    if (where !== undefined && where !== null) {
+    if ((where ?? null) !== null) {
       const condition = model.condition(where);
       const absent = condition.parameters.find((name) => !Object.hasOwn(parameters, name));
       if (absent !== undefined) throw new ConfigError(`where: no value for :${absent}; give it in parameters`);
@@ -372,17 +379,15 @@ function checkColumns({ encoder }, values, source) {
 async function conform(model) {
   const { requests } = model.bundle.json("conformance.json");
   for (const [number, { graph = "recommend.onnx", inputs, expect }] of requests.entries()) {
-    const floats = new Set(["history_count", "history_age_h", "history_interval_h", "context_numeric", "task_weights"]);
-    const feed = Object.fromEntries(
-      Object.entries(inputs).map(([name, value]) => [
-        name,
-        floats.has(name) ? Float32Array.from([value].flat()) : ints([value].flat()),
-      ]),
-    );
+    const array = (name, values) => (FLOATS.test(name) ? Float32Array.from(values) : ints(values));
+    const feed = Object.fromEntries(Object.entries(inputs).map(([name, value]) => [name, array(name, [value].flat())]));
     const got = await model.engine.run(graph, feed);
     for (const [name, wanted] of Object.entries(expect))
       if (!(name === "item" || name === "related" ? sameItems(name, expect, got) : close(wanted.flat(), got[name])))
-        throw new BundleError(`conformance request ${number} gives another '${name}' here than where it was built`);
+        throw new BundleError(
+          `conformance request ${number} gives another '${name}' here than where the bundle was built; ` +
+            "do not use it on this device and report the processor",
+        );
   }
   return requests.length;
 }
@@ -395,7 +400,7 @@ function close(wanted, got) {
   return wanted.length === got.length && wanted.every((value, i) => near(value, got[i]));
 }
 
-/** Items of nearly equal utility may swap places. */
+/** Two items of nearly equal utility may change places. */
 function sameItems(name, expect, got) {
   const value = expect.utility ?? expect.score;
   const items = Array.from(got[name], Number);

@@ -24,12 +24,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec.bundle.columns import Parameter
-from edgerec.bundle.conditions.nodes import FUNCTIONS, Columns, Truths
+from edgerec.bundle.conditions.nodes import FUNCTIONS, ColumnReader, Truths
 from edgerec.bundle.conditions.parser import Parser
 from edgerec.bundle.conditions.tokens import InvalidCondition
 from edgerec.errors import ConfigError
 
-__all__ = ["FUNCTIONS", "Columns", "Condition"]
+__all__ = ["FUNCTIONS", "ColumnReader", "Condition"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Condition:
     _truths: Truths
 
     @classmethod
-    def parse(cls, text: str, columns: Columns) -> Condition:
+    def parse(cls, text: str, columns: ColumnReader) -> Condition:
         """Read a condition.
 
         Raises:
@@ -60,7 +60,7 @@ class Condition:
             raise ConfigError(f"condition {text[:80]!r}: {error}") from None
         return cls(text, tuple(sorted(parser.parameters)), truths)
 
-    def met(self, columns: Columns, parameters: Mapping[str, Parameter]) -> npt.NDArray[np.bool_]:
+    def met(self, columns: ColumnReader, parameters: Mapping[str, Parameter]) -> npt.NDArray[np.bool_]:
         """For each of the N items whether the condition is true; a parameter that is not given is NULL."""
         met: npt.NDArray[np.bool_] = self._truths(columns, parameters) == 2
         return met

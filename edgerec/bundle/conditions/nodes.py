@@ -14,7 +14,7 @@ from edgerec.bundle.conditions.arrays import Truth
 from edgerec.bundle.conditions.tokens import InvalidCondition
 
 
-class Columns(Protocol):
+class ColumnReader(Protocol):
     """What a condition reads: columns of equal length N."""
 
     def kind_of(self, name: str) -> str | None:
@@ -30,8 +30,8 @@ class Columns(Protocol):
 
 
 Parameters: TypeAlias = Mapping[str, Parameter]
-Values: TypeAlias = Callable[[Columns, Parameters], Value]
-Truths: TypeAlias = Callable[[Columns, Parameters], Truth]
+Values: TypeAlias = Callable[[ColumnReader, Parameters], Value]
+Truths: TypeAlias = Callable[[ColumnReader, Parameters], Truth]
 COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "=": lambda a, b: a == b,
     "==": lambda a, b: a == b,
@@ -57,7 +57,7 @@ class Node:
     """
 
     kind: str
-    of: Callable[[Columns, Parameters], Any]
+    of: Callable[[ColumnReader, Parameters], Any]
     text: str | None = None
 
     # --- what a part must be ---
@@ -76,7 +76,7 @@ class Node:
             raise InvalidCondition("a comparison is not a value; join comparisons with AND or OR")
         return self.of
 
-    def numbers(self) -> Callable[[Columns, Parameters], Numbers]:
+    def numbers(self) -> Callable[[ColumnReader, Parameters], Numbers]:
         """As a number."""
         if self.kind == "text":
             raise InvalidCondition("cannot calculate with a string")
@@ -125,7 +125,7 @@ def like(values: Values, pattern: Node) -> Node:
         raise InvalidCondition("LIKE expects a string in quotes")
     matches = arrays.like_matcher(pattern.text)
 
-    def evaluate(c: Columns, p: Parameters) -> Truth:
+    def evaluate(c: ColumnReader, p: Parameters) -> Truth:
         texts = values(c, p)
         if not isinstance(texts, Texts):
             return arrays.unknown(len(texts))
@@ -153,7 +153,7 @@ def calculation(apply: np.ufunc, left: Node, right: Node) -> Node:
     """A sum, a difference, a product or a quotient; missing where it is not finite."""
     a, b = left.numbers(), right.numbers()
 
-    def evaluate(c: Columns, p: Parameters) -> Numbers:
+    def evaluate(c: ColumnReader, p: Parameters) -> Numbers:
         with np.errstate(all="ignore"):
             result = apply(a(c, p), b(c, p))
         return np.where(np.isfinite(result), result, np.nan)
@@ -178,32 +178,28 @@ def call(name: str, arguments: Sequence[Node]) -> Node:
     return function(arguments)
 
 
-def _on_texts(apply: Callable[[str], str]) -> Callable[[Sequence[Node]], Node]:
+def _of_string(kind: str, apply: Callable[[Texts], Value]) -> Callable[[Sequence[Node]], Node]:
+    """A function of one string, missing where the string is."""
+
     def node(arguments: Sequence[Node]) -> Node:
         values = _one_string(arguments)
 
-        def evaluate(c: Columns, p: Parameters) -> Value:
-            texts = values(c, p)
-            if not isinstance(texts, Texts):
-                return np.full(len(texts), np.nan)
-            return Texts([apply(t) for t in texts.values], texts.codes)
+        def evaluate(c: ColumnReader, p: Parameters) -> Value:
+            strings = values(c, p)
+            return apply(strings) if isinstance(strings, Texts) else np.full(len(strings), np.nan)
 
-        return Node("text", evaluate)
+        return Node(kind, evaluate)
 
     return node
 
 
-def _length(arguments: Sequence[Node]) -> Node:
-    values = _one_string(arguments)
+def _translated(table: Mapping[int, int]) -> Callable[[Texts], Value]:
+    return lambda strings: Texts([text.translate(table) for text in strings.values], strings.codes)
 
-    def evaluate(c: Columns, p: Parameters) -> Numbers:
-        texts = values(c, p)
-        if not isinstance(texts, Texts):
-            return np.full(len(texts), np.nan)
-        lengths: Numbers = arrays.look_up(texts, list(map(len, texts.values)), np.nan, np.float64)
-        return lengths
 
-    return Node("number", evaluate)
+def _lengths(strings: Texts) -> Numbers:
+    lengths: Numbers = arrays.look_up(strings, list(map(len, strings.values)), np.nan, np.float64)
+    return lengths
 
 
 def _abs(arguments: Sequence[Node]) -> Node:
@@ -230,9 +226,9 @@ def _one_string(arguments: Sequence[Node]) -> Values:
 _FUNCTIONS: Final[Mapping[str, Callable[[Sequence[Node]], Node]]] = {
     "abs": _abs,
     "coalesce": _coalesce,
-    "length": _length,
-    "lower": _on_texts(lambda t: t.translate(arrays.LOWER)),
-    "upper": _on_texts(lambda t: t.translate(arrays.UPPER)),
+    "length": _of_string("number", _lengths),
+    "lower": _of_string("text", _translated(arrays.LOWER)),
+    "upper": _of_string("text", _translated(arrays.UPPER)),
 }
 FUNCTIONS: Final = tuple(sorted(_FUNCTIONS))
 """What a condition may call."""

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from edgerec.bundle.conditions import nodes
-from edgerec.bundle.conditions.nodes import Columns, Node, Truths
+from edgerec.bundle.conditions.nodes import ColumnReader, Node, Truths
 from edgerec.bundle.conditions.tokens import InvalidCondition, TokenStream
 
 MAX_DEPTH: Final = 40
@@ -24,7 +24,7 @@ class Parser:
         parameters: names of those that were read.
     """
 
-    def __init__(self, text: str, columns: Columns) -> None:
+    def __init__(self, text: str, columns: ColumnReader) -> None:
         self._columns = columns
         self._tokens = TokenStream(text)
         self._depth = 0

@@ -1,1 +1,1 @@
-"""From a device and a budget to the best bundle that fits: costs predicted before anything is trained, and a search."""
+"""From a device and a budget to the best bundle that fits: costs are predicted before anything is trained."""

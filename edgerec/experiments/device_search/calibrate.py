@@ -1,10 +1,11 @@
-"""Bundles with random weights, measured on this machine, so that costs of others can be predicted."""
+"""Measures bundles with random weights on this machine, so that the costs of other bundles can be predicted."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 from edgerec.bench.measure import measure
@@ -23,40 +24,47 @@ from edgerec.tasks import RequestEncoder, scored_tasks
 
 WIDTHS: tuple[Size, ...] = ("nano", "std", "large")
 TIMES = (1, 4, 16)
-"""Catalogues of so many times the items there are, at most `MOST_ITEMS`."""
+"""Lengths of the measured catalogs, as multiples of the real one; none has more than `MOST_ITEMS` items."""
 MOST_ITEMS = 200_000
 CALLS, COLD_CALLS = 150, 1
 ROUNDS = 2
-"""Each bundle is measured so often, in turn with the others."""
+"""How often each bundle is measured, in turn with the others."""
 
 
 def calibrate(
-    untrained: Untrained, encoder: RequestEncoder, profile: Profile, kernels: Sequence[str], progress: Progress
+    untrained: Untrained,
+    encoder: RequestEncoder,
+    profile: Profile,
+    kernels: Sequence[str],
+    progress: Progress,
+    widths: Sequence[Size] = WIDTHS,
+    times: Sequence[int] = TIMES,
+    calls: int = CALLS,
 ) -> list[Point]:
-    """Measure bundles of three widths and up to three lengths in each body, with the profile's threads."""
+    """Measure bundles of several widths and catalog lengths with each kernel, with the profile's number of threads."""
     n = untrained.shape.n_items
-    lengths = sorted({min(n * times, max(MOST_ITEMS, n)) for times in TIMES})
-    eval_requests = [(width, length, kernel) for width in WIDTHS for length in lengths for kernel in kernels]
+    lengths = sorted({min(n * factor, max(MOST_ITEMS, n)) for factor in times})
+    variants = list(product(widths, lengths, kernels))
     with (
         tempfile.TemporaryDirectory() as folder,
-        progress.track(len(eval_requests) * ROUNDS, "measuring this machine") as done,
+        progress.track(len(variants) * ROUNDS, "measuring this machine") as track,
     ):
-        places = [Path(folder) / str(number) for number in range(len(eval_requests))]
+        bundles = [Path(folder) / str(number) for number in range(len(variants))]
         works = [
-            made_up(untrained, encoder, profile, StudentSizes.of(*SIZES[width]), length, kernel, place)
-            for (width, length, kernel), place in zip(eval_requests, places, strict=True)
+            made_up(untrained, encoder, profile, StudentSizes.of(*SIZES[width]), length, kernel, bundle)
+            for (width, length, kernel), bundle in zip(variants, bundles, strict=True)
         ]
-        found: list[list[Point]] = [[] for _ in eval_requests]
+        points: list[list[Point]] = [[] for _ in variants]
         for _ in range(ROUNDS):
-            for place, work, of in zip(places, works, found, strict=True):
-                (measured,) = measure([place], profile.threads, processes=1, calls=CALLS, cold=COLD_CALLS)
-                of.append(Point.of(work, measured))
-                done.advance()
-    return [_least(of) for of in found]
+            for bundle, work, own in zip(bundles, works, points, strict=True):
+                (measured,) = measure([bundle], profile.threads, processes=1, calls=calls, cold=COLD_CALLS)
+                own.append(Point.of(work, measured))
+                track.advance()
+    return [_least(own) for own in points]
 
 
 def _least(points: Sequence[Point]) -> Point:
-    """Of several measurements of one bundle what was disturbed least."""
+    """The lowest figures of several measurements of one bundle: those that other processes disturbed least."""
     return Point(points[0].work, {name: min(p.measured[name] for p in points) for name in points[0].measured})
 
 
@@ -69,7 +77,7 @@ def made_up(
     kernel: str,
     out: Path,
 ) -> Workload:
-    """Write a bundle with random weights for a catalogue of any length; returns its work."""
+    """Write a bundle with random weights for a catalog of any length; returns its work."""
     exported = longer(untrained.exported(sizes), n_items)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -91,5 +99,5 @@ def _items(n: int) -> Iterator[dict[str, str]]:
 
 
 def to_json(points: Sequence[Point]) -> list[dict[str, object]]:
-    """For a file that another call reads."""
+    """The points as plain values, which `Point.of_json` reads."""
     return [{"work": asdict(point.work), "measured": dict(point.measured)} for point in points]

@@ -1,8 +1,8 @@
-"""What a bundle costs on a device, from its work alone: an analytic model fitted on points measured on this machine.
+"""What a bundle costs on a device, predicted from its work alone by a model that is fitted on this machine.
 
-A request takes a fixed time, one for the tower's multiplications, one for what is done with each logit, and one for
-reading the table; memory and start grow with what lies in the bundle and in the session. The coefficients are never
-negative, so that more work never costs less.
+The time of a request is a constant plus terms for the multiplications of the tower, for the logits and for reading the
+item table. Memory and cold start grow with the same terms and with the bytes of the model. No coefficient is negative,
+so more work never costs less.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from edgerec.devices import Profile
 from edgerec.errors import ConfigError
 
 FIGURES = ("p50_ms", "peak_ram_mb", "cold_start_ms")
-"""What is fitted; p95 follows p50 by a factor."""
+"""Figures that are fitted; p95 is p50 times a factor."""
 BYTES = {"fp32": 4, "u8s8": 1, "nbits8": 1}
-"""Of a number of the table, in each body."""
+"""Bytes of one number of the item table, by kernel."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -39,7 +39,7 @@ class Point:
 
     @classmethod
     def of(cls, work: Workload, measured: Measured) -> Point:
-        """From what `edgerec bench` measures; where the system does not tell the memory, it counts as 0."""
+        """From what `edgerec bench` measures; memory counts as 0 on a system that does not report it."""
         values = measured.to_json()
         return cls(work, {name: float(values[name] or 0.0) for name in (*FIGURES, "p95_ms")})
 
@@ -48,7 +48,7 @@ class Point:
         """From "work" and "measured", as a correction file has them.
 
         Raises:
-            ValueError: a figure is no number, or not above 0. KeyError, TypeError: something is missing or too much.
+            ValueError: a figure is not a number above 0. KeyError, TypeError: something is missing or too much.
         """
         work = Workload.from_json(values["work"])
         measured = {name: float(values["measured"][name]) for name in (*FIGURES, "p95_ms")}
@@ -68,7 +68,8 @@ class Point:
             return cls.of_json(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
-                f"{path}: no measurement of a device ({error}); make it there: edgerec bench BUNDLE --save {path.name}"
+                f"{path}: is not a measurement of a device ({error}); make one on the device: "
+                f"edgerec bench BUNDLE --save {path.name}"
             ) from None
 
 
@@ -82,47 +83,47 @@ class Costs:
     cold_start_ms: float
 
     def over(self, profile: Profile) -> dict[str, tuple[float, float]]:
-        """Figures that exceed the budget: expected, and at most."""
+        """Figures that exceed the budget: the expected value and the limit."""
         limits = {name: figure["limit"] for name, figure in profile.to_json()["budget"].items()}
         return {name: (value, limits[name]) for name, value in asdict(self).items() if value > limits[name]}
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """Coefficients by body and figure, of `_features`; `tail`: p95 against p50."""
+    """Coefficients of `_features`, by kernel and figure; `tail` is the ratio of p95 to p50."""
 
     coefficients: Mapping[str, Mapping[str, Floats]]
     tail: float
 
     @classmethod
     def fit(cls, points: Sequence[Point]) -> CostModel:
-        """Least squares of the relative errors, without negative coefficients, for each body by itself."""
+        """Least squares of the relative errors, without negative coefficients, for each kernel by itself."""
         from scipy.optimize import nnls
 
-        found: dict[str, dict[str, Floats]] = {}
+        coefficients: dict[str, dict[str, Floats]] = {}
         for kernel in {point.work.kernel for point in points}:
-            of = [point for point in points if point.work.kernel == kernel]
-            x = np.array([_features(point.work) for point in of])
-            found[kernel] = {}
+            own = [point for point in points if point.work.kernel == kernel]
+            x = np.array([_features(point.work) for point in own])
+            coefficients[kernel] = {}
             for figure in FIGURES:
-                y = np.maximum([point.measured[figure] for point in of], 1e-9)
+                y = np.maximum([point.measured[figure] for point in own], 1e-9)
                 unit = x.max(axis=0)  # nnls stops early where columns differ by orders of magnitude
-                found[kernel][figure] = nnls(x / unit / y[:, None], np.ones(len(y)))[0] / unit
+                coefficients[kernel][figure] = nnls(x / unit / y[:, None], np.ones(len(y)))[0] / unit
         tails = [p.measured["p95_ms"] / p.measured["p50_ms"] for p in points if p.measured["p50_ms"] > 0]
-        return cls(found, statistics.median(tails) if tails else 1.0)
+        return cls(coefficients, statistics.median(tails) if tails else 1.0)
 
     def here(self, work: Workload, other_bytes: int = 0) -> Costs:
         """On the machine whose points were fitted; `other_bytes`: of a bundle's other files."""
-        of = self.coefficients[work.kernel]
-        p50, ram, cold = (float(_features(work) @ of[figure]) for figure in FIGURES)
+        coefficients = self.coefficients[work.kernel]
+        p50, ram, cold = (float(_features(work) @ coefficients[figure]) for figure in FIGURES)
         return Costs((work.model_bytes + other_bytes) / 1e6, ram, self.tail * p50, cold)
 
     def on(self, work: Workload, profile: Profile, corrections: Sequence[Point] = (), other_bytes: int = 0) -> Costs:
-        """On a device: by the speed of its core, no faster than its memory, as far as measurements there correct it.
+        """On a device: scaled by the speed of its core, limited by its memory, corrected by measurements made there.
 
         Args:
-            corrections: bundles measured on the device: time and start are scaled, and memory shifted, by how far the
-                model is off them in the median.
+            corrections: bundles measured on the device. The median ratio of measured to predicted scales both times,
+                and the median difference shifts the memory.
         """
         costs = self._on(work, profile, other_bytes)
         if not corrections:
@@ -142,5 +143,5 @@ class CostModel:
 
 
 def _features(work: Workload) -> Floats:
-    """A constant, the tower, the logits, the table, and all that lies on disk."""
+    """A constant, multiplications of the tower, logits, numbers of the item table, and bytes on disk."""
     return np.array([1.0, work.macs, work.logits, work.table, work.model_bytes])

@@ -1,16 +1,17 @@
-"""What a search for a device found: the trials, the front, the choice and why."""
+"""The result of a device search: the trials, the Pareto front, the choice and the reason for it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
+from edgerec.config import Scalar
 from edgerec.experiments.device_search.cost import Costs
 
 CLOSE = 0.005
-"""Quality that is not told apart: within half a percent of the teacher the smaller bundle is the better one."""
+"""Bundles whose quality differs by no more than this share of the teacher's count as equally good: the smaller wins."""
 
 
 @dataclass(frozen=True)
@@ -18,14 +19,14 @@ class TrialRow:
     """Settings that were tried.
 
     Attributes:
-        quality: share of the teacher's figures that the short bundle keeps, the mean of the tasks; None where it was
-            hopeless and never trained. tasks: the same of each task.
-        costs: expected on the device. over: what exceeds its budget, and the limit. front: nothing is better in
-            quality, bytes and time alike.
+        quality: share of the teacher's figures that the short bundle retains, as a mean over the tasks; None where it
+            could not fit and was never trained. tasks: the share of each task.
+        costs: expected on the device. over: figures that exceed its budget, each with its limit.
+        front: is it on the Pareto front of quality, bytes and time?
     """
 
     number: int
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Scalar]
     quality: float | None
     tasks: Mapping[str, float]
     costs: Costs
@@ -37,21 +38,34 @@ class TrialRow:
         return replace(self, front=True)
 
 
+class Check(NamedTuple):
+    """What the cost model expected of the finished bundle on this machine, and what was measured."""
+
+    expected: float
+    measured: float
+
+
+class Limit(NamedTuple):
+    """A limit of the device's budget, and what was measured on this machine; None where it cannot be measured."""
+
+    limit: float
+    measured: float | None
+
+
 @dataclass(frozen=True)
-class FitReport:
+class SearchReport:
     """A search as it ended.
 
     Attributes:
         best: the choice; None where nothing fits.
-        checked: of the finished bundle, what the cost model expected here, and what was measured.
-        measured: by figure of the budget: the limit, and what was measured here.
+        checked: of the finished bundle, by figure. measured: of the finished bundle, by figure of the budget.
     """
 
     device: str
     trials: tuple[TrialRow, ...]
     best: TrialRow | None
-    checked: dict[str, tuple[float, float]]
-    measured: dict[str, tuple[float, float | None]]
+    checked: Mapping[str, Check]
+    measured: Mapping[str, Limit]
     bundle: Path
 
     @property
@@ -64,7 +78,7 @@ class FitReport:
         most = max(row.quality or 0.0 for row in fitting)
         return (
             f"of {len(trained)} trained trials {len(fitting)} are inside the budget of {self.device}; the best of them "
-            f"keeps {most:.1%} of the teacher, and this one, with {self.best.quality:.1%}, is the smallest within "
+            f"retains {most:.1%} of the teacher, and this one, with {self.best.quality:.1%}, is the smallest within "
             f"{CLOSE:.1%} of it"
         )
 
@@ -72,25 +86,17 @@ class FitReport:
         """For the screen."""
         if self.best is None:
             return [self.why]
-        said = ", ".join(f"{key} = {value}" for key, value in self.best.settings.items())
-        checked = "; ".join(f"{n} {want:.3f}, measured {got:.3f}" for n, (want, got) in self.checked.items())
-        return [f"chosen: {said}", f"because {self.why}", f"expected here: {checked}"]
+        settings = ", ".join(f"{key} = {value}" for key, value in self.best.settings.items())
+        checks = "; ".join(f"{n} {c.expected:.3f}, measured {c.measured:.3f}" for n, c in self.checked.items())
+        return [f"chosen: {settings}", f"because {self.why}", f"expected here: {checks}"]
 
     def table(self) -> tuple[list[str], list[list[object]]]:
-        """The trials that were trained, the front first, for the screen."""
+        """The trials that were trained, the Pareto front first, for the screen."""
         trained = (row for row in self.trials if row.quality is not None)
         rows = sorted(trained, key=lambda row: (not row.front, row.costs.bundle_mb))
         keys = list(rows[0].settings) if rows else []
-        columns = [
-            "front",
-            "kept",
-            "MB",
-            "p95 ms",
-            "RAM MB",
-            "fits",
-            *(key.partition(".")[2] + _of(key) for key in keys),
-        ]
-        return columns, [
+        names = [key.partition(".")[2] + (" cut" if key.startswith("pruning.") else "") for key in keys]
+        return ["front", "retained", "MB", "p95 ms", "RAM MB", "fits", *names], [
             [
                 "*" if r.front else "", r.quality, r.costs.bundle_mb, r.costs.p95_ms, r.costs.peak_ram_mb,
                 "no" if r.over else "yes", *(r.settings[key] for key in keys),
@@ -98,25 +104,20 @@ class FitReport:
             for r in rows
         ]  # fmt: skip
 
-    def to_json(self) -> dict[str, Any]:
-        """The content of fit.json."""
+    def to_json(self) -> dict[str, object]:
+        """The content of search.json."""
         return {
             "device": self.device,
             "why": self.why,
             "chosen": None if self.best is None else dict(self.best.settings),
-            "checked": {name: {"expected": a, "measured": b} for name, (a, b) in self.checked.items()},
-            "budget": {name: {"limit": a, "measured": b} for name, (a, b) in self.measured.items()},
+            "checked": {name: check._asdict() for name, check in self.checked.items()},
+            "budget": {name: limit._asdict() for name, limit in self.measured.items()},
             "trials": [asdict(row) for row in self.trials],
         }
 
 
-def _of(key: str) -> str:
-    """Tells keys of one name apart: hidden units, and the share of them that is cut."""
-    return " cut" if key.startswith("pruning.") else ""
-
-
 def front(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    """The rows that no other one is at least as good as in quality, bytes and time, and better in one."""
+    """The Pareto front: rows that no other row equals or beats in quality, bytes and time, and beats in one of them."""
 
     def figures(row: TrialRow) -> tuple[float, float, float]:
         return (-(row.quality or 0.0), row.costs.bundle_mb, row.costs.p95_ms)
@@ -131,7 +132,7 @@ def front(rows: Sequence[TrialRow]) -> list[TrialRow]:
 
 
 def chosen(rows: Sequence[TrialRow]) -> TrialRow | None:
-    """Of the trained rows inside the budget, the smallest one whose quality is as good as the best; None: none is."""
+    """The smallest of the rows inside the budget whose quality is as good as the best one's; None if no row fits."""
     fitting = [row for row in rows if row.quality is not None and not row.over]
     if not fitting:
         return None

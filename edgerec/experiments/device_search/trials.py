@@ -1,4 +1,4 @@
-"""The work of a bundle that is not there yet, from its settings alone: nothing is trained for it."""
+"""The work of a bundle, from its settings alone: nothing is trained for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgerec.compression.export import ExportedStudent, export_student
 from edgerec.compression.graphs import Expectation
 from edgerec.compression.pruning import left_of
 from edgerec.compression.quantization import write_graphs
-from edgerec.compression.stored import LEVELS_OF_4
+from edgerec.compression.storage import LEVELS_OF_4
 from edgerec.compression.workload import Workload, macs
 from edgerec.config import Config
 from edgerec.devices import load_profile
@@ -32,7 +32,7 @@ def final_sizes(config: Config) -> StudentSizes:
 
 
 def kernel_asked(config: Config) -> str:
-    """The body that the bundle is meant to have."""
+    """The kernel that the settings ask for."""
     asked = config.quantization.kernel
     return load_profile(config.device).kernel if asked == "auto" else asked
 
@@ -40,7 +40,7 @@ def kernel_asked(config: Config) -> str:
 class Untrained:
     """Students with random weights, exported once for each set of widths.
 
-    Every tensor of theirs is random, so none is stored together with another one that it only resembles by chance.
+    Every tensor is random, so that no two are equal by chance and stored as one.
     """
 
     def __init__(self, shape: Shape, features: ItemFeatures, tasks: tuple[Task, ...]) -> None:
@@ -62,11 +62,11 @@ class Untrained:
         return self._exported[same]
 
     def expectations(self) -> dict[str, Expectation]:
-        """Of every amount, the same."""
+        """The same for every regression target."""
         return {t.name: Expectation(1.0, 0.0, 1.0) for t in self.tasks if t.kind == "regression"}
 
     def work(self, config: Config, n_items: int) -> Workload:
-        """What the bundle of these settings will weigh and do, with so many items."""
+        """The bytes and operations of the bundle of these settings, with so many items."""
         sizes, kernel = final_sizes(config), kernel_asked(config)
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
@@ -76,13 +76,13 @@ class Untrained:
         return self.counted(sizes, kernel, weight, n_items)
 
     def counted(self, sizes: StudentSizes, kernel: str, weight: int, n_items: int) -> Workload:
-        """A bundle that weighs so much and holds so many items."""
+        """The work of a bundle whose model has `weight` bytes, for `n_items` items."""
         tasks = len(scored_tasks(self.tasks))
         return Workload(kernel, n_items, weight, n_items * sizes.dim, n_items * tasks, macs(self.shape, sizes, tasks))
 
 
 def longer(exported: ExportedStudent, n_items: int) -> ExportedStudent:
-    """The same request tower over a table of `n_items` rows: those that there are, again and again."""
+    """The same request tower over an item table of `n_items` rows, which repeats the rows there are."""
     again = np.arange(n_items) % len(exported.table)
     return replace(
         exported,

@@ -1,4 +1,4 @@
-"""What a trial does: train one model with its settings, and judge it on valid."""
+"""What a trial does: train one model with its settings, and judge it on the validation split."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from edgerec.config import Config
 from edgerec.distillation.student import new_student, train_student
 from edgerec.ensemble.scoring import TorchScorer
 from edgerec.errors import EdgerecError
+from edgerec.evaluation.quality import evaluate_scorer
 from edgerec.examples.batches import Examples
 from edgerec.examples.load import LearningData
 from edgerec.experiments.tuning.study import Search, alone
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import ModelMetrics
 from edgerec.progress import Progress
-from edgerec.stages.evaluate import judge_scorer
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
 from edgerec.training.calibrate import calibrate
 from edgerec.training.teacher import fit_on_valid
 
 OnLoss: TypeAlias = Callable[[int, float], None]
-"""Told the validation loss after each epoch (1, 2, ...); it may raise `optuna.TrialPruned`."""
+"""Is called with the validation loss after each epoch (1, 2, ...); it may raise `optuna.TrialPruned`."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial found: the figure that decides, its standard error (NaN where none is known), and all metrics."""
+    """The result of a trial: the figure that decides, its standard error (NaN if unknown), and all metrics."""
 
     value: float
     se: float
@@ -39,11 +39,11 @@ class Outcome:
 
 
 Objective: TypeAlias = Callable[[Search, Config, Path, Progress, str, OnLoss], Outcome]
-"""(search, the trial's settings, its folder, progress, its title, after each epoch) -> what it found."""
+"""(search, settings of the trial, its folder, progress, its title, after each epoch) -> its result."""
 
 
 def judge(search: Search, config: Config, folder: Path, progress: Progress, title: str, on_loss: OnLoss) -> Outcome:
-    """Train what `[tuning] stage` says with the settings of a trial; it goes on from a checkpoint in `folder`.
+    """Train the model of `[tuning] stage` with the settings of a trial; goes on from a checkpoint in `folder`.
 
     Raises:
         EdgerecError: the training failed, or the metric has no value on valid.
@@ -68,12 +68,12 @@ def judge(search: Search, config: Config, folder: Path, progress: Progress, titl
         epochs = config.distillation.epochs
         train_student(settings, data, examples, student, epochs, folder / "model", progress, title, on_epoch)
         scorer = TorchScorer([student.eval()], data, calibrate(student, data))
-    found = judge_scorer(scorer, data, config.evaluation.k)
-    value, se = weighed(search.metric, found)
-    return Outcome(value, se, {t: {m: _finite(e.value) for m, e in of.items()} for t, of in found.items()})
+    metrics = evaluate_scorer(scorer, data, config.evaluation.k)
+    value, se = weighed(search.metric, metrics)
+    return Outcome(value, se, {t: {m: _finite(e.value) for m, e in own.items()} for t, own in metrics.items()})
 
 
-def weighed(metric: Mapping[str, float], found: Mapping[str, Mapping[str, Estimate]]) -> tuple[float, float]:
+def weighed(metric: Mapping[str, float], metrics: ModelMetrics) -> tuple[float, float]:
     """The weighted sum of some metrics, and the standard error of a single one (of a sum it is not known).
 
     Raises:
@@ -81,10 +81,10 @@ def weighed(metric: Mapping[str, float], found: Mapping[str, Mapping[str, Estima
     """
     estimates = {}
     for name in metric:
-        task, _, of = name.partition(".")
-        estimate = found.get(task, {}).get(of)
+        task, _, figure = name.partition(".")
+        estimate = metrics.get(task, {}).get(figure)
         if estimate is None or not math.isfinite(estimate.value):
-            raise EdgerecError(f"{name} has no value on the valid part: nothing there can be judged by it")
+            raise EdgerecError(f"{name} has no value on the validation split: nothing there can be judged by it")
         estimates[name] = estimate
     value = sum(weight * estimates[name].value for name, weight in metric.items())
     se = next(iter(estimates.values())).se * next(iter(metric.values())) if len(metric) == 1 else math.nan
@@ -105,8 +105,8 @@ def loss_that_decides(metric: Mapping[str, float], losses: Mapping[str, float]) 
 def _labelled(search: Search, run: Run, data: LearningData) -> Examples:
     """The examples with the teacher's labels, which the first trial with such requests makes for all others."""
     config = run.config
-    said = [search.name, config.distillation.pseudo_labelled, config.distillation.future, config.student.max_history]
-    folder = search.folder / "work" / f"labels-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]}"
+    made_by = [search.name, config.distillation.pseudo_labelled, config.distillation.future, config.student.max_history]
+    folder = search.folder / "work" / f"labels-{hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     with alone(search.folder, "labels"):
         return labelled_examples(run, data, folder)[0]

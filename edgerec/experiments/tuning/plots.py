@@ -14,7 +14,7 @@ INK, BLUE, LIGHT, ORANGE, GREY = "#222222", "#2f6db3", "#a9c6e8", "#d1702a", "#9
 
 
 def plot_history(report: TuningReport, path: Path) -> Path:
-    """The figure of every trial in the order of their numbers, with standard errors, and the best one so far."""
+    """The metric of every trial in the order of the trials, with standard errors, and the best value so far."""
     done = sorted((row for row in report.trials if row.value is not None), key=lambda row: row.trial)
     early = [row.trial for row in report.trials if row.state == "ended early"]
     figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
@@ -36,7 +36,7 @@ def plot_history(report: TuningReport, path: Path) -> Path:
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
         )  # fmt: skip
     if baseline is not None:
-        axes.axhline(_value(baseline), color=INK, linestyle=":", linewidth=1, zorder=0, label="settings of now")
+        axes.axhline(_value(baseline), color=INK, linestyle=":", linewidth=1, zorder=0, label="current settings")
     if early:
         axes.plot(
             early, [0.02] * len(early), "x", color=GREY, transform=axes.get_xaxis_transform(), label="ended early"
@@ -52,7 +52,7 @@ def plot_history(report: TuningReport, path: Path) -> Path:
 
 
 def plot_importance(report: TuningReport, path: Path) -> Path:
-    """How much of the figure's variance each key explains."""
+    """How much of the metric's variance each key explains."""
     keys = sorted(report.importance, key=lambda key: report.importance[key])
     shares = [100 * report.importance[key] for key in keys]
     figure = Figure(figsize=(8, 1.6 + 0.4 * len(keys)), dpi=150, layout="constrained")
@@ -62,7 +62,7 @@ def plot_importance(report: TuningReport, path: Path) -> Path:
     axes.set(xlabel=f"share of the variance of {report.metric} over the space (%, fANOVA)", xlim=(0, 112))
     axes.set_xticks(range(0, 101, 20))
     done = sum(row.state == "done" for row in report.trials)
-    _finish(figure, f"What mattered, by {done} finished trials", "x")
+    _finish(figure, f"Importance of settings, from {done} finished trials", "x")
     figure.savefig(path)
     return path
 

@@ -1,4 +1,4 @@
-"""What a search found: its trials in order, what mattered, and the best settings ready to paste."""
+"""The result of a search: its trials in order, the importance of settings, and the best settings ready to paste."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from edgerec.config import Config
 from edgerec.experiments.tuning.space import Values, present
-from edgerec.experiments.tuning.study import Study, is_alive, is_open
+from edgerec.experiments.tuning.study import Study
 from edgerec.files import write_json
 
 LEAST_FOR_IMPORTANCE = 4
-"""Finished trials below which nothing is said about what mattered."""
+"""With fewer finished trials no importance is computed."""
 ROWS = 20
 """Trials on the screen."""
 _ORDER = ("done", "ended early", "failed", "died", "running", "open")
@@ -30,9 +30,10 @@ class TrialRow:
     """One setting that was tried.
 
     Attributes:
-        trial: 1, 2, ...; state: done, ended early (by the pruner), failed (see `why`), died (too often), running or
-            open (cut off, made again by the next call).
-        value: the figure that decides; se: its standard error, where it is known.
+        trial: 1, 2, ...
+        state: done; ended early (by the pruner); failed (see `why`); died (too often); running; or open (cut off, the
+            next call makes it again).
+        value: the figure that decides. se: its standard error, where it is known.
         losses: the validation loss of the tasks that decide, after each epoch that this process saw.
     """
 
@@ -52,11 +53,11 @@ class TuningReport:
     """A search as far as it is.
 
     Attributes:
-        study: its name in study.db. metric: what decides. higher_is_better: of it.
+        study: its name in study.db. metric: the one that decides. higher_is_better: whether a higher value is better.
         trials: the best first, then those that were not finished.
         importance: share of the metric's variance over the space that each key explains (fANOVA); empty when too few
-            trials are done. now: the trial with the settings of now, where it is one of them.
-        missing: trials that are still to be made.
+            trials are done.
+        now: the trial with the current settings, if there is one. missing: number of trials still to be made.
     """
 
     study: str
@@ -74,7 +75,7 @@ class TuningReport:
 
     @property
     def baseline(self) -> TrialRow | None:
-        """The finished trial with the settings of now."""
+        """The finished trial with the current settings."""
         return next((row for row in self.trials if row.trial == self.now and row.state == "done"), None)
 
     def table(self) -> tuple[list[str], list[list[object]]]:
@@ -84,20 +85,20 @@ class TuningReport:
         for row in self.trials[:ROWS]:
             name = f"{row.trial} (now)" if row.trial == self.now else str(row.trial)
             seconds = None if row.seconds is None else round(row.seconds)
-            found: list[object] = [name, row.state, row.value, row.se, seconds]
-            rows.append([*found, *(row.settings.get(key) for key in keys)])
+            outcome: list[object] = [name, row.state, row.value, row.se, seconds]
+            rows.append([*outcome, *(row.settings.get(key) for key in keys)])
         return ["trial", "state", self.metric, "se", "s", *keys], rows
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """For programs."""
         best = self.best
         return {**asdict(self), "best": None if best is None else asdict(best)}
 
 
 def report_of(study: Study) -> TuningReport:
-    """What the trials of a study say now."""
+    """The report of the trials made so far."""
     search = study.search
-    rows = [_row(slot, trial) for slot, trial in sorted(study.latest().items())]
+    rows = [_row(slot, trial, study) for slot, trial in sorted(study.latest().items())]
     worst = -math.inf
     rows.sort(key=lambda r: (_ORDER.index(r.state), -search.sign * (worst if r.value is None else r.value), r.trial))
     grid = search.config.tuning.sampler == "grid"
@@ -115,19 +116,19 @@ def report_of(study: Study) -> TuningReport:
 
 
 def best_toml(report: TuningReport, config: Config) -> str:
-    """The best settings as a piece of edgerec.toml, with what they are now; empty without a finished trial."""
+    """The best settings as a part of edgerec.toml, with the current values; empty without a finished trial."""
     best, baseline = report.best, report.baseline
     if best is None:
         return ""
     done = sum(row.state == "done" for row in report.trials)
     lines = [
         f"# {report.metric} = {_figure(best)} on valid: trial {best.trial}, the best of {done} finished ones.",
-        "# It was chosen by this figure, so it flatters; edgerec evaluate judges on test.",
+        "# It was chosen by this figure, so the figure is optimistic; edgerec evaluate judges on the test split.",
     ]
     if baseline is best:
-        lines.append("# These are the settings of now.")
+        lines.append("# These are the current settings.")
     elif baseline is not None:
-        lines.append(f"# With the settings of now: {_figure(baseline)}.")
+        lines.append(f"# With the current settings: {_figure(baseline)}.")
         assert best.value is not None and baseline.value is not None
         if best.se is not None and abs(best.value - baseline.value) < best.se:
             lines.append("# The difference is smaller than one standard error: it may be chance.")
@@ -135,8 +136,8 @@ def best_toml(report: TuningReport, config: Config) -> str:
     for key, value in best.settings.items():
         section, _, name = key.partition(".")
         now = getattr(config.sections[section], name)
-        said = "" if now == value else f"  # now {'not set' if now is None else json.dumps(now)}"
-        sections.setdefault(section, []).append(f"{name} = {json.dumps(value, ensure_ascii=False)}{said}")
+        before = "" if now == value else f"  # now {'not set' if now is None else json.dumps(now)}"
+        sections.setdefault(section, []).append(f"{name} = {json.dumps(value, ensure_ascii=False)}{before}")
     for section, settings in sections.items():
         lines += ["", f"[{section}]", *settings]
     return "\n".join(lines) + "\n"
@@ -146,7 +147,7 @@ def write_report(report: TuningReport, config: Config, folder: Path) -> list[Pat
     """Write trials.json and, where trials are finished, best.toml and the plots.
 
     Returns:
-        What was written.
+        The files that were written.
     """
     from edgerec.experiments.tuning.plots import plot_history, plot_importance
 
@@ -166,22 +167,22 @@ def _figure(row: TrialRow) -> str:
     return f"{row.value:.4f}" + ("" if row.se is None else f" (standard error {row.se:.4f})")
 
 
-def _row(slot: int, trial: FrozenTrial) -> TrialRow:
-    found: Mapping[str, Any] = trial.user_attrs.get("found", {})
+def _row(slot: int, trial: FrozenTrial, study: Study) -> TrialRow:
+    outcome: Mapping[str, Any] = trial.user_attrs.get("found", {})
     return TrialRow(
         trial=slot + 1,
-        state=_state(trial),
+        state=_state(trial, study),
         value=trial.value if trial.state == TrialState.COMPLETE else None,
-        se=found.get("se"),
-        seconds=found.get("seconds"),
+        se=outcome.get("se"),
+        seconds=outcome.get("seconds"),
         settings=trial.user_attrs.get("settings", {}),
         why=trial.user_attrs.get("why"),
-        losses=found.get("losses", {}),
-        metrics=found.get("metrics", {}),
+        losses=outcome.get("losses", {}),
+        metrics=outcome.get("metrics", {}),
     )
 
 
-def _state(trial: FrozenTrial) -> str:
+def _state(trial: FrozenTrial, study: Study) -> str:
     match trial.state:
         case TrialState.COMPLETE:
             return "done"
@@ -189,9 +190,9 @@ def _state(trial: FrozenTrial) -> str:
             return "ended early"
         case _ if "why" in trial.user_attrs:
             return "failed"
-        case _ if is_alive(trial):
+        case _ if study.is_alive(trial):
             return "running"
-        case _ if is_open(trial) or trial.state == TrialState.WAITING:
+        case _ if study.is_open(trial) or trial.state == TrialState.WAITING:
             return "open"
     return "died"
 
@@ -201,5 +202,5 @@ def _importance(study: Study) -> dict[str, float]:
     if len(done) < LEAST_FOR_IMPORTANCE or len({trial.value for trial in done}) == 1:
         return {}
     evaluator = FanovaImportanceEvaluator(seed=study.search.config.seed)
-    found = optuna.importance.get_param_importances(study.optuna, evaluator=evaluator)
-    return {key: float(share) for key, share in found.items()}
+    shares = optuna.importance.get_param_importances(study.optuna, evaluator=evaluator)
+    return {key: float(share) for key, share in shares.items()}

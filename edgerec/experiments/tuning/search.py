@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from edgerec.config import Config, TrainingConfig
@@ -13,37 +14,37 @@ from edgerec.experiments.tuning.study import Search, Study, alone
 from edgerec.experiments.tuning.worker import make_trials, run_workers
 from edgerec.progress import Progress
 from edgerec.stages import pipeline
+from edgerec.stages.run import Run
 
 POLL_S = 2.0
-"""Between looks at the trials of other workers."""
+"""Seconds between two looks at the trials of other workers."""
 
 
-def tune(config: Config, run_dir: Path, progress: Progress, workers: int | None = None) -> TuningReport:
-    """Make the trials that the study of these settings still lacks, and write what it found to ``tuning/``.
+def tune(run: Run, workers: int | None = None) -> TuningReport:
+    """Make the trials that the study of these settings still lacks, and write the results to ``tuning/`` of the run.
 
     Several calls may run at once, on one machine or on several that share the folder.
     Args:
-        workers: in place of `[tuning] workers`.
+        workers: replaces `[tuning] workers`.
     Raises:
         ConfigError: there is nothing to search.
         EdgerecError: every trial failed, or a worker did.
     """
-    if not config.tuning.space:
+    tuning, progress = run.config.tuning, run.progress
+    if not tuning.space:
         raise ConfigError(
             'there is no [tuning.space]; add what to search, such as "teacher.dropout" = [0.1, 0.2, 0.4] below it'
         )
-    minutes = config.tuning.minutes
-    deadline = None if minutes is None else time.time() + 60 * minutes
-    config = on_valid(config)
-    one = config.model_copy(update={"training": on_one_device(config)})
-    folder = run_dir / "tuning"
+    deadline = None if tuning.minutes is None else time.time() + 60 * tuning.minutes
+    config = on_valid(run.config)
+    folder = run.folder / "tuning"
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder, "prepare"):
-        base = _base(config, run_dir, progress)
+        base = _base(replace(run, config=config))
     progress.stage("Searching settings")
-    study = Study(Search(one, base, folder))
+    study = Study(Search(config.model_copy(update={"training": on_one_device(config)}), base, folder))
     _say_what_is_to_be_done(study, progress)
-    _make_all(study, workers or config.tuning.workers, deadline, progress)
+    _make_all(study, workers or tuning.workers, deadline, progress)
     report = report_of(study)
     _refuse_failure(report)
     for path in write_report(report, config, folder):
@@ -52,46 +53,49 @@ def tune(config: Config, run_dir: Path, progress: Progress, workers: int | None 
 
 
 def on_valid(config: Config) -> Config:
-    """The settings with nothing learned from the valid part, and all judged on it."""
+    """The same settings, but nothing is learned from the validation split, and all is judged on it."""
     return config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"part": "valid"})})
 
 
 def on_one_device(config: Config) -> TrainingConfig:
-    """How a trial is trained: several devices are for several workers."""
+    """A trial is trained on one device: several devices serve several workers."""
     return config.training.model_copy(update={"devices": 1, "num_nodes": 1, "strategy": "auto"})
 
 
-def _base(config: Config, run_dir: Path, progress: Progress) -> Path:
-    """The run that trials read: this one's dataset; for a student also a teacher that did not learn from valid."""
-    if config.tuning.stage == "teacher":
-        pipeline.run(config, run_dir, progress, until="prepare")
-        return run_dir
-    return taught_on_train(config, run_dir, progress)
+def _base(run: Run) -> Path:
+    """The run that trials read: its dataset, and for a student also a teacher that did not learn from valid."""
+    if run.config.tuning.stage == "teacher":
+        pipeline.run(run.config, run.folder, run.progress, until="prepare")
+        return run.folder
+    return taught_on_train(run)
 
 
-def taught_on_train(config: Config, run_dir: Path, progress: Progress) -> Path:
-    """A run whose teacher did not learn from the valid part: this one, or one that is made for it once."""
-    if all(pipeline.is_fresh(pipeline.stage_named(name), config, run_dir) for name in ("prepare", "train")):
-        return run_dir
-    base = run_dir / "tuning" / "base"
-    progress.say(f"the student needs a teacher that did not learn from the valid part: made once, in {base}")
-    pipeline.run(config, base, progress, until="train")
+def taught_on_train(run: Run) -> Path:
+    """Folder of a run whose teacher did not learn from the validation split: this run, or one that is made once."""
+    stages = (pipeline.stage_named(name) for name in ("prepare", "train"))
+    if all(pipeline.is_fresh(stage, run.config, run.folder) for stage in stages):
+        return run.folder
+    base = run.folder / "tuning" / "base"
+    run.progress.say(f"the student needs a teacher that did not learn from the validation split: made once, in {base}")
+    pipeline.run(run.config, base, run.progress, until="train")
     return base
 
 
 def _say_what_is_to_be_done(study: Study, progress: Progress) -> None:
     search = study.search
-    progress.say(f"decided by {search.metric_name} on the valid part; the test part is not looked at")
+    progress.say(f"decided by {search.metric_name} on the validation split; the test split is not read")
     n, (free, running) = len(search.wanted()), study.left()
     if free == n and study.others:
-        progress.say(f"settings, data or space are not those of an earlier search, so study {search.name} begins anew")
+        progress.say(
+            f"settings, data or space differ from those of the earlier search, so study {search.name} begins anew"
+        )
     elif not free and not running:
         more = "" if search.config.tuning.sampler == "grid" else "; raise [tuning] trials for more"
         progress.say(f"the study is finished: all {n} trials are made{more}")
     elif free < n:
         progress.say(f"study {search.name} goes on: {n - free - running} of {n} trials are made, {running} running")
     if present(search.config) is None and search.config.tuning.sampler != "grid":
-        progress.say("the settings of now lie outside the space, so they are not among the trials")
+        progress.say("the current settings lie outside the space, so they are not among the trials")
 
 
 def _make_all(study: Study, workers: int, deadline: float | None, progress: Progress) -> None:
@@ -104,7 +108,7 @@ def _make_all(study: Study, workers: int, deadline: float | None, progress: Prog
             if 130 in codes or -2 in codes:
                 raise KeyboardInterrupt
             if any(codes) and study.left()[0] >= free:
-                raise EdgerecError("the workers ended without making a trial; what they said stands above")
+                raise EdgerecError("the workers ended without making a trial; see their messages above")
         elif running:
             time.sleep(POLL_S)
         else:

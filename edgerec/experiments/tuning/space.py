@@ -1,10 +1,10 @@
-"""What may be drawn, as Optuna's distributions, and drawn values as settings."""
+"""The search space as Optuna's distributions, and drawn values as settings."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias, cast
 
 import optuna
 from optuna.distributions import (
@@ -47,33 +47,32 @@ def grid(config: Config) -> list[Values]:
 
 def present(config: Config) -> Values | None:
     """The searched settings as they are now, or None when they lie outside the space."""
-    found: Values = {}
+    values: Values = {}
     for key, axis in config.tuning.space.items():
         section, _, name = key.partition(".")
         value = getattr(config.sections[section], name)
         if not (_within(value, axis) if isinstance(axis, Range) else value in axis):
             return None
-        found[key] = value
-    return found
+        values[key] = value
+    return values
 
 
 def _within(value: float | None, axis: Range) -> bool:
-    if value is None:  # by a preset: no number that could lie anywhere
+    if value is None:  # a preset decides it: there is no number to compare
         return False
     steps = 0.0 if axis.step is None else (value - axis.low) / axis.step
     return axis.low <= value <= axis.high and abs(steps - round(steps)) < 1e-8
 
 
 def draw(trial: optuna.Trial, space: Mapping[str, BaseDistribution]) -> Values:
-    """The settings of a trial, amounts rounded to four digits: what is tried is what can be read and typed."""
+    """The settings of a trial. Numbers are rounded to four digits, so that the tried value can be read and typed."""
     return {key: _drawn(trial, key, distribution) for key, distribution in space.items()}
 
 
 def _drawn(trial: optuna.Trial, key: str, d: BaseDistribution) -> Scalar:
     match d:
         case CategoricalDistribution():
-            chosen: Any = trial.suggest_categorical(key, d.choices)
-            return chosen  # type: ignore[no-any-return]
+            return cast(Scalar, trial.suggest_categorical(key, d.choices))
         case IntDistribution():
             return int(trial.suggest_int(key, d.low, d.high, step=d.step, log=d.log))
         case FloatDistribution():
@@ -82,20 +81,20 @@ def _drawn(trial: optuna.Trial, key: str, d: BaseDistribution) -> Scalar:
     raise AssertionError(d)
 
 
-def applied(config: Config, values: Values) -> Config:
+def applied(config: Config, values: Mapping[str, object]) -> Config:
     """The settings with `values` in place of their own.
 
     Raises:
-        ConfigError: they do not go together.
+        ConfigError: the values contradict each other.
     """
-    sections: dict[str, Values] = {}
+    sections: dict[str, dict[str, object]] = {}
     for key, value in values.items():
         section, _, name = key.partition(".")
         sections.setdefault(section, {})[name] = value
     return config.model_copy(update={name: _updated(config, name, update) for name, update in sections.items()})
 
 
-def _updated(config: Config, name: str, update: Values) -> Settings:
+def _updated(config: Config, name: str, update: dict[str, object]) -> Settings:
     section = config.sections[name]
     try:
         type(section).model_validate(section.model_dump() | update)

@@ -1,4 +1,4 @@
-"""One search in one SQLite file: which trials are to be made, who makes which, and what becomes of a dead worker's.
+"""One search in one SQLite file: which trials are to be made, and which worker makes which.
 
 A study has *slots*, one for each setting to try. A slot begins as a waiting trial; a trial whose process died gives its
 slot to a new trial with the same settings. So any number of workers, started together or one after the other, make
@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
@@ -31,26 +30,26 @@ from edgerec.errors import DataError
 from edgerec.experiments.tuning.space import Values, distributions, draw, grid, present
 
 TRIALS = 20
-"""Of a search that does not say how many."""
+"""Number of trials, if `[tuning] trials` is not set."""
 TRIES = 3
-"""Times that a trial may die before its settings are given up."""
+"""How often the process of a trial may die before its settings are given up."""
 BEAT_S = 15.0
-"""A worker says this often that it is alive."""
+"""Seconds between two signs of life of a worker."""
 GRACE_S = 120.0
-"""A worker that said nothing for so long is dead. On this machine its process is looked at instead."""
+"""A worker without a sign of life for so many seconds is dead. On this machine its process is checked instead."""
 STARTUP_TRIALS = 4
-"""Trials that end before the pruner compares."""
+"""Trials that must have ended before the pruner compares."""
 WARMUP_EPOCHS = 2
-"""Epochs that no trial ends before: the learning rate still rises."""
+"""No trial is pruned before this epoch, since the learning rate still rises."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """What a study is about; every worker makes the same of the same settings.
+    """What a study is about; every worker derives the same search from the same settings.
 
     Attributes:
-        config: judged on valid. base: the run whose dataset (and teacher) the trials use. folder: of the study.
-        k: lengths of lists, as in `[evaluation]`.
+        config: the settings, judged on the validation split. base: the run whose dataset (and teacher) the trials use.
+        folder: where the study lies.
     """
 
     config: Config
@@ -64,7 +63,7 @@ class Search:
 
     @property
     def metric_name(self) -> str:
-        """For people."""
+        """The deciding metrics and their weights, to be printed."""
         weights = self.metric
         if len(weights) == 1:
             return next(iter(weights))
@@ -72,17 +71,17 @@ class Search:
 
     @property
     def sign(self) -> int:
-        """1 where more is better, -1 where less is."""
+        """1 if a higher metric is better, -1 if a lower one is."""
         return -1 if any(map(lower_is_better, self.metric)) else 1
 
     @property
     def name(self) -> str:
-        """Of the study: another search, dataset or teacher has another one."""
+        """Name of the study; it differs for another space, dataset or teacher."""
         config = self.config
         tuning = config.tuning.model_dump(mode="json", include={"stage", "sampler", "space"})
         sections = {"seed", "task", "evaluation", "teacher", "training", "student", "distillation"}
-        said = [tuning, self.metric, config.model_dump(mode="json", include=sections)]
-        key = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+        made_by = [tuning, self.metric, config.model_dump(mode="json", include=sections)]
+        key = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode())
         key.update((self.base / "dataset" / "dataset.json").read_bytes())
         if config.tuning.stage == "student":
             for path in sorted((self.base / "teacher").glob("*.safetensors")):
@@ -90,7 +89,7 @@ class Search:
         return f"{config.tuning.stage}-{key.hexdigest()[:12]}"
 
     def wanted(self) -> list[Values]:
-        """What each slot tries; keys that a slot leaves open are drawn by the sampler."""
+        """The settings of each slot; the sampler draws the keys that a slot leaves open."""
         tuning = self.config.tuning
         if tuning.sampler == "grid":
             return grid(self.config)
@@ -99,21 +98,23 @@ class Search:
         return [now or {}, *({} for _ in range(n - 1))]
 
     def seed_of(self, slot: int) -> int:
-        """The sampler's seed for one slot: no matter how often the search was stopped before it."""
+        """The sampler's seed for one slot; it does not depend on how often the search was stopped before."""
         return int(np.random.SeedSequence([self.config.seed, slot]).generate_state(1)[0])
 
 
 class Study:
     """The trials of a search, on disk."""
 
-    def __init__(self, search: Search) -> None:
+    def __init__(self, search: Search, grace_s: float = GRACE_S) -> None:
         """Open or begin the study.
 
+        Args:
+            grace_s: a worker on another machine without a sign of life for so many seconds is dead.
         Raises:
             DataError: its file is damaged.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.search = search
+        self.search, self.grace_s = search, grace_s
         self.folder = search.folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.path = self.folder / "study.db"
@@ -133,7 +134,7 @@ class Study:
                 )
         except (DatabaseError, StorageInternalError) as error:
             raise DataError(
-                f"{self.path}: is damaged and cannot be read; move it away to begin the search anew"
+                f"{self.path}: is damaged and cannot be read; move it away to begin a new search"
             ) from error
         self.space = distributions(search.config)
 
@@ -146,16 +147,16 @@ class Study:
         return {int(trial.user_attrs["slot"]): trial for trial in self.trials()}
 
     def left(self) -> tuple[int, int]:
-        """Slots that a worker could take now, and slots whose trial another worker is at."""
+        """How many slots a worker could take now, and how many another worker is making."""
         latest = self.latest()
         slots = range(len(self.search.wanted()))
-        free = sum(slot not in latest or is_open(latest[slot]) for slot in slots)
-        return free, sum(is_alive(trial) for slot, trial in latest.items() if slot in slots)
+        free = sum(slot not in latest or self.is_open(latest[slot]) for slot in slots)
+        return free, sum(self.is_alive(trial) for slot, trial in latest.items() if slot in slots)
 
     def claim(self) -> tuple[optuna.Trial, Values] | None:
         """A trial of the first free slot and its settings, now this process's own; None when there is none.
 
-        A worker that died before it leaves its folder to the trial that repeats its own.
+        A trial that repeats the trial of a dead worker takes over its folder.
         """
         with alone(self.folder, "claim"):
             # A process may have died between queueing a trial and taking it.
@@ -176,6 +177,19 @@ class Study:
         """Where a trial keeps its checkpoints while it runs."""
         return self.folder / "work" / f"{self.search.name}-{number}"
 
+    def is_open(self, trial: FrozenTrial) -> bool:
+        """Was the last trial of its slot cut off, and not too often?"""
+        cut = trial.state == TrialState.FAIL or (trial.state == TrialState.RUNNING and not self.is_alive(trial))
+        often = _deaths(trial) + ("stopped" not in trial.user_attrs) >= TRIES
+        return cut and "why" not in trial.user_attrs and not often
+
+    def is_alive(self, trial: FrozenTrial) -> bool:
+        """Is a process making this trial?"""
+        worker = trial.user_attrs.get("worker")
+        if trial.state != TrialState.RUNNING or worker is None or time.time() - worker["at"] > self.grace_s:
+            return False
+        return os.name != "posix" or worker["host"] != platform.node() or _is_process(worker["pid"])
+
     def _queue(self) -> bool:
         """Queue a trial for the first free slot; False when there is none."""
         latest = self.latest()
@@ -184,7 +198,7 @@ class Study:
             if trial is None:
                 self.optuna.enqueue_trial(values, user_attrs={"slot": slot})
                 return True
-            if is_open(trial):
+            if self.is_open(trial):
                 died = "stopped" not in trial.user_attrs
                 self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
                 attributes = {"slot": slot, "deaths": _deaths(trial) + died, "repeats": trial.number}
@@ -201,14 +215,14 @@ class Study:
 
 @contextmanager
 def beating(trial: optuna.Trial, every_s: float = BEAT_S) -> Iterator[None]:
-    """Say now and then that the trial's process is alive."""
+    """Give regular signs of life of the trial's process."""
     done = threading.Event()
 
     def beat() -> None:
         while not done.wait(every_s):
             try:
                 trial.set_user_attr("worker", _me())
-            except UpdateFinishedTrialError:  # taken for dead, and repeated elsewhere
+            except UpdateFinishedTrialError:  # another worker took this one for dead and repeats the trial
                 return
 
     thread = threading.Thread(target=beat, daemon=True)
@@ -237,28 +251,13 @@ def alone(folder: Path, what: str) -> Iterator[None]:
         lock.close()
 
 
-def _me() -> dict[str, Any]:
+def _me() -> dict[str, object]:
     return {"host": platform.node(), "pid": os.getpid(), "at": time.time()}
 
 
 def _deaths(trial: FrozenTrial) -> int:
-    """Times that the settings of this trial lost their process before it."""
+    """How often a process died at these settings before this trial."""
     return int(trial.user_attrs.get("deaths", 0))
-
-
-def is_open(trial: FrozenTrial) -> bool:
-    """Was the last trial of its slot cut off, and not too often?"""
-    cut = trial.state == TrialState.FAIL or (trial.state == TrialState.RUNNING and not is_alive(trial))
-    often = _deaths(trial) + ("stopped" not in trial.user_attrs) >= TRIES
-    return cut and "why" not in trial.user_attrs and not often
-
-
-def is_alive(trial: FrozenTrial) -> bool:
-    """Is a process at this trial?"""
-    worker = trial.user_attrs.get("worker")
-    if trial.state != TrialState.RUNNING or worker is None or time.time() - worker["at"] > GRACE_S:
-        return False
-    return os.name != "posix" or worker["host"] != platform.node() or _is_process(worker["pid"])
 
 
 def _is_process(pid: int) -> bool:

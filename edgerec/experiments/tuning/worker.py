@@ -1,9 +1,10 @@
-"""Workers: each makes trials until none is left. Several are processes, each with its share of the cores."""
+"""Workers make trials until none is left. Several workers are processes, each with its share of the cores."""
 
 from __future__ import annotations
 
 import _thread
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -27,7 +28,7 @@ from edgerec.progress import Lines, Progress
 from edgerec.threads import cores
 
 LEAVE_S = 10.0
-"""A worker that is to stop has so long to note where it was."""
+"""Seconds that a worker has to save its state before it is killed."""
 
 
 def make_trials(study: Study, progress: Progress, deadline: float | None = None, objective: Objective = judge) -> None:
@@ -38,13 +39,13 @@ def make_trials(study: Study, progress: Progress, deadline: float | None = None,
             return
         trial, values = claimed
         slot, slots = int(trial.user_attrs["slot"]), len(study.search.wanted())
-        said = ", ".join(f"{key} = {_shown(value)}" for key, value in values.items())
-        progress.say(f"trial {slot + 1} of {slots}: {said}")
+        listed = ", ".join(f"{key} = {_short(value)}" for key, value in values.items())
+        progress.say(f"trial {slot + 1} of {slots}: {listed}")
         try:
             with beating(trial):
                 _make(study, trial, values, f"trial {slot + 1}", progress, objective)
         except UpdateFinishedTrialError:
-            progress.say(f"trial {slot + 1}: silent for so long that another worker repeats it")
+            progress.say(f"trial {slot + 1}: another worker repeats it, since this one was silent for too long")
         shutil.rmtree(study.work(trial.number), ignore_errors=True)
 
 
@@ -66,11 +67,11 @@ def _make(
 
     try:
         config = applied(search.config, values)
-        found = objective(search, config, study.work(trial.number), progress, title, on_loss)
+        outcome = objective(search, config, study.work(trial.number), progress, title, on_loss)
     except optuna.TrialPruned:
         end(f"ended early, after epoch {max(losses)}: its validation loss is worse than half of the others'")
         study.optuna.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
-    except (EdgerecError, ValueError) as error:  # these settings are no good; others may be
+    except (EdgerecError, ValueError) as error:  # these settings cannot be trained; others may be
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         trial.set_user_attr("why", why)
         end(f"failed: {why}")
@@ -81,14 +82,14 @@ def _make(
         study.optuna.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         raise
     else:
-        error_of = f" (standard error {found.se:.4f})" if found.se == found.se else ""
-        se = found.se if found.se == found.se else None
-        end(f"{search.metric_name} = {found.value:.4f}{error_of}", metrics=found.metrics, se=se)
-        study.optuna.tell(trial, found.value)
+        se = None if math.isnan(outcome.se) else outcome.se
+        error_of = "" if se is None else f" (standard error {se:.4f})"
+        end(f"{search.metric_name} = {outcome.value:.4f}{error_of}", metrics=outcome.metrics, se=se)
+        study.optuna.tell(trial, outcome.value)
 
 
 def run_workers(search: Search, n: int, deadline: float | None) -> list[int]:
-    """Run `n` workers as processes and wait for them; they end with this process, however that ends.
+    """Run `n` workers as processes and wait for them; they end when this process ends, however that happens.
 
     Returns:
         Their exit codes.
@@ -126,25 +127,25 @@ def _stdin(worker: subprocess.Popen[bytes]) -> IO[bytes]:
 
 
 def _environment(number: int, n: int) -> dict[str, str]:
-    """Of worker `number`: its share of the cores, one of the GPUs, and this package."""
+    """The environment of worker `number`: its share of the cores, one of the GPUs, and this package."""
     import torch
 
-    found = {**os.environ, "OMP_NUM_THREADS": str(max(cores() // n, 1))}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(max(cores() // n, 1))}
     gpus = torch.cuda.device_count()
     if gpus > 1:
         names = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
-        found["CUDA_VISIBLE_DEVICES"] = names.split(",")[number % gpus]
+        environment["CUDA_VISIBLE_DEVICES"] = names.split(",")[number % gpus]
     home = str(Path(edgerec.__file__).parents[1])
-    found["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
-    return found
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
+    return environment
 
 
-def _shown(value: object) -> str:
+def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _main() -> int:
-    """A worker process: its task is the first line on standard input, whose end is its own end."""
+    """A worker process: the first line of standard input is its task, and it ends when standard input ends."""
     task = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_input, daemon=True).start()
     config = Config.of(task["settings"], folder=Path(task["home"]))

@@ -50,12 +50,12 @@ def model() -> CostModel:
 def test_a_machine_that_follows_the_model_is_predicted_at_sizes_that_were_not_measured():
     for work in (Workload("u8s8", 50_000, 2_000_000, 50_000 * 48, 100_000, 300_000),
                  Workload("fp32", 30_000, 6_000_000, 30_000 * 48, 60_000, 300_000)):  # fmt: skip
-        found, wanted = model().here(work), costs_of(work)
+        predicted, wanted = model().here(work), costs_of(work)
 
-        assert found.p95_ms == pytest.approx(wanted["p95_ms"], rel=0.05)
-        assert found.peak_ram_mb == pytest.approx(wanted["peak_ram_mb"], rel=0.05)
-        assert found.cold_start_ms == pytest.approx(wanted["cold_start_ms"], rel=0.05)
-        assert found.bundle_mb == work.model_bytes / 1e6
+        assert predicted.p95_ms == pytest.approx(wanted["p95_ms"], rel=0.05)
+        assert predicted.peak_ram_mb == pytest.approx(wanted["peak_ram_mb"], rel=0.05)
+        assert predicted.cold_start_ms == pytest.approx(wanted["cold_start_ms"], rel=0.05)
+        assert predicted.bundle_mb == work.model_bytes / 1e6
 
 
 def test_more_of_anything_never_costs_less():
@@ -96,20 +96,20 @@ def test_a_measurement_of_the_device_corrects_what_is_expected_there(tmp_path):
     assert after.bundle_mb == before.bundle_mb
 
 
-def test_a_file_that_is_no_measurement_is_refused_in_one_line(tmp_path):
+def test_a_file_that_is_not_a_measurement_is_refused_in_one_line(tmp_path):
     (tmp_path / "pi.json").write_text("{}")
 
-    with pytest.raises(ConfigError, match=r"pi.json: no measurement of a device \('work'\); make it there"):
+    with pytest.raises(ConfigError, match=r"pi.json: is not a measurement of a device \('work'\); make one"):
         Point.read(tmp_path / "pi.json")
 
 
 @pytest.mark.parametrize("value", ["NaN", "0", "Infinity", "-1", '"fast"'])
-def test_a_measurement_that_is_no_number_is_refused(tmp_path, value):
+def test_a_measurement_that_is_not_a_number_is_refused(tmp_path, value):
     work = json.dumps(asdict(Workload("u8s8", 10, 1_000, 80, 20, 100)))
     figures = f'"p50_ms": 1, "p95_ms": {value}, "peak_ram_mb": 70, "cold_start_ms": 200'
     (tmp_path / "pi.json").write_text(f'{{"work": {work}, "measured": {{{figures}}}}}')
 
-    with pytest.raises(ConfigError, match=r"pi\.json: no measurement of a device"):
+    with pytest.raises(ConfigError, match=r"pi\.json: is not a measurement of a device"):
         Point.read(tmp_path / "pi.json")
 
 

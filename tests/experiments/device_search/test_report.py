@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgerec.experiments.device_search.cost import Costs
-from edgerec.experiments.device_search.report import FitReport, TrialRow, chosen, front
+from edgerec.experiments.device_search.report import Check, SearchReport, TrialRow, chosen, front
 
 
 def row(number, quality, mb, ms=1.0, over=()):
@@ -31,7 +31,7 @@ def test_what_is_over_the_budget_or_was_never_trained_is_not_chosen():
 
 def test_the_choice_is_told_with_its_reason(tmp_path):
     rows = (row(0, 0.95, 2.0), row(1, 0.5, 1.0), row(2, 0.99, 3.0, over=["bundle_mb"]))
-    report = FitReport("pi", rows, rows[0], {"p50_ms": (1.0, 1.1)}, {}, tmp_path)
+    report = SearchReport("pi", rows, rows[0], {"p50_ms": Check(1.0, 1.1)}, {}, tmp_path)
 
-    assert "of 3 trained trials 2 are inside the budget of pi; the best of them keeps 95.0%" in report.why
+    assert "of 3 trained trials 2 are inside the budget of pi; the best of them retains 95.0%" in report.why
     assert "expected here: p50_ms 1.000, measured 1.100" in report.lines()[-1]

@@ -1,44 +1,47 @@
-"""`edgerec fit` on the tiny log: trials, a finished bundle inside its budget, and a budget that nothing fits."""
+"""`edgerec search` on the tiny log: trials, a finished bundle inside its budget, and a budget that nothing fits."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from edgerec.cli.main import app
-from edgerec.experiments.device_search import calibrate, search
+from edgerec.errors import RenamedWarning, deprecated
+from edgerec.experiments.device_search import search
+from edgerec.experiments.device_search.calibrate import calibrate
 from edgerec.experiments.device_search.cost import Point
+from edgerec.experiments.device_search.space import Widths, first_of, simplest, space_of
 from edgerec.experiments.device_search.trials import Untrained
 from edgerec.models.student import StudentSizes
 from edgerec.runtime import Recommender
 from tests import tiny
 
-DEVICES = Path(__file__).parents[2] / "devices"
+DEVICES = Path(__file__).parents[3] / "devices"
 
 
 def measured(untrained: Untrained, encoder, profile, kernels, progress) -> list[Point]:
-    """What `calibrate` finds on some machine: it takes half a minute on a real one, whatever the log."""
-    found = []
+    """What `calibrate` could measure on some machine; on a real one it takes half a minute."""
+    points = []
     for kernel in kernels:
         for dim in (8, 16, 32):
             work = untrained.counted(StudentSizes.of(dim, 16, 2), kernel, 10_000 + 100 * dim, 40)
             values = {"p50_ms": 0.2 + dim / 1e3, "p95_ms": 0.3, "peak_ram_mb": 70.0, "cold_start_ms": 200.0}
-            found.append(Point(work, values))
-    return found
+            points.append(Point(work, values))
+    return points
 
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(search, "calibrate", measured)
-    monkeypatch.setattr(search, "DIMS", (4, 8))
-    monkeypatch.setattr(search, "HIDDEN", (8, 16))
+    few = partial(search.search_device, widths=Widths(dims=(4, 8), hidden=(8, 16)), calibration=measured)
+    monkeypatch.setattr(search, "search_device", few)
 
 
-def fit(folder: Path, *more: str, code: int = 0):
-    arguments = ["fit", "-c", str(folder / "edgerec.toml"), "--run-dir", str(folder / "run"), *more]
+def search_by_command(folder: Path, *more: str, code: int = 0, command: str = "search"):
+    arguments = [command, "-c", str(folder / "edgerec.toml"), "--run-dir", str(folder / "run"), *more]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == code, result.output
     return result
@@ -53,10 +56,10 @@ def write(folder: Path) -> None:
 @pytest.mark.slow
 def test_a_search_ends_with_a_bundle_inside_the_budget_and_goes_on_where_it_was(tmp_path, quick):
     write(tmp_path)
-    first = fit(tmp_path, "--trials", "2")
-    again = fit(tmp_path, "--trials", "3", "--json")
+    first = search_by_command(tmp_path, "--trials", "2")
+    again = search_by_command(tmp_path, "--trials", "3", "--json")
     report = json.loads(again.stdout)
-    folder = tmp_path / "run" / "fit" / "kiosk-x86"
+    folder = tmp_path / "run" / "search" / "kiosk-x86"
 
     assert "Trials for kiosk-x86" in first.stdout and "because of 2 trained trials" in first.stdout
     assert sum(row["quality"] is not None for row in report["trials"]) == 3
@@ -64,8 +67,8 @@ def test_a_search_ends_with_a_bundle_inside_the_budget_and_goes_on_where_it_was(
     assert report["budget"]["bundle_mb"]["measured"] < report["budget"]["bundle_mb"]["limit"]
     assert any(row["front"] and row["settings"] == report["chosen"] for row in report["trials"])
     for place in (folder / "report", folder / "bundle"):
-        told = json.loads((place / "report.json").read_text())["fit"]
-        assert (told["chosen"], told["device"]) == (report["chosen"], "kiosk-x86")
+        sealed = json.loads((place / "report.json").read_text())["search"]
+        assert (sealed["chosen"], sealed["device"]) == (report["chosen"], "kiosk-x86")
     assert "Found for kiosk-x86" in (folder / "report" / "report.html").read_text()
     with Recommender.open(folder / "bundle") as recommender:
         assert recommender.bundle.manifest.dim == report["chosen"]["student.dim"]
@@ -77,24 +80,22 @@ def test_a_budget_that_nothing_fits_ends_with_what_would_have_to_give(tmp_path, 
     write(tmp_path)
     kiosk = (DEVICES / "kiosk-x86.toml").read_text()
     (tmp_path / "tiny.toml").write_text(kiosk.replace("limit = 25.0", "limit = 0.002"))
-    result = fit(tmp_path, "--device", str(tmp_path / "tiny.toml"), "--trials", "2", code=1)
+    result = search_by_command(tmp_path, "--device", str(tmp_path / "tiny.toml"), "--trials", "2", code=1)
 
     assert "nothing fits tiny" in result.stderr
     assert "bundle_mb must be at least 0.0" in result.stderr and "the budget has 0.002" in result.stderr
-    assert not (tmp_path / "run" / "fit" / "tiny" / "bundle").exists()
-    assert json.loads((tmp_path / "run" / "fit" / "tiny" / "fit.json").read_text())["chosen"] is None
+    assert not (tmp_path / "run" / "search" / "tiny" / "bundle").exists()
+    assert json.loads((tmp_path / "run" / "search" / "tiny" / "search.json").read_text())["chosen"] is None
 
 
 @pytest.mark.slow
-def test_this_machine_is_measured_by_real_bundles(tiny_data, monkeypatch):
+def test_this_machine_is_measured_by_real_bundles(tiny_data):
     from edgerec.devices import load_profile
     from edgerec.progress import Silent
 
-    monkeypatch.setattr(calibrate, "WIDTHS", ("nano",))
-    monkeypatch.setattr(calibrate, "TIMES", (1, 3))
-    monkeypatch.setattr(calibrate, "CALLS", 10)
     untrained = Untrained(tiny_data.shape, tiny_data.features, tiny_data.tasks)
-    points = calibrate.calibrate(untrained, tiny_data.encoder, load_profile("kiosk-x86"), ["u8s8"], Silent())
+    kiosk, encoder = load_profile("kiosk-x86"), tiny_data.encoder
+    points = calibrate(untrained, encoder, kiosk, ["u8s8"], Silent(), widths=("nano",), times=(1, 3), calls=10)
 
     assert [point.work.items for point in points] == [40, 120]
     assert all(value > 0 for point in points for value in point.measured.values())
@@ -103,17 +104,17 @@ def test_this_machine_is_measured_by_real_bundles(tiny_data, monkeypatch):
 def test_the_space_holds_what_the_device_can_run(tiny_config):
     from edgerec.devices import load_profile
 
-    web, kiosk = (search.space_of(tiny_config, load_profile(name)) for name in ("web-wasm", "kiosk-x86"))
+    web, kiosk = (space_of(tiny_config, load_profile(name)) for name in ("web-wasm", "kiosk-x86"))
 
     assert "nbits8" not in web["quantization.kernel"] and "nbits8" in kiosk["quantization.kernel"]
-    assert all(values.keys() == kiosk.keys() for values in search.first_of(tiny_config, kiosk))
+    assert all(values.keys() == kiosk.keys() for values in first_of(tiny_config, kiosk))
 
 
 def test_settings_that_make_the_same_bundle_are_one():
     packed = {"quantization.kernel": "fp32", "quantization.table": "pq"}
 
-    assert search.plain(packed) == {"quantization.kernel": "fp32", "quantization.table": "int8"}
-    assert search.plain(packed | {"quantization.kernel": "nbits8"})["quantization.kernel"] == "u8s8"
+    assert simplest(packed) == {"quantization.kernel": "fp32", "quantization.table": "int8"}
+    assert simplest(packed | {"quantization.kernel": "nbits8"})["quantization.kernel"] == "u8s8"
 
 
 def test_run_with_a_device_and_until_is_refused(tmp_path):
@@ -125,3 +126,12 @@ def test_run_with_a_device_and_until_is_refused(tmp_path):
 
     assert result.exit_code == 2
     assert "exclude each other" in result.stderr
+
+
+def test_the_old_name_of_the_command_works_with_a_warning(tmp_path):
+    deprecated.cache_clear()
+    with pytest.warns(RenamedWarning, match="edgerec fit is now called edgerec search"):
+        missing = CliRunner().invoke(app, ["fit", "-c", str(tmp_path / "no.toml")])
+
+    assert missing.exit_code == 2 and "no.toml: no such file" in missing.stderr
+    assert "\n  fit " not in CliRunner().invoke(app, ["--help"]).stdout

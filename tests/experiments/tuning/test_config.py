@@ -102,20 +102,20 @@ def test_the_settings_of_a_search_survive_the_way_to_a_worker():
 @pytest.mark.slow
 def test_the_metrics_that_may_be_named_are_those_that_the_evaluation_gives(tiny_data, tiny_config):
     from edgerec.ensemble.scoring import TorchScorer
-    from edgerec.stages.evaluate import judge_scorer
+    from edgerec.evaluation.quality import evaluate_scorer
     from edgerec.training.teacher import build_teacher
 
     scorer = TorchScorer([build_teacher(tiny_config.teacher, tiny_config.seed, tiny_data).eval()], tiny_data)
-    found = judge_scorer(scorer, tiny_data, tiny_config.evaluation.k)
+    found = evaluate_scorer(scorer, tiny_data, tiny_config.evaluation.k)
 
     assert {f"{task}.{metric}" for task, of in found.items() for metric in of} == set(
         judged_metrics(tiny_config.task, tiny_config.evaluation.k)
     )
 
 
-def test_the_search_in_readme_is_one_that_can_be_made():
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (example,) = (code for code in re.findall(r"```toml\n(.*?)```", readme, re.DOTALL) if "[tuning]" in code)
+def test_the_search_in_the_docs_is_one_that_can_be_made():
+    page = (Path(__file__).parents[3] / "tools/site/pages/howto/tune.md").read_text(encoding="utf-8")
+    (example,) = (code for code in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "[tuning]" in code)
 
     config = Config.of(tiny.settings() | tomllib.loads(example))
     assert set(config.tuning.space) == {"teacher.dropout", "teacher.learning_rate"}

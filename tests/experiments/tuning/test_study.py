@@ -26,7 +26,7 @@ from edgerec.experiments.tuning import study as studies
 from edgerec.experiments.tuning.objective import Outcome, loss_that_decides, weighed
 from edgerec.experiments.tuning.study import Search, Study
 from edgerec.experiments.tuning.worker import make_trials
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate
 from edgerec.progress import Silent
 from tests import tiny
 
@@ -202,16 +202,16 @@ def test_settings_whose_process_dies_every_time_are_given_up_and_ctrl_c_is_no_de
     assert len(study.trials()) == 2 * studies.TRIES
 
 
-def test_a_worker_elsewhere_is_dead_when_it_says_nothing_for_long(tmp_path, monkeypatch):
+def test_a_worker_elsewhere_is_dead_when_it_says_nothing_for_long(tmp_path):
     study = Study(search(tmp_path))
     trial, _ = study.claim()
     trial.set_user_attr("worker", {"host": "elsewhere", "pid": os.getpid(), "at": time.time() - studies.GRACE_S / 2})
     assert study.left() == (4, 1)
 
     with studies.beating(trial, every_s=0.01):
-        monkeypatch.setattr(studies, "GRACE_S", 0.0)
-        assert study.left() == (5, 0)
-        make_trials(study, Silent(), objective=by_dropout)  # repeats it; the beat of the first ends quietly
+        impatient = Study(search(tmp_path), grace_s=0.0)
+        assert impatient.left() == (5, 0)
+        make_trials(impatient, Silent(), objective=by_dropout)  # repeats it; the beat of the first ends quietly
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
         trial.report(1.0, 1)
 
@@ -313,7 +313,7 @@ def test_the_weighted_sum_of_metrics_decides():
 
     assert value == pytest.approx(0.3 + 0.5 * 0.7)
     assert math.isnan(se)
-    with pytest.raises(EdgerecError, match=r"like.auc has no value on the valid part"):
+    with pytest.raises(EdgerecError, match=r"like.auc has no value on the validation split"):
         weighed({"like.auc": 1.0}, estimates)
     with pytest.raises(EdgerecError, match=r"click.auc has no value"):
         weighed({"click.auc": 1.0}, {"click": {"auc": Estimate(math.nan, 0)}})

@@ -55,7 +55,7 @@ def test_three_trials_end_in_a_table_plots_and_settings_to_paste(tmp_path):
     again = tune(tmp_path)
     assert "the study is finished: all 3 trials are made; raise [tuning] trials for more" in again.stderr
     assert "epoch" not in again.stderr
-    assert "the test part is not looked at" in again.stderr
+    assert "the test split is not read" in again.stderr
     assert again.stdout.splitlines()[4].split()[:2] == [str(found["best"]["trial"]), "done"]
 
 
@@ -116,11 +116,11 @@ def test_what_changed_and_whether_it_may_be_chance_is_said_beside_the_best_setti
     assert tomllib.loads(text) == {"teacher": {"dropout": 0.4, "sharing": "ple"}}
     assert "dropout = 0.4  # now 0.2\n" in text
     assert 'sharing = "ple"  # now "mmoe"\n' in text
-    assert "With the settings of now: 0.3000 (standard error 0.0200)." in text
+    assert "With the current settings: 0.3000 (standard error 0.0200)." in text
     assert "smaller than one standard error: it may be chance" in text
     clear = best_toml(report(row(2, "done", 0.40, 0.02, 0.4), row(1, "done", 0.30, 0.02, 0.2)), config)
     assert "chance" not in clear
-    assert "# These are the settings of now." in best_toml(report(row(1, "done", 0.3)), config)
+    assert "# These are the current settings." in best_toml(report(row(1, "done", 0.3)), config)
     assert best_toml(report(row(1, "failed")), config) == ""
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from edgerec.metrics import baselines
 from edgerec.progress import Silent
+from edgerec.tasks.units import MS_PER_DAY
 from tools.benchmarks.baselines import pointwise
 from tools.benchmarks.baselines.closed_form import CLOSED_FORM
 from tools.benchmarks.baselines.evaluation import (
@@ -18,7 +19,7 @@ from tools.benchmarks.baselines.evaluation import (
     evaluate_baselines,
     names_of,
 )
-from tools.benchmarks.baselines.interactions import DAY_MS, Interactions
+from tools.benchmarks.baselines.interactions import Interactions
 from tools.benchmarks.baselines.neural import LightGCN, SASRec
 
 CYCLE = 8
@@ -27,7 +28,7 @@ CYCLE = 8
 def interactions_of(rows: list[tuple[int, int, int]], n_items: int) -> Interactions:
     """Rows of (user, item, day), each a session of its own."""
     user, item, day = np.array(sorted(rows, key=lambda r: (r[0], r[2])), np.int64).T
-    return Interactions(user, item, day * DAY_MS, np.arange(len(user)), int(user.max()) + 1, n_items)
+    return Interactions(user, item, day * MS_PER_DAY, np.arange(len(user)), int(user.max()) + 1, n_items)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ SMALL = {"epochs": 1, "folds": 2, "sessions_per_epoch": 300, "dim": 8, "hidden":
 def test_cold_start_items_of_the_retail_sample_are_evaluated_beside_chance(tmp_path):
     assert cold_start.main(["--out", str(tmp_path), "--teacher", json.dumps(SMALL)]) == 0
 
-    figures = json.loads((tmp_path / "valid" / "cold.json").read_text())
+    figures = json.loads((tmp_path / "valid" / "cold_start.json").read_text())
     assert set(figures) == {"next", "new"}
     assert {"teacher", "chance", "attribute_popularity"} <= set(figures["next"])
     assert figures["next"]["chance"]["auc"] == {"value": 0.5, "se": 0.0, "n": 469}

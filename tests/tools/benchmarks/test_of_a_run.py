@@ -33,10 +33,10 @@ def test_the_runtimes_give_the_same_lists_and_the_report_shows_it(run, capsys):
     assert runtimes.main([str(run), "--count", "4", "--json"]) == 0
     rows = printed(capsys)
 
-    assert [row["way"] for row in rows][:3] == ["onnxruntime", "numpy", "serve"]
-    assert all(row["histories"] == 4 and row["other lists"] == 0 for row in rows)
+    assert [row["runtime"] for row in rows][:3] == ["onnxruntime", "numpy", "serve"]
+    assert all(row["requests"] == 4 and row["other lists"] == 0 for row in rows)
     assert json.loads((run / "report" / "runtimes.json").read_text("utf-8"))["ways"] == rows
-    assert "Ways to ask the bundle" in (run / "report" / "report.html").read_text("utf-8")
+    assert "Runtimes, compared on real histories" in (run / "report" / "report.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgerec.metrics.accuracy import mean
+from edgerec.metrics import mean
 from tools.benchmarks import student
 from tools.benchmarks.shared import results
 from tools.benchmarks.shared.comparison import Comparison
@@ -66,7 +66,7 @@ def test_the_sizes_become_a_table_and_a_plot(comparison):
 
 
 def test_a_rank_of_the_teachers_scores_is_enough_where_they_have_no_more(tiny_data):
-    from edgerec.examples.evaluation_requests import find_evaluation_requests, judge_lists
+    from edgerec.examples.evaluation_requests import evaluate_lists, find_evaluation_requests
 
     class Teacher:
         def log_probs(self, requests, chosen):
@@ -77,6 +77,6 @@ def test_a_rank_of_the_teachers_scores_is_enough_where_they_have_no_more(tiny_da
     requests, task = find_evaluation_requests(tiny_data), tiny_data.tasks[0]
     got = student.low_rank(Teacher(), tiny_data, requests, 3)["next"]["ndcg@10"].value
     scores = Teacher().log_probs(tiny_data.evaluation.sessions.requests, requests.rows)[:, 0]
-    whole = judge_lists(np.argsort(-scores, axis=1), task, tiny_data, requests, (10,))["ndcg@10"].value
+    whole = evaluate_lists(np.argsort(-scores, axis=1), task, tiny_data, requests, (10,))["ndcg@10"].value
 
     assert got == pytest.approx(whole)

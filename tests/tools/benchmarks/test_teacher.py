@@ -11,7 +11,7 @@ import pytest
 
 from edgerec.config import Config
 from edgerec.errors import DataError
-from edgerec.metrics.accuracy import mean
+from edgerec.metrics import mean
 from tools.benchmarks import teacher
 from tools.benchmarks.__main__ import main
 from tools.benchmarks.shared import comparison as comparisons

@@ -9,16 +9,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from edgerec import metrics as computed
 from edgerec.examples.evaluation_requests import (
+    evaluate_lists,
     evaluation_labels,
     evaluation_sessions,
     find_evaluation_requests,
-    judge_lists,
 )
 from edgerec.examples.load import LearningData
-from edgerec.metrics import accuracy as computed
-from edgerec.metrics import baselines
-from edgerec.metrics.accuracy import MAX_RANK, Estimate
+from edgerec.metrics import MAX_RANK, Estimate, TaskMetrics, baselines
 from edgerec.progress import Progress
 from edgerec.tasks import Task
 from tools.benchmarks.baselines import pointwise
@@ -105,9 +104,9 @@ class Ranking:
             tops.append(baselines.top_k(scores, k))
         return np.concatenate(tops)
 
-    def evaluate(self, ranker: Ranker) -> dict[str, Estimate]:
+    def evaluate(self, ranker: Ranker) -> TaskMetrics:
         """Metrics of the lists that `ranker` makes."""
-        return judge_lists(self.lists(ranker, MAX_RANK), self.task, self.data, self.requests, (10, 20))
+        return evaluate_lists(self.lists(ranker, MAX_RANK), self.task, self.data, self.requests, (10, 20))
 
     def ndcg(self, ranker: Ranker) -> float:
         """NDCG@10, what settings are chosen by: the figure of `evaluate`, computed faster."""
@@ -221,8 +220,8 @@ def _network(
 def _related(splits: Splits, task: Task, done: Container[str]) -> Iterator[tuple[str, Metrics]]:
     sessions = {id(data): evaluation_sessions(data) for data in (splits.valid, splits.evaluation)}
 
-    def evaluate(make: Related, data: LearningData) -> dict[str, Estimate]:
-        return computed.related(sessions[id(data)], make(data))
+    def evaluate(make: Related, data: LearningData) -> TaskMetrics:
+        return computed.related_metrics(sessions[id(data)], make(data))
 
     for name, variants in RELATED.items():
         if name not in done:
@@ -319,14 +318,14 @@ EXPERTS = {"shared-bottom": 1, "MMoE": 4}
 """All tasks at once, by number of experts."""
 
 
-def evaluate_rows(data: LearningData, task: Task, score: pointwise.Array) -> dict[str, Estimate]:
+def evaluate_rows(data: LearningData, task: Task, score: pointwise.Array) -> TaskMetrics:
     """Metrics of probabilities, or of log(1 + target), of the impressions of the evaluation split."""
     rows = data.evaluation.impressions
     assert rows is not None
     label = evaluation_labels(data, task)
     if task.kind == "binary":
-        return computed.binary(label, np.clip(score, 0, 1), rows.requests.user)
-    return computed.regression(label, np.expm1(np.clip(score, -20, 40)), rows.requests.user)
+        return computed.binary_metrics(label, np.clip(score, 0, 1), rows.requests.user)
+    return computed.regression_metrics(label, np.expm1(np.clip(score, -20, 40)), rows.requests.user)
 
 
 def _quality(data: LearningData, task: Task, score: pointwise.Array) -> float:
@@ -335,5 +334,5 @@ def _quality(data: LearningData, task: Task, score: pointwise.Array) -> float:
     return computed.auc(label, score) if task.kind == "binary" else computed.xauc(label, score)
 
 
-def _main(task: Task, metrics: Mapping[str, Estimate]) -> float:
+def _main(task: Task, metrics: TaskMetrics) -> float:
     return metrics["auc" if task.kind == "binary" else "xauc"].value

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from edgerec.examples.load import LearningData
+from edgerec.metrics.baselines import RecentPopularity
 from edgerec.tasks import Task
 
 Int: TypeAlias = npt.NDArray[np.int64]
@@ -19,8 +20,6 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 Matrix: TypeAlias = sparse.csr_matrix
 Ranker: TypeAlias = Callable[[Int], Floats]
 """From users (B,) to scores of the catalogue (B, n_items), higher is better; the past is that of the interactions."""
-
-DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,8 @@ class Interactions:
 
     def decayed(self, half_life_days: float) -> Floats:
         """Rows of each item, (n_items,), where one that is `half_life_days` older than the last counts half."""
-        age_days = (self.time_ms.max(initial=0) - self.time_ms) / DAY_MS
-        return np.bincount(self.item, 0.5 ** (age_days / half_life_days), self.n_items).astype(np.float32)
+        popularity: Floats = RecentPopularity(self.item, self.time_ms, self.n_items, half_life_days).popularity
+        return popularity.astype(np.float32)
 
     @cached_property
     def sessions(self) -> tuple[Int, Matrix]:

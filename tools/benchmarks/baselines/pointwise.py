@@ -22,7 +22,8 @@ from torch.nn import functional as F
 from edgerec.examples.load import LearningData
 from edgerec.examples.log import Log
 from edgerec.tasks import Task
-from tools.benchmarks.baselines.interactions import DAY_MS, Floats, Int
+from edgerec.tasks.units import MS_PER_DAY
+from tools.benchmarks.baselines.interactions import Floats, Int
 
 FOLDS = 5
 SMOOTHING, RARE_SMOOTHING = 20.0, 50.0
@@ -105,7 +106,7 @@ def _keys(user: Int, item: Int, attributes: Int, described: Floats, context: Int
 
 def _days(time_ms: Int, known: Known) -> Int:
     """The day of each row of the training split; all others come after them."""
-    day = (time_ms - time_ms.max()) // DAY_MS
+    day = (time_ms - time_ms.max()) // MS_PER_DAY
     return np.where(known, np.minimum(day - day.min(), 10_000), 10_001)
 
 

@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from edgerec.config import Config
-from edgerec.metrics.accuracy import Estimate
+from edgerec.metrics import Estimate, ModelMetrics
 
-Metrics: TypeAlias = dict[str, dict[str, Estimate]]
+Metrics: TypeAlias = ModelMetrics
 """By task and name."""
 Figure: TypeAlias = tuple[str, str]
 """A task and a metric."""

@@ -10,10 +10,10 @@ from unittest.mock import patch
 import onnxruntime as ort
 
 from edgerec.runtime import Recommender
+from edgerec.tasks.units import MS_PER_DAY
 
 EVENTS = 50
 """Events of the made-up user, on items spread over the catalogue, a day apart."""
-DAY_MS = 86_400_000
 NOW_MS = 1_700_000_000_000
 Call = Callable[[], object]
 
@@ -38,7 +38,7 @@ def observe_made_up_user(recommender: Recommender) -> None:
     n_items = recommender.bundle.manifest.n_items
     for event in range(EVENTS):
         item, _ = recommender.arrays.named(event * n_items // EVENTS)
-        recommender.observe(item, time=NOW_MS - (EVENTS - event) * DAY_MS)
+        recommender.observe(item, time=NOW_MS - (EVENTS - event) * MS_PER_DAY)
 
 
 def timed_in_turn(call: Call, calls: list[Call], times: int) -> tuple[list[float], list[float]]:

@@ -1,7 +1,7 @@
-"""How the INT8 codes of an item table lie in weights.bin: as they are, two in a byte, or as numbers of a codebook.
+"""How the codes of an item table are stored in weights.bin: one in a byte, two in a byte, or as indices of a codebook.
 
-What is short on disk is unpacked by the graph when a session is opened, by operators that every runtime has, and then
-scanned as INT8: it saves bytes, not time.
+The graph unpacks a short storage when a session is opened, with operators that every runtime has, and then multiplies
+INT8: it saves bytes, not time.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ Int8 = npt.NDArray[np.int8]
 Byte = npt.NDArray[np.uint8]
 
 LEVELS_OF_4 = 7
-"""Codes of 4 bits lie between -7 and 7."""
+"""The largest code of 4 bits: codes lie between -7 and 7."""
 OFFSET_OF_4 = 8
-"""A nibble is this far above its code."""
+"""A stored nibble is its code plus this."""
 CENTROIDS = 256
-"""Of a codebook, so that a byte names one."""
+"""Entries of a codebook: as many as a byte can index."""
 TOGETHER = 2
-"""Neighbouring numbers of a row that a byte stands for."""
+"""Neighbouring dimensions of a row that share a byte."""
 KMEANS_ROWS = 20_000
-"""At most so many rows decide a codebook."""
+"""Most rows from which a codebook is learned."""
 
 
-class Stored(Protocol):
-    """A table's codes on disk.
+class TableStorage(Protocol):
+    """The codes of a table on disk.
 
     Attributes:
         scales: float32, of each row (N,), or one of all rows (1,).
-        zero: what is subtracted from each code.
+        zero: zero point, which is subtracted from each code.
     """
 
     @property
@@ -50,31 +50,31 @@ class Stored(Protocol):
 
 
 @dataclass(frozen=True)
-class Whole:
-    """A byte a number: `values` int8 (dim, N), one scale a row."""
+class Int8Storage:
+    """A byte for each dimension: `values` int8 (dim, N), with a scale for each row."""
 
     values: Int8
     scales: Float
     zero: int = 0
 
     @classmethod
-    def of(cls, table: Float, scales: Float) -> Whole:
-        """Of a table (N, dim)."""
+    def of(cls, table: Float, scales: Float) -> Int8Storage:
+        """Quantize a table (N, dim)."""
         codes, scales = quantize_rows(table, scales)
         return cls(np.ascontiguousarray(codes.T), scales)
 
     def codes(self, g: GraphBuilder) -> str:
-        """See `Stored`."""
+        """See `TableStorage`."""
         return g.constant("item_table", self.values)
 
 
 @dataclass(frozen=True)
-class Nibbles:
-    """Four bits a number, one scale a row.
+class Int4Storage:
+    """Four bits for each dimension, with a scale for each row.
 
     Attributes:
-        packed: uint8 (ceil(dim / 2), N): the first half of a row's numbers in the low bits, the others in the high.
-        dim: numbers of a row.
+        packed: uint8 (ceil(dim / 2), N): the first half of a row in the low bits, the second in the high bits.
+        dim: dimensions of a row.
     """
 
     packed: Byte
@@ -83,8 +83,8 @@ class Nibbles:
     zero: int = OFFSET_OF_4
 
     @classmethod
-    def of(cls, table: Float, scales: Float) -> Nibbles:
-        """Of a table (N, dim)."""
+    def of(cls, table: Float, scales: Float) -> Int4Storage:
+        """Quantize a table (N, dim)."""
         codes, scales = quantize_rows(table, scales, LEVELS_OF_4)
         n, dim = codes.shape
         half = -(-dim // 2)
@@ -93,7 +93,7 @@ class Nibbles:
         return cls(wide[:half] | (wide[half:] << 4), scales, dim)
 
     def codes(self, g: GraphBuilder) -> str:
-        """See `Stored`."""
+        """See `TableStorage`."""
         packed = g.constant("item_table", self.packed)
         four = g.constant("four", np.array(4, np.uint8))
         low = g.add("BitwiseAnd", packed, g.constant("low_bits", np.array(15, np.uint8)))
@@ -103,11 +103,12 @@ class Nibbles:
 
 
 @dataclass(frozen=True)
-class Product:
-    """Product quantization: a byte for every `TOGETHER` numbers, which names one of 256 pairs; one scale of all rows.
+class ProductStorage:
+    """Product quantization: a byte for every `TOGETHER` dimensions, the index of one of 256 pairs.
 
+    All rows have one scale.
     Attributes:
-        index: uint8 (P, N). books: int8 (P, TOGETHER, CENTROIDS). dim: numbers of a row.
+        index: uint8 (P, N). books: int8 (P, TOGETHER, CENTROIDS). dim: dimensions of a row.
     Source: Jégou et al., TPAMI 2011.
     """
 
@@ -118,8 +119,8 @@ class Product:
     zero: int = 0
 
     @classmethod
-    def of(cls, table: Float, scales: Float) -> Product:
-        """Of a table (N, dim); `scales` of INT8 rows say nothing here."""
+    def of(cls, table: Float, scales: Float) -> ProductStorage:
+        """Quantize a table (N, dim); the `scales` of INT8 rows are not used."""
         from sklearn.cluster import KMeans
 
         n, dim = table.shape
@@ -132,14 +133,14 @@ class Product:
         for p in range(parts):
             pairs = wide[:, p * TOGETHER : (p + 1) * TOGETHER]
             distinct = len(np.unique(pairs[some], axis=0))
-            found = KMeans(min(CENTROIDS, distinct), n_init=1, max_iter=50, random_state=0).fit(pairs[some])
-            codes = np.rint(found.cluster_centers_ / scale).clip(-LEVELS, LEVELS).astype(np.int8)
+            means = KMeans(min(CENTROIDS, distinct), n_init=1, max_iter=50, random_state=0).fit(pairs[some])
+            codes = np.rint(means.cluster_centers_ / scale).clip(-LEVELS, LEVELS).astype(np.int8)
             books[p, :, : len(codes)] = codes.T
-            index[p] = found.predict(np.ascontiguousarray(pairs)).astype(np.uint8)
+            index[p] = means.predict(np.ascontiguousarray(pairs)).astype(np.uint8)
         return cls(index, books, np.array([scale]), dim)
 
     def codes(self, g: GraphBuilder) -> str:
-        """See `Stored`."""
+        """See `TableStorage`."""
         index = g.add("Cast", g.constant("item_table", self.index), to=TensorProto.INT32)
         books = g.constant("item_books", self.books)
         parts = [g.add("Gather", self._of(g, books, p), self._of(g, index, p), axis=1) for p in range(len(self.index))]
@@ -152,5 +153,9 @@ class Product:
         return g.add("Gather", values, g.constant(f"index_{part}", np.array(part, np.int64)), axis=0)
 
 
-STORED: dict[str, Callable[[Float, Float], Stored]] = {"int8": Whole.of, "int4": Nibbles.of, "pq": Product.of}
-"""From a table (N, dim) and the scales (N,) of its rows, by the name in ``[quantization]``."""
+STORAGES: dict[str, Callable[[Float, Float], TableStorage]] = {
+    "int8": Int8Storage.of,
+    "int4": Int4Storage.of,
+    "pq": ProductStorage.of,
+}
+"""By name in ``[quantization]``: makes a storage of a table (N, dim) and the scales (N,) of its rows."""

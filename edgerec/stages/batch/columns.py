@@ -1,0 +1,58 @@
+"""The settings that a bundle was built with, and the columns of its requests in a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from edgerec.errors import BundleError, ConfigError, need
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from edgerec.config import Config
+    from edgerec.runtime import ArrayRecommender
+
+__all__ = ["Attributes", "column_names", "column_values", "settings_of"]
+
+Attributes: TypeAlias = dict[str, object]
+"""Values by name of the column."""
+
+
+def settings_of(rec: ArrayRecommender, whole: bool = False) -> Config:
+    """The settings that the bundle was built with; without `whole` only those of its data and tasks.
+
+    Raises:
+        BundleError: the bundle does not hold them, so no log can be read.
+        MissingExtraError: the `train` extra is not installed.
+    """
+    need("polars", "train", "reading a log")
+    need("pydantic", "train", "reading a log")
+    from edgerec.config import Config
+
+    settings = rec.bundle.manifest.settings
+    try:
+        keys = tuple(settings) if whole else ("name", "data", "task")
+        return Config.of({key: settings[key] for key in keys}, source="manifest.json: settings")
+    except (KeyError, ConfigError) as error:
+        raise BundleError(f"{rec.bundle.folder}: cannot read logs, its settings are not usable ({error})") from error
+
+
+def column_names(rec: ArrayRecommender, source: str) -> list[str]:
+    """The bundle's columns of one source, "user" or "context"."""
+    categorical = [column.name for column in rec.encoder.categorical if column.source == source]
+    return categorical + [column.name for column in rec.encoder.numeric if column.source == source]
+
+
+def column_values(frame: pl.DataFrame, rec: ArrayRecommender, source: str) -> list[Attributes]:
+    """By row, values of the bundle's columns of one source that `frame` has, as the dataset spells them."""
+    import polars as pl
+
+    from edgerec.data.ids import text_of
+
+    names = [c.name for c in rec.encoder.categorical if c.source == source and c.name in frame.columns]
+    numbers = [c.name for c in rec.encoder.numeric if c.source == source and c.name in frame.columns]
+    selected = frame.select(
+        *(text_of(pl.col(name), frame.schema[name], name).alias(name) for name in names),
+        *(pl.col(name).cast(pl.Float64, strict=False) for name in numbers),
+    )
+    return list(selected.iter_rows(named=True)) if names or numbers else [{} for _ in range(frame.height)]

@@ -1,0 +1,61 @@
+"""Pseudo-labelled and future requests: when they come, and which past and statistics they have."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edgerec.data.splits import Boundaries
+from edgerec.distillation.requests import WEEKS, as_served, future_requests, pseudo_labelled_requests
+from edgerec.tasks.units import MS_PER_DAY
+
+
+def test_future_requests_are_of_the_logs_users_at_the_hour_and_weekday_of_their_sessions(tiny_data):
+    extra, log = future_requests(tiny_data, 0.5, seed=0), tiny_data.train_log
+    end_ms, week = int(tiny_data.statistics.as_of_ms[-1]), 7 * MS_PER_DAY
+    requests = extra.requests
+
+    assert len(requests) == len(tiny_data.train.sessions.requests) // 2
+    assert requests.time_ms.min() >= end_ms and requests.time_ms.max() < end_ms + WEEKS * week
+    for user, time_ms in zip(requests.user.tolist(), requests.time_ms.tolist(), strict=True):
+        sessions = log.time_ms[log.offsets[user] : log.offsets[user + 1]]
+        assert ((time_ms - sessions) % week == 0).any()
+    assert (requests.as_of == len(tiny_data.statistics.as_of_ms) - 1).all()
+    assert (extra.truth["next"].sizes() == 0).all()
+    pasts = [log.item[log.offsets[u] : log.offsets[u + 1]] for u in requests.user]
+    assert requests.lengths().tolist() == [min(len(np.unique(past)), 16) for past in pasts]  # whole ones
+
+
+@pytest.fixture(scope="module")
+def split_by_user(tiny_data):
+    """The same data, as if the last event of each user were the evaluation split."""
+    meta = tiny_data.dataset.meta
+    dataset = replace(tiny_data.dataset, meta=replace(meta, boundaries_ms=Boundaries(None, None, None)))
+    return replace(tiny_data, dataset=dataset)
+
+
+def test_where_the_log_is_split_by_user_requests_come_as_soon_as_users_come_back(split_by_user):
+    log = split_by_user.train_log
+    gaps = np.diff(log.time_ms[log.session_starts()])
+    same = np.diff(log.user[log.session_starts()]) == 0
+    future, between = (
+        future_requests(split_by_user, 0.5, seed=0).requests,
+        pseudo_labelled_requests(split_by_user, 0.5, seed=0).requests,
+    )
+    last_ms = log.time_ms[log.offsets[1:] - 1]
+
+    assert (future.time_ms > last_ms[future.user]).all()
+    assert set((future.time_ms - last_ms[future.user]).tolist()) <= set(np.maximum(gaps[same], 1).tolist())
+    assert np.median(between.time_ms - log.time_ms.min()) < np.median(future.time_ms - log.time_ms.min())
+    pasts = [log.item[log.offsets[u] : log.offsets[u + 1]] for u in future.user]
+    assert future.lengths().tolist() == [min(len(np.unique(past)), 16) for past in pasts]  # whole ones
+
+
+def test_where_the_log_is_split_by_user_requests_have_the_statistics_that_the_device_has(split_by_user, tiny_data):
+    served = as_served(split_by_user.train, split_by_user)
+
+    assert set(served.sessions.requests.as_of.tolist()) == {len(split_by_user.statistics.as_of_ms) - 1}
+    assert served.impressions is split_by_user.train.impressions
+    assert as_served(tiny_data.train, tiny_data) is tiny_data.train
