@@ -27,6 +27,7 @@ from edgerec.progress import Progress
 from edgerec.stages.run import ENSEMBLE, WEIGHTS, Run, early_name, fold_name
 from edgerec.training.checkpoint import load_weights, save_weights
 from edgerec.training.group import uses_gpu
+from edgerec.training.job import TrainingJob
 from edgerec.training.loop import EARLY, fit
 from edgerec.training.processes import side_by_side
 from edgerec.training.teacher import batch_settings, build_teacher, fit_on_valid, loop_settings, text_reader
