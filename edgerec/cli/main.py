@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from edgerec import __version__
 from edgerec.errors import EdgerecError, QualityError, RenamedWarning, deprecated
+from edgerec.threads import share_cores
 
 __all__ = ["app"]
 
@@ -99,8 +100,10 @@ def edgerec(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="Cores to use. Default: all of this process.")] = None,
 ) -> None:
     """Turn an interaction log into a recommender that runs inside an app."""
+    share_cores(threads)
     _show_old_names_in_one_line()
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgerec.config import TeacherConfig, TrainingConfig
 from edgerec.data import Dataset
 from edgerec.data.doctor import refuse_leaks
 from edgerec.ensemble.members import Members
@@ -22,14 +23,19 @@ from edgerec.examples.batches import JointBatches
 from edgerec.examples.folds import fold_of
 from edgerec.examples.load import LearningData
 from edgerec.files import read_json, write_json
+from edgerec.progress import Progress
 from edgerec.stages.run import ENSEMBLE, WEIGHTS, Run, early_name, fold_name
 from edgerec.training.checkpoint import load_weights, save_weights
+from edgerec.training.group import uses_gpu
 from edgerec.training.job import TrainingJob
 from edgerec.training.loop import EARLY, fit
+from edgerec.training.processes import side_by_side
 from edgerec.training.teacher import batch_settings, build_teacher, fit_on_valid, loop_settings, text_reader
 
 EARLY_PART = 3
 """The early checkpoint is taken after this part of the epochs."""
+WORTH_A_PROCESS = 40_000
+"""Examples of all epochs of a fold from which it is trained in a process of its own."""
 
 
 @dataclass(frozen=True)
@@ -112,24 +118,50 @@ def _learn_from_valid(run: Run, data: LearningData, work: Path) -> _ChosenOnVali
 
 
 def _train_folds(run: Run, data: LearningData, work: Path, epochs: int) -> int:
-    """Train the network of each fold, and count its parameters."""
-    settings, seed, parameters = run.config.teacher, run.config.seed, 0
-    for fold in range(settings.folds):
-        model = build_teacher(settings, seed, data)
-        parameters = sum(p.numel() for p in model.parameters())
-        weights = work / fold_name(fold)
-        if not weights.exists():
-            users = fold_of(np.arange(len(data.train_log.offsets) - 1), settings.folds) != fold
-            batches = batch_settings(settings, data, settings.item_dropout)
-            train_batches = JointBatches(data.train, batches, seed + fold + 1, users=users)
-            loop = replace(loop_settings(settings, run.config.training, epochs), early=max(epochs // EARLY_PART, 1))
-            title = f"teacher, fold {fold + 1} of {settings.folds}"
-            folder = work / f"fold-{fold}"
-            reader = text_reader(data)
-            fit(TrainingJob(model, train_batches, None, loop, folder, run.progress, title, reader=reader))
-            shutil.copy(folder / EARLY, work / early_name(fold))
-            save_weights(model, weights)
-    return parameters
+    """Train the network of each fold; the number of its parameters."""
+    missing = [f for f in range(run.config.teacher.folds) if not (work / fold_name(f)).exists()]
+    teacher, training = run.config.teacher, run.config.training
+    # A GPU, and processes that share each batch, serve one training at a time; a short one is over before another
+    # process has loaded torch. Sizes decide, not times: the same settings take the same way each time.
+    short = epochs * _size(data) < WORTH_A_PROCESS
+    alone = short or training.devices * training.num_nodes > 1 or uses_gpu(training)
+    jobs = [_Fold(teacher, training, run.config.seed, data, work, epochs, fold) for fold in missing]
+    side_by_side(jobs, run.progress, 1 if alone else None)
+    return sum(p.numel() for p in build_teacher(teacher, run.config.seed, data).parameters())
+
+
+def _size(data: LearningData) -> int:
+    """Examples that an epoch sees at most."""
+    sessions, impressions = data.train.sessions, data.train.impressions
+    return (0 if sessions is None else len(sessions.requests)) + (0 if impressions is None else len(impressions.item))
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """The training of one fold's network, in whatever process it is called."""
+
+    teacher: TeacherConfig
+    training: TrainingConfig
+    seed: int
+    data: LearningData
+    work: Path
+    epochs: int
+    fold: int
+
+    def __call__(self, progress: Progress) -> None:
+        """Train, and leave the weights in `work`."""
+        data, fold = self.data, self.fold
+        model = build_teacher(self.teacher, self.seed, data)
+        users = fold_of(np.arange(len(data.train_log.offsets) - 1), self.teacher.folds) != fold
+        batches = batch_settings(self.teacher, data, self.teacher.item_dropout)
+        train_batches = JointBatches(data.train, batches, self.seed + fold + 1, users=users)
+        settings = loop_settings(self.teacher, self.training, self.epochs)
+        loop = replace(settings, early=max(self.epochs // EARLY_PART, 1))
+        title, folder = f"teacher, fold {fold + 1} of {self.teacher.folds}", self.work / f"fold-{fold}"
+        reader = text_reader(data)
+        fit(TrainingJob(model, train_batches, None, loop, folder, progress, title, reader=reader))
+        shutil.copy(folder / EARLY, self.work / early_name(fold))
+        save_weights(model, self.work / fold_name(fold))
 
 
 def _move_results(run: Run, work: Path, out: Path) -> None:

@@ -137,3 +137,8 @@ def _device(accelerator: str) -> torch.device:
     if not available[name]:
         raise ConfigError(f'[training] accelerator = "{accelerator}": not found on this machine; set it to "auto"')
     return torch.device(name)
+
+
+def uses_gpu(training: TrainingConfig) -> bool:
+    """Would a training with these settings run on something else than the CPU?"""
+    return _device(training.accelerator).type != "cpu"

@@ -25,6 +25,7 @@ from edgerec.experiments.tuning.objective import Objective, judge
 from edgerec.experiments.tuning.space import Values, applied
 from edgerec.experiments.tuning.study import Search, Study, beating
 from edgerec.progress import Lines, Progress
+from edgerec.threads import cores
 
 LEAVE_S = 10.0
 """Seconds that a worker has to save its state before it is killed."""
@@ -123,13 +124,6 @@ def run_workers(search: Search, n: int, deadline: float | None) -> list[int]:
 def _stdin(worker: subprocess.Popen[bytes]) -> IO[bytes]:
     assert worker.stdin is not None
     return worker.stdin
-
-
-def cores() -> int:
-    """Cores that this process may use, by its affinity and OMP_NUM_THREADS."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return min(allowed, int(wanted)) if wanted.isdigit() and int(wanted) > 0 else allowed
 
 
 def _environment(number: int, n: int) -> dict[str, str]:

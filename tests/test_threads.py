@@ -1,0 +1,53 @@
+"""How a process shares the cores with others."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from edgerec.threads import cores, share_cores, with_threads
+
+
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setenv("KMP_BLOCKTIME", "200")
+    share_cores()
+
+    assert os.environ["OMP_WAIT_POLICY"] == "passive"
+    assert os.environ["KMP_BLOCKTIME"] == "200"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+
+
+def test_the_number_of_threads_is_a_limit_of_the_cores(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert cores() == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert cores() >= 1
+
+
+@pytest.mark.parametrize("before", [None, "3"])
+def test_only_processes_started_within_get_other_numbers_of_threads(monkeypatch, before):
+    monkeypatch.delenv("OMP_NUM_THREADS") if before is None else monkeypatch.setenv("OMP_NUM_THREADS", before)
+    code = "import os; print(os.environ['OMP_NUM_THREADS'])"
+    with with_threads(2):
+        within = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert within.strip() == "2"
+    assert os.environ.get("OMP_NUM_THREADS") == before
+
+
+def test_the_command_line_sets_it_before_anything_heavy_is_loaded():
+    code = """
+import os, sys
+os.environ.pop("OMP_WAIT_POLICY", None)
+from typer.testing import CliRunner
+from edgerec.cli.main import app
+CliRunner().invoke(app, ["devices"])
+print(os.environ["OMP_WAIT_POLICY"], "torch" in sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert run.stdout.split() == ["passive", "False"]

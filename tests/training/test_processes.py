@@ -1,0 +1,65 @@
+"""Trainings side by side: results in files, lines passed on, errors and stops as in one process."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from edgerec.errors import DataError, EdgerecError
+from edgerec.progress import Progress, Silent
+from edgerec.training.processes import side_by_side
+
+
+class Heard(Silent):
+    """Keeps the lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@dataclass(frozen=True)
+class Writes:
+    """Leaves the number of its process in a file; `fails`: how it ends otherwise."""
+
+    path: Path
+    fails: str = ""
+
+    def __call__(self, progress: Progress) -> None:
+        with progress.track(1, "writing") as done:
+            progress.say(f"writing {self.path.name}")
+            if self.fails == "error":
+                raise DataError("no data")
+            if self.fails == "killed":
+                os._exit(9)
+            self.path.write_text(f"{os.getpid()} {os.environ['OMP_NUM_THREADS']}")
+            done.advance()
+
+
+def test_each_has_a_process_of_its_own_and_is_heard(tmp_path):
+    progress = Heard()
+    side_by_side([Writes(tmp_path / str(i)) for i in range(3)], progress, workers=2)
+    written = [(tmp_path / str(i)).read_text().split() for i in range(3)]
+
+    assert len({process for process, _ in written} | {str(os.getpid())}) == 4
+    assert {threads for _, threads in written} == {"1"}
+    assert sorted(progress.lines) == ["writing 0", "writing 1", "writing 2"]
+
+
+def test_one_worker_is_this_process(tmp_path):
+    side_by_side([Writes(tmp_path / "0"), Writes(tmp_path / "1")], Silent(), workers=1)
+
+    assert (tmp_path / "1").read_text().split()[0] == str(os.getpid())
+
+
+@pytest.mark.parametrize(
+    ("fails", "error", "said"), [("error", DataError, "no data"), ("killed", EdgerecError, "with 9")]
+)
+def test_what_one_of_them_raises_stops_all(tmp_path, fails, error, said):
+    with pytest.raises(error, match=said):
+        side_by_side([Writes(tmp_path / "0", fails), Writes(tmp_path / "1")], Silent(), workers=2)
