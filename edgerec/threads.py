@@ -16,8 +16,8 @@ def share_cores(threads: int | None = None) -> None:
     """Let threads sleep while they wait for each other, and use `threads` of them; None: as many as there are cores.
 
     By default OpenMP's threads spin while they wait. Beside other work on the same cores, a step of training then waits
-    for threads that burn the time of the one it waits for; 24 times as long was measured. Call it before torch, numpy or
-    LightGBM is loaded, since they read the environment once. What the user has set stays.
+    for threads that burn the time of the one it waits for; 24 times as long was measured. Call it before torch, numpy
+    or LightGBM is loaded, since they read the environment once. What the user has set stays.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # GNU's OpenMP
     os.environ.setdefault("KMP_BLOCKTIME", "0")  # Intel's and LLVM's

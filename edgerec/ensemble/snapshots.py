@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgerec.ensemble.signals import Snapshot
+from edgerec.ensemble.signals import MAX_DENSE_ITEMS, Snapshot
 from edgerec.ensemble.views import Views
 from edgerec.examples.graph import consumed_rows
 from edgerec.examples.load import LearningData
@@ -20,8 +20,16 @@ class Snapshots:
         self.last = Snapshot.load(_file(folder, len(views)))
 
     @classmethod
-    def fit(cls, views: Views, data: LearningData, folder: Path, seed: int, progress: Progress) -> Snapshots:
-        """Fit the snapshots that are not in `folder` yet."""
+    def fit(
+        cls,
+        views: Views,
+        data: LearningData,
+        folder: Path,
+        seed: int,
+        progress: Progress,
+        max_dense_items: int = MAX_DENSE_ITEMS,
+    ) -> Snapshots:
+        """Fit the snapshots that are not in `folder` yet; EASE and ALS for at most `max_dense_items` items."""
         folder.mkdir(parents=True, exist_ok=True)
         text, consumed = data.features.text.numpy(), consumed_rows(data.train_log, data.tasks)
         with progress.track(len(views) + 1, "closed-form members") as done:
@@ -29,7 +37,8 @@ class Snapshots:
                 if not _file(folder, view).exists():
                     log = data.train_log
                     rows = views.rows(log, view)
-                    Snapshot.fit(log, rows[consumed[rows]], data.n_items, text, seed).save(_file(folder, view))
+                    fitted = Snapshot.fit(log, rows[consumed[rows]], data.n_items, text, seed, max_dense_items)
+                    fitted.save(_file(folder, view))
                 done.advance()
         return cls(views, folder)
 

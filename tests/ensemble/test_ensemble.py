@@ -246,3 +246,12 @@ def test_a_label_does_not_change_with_the_outcome_that_it_labels(
     assert np.array_equal(labels(data, fitted, 0), labels(tiny_data, members, 0))
     for view in (1, -1):  # the members of a later view have seen it
         assert not np.allclose(labels(data, fitted, view), labels(tiny_data, members, view))
+
+
+def test_matrices_between_all_items_are_fitted_only_for_members_that_read_them(small_config, tiny_data, tmp_path):
+    few = small_config.ensemble.model_copy(update={"members": ("popularity", "own")})
+    settings = ensemble_settings(small_config.model_copy(update={"ensemble": few}))
+    fitted = Members.fit(settings, tiny_data, tmp_path, [0], None, Silent())
+
+    assert fitted.snapshots is not None
+    assert fitted.snapshots.last.ease is None and fitted.snapshots.last.als is None
