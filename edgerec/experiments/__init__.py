@@ -1,1 +1,1 @@
-"""."""
+"""Many runs compared: tuning, ablation, device search, transfer between tasks, differences of bundles, refresh."""
