@@ -19,7 +19,7 @@ def share_cores(threads: int | None = None) -> None:
     then waits for threads that burn the time of the one it waits for; 24 times as long was measured. Threads that sleep
     at once cost an idle machine four times the time of small steps. A short spin costs neither.
 
-    Call it before torch, numpy or LightGBM is loaded, since they read the environment once. What the user has set stays.
+    Call it before torch, numpy or LightGBM is loaded: they read the environment once. What the user has set stays.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # GNU's OpenMP: rounds before a thread sleeps
