@@ -96,8 +96,9 @@ def _stop(processes: Sequence[SpawnProcess]) -> None:
 
 
 def _do(work: Work, connection: Connection) -> None:
-    """The whole life of a process. SIGTERM ends it as Ctrl-C would, so that a checkpoint is written."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """The whole life of a process. SIGTERM ends it as Ctrl-C does, so that a checkpoint is written."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop_once)
     try:
         work(_Sender(connection))
     except KeyboardInterrupt:
@@ -106,6 +107,13 @@ def _do(work: Work, connection: Connection) -> None:
         connection.send(("error", (type(error).__name__, str(error))))
     finally:
         connection.close()
+
+
+def _stop_once(*_: object) -> None:
+    """Ctrl-C reaches every process of a terminal, and then the first one ends the others: one stop is enough."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 class _Sender:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,3 +67,40 @@ def test_one_worker_is_this_process(tmp_path):
 def test_what_one_of_them_raises_stops_all(tmp_path, fails, error, said):
     with pytest.raises(error, match=said):
         side_by_side([Writes(tmp_path / "0", fails), Writes(tmp_path / "1")], Silent(), workers=2)
+
+
+PROGRAM = """
+import sys, time
+from dataclasses import dataclass
+from pathlib import Path
+from edgerec.progress import Silent
+from edgerec.training.processes import side_by_side
+
+@dataclass(frozen=True)
+class Waits:
+    path: Path
+    def __call__(self, progress):
+        try:
+            self.path.with_suffix(".begun").touch()
+            time.sleep(60)
+        finally:
+            time.sleep(0.5)  # as long as a checkpoint takes
+            self.path.touch()
+
+if __name__ == "__main__":
+    side_by_side([Waits(Path(sys.argv[1]) / str(i)) for i in range(2)], Silent(), workers=2)
+"""
+
+
+def test_ctrl_c_lets_each_of_them_write_its_checkpoint(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.glob("*.begun"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(30)
+
+    assert (tmp_path / "0").exists() and (tmp_path / "1").exists()
