@@ -30,7 +30,7 @@ ALIGNMENT = 64
 """Alignment in bytes of tensors in weights.bin, so that mapped rows start on a cache line."""
 
 
-class TensorEntry(TypedDict):
+class ManifestTensor(TypedDict):
     """A tensor of weights.bin, as the manifest lists it; `type` is numpy's name, `offset` and `bytes` count bytes."""
 
     name: str
@@ -149,7 +149,7 @@ def _lookup_tables(graph: onnx.GraphProto) -> set[str]:
     return large & {node.input[0] for node in graph.node if node.op_type == "Gather"}
 
 
-def pack(builders: Sequence[GraphBuilder], weights: Path) -> tuple[list[bytes], list[TensorEntry]]:
+def pack(builders: Sequence[GraphBuilder], weights: Path) -> tuple[list[bytes], list[ManifestTensor]]:
     """Serialize graphs that share one file of weights; a tensor that several of them use is stored once.
 
     Args:
@@ -157,18 +157,18 @@ def pack(builders: Sequence[GraphBuilder], weights: Path) -> tuple[list[bytes], 
     Returns:
         The graphs, and the tensors in the order of the file.
     """
-    tensors: list[TensorEntry] = []
-    placed: dict[str, TensorEntry] = {}
+    tensors: list[ManifestTensor] = []
+    placed: dict[str, ManifestTensor] = {}
     with weights.open("wb") as file:
 
-        def place(name: str, value: Array) -> TensorEntry:
+        def place(name: str, value: Array) -> ManifestTensor:
             data = value.reshape(-1).view(np.uint8).data
             # Without the shape: a matrix that a graph also reads in another shape is stored once.
             key = hashlib.sha256(str(value.dtype).encode())
             key.update(data)
             if key.hexdigest() not in placed:
                 file.write(b"\0" * (-file.tell() % ALIGNMENT))
-                entry = TensorEntry(
+                entry = ManifestTensor(
                     name=name,
                     type=str(value.dtype),
                     shape=list(value.shape),
@@ -184,7 +184,7 @@ def pack(builders: Sequence[GraphBuilder], weights: Path) -> tuple[list[bytes], 
     return models, tensors
 
 
-def _serialized(builder: GraphBuilder, place: Callable[[str, Array], TensorEntry], file_name: str) -> bytes:
+def _serialized(builder: GraphBuilder, place: Callable[[str, Array], ManifestTensor], file_name: str) -> bytes:
     """One graph, whose long constants are stored where `place` puts them."""
     initializers, widened = [], []
     for name, value in builder.constants.items():

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from edgerec.compression.export import ExportedStudent
-from edgerec.compression.graph import TensorEntry, pack
+from edgerec.compression.graph import ManifestTensor, pack
 from edgerec.compression.graphs import (
     Expectation,
     ItemTable,
@@ -38,7 +38,7 @@ class WrittenGraphs:
     """Graphs in a folder with their weights.bin: the names of the files, and the tensors as the manifest lists them."""
 
     names: tuple[str, ...]
-    tensors: list[TensorEntry]
+    tensors: list[ManifestTensor]
 
 
 def write_graphs(

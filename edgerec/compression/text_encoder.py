@@ -17,7 +17,7 @@ from edgerec.bundle import dump_json
 from edgerec.devices import Profile, load_profile
 from edgerec.errors import ConfigError, DataError, need
 from edgerec.examples.text_vectors import Projection, encode, principal_components
-from edgerec.models.text import TextEncoder
+from edgerec.models.text import LanguageModel
 from edgerec.progress import Progress
 from edgerec.runtime import texts as light
 from edgerec.tasks.history import Float
@@ -65,7 +65,7 @@ class EncoderReport:
 
 
 def export_text_encoder(
-    load: Callable[[], tuple[TextEncoder, list[str]]], components: int, out: Path, device: str, progress: Progress
+    load: Callable[[], tuple[LanguageModel, list[str]]], components: int, out: Path, device: str, progress: Progress
 ) -> EncoderReport:
     """Write a text model to the folder `out` and compare it with torch on some texts.
 
@@ -111,7 +111,7 @@ def export_text_encoder(
     )
 
 
-def _facts(encoder: TextEncoder, projection: Projection) -> dict[str, object]:
+def _facts(encoder: LanguageModel, projection: Projection) -> dict[str, object]:
     """What `edgerec.runtime.texts` needs to know beside model and tokenizer."""
     padding = encoder.tokenizer.pad_token_id
     return {
@@ -131,7 +131,7 @@ def _quantization(profile: Profile) -> str:
     raise ConfigError(f"device {profile.name} encodes no texts: its instruction set is {profile.instruction_set}")
 
 
-def _exported(encoder: TextEncoder, quantization: str, out: Path) -> int:
+def _exported(encoder: LanguageModel, quantization: str, out: Path) -> int:
     """Write the INT8 model and its tokenizer; returns the bytes of the model in float32."""
     from optimum.exporters.onnx import main_export
     from optimum.onnxruntime import ORTQuantizer

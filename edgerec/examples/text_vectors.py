@@ -14,7 +14,7 @@ import torch
 
 from edgerec.errors import ConfigError
 from edgerec.files import replacing
-from edgerec.models.text import TextEncoder
+from edgerec.models.text import LanguageModel
 from edgerec.progress import Progress
 from edgerec.tasks.history import Float
 
@@ -38,7 +38,7 @@ def text_vectors(texts: Sequence[str], model: str, cache: Path, progress: Progre
     Raises:
         ConfigError: the model cannot be loaded, or its vectors are not finite.
     """
-    return cached(cache, vectors_key(texts, model), lambda: encode(TextEncoder.load(model), texts, progress))
+    return cached(cache, vectors_key(texts, model), lambda: encode(LanguageModel.load(model), texts, progress))
 
 
 def vectors_key(texts: Sequence[str], model: str, *more: object) -> str:
@@ -60,7 +60,7 @@ def cached(cache: Path, key: str, compute: Callable[[], Float]) -> Float:
     return vectors
 
 
-def encode(encoder: TextEncoder, texts: Sequence[str], progress: Progress) -> Float:
+def encode(encoder: LanguageModel, texts: Sequence[str], progress: Progress) -> Float:
     """Unit vectors (n, width) of `texts`; zero where there is no token. Says once how many texts are cut."""
     encoder = encoder.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     written = [i for i, text in enumerate(texts) if text.strip()]

@@ -101,7 +101,7 @@ def is_decoder(config: Any) -> bool:
 # ------------------------------------------------------------------------------------------------ the model
 
 
-class TextEncoder(nn.Module):
+class LanguageModel(nn.Module):
     """Texts to unit vectors.
 
     Attributes:
@@ -114,7 +114,7 @@ class TextEncoder(nn.Module):
         self.backbone, self.tokenizer, self.pooling, self.max_tokens = backbone, tokenizer, tuple(pooling), max_tokens
 
     @classmethod
-    def load(cls, name: str) -> TextEncoder:
+    def load(cls, name: str) -> LanguageModel:
         """The model in a folder, in the local cache of the hub, or on the hub, tried in this order.
 
         Raises:

@@ -10,7 +10,7 @@ from edgerec.data.dataset import Dataset
 from edgerec.errors import ConfigError
 from edgerec.examples.load import is_consumed
 from edgerec.examples.text_pairs import co_consumed
-from edgerec.models.text import TextEncoder, default_model
+from edgerec.models.text import LanguageModel, default_model
 from edgerec.stages.run import Run
 from edgerec.training.text_components import tuning_of
 from edgerec.training.text_tuning import load_tuned, tuned_folder, tuned_vectors
@@ -21,7 +21,7 @@ def export_encoder(run: Run, out: Path, device: str) -> EncoderReport:
     return export_text_encoder(partial(_of_teacher, run), run.config.teacher.text_components, out, device, run.progress)
 
 
-def _of_teacher(run: Run) -> tuple[TextEncoder, list[str]]:
+def _of_teacher(run: Run) -> tuple[LanguageModel, list[str]]:
     """The text model of the run's teacher, and the texts of its items."""
     config, dataset, cache = run.config, Dataset.open(run.dataset), run.folder / "text"
     model = config.teacher.text_model or default_model()
@@ -32,7 +32,7 @@ def _of_teacher(run: Run) -> tuple[TextEncoder, list[str]]:
     texts = dataset.items()["text"].fill_null("").to_list()
     tuning = tuning_of(config.teacher, config.seed, config.training.accelerator)
     if tuning is None:
-        return TextEncoder.load(model), texts
+        return LanguageModel.load(model), texts
     log = run.learning_data().train_log
     pairs = co_consumed(log, is_consumed(log, dataset.meta.tasks), texts, config.data.session is not None)
     tuned_vectors(texts, model, pairs, tuning, cache, run.progress)

@@ -23,7 +23,7 @@ from edgerec.compression.catalog_filter import among, without
 from edgerec.compression.cold_start import fit_cold_start
 from edgerec.compression.current import ItemsNow, NewerRows, TableNow, items_now, newest_statistics, with_added
 from edgerec.compression.export import ExportedStudent, export_student, with_priors
-from edgerec.compression.graph import OPSET, TensorEntry
+from edgerec.compression.graph import OPSET, ManifestTensor
 from edgerec.compression.graphs import Expectation
 from edgerec.compression.kernel_choice import KernelChoice, choose_kernel
 from edgerec.compression.quantization import conformance, some_requests, write_graphs
@@ -176,7 +176,7 @@ def _table_now(config: Config) -> TableNow | None:
 
 
 def _manifest(
-    config: Config, data: LearningData, tensors: list[TensorEntry], sizes: StudentSizes, work: Workload
+    config: Config, data: LearningData, tensors: list[ManifestTensor], sizes: StudentSizes, work: Workload
 ) -> dict[str, Any]:
     scored = [t for t in data.tasks if t.kind != "related"]
     return {

@@ -30,7 +30,7 @@ from edgerec.training.job import Fitted, LoopSettings, TrainingJob
 from edgerec.training.joint import JointTraining, Loss
 from edgerec.training.resume import load_checkpoint, save_checkpoint
 from edgerec.training.trackers import Tracker, open_trackers, require_trackers
-from edgerec.training.updates import Updates
+from edgerec.training.updates import ParameterUpdates
 from edgerec.training.weighting import WEIGHTINGS
 
 LOG_EVERY = 20
@@ -174,7 +174,7 @@ class _Loop:
         self.module = module.to(group.device)
         self.loss = GroupLoss(group, module, self.settings.training)
         total = self.settings.epochs * -(-job.steps // self.settings.training.accumulate)
-        self.updates = Updates(group, module, self.settings, total, self.loss.precision)
+        self.updates = ParameterUpdates(group, module, self.settings, total, self.loss.precision)
         self.adversary = Adversary(self.settings.adversarial) if self.settings.adversarial else None
         bad_batch = "bad-batch.safetensors" if group.size == 1 else f"bad-batch-{group.rank}.safetensors"
         self.finite = FiniteCheck(job.folder / bad_batch, job.title, not self.updates.scaler.is_enabled())

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from edgerec.errors import DataError, EdgerecError, need
 from edgerec.examples.text_pairs import Pairs
 from edgerec.examples.text_vectors import Mode, cached, encode, vectors_key
-from edgerec.models.text import TextEncoder
+from edgerec.models.text import LanguageModel
 from edgerec.progress import Progress, Track
 from edgerec.tasks.history import Float
 from edgerec.training.trainer import interruptible, is_whole, quiet
@@ -72,7 +72,7 @@ def tuned_vectors(texts: list[str], model: str, pairs: Pairs, tuning: Tuning, ca
     key = vectors_key(texts, model, asdict(tuning), pairs.hash())
 
     def compute() -> Float:
-        encoder = TextEncoder.load(model)
+        encoder = LanguageModel.load(model)
         tune(encoder, pairs, tuning, cache / f"{key}-work", progress)
         encoder.backbone.save_pretrained(cache / key, safe_serialization=True)  # type: ignore[operator]
         vectors = encode(encoder, texts, progress)
@@ -87,13 +87,13 @@ def tuned_folder(texts: list[str], model: str, pairs: Pairs, tuning: Tuning, cac
     return cache / vectors_key(texts, model, asdict(tuning), pairs.hash())
 
 
-def load_tuned(model: str, folder: Path, mode: Mode) -> TextEncoder:
+def load_tuned(model: str, folder: Path, mode: Mode) -> LanguageModel:
     """A model with the tuned weights of a folder; they can be trained on.
 
     Raises:
         DataError: they are missing or damaged.
     """
-    encoder = TextEncoder.load(model)
+    encoder = LanguageModel.load(model)
     name = "adapter_model.safetensors" if mode == "lora" else "model.safetensors"
     try:
         weights = load_file(folder / name)
@@ -110,7 +110,7 @@ def load_tuned(model: str, folder: Path, mode: Mode) -> TextEncoder:
     return encoder
 
 
-def tune(encoder: TextEncoder, pairs: Pairs, tuning: Tuning, folder: Path, progress: Progress) -> None:
+def tune(encoder: LanguageModel, pairs: Pairs, tuning: Tuning, folder: Path, progress: Progress) -> None:
     """Tune `encoder` in place, without dropout; with "lora", its backbone is wrapped first.
 
     Raises:
@@ -185,7 +185,9 @@ class _Batches(IterableDataset[Tensor]):
 class _Contrast(lightning.LightningModule):
     """In-batch softmax over the other texts of a batch, both ways, corrected for their popularity."""
 
-    def __init__(self, encoder: TextEncoder, tokens: list[list[int]], probs: Float, tuning: Tuning, steps: int) -> None:
+    def __init__(
+        self, encoder: LanguageModel, tokens: list[list[int]], probs: Float, tuning: Tuning, steps: int
+    ) -> None:
         super().__init__()
         self.encoder, self.tokens, self.tuning, self.steps = encoder, tokens, tuning, steps
         self.log_probs = torch.from_numpy(np.log(np.maximum(probs, 1e-9)))

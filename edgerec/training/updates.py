@@ -27,7 +27,7 @@ class Update:
     learning_rate: float
 
 
-class Updates:
+class ParameterUpdates:
     """The optimizer of a model and the weighting of its tasks.
 
     Args:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from edgerec.cli.main import app
 from edgerec.errors import BundleError
 from edgerec.examples.text_vectors import encode
-from edgerec.models.text import POOLINGS, TextEncoder
+from edgerec.models.text import POOLINGS, LanguageModel
 from edgerec.progress import Silent
 from edgerec.runtime import texts as light
 from tests import tiny
@@ -53,7 +53,7 @@ def exported(request, tmp_path):
 
 def test_vectors_are_near_those_of_torch_and_known_by_a_process_without_it(exported):
     folder, model, report = exported
-    theirs = encode(TextEncoder.load(model), WORDS, Silent())
+    theirs = encode(LanguageModel.load(model), WORDS, Silent())
     ours = light.TextEncoder.open(folder / "run" / "encoder").encode(WORDS)
     told = np.any(theirs != 0, axis=1)
 

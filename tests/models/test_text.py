@@ -27,7 +27,7 @@ from transformers import (
 
 from edgerec.errors import ConfigError
 from edgerec.examples.text_vectors import text_vectors
-from edgerec.models.text import POOLINGS, TextEncoder
+from edgerec.models.text import POOLINGS, LanguageModel
 from edgerec.progress import Silent
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "tea", "cup", "red", "oil", *"茶杯红油绿"]
@@ -90,8 +90,8 @@ def test_a_vector_does_not_depend_on_the_texts_beside_it_and_no_text_has_the_zer
 
 
 def test_an_encoder_is_pooled_by_the_mean_a_decoder_by_later_tokens_more(tmp_path):
-    encoder = TextEncoder.load(make_model(tmp_path / "bert"))
-    decoder = TextEncoder.load(make_model(tmp_path / "gpt2", "gpt2"))
+    encoder = LanguageModel.load(make_model(tmp_path / "bert"))
+    decoder = LanguageModel.load(make_model(tmp_path / "gpt2", "gpt2"))
 
     assert (encoder.pooling, decoder.pooling) == (("mean_tokens",), ("weightedmean_tokens",))
 
@@ -119,13 +119,13 @@ def test_the_folder_of_a_sentence_transformer_says_how_it_is_pooled_and_how_much
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({**pooling, "pooling_mode_mean_tokens": False}))
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 5}')
 
-    encoder = TextEncoder.load(str(folder))
+    encoder = LanguageModel.load(str(folder))
 
     assert (encoder.pooling, encoder.width, encoder.max_tokens) == (("cls_token", "max_tokens"), 32, 5)
 
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_attention": true}')
     with pytest.raises(ConfigError, match=r"1_Pooling.config\.json: expected pooling_mode_NAME = true"):
-        TextEncoder.load(str(folder))
+        LanguageModel.load(str(folder))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -187,8 +187,8 @@ def test_a_hub_name_is_answered_from_the_local_cache_without_a_network(tmp_path)
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text("abc")
     code = """
-from edgerec.models.text import TextEncoder
-encoder = TextEncoder.load("team/tiny")
+from edgerec.models.text import LanguageModel
+encoder = LanguageModel.load("team/tiny")
 print(encoder.pooling, encoder.max_tokens)
 """
     environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}

@@ -11,7 +11,7 @@ from edgerec.devices import Profile
 from edgerec.experiments.device_search.calibrate import to_json
 from edgerec.experiments.device_search.context import SearchContext
 from edgerec.experiments.device_search.cost import CostModel, Costs, Point
-from edgerec.experiments.device_search.report import Check, TrialRow
+from edgerec.experiments.device_search.report import Check, SearchTrial
 from edgerec.experiments.device_search.space import Space
 from edgerec.experiments.device_search.trials import Untrained
 from edgerec.files import read_json, write_json
@@ -80,10 +80,10 @@ def _points(context: SearchContext, kernels: Sequence[str], calibration: Calibra
     return [Point.of_json(values) for values in read_json(path)["points"]]
 
 
-def nothing_fits(context: SearchContext, rows: Sequence[TrialRow]) -> str:
+def nothing_fits(context: SearchContext, rows: Sequence[SearchTrial]) -> str:
     """What the settings that come nearest to the budget need, and what would have to change."""
 
-    def excess(row: TrialRow) -> float:
+    def excess(row: SearchTrial) -> float:
         return max((value / limit for value, limit in row.over.values()), default=0.0)
 
     nearest, device = min(rows, key=excess), context.profile.name

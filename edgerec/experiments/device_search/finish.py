@@ -18,7 +18,7 @@ from edgerec.evaluation.report import Report
 from edgerec.experiments.device_search.calibrate import made_up
 from edgerec.experiments.device_search.context import SearchContext
 from edgerec.experiments.device_search.expected import ExpectedCosts
-from edgerec.experiments.device_search.report import Check, Limit, SearchReport, TrialRow
+from edgerec.experiments.device_search.report import Check, Limit, SearchReport, SearchTrial
 from edgerec.experiments.tuning.space import applied
 from edgerec.files import write_json
 from edgerec.models.student import StudentSizes
@@ -29,7 +29,9 @@ LENT = ("dataset", "teacher", "soft", "stages/prepare.json", "stages/train.json"
 """What the run has made and the folder of the device takes over."""
 
 
-def finish(context: SearchContext, expected: ExpectedCosts, rows: Sequence[TrialRow], best: TrialRow) -> SearchReport:
+def finish(
+    context: SearchContext, expected: ExpectedCosts, rows: Sequence[SearchTrial], best: SearchTrial
+) -> SearchReport:
     """Make the chosen bundle, judge it, and measure it.
 
     Raises:

@@ -15,7 +15,7 @@ CLOSE = 0.005
 
 
 @dataclass(frozen=True)
-class TrialRow:
+class SearchTrial:
     """Settings that were tried.
 
     Attributes:
@@ -33,7 +33,7 @@ class TrialRow:
     over: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     front: bool = False
 
-    def on_front(self) -> TrialRow:
+    def on_front(self) -> SearchTrial:
         """The same, marked."""
         return replace(self, front=True)
 
@@ -62,8 +62,8 @@ class SearchReport:
     """
 
     device: str
-    trials: tuple[TrialRow, ...]
-    best: TrialRow | None
+    trials: tuple[SearchTrial, ...]
+    best: SearchTrial | None
     checked: Mapping[str, Check]
     measured: Mapping[str, Limit]
     bundle: Path
@@ -116,13 +116,13 @@ class SearchReport:
         }
 
 
-def front(rows: Sequence[TrialRow]) -> list[TrialRow]:
+def front(rows: Sequence[SearchTrial]) -> list[SearchTrial]:
     """The Pareto front: rows that no other row equals or beats in quality, bytes and time, and beats in one of them."""
 
-    def figures(row: TrialRow) -> tuple[float, float, float]:
+    def figures(row: SearchTrial) -> tuple[float, float, float]:
         return (-(row.quality or 0.0), row.costs.bundle_mb, row.costs.p95_ms)
 
-    def beaten(row: TrialRow) -> bool:
+    def beaten(row: SearchTrial) -> bool:
         mine = figures(row)
         return any(
             all(a <= b for a, b in zip(figures(other), mine, strict=True)) and figures(other) != mine for other in rows
@@ -131,7 +131,7 @@ def front(rows: Sequence[TrialRow]) -> list[TrialRow]:
     return [row for row in rows if not beaten(row)]
 
 
-def chosen(rows: Sequence[TrialRow]) -> TrialRow | None:
+def chosen(rows: Sequence[SearchTrial]) -> SearchTrial | None:
     """The smallest of the rows inside the budget whose quality is as good as the best one's; None if no row fits."""
     fitting = [row for row in rows if row.quality is not None and not row.over]
     if not fitting:

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from edgerec.config import Scalar
 from edgerec.experiments.device_search.context import SearchContext
 from edgerec.experiments.device_search.cost import Costs
-from edgerec.experiments.device_search.report import TrialRow, front
+from edgerec.experiments.device_search.report import SearchTrial, front
 from edgerec.experiments.device_search.short_bundle import ShortBundle
 from edgerec.experiments.device_search.space import Space, first_of, simplest
 from edgerec.experiments.tuning.space import Values
@@ -88,17 +88,17 @@ class DeviceStudy:
             if trial.number != number
         )
 
-    def rows(self) -> list[TrialRow]:
+    def rows(self) -> list[SearchTrial]:
         """Every trial that was trained, or that could not fit."""
         rows = [self._row(trial) for trial in self._trials() if _counts(trial)]
         best = front([row for row in rows if row.quality is not None])
         return [row.on_front() if row in best else row for row in rows]
 
-    def _row(self, trial: FrozenTrial) -> TrialRow:
+    def _row(self, trial: FrozenTrial) -> SearchTrial:
         quality = trial.values[0] if trial.state == TrialState.COMPLETE else None
         attributes, costs = trial.user_attrs, Costs(**trial.user_attrs["expected"])
         tasks, over = attributes.get("tasks", {}), costs.over(self.profile)
-        return TrialRow(trial.number, attributes["settings"], quality, tasks, costs, over)
+        return SearchTrial(trial.number, attributes["settings"], quality, tasks, costs, over)
 
     def _trials(self, *states: TrialState) -> Sequence[FrozenTrial]:
         return self.optuna.get_trials(deepcopy=False, states=states or None)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from edgerec.experiments.device_search.cost import Costs
-from edgerec.experiments.device_search.report import Check, SearchReport, TrialRow, chosen, front
+from edgerec.experiments.device_search.report import Check, SearchReport, SearchTrial, chosen, front
 
 
 def row(number, quality, mb, ms=1.0, over=()):
-    return TrialRow(
+    return SearchTrial(
         number, {"student.dim": number}, quality, {}, Costs(mb, 60.0, ms, 100.0), dict.fromkeys(over, (2, 1))
     )
 
