@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,3 +50,10 @@ def test_a_library_package_takes_sections_of_the_settings_not_all_of_them(name):
     takers = {path.stem for path in (PACKAGE / name).rglob("*.py") if whole.search(path.read_text("utf-8"))}
 
     assert takers <= ({"prepare"} if name == "data" else {"__init__"} if name == "config" else set())
+
+
+def test_a_class_name_means_one_thing():
+    trees = (ast.parse(path.read_text("utf-8")) for path in PACKAGE.rglob("*.py"))
+    names = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+
+    assert [name for name, times in names.items() if times > 1] == []
