@@ -69,7 +69,7 @@ def test_a_search_ends_with_a_bundle_inside_the_budget_and_goes_on_where_it_was(
     for place in (folder / "report", folder / "bundle"):
         sealed = json.loads((place / "report.json").read_text())["search"]
         assert (sealed["chosen"], sealed["device"]) == (report["chosen"], "kiosk-x86")
-    assert "Found for kiosk-x86" in (folder / "report" / "report.html").read_text()
+    assert "quality, size and latency for kiosk-x86" in (folder / "report" / "report.html").read_text()
     with Recommender.open(folder / "bundle") as recommender:
         assert recommender.bundle.manifest.dim == report["chosen"]["student.dim"]
         assert len(recommender.recommend(k=3)) == 3
