@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from edgerec.compression.rows import AT_ONCE
-from edgerec.models.student import FOLLOWED, Student, student_event_features
+from edgerec.models.blocks import event_features
+from edgerec.models.student import FOLLOWED, Student
 from edgerec.tasks import Task, scored_tasks
 
 Float = npt.NDArray[np.float32]
@@ -80,14 +81,12 @@ class _Tower(nn.Module):
         weights: Tensor,
     ) -> tuple[Tensor, ...]:
         t = self.tower
-        present = torch.ones_like(kind, dtype=torch.bool)
         # `later_items` of one history: ONNX has no searchsorted.
         later = (age_h < age_h.unsqueeze(1)).sum(dim=1) if self.ordered else None
-        numbers = student_event_features(count, age_h, interval_h, later)
+        numbers = event_features(count, age_h, interval_h, later)
         user, repeat, follow, attention = t(
-            vectors.unsqueeze(0), kind.unsqueeze(0), numbers.unsqueeze(0), present.unsqueeze(0),
-            categorical.unsqueeze(0), numeric.unsqueeze(0),
-        )  # fmt: skip
+            vectors.unsqueeze(0), kind.unsqueeze(0), numbers.unsqueeze(0), categorical.unsqueeze(0), numeric.unsqueeze(0)
+        )
         context = t.context(categorical.unsqueeze(0), numeric.unsqueeze(0))
         pooled = t.pooled(attention, vectors.unsqueeze(0)).squeeze(0)
         follow = follow.squeeze(0)

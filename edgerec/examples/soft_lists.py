@@ -12,12 +12,14 @@ from torch import Tensor
 
 from edgerec.tasks.history import Float, Int
 
-WHOLE = 50_000
+TOP = 256
+"""The best items of a request are labelled one by one, so many of them."""
+TAIL = 256
+"""The rest, by rank, is cut into at most so many stretches, ever longer; one item of each stands for all of it."""
+WHOLE = 2 * (TOP + TAIL)
 """In a catalogue of up to so many items each one is labelled."""
-TOP = 1024
-"""In a larger catalogue only so many items, the best of a request, are labelled one by one."""
-TAIL = 1024
-"""The rest, by rank, is cut into so many equally long stretches; one item of each stands for all of it."""
+RANKED = 16_384
+"""Of more items below the best, so many drawn at random are ranked in place of all."""
 Vectors: TypeAlias = npt.NDArray[np.float32]
 """Item vectors, (N, D)."""
 
@@ -87,23 +89,45 @@ class SoftLabels:
 def shortened(scores: Float, rng: np.random.Generator) -> SoftLists:
     """Scores of every item, (B, N), as they are stored: all, or the top list and one item for each stretch of the rest.
 
-    Shortened lists are sorted, best first. The stretches are ranges of ranks, so that each range of scores has an item.
+    The top list is sorted, best first. The stretches are ranges of ranks, so that each range of scores has an item, and
+    they are shorter where scores differ more.
     """
     scores = scores - scores.mean(axis=1, keepdims=True)
     n = scores.shape[1]
     if n <= WHOLE:
         return SoftLists(scores.astype(np.float16))
-    bounds = np.linspace(TOP, n, TAIL + 1).astype(np.int64)
-    places = bounds[:-1] + (rng.random((len(scores), TAIL)) * np.diff(bounds)).astype(np.int64)
-    order = np.argsort(-scores, axis=1, kind="stable")
-    item = np.concatenate([order[:, :TOP], np.take_along_axis(order, places, axis=1)], axis=1)
+    best = np.argpartition(-scores, TOP - 1, axis=1)[:, :TOP]
+    best = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable"), axis=1)
+    item = np.concatenate([best, _tail(scores, best, rng)], axis=1)
     listed = np.take_along_axis(scores, item, axis=1).astype(np.float16)
     return SoftLists(listed, item.astype(np.int32), log_weights(n))
+
+
+def _tail(scores: Float, best: Int, rng: np.random.Generator) -> Int:
+    """An item for each stretch of the ranks after the `best` (B, TOP) of `scores` (B, N)."""
+    n = scores.shape[1]
+    drawn = np.arange(n) if n - TOP <= RANKED else np.sort(rng.choice(n, RANKED, replace=False))
+    below = scores[:, drawn]
+    if n - TOP <= RANKED:
+        np.put_along_axis(below, best, np.inf, axis=1)  # first in the order, and passed over
+        passed = np.full(len(scores), TOP)
+    else:
+        last = np.take_along_axis(scores, best[:, -1:], axis=1)
+        passed = (below >= last).sum(axis=1)
+    order = np.argsort(-below, axis=1)
+    bounds = _stretches(n)
+    at = (bounds[:-1] + rng.random((len(scores), len(bounds) - 1)) * np.diff(bounds) - TOP) / (n - TOP)
+    places = passed[:, None] + (at * (len(drawn) - passed[:, None])).astype(np.int64)
+    return np.asarray(drawn[np.take_along_axis(order, places, axis=1)])
+
+
+def _stretches(n: int) -> Int:
+    """Ranks at which the stretches of a catalogue of `n` items begin, and `n`: at equal ratios."""
+    return np.unique(np.rint(np.geomspace(TOP, n, TAIL + 1)).astype(np.int64))
 
 
 def log_weights(n: int) -> Float | None:
     """Log of how many of `n` items each place of a shortened list stands for; None where lists are whole."""
     if n <= WHOLE:
         return None
-    widths = np.diff(np.linspace(TOP, n, TAIL + 1).astype(np.int64))
-    return np.asarray(np.log(np.concatenate([np.ones(TOP), widths])), np.float32)
+    return np.asarray(np.log(np.concatenate([np.ones(TOP), np.diff(_stretches(n))])), np.float32)

@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from edgerec.models.inputs import ItemFeatures, RequestBatch, Shape
 
 EVENT_FEATURES = 6
-"""Columns of `event_features`."""
+"""Columns of `event_features` without the order of events."""
 FOLLOWS = 0.3
 """What an event adds at first, before training, to an item that follows it with weight 1."""
 ABSENT = -1e4
 """Logit of padding; small enough to leave no attention, and within the range of float16."""
 
 
-def event_features(count: Tensor, age_h: Tensor, interval_h: Tensor) -> Tensor:
-    """Inputs of order one from an item's events, (..., 6): logs of count, age, interval, and how overdue it is."""
+def event_features(count: Tensor, age_h: Tensor, interval_h: Tensor, later: Tensor | None = None) -> Tensor:
+    """What is read of each event beside its item and kind, of order one: (..., 6), or 7 with `later`.
+
+    Logs of count, age and interval, and how overdue the item is. What comes next depends most on the order of the
+    latest events, which may be seconds apart, and ages in hours do not show it: `later` (...,) is how many of the
+    history's items had a later event.
+    """
     age, interval = age_h / 24.0, interval_h / 24.0
     repeated = (count > 1).to(age.dtype)
     overdue = torch.log1p(age) - torch.log1p(interval)
-    return torch.stack(
-        [
-            torch.log(count),
-            torch.log1p(age_h) * 0.2,
-            torch.log1p(age) * 0.4,
-            torch.log1p(interval) * 0.4,
-            overdue * repeated,
-            repeated,
-        ],
-        dim=-1,
-    )
+    features = [
+        torch.log(count),
+        torch.log1p(age_h) * 0.2,
+        torch.log1p(age) * 0.4,
+        torch.log1p(interval) * 0.4,
+        overdue * repeated,
+        repeated,
+    ]
+    if later is not None:
+        features.append(torch.log1p(later.to(age.dtype)) * 0.5)
+    return torch.stack(features, dim=-1)
 
 
 def later_items(age_h: Tensor, present: Tensor) -> Tensor:
@@ -130,36 +137,40 @@ class ItemTower(nn.Module):
         return vectors, self.prior(features) + self.bias.weight[rows]
 
 
-class HistoryPooling(nn.Module):
-    """Attention over the past items and their event features; every history also has a learned "nothing" event."""
+class EventLayer(nn.Module):
+    """Hidden units of each past event: of its item, kind and features, and of the request's context."""
 
-    def __init__(
-        self, kinds: int, dim: int, hidden: int, heads: int, context: int, features: int = EVENT_FEATURES
-    ) -> None:
+    def __init__(self, kinds: int, dim: int, hidden: int, context: int, features: int) -> None:
         """`features`: columns of each event's features."""
         super().__init__()
         self.kind = nn.Embedding(kinds, hidden)
         self.from_item = nn.Linear(dim, hidden)
         self.from_numbers = nn.Linear(features, hidden)
         self.from_context = nn.Linear(context, hidden, bias=False)
+
+    def hidden(self, vectors: Tensor, kind: Tensor, features: Tensor, context: Tensor) -> Tensor:
+        """(B, L, hidden) of item vectors (B, L, dim), kind (B, L), features (B, L, features), context (B, context)."""
+        event = self.from_item(vectors) + self.from_numbers(features) + self.kind(kind)
+        return torch.relu(event + self.from_context(context).unsqueeze(1))
+
+
+class HistoryPooling(EventLayer):
+    """Attention over the past items and their event features; every history also has a learned "nothing" event."""
+
+    def __init__(
+        self, kinds: int, dim: int, hidden: int, heads: int, context: int, features: int = EVENT_FEATURES
+    ) -> None:
+        super().__init__(kinds, dim, hidden, context, features)
         self.attention = nn.Linear(hidden, heads)
         self.nothing = nn.Parameter(torch.zeros(heads))
 
-    def forward(self, vectors: Tensor, kind: Tensor, features: Tensor, context: Tensor, present: Tensor) -> Tensor:
-        """Attention weights (B, L, heads); what is missing to one went to "nothing".
-
-        Args:
-            vectors: (B, L, dim) of the past items. kind: (B, L). features: (B, L, features). context: (B, context).
-            present: bool (B, L).
-        """
-        event = self.from_item(vectors) + self.from_numbers(features) + self.kind(kind)
-        event = torch.relu(event + self.from_context(context).unsqueeze(1))
-        logits = self.attention(event).masked_fill(~present.unsqueeze(2), ABSENT)
+    def weights(self, logits: Tensor) -> Tensor:
+        """Attention (B, L, heads) of the events' `logits`, `ABSENT` on padding; what is missing to one is "nothing"'s."""
         nothing = self.nothing.expand(logits.shape[0], 1, -1)
         return torch.softmax(torch.cat([nothing, logits], dim=1), dim=1)[:, 1:]
 
 
-class RepeatTerm(nn.Module):
+class RepeatTerm(EventLayer):
     """What an item of the history adds to its own logits, by its count, age, interval and kind and by the user.
 
     With `transitions` as many outputs again: how much it adds to the logits of the items that follow it.
@@ -175,23 +186,70 @@ class RepeatTerm(nn.Module):
         features: int = EVENT_FEATURES,
         transitions: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(kinds, dim, hidden, context, features)
         outputs = 2 * tasks if transitions else tasks
-        self.kind = nn.Embedding(kinds, hidden)
-        self.from_item = nn.Linear(dim, hidden)
-        self.from_numbers = nn.Linear(features, hidden)
-        self.from_context = nn.Linear(context, hidden, bias=False)
         self.out = nn.Linear(hidden, outputs)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
         if transitions:
             nn.init.constant_(self.out.bias[tasks:], FOLLOWS)
 
-    def forward(self, vectors: Tensor, kind: Tensor, features: Tensor, context: Tensor) -> Tensor:
-        """Shapes as in `HistoryPooling.forward`; returns (B, L, outputs)."""
-        event = self.from_item(vectors) + self.from_numbers(features) + self.kind(kind)
-        added: Tensor = self.out(torch.relu(event + self.from_context(context).unsqueeze(1)))
-        return added
+
+@dataclass(frozen=True)
+class PastEvents:
+    """The S past items of B requests, without the padding to the longest past, L.
+
+    Attributes:
+        owner, item, kind: int64 (S,), request, item and kind of each. features: (S, F).
+        present: bool (B, L), where they stand with padding.
+    """
+
+    owner: Tensor
+    item: Tensor
+    kind: Tensor
+    features: Tensor
+    present: Tensor
+
+    @classmethod
+    def of(cls, batch: RequestBatch, later: Tensor | None = None) -> PastEvents:
+        """The events of `batch`; `later` (B, L), see `event_features`."""
+        owner, place = batch.present.nonzero(as_tuple=True)
+        counts, ages, intervals = (v[owner, place] for v in (batch.count, batch.age_h, batch.interval_h))
+        features = event_features(counts, ages, intervals, None if later is None else later[owner, place])
+        return cls(owner, batch.item[owner, place], batch.kind[owner, place], features, batch.present)
+
+    def padded(self, values: Tensor, empty: float) -> Tensor:
+        """`values` (S, C) in their places, (B, L, C), and `empty` elsewhere."""
+        out = values.new_full((*self.present.shape, values.shape[1]), empty)
+        return out.masked_scatter(self.present.unsqueeze(2), values)
+
+
+def read_past(
+    pooling: HistoryPooling, repeat: RepeatTerm, events: PastEvents, table: Tensor, context: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Attention (B, L, heads) and repeat term (B, L, outputs), as by `hidden` of both layers but in a third of the time.
+
+    Both layers are read as one; where the catalogue `table` (N, dim) has fewer rows than there are events, each item
+    passes through the layers once; padding never does.
+    """
+    layers = (pooling, repeat)
+    from_item, bias = (torch.cat([getattr(layer.from_item, name) for layer in layers]) for name in ("weight", "bias"))
+    of_numbers = torch.cat([layer.from_numbers.weight for layer in layers])
+    bias = bias + torch.cat([layer.from_numbers.bias for layer in layers])
+    if len(table) <= len(events.item):
+        of_item = functional.embedding(events.item, functional.linear(table, from_item, bias))
+    else:
+        of_item = functional.linear(functional.embedding(events.item, table), from_item, bias)
+    of_request = functional.linear(context, torch.cat([layer.from_context.weight for layer in layers]))
+    of_kind = torch.cat([layer.kind.weight for layer in layers], dim=1)
+    if len(of_kind) == 1:
+        of_request = of_request + of_kind
+    hidden = torch.addmm(of_item, events.features, of_numbers.T) + functional.embedding(events.owner, of_request)
+    if len(of_kind) > 1:
+        hidden = hidden + functional.embedding(events.kind, of_kind)
+    of_pooling, of_repeat = torch.relu(hidden).split([len(layer.from_item.weight) for layer in layers], dim=1)
+    attention = pooling.weights(events.padded(pooling.attention(of_pooling), ABSENT))
+    return attention, events.padded(repeat.out(of_repeat), 0.0)
 
 
 class Transitions(nn.Module):

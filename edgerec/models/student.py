@@ -14,12 +14,13 @@ from edgerec.models.blocks import (
     HistoryPooling,
     ItemTower,
     Mlp,
+    PastEvents,
     RepeatTerm,
     RequestContext,
     Transitions,
-    event_features,
     follow_of,
     later_items,
+    read_past,
     repeat_of,
     scatter_repeat,
     scatter_transitions,
@@ -65,19 +66,6 @@ class StudentSizes:
         return cls(dim, heads, hidden, hidden, hidden, max(hidden // 2, 1), hidden, item or hidden, factor, transitions)
 
 
-def student_event_features(count: Tensor, age_h: Tensor, interval_h: Tensor, later: Tensor | None) -> Tensor:
-    """What a student reads of each event beside its item and kind, (..., 6), or 7 with `later`.
-
-    What comes next depends most on the order of the latest events, which may be seconds apart, and ages in hours do not
-    show it. `later` (...,) is how many of the history's items had a later event.
-    """
-    features = event_features(count, age_h, interval_h)
-    if later is None:
-        return features
-    order = torch.log1p(later.to(age_h.dtype)) * 0.5
-    return torch.cat([features, order.unsqueeze(-1)], dim=-1)
-
-
 class EncodedRequests(NamedTuple):
     """B encoded requests.
 
@@ -108,14 +96,26 @@ class RequestTower(nn.Module):
         self.head = Mlp(sizes.context + pooled, sizes.head, tasks * sizes.dim, dropout)
 
     def forward(
-        self, vectors: Tensor, kind: Tensor, features: Tensor, present: Tensor, categorical: Tensor, numeric: Tensor
+        self, vectors: Tensor, kind: Tensor, features: Tensor, categorical: Tensor, numeric: Tensor
     ) -> EncodedRequests:
-        """Arguments as in the blocks."""
+        """Requests whose histories are all of one length, as the bundle's graph reads them; arguments as in the blocks.
+
+        `read` does the same for histories with padding.
+        """
         context = self.context(categorical, numeric)
-        attention = self.pooling(vectors, kind, features, context, present)
+        attention = self.pooling.weights(self.pooling.attention(self.pooling.hidden(vectors, kind, features, context)))
+        added = self.repeat.out(self.repeat.hidden(vectors, kind, features, context))
+        return self._encoded(context, attention, vectors, added)
+
+    def read(self, batch: RequestBatch, later: Tensor | None, table: Tensor) -> EncodedRequests:
+        """Requests with the item vectors `table` (N, dim); `later` as of `event_features`."""
+        context = self.context(batch.categorical, batch.numeric)
+        attention, added = read_past(self.pooling, self.repeat, PastEvents.of(batch, later), table, context)
+        return self._encoded(context, attention, nn.functional.embedding(batch.item, table), added)
+
+    def _encoded(self, context: Tensor, attention: Tensor, vectors: Tensor, added: Tensor) -> EncodedRequests:
         pooled = self.pooled(attention, vectors)
         user = self.mix(pooled) + self.head(torch.cat([context, pooled], dim=1))
-        added = self.repeat(vectors, kind, features, context)
         repeat, follow = added[..., : self.tasks], added[..., self.tasks :]
         return EncodedRequests(user.unflatten(1, (self.tasks, self.dim)), repeat, follow, attention)
 
@@ -176,11 +176,7 @@ class Student(nn.Module):
     def encode_requests(self, batch: RequestBatch, table: Tensor) -> EncodedRequests:
         """See `RequestTower`; padding and events that are too long ago have no transitions."""
         later = None if self.transitions is None else later_items(batch.age_h, batch.present)
-        features = student_event_features(batch.count, batch.age_h, batch.interval_h, later)
-        vectors = nn.functional.embedding(batch.item, table)
-        encoded: EncodedRequests = self.requests(
-            vectors, batch.kind, features, batch.present, batch.categorical, batch.numeric
-        )
+        encoded = self.requests.read(batch, later, table)
         if later is None:
             return encoded
         followed = batch.present & (later < FOLLOWED)

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from edgerec.models.blocks import (
     HistoryPooling,
     ItemTower,
+    PastEvents,
     RepeatTerm,
     RequestContext,
-    event_features,
+    read_past,
     repeat_of,
     scatter_repeat,
 )
@@ -76,12 +77,10 @@ class Teacher(nn.Module):
 
     def _encode_requests(self, batch: RequestBatch, table: Tensor) -> tuple[Tensor, Tensor, Tensor, Read | None]:
         """Task vectors (B, T, dim), repeat term (B, L, T), context (B, hidden + what the sequence says), and that."""
-        features = event_features(batch.count, batch.age_h, batch.interval_h)
         vectors = nn.functional.embedding(batch.item, table)
         context = self.context(batch.categorical, batch.numeric)
-        attention = self.pooling(vectors, batch.kind, features, context, batch.present)
+        attention, repeat = read_past(self.pooling, self.repeat, PastEvents.of(batch), table, context)
         pooled = torch.einsum("blh,bld->bhd", attention, vectors).flatten(1)
-        repeat = self.repeat(vectors, batch.kind, features, context)
         read = None
         if self.sequence is not None:
             assert batch.latest is not None, "a teacher with a sequence model needs the latest events"

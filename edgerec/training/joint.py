@@ -326,5 +326,6 @@ def together(parts: Sequence[LossPart]) -> list[LossPart]:
 
 def exclude_history(logits: Tensor, requests: RequestBatch) -> Tensor:
     """`logits` (B, N) with the items of each request's history at `losses.NEVER`."""
-    never = torch.zeros_like(logits).scatter_add(1, requests.item, requests.present.to(logits.dtype))
-    return logits.masked_fill(never > 0, losses.NEVER)
+    owner, place = requests.present.nonzero(as_tuple=True)
+    never = logits.new_tensor(losses.NEVER)
+    return logits.index_put((owner, requests.item[owner, place]), never)

@@ -37,9 +37,22 @@ def test_the_top_list_of_a_large_one_is_whole_and_each_stretch_of_the_rest_sends
     order = np.argsort(-given, axis=1)
 
     assert np.array_equal(found.item[:, :20], order[:, :20])
+    bounds = 20 + np.cumsum([0, *np.rint(np.exp(found.log_weight[20:])).astype(int)])
     for row, tail in zip(order, found.item[:, 20:], strict=True):
         ranks = [int(np.flatnonzero(row == item)[0]) for item in tail]
-        assert [(rank - 20) // 5 for rank in ranks] == list(range(30))  # 150 others in 30 stretches of 5
+        assert np.all((bounds[:-1] <= ranks) & (ranks < bounds[1:]))
+
+
+def test_the_stretches_of_a_very_large_catalogue_are_those_of_a_sample(long, monkeypatch):
+    monkeypatch.setattr(lists, "RANKED", 2_000)
+    given = scores(20_000)
+    found = shortened(given, np.random.default_rng(0))
+    rank = np.argsort(np.argsort(-given, axis=1), axis=1)
+    ranks = np.take_along_axis(rank, found.item.astype(np.int64), axis=1)
+
+    assert np.array_equal(ranks[:, :20], np.tile(np.arange(20), (4, 1)))
+    assert (ranks[:, 20:] >= 20).all() and (np.diff(ranks[:, 25:]) > 0).all()
+    assert ranks[:, -1].min() > 15_000
 
 
 def test_the_places_of_a_shortened_list_stand_for_the_whole_catalogue(long):
