@@ -24,6 +24,7 @@ def share_cores(threads: int | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # GNU's OpenMP: rounds before a thread sleeps
     os.environ.setdefault("KMP_BLOCKTIME", "1")  # Intel's and LLVM's: milliseconds
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")  # numpy's BLAS: log2 of the clock cycles; 26 by default
     if threads is not None:
         os.environ.update(dict.fromkeys(_COUNTS, str(threads)))
 

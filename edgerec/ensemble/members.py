@@ -10,7 +10,7 @@ import numpy as np
 
 from edgerec.ensemble.boosting import Boosting
 from edgerec.ensemble.histories import FlatHistories
-from edgerec.ensemble.reranker import OBJECTIVES, Reranker
+from edgerec.ensemble.reranker import Reranker
 from edgerec.ensemble.signals import MAX_DENSE_ITEMS, Snapshot
 from edgerec.ensemble.snapshots import Snapshots
 from edgerec.ensemble.views import EnsembleSettings, Views
@@ -115,8 +115,8 @@ class MemberScores:
                 for name, values in closed_form_scores(snapshot, self.data, requests, chosen).items():
                     if name in wanted:
                         scores[name] = np.repeat(values[:, None], n_tasks, axis=1)
-            if set(wanted) & set(OBJECTIVES) and reranker is not None:
-                scores |= reranker.scores(wanted, snapshot, requests, chosen, self.candidates, fold)
+            if "reranker" in wanted and reranker is not None:
+                scores["reranker"] = reranker.scores(snapshot, requests, chosen, self.candidates, fold)
         return scores
 
     def related(self, wanted: Collection[str], query: Int) -> dict[str, Float]:

@@ -91,7 +91,7 @@ class TrainingLists:
             np.concatenate(labels, axis=1),
         )
 
-    def booster(self, fold: int, objective: str, task: Task, settings: EnsembleSettings) -> lightgbm.Booster:
+    def booster(self, fold: int, task: Task, settings: EnsembleSettings) -> lightgbm.Booster:
         """Train on the requests of users outside `fold` that led to something.
 
         Raises:
@@ -112,13 +112,13 @@ class TrainingLists:
             # The file's format knows no columns named with a colon or a bracket.
             feature_name=[re.sub(r"\W", "_", f"{i}.{name}") for i, name in enumerate(self.names)],
         )
-        parameters = _parameters(objective, settings, fold, int(keep.sum()))
+        parameters = _parameters(settings, fold, int(keep.sum()))
         return lightgbm.train(parameters, dataset, settings.ensemble.trees)
 
 
-def _parameters(objective: str, settings: EnsembleSettings, fold: int, n_rows: int) -> dict[str, object]:
+def _parameters(settings: EnsembleSettings, fold: int, n_rows: int) -> dict[str, object]:
     return {
-        "objective": objective,
+        "objective": "lambdarank",  # Burges, MSR-TR-2010-82: swaps that cost NDCG
         "lambdarank_truncation_level": 30,
         "learning_rate": settings.ensemble.learning_rate,
         "num_leaves": settings.ensemble.leaves,

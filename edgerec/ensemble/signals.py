@@ -139,11 +139,15 @@ class Snapshot:
         known = flat.item < self.n_items
         row, owned = flat.row[known], flat.item[known]
         nearest[:, :, 0] = np.take_along_axis(self._nearest_in_sessions(row, owned, len(chosen)), item, axis=1)
+        place = np.full(self.n_items, -1)
         for r, mine in enumerate(np.split(owned, np.searchsorted(row, np.arange(1, len(chosen))))):
             if len(mine) and self.text.shape[1]:
                 similarity = self.text[mine] @ self.text[item[r]].T
-                similarity[mine[:, None] == item[r]] = 0
+                place[item[r]] = np.arange(item.shape[1])
+                itself = place[mine]
+                similarity[np.flatnonzero(itself >= 0), itself[itself >= 0]] = 0
                 nearest[r, :, 1] = similarity.max(axis=0)
+                place[item[r]] = -1
         return nearest
 
     def _nearest_in_sessions(self, row: Int, owned: Int, n: int) -> Float:

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from edgerec import metrics
 from edgerec.ensemble import blend
 from edgerec.ensemble.members import Members, MemberScores
-from edgerec.ensemble.reranker import OBJECTIVES
 from edgerec.ensemble.views import EnsembleSettings
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Ragged, SessionExamples, session_rows
@@ -126,9 +125,7 @@ class _WeightSearch:
         assert sessions is not None
         tasks = [t for t in self.tasks if t.kind == "retrieval"]
         chosen = self._requests_with_a_past(sessions, len(tasks))
-        wanted = {"network", *self.settings.members}
-        wanted |= set(OBJECTIVES) if "reranker" in wanted else set()
-        scores = self.scores.catalog(wanted, sessions.requests, chosen)
+        scores = self.scores.catalog({"network", *self.settings.members}, sessions.requests, chosen)
         own, log = np.zeros((len(chosen), self.data.n_items), bool), self.data.train_log
         for r, user in enumerate(sessions.requests.user[chosen]):
             own[r, log.item[log.offsets[user] : log.offsets[user + 1]]] = True
@@ -144,7 +141,7 @@ class _WeightSearch:
         """The evaluation requests of users who are in the training rows, as many as `MAX_SCORES` allows."""
         log, user = self.data.train_log, sessions.requests.user
         chosen = np.flatnonzero(log.offsets[user + 1] > log.offsets[user])
-        most = MAX_SCORES // (self.data.n_items * n_tasks * (1 + len(self.settings.members) + len(OBJECTIVES)))
+        most = MAX_SCORES // (self.data.n_items * n_tasks * (1 + len(self.settings.members)))
         if len(chosen) > most:
             chosen = np.sort(np.random.default_rng(self.settings.seed).choice(chosen, most, replace=False))
         return chosen

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgerec.ensemble.candidates import Pool
-from edgerec.ensemble.reranker import OBJECTIVES, Reranker
+from edgerec.ensemble.reranker import Reranker
 from edgerec.ensemble.reranker_training import requests_to_learn_from
 from edgerec.errors import DataError
 from edgerec.examples.folds import fold_of
@@ -17,8 +17,7 @@ from edgerec.progress import Silent
 from edgerec.stages.run import ensemble_settings
 from tests import tiny
 
-ALONE = ("reranker",)
-FILES = {f"{name}-{fold}-{task}.txt" for name in OBJECTIVES for fold in (0, 1) for task in ("next", "new")}
+FILES = {f"reranker-{fold}-{task}.txt" for fold in (0, 1) for task in ("next", "new")}
 
 
 def boosters(folder):
@@ -29,12 +28,11 @@ def item_camps(data):
     return np.array([tiny.camp(int(i.removeprefix("i"))) for i in data.dataset.items()["id"].to_list()])[: data.n_items]
 
 
-@pytest.mark.parametrize("member", [*OBJECTIVES])
 @pytest.mark.parametrize("fold", [None, 0, 1])
-def test_it_learns_the_checkerboard(tiny_data, members, fold, member):
+def test_it_learns_the_checkerboard(tiny_data, members, fold):
     requests = tiny_data.evaluation.sessions.requests
     chosen = np.arange(len(requests))
-    scores = members.reranker.scores({member}, members.snapshots.last, requests, chosen, 40, fold)[member]
+    scores = members.reranker.scores(members.snapshots.last, requests, chosen, 40, fold)
     users = np.array([int(u.removeprefix("u")) for u in tiny_data.dataset.users()["id"].to_list()])
     own = tiny.camp(users)[requests.user][:, None] == item_camps(tiny_data)
 
@@ -47,9 +45,7 @@ def test_it_learns_the_checkerboard(tiny_data, members, fold, member):
 
 def test_without_a_fold_the_mean_of_all_boosters_scores(tiny_data, members):
     requests, last = tiny_data.evaluation.sessions.requests, members.snapshots.last
-    every, first, second = (
-        members.reranker.scores(ALONE, last, requests, np.arange(5), 40, f)["reranker"] for f in (None, 0, 1)
-    )
+    every, first, second = (members.reranker.scores(last, requests, np.arange(5), 40, f) for f in (None, 0, 1))
 
     assert every == pytest.approx((first + second) / 2, abs=1e-5)
     assert not np.allclose(first, second)
@@ -73,7 +69,7 @@ def test_a_folds_boosters_do_not_change_with_the_outcomes_of_its_users(
 
     before, after = boosters(members_folder), boosters(tmp_path)
     assert {name for name in FILES if before[name] == after[name]} == {
-        f"{name}-0-{task}.txt" for name in OBJECTIVES for task in ("next", "new")
+        f"reranker-0-{task}.txt" for task in ("next", "new")
     }
 
 
