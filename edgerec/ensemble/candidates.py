@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,11 @@ from edgerec.examples.statistics import ItemStatistics
 from edgerec.models.inputs import ItemFeatures
 from edgerec.tasks.history import Float, Int
 
+Scalar = TypeVar("Scalar", np.float32, np.int32)
 AT_ONCE = 64
 """Requests whose whole catalogue is scored together."""
+MOST_SCORES = 2_000_000
+"""Scores of a signal that are in memory together: fewer requests of a very large catalogue."""
 OWN = ("count", "age_days", "interval_days", "overdue", "share_of_visits", "visits_ago", "kind")
 """Features of history items; other candidates have none of them. LightGBM's files hold these names."""
 
@@ -44,7 +48,8 @@ class _CatalogFacts:
     """What is known of every item for B requests.
 
     Attributes:
-        signals: (B, N) each. own: (B, N, len(OWN)). statistics: (B, N, S).
+        signals: (B, N) each. own: (H, len(OWN)), of all history items. place: int32 (B, N), of an item in `own`; -1
+            where the history does not hold it.
     """
 
     snapshot: Snapshot
@@ -52,7 +57,7 @@ class _CatalogFacts:
     chosen: Int
     signals: dict[str, Float]
     own: Float
-    statistics: Float
+    place: npt.NDArray[np.int32]
 
 
 class Candidates:
@@ -84,18 +89,20 @@ class Candidates:
         Yields:
             Places in `chosen`, by length of the history so that a part needs little room, and their pools.
         """
-        order = np.argsort(requests.lengths(chosen), kind="stable")
-        for places in np.array_split(order, max(-(-len(order) // AT_ONCE), 1)):
+        order, at_once = np.argsort(requests.lengths(chosen), kind="stable"), max(MOST_SCORES // self.n_items, 1)
+        for places in np.array_split(order, max(-(-len(order) // min(at_once, AT_ONCE)), 1)):
             if len(places):
                 yield places, self._pool(snapshot, requests, chosen[places], size)
 
     def _pool(self, snapshot: Snapshot, requests: Requests, chosen: Int, size: int) -> Pool:
-        own, statistics = self._own(requests, chosen), self.statistics.values[requests.as_of[chosen]]
-        facts = _CatalogFacts(snapshot, requests, chosen, snapshot.signals(requests, chosen), own, statistics)
+        own, place = self._own(requests, chosen)
+        facts = _CatalogFacts(snapshot, requests, chosen, snapshot.signals(requests, chosen), own, place)
+        as_of = requests.as_of[chosen]
         rankings = [*facts.signals.values()]
-        rankings += [statistics[:, :, i] for i in (*self.popularity[:3], *self.adoption[:2])]
-        n_own = (own[:, :, 0] > 0).sum(axis=1)
-        item = pools(rankings, own[:, :, 0], size + int(n_own.max()))
+        rankings += [self.statistics.values[as_of, :, i] for i in (*self.popularity[:3], *self.adoption[:2])]
+        had = place >= 0
+        n_own = had.sum(axis=1)
+        item = pools(rankings, had, size + int(n_own.max()))
         # A request with a short history has no more candidates because another one of its part has a long history.
         inside = np.arange(item.shape[1]) < (size + n_own)[:, None]
         return Pool(inside.sum(axis=1), item[inside], self._features(facts, item, inside)[inside])
@@ -103,14 +110,14 @@ class Candidates:
     def _features(self, facts: _CatalogFacts, item: Int, inside: npt.NDArray[np.bool_]) -> Float:
         """(B, P, F) of the candidates `item` (B, P); ranks are among those that are `inside` a request's pool."""
 
-        def at(values: Float) -> Float:
+        def at(values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
             return np.take_along_axis(values, item, axis=1)
 
         requests, chosen = facts.requests, facts.chosen
         shape, numbers = item.shape, requests.numeric(chosen)
-        statistics = np.take_along_axis(facts.statistics, item[:, :, None], axis=1)
+        statistics = self.statistics.values[requests.as_of[chosen][:, None], item]
         columns = [
-            np.take_along_axis(facts.own, item[:, :, None], axis=1),
+            facts.own[at(facts.place)],
             np.stack([at(s) for s in facts.signals.values()], 2),
             np.stack([_rank(np.where(inside, at(s), -np.inf)) for s in facts.signals.values()], 2),
             facts.snapshot.nearest(requests, chosen, item),
@@ -122,8 +129,8 @@ class Candidates:
         ]
         return np.concatenate(columns, axis=2, dtype=np.float32)
 
-    def _own(self, requests: Requests, chosen: Int) -> Float:
-        """(B, N, len(OWN)), NaN where the history does not hold the item, but 0 in the first column."""
+    def _own(self, requests: Requests, chosen: Int) -> tuple[Float, npt.NDArray[np.int32]]:
+        """See `_CatalogFacts`; the last row of `own` is that of items which a history does not hold."""
         flat = FlatHistories.of(requests, chosen)
         rank = session_rank(flat.row, flat.last_ms)
         sessions = np.ones(len(chosen))
@@ -140,11 +147,11 @@ class Candidates:
             ],
             axis=1,
         )
-        own = np.full((len(chosen), self.n_items, len(OWN)), np.nan, np.float32)
-        own[:, :, 0] = 0
-        known = flat.item < self.n_items
-        own[flat.row[known], flat.item[known]] = values[known]
-        return own
+        none = [0.0, *[np.nan] * (len(OWN) - 1)]
+        known = np.flatnonzero(flat.item < self.n_items)
+        place = np.full((len(chosen), self.n_items), -1, np.int32)
+        place[flat.row[known], flat.item[known]] = known
+        return np.concatenate([values, [none]]).astype(np.float32), place
 
 
 def _rank(values: Float) -> Float:

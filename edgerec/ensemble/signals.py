@@ -172,17 +172,17 @@ def sessions_of(log: Log, rows: Int, n_items: int) -> tuple[Matrix, Int]:
     return sessions, u[new == 1]
 
 
-def pools(signals: Sequence[Float], own: Float, size: int) -> Int:
+def pools(signals: Sequence[Float], own: npt.NDArray[np.bool_], size: int) -> Int:
     """The `size` items of each request that come highest in any of the `signals` (B, N), history items first.
 
     Args:
-        own: (B, N), positive for items of the history.
+        own: bool (B, N), items of the history.
     Returns:
         int64 (B, min(size, N)).
     """
     n = own.shape[1]
     size = min(size, n)
-    best = np.where(own > 0, -1, n).astype(np.int32)
+    best = np.where(own, -1, n).astype(np.int32)
     for signal in signals:
         order = np.argpartition(-signal, min(size, n - 1), axis=1)[:, :size]
         values = np.take_along_axis(signal, order, axis=1)

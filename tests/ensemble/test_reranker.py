@@ -101,9 +101,9 @@ def test_items_outside_the_pool_have_its_lowest_score():
     class Task:
         name = "next"
 
-    reranker = Reranker(Candidates(), [Task()], {0: {"reranker": [Booster()]}})
+    reranker = Reranker(Candidates(), [Task()], {0: [Booster()]})
 
-    scores = reranker.scores(ALONE, None, None, np.arange(2), 2, None)["reranker"]
+    scores = reranker.scores(None, None, np.arange(2), 2, None)
 
     assert scores[:, 0].tolist() == [[3, 3, 3, 3, 7], [-1, -1, 8, -1, 2]]
 
@@ -114,8 +114,8 @@ def test_a_request_is_scored_alike_whatever_others_are_in_its_batch(tiny_data, m
     short, long = order[0], order[-1]
     assert requests.lengths()[short] < requests.lengths()[long]
 
-    alone = members.reranker.scores(ALONE, last, requests, np.array([short]), 3, None)["reranker"]
-    beside = members.reranker.scores(ALONE, last, requests, np.array([long, short]), 3, None)["reranker"]
+    alone = members.reranker.scores(last, requests, np.array([short]), 3, None)
+    beside = members.reranker.scores(last, requests, np.array([long, short]), 3, None)
 
     assert beside[1] == pytest.approx(alone[0], abs=1e-6)
 
