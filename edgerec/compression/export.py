@@ -85,7 +85,11 @@ class _Tower(nn.Module):
         later = (age_h < age_h.unsqueeze(1)).sum(dim=1) if self.ordered else None
         numbers = event_features(count, age_h, interval_h, later)
         user, repeat, follow, attention = t(
-            vectors.unsqueeze(0), kind.unsqueeze(0), numbers.unsqueeze(0), categorical.unsqueeze(0), numeric.unsqueeze(0)
+            vectors.unsqueeze(0),
+            kind.unsqueeze(0),
+            numbers.unsqueeze(0),
+            categorical.unsqueeze(0),
+            numeric.unsqueeze(0),
         )
         context = t.context(categorical.unsqueeze(0), numeric.unsqueeze(0))
         pooled = t.pooled(attention, vectors.unsqueeze(0)).squeeze(0)

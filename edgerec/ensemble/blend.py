@@ -49,13 +49,16 @@ def greedy(members: Mapping[str, Float], metric: Callable[[Float], float]) -> di
     return {name: picks[name] * scale.get(name, 0.0) for name in members}
 
 
-def temperature(scores: Float, probs: Float) -> float:
-    """The factor of `scores` (R, N) whose softmax fits `probs` (R, N), rows summing to 1, best by cross-entropy."""
+def temperature(scores: Float, probs: Float, log_weight: Float | float = 0.0) -> float:
+    """The factor of `scores` (R, N) whose softmax fits `probs` (R, N), rows summing to 1, best by cross-entropy.
+
+    `log_weight`: of how many items each score stands for.
+    """
+    expected = float((probs * np.where(probs > 0, scores, 0)).sum(axis=1).mean())
 
     def loss(log_factor: float) -> float:
-        scaled = np.exp(log_factor) * scores
-        finite = np.where(probs > 0, scaled, 0)
-        return float((logsumexp(scaled, axis=1) - (probs * finite).sum(axis=1)).mean())
+        factor = np.float32(np.exp(log_factor))
+        return float(logsumexp(factor * scores + log_weight, axis=1).mean() - factor * expected)
 
     minimum = minimize_scalar(loss, bounds=(-5, 5), method="bounded", options={"xatol": 0.02})
     return float(np.exp(minimum.x))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from edgerec import metrics
 from edgerec.ensemble import blend
 from edgerec.ensemble.members import Members, MemberScores
+from edgerec.ensemble.shortlists import Shortlists, requests_at_once
 from edgerec.ensemble.views import EnsembleSettings
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Ragged, SessionExamples, session_rows
@@ -24,10 +25,11 @@ from edgerec.tasks.history import Float, Int
 
 __all__ = ["Blend", "choose_weights", "network_alone", "relative_weights"]
 
-MAX_SCORES = 150_000_000
-"""Scores in memory while weights are chosen; of a larger evaluation split a random sample of requests is used."""
+MOST_REQUESTS = 2_000
+"""Evaluation requests that weights are chosen on: all, or a random sample of so many."""
+MOST_SESSIONS = 1_000
+"""Sessions of the evaluation split that weights of related items are chosen on."""
 K = 10
-Bool = npt.NDArray[np.bool_]
 Double = npt.NDArray[np.float64]
 
 
@@ -104,6 +106,7 @@ class _WeightSearch:
         self.scores, self.settings, self.data = scores, settings, scores.data
         self.tasks = scored_tasks(self.data.tasks)
         self.quality: dict[str, dict[str, float]] = {}
+        self.rng = np.random.default_rng(settings.seed)
 
     def choose(self) -> Blend:
         data = self.data
@@ -121,53 +124,43 @@ class _WeightSearch:
     # -------------------------------------------------------------------------------------------- retrieval
 
     def _catalog_weights(self) -> dict[str, dict[str, float]]:
-        sessions = self.data.evaluation.sessions
+        sessions, log = self.data.evaluation.sessions, self.data.train_log
         assert sessions is not None
         tasks = [t for t in self.tasks if t.kind == "retrieval"]
-        chosen = self._requests_with_a_past(sessions, len(tasks))
-        scores = self.scores.catalog({"network", *self.settings.members}, sessions.requests, chosen)
-        own, log = np.zeros((len(chosen), self.data.n_items), bool), self.data.train_log
-        for r, user in enumerate(sessions.requests.user[chosen]):
-            own[r, log.item[log.offsets[user] : log.offsets[user + 1]]] = True
-        weights = {}
-        for t, task in enumerate(tasks):
-            truth = np.zeros_like(own)
-            lists = sessions.truth[task.name].take(chosen)
-            truth[lists.owner(), lists.values] = True
-            weights[task.name] = self._retrieval_weights(task, {n: s[:, t] for n, s in scores.items()}, truth, own)
-        return weights
+        chosen = self._requests_with_a_past(sessions)
+        wanted = {"network", *self.settings.members}
+        short: dict[str, list[Shortlists]] = {task.name: [] for task in tasks}
+        for part in requests_at_once(chosen, self.data.n_items, len(tasks)):
+            scores = self.scores.catalog(wanted, sessions.requests, part)
+            own = np.zeros((len(part), self.data.n_items), bool)
+            for r, user in enumerate(sessions.requests.user[part]):
+                own[r, log.item[log.offsets[user] : log.offsets[user + 1]]] = True
+            for t, task in enumerate(tasks):
+                truth = np.zeros_like(own)
+                lists = sessions.truth[task.name].take(part)
+                truth[lists.owner(), lists.values] = True
+                excluded = own if task.repeats == "exclude" else None
+                of_task = Shortlists.of({n: s[:, t] for n, s in scores.items()}, truth, excluded, self.rng)
+                short[task.name].append(of_task)
+        return {task.name: self._retrieval_weights(task, Shortlists.joined(short[task.name])) for task in tasks}
 
-    def _requests_with_a_past(self, sessions: SessionExamples, n_tasks: int) -> Int:
-        """The evaluation requests of users who are in the training rows, as many as `MAX_SCORES` allows."""
+    def _requests_with_a_past(self, sessions: SessionExamples) -> Int:
+        """The evaluation requests of users who are in the training rows, at most `MOST_REQUESTS`."""
         log, user = self.data.train_log, sessions.requests.user
         chosen = np.flatnonzero(log.offsets[user + 1] > log.offsets[user])
-        most = MAX_SCORES // (self.data.n_items * n_tasks * (1 + len(self.settings.members)))
-        if len(chosen) > most:
-            chosen = np.sort(np.random.default_rng(self.settings.seed).choice(chosen, most, replace=False))
-        return chosen
+        return _sample(chosen, MOST_REQUESTS, self.rng)
 
-    def _retrieval_weights(self, task: Task, scores: Mapping[str, Float], truth: Bool, own: Bool) -> dict[str, float]:
-        """Weights of one task from scores (R, N), true items (R, N) and the items of each user's past (R, N)."""
-        exclude = task.repeats == "exclude"
-        if exclude:
-            truth = truth & ~own
-        some = truth.any(axis=1)
-        if not some.any():
+    def _retrieval_weights(self, task: Task, lists: Shortlists) -> dict[str, float]:
+        if not len(lists.item):
             return {"network": 1.0}
-        truth, own = truth[some], own[some]
-        scores = {name: values[some] for name, values in scores.items()}
-        if exclude:
-            scores = {n: np.where(own, s.min(axis=1, keepdims=True), s) for n, s in scores.items()}
-        ndcg = _ndcg_of(truth, own if exclude else None)
-        return self._greedy(task, scores, ndcg, truth / truth.sum(axis=1, keepdims=True))
+        return self._greedy(task, lists, _ndcg_of(lists))
 
-    def _greedy(
-        self, task: Task, scores: Mapping[str, Float], metric: Callable[[Float], float], probs: Float
-    ) -> dict[str, float]:
-        """Weights that maximise `metric`, times the temperature that fits the softmax of their sum to `probs` best."""
+    def _greedy(self, task: Task, lists: Shortlists, metric: Callable[[Float], float]) -> dict[str, float]:
+        """Weights that maximise `metric`, times the temperature that fits their softmax to what followed best."""
+        scores = lists.scores
         weights = blend.greedy(scores, metric)
         total = np.asarray(sum(weights[n] * s for n, s in scores.items()), np.float32)
-        factor = blend.temperature(total, probs)
+        factor = blend.temperature(total, lists.share, lists.log_weight)
         self.quality[task.name] = {n: metric(s) for n, s in scores.items()} | {"blend": metric(total)}
         return {n: w * factor for n, w in weights.items()}
 
@@ -177,17 +170,23 @@ class _WeightSearch:
         data, sessions = self.data, _sessions_of_several_items(self.data)
         if not sessions:
             return {"network": 1.0}
+        sessions = [sessions[i] for i in _sample(np.arange(len(sessions)), MOST_SESSIONS, self.rng)]
         query = np.unique(np.concatenate(sessions))
-        scores = self.scores.related({"network", "text", *self.settings.members}, query)
+        parts = []
+        for part in requests_at_once(query, data.n_items, 1):
+            scores = self.scores.related({"network", "text", *self.settings.members}, part)
+            itself = part[:, None] == np.arange(data.n_items)
+            parts.append(Shortlists.of(scores, _pairs(sessions, part, data.n_items), itself, self.rng))
+        short = Shortlists.joined(parts)
         lists = np.full((data.n_items, min(K, data.n_items)), -1, np.int64)
 
         def capped_recall(total: Float) -> float:
-            others = total.copy()
-            others[np.arange(len(query)), query] = -np.inf  # ties with its lowest scores would list the item itself
-            lists[query] = top_k(others, K)
+            # Ties with its lowest scores would list the item itself.
+            best = top_k(np.where(short.excluded, -np.inf, total), lists.shape[1])
+            lists[query] = np.take_along_axis(short.item, best, axis=1)
             return metrics.related_metrics(sessions, lists)["capped_recall@10"].value
 
-        return self._greedy(task, scores, capped_recall, _pair_probs(sessions, query, data.n_items))
+        return self._greedy(task, short, capped_recall)
 
     # -------------------------------------------------------------------------------------------- rows
 
@@ -209,17 +208,22 @@ class _WeightSearch:
         return weights
 
 
-def _ndcg_of(truth: Bool, excluded: Bool | None) -> Callable[[Float], float]:
-    """Mean NDCG@10 of scores (R, N) whose true items are `truth`; `excluded` items are never listed."""
-    discount = 1 / np.log2(np.arange(2, K + 2))
+def _ndcg_of(lists: Shortlists) -> Callable[[Float], float]:
+    """Mean NDCG@10 of scores (R, P) of the items of `lists`; excluded items are never listed."""
+    truth, discount = lists.share > 0, 1 / np.log2(np.arange(2, K + 2))
     best = np.cumsum(discount)[np.minimum(truth.sum(axis=1), K) - 1]
 
     def ndcg(scores: Float) -> float:
-        ranked = scores if excluded is None else np.where(excluded, -np.inf, scores)
+        ranked = np.where(lists.excluded, -np.inf, scores) if lists.excluded.any() else scores
         hits = np.take_along_axis(truth, top_k(ranked, K), axis=1)
         return float(((hits * discount[: hits.shape[1]]).sum(axis=1) / best).mean())
 
     return ndcg
+
+
+def _sample(values: Int, most: int, rng: np.random.Generator) -> Int:
+    """At most so many of `values`, in their order."""
+    return values if len(values) <= most else np.sort(rng.choice(values, most, replace=False))
 
 
 def _sessions_of_several_items(data: LearningData) -> list[Int]:
@@ -232,14 +236,14 @@ def _sessions_of_several_items(data: LearningData) -> list[Int]:
     return [session for session in sessions if len(session) > 1]
 
 
-def _pair_probs(sessions: Sequence[Int], query: Int, n_items: int) -> Float:
-    """How often each item was beside each item of `query`, rows summing to 1, (Q, N); a session holds an item once."""
+def _pairs(sessions: Sequence[Int], query: Int, n_items: int) -> Float:
+    """How often each item was beside each item of `query` (Q,), (Q, N); a session holds an item once."""
     pairs = np.zeros((len(query), n_items), np.float32)
     for session in sessions:
-        pairs[np.ix_(np.searchsorted(query, session), session)] += 1
+        mine = session[np.isin(session, query, assume_unique=True)]
+        pairs[np.ix_(np.searchsorted(query, mine), session)] += 1
     pairs[np.arange(len(query)), query] = 0
-    probs: Float = pairs / np.maximum(pairs.sum(axis=1, keepdims=True), 1e-9)
-    return probs
+    return pairs
 
 
 def _log_loss(z: Double, label: Float) -> float:

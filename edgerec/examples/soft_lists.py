@@ -97,7 +97,9 @@ def shortened(scores: Float, rng: np.random.Generator) -> SoftLists:
     if n <= WHOLE:
         return SoftLists(scores.astype(np.float16))
     best = np.argpartition(-scores, TOP - 1, axis=1)[:, :TOP]
-    best = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable"), axis=1)
+    best = np.take_along_axis(
+        best, np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable"), axis=1
+    )
     item = np.concatenate([best, _tail(scores, best, rng)], axis=1)
     listed = np.take_along_axis(scores, item, axis=1).astype(np.float16)
     return SoftLists(listed, item.astype(np.int32), log_weights(n))

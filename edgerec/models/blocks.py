@@ -165,7 +165,7 @@ class HistoryPooling(EventLayer):
         self.nothing = nn.Parameter(torch.zeros(heads))
 
     def weights(self, logits: Tensor) -> Tensor:
-        """Attention (B, L, heads) of the events' `logits`, `ABSENT` on padding; what is missing to one is "nothing"'s."""
+        """Attention (B, L, heads) of the events' `logits`, `ABSENT` on padding; "nothing" has the rest."""
         nothing = self.nothing.expand(logits.shape[0], 1, -1)
         return torch.softmax(torch.cat([nothing, logits], dim=1), dim=1)[:, 1:]
 
@@ -227,7 +227,7 @@ class PastEvents:
 def read_past(
     pooling: HistoryPooling, repeat: RepeatTerm, events: PastEvents, table: Tensor, context: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Attention (B, L, heads) and repeat term (B, L, outputs), as by `hidden` of both layers but in a third of the time.
+    """Attention (B, L, heads) and repeat term (B, L, outputs), as by `hidden` of both layers but much faster.
 
     Both layers are read as one; where the catalogue `table` (N, dim) has fewer rows than there are events, each item
     passes through the layers once; padding never does.

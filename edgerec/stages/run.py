@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgerec.config import Config
@@ -37,6 +37,8 @@ class Run:
     config: Config
     folder: Path
     progress: Progress
+    _loaded: dict[str, LearningData] = field(default_factory=dict, compare=False, repr=False)
+    """The learning data of the last part that was asked for: the stages of one run read it once."""
 
     @property
     def part(self) -> EvaluationPart:
@@ -89,6 +91,10 @@ class Run:
         Raises:
             DataError: there is no dataset, or nothing to learn from.
         """
+        part = part or self.part
+        if limits is None and part in self._loaded:
+            return self._loaded[part]
+        self._loaded.clear()
         config, dataset = self.config, Dataset.open(self.dataset)
         data, teacher = config.data, config.teacher
         tuning = tuning_of(teacher, config.seed, config.training.accelerator)
@@ -96,7 +102,10 @@ class Run:
         read_texts = TextComponents(dataset, teacher, has_sessions, tuning, cache, self.progress)
         scratch = Scratch(self.folder / "work", limits)
         settings = ExampleSettings(data, teacher, config.student, config.seed)
-        return load_learning_data(dataset, part or self.part, settings, scratch, read_texts)
+        data = load_learning_data(dataset, part, settings, scratch, read_texts)
+        if limits is None:
+            self._loaded[part] = data
+        return data
 
     def networks(self, data: LearningData, early: bool = False) -> list[Teacher]:
         """The fold models, ready to score; with `early`, from the checkpoint after a third of their training."""

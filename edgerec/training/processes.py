@@ -24,15 +24,18 @@ _JOIN_S = 30.0
 
 
 def side_by_side(work: Sequence[Work], progress: Progress, workers: int | None = None) -> None:
-    """Do all of `work`, as many at a time as there are cores; alone in this process if that is one.
+    """Do all of `work` on all cores; in this process if there is one core, or one thing to do.
+
+    Up to twice as many processes as cores run at a time, so that three trainings on two cores end together.
 
     A stop or an error stops all of them; each goes on from its own checkpoint when it is called again.
     Args:
-        workers: processes at a time; None: one for each core.
+        workers: processes at a time; None: as the cores allow.
     Raises:
         EdgerecError: as raised by one of them; or its process was killed.
     """
-    workers = min(len(work), workers or cores())
+    most = len(work) if len(work) < 2 * cores() else cores()
+    workers = min(len(work), workers or (most if cores() > 1 else 1))
     if workers < 2:
         for one in work:
             one(progress)

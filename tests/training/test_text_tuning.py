@@ -16,7 +16,8 @@ from edgerec.examples.requests import Ragged
 from edgerec.examples.text_pairs import Pairs, co_consumed
 from edgerec.examples.text_vectors import text_vectors
 from edgerec.progress import Silent
-from edgerec.training.text_tuning import Tuning, in_batch_softmax, tuned_vectors
+from edgerec.training.text_contrast import in_batch_softmax
+from edgerec.training.text_tuning import Tuning, tuned_vectors
 from tests import tiny
 from tests.models.test_text import Notes, make_model
 
@@ -81,7 +82,7 @@ def test_the_same_seed_gives_the_same_vectors_and_they_are_computed_once(tmp_pat
     first = tuned(model, tmp_path / "a", Tuning("lora", 2, seed=1))
 
     assert np.array_equal(tuned(model, tmp_path / "b", Tuning("lora", 2, seed=1)), first)
-    monkeypatch.setattr("edgerec.training.text_tuning.tune", lambda *_: pytest.fail("tuned twice"))
+    monkeypatch.setattr("edgerec.training.text_contrast.tune", lambda *_: pytest.fail("tuned twice"))
     assert np.array_equal(tuned(model, tmp_path / "a", Tuning("lora", 2, seed=1)), first)
 
 
@@ -132,7 +133,7 @@ def test_without_pairs_the_model_stays_as_it_is_and_this_is_said(tmp_path, model
 
 
 def test_a_loss_that_is_no_number_stops_with_what_to_do(tmp_path, model, monkeypatch):
-    monkeypatch.setattr("edgerec.training.text_tuning.in_batch_softmax", lambda *_: torch.tensor(torch.nan))
+    monkeypatch.setattr("edgerec.training.text_contrast.in_batch_softmax", lambda *_: torch.tensor(torch.nan))
 
     with pytest.raises(EdgerecError, match=r'not a number at step 0; set \[teacher\] text_tuning = "frozen"'):
         tuned(model, tmp_path, Tuning("lora", 1, seed=0))
