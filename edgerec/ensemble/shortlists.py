@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ import numpy.typing as npt
 from edgerec.ensemble.blend import HEAD
 from edgerec.tasks.history import Float, Int
 
+T = TypeVar("T", np.bool_, np.int64, np.float32)
+Bool: TypeAlias = npt.NDArray[np.bool_]
 TAIL = 200
 """Items that are drawn at random from all others of a request, and stand for them."""
 MOST_SCORES = 8_000_000
@@ -28,7 +31,7 @@ class Shortlists:
 
     item: Int
     scores: dict[str, Float]
-    excluded: npt.NDArray[np.bool_]
+    excluded: Bool
     share: Float
     log_weight: Float
 
@@ -36,8 +39,8 @@ class Shortlists:
     def of(
         cls,
         scores: Mapping[str, Float],
-        followed: npt.NDArray[np.generic],
-        excluded: npt.NDArray[np.bool_] | None,
+        followed: Bool | Float,
+        excluded: Bool | None,
         rng: np.random.Generator,
     ) -> Shortlists:
         """Shorten scores of the catalogue, (R, N) of each member; requests that nothing followed are left out.
@@ -63,7 +66,7 @@ class Shortlists:
         item = np.sort(np.argpartition(-order, size - 1, axis=1)[:, :size], axis=1) if size < n else _all(len(must), n)
         others = np.log((n - n_must) / np.maximum(size - n_must, 1), where=n_must < n, out=np.zeros(len(must)))
 
-        def listed(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        def listed(values: npt.NDArray[T]) -> npt.NDArray[T]:
             return np.take_along_axis(values, item, axis=1)
 
         log_weight = np.where(listed(must), 0, others[:, None]).astype(np.float32)
@@ -76,7 +79,7 @@ class Shortlists:
         """All requests of `parts`, shorter lists padded with excluded items of weight 0."""
         size = max(part.item.shape[1] for part in parts)
 
-        def join(arrays: Sequence[npt.NDArray[np.generic]], empty: float) -> npt.NDArray[np.generic]:
+        def join(arrays: Sequence[npt.NDArray[T]], empty: float) -> npt.NDArray[T]:
             padded = [np.pad(a, ((0, 0), (0, size - a.shape[1])), constant_values=empty) for a in arrays]
             return np.concatenate(padded)
 

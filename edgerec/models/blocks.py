@@ -247,7 +247,8 @@ def read_past(
     hidden = torch.addmm(of_item, events.features, of_numbers.T) + functional.embedding(events.owner, of_request)
     if len(of_kind) > 1:
         hidden = hidden + functional.embedding(events.kind, of_kind)
-    of_pooling, of_repeat = torch.relu(hidden).split([len(layer.from_item.weight) for layer in layers], dim=1)
+    hidden, width = torch.relu(hidden), len(pooling.from_item.weight)
+    of_pooling, of_repeat = hidden[:, :width], hidden[:, width:]
     attention = pooling.weights(events.padded(pooling.attention(of_pooling), ABSENT))
     return attention, events.padded(repeat.out(of_repeat), 0.0)
 

@@ -102,10 +102,10 @@ class Run:
         read_texts = TextComponents(dataset, teacher, has_sessions, tuning, cache, self.progress)
         scratch = Scratch(self.folder / "work", limits)
         settings = ExampleSettings(data, teacher, config.student, config.seed)
-        data = load_learning_data(dataset, part, settings, scratch, read_texts)
+        learning = load_learning_data(dataset, part, settings, scratch, read_texts)
         if limits is None:
-            self._loaded[part] = data
-        return data
+            self._loaded[part] = learning
+        return learning
 
     def networks(self, data: LearningData, early: bool = False) -> list[Teacher]:
         """The fold models, ready to score; with `early`, from the checkpoint after a third of their training."""

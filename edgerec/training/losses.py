@@ -28,7 +28,8 @@ def listwise(logits: Tensor, owner: Tensor, item: Tensor) -> Tensor:
     rows, owner, sizes = torch.unique(owner, return_inverse=True, return_counts=True)
     # Most of a student's requests have no outcome. (The gradient of an index is slow, that of a selection is not.)
     log_p = torch.log_softmax(logits.index_select(0, rows), dim=1)[owner, item]
-    return -(log_p / sizes[owner]).sum() / len(rows)
+    mean: Tensor = -(log_p / sizes[owner]).sum() / len(rows)
+    return mean
 
 
 def owners(owner: Tensor, n: int) -> Tensor:
