@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgerec.cli.options import RunDirOption, SeedOption, load_run
+from edgerec.cli.options import EffortOption, RunDirOption, SeedOption, checked_effort, load_run
 from edgerec.cli.output import print_table
 from edgerec.cli.stages import print_report
 from edgerec.samples.folders import copy_sample
@@ -27,6 +27,7 @@ def demo(
     ] = "retail",
     run_dir: RunDirOption = None,
     seed: SeedOption = None,
+    effort: EffortOption = None,
     ort: Annotated[
         Path | None,
         typer.Option(help="For kiosk: folder of the npm package onnxruntime-web. Default: in node_modules."),
@@ -40,7 +41,7 @@ def demo(
     Each recommended item is printed with its reasons.
     """
     if sample == KIOSK:
-        _kiosk(run_dir or Path("runs") / RETAIL, seed, ort, port)
+        _kiosk(run_dir or Path("runs") / RETAIL, seed, effort, ort, port)
         return
     folder = run_dir or Path("runs") / sample
     copy_sample(sample, folder, others=(KIOSK,))
@@ -48,7 +49,7 @@ def demo(
     from edgerec.progress import progress_for
     from edgerec.stages import pipeline
 
-    pipeline.run(settings, folder, progress_for())
+    pipeline.run(settings, folder, progress_for(), effort=checked_effort(effort))
     print_report(folder)
     from edgerec.stages.evaluate import compare_size_and_speed
     from edgerec.stages.run import Run
@@ -57,7 +58,7 @@ def demo(
     _recommend_to_someone(folder)
 
 
-def _kiosk(folder: Path, seed: int | None, ort: Path | None, port: int) -> None:
+def _kiosk(folder: Path, seed: int | None, effort: str | None, ort: Path | None, port: int) -> None:
     """The retail demo's bundle as a page, served until Ctrl-C."""
     from edgerec.progress import progress_for
     from edgerec.ship.web import embed_web, find_ort, serve_folder
@@ -66,7 +67,7 @@ def _kiosk(folder: Path, seed: int | None, ort: Path | None, port: int) -> None:
     ort = find_ort(ort)  # before minutes of training
     copy_sample(RETAIL, folder)
     settings, _ = load_run(folder / "edgerec.toml", folder, seed)
-    pipeline.run(settings, folder, progress_for(), until="quantize")
+    pipeline.run(settings, folder, progress_for(), until="quantize", effort=checked_effort(effort))
     page = folder / KIOSK
     if (page / "kiosk.json").exists():  # of an earlier call
         shutil.rmtree(page)

@@ -10,16 +10,33 @@ import typer
 
 if TYPE_CHECKING:
     from edgerec.config import Config
+    from edgerec.config.effort import Effort
     from edgerec.stages.run import Run
 
-__all__ = ["ConfigOption", "JsonOption", "RunDirOption", "SeedOption", "key_values", "load_run", "open_run"]
+__all__ = [
+    "ConfigOption",
+    "EffortOption",
+    "JsonOption",
+    "RunDirOption",
+    "SeedOption",
+    "checked_effort",
+    "key_values",
+    "load_run",
+    "open_run",
+]
 
+EFFORTS: tuple[Effort, ...] = ("quick", "normal", "full")
+"""As in `edgerec.config.effort`, which needs the `train` extra."""
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Settings file.")]
 RunDirOption = Annotated[
     Path | None,
     typer.Option(help="Folder of the run, for all results. Default: runs/NAME, with the name in the settings."),
 ]
 SeedOption = Annotated[int | None, typer.Option(help="Random seed. Default: the seed in the settings.")]
+EffortOption = Annotated[
+    str | None,
+    typer.Option(help="How much is learned where the settings do not say: quick, normal or full. Default: theirs."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -39,6 +56,22 @@ def load_run(config: Path, run_dir: Path | None, seed: int | None) -> tuple[Conf
     if seed is not None:
         settings = settings.model_copy(update={"seed": seed})
     return settings, run_dir or Path("runs") / settings.name
+
+
+def checked_effort(effort: str | None) -> Effort | None:
+    """The effort of the command line.
+
+    Raises:
+        ConfigError: there is no such effort.
+    """
+    from edgerec.errors import ConfigError
+
+    for known in EFFORTS:
+        if effort == known:
+            return known
+    if effort is not None:
+        raise ConfigError(f"--effort {effort}: expected {', '.join(EFFORTS[:-1])} or {EFFORTS[-1]}")
+    return None
 
 
 def open_run(config: Path, run_dir: Path | None, seed: int | None, command: str) -> Run:

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from edgerec.cli.options import ConfigOption, JsonOption, RunDirOption, SeedOption, load_run
+from edgerec.cli.options import (
+    ConfigOption,
+    EffortOption,
+    JsonOption,
+    RunDirOption,
+    SeedOption,
+    checked_effort,
+    load_run,
+)
 from edgerec.cli.output import print_json
 from edgerec.cli.search import search
 from edgerec.cli.stages import print_report
@@ -20,6 +28,7 @@ def run(
     config: ConfigOption = Path("edgerec.toml"),
     run_dir: RunDirOption = None,
     seed: SeedOption = None,
+    effort: EffortOption = None,
     until: Annotated[str | None, typer.Option(help="Name of the last stage to run. Default: evaluate.")] = None,
     device: Annotated[
         str | None, typer.Option(help="Search the best bundle for this device, as edgerec search does.")
@@ -28,7 +37,8 @@ def run(
 ) -> None:
     """Run all stages, from the log to the judged bundle.
 
-    A stage is skipped if its settings and inputs did not change since it ran.
+    A stage is skipped if its settings and inputs did not change since it ran. What the settings leave open is chosen
+    for the size of the log, so that the run ends in the time that it announces; --effort makes that time short or long.
     """
     if device is not None:
         if until is not None:
@@ -42,7 +52,7 @@ def run(
     names = [stage.name for stage in pipeline.STAGES]
     if until is not None and until not in names:
         raise ConfigError(f"--until {until}: there is no such stage; expected one of {', '.join(names)}")
-    ran = pipeline.run(settings, folder, progress_for(), until)
+    ran = pipeline.run(settings, folder, progress_for(), until, checked_effort(effort))
     if as_json:
         print_json({"run_dir": str(folder), "ran": list(ran)})
     elif until in (None, "evaluate"):

@@ -40,7 +40,7 @@ def search(
     run = open_run(config, run_dir, seed, "search")
     device_search = need("edgerec.experiments.device_search.search", "train", "edgerec search")
     if device is not None:
-        run = replace(run, config=run.config.model_copy(update={"device": device}))
+        run = replace(run, asked=run.config.model_copy(update={"device": device}))
     report = device_search.search_device(run, trials or device_search.TRIALS, measured or ())
     if as_json:
         print_json(report.to_json())

@@ -53,7 +53,8 @@ def pruned_student(
     for number in range(1, pruning.rounds + 1):
         module = JointTraining(student, data.tasks, data.train.n_seen, terms)
         batches = JointBatches(examples, batch_settings(settings.teacher, data), settings.seed)
-        cut = choose(importances(module, batches), left_of(pruning, whole, number / pruning.rounds))
+        with progress.track(None, "choosing what to cut"):
+            cut = choose(importances(module, batches), left_of(pruning, whole, number / pruning.rounds))
         if not cut and not (four_bits and number == 1):
             break
         torch.manual_seed(settings.seed)

@@ -102,6 +102,9 @@ class TeacherConfig(Settings):
     """Batch size: impressions in a training step."""
     sessions_per_epoch: int = Field(20_000, ge=1)
     """Most sessions in an epoch. Of more sessions a random part is used, the same in each epoch."""
+    impressions_per_epoch: int = Field(1_000_000, ge=1)
+    """Most impressions in an epoch, of teacher and student alike; of more impressions each epoch takes a random part of
+    its own."""
     folds: int = Field(3, ge=2)
     """Folds of users. For each fold a network is trained without its users and labels them for the student. The teacher
     is the mean of these networks."""

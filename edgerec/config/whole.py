@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from edgerec.config.base import Name, Settings, hint, problem
 from edgerec.config.data import DataConfig
+from edgerec.config.effort import Effort
 from edgerec.config.messages import explain
 from edgerec.config.policy import PolicyConfig
 from edgerec.config.renamed import with_new_names
@@ -44,6 +45,9 @@ class Config(Settings):
     """Version of the bundle. A device accepts only a higher one, so raise it with every release."""
     seed: int = Field(0, ge=0)
     """Seed of all random numbers."""
+    effort: Effort = "normal"
+    """How much is learned where these settings do not say, by the size of the log. quick: a first result in minutes;
+    normal: what pays; full: all defaults, however long they take. What a setting says always holds."""
     data: DataConfig
     """The log and the tables beside it."""
     task: tuple[TaskConfig, ...] = ()

@@ -71,9 +71,9 @@ def choose_weights(
     if path.exists():
         return Blend(**read_json(path))
     if settings.members:
-        progress.say("ensemble: choosing weights on valid")
         scores = MemberScores(settings.ensemble.candidates, data, networks, members)
-        weights = _WeightSearch(scores, settings).choose()
+        with progress.track(None, "choosing the members' weights on valid"):
+            weights = _WeightSearch(scores, settings).choose()
     else:
         weights = network_alone(data)
     write_json(path, asdict(weights))

@@ -38,8 +38,8 @@ def evaluate_inputs(
     table: MetricTable = {}
     with ArrayRecommender.of(bundle) as recommender:
         for name, change in _changes(data):
-            progress.say(f"evaluate: int8, {name}")
-            partial = _metrics(_ChangedRequests(recommender, data, eval_requests, change), data, eval_requests, k)
+            with progress.track(None, f"int8, {name}"):
+                partial = _metrics(_ChangedRequests(recommender, data, eval_requests, change), data, eval_requests, k)
             table[name] = {
                 task: {main: values[main].minus(whole[task][main])}
                 for task, values in partial.items()

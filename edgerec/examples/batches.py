@@ -211,6 +211,8 @@ class BatchSettings:
     """Statistics of a session may be up to this many as-of times old, as those of a bundle are when it is used."""
     early_teacher_epochs: int = 0
     """The first epochs learn from the early-checkpoint teacher, where there is one."""
+    impressions_per_epoch: int | None = None
+    """Most impressions that a training epoch sees, whole batches drawn anew in each one; None: all."""
 
 
 class JointBatches:
@@ -271,6 +273,8 @@ class JointBatches:
         for batches in kinds:
             if isinstance(batches, list):
                 rng.shuffle(batches)
+        if self.train and s.impressions_per_epoch is not None and isinstance(kinds[1], list):
+            kinds[1] = kinds[1][: -(-s.impressions_per_epoch // s.impressions)]
         return _Plan(kinds)
 
     def _impression_batches(self, start: int, end: int, rng: np.random.Generator) -> list[tuple[int, Int]]:
@@ -375,10 +379,14 @@ class _Shards(Sequence[tuple[int, Int]]):
         ranges = list(pieces(len(of.examples.impressions.item), of.examples.at_once))
         self.ranges = [ranges[i] for i in np.random.default_rng(seed).permutation(len(ranges))]
         self.ends = np.cumsum([self._count(*r) for r in self.ranges])
+        most = of.settings.impressions_per_epoch if of.train else None
+        self.length = int(self.ends[-1])
+        if most is not None:
+            self.length = min(self.length, -(-most // of.settings.impressions))
         self._planned: tuple[int, list[tuple[int, Int]]] | None = None
 
     def __len__(self) -> int:
-        return int(self.ends[-1])
+        return self.length
 
     @overload
     def __getitem__(self, number: int) -> tuple[int, Int]: ...

@@ -149,7 +149,7 @@ def ablate(run: Run, what: What = "student", only: Sequence[str] = (), seeds: Se
         raise ConfigError(f'ablate: no change "{sorted(unknown)[0]}" of this {what}; there are {named}')
     wanted = {name: of for name, of in wanted.items() if name == BASE or not only or name in only}
     numbers = tuple(seeds or (config.seed,))
-    trainings = (Students if what == "student" else Teachers)(replace(run, config=plain))
+    trainings = (Students if what == "student" else Teachers)(replace(run, asked=plain))
     results: dict[str, list[Metrics]] = {name: [] for name in wanted}
     for seed in numbers:
         for name in trainings.ordered(wanted):
@@ -193,7 +193,7 @@ class Trainings:
         key = self.key([name, config.model_dump(mode="json", include={*_LEARNED})])
         path = self.folder / f"{key}.json"
         if not path.exists():
-            self.run.progress.stage(f"{name}, seed {config.seed}")
+            self.run.progress.headline(f"{name}, seed {config.seed}")
             work = self.folder / key
             metrics = self.judged(name, config, work)
             whole = {t: {m: e.to_json(deviations=True) for m, e in own.items()} for t, own in metrics.items()}
@@ -268,7 +268,7 @@ class Students(Trainings):
         if key not in self._labelled:
             plain = config.model_copy(update={"seed": self.run.config.seed})
             folder = self.folder / f"labels-{key}"
-            self._labelled = {key: labelled_examples(replace(self.base, config=plain), self.data, folder)[0]}
+            self._labelled = {key: labelled_examples(replace(self.base, asked=plain), self.data, folder)[0]}
         return self._labelled[key]
 
 
@@ -278,7 +278,7 @@ class Teachers(Trainings):
     what = "teacher"
 
     def judged(self, name: str, config: Config, work: Path) -> Metrics:
-        run = replace(self.base, config=config)
+        run = replace(self.base, asked=config)
         data = run.learning_data("valid")
         if name == _WITHOUT_TEXT:
             features = replace(data.features, text=torch.zeros((len(data.features.text), 0)))

@@ -163,7 +163,7 @@ def transfer(run: Run, seeds: int = 1, compare: bool = False) -> TransferReport:
     strategies = strategies_of(config, compare)
     numbers = tuple(range(config.seed, config.seed + seeds))
     judged = [
-        _of_seed(replace(run, config=config.model_copy(update={"training": training, "seed": seed})), strategies)
+        _of_seed(replace(run, asked=config.model_copy(update={"training": training, "seed": seed})), strategies)
         for seed in numbers
     ]
     metrics = {task: metric for task, (metric, _) in judged[0][0].items()}
@@ -194,7 +194,7 @@ def _of_seed(run: Run, strategies: Sequence[SharingStrategy]) -> list[_Judged]:
         return run.learning_data("valid")
 
     def with_teacher(**changes: str) -> Run:
-        return replace(run, config=config.model_copy(update={"teacher": config.teacher.model_copy(update=changes)}))
+        return replace(run, asked=config.model_copy(update={"teacher": config.teacher.model_copy(update=changes)}))
 
     alone: _Judged = {}
     names = [task.name for task in config.task]

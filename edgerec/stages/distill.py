@@ -90,7 +90,8 @@ def distill(run: Run) -> StudentReport:
     out = run.student
     shutil.rmtree(out, ignore_errors=True)
     errors = [_calibration_errors(TorchScorer([student.eval()], data), data)]
-    expectations = calibrate(student, data)
+    with progress.track(None, "calibrating"):
+        expectations = calibrate(student, data)
     save_student(student, out, {"expectations": expectations})
     for log in work.glob("*-log"):
         log.rename(out / log.name)
@@ -113,10 +114,10 @@ def distill(run: Run) -> StudentReport:
 
 def _retained(run: Run, scorer: TorchScorer, data: LearningData) -> MetricTable:
     """How much of its teacher's quality the student retains on the evaluation split."""
-    run.progress.say("student: comparing with its teacher")
-    eval_requests = find_evaluation_requests(data)
-    teacher = Answers.of(TorchModel(run.scorer("teacher", data), data, eval_requests), data)
-    return fidelity(Answers.of(TorchModel(scorer, data, eval_requests), data), teacher, data, eval_requests)
+    with run.progress.track(None, "comparing with the teacher"):
+        eval_requests = find_evaluation_requests(data)
+        teacher = Answers.of(TorchModel(run.scorer("teacher", data), data, eval_requests), data)
+        return fidelity(Answers.of(TorchModel(scorer, data, eval_requests), data), teacher, data, eval_requests)
 
 
 def _calibration_errors(scorer: TorchScorer, data: LearningData) -> dict[str, float]:

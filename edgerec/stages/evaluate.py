@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from edgerec.bundle import MANIFEST, Bundle, dump_json, write_bundle
 from edgerec.bundle.size import bundle_size
@@ -63,22 +64,30 @@ def evaluate(run: Run) -> Report:
     eval_requests = find_evaluation_requests(data)
     table, answers = evaluate_stages(run, data, eval_requests)
     report = _report(run, data, eval_requests, table, answers)
+    with run.progress.track(None, "writing the report"):
+        _write(run, report, data, eval_requests, answers)
+    return report
+
+
+def _write(
+    run: Run, report: Report, data: LearningData, eval_requests: EvaluationRequests, answers: dict[str, Answers]
+) -> None:
     report.write(run.report)
     write_json(run.report / EXAMPLES, example_users(run.bundle, answers, data, eval_requests))
     write_page(report, run.report)
     card = model_card(report, data.dataset, run.config.version)
     (run.report / "model-card.md").write_text(card, encoding="utf-8")
     seal(run.bundle, report)
-    return report
 
 
 def _report(
     run: Run, data: LearningData, eval_requests: EvaluationRequests, stages: MetricTable, answers: dict[str, Answers]
 ) -> Report:
     settings, bundle = run.config.evaluation, run.bundle
-    table = stages | evaluate_baselines(data, eval_requests, settings.k)
-    for reference, of_tasks in cold_start_references(data).items():
-        table.setdefault(reference, {}).update(of_tasks)
+    with run.progress.track(None, "judging the baselines"):
+        table = stages | evaluate_baselines(data, eval_requests, settings.k)
+        for reference, of_tasks in cold_start_references(data).items():
+            table.setdefault(reference, {}).update(of_tasks)
     fidelity = stage_fidelity(answers, data, eval_requests)
     segments = {
         stage: segment_metrics(answers[stage], data, eval_requests, settings.segments) for stage in ("teacher", "int8")
@@ -92,19 +101,33 @@ def _report(
         reliability=reliability_bins(answers, data),
         sizes=sizes_of(run.teacher, bundle),
         notes=_notes(data, eval_requests),
-        reasons=evaluate_reasons(bundle, data, eval_requests, run.config.seed),
         failures=broken_gates(fidelity, settings, run.config.quantization.table),
         beyond=beyond_accuracy(answers, data, eval_requests),
         segments={f"{stage}, {name}": of for stage, by_name in segments.items() for name, of in by_name.items()},
         gaps=segment_gaps(segments["int8"]),
         replay=replay_random_exposure(answers, data) if settings.random_exposure else {},
-        inputs=evaluate_inputs(bundle, data, eval_requests, settings.k, table["int8"], run.progress),
-        runtimes=compare_engines(bundle, data, eval_requests),
-        costs=_costs(run, data, eval_requests),
         curves=read_curves(run.folder),
         settings=settings_of(run.config),
         versions=versions(),
+        **_of_the_bundle(run, data, eval_requests, table["int8"]),
     )
+
+
+def _of_the_bundle(
+    run: Run, data: LearningData, eval_requests: EvaluationRequests, int8: ModelMetrics
+) -> dict[str, Any]:
+    """What a report says of the bundle alone, by the name of the field."""
+    bundle, settings, track = run.bundle, run.config.evaluation, run.progress.track
+    found: dict[str, Any] = {}
+    with track(None, "judging what a request holds"):
+        found["inputs"] = evaluate_inputs(bundle, data, eval_requests, settings.k, int8, run.progress)
+    with track(None, "checking the reasons"):
+        found["reasons"] = evaluate_reasons(bundle, data, eval_requests, run.config.seed)
+    with track(None, "comparing the engines"):
+        found["runtimes"] = compare_engines(bundle, data, eval_requests)
+    with track(None, "measuring costs"):
+        found["costs"] = _costs(run, data, eval_requests)
+    return found
 
 
 def evaluate_stages(
@@ -115,10 +138,10 @@ def evaluate_stages(
     answers: dict[str, Answers] = {}
     with ArrayRecommender.of(run.bundle) as recommender:
         for stage, model in _models(run, data, eval_requests, recommender):
-            run.progress.say(f"evaluate: {stage}")
-            table[stage], answers[stage] = evaluate_model(model, data, eval_requests, run.config.evaluation.k)
-            if isinstance(model, TorchModel):
-                table[stage] |= cold_start_metrics(model.scorer, data)
+            with run.progress.track(None, f"judging {stage}"):
+                table[stage], answers[stage] = evaluate_model(model, data, eval_requests, run.config.evaluation.k)
+                if isinstance(model, TorchModel):
+                    table[stage] |= cold_start_metrics(model.scorer, data)
     return table, answers
 
 

@@ -21,9 +21,13 @@ from edgerec import __version__
 from edgerec.devices import load_profile
 from edgerec.errors import DataError, QualityError, need
 from edgerec.files import read_json, write_json
+from edgerec.progress import age, duration
+from edgerec.stages.cost import seconds_here
+from edgerec.stages.effort import DATASET, log_size, remember, settled
 
 if TYPE_CHECKING:
     from edgerec.config import Config
+    from edgerec.config.effort import Effort
     from edgerec.progress import Progress
     from edgerec.stages.run import Run
 
@@ -150,22 +154,55 @@ def stage_named(name: str) -> Stage:
     return next(stage for stage in STAGES if stage.name == name)
 
 
-def run(config: Config, run_dir: Path, progress: Progress, until: str | None = None) -> dict[str, StageReport]:
+def run(
+    config: Config, run_dir: Path, progress: Progress, until: str | None = None, effort: Effort | None = None
+) -> dict[str, StageReport]:
     """Run every stale stage up to and including `until`, and only those.
 
+    Args:
+        effort: in place of that of the settings, for later calls too.
     Returns:
         The reports of the stages that ran, by name.
     """
     reports = {}
-    for stage in STAGES:
+    stages = STAGES if until is None else STAGES[: STAGES.index(stage_named(until)) + 1]
+    for stage in stages:
         if is_fresh(stage, config, run_dir):
-            progress.say(f"{stage.name}: fresh, nothing to do")
+            progress.say(f"{stage.name}: kept from the last run, made {age(_stamp_path(stage, run_dir))} ago")
             _refuse_failures(stage, _read_stamp(stage, run_dir))
         else:
             reports[stage.name] = _execute(stage, config, run_dir, progress)
-        if stage.name == until:
-            break
+        if stage is STAGES[0] and (run_dir / DATASET).exists():
+            _announce(stages[1:], config, run_dir, progress, effort)
     return reports
+
+
+def _announce(
+    stages: Sequence[Stage], config: Config, run_dir: Path, progress: Progress, effort: Effort | None
+) -> None:
+    """Say what is chosen for the log of the dataset, and how long the stages that are stale will take."""
+    chosen = remember(config, run_dir, effort)
+    if all(is_fresh(stage, config, run_dir) for stage in stages):
+        return
+    for line in chosen:
+        progress.say(line)
+    stale = {stage.name: stage.title for stage in _stale(stages, config, run_dir)}
+    ahead: dict[str, dict[str, float]] = {title: {} for title in stale.values()}
+    for (name, part), seconds in seconds_here(settled(config, run_dir), log_size(run_dir)).items():
+        if name in stale:
+            ahead[stale[name]][part] = seconds
+    total_s = sum(sum(parts.values()) for parts in ahead.values())
+    progress.say(f"about {duration(total_s)} on this machine for {', '.join(stale)}")
+    progress.expect(ahead)
+
+
+def _stale(stages: Sequence[Stage], config: Config, run_dir: Path) -> list[Stage]:
+    """The first stage that is not fresh and those after it that read its output."""
+    stale: list[Stage] = []
+    for stage in stages:
+        if not is_fresh(stage, config, run_dir) or {s.name for s in stale} & set(stage.after):
+            stale.append(stage)
+    return stale
 
 
 def run_stage(stage: Stage, config: Config, run_dir: Path, progress: Progress) -> StageReport:
@@ -190,15 +227,16 @@ def is_fresh(stage: Stage, config: Config, run_dir: Path) -> bool:
 
 
 def _execute(stage: Stage, config: Config, run_dir: Path, progress: Progress) -> StageReport:
-    function = stage.load()
-    progress.stage(stage.title)
-    _stamp_path(stage, run_dir).unlink(missing_ok=True)
-    from edgerec.stages.run import Run  # loads torch
+    with progress.stage(stage.title):
+        _stamp_path(stage, run_dir).unlink(missing_ok=True)
+        with progress.track(None, "loading libraries"):
+            function = stage.load()
+            from edgerec.stages.run import Run  # loads torch
 
-    report = function(Run(config, run_dir, progress))
-    for line in report.lines():
-        progress.say(line)
-    stamp = {"key": _key(stage, config, run_dir), "output": _hash_folder(run_dir / stage.folder)}
+        report = function(Run(config, run_dir, progress))
+        for line in report.lines():
+            progress.say(line)
+        stamp = {"key": _key(stage, config, run_dir), "output": _hash_folder(run_dir / stage.folder)}
     failures = getattr(report, "failures", ())
     if failures:
         stamp["failures"] = "; ".join(failures)
@@ -233,6 +271,8 @@ def _read_stamp(stage: Stage, run_dir: Path) -> dict[str, str] | None:
 
 def _key(stage: Stage, config: Config, run_dir: Path) -> str:
     """Hash of everything that the output depends on."""
+    if stage.after:
+        config = settled(config, run_dir)
     everything = config.model_dump(mode="json")
     home = config.resolve(".")  # the same file is the same, from wherever the command is given
     depends: dict[str, object] = {

@@ -50,7 +50,8 @@ def prune(run: Run) -> PruneReport:
     pruned = pruned_student(
         config.pruning, run.student_settings, four_bits, data, examples, student, work, run.progress
     )
-    expectations = calibrate(pruned, data)
+    with run.progress.track(None, "calibrating"):
+        expectations = calibrate(pruned, data)
     gone = never_shown(config.pruning.never_shown, data.dataset, run.part, data.n_items)
     ban(pruned, gone)
     out = run.folder / "pruned"

@@ -102,15 +102,18 @@ def build(
     """Write a student as the bundle `out`, without the items `gone`; returns the kernel of its graphs."""
     q, device = config.quantization, load_profile(config.device)
     kept = np.setdiff1d(np.arange(data.n_items), gone)
-    contents = _contents(config, data, student, gone, kept, progress or Silent())
+    progress = progress or Silent()
+    contents = _contents(config, data, student, gone, kept, progress)
     exported, rows = contents.exported, contents.now.rows
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         requests = [among(kept, request) for request in some_requests(data, q.conformance)]
-        choice = choose_kernel(exported, q, device, expectations, requests, scratch)
-        graphs = write_graphs(exported, choice.kernel, q.table, expectations, scratch)
-        for name in graphs.names:
-            onnx.checker.check_model(str(scratch / name), full_check=True)
+        with progress.track(None, "choosing the kernel"):
+            choice = choose_kernel(exported, q, device, expectations, requests, scratch)
+        with progress.track(None, "writing the graphs"):
+            graphs = write_graphs(exported, choice.kernel, q.table, expectations, scratch)
+            for name in graphs.names:
+                onnx.checker.check_model(str(scratch / name), full_check=True)
         n, tasks, related = len(rows), len(exported.tasks), exported.relation is not None
         work = Workload(
             kernel=choice.kernel,
@@ -126,7 +129,8 @@ def build(
         files["catalog.sqlite"] = catalog
         if contents.cold_start is not None:
             files[COLD_START] = contents.cold_start.to_bytes()
-        files["conformance.json"] = dump_json(conformance(n, tasks, scratch, requests, related))
+        with progress.track(None, "answering the conformance requests"):
+            files["conformance.json"] = dump_json(conformance(n, tasks, scratch, requests, related))
         files["report.json"] = dump_json({"format": 1, "name": config.name, "metrics": {}})
         if q.web or device.runtime == "onnxruntime-web":
             files[COLUMNS] = columns_file(catalog)
@@ -149,13 +153,17 @@ def _contents(
 ) -> _Contents:
     """The student without the items `gone`, with current priors and the new items of ``[quantization]``."""
     q = config.quantization
-    exported = export_student(student, data.statistics.values[-1], data.tasks)
+    with progress.track(None, "exporting the student"):
+        exported = export_student(student, data.statistics.values[-1], data.tasks)
     if q.newer_rows is not None:
         exported = with_priors(exported, student, newest_statistics(_newer_rows(config, q.newer_rows), data, progress))
     exported = without(exported, gone)
     now = items_now(_table_now(config), list(_catalog_rows(data, kept)), _attributes(data))
     meta = data.dataset.meta
-    cold_start = fit_cold_start(student, data) if meta.text or meta.items.categorical or meta.items.numeric else None
+    cold_start = None
+    if meta.text or meta.items.categorical or meta.items.numeric:
+        with progress.track(None, "learning rows of new items"):
+            cold_start = fit_cold_start(student, data)
     if cold_start is not None:
         exported = with_added(exported, cold_start, now, config.data.items)
     elif now.added:

@@ -22,6 +22,7 @@ from edgerec.examples.scratch import Limits, Scratch
 from edgerec.files import read_json
 from edgerec.models.teacher import Teacher
 from edgerec.progress import Progress
+from edgerec.stages.effort import settled
 from edgerec.training.checkpoint import load_student, load_weights
 from edgerec.training.teacher import build_teacher
 from edgerec.training.text_components import TextComponents, tuning_of
@@ -32,13 +33,18 @@ ENSEMBLE, WEIGHTS = "ensemble", "weights.json"
 
 @dataclass(frozen=True)
 class Run:
-    """Settings, and the folder in which the stages leave their results."""
+    """Settings, and the folder in which the stages leave their results; `asked`: the settings as they were given."""
 
-    config: Config
+    asked: Config
     folder: Path
     progress: Progress
     _loaded: dict[str, LearningData] = field(default_factory=dict, compare=False, repr=False)
     """The learning data of the last part that was asked for: the stages of one run read it once."""
+
+    @property
+    def config(self) -> Config:
+        """The settings with all that is chosen for the size of the log, once the dataset is there."""
+        return settled(self.asked, self.folder)
 
     @property
     def part(self) -> EvaluationPart:
@@ -102,7 +108,8 @@ class Run:
         read_texts = TextComponents(dataset, teacher, has_sessions, tuning, cache, self.progress)
         scratch = Scratch(self.folder / "work", limits)
         settings = ExampleSettings(data, teacher, config.student, config.seed)
-        learning = load_learning_data(dataset, part, settings, scratch, read_texts)
+        with self.progress.track(None, f"reading the dataset for {part}"):
+            learning = load_learning_data(dataset, part, settings, scratch, read_texts)
         if limits is None:
             self._loaded[part] = learning
         return learning

@@ -23,7 +23,7 @@ from edgerec.examples.batches import JointBatches
 from edgerec.examples.folds import fold_of
 from edgerec.examples.load import LearningData
 from edgerec.files import read_json, write_json
-from edgerec.progress import Progress
+from edgerec.progress import Progress, age
 from edgerec.stages.run import ENSEMBLE, WEIGHTS, Run, early_name, fold_name
 from edgerec.training.checkpoint import load_weights, save_weights
 from edgerec.training.group import uses_gpu
@@ -79,7 +79,8 @@ def train(run: Run) -> TeacherReport:
         data = run.learning_data("test")
     folds = range(config.teacher.folds)
     parameters = _train_folds(run, data, work, chosen.epochs)
-    members = Members.fit(run.ensemble_settings, data, work / run.part, folds, chosen.trees, run.progress)
+    with run.progress.track(None, "members of the ensemble"):
+        members = Members.fit(run.ensemble_settings, data, work / run.part, folds, chosen.trees, run.progress)
     _move_results(run, work, run.teacher)
     weights = Blend(**read_json(run.teacher / ENSEMBLE / WEIGHTS))
     absent = _absent(config.ensemble.members, data, members)
@@ -104,14 +105,17 @@ def _learn_from_valid(run: Run, data: LearningData, work: Path) -> _ChosenOnVali
     chosen, weights = work / "chosen.json", work / "valid-network.safetensors"
     if not chosen.exists():
         folder = work / "choose"
-        model, result = fit_on_valid(teacher, config.training, seed, data, folder, progress, "teacher on valid")
+        model, result = fit_on_valid(teacher, config.training, seed, data, folder, progress, "network on valid")
         save_weights(model, weights)
         write_json(chosen, {"epochs": result.epochs, "valid": result.valid})
+    else:
+        progress.say(f"network on valid: kept, made {age(chosen)} ago")
     result_on_valid = read_json(chosen)
     model = build_teacher(teacher, seed, data)
     load_weights(model, weights)
     # There is one network here, so one fold of the re-ranker is enough to choose weights.
-    members = Members.fit(run.ensemble_settings, data, work / "valid", [0], None, progress)
+    with progress.track(None, "members on valid"):
+        members = Members.fit(run.ensemble_settings, data, work / "valid", [0], None, progress)
     choose_weights(run.ensemble_settings, data, [model.eval()], members, work / WEIGHTS, progress)
     trees = None if members.boosting is None else members.boosting.trees
     return _ChosenOnValid(int(result_on_valid["epochs"]), result_on_valid["valid"], trees)
@@ -121,12 +125,14 @@ def _train_folds(run: Run, data: LearningData, work: Path, epochs: int) -> int:
     """Train the network of each fold; the number of its parameters."""
     missing = [f for f in range(run.config.teacher.folds) if not (work / fold_name(f)).exists()]
     teacher, training = run.config.teacher, run.config.training
+    if len(missing) < teacher.folds:
+        run.progress.say(f"networks of the folds: {teacher.folds - len(missing)} of {teacher.folds} kept")
     # A GPU, and processes that share each batch, serve one training at a time; a short one is over before another
     # process has loaded torch. Sizes decide, not times: the same settings take the same way each time.
     short = epochs * _size(data) < WORTH_A_PROCESS
     alone = short or training.devices * training.num_nodes > 1 or uses_gpu(training)
     jobs = [_Fold(teacher, training, run.config.seed, data, work, epochs, fold) for fold in missing]
-    side_by_side(jobs, run.progress, 1 if alone else None)
+    side_by_side(jobs, run.progress, "networks of the folds", 1 if alone else None)
     return sum(p.numel() for p in build_teacher(teacher, run.config.seed, data).parameters())
 
 

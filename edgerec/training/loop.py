@@ -19,7 +19,7 @@ from torch import Tensor
 from edgerec.config.stages import Regression
 from edgerec.errors import ConfigError, DataError, EdgerecError
 from edgerec.examples.batches import JointBatch, JointBatches
-from edgerec.progress import Silent, progress_for
+from edgerec.progress import Silent, Track, progress_for
 from edgerec.training import losses
 from edgerec.training.adversarial import Adversary
 from edgerec.training.checkpoint import load_weights, save_weights
@@ -180,20 +180,26 @@ class _Loop:
         self.finite = FiniteCheck(job.folder / bad_batch, job.title, not self.updates.scaler.is_enabled())
         self.at, self.history = _Position(), list[dict[str, float]]()
         self.trackers: list[Tracker] = []
+        self.track: Track = Silent()
         self.saved_s = time.monotonic()
 
     def run(self) -> Fitted:
         """All epochs that are left."""
         self._resume()
         last = self.settings.stop_after or self.settings.epochs
+        if self.at.updates:
+            batch = f", step {self.at.batch + 1}" if self.at.batch else ""
+            self.job.progress.say(f"{self.job.title}: goes on at epoch {self.at.epoch + 1} of {last}{batch}")
         if self.group.rank == 0:
             log = self.job.folder.parent / f"{self.job.folder.name}-log"
             facts = _facts(self.settings, self.job.train.seed)
             self.trackers = open_trackers(self.settings.training, log, self.job.title, facts, self.at.updates)
         try:
-            while self.at.epoch < last and not self._is_over():
-                self._epoch()
-                self._end_epoch(last)
+            with self.job.progress.track(last * self.job.steps, self.job.title) as self.track:
+                self.track.advance(self.at.epoch * self.job.steps + self.at.batch)
+                while self.at.epoch < last and not self._is_over():
+                    self._epoch()
+                    self._end_epoch(last)
         finally:
             for tracker in self.trackers:
                 tracker.close()
@@ -279,6 +285,7 @@ class _Loop:
         step = self.finite.last
         assert step is not None
         step.norm = update.norm
+        self.track.advance(added)
         if self.at.updates % LOG_EVERY == 0 and self.trackers:
             values = {f"train/{name}": float(loss) for name, loss in step.losses.items()}
             figures = {"train/gradient_norm": float(update.norm), "train/learning_rate": update.learning_rate}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
@@ -12,7 +13,7 @@ from typing import TypeAlias
 
 from edgerec import errors
 from edgerec.errors import EdgerecError
-from edgerec.progress import Progress, Track
+from edgerec.progress import Progress, Silent, Track
 from edgerec.threads import cores, with_threads
 
 __all__ = ["side_by_side"]
@@ -21,25 +22,34 @@ Work: TypeAlias = Callable[[Progress], None]
 """A training that can be pickled; it leaves its result in files."""
 _JOIN_S = 30.0
 """For a stopped training to write its last checkpoint."""
+_TELL_S = 0.5
+"""Between two words of a process on how far it is."""
 
 
-def side_by_side(work: Sequence[Work], progress: Progress, workers: int | None = None) -> None:
+def side_by_side(work: Sequence[Work], progress: Progress, title: str, workers: int | None = None) -> None:
     """Do all of `work` on all cores; in this process if there is one core, or one thing to do.
 
     Up to twice as many processes as cores run at a time, so that three trainings on two cores end together.
 
     A stop or an error stops all of them; each goes on from its own checkpoint when it is called again.
     Args:
+        title: of all of it, as a part of the stage.
         workers: processes at a time; None: as the cores allow.
     Raises:
         EdgerecError: as raised by one of them; or its process was killed.
     """
     most = len(work) if len(work) < 2 * cores() else cores()
     workers = min(len(work), workers or (most if cores() > 1 else 1))
-    if workers < 2:
+    with progress.track(len(work), title) as done:
+        if workers > 1:
+            _in_processes(work, progress, done, workers)
+            return
         for one in work:
             one(progress)
-        return
+            done.advance()
+
+
+def _in_processes(work: Sequence[Work], progress: Progress, done: Track, workers: int) -> None:
     waiting, running = list(work), dict[Connection, SpawnProcess]()
     try:
         with with_threads(max(cores() // workers, 1)):
@@ -49,7 +59,7 @@ def side_by_side(work: Sequence[Work], progress: Progress, workers: int | None =
                     running[connection] = process
                 for ready in wait(list(running)):
                     assert isinstance(ready, Connection)
-                    if not _heard(ready, progress):
+                    if not _heard(ready, progress, done):
                         _finished(running.pop(ready))
     finally:
         _stop(list(running.values()))
@@ -64,7 +74,7 @@ def _started(work: Work) -> tuple[Connection, SpawnProcess]:
     return receive, process
 
 
-def _heard(connection: Connection, progress: Progress) -> bool:
+def _heard(connection: Connection, progress: Progress, done: Track) -> bool:
     """Pass on what a process says; False once it has said all.
 
     Raises:
@@ -77,7 +87,10 @@ def _heard(connection: Connection, progress: Progress) -> bool:
     if kind == "error":
         name, message = value
         raise getattr(errors, name, EdgerecError)(message)
-    progress.say(value)
+    if kind == "done":
+        done.advance(value)
+    else:
+        progress.say(value)
     return True
 
 
@@ -119,21 +132,37 @@ def _stop_once(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-class _Sender:
-    """A `Progress` that speaks through a pipe: lines alone, since several bars would overwrite each other."""
+class _Sender(Silent):
+    """A `Progress` that speaks through a pipe: its lines, and the share of its work that is done.
+
+    One bar for all the processes shows the shares, since many bars would tell no more.
+    """
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def stage(self, title: str) -> None:
-        self.say(title)
+        self._connection, self._depth = connection, 0
 
     @contextmanager
-    def track(self, total: int, description: str) -> Iterator[Track]:
-        yield self
-
-    def advance(self, n: int = 1, note: str = "") -> None:
-        """Counts stay in the process."""
+    def track(self, total: int | None, description: str) -> Iterator[Track]:
+        """Only a process's whole work is counted, not what lies within it."""
+        self._depth += 1
+        try:
+            yield _Share(self._connection, total) if total and self._depth == 1 else Silent()
+        finally:
+            self._depth -= 1
 
     def say(self, line: str) -> None:
         self._connection.send(("say", line))
+
+
+class _Share:
+    """Tells the other process about a count, at most a few times a second."""
+
+    def __init__(self, connection: Connection, total: int) -> None:
+        self._connection, self._total = connection, total
+        self._done, self._told, self._told_s = 0.0, 0.0, time.monotonic()
+
+    def advance(self, n: float = 1, note: str = "") -> None:
+        self._done += n
+        if time.monotonic() - self._told_s >= _TELL_S or self._done >= self._total:
+            self._connection.send(("done", min(self._done / self._total, 1.0) - self._told))
+            self._told, self._told_s = min(self._done / self._total, 1.0), time.monotonic()

@@ -47,7 +47,14 @@ def text_reader(data: LearningData) -> TextReader | None:
 
 def batch_settings(teacher: TeacherConfig, data: LearningData, history_dropout: float = 0.0) -> BatchSettings:
     """Sizes of the joint batches of teacher and student."""
-    return BatchSettings(teacher.sessions, teacher.impressions, teacher.sessions_per_epoch, history_dropout, data.lag)
+    return BatchSettings(
+        teacher.sessions,
+        teacher.impressions,
+        teacher.sessions_per_epoch,
+        history_dropout,
+        data.lag,
+        impressions_per_epoch=teacher.impressions_per_epoch,
+    )
 
 
 def loop_settings(teacher: TeacherConfig, training: TrainingConfig, stop_after: int | None = None) -> LoopSettings:

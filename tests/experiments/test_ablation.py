@@ -22,13 +22,13 @@ from tests import tiny
 
 
 class Says(Silent):
-    """Keeps the names of stages."""
+    """Keeps the headlines."""
 
     def __init__(self):
-        self.stages = []
+        self.headlines = []
 
-    def stage(self, title):
-        self.stages.append(title)
+    def headline(self, title):
+        self.headlines.append(title)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_a_student_of_the_log_alone_is_judged_beside_the_whole_one(config, run):
     says = Says()
     report = ablate(Run(config, run, says), only=["the log alone"])
 
-    assert [s for s in says.stages if "seed" in s] == [f"{BASE}, seed 0", "the log alone, seed 0"]
+    assert [s for s in says.headlines if "seed" in s] == [f"{BASE}, seed 0", "the log alone, seed 0"]
     assert report.metrics["next"] == "ndcg@10" and report.metrics["click"] == "auc"
     assert set(report.differences()) == {"the log alone"}
     assert report.differences()["the log alone"]["click"].se > 0
@@ -74,7 +74,7 @@ def test_nothing_is_trained_twice_and_the_figures_of_the_other_part_stay(config,
     says = Says()
     again = ablate(Run(config, run, says), only=["the log alone"])
     assert again.to_json() == first.to_json()
-    assert not [s for s in says.stages if "seed" in s]
+    assert not [s for s in says.headlines if "seed" in s]
 
     of_teacher = ablate(Run(config, run, Silent()), "teacher", ["without ensemble"])
     assert set(of_teacher.changed) == {"without ensemble"}

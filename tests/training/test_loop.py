@@ -70,7 +70,7 @@ def test_training_that_was_stopped_goes_on_and_counts_each_epoch_once(tiny_data,
     model, fitted = train(tiny_data, stopped, progress)
 
     assert fitted.epochs == 3
-    assert progress.said == ["model: epoch 3 of 3"]
+    assert progress.said == ["model: goes on at epoch 3 of 3", "model: epoch 3 of 3"]
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 

@@ -47,7 +47,7 @@ class Writes:
 
 def test_each_has_a_process_of_its_own_and_is_heard(tmp_path):
     progress = Heard()
-    side_by_side([Writes(tmp_path / str(i)) for i in range(3)], progress, workers=2)
+    side_by_side([Writes(tmp_path / str(i)) for i in range(3)], progress, "writing", workers=2)
     written = [(tmp_path / str(i)).read_text().split() for i in range(3)]
 
     assert len({process for process, _ in written} | {str(os.getpid())}) == 4
@@ -56,7 +56,7 @@ def test_each_has_a_process_of_its_own_and_is_heard(tmp_path):
 
 
 def test_one_worker_is_this_process(tmp_path):
-    side_by_side([Writes(tmp_path / "0"), Writes(tmp_path / "1")], Silent(), workers=1)
+    side_by_side([Writes(tmp_path / "0"), Writes(tmp_path / "1")], Silent(), "writing", workers=1)
 
     assert (tmp_path / "1").read_text().split()[0] == str(os.getpid())
 
@@ -66,7 +66,7 @@ def test_one_worker_is_this_process(tmp_path):
 )
 def test_what_one_of_them_raises_stops_all(tmp_path, fails, error, said):
     with pytest.raises(error, match=said):
-        side_by_side([Writes(tmp_path / "0", fails), Writes(tmp_path / "1")], Silent(), workers=2)
+        side_by_side([Writes(tmp_path / "0", fails), Writes(tmp_path / "1")], Silent(), "writing", workers=2)
 
 
 PROGRAM = """
@@ -88,7 +88,7 @@ class Waits:
             self.path.touch()
 
 if __name__ == "__main__":
-    side_by_side([Waits(Path(sys.argv[1]) / str(i)) for i in range(2)], Silent(), workers=2)
+    side_by_side([Waits(Path(sys.argv[1]) / str(i)) for i in range(2)], Silent(), "writing", workers=2)
 """
 
 

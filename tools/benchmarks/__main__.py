@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgerec.cli.output import format_table
 from edgerec.errors import EdgerecError
+from edgerec.threads import share_cores
 
 USAGE = """usage: tools/benchmark NAME [OPTIONS]
        tools/benchmark NAME --help
@@ -87,4 +88,5 @@ def _run(benchmark: Benchmark, options: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    share_cores()  # before a benchmark loads torch
     sys.exit(main(sys.argv[1:]))

@@ -117,7 +117,7 @@ def _teacher_run(comparison: Comparison, seed: int) -> Path:
 
 def _stages(comparison: Comparison, config: Config, seed: int, progress: Progress) -> None:
     """Every stage of one seed, and the SVD of its teacher."""
-    progress.stage(f"{comparison.name}: student, seed {seed}")
+    progress.headline(f"{comparison.name}: student, seed {seed}")
     run_dir = _teacher_run(comparison, seed)
     pipeline.run(config, run_dir, progress, until="quantize")
     run = Run(config, run_dir, progress)
@@ -136,7 +136,7 @@ def _stages(comparison: Comparison, config: Config, seed: int, progress: Progres
 
 def _alone(comparison: Comparison, config: Config, seed: int, progress: Progress) -> None:
     """The same student, learning from the log alone."""
-    progress.stage(f"{comparison.name}: {ALONE}, seed {seed}")
+    progress.headline(f"{comparison.name}: {ALONE}, seed {seed}")
     run_dir = _beside(comparison, seed, "alone")
     pipeline.run(config, run_dir, progress, until="distill")
     metrics = chain.evaluate_stage(Run(config, run_dir, progress), "student")
@@ -146,7 +146,7 @@ def _alone(comparison: Comparison, config: Config, seed: int, progress: Progress
 
 def _size(comparison: Comparison, config: Config, size: str, seed: int, progress: Progress) -> None:
     """A student of one preset, through the runtime."""
-    progress.stage(f"{comparison.name}: size {size}")
+    progress.headline(f"{comparison.name}: size {size}")
     run_dir = _beside(comparison, seed, f"size-{size}")
     pipeline.run(config, run_dir, progress, until="quantize")
     run = Run(config, run_dir, progress)

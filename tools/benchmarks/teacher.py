@@ -100,7 +100,7 @@ def _ablation(comparison: Comparison, variant: str, values: Values, progress: Pr
     if results.finished(path, config):
         return
     run_dir = comparison.run_dir(f"ablation-{path.stem}")
-    progress.stage(f"{comparison.name}: {variant}, one network on valid")
+    progress.headline(f"{comparison.name}: {variant}, one network on valid")
     pipeline.run(config, run_dir, progress, until="prepare")
     run = Run(config, run_dir, progress)
     data = run.learning_data("valid")
@@ -117,7 +117,7 @@ def _teacher(comparison: Comparison, seed: int, progress: Progress) -> None:
     if results.finished(path, config):
         return
     run_dir = comparison.run_dir(path.stem)
-    progress.stage(f"{comparison.name}: teacher, seed {seed}")
+    progress.headline(f"{comparison.name}: teacher, seed {seed}")
     start = time.monotonic()
     pipeline.run(config, run_dir, progress, until="train")
     seconds = round(time.monotonic() - start)

@@ -37,8 +37,8 @@ class SearchContext:
         """Make what is missing: a teacher that did not learn from the validation split."""
         valid = on_valid(run.config)
         config = valid.model_copy(update={"training": on_one_device(valid)})
-        base = taught_on_train(replace(run, config=config))
-        run.progress.stage(f"Searching for {profile.name}")
+        base = taught_on_train(replace(run, asked=config))
+        run.progress.headline(f"Searching for {profile.name}")
         trials = Run(config, base, run.progress)
         return cls(run, profile, trials, trials.learning_data("valid"))
 

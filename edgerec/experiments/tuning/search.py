@@ -40,8 +40,8 @@ def tune(run: Run, workers: int | None = None) -> TuningReport:
     folder = run.folder / "tuning"
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder, "prepare"):
-        base = _base(replace(run, config=config))
-    progress.stage("Searching settings")
+        base = _base(replace(run, asked=config))
+    progress.headline("Searching settings")
     study = Study(Search(config.model_copy(update={"training": on_one_device(config)}), base, folder))
     _say_what_is_to_be_done(study, progress)
     _make_all(study, workers or tuning.workers, deadline, progress)

@@ -137,7 +137,7 @@ def fit_baselines(comparison: Comparison, progress: Progress) -> None:
     if done >= names_of(comparison.config(comparison.values).tasks, rankers):
         return
     run_dir = comparison.run_dir("baselines")
-    progress.stage(f"{comparison.name}: baselines")
+    progress.headline(f"{comparison.name}: baselines")
     pipeline.run(config, run_dir, progress, until="prepare")
     datasets.check_rows(comparison.name, Dataset.open(run_dir / "dataset").meta.rows)
     evaluation = Run(config, run_dir, progress).learning_data(config.evaluation.part)

@@ -56,6 +56,7 @@ ALONE = " alone"
 
 MOVIELENS = """
 name = "movielens"
+effort = "full"
 
 [data]
 interactions = "ratings.parquet"
