@@ -28,6 +28,7 @@ from edgerec.stages.effort import DATASET, log_size, remember, settled
 if TYPE_CHECKING:
     from edgerec.config import Config
     from edgerec.config.effort import Effort
+    from edgerec.examples.load import LearningData
     from edgerec.progress import Progress
     from edgerec.stages.run import Run
 
@@ -164,14 +165,15 @@ def run(
     Returns:
         The reports of the stages that ran, by name.
     """
-    reports = {}
+    reports: dict[str, StageReport] = {}
+    loaded: dict[str, LearningData] = {}
     stages = STAGES if until is None else STAGES[: STAGES.index(stage_named(until)) + 1]
     for stage in stages:
         if is_fresh(stage, config, run_dir):
             progress.say(f"{stage.name}: kept from the last run, made {age(_stamp_path(stage, run_dir))} ago")
             _refuse_failures(stage, _read_stamp(stage, run_dir))
         else:
-            reports[stage.name] = _execute(stage, config, run_dir, progress)
+            reports[stage.name] = _execute(stage, config, run_dir, progress, loaded)
         if stage is STAGES[0] and (run_dir / DATASET).exists():
             _announce(stages[1:], config, run_dir, progress, effort)
     return reports
@@ -217,7 +219,7 @@ def run_stage(stage: Stage, config: Config, run_dir: Path, progress: Progress) -
             raise DataError(f"{run_dir / before.folder}: not there or not finished; run: edgerec {name}")
         if not is_fresh(before, config, run_dir):
             progress.say(f"{name}: made with other settings or inputs than now; edgerec run would repeat it")
-    return _execute(stage, config, run_dir, progress)
+    return _execute(stage, config, run_dir, progress, {})
 
 
 def is_fresh(stage: Stage, config: Config, run_dir: Path) -> bool:
@@ -226,14 +228,17 @@ def is_fresh(stage: Stage, config: Config, run_dir: Path) -> bool:
     return stamp is not None and stamp["key"] == _key(stage, config, run_dir)
 
 
-def _execute(stage: Stage, config: Config, run_dir: Path, progress: Progress) -> StageReport:
+def _execute(
+    stage: Stage, config: Config, run_dir: Path, progress: Progress, loaded: dict[str, LearningData]
+) -> StageReport:
+    """Run a stage and leave its stamp; `loaded` hands the learning data on to the next stage."""
     with progress.stage(stage.title):
         _stamp_path(stage, run_dir).unlink(missing_ok=True)
         with progress.track(None, "loading libraries"):
             function = stage.load()
             from edgerec.stages.run import Run  # loads torch
 
-        report = function(Run(config, run_dir, progress))
+        report = function(Run(config, run_dir, progress, loaded))
         for line in report.lines():
             progress.say(line)
         stamp = {"key": _key(stage, config, run_dir), "output": _hash_folder(run_dir / stage.folder)}

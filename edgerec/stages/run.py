@@ -38,7 +38,7 @@ class Run:
     asked: Config
     folder: Path
     progress: Progress
-    _loaded: dict[str, LearningData] = field(default_factory=dict, compare=False, repr=False)
+    loaded: dict[str, LearningData] = field(default_factory=dict, compare=False, repr=False)
     """The learning data of the last part that was asked for: the stages of one run read it once."""
 
     @property
@@ -98,9 +98,9 @@ class Run:
             DataError: there is no dataset, or nothing to learn from.
         """
         part = part or self.part
-        if limits is None and part in self._loaded:
-            return self._loaded[part]
-        self._loaded.clear()
+        if limits is None and part in self.loaded:
+            return self.loaded[part]
+        self.loaded.clear()
         config, dataset = self.config, Dataset.open(self.dataset)
         data, teacher = config.data, config.teacher
         tuning = tuning_of(teacher, config.seed, config.training.accelerator)
@@ -111,7 +111,7 @@ class Run:
         with self.progress.track(None, f"reading the dataset for {part}"):
             learning = load_learning_data(dataset, part, settings, scratch, read_texts)
         if limits is None:
-            self._loaded[part] = learning
+            self.loaded[part] = learning
         return learning
 
     def networks(self, data: LearningData, early: bool = False) -> list[Teacher]:
