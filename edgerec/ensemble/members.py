@@ -11,7 +11,7 @@ import numpy as np
 from edgerec.ensemble.boosting import Boosting
 from edgerec.ensemble.histories import FlatHistories
 from edgerec.ensemble.reranker import Reranker
-from edgerec.ensemble.signals import MAX_DENSE_ITEMS, Snapshot
+from edgerec.ensemble.signals import Snapshot
 from edgerec.ensemble.snapshots import Snapshots
 from edgerec.ensemble.views import EnsembleSettings, Views
 from edgerec.examples.load import LearningData
@@ -60,9 +60,7 @@ class Members:
         snapshots = reranker = boosting = None
         if wanted & {*CLOSED_FORM, "reranker"} and kinds & {"retrieval", "related"}:
             views = Views.of(settings, data)
-            # Matrices between all items take most of the time; only these members read them.
-            most = MAX_DENSE_ITEMS if wanted & {"ease", "als", "reranker"} else 0
-            snapshots = Snapshots.fit(views, data, folder, settings.seed, progress, most)
+            snapshots = Snapshots.fit(views, data, folder, settings.seed, progress, wanted)
             if "reranker" in wanted and "retrieval" in kinds:
                 reranker = Reranker.fit(settings, data, snapshots, folds, folder, progress)
         if "boosting" in wanted and kinds & {"binary", "regression"}:

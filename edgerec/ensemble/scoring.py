@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from edgerec.ensemble.ensemble import Ensemble
 from edgerec.examples.load import LearningData, TargetScale
 from edgerec.examples.requests import Requests
+from edgerec.files import replacing
 from edgerec.metrics import MAX_RANK, top_k
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
@@ -132,8 +134,11 @@ def in_units(
 class TorchModel:
     """Implements `edgerec.examples.evaluation_requests.EvaluatedModel`."""
 
-    def __init__(self, scorer: AnyScorer, data: LearningData, eval_requests: EvaluationRequests) -> None:
-        self.scorer, self.data, self.eval_requests = scorer, data, eval_requests
+    def __init__(
+        self, scorer: AnyScorer, data: LearningData, eval_requests: EvaluationRequests, kept: Path | None = None
+    ) -> None:
+        """`kept`: file of the lists that were made before for the same model and requests, or that will be."""
+        self.scorer, self.data, self.eval_requests, self.kept = scorer, data, eval_requests, kept
         self._scored: dict[str, tuple[Int, list[Scores]]] | None = None
 
     def lists(self, task: Task) -> Int:
@@ -155,6 +160,8 @@ class TorchModel:
 
     def _catalog(self) -> dict[str, tuple[Int, list[Scores]]]:
         """By retrieval task the best items of each evaluation request, and the scores of its past items."""
+        if self._scored is None and self.kept is not None and self.kept.exists():
+            self._scored = self._read(self.kept)
         if self._scored is None:
             sessions = self.data.evaluation.sessions
             assert sessions is not None
@@ -173,4 +180,19 @@ class TorchModel:
                             of_task[r, p] = -np.inf
                     best[task.name].append(top_k(of_task, MAX_RANK))
             self._scored = {t.name: (np.concatenate(best[t.name]), own[t.name]) for t in retrieval}
+            if self.kept is not None:
+                self._write(self.kept)
         return self._scored
+
+    def _write(self, path: Path) -> None:
+        scored = self._catalog()
+        arrays = {f"best.{name}": best for name, (best, _) in scored.items()}
+        arrays |= {f"own.{name}": np.concatenate([*own, np.zeros(0)]) for name, (_, own) in scored.items()}
+        with replacing(path) as part, part.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+    def _read(self, path: Path) -> dict[str, tuple[Int, list[Scores]]]:
+        ends = np.cumsum([len(past) for past in self.eval_requests.pasts])[:-1]
+        with np.load(path, allow_pickle=False) as arrays:
+            names = [name.removeprefix("best.") for name in arrays.files if name.startswith("best.")]
+            return {name: (arrays[f"best.{name}"], np.split(arrays[f"own.{name}"], ends)) for name in names}

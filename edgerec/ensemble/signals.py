@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,7 +40,7 @@ NEAREST = ("cosine.nearest", "text.nearest")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Closed-form members fitted on part of a log; EASE and ALS are None where there are too many items for them.
+    """Closed-form members fitted on part of a log; EASE and ALS may be None, as where there are too many items.
 
     Attributes:
         ease: float16 (N, N). transitions, cosine: sparse (N, N). text: (N, c), rows of unit length or zero.
@@ -55,21 +55,26 @@ class Snapshot:
 
     @classmethod
     def fit(
-        cls, log: Log, rows: Int, n_items: int, text: Float, seed: int, max_dense_items: int = MAX_DENSE_ITEMS
+        cls, log: Log, rows: Int, n_items: int, text: Float, seed: int, members: Collection[str] = ("ease", "als")
     ) -> Snapshot:
-        """Fit on `rows` of `log` (ascending); `text` (N, c) are the items' text vectors."""
+        """Fit on `rows` of `log` (ascending); `text` (N, c) are the items' text vectors.
+
+        `members`: EASE and ALS, which take most of the time, are fitted if they are named here.
+        """
         rows = rows[log.item[rows] < n_items]
         user, item = log.user[rows], log.item[rows]
         by_user = counts(user, item, int(user.max(initial=0)) + 1, n_items)
         sessions, owner = sessions_of(log, rows, n_items)
-        small = n_items <= max_dense_items
+        dense_members = set(members) if n_items <= MAX_DENSE_ITEMS else set()
         binary = by_user.copy()
         binary.data[:] = 1
         length = np.linalg.norm(text, axis=1, keepdims=True)
         return cls(
             n_items,
-            ease(binary).astype(np.float16) if small else None,  # halves the file; the fourth digit is noise
-            Als.fit(by_user, seed) if small else None,
+            ease(binary).astype(np.float16)
+            if "ease" in dense_members
+            else None,  # halves the file; the fourth digit is noise
+            Als.fit(by_user, seed) if "als" in dense_members else None,
             best_of_rows(transitions(sessions, owner), NEIGHBOURS),
             cosine(sessions, NEIGHBOURS),
             (text / np.maximum(length, 1e-9)).astype(np.float32),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
-from edgerec.ensemble.signals import MAX_DENSE_ITEMS, Snapshot
+from edgerec.ensemble.signals import Snapshot
 from edgerec.ensemble.views import Views
 from edgerec.examples.graph import consumed_rows
 from edgerec.examples.load import LearningData
@@ -27,9 +28,9 @@ class Snapshots:
         folder: Path,
         seed: int,
         progress: Progress,
-        max_dense_items: int = MAX_DENSE_ITEMS,
+        members: Collection[str] = ("ease", "als"),
     ) -> Snapshots:
-        """Fit the snapshots that are not in `folder` yet; EASE and ALS for at most `max_dense_items` items."""
+        """Fit the snapshots that are not in `folder` yet; EASE and ALS only if `members` names them."""
         folder.mkdir(parents=True, exist_ok=True)
         text, consumed = data.features.text.numpy(), consumed_rows(data.train_log, data.tasks)
         with progress.track(len(views) + 1, "closed-form members") as done:
@@ -37,7 +38,7 @@ class Snapshots:
                 if not _file(folder, view).exists():
                     log = data.train_log
                     rows = views.rows(log, view)
-                    fitted = Snapshot.fit(log, rows[consumed[rows]], data.n_items, text, seed, max_dense_items)
+                    fitted = Snapshot.fit(log, rows[consumed[rows]], data.n_items, text, seed, members)
                     fitted.save(_file(folder, view))
                 done.advance()
         return cls(views, folder)

@@ -43,6 +43,10 @@ class EnsembleSettings:
         """Names of the members beside the networks."""
         return self.ensemble.members
 
+    def only(self, members: tuple[Member, ...]) -> EnsembleSettings:
+        """The same with other members."""
+        return replace(self, ensemble=self.ensemble.model_copy(update={"members": members}))
+
 
 @dataclass(frozen=True)
 class Views:

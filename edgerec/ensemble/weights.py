@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec import metrics
+from edgerec.config.stages import Member
 from edgerec.ensemble import blend
 from edgerec.ensemble.members import Members, MemberScores
 from edgerec.ensemble.shortlists import Shortlists, requests_at_once
@@ -47,6 +48,12 @@ class Blend:
     related: dict[str, dict[str, float]] = field(default_factory=dict)
     rows: dict[str, dict[str, float]] = field(default_factory=dict)
     judged: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def worth_fitting(self, members: Sequence[Member]) -> tuple[Member, ...]:
+        """Those of `members` that have a weight; with the re-ranker all of them, since it reads the others' scores."""
+        tasks = (*self.catalog.values(), *self.related.values(), *self.rows.values())
+        used = {name.partition(".")[0] for weights in tasks for name in relative_weights(weights) if weights[name]}
+        return tuple(m for m in members if m in used or ("reranker" in used and m != "boosting"))
 
     def lines(self) -> list[str]:
         """For the screen: the quality of each member by task, and which members have a weight."""

@@ -116,7 +116,7 @@ def _retained(run: Run, scorer: TorchScorer, data: LearningData) -> MetricTable:
     """How much of its teacher's quality the student retains on the evaluation split."""
     with run.progress.track(None, "comparing with the teacher"):
         eval_requests = find_evaluation_requests(data)
-        teacher = Answers.of(TorchModel(run.scorer("teacher", data), data, eval_requests), data)
+        teacher = Answers.of(run.teacher_model(data, eval_requests), data)
         return fidelity(Answers.of(TorchModel(scorer, data, eval_requests), data), teacher, data, eval_requests)
 
 

@@ -154,7 +154,8 @@ def evaluate_stage(run: Run, stage: str) -> ModelMetrics:
 def _models(
     run: Run, data: LearningData, eval_requests: EvaluationRequests, recommender: ArrayRecommender
 ) -> Iterator[tuple[str, TorchModel | RuntimeModel]]:
-    for stage in STAGES:
+    yield "teacher", run.teacher_model(data, eval_requests)
+    for stage in STAGES[1:]:
         yield stage, TorchModel(run.scorer(stage, data), data, eval_requests)
     yield "int8", RuntimeModel(recommender, data, eval_requests, run.progress)
 

@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgerec import __version__
 from edgerec.config import Config
 from edgerec.data.dataset import Dataset
 from edgerec.distillation.student import StudentSettings
 from edgerec.ensemble.ensemble import Ensemble
 from edgerec.ensemble.members import Members
-from edgerec.ensemble.scoring import AnyScorer, EnsembleScorer, TorchScorer
+from edgerec.ensemble.scoring import AnyScorer, EnsembleScorer, TorchModel, TorchScorer
 from edgerec.ensemble.views import EnsembleSettings
 from edgerec.ensemble.weights import Blend
+from edgerec.examples.evaluation_requests import EvaluationRequests
 from edgerec.examples.load import EvaluationPart, ExampleSettings, LearningData, load_learning_data
 from edgerec.examples.scratch import Limits, Scratch
 from edgerec.files import read_json
@@ -141,6 +143,19 @@ class Run:
         folder = self.folder / stage
         student = load_student(folder, data.shape, data.features).eval()
         return TorchScorer([student], data, read_json(folder / "model.json")["expectations"])
+
+    def teacher_model(self, data: LearningData, eval_requests: EvaluationRequests) -> TorchModel:
+        """The teacher, asked on the evaluation split; its lists are made once, by the first stage that asks."""
+        key = hashlib.sha256((self.dataset / "dataset.json").read_bytes())
+        for path in self.teacher_files():
+            key.update(path.read_bytes())
+        key.update(json.dumps([self.part, self.config.seed, self.config.ensemble.candidates, __version__]).encode())
+        kept = self.folder / "work" / f"answers-{key.hexdigest()[:12]}.npz"
+        for old in kept.parent.glob("answers-*"):
+            if old != kept:
+                old.unlink()
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        return TorchModel(self.scorer("teacher", data), data, eval_requests, kept)
 
     def work_folder(self, stage: str, sections: Sequence[str]) -> Path:
         """Where a stage keeps unfinished work, so that it can go on after a stop.

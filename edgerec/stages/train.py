@@ -18,6 +18,7 @@ from edgerec.config import TeacherConfig, TrainingConfig
 from edgerec.data import Dataset
 from edgerec.data.doctor import refuse_leaks
 from edgerec.ensemble.members import Members
+from edgerec.ensemble.signals import MAX_DENSE_ITEMS
 from edgerec.ensemble.weights import Blend, choose_weights
 from edgerec.examples.batches import JointBatches
 from edgerec.examples.folds import fold_of
@@ -79,10 +80,11 @@ def train(run: Run) -> TeacherReport:
         data = run.learning_data("test")
     folds = range(config.teacher.folds)
     parameters = _train_folds(run, data, work, chosen.epochs)
+    weights = Blend(**read_json(work / WEIGHTS))
     with run.progress.track(None, "members of the ensemble"):
-        members = Members.fit(run.ensemble_settings, data, work / run.part, folds, chosen.trees, run.progress)
+        settings = run.ensemble_settings.only(weights.worth_fitting(config.ensemble.members))
+        members = Members.fit(settings, data, work / run.part, folds, chosen.trees, run.progress)
     _move_results(run, work, run.teacher)
-    weights = Blend(**read_json(run.teacher / ENSEMBLE / WEIGHTS))
     absent = _absent(config.ensemble.members, data, members)
     metrics = {
         "epochs": chosen.epochs,
@@ -185,7 +187,7 @@ def _move_results(run: Run, work: Path, out: Path) -> None:
 
 def _absent(names: Sequence[str], data: LearningData, members: Members) -> list[str]:
     """A sentence for each member that the settings name and that the catalogue is too large for."""
-    if members.snapshots is None:
+    if members.snapshots is None or data.n_items <= MAX_DENSE_ITEMS:
         return []
     last = members.snapshots.last
     return [

@@ -17,7 +17,7 @@ from edgerec.training.calibration import fit_expectation, fit_odds, fit_temperat
 from edgerec.training.joint import exclude_history
 from edgerec.training.predictions import group_by_as_of, network_logits
 
-MOST_LOGITS = 20_000_000
+MOST_LOGITS = 4_000_000
 """Held in memory while a ranking is calibrated."""
 
 

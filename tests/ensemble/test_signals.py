@@ -88,8 +88,12 @@ def test_signals_prefer_the_own_camp(tiny_data, snapshot, name):
     assert (np.nanmean(better[0], axis=1) > np.nanmean(better[1], axis=1)).mean() > 0.95
 
 
-def test_a_large_catalogue_leaves_ease_and_als_out(tiny_data, tmp_path):
-    fit(tiny_data, max_dense_items=tiny_data.n_items - 1).save(tmp_path / "s.safetensors")
+@pytest.mark.parametrize("most, members", [(1, ("ease", "als")), (20_000, ("own",))])
+def test_ease_and_als_are_left_out_of_a_large_catalogue_and_where_they_are_no_members(
+    tiny_data, tmp_path, monkeypatch, most, members
+):
+    monkeypatch.setattr("edgerec.ensemble.signals.MAX_DENSE_ITEMS", most)
+    fit(tiny_data, members=members).save(tmp_path / "s.safetensors")
     snapshot = Snapshot.load(tmp_path / "s.safetensors")
 
     assert snapshot.ease is None and snapshot.als is None
