@@ -41,7 +41,7 @@ class Run:
     folder: Path
     progress: Progress
     loaded: dict[str, LearningData] = field(default_factory=dict, compare=False, repr=False)
-    """The learning data of the last part that was asked for: the stages of one run read it once."""
+    """The learning data that was asked for last, by what it depends on: the stages of one run read it once."""
 
     @property
     def config(self) -> Config:
@@ -99,11 +99,13 @@ class Run:
         Raises:
             DataError: there is no dataset, or nothing to learn from.
         """
-        part = part or self.part
-        if limits is None and part in self.loaded:
-            return self.loaded[part]
+        part, config = part or self.part, self.config
+        sections = config.model_dump_json(include={"seed", "data", "teacher", "student"})
+        key = f"{self.folder} {part} {sections}"
+        if limits is None and key in self.loaded:
+            return self.loaded[key]
         self.loaded.clear()
-        config, dataset = self.config, Dataset.open(self.dataset)
+        dataset = Dataset.open(self.dataset)
         data, teacher = config.data, config.teacher
         tuning = tuning_of(teacher, config.seed, config.training.accelerator)
         has_sessions, cache = data.session is not None, self.folder / "text"
@@ -113,7 +115,7 @@ class Run:
         with self.progress.track(None, f"reading the dataset for {part}"):
             learning = load_learning_data(dataset, part, settings, scratch, read_texts)
         if limits is None:
-            self.loaded[part] = learning
+            self.loaded[key] = learning
         return learning
 
     def networks(self, data: LearningData, early: bool = False) -> list[Teacher]:
