@@ -157,6 +157,5 @@ def test_an_epoch_sees_at_most_so_many_impressions_and_each_epoch_others(tiny_da
         seen.append(tuple(rows))
 
     assert all(0 < len(rows) <= 128 for rows in seen) and len(set(seen)) == 3
-    assert batches.steps() < JointBatches(examples, SETTINGS, seed=7).steps()
     valid = JointBatches(tiny_data.evaluation, few, 7, train=False)
     assert sum(len(candidates(b)) for b in valid) == len(tiny_data.evaluation.impressions.item)  # nothing is left out
