@@ -93,6 +93,8 @@ OTHERS = {
     "keygen none/shop": "No such file or directory",
     "sign bundle --key gone.key": "gone.key: cannot be read",
     "verify bundle --public-key gone.pub": "gone.pub: cannot be read",
+    "run -c good.toml --effort fast": "--effort fast: expected quick, normal or full",
+    "demo --effort fast": "--effort fast: expected quick, normal or full",
     "demo music": "expected one of: retail, video, kiosk",
     "demo kiosk --ort file.txt": "no onnxruntime-web in file.txt",
     "demo retail --run-dir file.txt": "file.txt: File exists",

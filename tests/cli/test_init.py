@@ -116,3 +116,14 @@ def test_an_amount_with_two_different_values_is_not_taken_for_a_label():
 
     assert edgerec("init", "log.csv").exit_code == 0
     assert [task.name for task in Config.load("edgerec.toml").task if task.kind == "binary"] == ["click"]
+
+
+def test_an_effort_is_written_into_the_settings(tmp_path):
+    rows = (f"u{i % 7},i{i % 5},{1700000000 + i * 9000}\n" for i in range(50))
+    (tmp_path / "log.csv").write_text("user,item,time\n" + "".join(rows))
+    assert edgerec("init", "log.csv", "--effort", "quick").exit_code == 0
+    assert Config.load("edgerec.toml").effort == "quick"
+    wrong = edgerec("init", "log.csv", "--force", "--effort", "fast")
+
+    assert wrong.exit_code == 2
+    assert wrong.stderr == "--effort fast: expected quick, normal or full\n"

@@ -144,3 +144,18 @@ def test_related_pairs_are_two_different_items_of_one_session(tiny_data):
         if batch.sessions is not None:
             pairs = batch.sessions.related
             assert set(zip(pairs.query[pairs.owner].tolist(), pairs.item.tolist(), strict=True)) <= together
+
+
+@pytest.mark.parametrize("at_once", [10**6, 100])
+def test_an_epoch_sees_at_most_so_many_impressions_and_each_epoch_others(tiny_data, at_once):
+    examples = replace(tiny_data.train, at_once=at_once)
+    few = replace(SETTINGS, impressions_per_epoch=128)
+    batches = JointBatches(examples, few, seed=7)
+    seen = []
+    for batches.epoch in range(3):
+        rows = [row for batch in batches for row in candidates(batch)]
+        seen.append(tuple(rows))
+
+    assert all(0 < len(rows) <= 128 for rows in seen) and len(set(seen)) == 3
+    valid = JointBatches(tiny_data.evaluation, few, 7, train=False)
+    assert sum(len(candidates(b)) for b in valid) == len(tiny_data.evaluation.impressions.item)  # nothing is left out
