@@ -10,7 +10,7 @@ import typer
 
 from edgerec.cli.options import EffortOption, RunDirOption, SeedOption, checked_effort, load_run
 from edgerec.cli.output import print_table
-from edgerec.cli.stages import print_report
+from edgerec.cli.stages import gate_shown, print_report
 from edgerec.samples.folders import copy_sample
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def demo(
     from edgerec.progress import progress_for
     from edgerec.stages import pipeline
 
-    pipeline.run(settings, folder, progress_for(), effort=checked_effort(effort))
+    with gate_shown(lambda: print_report(folder)):
+        pipeline.run(settings, folder, progress_for(), effort=checked_effort(effort))
     print_report(folder)
     from edgerec.stages.evaluate import compare_size_and_speed
     from edgerec.stages.run import Run

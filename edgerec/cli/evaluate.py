@@ -10,7 +10,7 @@ import typer
 
 from edgerec.cli.options import ConfigOption, JsonOption, RunDirOption, SeedOption, load_run, open_run
 from edgerec.cli.output import print_json, print_table
-from edgerec.cli.stages import print_report
+from edgerec.cli.stages import gate_shown, print_report
 from edgerec.errors import ConfigError, need
 
 if TYPE_CHECKING:
@@ -54,11 +54,15 @@ def evaluate(
     from edgerec.progress import progress_for
     from edgerec.stages.pipeline import run_stage, stage_named
 
-    run_stage(stage_named("evaluate"), settings, folder, progress_for())
-    if as_json:
-        typer.echo((folder / "report" / "report.json").read_text(encoding="utf-8"), nl=False)
-    else:
-        print_report(folder, tables)
+    def show() -> None:
+        if as_json:
+            typer.echo((folder / "report" / "report.json").read_text(encoding="utf-8"), nl=False)
+        else:
+            print_report(folder, tables)
+
+    with gate_shown(show):
+        run_stage(stage_named("evaluate"), settings, folder, progress_for())
+    show()
 
 
 def _first_binary(tasks: Sequence[TaskConfig]) -> str:

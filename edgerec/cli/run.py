@@ -18,7 +18,7 @@ from edgerec.cli.options import (
 )
 from edgerec.cli.output import print_json
 from edgerec.cli.search import search
-from edgerec.cli.stages import print_report
+from edgerec.cli.stages import gate_shown, print_report
 from edgerec.errors import ConfigError
 
 __all__ = ["run"]
@@ -52,7 +52,8 @@ def run(
     names = [stage.name for stage in pipeline.STAGES]
     if until is not None and until not in names:
         raise ConfigError(f"--until {until}: there is no such stage; expected one of {', '.join(names)}")
-    ran = pipeline.run(settings, folder, progress_for(), until, checked_effort(effort))
+    with gate_shown(lambda: None if as_json else print_report(folder)):
+        ran = pipeline.run(settings, folder, progress_for(), until, checked_effort(effort))
     if as_json:
         print_json({"run_dir": str(folder), "ran": list(ran)})
     elif until in (None, "evaluate"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,8 +11,9 @@ import typer
 
 from edgerec.cli.options import load_run
 from edgerec.cli.output import print_json, print_table
+from edgerec.errors import QualityError
 
-__all__ = ["print_report", "run_and_print"]
+__all__ = ["gate_shown", "print_report", "run_and_print"]
 
 
 def run_and_print(name: str, config: Path, run_dir: Path | None, seed: int | None, as_json: bool) -> None:
@@ -25,6 +28,17 @@ def run_and_print(name: str, config: Path, run_dir: Path | None, seed: int | Non
         print_json(asdict(report))
     else:
         typer.echo(f"{name}: done, in {folder / stage.folder}")
+
+
+@contextmanager
+def gate_shown(show: Callable[[], None]) -> Iterator[None]:
+    """Show the report also where a gate of `evaluate` is broken, which then ends the command: it says why."""
+    try:
+        yield
+    except QualityError as error:
+        if str(error).startswith("evaluate: "):
+            show()
+        raise
 
 
 def print_report(run_folder: Path, whole: bool = False) -> None:

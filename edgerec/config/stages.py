@@ -34,6 +34,10 @@ class EvaluationConfig(Settings):
     with exit code 1."""
     max_auc_drop: float = Field(0.02, ge=0)
     """Gate: the largest drop from the teacher in AUC (binary tasks) or XAUC (regression tasks)."""
+    beat_baselines: bool = True
+    """Gate: no task may be worse than its best simple baseline (popularity of the right age, own frequency,
+    co-occurrence, rates), and at least one must be better, beyond chance. The settings of the baselines are chosen on
+    valid. Where the data cannot tell, the gate holds, and the verdict is to wait."""
     min_overlap: float | None = Field(None, ge=0, le=1)
     """Gate: the least overlap of the bundle's ten best items with those of the same weights in float32. None: 0.95 for
     an int8 table, 0.8 for int4 and pq, which are less exact."""

@@ -14,6 +14,8 @@ from edgerec.examples.requests import Ragged, SessionExamples, draw_sessions, jo
 from edgerec.tasks.history import Int
 from edgerec.tasks.units import MS_PER_DAY
 
+TIMES = 128
+"""Item statistics of at most so many times are read by a student's sessions, where it has no split by time."""
 MAX_SESSIONS = 1_000_000
 """Sessions of the log that pseudo-labelled and future requests are derived from."""
 WEEKS = 4
@@ -43,17 +45,19 @@ def with_pseudo_labelled(
     return replace(data.train, sessions=sessions, graph=None), extra  # a student reads no graph
 
 
-def as_served(examples: Examples, data: LearningData) -> Examples:
-    """The examples with the item statistics that a device has: those of the log's end.
+def at_few_times(examples: Examples, data: LearningData, most: int = TIMES) -> Examples:
+    """The examples with sessions that share the item statistics of at most `most` times, none later than their own.
 
-    Where the log is split by time, requests keep the statistics of their time, since evaluation requests come after
-    the log's end. Impressions always keep them, since an item's later rates hold the row's own outcome.
+    A batch has the statistics of one time. Where each user's last event is the evaluation split, sessions are spread
+    over the whole log, and a long log has more as-of times than batches.
     """
     sessions = examples.sessions
-    if sessions is None or not data.by_user:
+    if sessions is None or not data.by_user or not len(sessions.requests):
         return examples
-    last = np.full(len(sessions.requests), len(data.statistics.as_of_ms) - 1)
-    return replace(examples, sessions=replace(sessions, requests=replace(sessions.requests, as_of=last)))
+    as_of = sessions.requests.as_of
+    times = np.unique(np.quantile(as_of, np.arange(most) / most, method="lower")).astype(np.int64)
+    earlier = times[np.searchsorted(times, as_of, side="right") - 1]
+    return replace(examples, sessions=replace(sessions, requests=replace(sessions.requests, as_of=earlier)))
 
 
 def pseudo_labelled_requests(data: LearningData, per_session: float, seed: int) -> SessionExamples:

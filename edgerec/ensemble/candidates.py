@@ -99,7 +99,7 @@ class Candidates:
         facts = _CatalogFacts(snapshot, requests, chosen, snapshot.signals(requests, chosen), own, place)
         as_of = requests.as_of[chosen]
         rankings = [*facts.signals.values()]
-        rankings += [self.statistics.values[as_of, :, i] for i in (*self.popularity[:3], *self.adoption[:2])]
+        rankings += [self.statistics.values[as_of, :, i] for i in (*self.popularity[1:6], *self.adoption[:2])]
         had = place >= 0
         n_own = had.sum(axis=1)
         item = pools(rankings, had, size + int(n_own.max()))

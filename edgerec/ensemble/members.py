@@ -10,6 +10,7 @@ import numpy as np
 
 from edgerec.ensemble.boosting import Boosting
 from edgerec.ensemble.histories import FlatHistories
+from edgerec.ensemble.popularity import HALF_LIVES, PopularityMembers
 from edgerec.ensemble.reranker import Reranker
 from edgerec.ensemble.signals import Snapshot
 from edgerec.ensemble.snapshots import Snapshots
@@ -22,10 +23,11 @@ from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Float, Int
 from edgerec.training.predictions import network_log_probs, network_related, network_rows
 
-__all__ = ["CLOSED_FORM", "MemberScores", "Members", "closed_form_scores", "labelling_views"]
+__all__ = ["CLOSED_FORM", "FITTED_BY_VIEW", "MemberScores", "Members", "closed_form_scores", "labelling_views"]
 
-CLOSED_FORM = ("ease", "als", "transitions", "popularity", "own")
-POPULARITY = "popularity.10d"
+CLOSED_FORM = ("ease", "als", "transitions", "own")
+FITTED_BY_VIEW = (*CLOSED_FORM, "popularity")
+"""Members of `[ensemble]` that know only what a view allows; "popularity" stands for all of `HALF_LIVES`."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Members:
     """
 
     snapshots: Snapshots | None = None
+    popularity: PopularityMembers | None = None
     reranker: Reranker | None = None
     boosting: Boosting | None = None
 
@@ -58,14 +61,14 @@ class Members:
         kinds = {t.kind for t in data.tasks}
         folder.mkdir(parents=True, exist_ok=True)
         snapshots = reranker = boosting = None
-        if wanted & {*CLOSED_FORM, "reranker"} and kinds & {"retrieval", "related"}:
+        if wanted & {*FITTED_BY_VIEW, "reranker"} and kinds & {"retrieval", "related"}:
             views = Views.of(settings, data)
             snapshots = Snapshots.fit(views, data, folder, settings.seed, progress, wanted)
             if "reranker" in wanted and "retrieval" in kinds:
                 reranker = Reranker.fit(settings, data, snapshots, folds, folder, progress)
         if "boosting" in wanted and kinds & {"binary", "regression"}:
             boosting = Boosting.fit(settings, data, folder, progress, trees)
-        return cls(snapshots, reranker, boosting)
+        return cls(snapshots, _popularity(settings, data), reranker, boosting)
 
     @classmethod
     def load(cls, settings: EnsembleSettings, data: LearningData, folder: Path) -> Members:
@@ -75,7 +78,12 @@ class Members:
         folds = range(settings.folds)
         reranker = Reranker.load(data, folds, folder) if any(folder.glob("reranker-*")) else None
         boosting = Boosting.load(settings, data, folder) if (folder / "boosting.json").exists() else None
-        return cls(snapshots, reranker, boosting)
+        return cls(snapshots, _popularity(settings, data), reranker, boosting)
+
+
+def _popularity(settings: EnsembleSettings, data: LearningData) -> PopularityMembers | None:
+    some = "popularity" in settings.members and any(t.kind == "retrieval" for t in data.tasks)
+    return PopularityMembers(data) if some else None
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,10 @@ class MemberScores:
                 for name, values in closed_form_scores(snapshot, self.data, requests, chosen).items():
                     if name in wanted:
                         scores[name] = np.repeat(values[:, None], n_tasks, axis=1)
+            if self.members.popularity is not None:
+                for name in HALF_LIVES.keys() & set(wanted):
+                    values = self.members.popularity.scores(name, requests, chosen)
+                    scores[name] = np.repeat(values[:, None], n_tasks, axis=1)
             if "reranker" in wanted and reranker is not None:
                 scores["reranker"] = reranker.scores(snapshot, requests, chosen, self.candidates, fold)
         return scores
@@ -156,14 +168,12 @@ def closed_form_scores(snapshot: Snapshot, data: LearningData, requests: Request
     known = histories.item < data.n_items
     own[histories.row[known], histories.item[known]] = np.log1p(histories.count[known])
     scores["own"] = own
-    column = data.statistics.names.index(POPULARITY)
-    scores["popularity"] = data.statistics.values[requests.as_of[chosen], :, column]
     return scores
 
 
 def labelling_views(settings: EnsembleSettings, data: LearningData) -> Views | None:
     """Tell which requests of the training rows can be labelled by members that did not see their outcome; None: all."""
-    fitted_by_view = {*CLOSED_FORM, "reranker"} & set(settings.members)
+    fitted_by_view = {*FITTED_BY_VIEW, "reranker"} & set(settings.members)
     if not fitted_by_view or all(t.kind != "retrieval" for t in data.tasks):
         return None
     return Views.of(settings, data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from edgerec.examples.load import LearningData, TargetScale
 from edgerec.examples.requests import Requests
 from edgerec.files import replacing
 from edgerec.metrics import MAX_RANK, top_k
+from edgerec.models.inputs import Items
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
 from edgerec.training.joint import Scorer
@@ -35,7 +36,10 @@ Scores = npt.NDArray[np.floating]
 
 
 class TorchScorer:
-    """One model, or the mean of several models' log-probabilities, as of the end of the training rows."""
+    """One model, or the mean of several models' log-probabilities, as of the end of the training rows.
+
+    Where each user's last event is the evaluation split, requests are answered as of their own time.
+    """
 
     def __init__(
         self,
@@ -44,28 +48,33 @@ class TorchScorer:
         expectations: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         """`expectations`: of regression tasks, as in a student's model.json; None takes the median instead."""
-        self.models, self.scales, self.n_items = models, data.scales, data.n_items
+        self.models, self.data, self.n_items = models, data, data.n_items
         self.expectations = expectations or {}
         self.tasks = scored_tasks(data.tasks)
-        as_of = data.as_of(-1)
-        with torch.inference_mode():
-            self.items = [m.encode_items(as_of) for m in models]
+        self.items = self._items(-1)
+        self._at = -1, self.items
 
     def log_probs(self, requests: Requests, chosen: Int) -> Scores:
         """Log-probability of every item to be the next one, (B, T, N); only those of retrieval tasks mean anything."""
-        batch = requests.batch(chosen)
-        with torch.inference_mode():
-            logits = [m.score_catalog(batch, i) for m, i in zip(self.models, self.items, strict=True)]
+
+        def of(rows: Int, items: Sequence[Items]) -> Scores:
+            batch = requests.batch(chosen[rows])
+            logits = [m.score_catalog(batch, i) for m, i in zip(self.models, items, strict=True)]
             scores: Scores = torch.stack([torch.log_softmax(x, dim=2) for x in logits]).mean(0).numpy()
-        return scores
+            return scores
+
+        return self._scored(requests, chosen, of)
 
     def rows(self, requests: Requests, candidate: Int, chosen: Int) -> Scores:
         """Probabilities and expected targets of one candidate a request, (B, T); those of retrieval mean nothing."""
-        batch, item = requests.batch(chosen), torch.from_numpy(candidate)
-        with torch.inference_mode():
-            logits = [m.score_rows(batch, item, i) for m, i in zip(self.models, self.items, strict=True)]
-            scores = torch.stack([conditional_log_probs(x, self.tasks) for x in logits]).mean(0).numpy()
-        return in_units(scores, self.tasks, self.scales, self.expectations)
+
+        def of(rows: Int, items: Sequence[Items]) -> Scores:
+            batch, item = requests.batch(chosen[rows]), torch.from_numpy(candidate[rows])
+            logits = [m.score_rows(batch, item, i) for m, i in zip(self.models, items, strict=True)]
+            scores: Scores = torch.stack([conditional_log_probs(x, self.tasks) for x in logits]).mean(0).numpy()
+            return scores
+
+        return in_units(self._scored(requests, chosen, of), self.tasks, self.data.scales, self.expectations)
 
     def related(self, query: Int) -> Scores:
         """Logits of being in one session with each item of `query`, (Q, N); -inf for the item itself."""
@@ -74,6 +83,26 @@ class TorchScorer:
             scores = [m.score_related(items, i) for m, i in zip(self.models, self.items, strict=True)]
             mean: Scores = torch.stack(scores).mean(0).scatter(1, items.unsqueeze(1), -torch.inf).numpy()
         return mean
+
+    def _items(self, as_of: int) -> list[Items]:
+        with torch.inference_mode():
+            known = self.data.as_of(as_of)
+            return [m.encode_items(known) for m in self.models]
+
+    def _scored(self, requests: Requests, chosen: Int, score: Callable[[Int, Sequence[Items]], Scores]) -> Scores:
+        """The scores of the requests `chosen`, whose places `score` is given in groups that share their items."""
+        with torch.inference_mode():
+            if not self.data.by_user:
+                return score(np.arange(len(chosen)), self.items)
+            as_of = self.data.statistics.as_of_before(requests.time_ms[chosen])
+            order = np.argsort(as_of, kind="stable")
+            parts = []
+            for rows in np.split(order, np.flatnonzero(np.diff(as_of[order])) + 1):
+                if len(rows):
+                    if self._at[0] != as_of[rows[0]]:
+                        self._at = int(as_of[rows[0]]), self._items(int(as_of[rows[0]]))
+                    parts.append(score(rows, self._at[1]))
+            return np.concatenate(parts)[np.argsort(order)]
 
 
 class EnsembleScorer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from edgerec import metrics
 from edgerec.config.stages import Member
 from edgerec.ensemble import blend
 from edgerec.ensemble.members import Members, MemberScores
+from edgerec.ensemble.popularity import HALF_LIVES
 from edgerec.ensemble.shortlists import Shortlists, requests_at_once
 from edgerec.ensemble.views import EnsembleSettings
 from edgerec.examples.load import LearningData
@@ -31,6 +32,8 @@ MOST_REQUESTS = 2_000
 MOST_SESSIONS = 1_000
 """Sessions of the evaluation split that weights of related items are chosen on."""
 K = 10
+AGES = 3
+"""Half-lives of popularity, the best ones, that compete with the other members."""
 Double = npt.NDArray[np.float64]
 
 
@@ -136,6 +139,7 @@ class _WeightSearch:
         tasks = [t for t in self.tasks if t.kind == "retrieval"]
         chosen = self._requests_with_a_past(sessions)
         wanted = {"network", *self.settings.members}
+        wanted |= set(HALF_LIVES) if "popularity" in wanted else set()
         short: dict[str, list[Shortlists]] = {task.name: [] for task in tasks}
         for part in requests_at_once(chosen, self.data.n_items, len(tasks)):
             scores = self.scores.catalog(wanted, sessions.requests, part)
@@ -160,7 +164,10 @@ class _WeightSearch:
     def _retrieval_weights(self, task: Task, lists: Shortlists) -> dict[str, float]:
         if not len(lists.item):
             return {"network": 1.0}
-        return self._greedy(task, lists, _ndcg_of(lists))
+        ndcg, scores = _ndcg_of(lists), lists.scores
+        ages = sorted(HALF_LIVES.keys() & scores.keys(), key=lambda name: ndcg(scores[name]), reverse=True)
+        kept = {name: values for name, values in scores.items() if name not in ages[AGES:]}
+        return self._greedy(task, replace(lists, scores=kept), ndcg)
 
     def _greedy(self, task: Task, lists: Shortlists, metric: Callable[[Float], float]) -> dict[str, float]:
         """Weights that maximise `metric`, times the temperature that fits their softmax to what followed best."""

@@ -80,7 +80,7 @@ def _of_stage(load: Callable[[], AnyScorer], requests: Requests, rows: Int) -> S
         scorer = load()
         times = [ms_of(partial(all_tasks, scorer, requests, row)) for row in rows.tolist()]
     with FlopCounterMode(display=False) as counted:
-        all_tasks(scorer, requests, int(rows[0]))
+        all_tasks(scorer, requests, int(rows[-1]))  # whose item table is there: each time has its own
     costs = {"macs": counted.get_total_flops() // 2, "ms": statistics.median(times)}
     return costs if memory.mb is None else costs | {"mb": memory.mb}
 

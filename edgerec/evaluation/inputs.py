@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
 from edgerec import metrics
-from edgerec.evaluation.runtime_model import RequestArguments, RuntimeModel
+from edgerec.evaluation.runtime_model import RequestArguments, RuntimeModel, Versions
 from edgerec.examples.evaluation_requests import EvaluationRequests, evaluate_lists, evaluation_labels
 from edgerec.examples.load import LearningData
 from edgerec.metrics import MetricTable, ModelMetrics, main_metric
 from edgerec.progress import Progress, Silent
-from edgerec.runtime import ArrayRecommender, Events
+from edgerec.runtime import Events
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
 
@@ -24,7 +23,7 @@ Change: TypeAlias = Callable[[RequestArguments], RequestArguments]
 
 
 def evaluate_inputs(
-    bundle: Path,
+    versions: Versions,
     data: LearningData,
     eval_requests: EvaluationRequests,
     k: Sequence[int],
@@ -36,15 +35,14 @@ def evaluate_inputs(
     `whole` holds the metrics of the bundle on the same requests with nothing withheld.
     """
     table: MetricTable = {}
-    with ArrayRecommender.of(bundle) as recommender:
-        for name, change in _changes(data):
-            with progress.track(None, f"int8, {name}"):
-                partial = _metrics(_ChangedRequests(recommender, data, eval_requests, change), data, eval_requests, k)
-            table[name] = {
-                task: {main: values[main].minus(whole[task][main])}
-                for task, values in partial.items()
-                if (main := main_metric(values)) is not None
-            }
+    for name, change in _changes(data):
+        with progress.track(None, f"int8, {name}"):
+            partial = _metrics(_ChangedRequests(versions, data, eval_requests, change), data, eval_requests, k)
+        table[name] = {
+            task: {main: values[main].minus(whole[task][main])}
+            for task, values in partial.items()
+            if (main := main_metric(values)) is not None
+        }
     return table
 
 
@@ -52,9 +50,9 @@ class _ChangedRequests(RuntimeModel):
     """The bundle, asked with what a change leaves of each request."""
 
     def __init__(
-        self, recommender: ArrayRecommender, data: LearningData, eval_requests: EvaluationRequests, change: Change
+        self, versions: Versions, data: LearningData, eval_requests: EvaluationRequests, change: Change
     ) -> None:
-        super().__init__(recommender, data, eval_requests, Silent())
+        super().__init__(versions, data, eval_requests, Silent())
         self.change, self.only_new = change, False
 
     def lists(self, task: Task) -> Int:

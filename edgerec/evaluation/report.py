@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from edgerec.config import Settings
 from edgerec.errors import DataError, deprecated
+from edgerec.evaluation.findings import Findings
 from edgerec.files import read_json, write_json
 from edgerec.metrics import Estimate, MetricTable, TaskMetrics, metrics_from_json, metrics_to_json
 
@@ -45,6 +46,8 @@ class Report:
         reasons: how faithful the bundle's reasons are, see `edgerec.evaluation.faithful`.
         search: how the device search chose the bundle, see `edgerec.experiments.device_search.report`.
         failures: the quality gates of ``[evaluation]`` that are broken.
+        verdict: the word, the reasons, and the figures behind them, see `edgerec.evaluation.findings`.
+        baselines: settings of each baseline by task, in words; valid chose them.
         beyond: beyond accuracy, by stage.
         segments: by "STAGE, SEGMENT", see `edgerec.evaluation.segment_metrics`.
         gaps: the best value of a column minus its worst, see `edgerec.evaluation.segment_metrics`.
@@ -67,6 +70,8 @@ class Report:
     reasons: TaskMetrics = field(default_factory=dict)
     search: Mapping[str, Any] | None = None
     failures: Sequence[str] = ()
+    verdict: Mapping[str, Any] = field(default_factory=dict)
+    baselines: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     beyond: MetricTable = field(default_factory=dict)
     segments: MetricTable = field(default_factory=dict)
     gaps: MetricTable = field(default_factory=dict)
@@ -91,7 +96,9 @@ class Report:
     def sealed(self) -> dict[str, Any]:
         """What goes into the bundle: all that is the same whenever and wherever it is built; no times, no curves."""
         costs = {stage: {k: of[k] for k in ("bytes", "macs") if k in of} for stage, of in self.costs.items()}
-        return self.to_json() | {"costs": costs, "curves": {}, "settings": {}, "versions": {}}
+        verdict = Findings.from_json(self.verdict, self.failures).without_times().to_json() if self.verdict else {}
+        kept = {"costs": costs, "curves": {}, "settings": {}, "versions": {}, "verdict": verdict}
+        return self.to_json() | kept
 
     @classmethod
     def read(cls, folder: Path) -> Report:
@@ -133,6 +140,10 @@ class Report:
             if values:
                 rows = tuple((name, figure(estimate)) for name, estimate in values.items())
                 tables.append(Table(title, ("measure", "share"), rows, 1))
+        if self.baselines:
+            chosen = tuple((name, task, how) for name, of in self.baselines.items() for task, how in of.items())
+            title = "Settings of the baselines, chosen on valid"
+            tables.append(Table(title, ("baseline", "task", "settings"), chosen, 0))
         if self.sizes:
             rows = tuple((name, f"{size:,}") for name, size in self.sizes.items())
             tables.append(Table("Sizes", ("of", "value"), rows, numbers=1))

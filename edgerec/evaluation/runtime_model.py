@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,19 +17,44 @@ from edgerec.runtime import ArrayRecommender, Events
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
 
-__all__ = ["RequestArguments", "RuntimeModel"]
+__all__ = ["RequestArguments", "RuntimeModel", "Versions"]
 
 RequestArguments: TypeAlias = dict[str, Any]
 """Arguments of `ArrayRecommender.rank` and `rate`: "history", "now", "context", "user", "exclude"."""
+
+
+@dataclass(frozen=True)
+class Versions:
+    """A bundle, and the same bundle with the priors of earlier times: `since_ms` (V,), ascending, and as many bundles.
+
+    Without a time split, requests are as old as their users; each is then asked of the version of its time, as of a
+    device that gets a delta now and then. Empty: the bundle serves all times.
+    """
+
+    last: ArrayRecommender
+    since_ms: Int = field(default_factory=lambda: np.zeros(0, np.int64))
+    earlier: Sequence[ArrayRecommender] = ()
+
+    def at(self, time_ms: int) -> ArrayRecommender:
+        """The version of a time; the first one for anything earlier."""
+        if not self.earlier:
+            return self.last
+        return self.earlier[max(int(np.searchsorted(self.since_ms, time_ms, side="right")) - 1, 0)]
 
 
 class RuntimeModel:
     """See `edgerec.examples.evaluation_requests.EvaluatedModel`."""
 
     def __init__(
-        self, recommender: ArrayRecommender, data: LearningData, eval_requests: EvaluationRequests, progress: Progress
+        self,
+        recommender: ArrayRecommender | Versions,
+        data: LearningData,
+        eval_requests: EvaluationRequests,
+        progress: Progress,
     ) -> None:
-        self.recommender, self.data, self.eval_requests, self.progress = recommender, data, eval_requests, progress
+        self.versions = recommender if isinstance(recommender, Versions) else Versions(recommender)
+        self.recommender = recommender = self.versions.last
+        self.data, self.eval_requests, self.progress = data, eval_requests, progress
         index = {item: i for i, item in enumerate(data.dataset.items()["id"].head(data.n_items).to_list())}
         self.ids = [recommender.named(i)[0] for i in range(recommender.bundle.manifest.n_items)]
         self.items = np.array([index.get(item, -1) for item in self.ids])  # -1: joined the catalog later
@@ -40,7 +66,7 @@ class RuntimeModel:
         tops = np.full((len(self.eval_requests.rows), MAX_RANK), -1, np.int64)
         with self.progress.track(len(tops), f"int8, {task.name}") as done:
             for top, request in zip(tops, self.session_requests(), strict=True):
-                ranked = self.recommender.rank(MAX_RANK, weights={task.name: 1.0}, **request).item
+                ranked = self.versions.at(request["now"]).rank(MAX_RANK, weights={task.name: 1.0}, **request).item
                 top[: len(ranked)] = self.items[ranked]
                 done.advance()
         return tops
@@ -68,7 +94,7 @@ class RuntimeModel:
         place = self.place[item]
         scores = np.zeros((len(item), len(scored_tasks(self.data.tasks))))
         if (place >= 0).any():
-            scores[place >= 0] = self.recommender.rate(place[place >= 0], **request).probability
+            scores[place >= 0] = self.versions.at(request["now"]).rate(place[place >= 0], **request).probability
         return scores
 
     def related(self) -> Int:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from edgerec.evaluation.findings import NOT_SIMPLE
 from edgerec.evaluation.report import STAGES, Report, Table, figure
 from edgerec.evaluation.verdict import combine
 from edgerec.metrics import main_metric
 
 __all__ = ["best_baseline", "lines", "tables"]
+
+OTHERS = (*STAGES, *NOT_SIMPLE)
+"""Models in the tables that are no simple baselines."""
 
 
 def tables(report: Report) -> Iterator[Table]:
@@ -40,8 +44,8 @@ def lines(report: Report) -> list[str]:
 
 
 def best_baseline(report: Report, task: str, metric: str) -> tuple[str, float] | None:
-    """Name and value of the best baseline of a task, None without baselines."""
-    baselines = {name: of[task] for name, of in report.metrics.items() if name not in STAGES and task in of}
+    """Name and value of the best simple baseline of a task, None without baselines."""
+    baselines = {name: of[task] for name, of in report.metrics.items() if name not in OTHERS and task in of}
     known = {
         name.replace("_", " "): values[metric].value
         for name, values in baselines.items()

@@ -27,15 +27,17 @@ class Combined:
 
 
 def combine(offline: Report | None, online: Online | None) -> Combined:
-    """stop: a gate is broken, or users prefer the older bundle. wait: the online tests are undecided. ship: otherwise.
+    """stop: a gate is broken, or users prefer the older bundle. wait: something is undecided. ship: otherwise.
 
     The newer of two bundles is b: names end in their version, and are compared in that order.
     """
     words: list[Word] = []
-    because = []
+    because: list[str] = []
     if offline is not None:
-        words.append("stop" if offline.failures else "ship")
-        because += [f"offline: {line}" for line in offline.failures or ("all gates hold",)]
+        words.append(offline.verdict["word"] if offline.verdict else "stop" if offline.failures else "wait")
+        because += [f"offline: {line}" for line in offline.verdict.get("because", offline.failures)]
+        if not because:
+            because.append("offline: no verdict in this report; run: edgerec evaluate")
     tests = () if online is None else (("A/B test", online.ab), ("interleaving", online.interleaved))
     for test, verdicts in tests:
         for name, verdict in verdicts.items():
@@ -43,5 +45,7 @@ def combine(offline: Report | None, online: Online | None) -> Combined:
             words.append("wait" if winner is None else "ship" if winner == "b" else "stop")
             result = "undecided" if winner is None else f"{winner} is better"
             because.append(f"online, {test} of {name}: {result} after {verdict.users:,} users ({verdict.value:+.4f})")
+    if online is not None and not (online.ab or online.interleaved):
+        because.append("online: no A/B test and no interleaving of two bundles; rewards alone decide nothing")
     word: Word = "stop" if "stop" in words else "wait" if "wait" in words or not words else "ship"
-    return Combined(word, because or ["nothing was measured"])
+    return Combined(word, because or ["there is neither a report nor a logged list"])

@@ -15,10 +15,13 @@ from edgerec.examples.log import Log
 from edgerec.examples.scratch import Columns, Scratch, pieces
 from edgerec.tasks import Task, binary_tasks
 from edgerec.tasks.history import Double, Float, Int
-from edgerec.tasks.units import MS_PER_DAY
+from edgerec.tasks.units import MS_PER_DAY, MS_PER_HOUR
 
-POPULARITY_HALF_LIVES = (3.0, 10.0, 30.0, 90.0)
-"""Days."""
+POPULARITY_HALF_LIVES = (0.05, 0.25, 1.0, 3.0, 10.0, 30.0, 90.0, 365.0)
+"""Days: news lives for an hour, films for days, groceries for a year."""
+ADOPTION_HALF_LIVES = (3.0, 10.0, 30.0, 90.0)
+MAX_STEPS = 200
+"""As-of times of a log with finer ones than weeks."""
 SMOOTHING = 20.0
 """Rows at the population's rate that are added to those of an item or group."""
 
@@ -43,8 +46,9 @@ class ItemStatistics:
 
 
 def as_of_times(first_ms: int, end_ms: int) -> Int:
-    """As-of times, counted back from `end_ms`: every day, or every week of a log longer than 90 days."""
-    step = MS_PER_DAY * (1 if end_ms - first_ms <= 90 * MS_PER_DAY else 7)
+    """As-of times, counted back from `end_ms`: every hour or day if that makes at most `MAX_STEPS`, else every week."""
+    steps = (MS_PER_HOUR, MS_PER_DAY, 7 * MS_PER_DAY)
+    step = next((step for step in steps if end_ms - first_ms <= MAX_STEPS * step), steps[-1])
     count = -(-(end_ms - first_ms) // step) + 1
     return end_ms - step * np.arange(count, dtype=np.int64)[::-1]
 
@@ -73,7 +77,7 @@ def item_statistics(
     values = []
     for s, rows in enumerate(_until_each(log, at, n_items, scratch)):
         for start, end in pieces(len(rows), scratch.limits.rows):
-            sums.add(rows[start:end])
+            sums.add(rows[start:end], int(at[s]))
         if s + 1 == len(at) or not last_only:
             values.append(sums.features(int(at[s])))
         if s + 1 < len(at):
@@ -109,7 +113,7 @@ class _Sums:
         self.targets = [t.name for t in binary_tasks(tasks)] + [t.name for t in tasks if t.kind == "regression"]
         self.binary = {t.name for t in binary_tasks(tasks)}
         self.popularity = np.zeros((len(POPULARITY_HALF_LIVES), n_items))
-        self.adoption = np.zeros_like(self.popularity)
+        self.adoption = np.zeros((len(ADOPTION_HALF_LIVES), n_items))
         self.first_ms = np.full(n_items, np.iinfo(np.int64).max)
         self.events, self.repeats = np.zeros(n_items), np.zeros(n_items)
         self.is_repeat = _repeats(log, scratch)
@@ -119,7 +123,7 @@ class _Sums:
 
     def names(self) -> list[str]:
         popularity = [f"popularity.{h:g}d" for h in POPULARITY_HALF_LIVES]
-        adoption = [f"adoption.{h:g}d" for h in POPULARITY_HALF_LIVES]
+        adoption = [f"adoption.{h:g}d" for h in ADOPTION_HALF_LIVES]
         names = [*popularity, *adoption, "age", "events", "repeats"]
         if self.targets:
             names += [f"rate.{task}.{key}" for key, _ in self.keys for task in self.targets]
@@ -128,16 +132,20 @@ class _Sums:
 
     def pass_by(self, days: float) -> None:
         """Let time pass."""
-        for h, half_life in enumerate(POPULARITY_HALF_LIVES):
-            self.popularity[h] *= 0.5 ** (days / half_life)
-            self.adoption[h] *= 0.5 ** (days / half_life)
+        for counts, half_lives in ((self.popularity, POPULARITY_HALF_LIVES), (self.adoption, ADOPTION_HALF_LIVES)):
+            counts *= 0.5 ** (days / np.array(half_lives)[:, None])
 
-    def add(self, rows: Int) -> None:
-        item = self.log.item[rows]
+    def add(self, rows: Int, now_ms: int) -> None:
+        """Add rows before `now_ms`, the as-of time that comes next."""
+        item, repeat = self.log.item[rows], self.is_repeat[rows]
         counts = np.bincount(item, minlength=self.n_items)
-        repeats = np.bincount(item, self.is_repeat[rows], self.n_items)
-        self.popularity += counts
-        self.adoption += counts - repeats
+        repeats = np.bincount(item, repeat, self.n_items)
+        age_days = (now_ms - self.log.time_ms[rows]) / MS_PER_DAY
+        for of, half_life in zip(self.popularity, POPULARITY_HALF_LIVES, strict=True):
+            of += np.bincount(item, 0.5 ** (age_days / half_life), self.n_items)
+        first = ~repeat
+        for of, half_life in zip(self.adoption, ADOPTION_HALF_LIVES, strict=True):
+            of += np.bincount(item[first], 0.5 ** (age_days[first] / half_life), self.n_items)
         np.minimum.at(self.first_ms, item, self.log.time_ms[rows])
         self.events += counts
         self.repeats += repeats

@@ -5,13 +5,8 @@ A metric is an `Estimate`: its value, its standard error, and what a paired comp
 
 from edgerec.metrics.baselines import (
     MAX_DENSE_ITEMS,
-    Baseline,
-    Ease,
-    OwnFrequency,
-    RecentPopularity,
     co_counts,
     related_by_sessions,
-    top_items,
     top_k,
 )
 from edgerec.metrics.beyond_accuracy import ItemUsage, beyond_accuracy_metrics, most_frequent_items
@@ -29,6 +24,7 @@ from edgerec.metrics.pointwise import (
     reliability,
     xauc,
 )
+from edgerec.metrics.popularity import HALF_LIVES_H, Popularity, decayed_counts, duration, popularity_before
 from edgerec.metrics.ranked_lists import MAX_RANK, coverage, hits, overlap, ranking_metrics, related_metrics
 from edgerec.metrics.results import (
     MetricTable,
@@ -41,19 +37,17 @@ from edgerec.metrics.results import (
 from edgerec.metrics.sequential_test import Verdict, always_valid
 
 __all__ = [
+    "HALF_LIVES_H",
     "MAX_DENSE_ITEMS",
     "MAX_RANK",
     "Array",
-    "Baseline",
-    "Ease",
     "Estimate",
     "Floats",
     "ItemUsage",
     "MetricTable",
     "ModelMetrics",
     "OffPolicy",
-    "OwnFrequency",
-    "RecentPopularity",
+    "Popularity",
     "TaskMetrics",
     "Verdict",
     "always_valid",
@@ -64,7 +58,9 @@ __all__ = [
     "binary_metrics",
     "co_counts",
     "coverage",
+    "decayed_counts",
     "doubly_robust",
+    "duration",
     "ece",
     "estimate_policy",
     "gauc",
@@ -78,13 +74,13 @@ __all__ = [
     "metrics_to_json",
     "most_frequent_items",
     "overlap",
+    "popularity_before",
     "ranking_metrics",
     "regression_metrics",
     "related_by_sessions",
     "related_metrics",
     "reliability",
     "snips",
-    "top_items",
     "top_k",
     "xauc",
 ]

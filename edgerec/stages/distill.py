@@ -63,17 +63,20 @@ class StudentReport:
 
 
 def _summary(figures: Mapping[str, Mapping[str, Mapping[str, float | int | None]]]) -> str:
-    """For each task the quality retained and the overlap of the lists, or the difference of the metric."""
+    """For each task the quality retained and the overlap of the lists, or the difference of the metric.
+
+    A metric without a value, such as the AUC of one class, or what is retained of nothing, is said to be unknown.
+    """
     parts = []
     for task, estimates in figures.items():
+        said = []
         values = {name: estimate["value"] for name, estimate in estimates.items()}
         if values.get(RETAINED) is not None:
             overlap = "" if values.get(OVERLAP) is None else f", {values[OVERLAP]:.0%} of the ten best"
-            parts.append(f"{task} retains {values[RETAINED]:.1%}{overlap}")
-        for name in ("auc", "xauc"):
-            if values.get(name) is not None:
-                parts.append(f"{task} {name} {values[name]:+.4f}")
-    return "; ".join(parts)
+            said.append(f"{task} retains {values[RETAINED]:.1%}{overlap}")
+        said += [f"{task} {name} {values[name]:+.4f}" for name in ("auc", "xauc") if values.get(name) is not None]
+        parts += said or [f"{task} cannot be compared"]
+    return "; ".join(parts) or "nothing to compare: the evaluation split has no request with a past and no impression"
 
 
 def distill(run: Run) -> StudentReport:

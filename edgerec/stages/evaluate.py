@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgerec.bundle import MANIFEST, Bundle, dump_json, write_bundle
 from edgerec.bundle.size import bundle_size
+from edgerec.devices import load_profile
 from edgerec.devices.machine import versions
+from edgerec.ensemble.members import Members
 from edgerec.ensemble.scoring import STAGES, TorchModel
 from edgerec.evaluation.answers import Answers
 from edgerec.evaluation.baselines import evaluate_baselines
@@ -21,13 +25,20 @@ from edgerec.evaluation.curves import read_curves
 from edgerec.evaluation.engines import compare_engines
 from edgerec.evaluation.examples import example_users
 from edgerec.evaluation.faithful import evaluate_reasons
+from edgerec.evaluation.findings import (
+    Findings,
+    against_baselines,
+    baseline_failures,
+    device_costs,
+    keeps_teacher,
+)
 from edgerec.evaluation.gates import broken_gates
 from edgerec.evaluation.inputs import evaluate_inputs
 from edgerec.evaluation.page import EXAMPLES, write_page
 from edgerec.evaluation.quality import evaluate_model, evaluate_scorer
 from edgerec.evaluation.ratios import Ratios, measure_ratios, teacher_bytes, text_bytes
 from edgerec.evaluation.report import Report, settings_of
-from edgerec.evaluation.runtime_model import RuntimeModel
+from edgerec.evaluation.runtime_model import RuntimeModel, Versions
 from edgerec.evaluation.segment_metrics import segment_gaps, segment_metrics
 from edgerec.evaluation.segments import check_segments
 from edgerec.evaluation.stage_metrics import (
@@ -41,8 +52,8 @@ from edgerec.examples.evaluation_requests import EvaluationRequests, find_evalua
 from edgerec.examples.load import LearningData
 from edgerec.files import write_json
 from edgerec.metrics import MetricTable, ModelMetrics
-from edgerec.runtime import ArrayRecommender
-from edgerec.stages.run import Run
+from edgerec.stages.run import ENSEMBLE, Run
+from edgerec.stages.versions import versions_of
 
 __all__ = [
     "MODEL_BYTES",
@@ -62,8 +73,9 @@ def evaluate(run: Run) -> Report:
     data = run.learning_data()
     check_segments(run.config.evaluation.segments, data)
     eval_requests = find_evaluation_requests(data)
-    table, answers = evaluate_stages(run, data, eval_requests)
-    report = _report(run, data, eval_requests, table, answers)
+    with versions_of(run, data, eval_requests) as bundles:
+        table, answers = evaluate_stages(run, data, eval_requests, bundles)
+        report = _report(run, data, eval_requests, table, answers, bundles)
     with run.progress.track(None, "writing the report"):
         _write(run, report, data, eval_requests, answers)
     return report
@@ -81,17 +93,26 @@ def _write(
 
 
 def _report(
-    run: Run, data: LearningData, eval_requests: EvaluationRequests, stages: MetricTable, answers: dict[str, Answers]
+    run: Run,
+    data: LearningData,
+    eval_requests: EvaluationRequests,
+    stages: MetricTable,
+    answers: dict[str, Answers],
+    bundles: Versions,
 ) -> Report:
     settings, bundle = run.config.evaluation, run.bundle
     with run.progress.track(None, "judging the baselines"):
-        table = stages | evaluate_baselines(data, eval_requests, settings.k)
+        boosting = Members.load(run.ensemble_settings, data, run.teacher / ENSEMBLE).boosting
+        baselines = evaluate_baselines(data, eval_requests, settings, boosting)
+        table = stages | baselines.metrics
         for reference, of_tasks in cold_start_references(data).items():
             table.setdefault(reference, {}).update(of_tasks)
     fidelity = stage_fidelity(answers, data, eval_requests)
     segments = {
         stage: segment_metrics(answers[stage], data, eval_requests, settings.segments) for stage in ("teacher", "int8")
     }
+    of_bundle = _of_the_bundle(run, data, eval_requests, table["int8"], bundles)
+    findings = _findings(run, data, table, baselines.chosen, fidelity, of_bundle["costs"])
     return Report(
         name=run.config.name,
         part=settings.part,
@@ -100,8 +121,10 @@ def _report(
         fidelity=fidelity,
         reliability=reliability_bins(answers, data),
         sizes=sizes_of(run.teacher, bundle),
-        notes=_notes(data, eval_requests),
-        failures=broken_gates(fidelity, settings, run.config.quantization.table),
+        notes=_notes(data, eval_requests, bundles),
+        failures=findings.failures,
+        verdict=findings.to_json(),
+        baselines=baselines.chosen,
         beyond=beyond_accuracy(answers, data, eval_requests),
         segments={f"{stage}, {name}": of for stage, by_name in segments.items() for name, of in by_name.items()},
         gaps=segment_gaps(segments["int8"]),
@@ -109,18 +132,18 @@ def _report(
         curves=read_curves(run.folder),
         settings=settings_of(run.config),
         versions=versions(),
-        **_of_the_bundle(run, data, eval_requests, table["int8"]),
+        **of_bundle,
     )
 
 
 def _of_the_bundle(
-    run: Run, data: LearningData, eval_requests: EvaluationRequests, int8: ModelMetrics
+    run: Run, data: LearningData, eval_requests: EvaluationRequests, int8: ModelMetrics, bundles: Versions
 ) -> dict[str, Any]:
     """What a report says of the bundle alone, by the name of the field."""
     bundle, settings, track = run.bundle, run.config.evaluation, run.progress.track
     found: dict[str, Any] = {}
     with track(None, "judging what a request holds"):
-        found["inputs"] = evaluate_inputs(bundle, data, eval_requests, settings.k, int8, run.progress)
+        found["inputs"] = evaluate_inputs(bundles, data, eval_requests, settings.k, int8, run.progress)
     with track(None, "checking the reasons"):
         found["reasons"] = evaluate_reasons(bundle, data, eval_requests, run.config.seed)
     with track(None, "comparing the engines"):
@@ -130,18 +153,41 @@ def _of_the_bundle(
     return found
 
 
+def _findings(
+    run: Run,
+    data: LearningData,
+    table: MetricTable,
+    baselines: Mapping[str, Mapping[str, str]],
+    fidelity: MetricTable,
+    costs: Mapping[str, StageCosts],
+) -> Findings:
+    """The verdict's four answers, and the gates that are broken."""
+    settings, impressions = run.config.evaluation, data.evaluation.impressions
+    users = 0 if impressions is None else len(np.unique(impressions.requests.user))
+    rated = {t.name: users for t in data.tasks if t.kind in ("binary", "regression")}
+    against = against_baselines(table, baselines, rated)
+    device = load_profile(run.config.device)
+    fits = tuple(device_costs(costs.get("int8", {}), device))
+    failures = [
+        *broken_gates(fidelity, settings, run.config.quantization.table),
+        *(baseline_failures(against) if settings.beat_baselines else ()),
+        *(f"{device.name}: {cost}, over the budget" for cost in fits if not cost.here and not cost.kept),
+    ]
+    kept = keeps_teacher(fidelity.get("int8 ~ teacher", {}), settings)
+    return Findings(against, kept, device.name, fits, tuple(failures))
+
+
 def evaluate_stages(
-    run: Run, data: LearningData, eval_requests: EvaluationRequests
+    run: Run, data: LearningData, eval_requests: EvaluationRequests, bundles: Versions
 ) -> tuple[MetricTable, dict[str, Answers]]:
     """Metrics of a run's teacher, student, pruned student and bundle, and the answers of each."""
     table: MetricTable = {}
     answers: dict[str, Answers] = {}
-    with ArrayRecommender.of(run.bundle) as recommender:
-        for stage, model in _models(run, data, eval_requests, recommender):
-            with run.progress.track(None, f"judging {stage}"):
-                table[stage], answers[stage] = evaluate_model(model, data, eval_requests, run.config.evaluation.k)
-                if isinstance(model, TorchModel):
-                    table[stage] |= cold_start_metrics(model.scorer, data)
+    for stage, model in _models(run, data, eval_requests, bundles):
+        with run.progress.track(None, f"judging {stage}"):
+            table[stage], answers[stage] = evaluate_model(model, data, eval_requests, run.config.evaluation.k)
+            if isinstance(model, TorchModel):
+                table[stage] |= cold_start_metrics(model.scorer, data)
     return table, answers
 
 
@@ -152,12 +198,12 @@ def evaluate_stage(run: Run, stage: str) -> ModelMetrics:
 
 
 def _models(
-    run: Run, data: LearningData, eval_requests: EvaluationRequests, recommender: ArrayRecommender
+    run: Run, data: LearningData, eval_requests: EvaluationRequests, bundles: Versions
 ) -> Iterator[tuple[str, TorchModel | RuntimeModel]]:
     yield "teacher", run.teacher_model(data, eval_requests)
     for stage in STAGES[1:]:
         yield stage, TorchModel(run.scorer(stage, data), data, eval_requests)
-    yield "int8", RuntimeModel(recommender, data, eval_requests, run.progress)
+    yield "int8", RuntimeModel(bundles, data, eval_requests, run.progress)
 
 
 def _costs(run: Run, data: LearningData, eval_requests: EvaluationRequests) -> dict[str, StageCosts]:
@@ -185,7 +231,7 @@ def sizes_of(teacher: Path, bundle: Path) -> dict[str, int]:
     }
 
 
-def _notes(data: LearningData, eval_requests: EvaluationRequests) -> list[str]:
+def _notes(data: LearningData, eval_requests: EvaluationRequests, bundles: Versions) -> list[str]:
     notes = []
     impressions, sessions = data.evaluation.impressions, data.evaluation.sessions
     if impressions is not None and len(impressions.item) < len(data.evaluation_log):
@@ -194,6 +240,10 @@ def _notes(data: LearningData, eval_requests: EvaluationRequests) -> list[str]:
     if sessions is not None:
         left_out = len(sessions.requests) - len(eval_requests.rows)
         notes.append(f"{left_out} users without a past are left out of the ranking metrics")
+    if len(bundles.earlier):
+        notes.append(
+            f"int8 is asked as of each request: {len(bundles.earlier)} times gave it newer priors, as a delta does"
+        )
     return notes
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgerec.distillation.label import label, read
-from edgerec.distillation.requests import as_served, with_pseudo_labelled
+from edgerec.distillation.requests import at_few_times, with_pseudo_labelled
 from edgerec.distillation.student import needs_teacher
 from edgerec.ensemble.ensemble import Ensemble
 from edgerec.ensemble.members import Members, labelling_views
@@ -28,7 +28,7 @@ def labelled_examples(run: Run, data: LearningData, folder: Path | None = None) 
     """
     d, seed = run.config.distillation, run.config.seed
     if not needs_teacher(d):
-        return as_served(replace(data.train, graph=None), data), 0
+        return at_few_times(replace(data.train, graph=None), data), 0
     views = labelling_views(run.ensemble_settings, data)
     examples, added = with_pseudo_labelled(data, views, d.pseudo_labelled, d.future, seed)
     folder = folder or run.labels
@@ -45,7 +45,7 @@ def labelled_examples(run: Run, data: LearningData, folder: Path | None = None) 
         run.progress.say(f"labels: {store.bytes / 1e6:,.1f} MB in {folder.name}/, made in {store.seconds:,.0f} s")
     assert data.scratch is not None
     soft = read(store, data, data.scratch.folder_of("soft"))
-    return replace(as_served(examples, data), soft=soft), added
+    return replace(at_few_times(examples, data), soft=soft), added
 
 
 def labels_key(run: Run, sessions: SessionExamples | None) -> str:

@@ -24,8 +24,7 @@ from edgerec.examples.load import LearningData
 from edgerec.metrics import Estimate
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
-from tools.benchmarks.baselines.evaluation import Ranking, cosine_lists
-from tools.benchmarks.baselines.interactions import Interactions
+from tools.benchmarks.baselines.evaluation import Ranking, consumed_of, cosine_lists
 
 REFERENCE = json.loads(Path(__file__).with_name("protocol.json").read_text("utf-8"))
 SAMPLES = Path(__file__).parents[2] / "edgerec" / "samples"
@@ -115,7 +114,7 @@ def ranked(data: LearningData, name: str) -> tuple[Ranking, EvaluationRequests, 
     Where a user's first two baskets are of the same minute, the two take another one as the first.
     """
     task = next(t for t in data.tasks if t.name == name)
-    ranking, log = Ranking(data, task), Interactions.of(data, task)
+    ranking, log = Ranking(data, task), consumed_of(data, task)
     users = data.dataset.users().sort("index")["id"]
     asked = np.array([users[int(u)] not in REFERENCE["two_first_baskets"] for u in ranking.users])
     kept = np.flatnonzero(asked)

@@ -12,7 +12,7 @@ from scipy.special import log_softmax
 
 from edgerec import metrics
 from edgerec.ensemble.ensemble import Ensemble
-from edgerec.ensemble.members import CLOSED_FORM, Members
+from edgerec.ensemble.members import FITTED_BY_VIEW, Members
 from edgerec.ensemble.reranker import Reranker
 from edgerec.ensemble.signals import Snapshot
 from edgerec.ensemble.snapshots import Snapshots
@@ -26,7 +26,9 @@ from edgerec.stages.run import Run, ensemble_settings
 from edgerec.training.predictions import network_log_probs
 
 NONE = Members()
-EVERYONE = {"network": 0.3, "ease": 5.0, "als": 2.0, "transitions": 3.0, "popularity": 1.0, "own": 1.0, "reranker": 1.0}
+EVERYONE = {
+    "network": 0.3, "ease": 5.0, "als": 2.0, "transitions": 3.0, "popularity.24h": 1.0, "own": 1.0, "reranker": 1.0,
+}  # fmt: skip
 
 
 def alone(config):
@@ -222,7 +224,7 @@ def test_a_label_does_not_change_with_the_outcome_that_it_labels(
     fitted = Members.fit(
         ensemble_settings(
             small_config.model_copy(
-                update={"ensemble": small_config.ensemble.model_copy(update={"members": CLOSED_FORM})}
+                update={"ensemble": small_config.ensemble.model_copy(update={"members": FITTED_BY_VIEW})}
             )
         ),
         data,

@@ -39,7 +39,7 @@ def test_a_network_alone_scores_rows_as_its_ensemble_in_their_units(tiny_data, s
 
     assert one == pytest.approx(other, rel=1e-3)
     assert ((one[:, :2] > 0) & (one[:, :2] < 1)).all()
-    assert (one[:, 2] > 1_000).all()  # milliseconds
+    assert (one[:, 2] > 100).all()  # milliseconds
 
 
 def test_without_a_split_by_time_a_teacher_answers_as_of_the_requests_time(tiny_config, tiny_data, scorers):

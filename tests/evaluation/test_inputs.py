@@ -8,9 +8,10 @@ import pytest
 from edgerec.config import Config
 from edgerec.evaluation.inputs import _last, _plain, evaluate_inputs
 from edgerec.evaluation.quality import evaluate_bundle
+from edgerec.evaluation.runtime_model import Versions
 from edgerec.examples.evaluation_requests import find_evaluation_requests
 from edgerec.progress import Silent
-from edgerec.runtime import Events
+from edgerec.runtime import ArrayRecommender, Events
 from edgerec.stages.run import Run
 
 
@@ -19,7 +20,9 @@ def table(tiny_chain):
     config, run = Config.load(tiny_chain / "edgerec.toml"), tiny_chain / "run"
     data = Run(config, run, Silent()).learning_data("test")
     whole = evaluate_bundle(run / "bundle", data, config.evaluation.k, Silent())
-    return evaluate_inputs(run / "bundle", data, find_evaluation_requests(data), config.evaluation.k, whole, Silent())
+    with ArrayRecommender.of(run / "bundle") as recommender:
+        versions, requests = Versions(recommender), find_evaluation_requests(data)
+        return evaluate_inputs(versions, data, requests, config.evaluation.k, whole, Silent())
 
 
 def test_each_part_of_a_request_that_there_is_is_withheld(table):

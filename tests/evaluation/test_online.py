@@ -154,9 +154,19 @@ def test_a_wrong_row_is_named_with_its_line(tmp_path, line, said):
 
 
 def test_the_verdict_joins_both_kinds_of_evidence():
-    good, bad = Report("r", "test", {}), Report("r", "test", {}, failures=("next: too low",))
+    good = Report("r", "test", {}, verdict={"word": "ship", "because": ["next: better"]})
+    bad = Report("r", "test", {}, verdict={"word": "stop", "because": ["next: too low"]})
     better = analyse([p for of in interleaved(0, 0.9) for p in of], "click", 0.5, None)
     same = analyse([p for of in interleaved(0, 0.0) for p in of], "click", 0.5, None)
     assert combine(good, better).word == "ship" and combine(good, None).word == "ship"
     assert combine(good, same).word == "wait" and combine(None, None).word == "wait"
     assert combine(bad, better).word == "stop" and "offline: next: too low" in combine(bad, better).lines()[1]
+
+
+def test_rewards_without_a_comparison_are_said_to_decide_nothing():
+    alone = analyse([place(1, 1, "i1")], "click", 0.5, None)
+
+    assert alone.arms and combine(None, alone).word == "wait"
+    assert combine(None, alone).because == [
+        "online: no A/B test and no interleaving of two bundles; rewards alone decide nothing"
+    ]

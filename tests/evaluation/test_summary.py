@@ -32,6 +32,14 @@ def test_costs_of_a_stage_are_shown_where_they_were_measured():
     assert table.rows == (("student", "2.00", "7.2", "20", "1.50"), ("int8", "0.50", "-", "9", "0.20"))
 
 
-def test_the_verdict_names_each_gate_that_does_not_hold():
-    assert summary.lines(report()) == ["verdict: ship", "  offline: all gates hold"]
-    assert summary.lines(replace(report(), failures=("next: too low",)))[0] == "verdict: stop"
+def test_the_verdict_is_that_of_the_report():
+    verdict = {"word": "stop", "because": ["next: too low"]}
+    assert summary.lines(replace(report(), verdict=verdict)) == ["verdict: stop", "  offline: next: too low"]
+
+
+def test_boosted_trees_are_no_simple_baseline():
+    found = report()
+    metrics = {**found.metrics, "boosting": {"click": found.metrics["int8"]["click"]}}
+    (table,) = summary.tables(replace(found, metrics=metrics))
+
+    assert table.rows[2][-1] == "-"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edgerec.examples.scratch import Scratch
 from edgerec.examples.statistics import SMOOTHING, as_of_times, item_statistics
 from edgerec.tasks import Task
-from edgerec.tasks.units import MS_PER_DAY
+from edgerec.tasks.units import MS_PER_DAY, MS_PER_HOUR
 from tests.tiny import log_of
 
 TASKS = (Task("click", "binary", "click"), Task("watch", "regression", "ms"))
@@ -54,24 +54,25 @@ def test_rows_of_the_future_change_no_earlier_moment(rows, more):
     assert np.array_equal(with_future.values[known], without.values[known])
 
 
-def test_moments_are_whole_days_back_from_the_end_and_weeks_for_a_long_log():
-    day = MS_PER_DAY
+def test_moments_are_whole_days_back_from_the_end_hours_for_a_short_log_and_weeks_for_a_long_one():
+    day, hour = MS_PER_DAY, MS_PER_HOUR
 
-    assert as_of_times(10 * day + 5, 13 * day).tolist() == [10 * day, 11 * day, 12 * day, 13 * day]
-    assert as_of_times(0, 100 * day).tolist() == [d * day for d in range(-5, 101, 7)]
+    assert as_of_times(10 * day + 5, 30 * day).tolist() == [d * day for d in range(10, 31)]
+    assert as_of_times(10 * day + 5, 10 * day + 3 * hour).tolist() == [10 * day + h * hour for h in range(4)]
+    assert as_of_times(0, 300 * day).tolist() == [d * day for d in range(-1, 301, 7)]
 
 
 def test_a_request_sees_the_last_moment_that_is_not_after_it():
     found = statistics([(0, 0, 0.0, 1, 1)], days=3)
 
-    times = np.array([-5, 0, MS_PER_DAY - 1, MS_PER_DAY, 99 * MS_PER_DAY])
-    assert found.as_of_before(times).tolist() == [0, 0, 0, 1, 3]
+    times = np.array([-5, 0, MS_PER_HOUR - 1, MS_PER_HOUR, 99 * MS_PER_DAY])
+    assert found.as_of_before(times).tolist() == [0, 0, 0, 1, 3 * 24]
 
 
 def test_popularity_halves_with_its_half_life_and_is_told_against_the_mean():
     found = statistics([(0, 0, 0.5, 0, 0), (1, 1, 3.5, 0, 0)], days=4)
 
-    # The first row was counted at day 1, three days ago.
+    # The first row is three days older than the second.
     share = np.array([0.5, 1, 0, 0, 0]) / (1.5 / N)
     assert column(found, "popularity.3d") == pytest.approx(np.log(share + 0.05), rel=1e-5)
 
@@ -114,5 +115,6 @@ def test_adoption_counts_who_had_not_had_an_item():
     found = statistics(rows)
 
     assert column(found, "popularity.10d")[1] > column(found, "popularity.10d")[2]
-    share = np.array([1, 2]) / (3 / N)  # one had item 1 for the first time, two had item 2
+    one, two = 0.5 ** (0.5 / 10), 0.5 ** (0.5 / 10) + 0.5 ** (0.4 / 10)  # who had item 1, or 2, for the first time
+    share = np.array([one, two]) / ((one + two) / N)
     assert column(found, "adoption.10d")[[1, 2]] == pytest.approx(np.log(share + 0.05), abs=1e-5)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from edgerec.files import read_json
 from edgerec.progress import Silent
-from edgerec.stages.distill import distill
+from edgerec.stages.distill import StudentReport, distill
 from edgerec.stages.labels import labels_key
 from edgerec.stages.run import Run
 
@@ -29,3 +29,16 @@ def test_labels_are_of_the_very_requests_that_were_asked(tiny_config, tiny_run, 
 
     assert labels_key(run, sessions) == labels_key(run, sessions)
     assert labels_key(run, sessions) != labels_key(run, later)
+
+
+def test_a_comparison_with_nothing_behind_it_says_so():
+    figures = {
+        "all": {},
+        "users with 1-4 events": {"next": {"retained": {"value": None}, "overlap@10": {"value": 1.0}}},
+    }
+    report = StudentReport(True, 10, 0, 0, 0, {}, figures, ())
+
+    assert report.lines()[1:] == [
+        "student ~ teacher, all: nothing to compare: the evaluation split has no request with a past and no impression",
+        "student ~ teacher, users with 1-4 events: next cannot be compared",
+    ]

@@ -164,7 +164,7 @@ def test_new_items_are_new_to_their_user(models):
 def test_probabilities_of_impressions_are_those_of_the_pruned_student_in_torch(models):
     first, second = (m.rows() for m in models[:2])
 
-    assert second[:, 2:4] == pytest.approx(first[:, 2:4], abs=0.02)  # click, liked
+    assert second[:, 2:4] == pytest.approx(first[:, 2:4], abs=0.03)  # click, liked
     assert len(first) == tiny.USERS * 5
     assert (second[:, 3] <= second[:, 2]).all()
 
@@ -206,10 +206,11 @@ def test_the_report_holds_the_baselines_and_paired_differences(tiny_chain):
     report = json.loads((tiny_chain / "run" / "report" / "report.json").read_text())
 
     baselines = {name: set(tasks) for name, tasks in report["metrics"].items()}
-    for name in ("recent_popularity", "own_frequency", "ease"):
+    for name in ("recent_popularity", "category_popularity", "directed_co_occurrence", "item_knn", "ease"):
         assert {"next", "new"} <= baselines[name]
-    assert baselines["co_occurrence"] == {"related"}
-    assert baselines["item_rate"] == baselines["own_rate"] == {"click", "liked"}
+    assert baselines["own_frequency"] == {"next"} and baselines["co_occurrence"] == {"related"}
+    for name in ("item_rate", "own_rate", "item_context_rate", "rates", "boosting"):
+        assert baselines[name] == {"click", "liked", "watch"}
     value = {name: report["metrics"][name]["next"]["ndcg@10"]["value"] for name in ("int8", "student")}
     difference = report["paired"]["int8 - student"]["next"]["ndcg@10"]["value"]
     assert difference == pytest.approx(value["int8"] - value["student"])
@@ -305,7 +306,26 @@ def test_the_report_is_in_the_bundle_and_on_the_screen(tiny_chain):
     shown = (tiny_chain / "screen.txt").read_text()
     assert re.search(r"^task +metric +teacher +student +pruned +int8 ", shown, re.MULTILINE)
     assert re.search(r"^next +ndcg@10 +0\.", shown, re.MULTILINE)
-    assert "verdict: ship" in shown and len(shown.splitlines()) < 40
+    assert "verdict: wait" in shown and len(shown.splitlines()) < 40
+
+
+def test_of_thirty_users_the_verdict_says_nothing_but_how_many_are_needed(tiny_chain):
+    verdict = json.loads((tiny_chain / "run" / "report" / "report.json").read_text())["verdict"]
+
+    assert verdict["word"] == "wait"
+    assert verdict["data"]["next"] == {"n": 30, "smallest": pytest.approx(0.2, abs=0.2), "enough": False}
+    assert {of["answer"] for of in verdict["baseline"].values()} == {"cannot tell"}
+    assert any("30 requests, sessions or users are too few, 100 are needed" in line for line in verdict["because"])
+    sealed = json.loads((tiny_chain / "run" / "bundle" / "report.json").read_text())["verdict"]
+    assert [cost["what"] for cost in sealed["device"]["costs"]] == ["MB of graphs and weights"]
+
+
+def test_a_broken_gate_ends_with_1_after_the_report_that_says_why(copied):
+    settle(copied, evaluation={"min_ndcg_retained": 9.0})
+    result = edgerec("evaluate", copied)
+
+    assert result.exit_code == 1 and "verdict: stop" in result.stdout
+    assert "the gate is 9" in result.stderr.splitlines()[-1]
 
 
 def test_all_metrics_are_printed_on_request(copied):

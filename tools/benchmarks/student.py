@@ -29,6 +29,7 @@ from edgerec.progress import Progress, progress_for
 from edgerec.stages import evaluate as chain
 from edgerec.stages import pipeline
 from edgerec.stages.run import Run
+from edgerec.stages.versions import versions_of
 from edgerec.tasks import scored_tasks
 from tools.benchmarks.shared import datasets, results
 from tools.benchmarks.shared.command import Parser, Table, add_comparison, add_evaluation, print_titled
@@ -123,7 +124,8 @@ def _stages(comparison: Comparison, config: Config, seed: int, progress: Progres
     run = Run(config, run_dir, progress)
     data = run.learning_data()
     requests = find_evaluation_requests(data)
-    by_stage, _ = chain.evaluate_stages(run, data, requests)
+    with versions_of(run, data, requests) as bundles:
+        by_stage, _ = chain.evaluate_stages(run, data, requests, bundles)
     size = {SIZE: chain.sizes_of(run.teacher, run.bundle)[chain.MODEL_BYTES]}
     teacher = run.scorer("teacher", data)
     assert isinstance(teacher, EnsembleScorer)

@@ -32,12 +32,13 @@ from torch.nn import functional as F
 from edgerec.config import Config
 from edgerec.data.dataset import Dataset
 from edgerec.errors import DataError
+from edgerec.evaluation.baselines.interactions import Int, Interactions
 from edgerec.models.experts import MixtureOfExperts
 from edgerec.models.sequence import CausalTransformer
 from edgerec.progress import progress_for
 from edgerec.stages import pipeline
 from edgerec.tasks.units import MS_PER_HOUR
-from tools.benchmarks.baselines.interactions import Int, Interactions, pieces
+from tools.benchmarks.baselines.neural import pieces
 from tools.benchmarks.shared.command import Parser, Row, add_json, print_rows
 from tools.benchmarks.shared.datasets import SAMPLES
 

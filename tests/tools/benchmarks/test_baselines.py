@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgerec.metrics import baselines
+from edgerec.ensemble import closed_form
+from edgerec.evaluation.baselines.interactions import Interactions
 from edgerec.progress import Silent
 from edgerec.tasks.units import MS_PER_DAY
 from tools.benchmarks.baselines import pointwise
@@ -19,7 +20,6 @@ from tools.benchmarks.baselines.evaluation import (
     evaluate_baselines,
     names_of,
 )
-from tools.benchmarks.baselines.interactions import Interactions
 from tools.benchmarks.baselines.neural import LightGCN, SASRec
 
 CYCLE = 8
@@ -64,13 +64,13 @@ def test_popularity_halves_and_own_counts_come_first():
     assert scores("own frequency", log, half_life_days=7.0)[1].tolist() == pytest.approx([0.5, 4 / 3, 4 / 3, 0])
 
 
-def test_ease_is_that_of_the_report():
+def test_ease_is_that_of_the_ensemble():
     rng = np.random.default_rng(0)
     log = interactions_of([(int(u), int(i), d) for d, (u, i) in enumerate(rng.integers(0, 9, (60, 2)))], 9)
     ours = scores("EASE", log, l2=5.0, counts="binary", diagonal="zero", own=1.0)
-    report = baselines.Ease(log.user, log.item, 9, l2=5.0)
+    expected = log.binary @ closed_form.ease(log.binary, 5.0) + log.counts.toarray()
 
-    assert ours == pytest.approx(report.scores([log.item[log.user == u] for u in range(log.n_users)]), abs=1e-5)
+    assert ours == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_free_diagonal_is_ridge_regression_on_all_items():

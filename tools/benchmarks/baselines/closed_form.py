@@ -11,7 +11,7 @@ from scipy import sparse
 from scipy.linalg import lapack
 
 from edgerec.ensemble.closed_form import Als, best_of_rows, transitions
-from tools.benchmarks.baselines.interactions import Floats, Int, Interactions, Matrix, Ranker
+from edgerec.evaluation.baselines.interactions import Floats, Int, Interactions, Matrix, Ranker
 
 HALF_LIVES_DAYS = (7.0, 14.0, 28.0, 56.0, 1e6)
 OWN = (0.0, 0.3, 1.0)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from edgerec import metrics as computed
+from edgerec.evaluation.baselines.interactions import Floats, Int, Interactions, Ranker
 from edgerec.examples.evaluation_requests import (
     evaluate_lists,
     evaluation_labels,
@@ -22,7 +23,6 @@ from edgerec.progress import Progress
 from edgerec.tasks import Task
 from tools.benchmarks.baselines import pointwise
 from tools.benchmarks.baselines.closed_form import CLOSED_FORM, ClosedForm
-from tools.benchmarks.baselines.interactions import Floats, Int, Interactions, Ranker
 from tools.benchmarks.baselines.neural import NEURAL, LightGCN, SASRec
 from tools.benchmarks.shared.results import Metrics
 
@@ -118,6 +118,11 @@ class Ranking:
         return float((hit[some] @ gain[: top.shape[1]] / best).mean())
 
 
+def consumed_of(data: LearningData, task: Task) -> Interactions:
+    """The training rows that `task` counts as consumption."""
+    return Interactions.of(data.train_log, data.n_items, None if task.label is None else task.name)
+
+
 Candidate: TypeAlias = tuple[Interactions, Ranking]
 """What a ranker of one task learns from, and what it is evaluated on."""
 
@@ -125,8 +130,8 @@ Candidate: TypeAlias = tuple[Interactions, Ranking]
 def _rankers(
     splits: Splits, tasks: list[Task], wanted: Sequence[str], progress: Progress
 ) -> Iterator[tuple[str, Metrics]]:
-    valid = {t.name: (Interactions.of(splits.valid, t), Ranking(splits.valid, t)) for t in tasks}
-    evaluation = {t.name: (Interactions.of(splits.evaluation, t), Ranking(splits.evaluation, t)) for t in tasks}
+    valid = {t.name: (consumed_of(splits.valid, t), Ranking(splits.valid, t)) for t in tasks}
+    evaluation = {t.name: (consumed_of(splits.evaluation, t), Ranking(splits.evaluation, t)) for t in tasks}
     for name, baseline in CLOSED_FORM.items():
         if name not in wanted:
             continue

@@ -11,7 +11,7 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tools.benchmarks.baselines.interactions import Floats, Int, Interactions, Ranker, pieces
+from edgerec.evaluation.baselines.interactions import Floats, Int, Interactions, Ranker
 
 OnEpoch = Callable[[int, Ranker], bool]
 """Called after an epoch (from 1) with the model so far; False stops."""
@@ -148,3 +148,19 @@ def _ranker(model: _Causal, latest: Int) -> Ranker:
 
 
 NEURAL: dict[str, LightGCN | SASRec] = {"LightGCN": LightGCN(), "SASRec": SASRec()}
+
+
+def pieces(interactions: Interactions, longest: int) -> Int:
+    """The rows of each user in pieces of `longest` that share their ends, padded on the left with -1.
+
+    >>> three = np.zeros(3, np.int64)
+    >>> pieces(Interactions(three, three, three, three, n_users=1, n_items=1), 2).tolist()
+    [[1, 2], [0, 1]]
+    """
+    padded = []
+    ends = np.cumsum(np.bincount(interactions.user, minlength=interactions.n_users))
+    for rows in np.split(np.arange(len(interactions.user)), ends[:-1]):
+        for end in range(len(rows), 1, 1 - longest):
+            piece = rows[max(end - longest, 0) : end]
+            padded.append(np.pad(piece, (longest - len(piece), 0), constant_values=-1))
+    return np.array(padded, np.int64).reshape(-1, longest)

@@ -19,11 +19,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgerec.evaluation.baselines.interactions import Floats, Int
 from edgerec.examples.load import LearningData
 from edgerec.examples.log import Log
 from edgerec.tasks import Task
 from edgerec.tasks.units import MS_PER_DAY
-from tools.benchmarks.baselines.interactions import Floats, Int
 
 FOLDS = 5
 SMOOTHING, RARE_SMOOTHING = 20.0, 50.0

@@ -1,4 +1,4 @@
-"""Who consumed what and when: the rows of a log that a ranking task learns from."""
+"""Who consumed what and when: rows of a log, and the matrices that closed-form rankers are made of."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
-from edgerec.examples.load import LearningData
-from edgerec.metrics.baselines import RecentPopularity
-from edgerec.tasks import Task
+from edgerec.ensemble.closed_form import Matrix, counts
+from edgerec.examples.log import Log
+from edgerec.metrics import decayed_counts
+
+__all__ = ["Floats", "Int", "Interactions", "Matrix", "Ranker"]
 
 Int: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float32]
-Matrix: TypeAlias = sparse.csr_matrix
 Ranker: TypeAlias = Callable[[Int], Floats]
 """From users (B,) to scores of the catalogue (B, n_items), higher is better; the past is that of the interactions."""
 
@@ -39,18 +39,33 @@ class Interactions:
     n_items: int
 
     @classmethod
-    def of(cls, data: LearningData, task: Task) -> Interactions:
-        """The rows that `task` counts as consumption among those that may be learned from."""
-        log = data.train_log
-        consumed = log.labels[task.name] > 0 if task.label is not None else np.ones(len(log), bool)
-        rows = (log.user[consumed], log.item[consumed], log.time_ms[consumed], log.session[consumed])
-        return cls(*rows, n_users=len(log.offsets) - 1, n_items=data.n_items)
+    def of(cls, log: Log, n_items: int, label: str | None = None) -> Interactions:
+        """The rows of items below `n_items`; with the name of a task's `label`, those that the task counts."""
+        kept = log.item < n_items
+        if label is not None:
+            kept &= log.labels[label] > 0
+        rows = (log.user[kept], log.item[kept], log.time_ms[kept], log.session[kept])
+        return cls(*rows, n_users=len(log.offsets) - 1, n_items=n_items)
+
+    def then(self, later: Interactions) -> Interactions:
+        """These rows and those of a later log of the same users, whose sessions are others."""
+        session = later.session + self.session.max(initial=-1) + 1
+        pairs = (
+            (self.user, later.user),
+            (self.item, later.item),
+            (self.time_ms, later.time_ms),
+            (self.session, session),
+        )
+        user, item, time_ms, session = (np.concatenate(pair) for pair in pairs)
+        order = np.lexsort((time_ms, user))
+        return Interactions(
+            user[order], item[order], time_ms[order], session[order], n_users=self.n_users, n_items=self.n_items
+        )
 
     @cached_property
     def counts(self) -> Matrix:
         """Users by items: how often."""
-        ones = np.ones(len(self.user), np.float32)
-        return sparse.csr_matrix((ones, (self.user, self.item)), shape=(self.n_users, self.n_items))
+        return counts(self.user, self.item, self.n_users, self.n_items)
 
     @cached_property
     def binary(self) -> Matrix:
@@ -61,8 +76,7 @@ class Interactions:
 
     def decayed(self, half_life_days: float) -> Floats:
         """Rows of each item, (n_items,), where one that is `half_life_days` older than the last counts half."""
-        popularity: Floats = RecentPopularity(self.item, self.time_ms, self.n_items, half_life_days).popularity
-        return popularity.astype(np.float32)
+        return decayed_counts(self.item, self.time_ms, self.n_items, 24 * half_life_days).astype(np.float32)
 
     @cached_property
     def sessions(self) -> tuple[Int, Matrix]:
@@ -70,8 +84,7 @@ class Interactions:
         new = np.ones(len(self.user), bool)
         new[1:] = (self.session[1:] != self.session[:-1]) | (self.user[1:] != self.user[:-1])
         number = np.cumsum(new) - 1
-        shape = (int(number[-1]) + 1 if len(number) else 0, self.n_items)
-        items = sparse.csr_matrix((np.ones(len(number), np.float32), (number, self.item)), shape=shape)
+        items = counts(number, self.item, int(number[-1]) + 1 if len(number) else 0, self.n_items)
         items.data[:] = 1
         return self.user[new], items
 
@@ -83,19 +96,3 @@ class Interactions:
         items = np.full((self.n_users, longest), -1, np.int64)
         items[self.user[keep], place[keep]] = self.item[keep]
         return items, (items >= 0).sum(axis=1)
-
-
-def pieces(interactions: Interactions, longest: int) -> Int:
-    """The rows of each user in pieces of `longest` that share their ends, padded on the left with -1.
-
-    >>> three = np.zeros(3, np.int64)
-    >>> pieces(Interactions(three, three, three, three, n_users=1, n_items=1), 2).tolist()
-    [[1, 2], [0, 1]]
-    """
-    padded = []
-    ends = np.cumsum(np.bincount(interactions.user, minlength=interactions.n_users))
-    for rows in np.split(np.arange(len(interactions.user)), ends[:-1]):
-        for end in range(len(rows), 1, 1 - longest):
-            piece = rows[max(end - longest, 0) : end]
-            padded.append(np.pad(piece, (longest - len(piece), 0), constant_values=-1))
-    return np.array(padded, np.int64).reshape(-1, longest)

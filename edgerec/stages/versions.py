@@ -1,0 +1,92 @@
+"""The bundle as it was at the time of each request, where the evaluation split is no part of the time."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from edgerec.bundle import MANIFEST, Bundle, write_bundle
+from edgerec.compression.catalog_filter import without
+from edgerec.compression.export import export_student, with_priors
+from edgerec.compression.graphs import Expectation
+from edgerec.compression.quantization import write_graphs
+from edgerec.compression.workload import Workload
+from edgerec.evaluation.runtime_model import Versions
+from edgerec.examples.evaluation_requests import EvaluationRequests
+from edgerec.examples.load import LearningData
+from edgerec.files import read_json
+from edgerec.runtime import ArrayRecommender
+from edgerec.stages.run import Run
+from edgerec.tasks.history import Float, Int
+from edgerec.training.checkpoint import load_student
+
+__all__ = ["versions_of"]
+
+MOST = 24
+MAX_BYTES = 200_000_000
+"""Of all versions together."""
+
+
+@contextmanager
+def versions_of(run: Run, data: LearningData, eval_requests: EvaluationRequests) -> Iterator[Versions]:
+    """The bundle of a run; without a time split also with the priors of up to `MOST` times before the requests.
+
+    Such a version differs from the bundle in its priors alone, as after a delta with newer rows.
+    """
+    with ExitStack() as stack:
+        last = stack.enter_context(ArrayRecommender.of(run.bundle))
+        times = _times(run, data, eval_requests)
+        if not len(times):
+            yield Versions(last)
+            return
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        write, earlier = _writer(run, data), []
+        for as_of in times.tolist():
+            write(data.statistics.values[as_of], folder / str(as_of))
+            earlier.append(stack.enter_context(ArrayRecommender.of(folder / str(as_of))))
+        yield Versions(last, data.statistics.as_of_ms[times], earlier)
+
+
+def _times(run: Run, data: LearningData, eval_requests: EvaluationRequests) -> Int:
+    """As-of times, ascending, by which the requests fall into groups of about the same size; none with a time split.
+
+    Today's items and newer rows are of one time: bundles with them have no earlier versions.
+    """
+    q = run.config.quantization
+    if not data.by_user or q.newer_rows is not None or q.items_now is not None:
+        return np.zeros(0, np.int64)
+    sessions, impressions = data.evaluation.sessions, data.evaluation.impressions
+    asked = [] if sessions is None else [sessions.requests.time_ms[eval_requests.rows]]
+    asked += [] if impressions is None else [impressions.requests.time_ms]
+    as_of = data.statistics.as_of_before(np.concatenate(asked)) if asked else np.zeros(0, np.int64)
+    size = sum(path.stat().st_size for path in run.bundle.iterdir())
+    most = int(np.clip(MAX_BYTES // size, 1, MOST))
+    if not len(as_of):
+        return as_of
+    return np.unique(np.quantile(as_of, np.arange(most) / most, method="lower")).astype(np.int64)
+
+
+def _writer(run: Run, data: LearningData) -> Callable[[Float, Path], None]:
+    """Writes the bundle of a run with the priors of other statistics (N, F) into a folder."""
+    pruned, bundle = run.folder / "pruned", Bundle.open(run.bundle)
+    student, facts = load_student(pruned, data.shape, data.features), read_json(pruned / "model.json")
+    expectations = {name: Expectation(**values) for name, values in facts["expectations"].items()}
+    now = export_student(student, data.statistics.values[-1], data.tasks)
+    gone = np.array(facts["never_shown"], np.int64)
+    manifest = json.loads((bundle.folder / MANIFEST).read_bytes())
+    kernel, table = Workload.from_json(manifest["device"]["work"]).kernel, run.config.quantization.table
+
+    def write(statistics: Float, out: Path) -> None:
+        exported = without(with_priors(now, student, statistics), gone)
+        with tempfile.TemporaryDirectory() as folder:
+            graphs = write_graphs(exported, kernel, table, expectations, Path(folder))
+            changed = {name: Path(folder) / name for name in (*graphs.names, "weights.bin")}
+            same = {name: bundle.path(name) for name in bundle.manifest.files}
+            write_bundle(out, {**same, **changed}, manifest | {"tensors": graphs.tensors})
+
+    return write
