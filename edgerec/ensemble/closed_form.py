@@ -34,22 +34,29 @@ def ease(by_user: Matrix, l2: float = 800.0) -> Float:
 
     Source: Steck, WWW 2019. `by_user`: users by items, 1 where the user had the item. Needs N x N numbers in memory.
     """
-    gram = (by_user.T @ by_user).toarray().astype(np.float32)
-    gram[np.diag_indices_from(gram)] += l2
-    inverse = _inverse(gram)
-    weights: Float = inverse / -np.diag(inverse)
+    weights: Float = (by_user.T @ by_user).astype(np.float32).toarray(order="C")
+    weights[np.diag_indices_from(weights)] += l2
+    _invert(weights)
+    weights /= -np.diag(weights).copy()
     np.fill_diagonal(weights, 0.0)
     return weights
 
 
-def _inverse(gram: Float) -> Float:
-    """Of a symmetric positive definite matrix, by its Cholesky factor: half the work of a general inverse."""
-    factor, failed = lapack.spotrf(gram, lower=True, overwrite_a=True)
-    assert not failed
-    inverse, failed = lapack.spotri(factor, lower=True, overwrite_c=True)
-    assert not failed
-    symmetric: Float = np.tril(inverse) + np.tril(inverse, -1).T
-    return symmetric
+def _invert(matrix: Float) -> None:
+    """Invert a symmetric positive definite matrix in place, by its Cholesky factor: no second one is in memory."""
+    fortran = matrix.T  # the order of LAPACK, which would otherwise copy it
+    for step in (lapack.spotrf, lapack.spotri):
+        result, failed = step(fortran, lower=True, **{"overwrite_a" if step is lapack.spotrf else "overwrite_c": True})
+        assert not failed and np.shares_memory(result, matrix)
+    for start in range(0, len(matrix), BLOCK):  # the other triangle
+        rows = slice(start, start + BLOCK)
+        own = matrix[rows, rows]
+        matrix[rows, rows] = np.triu(own) + np.triu(own, 1).T
+        matrix[start + BLOCK :, rows] = matrix[rows, start + BLOCK :].T
+
+
+BLOCK = 1024
+"""Rows and columns that are worked on together."""
 
 
 class Als:

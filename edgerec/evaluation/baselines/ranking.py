@@ -14,7 +14,7 @@ import numpy as np
 from edgerec import metrics
 from edgerec.ensemble.closed_form import best_of_rows, cosine, counts, dense, ease, transitions
 from edgerec.evaluation.baselines.interactions import Floats, Int, Interactions, Matrix
-from edgerec.metrics import HALF_LIVES_H, MAX_DENSE_ITEMS, Popularity, duration, popularity_before, top_k
+from edgerec.metrics import HALF_LIVES_H, Popularity, duration, popularity_before, top_k
 from edgerec.tasks.units import MS_PER_HOUR
 
 __all__ = ["Asked", "Recipe", "Shelf", "best_recipes", "lists"]
@@ -26,8 +26,8 @@ FEWEST = 300
 NEIGHBOURS = 300
 LAST_SESSIONS = 5
 """Sessions that directed co-occurrence starts from, each half as much as the one after it."""
-SMALL_CATALOG = 4_000
-"""Up to here the ridge of EASE is chosen too; each one takes an inversion."""
+SMALL_CATALOG, MEDIUM_CATALOG = 4_000, 8_000
+"""Up to where the ridge of EASE is chosen, and up to where EASE is there; each inversion takes time and memory."""
 MAX_PAIRS = 200_000_000
 """Of items of one user: more of them take too much time and memory for neighbours of users."""
 FOREVER_H = 1e9
@@ -119,7 +119,7 @@ class Shelf:
         for of in ("users", "sessions"):
             if 0 < self._pairs(of) <= MAX_PAIRS:
                 yield Recipe("item_knn", detail=of)
-        if self.rows.n_items <= MAX_DENSE_ITEMS:
+        if self.rows.n_items <= MEDIUM_CATALOG:
             for l2 in (200.0, 800.0, 3200.0) if self.rows.n_items <= SMALL_CATALOG else (800.0,):
                 yield Recipe("ease", detail=l2)
 
