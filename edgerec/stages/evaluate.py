@@ -23,6 +23,7 @@ from edgerec.evaluation.examples import example_users
 from edgerec.evaluation.faithful import evaluate_reasons
 from edgerec.evaluation.gates import broken_gates
 from edgerec.evaluation.inputs import evaluate_inputs
+from edgerec.evaluation.logged_policy import LoggedPolicy, evaluate_logged_policy
 from edgerec.evaluation.page import EXAMPLES, write_page
 from edgerec.evaluation.quality import evaluate_model, evaluate_scorer
 from edgerec.evaluation.ratios import Ratios, measure_ratios, teacher_bytes, text_bytes
@@ -92,6 +93,7 @@ def _report(
     segments = {
         stage: segment_metrics(answers[stage], data, eval_requests, settings.segments) for stage in ("teacher", "int8")
     }
+    off_policy = _off_policy(run, data, eval_requests)
     return Report(
         name=run.config.name,
         part=settings.part,
@@ -100,12 +102,13 @@ def _report(
         fidelity=fidelity,
         reliability=reliability_bins(answers, data),
         sizes=sizes_of(run.teacher, bundle),
-        notes=_notes(data, eval_requests),
+        notes=[*_notes(data, eval_requests), *off_policy.notes],
         failures=broken_gates(fidelity, settings, run.config.quantization.table),
         beyond=beyond_accuracy(answers, data, eval_requests),
         segments={f"{stage}, {name}": of for stage, by_name in segments.items() for name, of in by_name.items()},
         gaps=segment_gaps(segments["int8"]),
         replay=replay_random_exposure(answers, data) if settings.random_exposure else {},
+        off_policy=off_policy.values,
         curves=read_curves(run.folder),
         settings=settings_of(run.config),
         versions=versions(),
@@ -158,6 +161,12 @@ def _models(
     for stage in STAGES[1:]:
         yield stage, TorchModel(run.scorer(stage, data), data, eval_requests)
     yield "int8", RuntimeModel(recommender, data, eval_requests, run.progress)
+
+
+def _off_policy(run: Run, data: LearningData, eval_requests: EvaluationRequests) -> LoggedPolicy:
+    """What the bundle would have earned in place of the system that made the log, if its propensities are known."""
+    with ArrayRecommender.of(run.bundle) as recommender:
+        return evaluate_logged_policy(RuntimeModel(recommender, data, eval_requests, run.progress))
 
 
 def _costs(run: Run, data: LearningData, eval_requests: EvaluationRequests) -> dict[str, StageCosts]:
