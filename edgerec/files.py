@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,40 @@ from typing import Any
 
 from edgerec.errors import DataError
 
-__all__ = ["dump_json", "read_json", "replacing", "write_json", "write_whole"]
+__all__ = ["alone_in", "dump_json", "read_json", "replacing", "write_json", "write_whole"]
+
+
+@contextmanager
+def alone_in(folder: Path, what: str) -> Iterator[None]:
+    """Keep other processes from doing the same in a folder; the system frees the lock of a process that dies.
+
+    Args:
+        what: the command that works there, such as "edgerec prepare".
+
+    Raises:
+        DataError: another one is at it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f".{what.replace(' ', '-')}.lock").open("w") as file:
+        try:
+            _lock(file.fileno())
+        except OSError:
+            raise DataError(
+                f"{folder}: another {what} is at work here; wait for it, or name another folder with --run-dir"
+            ) from None
+        yield
+
+
+def _lock(descriptor: int) -> None:
+    """Lock an open file for this process, at once or not at all; OSError if another one has it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def test_tasks_keep_their_order_and_values():
         ("data.items.txt", ["x"], r"\[data.items\] has no key 'txt'; did you mean 'text'\?"),
         ("data.split.tset", "1d", r"\[data\] split has no key 'tset'; did you mean 'test'\?"),
         ("task.0.repeat", "allow", r"\[\[task\]\] next has no key 'repeat'; did you mean 'repeats'\?"),
-        ("data.user", None, r"\[data\] user: expected a value, found none; add it"),
+        ("data.user", None, r"\[data\] user: expected a value, found none; add the column that says who"),
         ("data.timezone", "Asia/Shangai", r"\[data\]: no time zone .* did you mean 'Asia/Shanghai'\?"),
         ("data.split.valid", "3 days", r"\[data\] split.* expected a duration such as \"28d\".*'3 days'"),
         ("data.split.valid", "1d", r"both as durations or both as fractions"),

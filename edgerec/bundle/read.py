@@ -11,6 +11,8 @@ from typing import Any
 from edgerec.bundle.manifest import MANIFEST, SIGNATURE, FileEntry, Manifest, previous_of, sha256_of
 from edgerec.errors import BundleError
 
+SIMILAR = "similar.onnx"
+"""The graph that a related task makes."""
 _AGAIN = "copy the bundle again or build it again"
 
 
@@ -50,8 +52,18 @@ class Bundle:
             BundleError: the bundle has no such file.
         """
         if name not in self.manifest.files:
-            raise BundleError(f"{self.folder}: this bundle has no {name}; build it with the task that needs it")
+            without = f"has no {name}; build it again"
+            raise BundleError(f"{self.folder}: this bundle {self._unrelated() if name == SIMILAR else without}")
         return self.folder / name
+
+    def _unrelated(self) -> str:
+        """Why nothing is similar to an item here, and what to add to the settings."""
+        session = self.manifest.settings.get("data", {}).get("session")
+        column = "" if session else " and session = COLUMN to [data] (a basket or list that rows share)"
+        return (
+            'was built without a related task; add [[task]] name = "related", kind = "related" to the settings'
+            f"{column}, and run it again"
+        )
 
     def json(self, name: str) -> dict[str, Any]:
         """A listed JSON file.

@@ -23,7 +23,8 @@ def doctor(
 ) -> None:
     """Check this machine and the prepared log for problems.
 
-    If edgerec train would refuse the log, for a leak, the exit code is 1.
+    If edgerec train would refuse the log, for a leak, or if the log is unfit to learn from or to judge by, the exit
+    code is 1.
     """
     from edgerec.devices.machine import describe
 
@@ -52,3 +53,6 @@ def doctor(
             typer.echo("the log has no problems" if has_log else NO_LOG)
     if stopping:
         raise QualityError(f"doctor: {stopping[0].what}: train would stop")
+    if unfit := [f for f in findings if f.level == "unfit"]:
+        more = f" (and {len(unfit) - 1} more)" if len(unfit) > 1 else ""
+        raise QualityError(f"doctor: the log is unfit: {unfit[0].what}{more}; {unfit[0].advice}")

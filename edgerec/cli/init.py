@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgerec.cli.options import EffortOption, JsonOption, checked_effort
+
+if TYPE_CHECKING:
+    from edgerec.data.guess import GuessedSettings
 
 __all__ = ["init"]
 
@@ -17,15 +21,20 @@ def init(
     items: Annotated[Path | None, typer.Option(help="Table of items, with one row for each item.")] = None,
     users: Annotated[Path | None, typer.Option(help="Table of users, with one row for each user.")] = None,
     effort: EffortOption = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="Name a column where no guess is right: user=COLUMN, item=..., time=..., session=..."),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Settings file to write.")] = Path("edgerec.toml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing settings file.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Guess a settings file from the columns of a log.
 
-    Each guess is printed with the reason for it.
+    Each column is listed with what became of it and why. If nothing tells which column is the user, the item or the
+    time, the file has a line to fill in, and the exit code is 2.
     """
-    from edgerec.cli.output import print_json, print_table
+    from edgerec.cli.output import print_json
     from edgerec.errors import ConfigError, need
 
     need("polars", "train", "reading a log")
@@ -34,19 +43,53 @@ def init(
     if output.exists() and not force:
         raise ConfigError(f"{output}: exists already; name another file with -o, or overwrite it with --force")
     chosen = checked_effort(effort)
-    settings = guess_settings(log, items, users, output.parent)
+    settings = guess_settings(log, items, users, output.parent, _roles(role or []))
     try:
         output.write_text(with_effort(settings.toml, chosen), "utf-8")
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error.strerror}") from None
     if as_json:
-        print_json({"config": str(output), "guesses": [vars(guess) for guess in settings.guesses]})
-        return
-    print_table(["role", "column", "why"], [[guess.role, guess.column, guess.why] for guess in settings.guesses])
-    typer.echo(f"\n{output} written. Read the guesses in it, then: edgerec prepare -c {output}")
+        print_json({"config": str(output), **settings.to_json()})
+    else:
+        _print(settings)
+    if settings.open_:
+        name, what = next(iter(settings.open_.items()))
+        raise ConfigError(
+            f"{output}: written, but without {name}: {what}; fill it in, or run init again with --force --role "
+            f"{name}=COLUMN"
+        )
+    if not as_json:
+        typer.echo(f"\n{output} written. Read the guesses in it, then: edgerec prepare -c {output}")
 
 
 def with_effort(toml: str, effort: str | None) -> str:
     """A settings file with the effort in front of its first section."""
     line = f'effort = "{effort}"                         # see: edgerec run --help\n' if effort else ""
     return toml.replace("\n[data]\n", f"{line}\n[data]\n", 1)
+
+
+def _roles(given: Sequence[str]) -> dict[str, str]:
+    from edgerec.errors import ConfigError
+
+    roles = {}
+    for text in given:
+        role, sign, column = text.partition("=")
+        if not sign or not column:
+            raise ConfigError(f"--role {text}: expected ROLE=COLUMN, such as user=customer_no")
+        roles[role] = column
+    return roles
+
+
+def _print(settings: GuessedSettings) -> None:
+    """All columns, the tasks and the log in numbers."""
+    from edgerec.cli.output import print_table
+
+    for path, fates in settings.columns.items():
+        print_table(["column", "becomes", "why"], [[f.column, f.becomes, f.why] for f in fates], f"Columns of {path}")
+    tasks = [[g.role.removeprefix("task "), g.column, g.why] for g in settings.guesses if g.role.startswith("task ")]
+    print_table(["task", "label", "why"], tasks, "Tasks")
+    if settings.portrait is not None:
+        # Here goes what training will cost on this machine: lines(training=...).
+        print_table(["", "the log"], settings.portrait.lines())
+    for note in settings.notes:
+        typer.echo(note)

@@ -138,6 +138,10 @@ class DataConfig(Settings):
     """Time zone of times that carry none, of hours and weekdays, and of the midnights at which the log is split."""
     after: ColumnNames = ()
     """Columns that are known only after the item was shown; they cannot be features."""
+    propensity: Expression | None = None
+    """Column or SQL expression of the probability with which the system that made the log chose to show the row's item,
+    above 0 and at most 1. `edgerec evaluate` then estimates what the bundle would have earned in its place. No
+    feature, and no label."""
     context: ContextConfig = ContextConfig()
     """Features of a request."""
     split: SplitConfig = SplitConfig()

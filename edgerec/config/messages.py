@@ -11,6 +11,15 @@ from pydantic_core import ErrorDetails
 from edgerec.config.base import hint
 from edgerec.config.tasks import TaskConfig
 
+_INSTEAD: dict[tuple[int | str, ...], str] = {
+    ("data", "user"): "add the column that says who: a customer, account or device; without one, a session or "
+    'basket can stand for its user, with split = { by = "leave-last-out" }',
+    ("data", "item"): "add the column that says what: a product, article, video or the like",
+    ("data", "time"): "add the column that says when; without a clock, one that counts each user's events: "
+    "edgerec init proposes how",
+}
+"""What to do if a key that every log needs is missing."""
+
 
 def explain(error: ValidationError, values: dict[str, Any], whole: type[BaseModel]) -> str:
     """The first problem in one line, and how many more there are; `whole` is the model of the file."""
@@ -32,7 +41,7 @@ def _explain_one(problem: ErrorDetails, values: dict[str, Any], whole: type[Base
     section, key = _section(loc[:-1], values), loc[-1] if loc else ""
     where = f"{section + ' ' if section else ''}{key}:"
     if problem["type"] == "missing":
-        return f"{where} expected a value, found none; add it"
+        return f"{where} expected a value, found none; {_INSTEAD.get(loc, 'add it')}"
     return f"{where} {expectation(problem)}"
 
 

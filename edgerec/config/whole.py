@@ -148,6 +148,8 @@ class Config(Settings):
     @model_validator(mode="after")
     def _no_feature_leaks_a_label(self) -> Self:
         after = dict.fromkeys(self.data.after, "is listed in [data] after")
+        if self.data.propensity is not None:
+            after[self.data.propensity] = "is the propensity of [data]"
         labels = {
             column: f"is part of the label of task {task.name!r}"
             for task in reversed(self.task)

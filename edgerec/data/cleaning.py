@@ -13,9 +13,9 @@ from edgerec.data.readers import Source, reading
 from edgerec.data.times import FIRST_MS, LAST_MS, time_ms
 from edgerec.errors import DataError
 
-__all__ = ["DUPLICATE", "Cleaned", "clean", "duplicates", "label_columns"]
+__all__ = ["DUPLICATE", "NOT_WHERE", "Cleaned", "clean", "duplicates", "label_columns"]
 
-DUPLICATE = "duplicate"
+DUPLICATE, NOT_WHERE = "duplicate", "not where"
 
 _SAMPLE = 10_000
 
@@ -57,7 +57,7 @@ def clean(log: Source, data: DataConfig, tasks: Sequence[TaskConfig], features: 
         if dtype != pl.Boolean:
             raise DataError(f"{log.path}: [data] where = {data.where!r}: expected a condition, got {dtype}")
         columns["_where"] = where
-        checks.append(("not where", ~pl.col("_where").fill_null(False)))
+        checks.append((NOT_WHERE, ~pl.col("_where").fill_null(False)))
     for role, text in {"user": data.user, "item": data.item, "session": data.session}.items():
         if text is not None:
             column, dtype = log.expression(text, f"[data] {role}")

@@ -16,9 +16,10 @@ from edgerec.data.vocabularies import EncodedColumns
 from edgerec.errors import DataError
 from edgerec.tasks import Task
 
-__all__ = ["Counts", "Dataset", "Meta"]
+__all__ = ["Counts", "Dataset", "Meta", "Part"]
 
 FORMAT = 1
+PROPENSITIES = "propensities.parquet"
 
 Part = Literal["train", "valid", "test"]
 
@@ -133,6 +134,11 @@ class Dataset:
     def users(self) -> pl.DataFrame:
         """The user table, by index."""
         return pl.read_parquet(self.folder / "users.parquet")
+
+    def propensities(self) -> pl.DataFrame | None:
+        """Columns row and propensity of the rows of valid and test that have one; None if the settings name none."""
+        path = self.folder / PROPENSITIES
+        return pl.read_parquet(path) if path.exists() else None
 
     def graph(self) -> pl.DataFrame:
         """Edges of the knowledge graph, head, relation and tail as `GraphMeta` numbers them; none without a graph."""

@@ -1,4 +1,4 @@
-"""Checks a dataset before training, without a model: leaks, constant labels, wrong clocks, too little data.
+"""Checks a dataset before training, without a model: leaks, constant labels, wrong clocks, too little data, odd ids.
 
 A column leaks if it alone predicts a label in nearly every case: that of its own row (a copy, or something that
 happened later), or that of the user's next row (a label that slipped by one row). An attribute of items or users is the
@@ -8,6 +8,7 @@ users of train, a sample of them, and takes seconds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,8 +19,13 @@ import numpy.typing as npt
 import polars as pl
 
 from edgerec import metrics
+from edgerec.data.cleaning import DUPLICATE, NOT_WHERE
 from edgerec.data.dataset import Dataset
+from edgerec.data.fitness import impossible
 from edgerec.data.ids import mix
+from edgerec.data.near import near_twins
+from edgerec.data.request_counts import judged_tasks
+from edgerec.data.splits import PARTS
 from edgerec.errors import DataError
 
 __all__ = ["Finding", "examine", "leaks", "refuse_leaks"]
@@ -33,6 +39,24 @@ LEAK: Final = 0.98
 """AUC of a single column from which it is a leak."""
 SUSPECT: Final = 0.93
 """AUC of a single column from which it is reported."""
+FEW_REQUESTS: Final = 200
+"""Fewer evaluation requests of a task are reported."""
+LEAST_REQUESTS: Final = 50
+"""With fewer, a log is unfit: chance alone moves a share by more than a seventh."""
+FEW_PAST: Final = 0.1
+"""A part is reported in which a smaller share of the users has a past."""
+MUCH_REJECTED: Final = 0.05
+"""A larger share of rows that were rejected as unreadable or incomplete is reported."""
+MOST_REJECTED: Final = 0.3
+"""From this share on, the log is unfit."""
+MUCH_REPEATED: Final = 0.1
+"""A larger share of duplicates is reported."""
+ONE_USER: Final = 0.05
+"""A user with a larger share of all rows is reported."""
+MUCH_MISSING: Final = 0.1
+"""From this share of rows of ids that read like missing values on, a log is unfit."""
+MISSING_WORDS: Final = ("na", "n/a", "#n/a", "\\n", "null", "(null)", "none", "nan", "nil", "undefined", "-", "--", "?")
+"""Ids that programs write for nothing; in lower case."""
 LEAST_USERS: Final = 200
 """Fewer users in train are reported."""
 LEAST_POSITIVES: Final = 100
@@ -46,11 +70,12 @@ class Finding:
     """A problem of a dataset.
 
     Attributes:
-        level: "stop" ends `edgerec train` unless the column is allowed by name; "warn" is for a person to judge.
+        level: "stop" ends `edgerec train` unless the column is allowed by name; "unfit": nothing can be said of what is
+            trained; "warn" is for a person to judge.
         name: the column or task. what: the problem in one sentence. advice: what to do.
     """
 
-    level: Literal["stop", "warn"]
+    level: Literal["stop", "unfit", "warn"]
     name: str
     what: str
     advice: str
@@ -59,8 +84,21 @@ class Finding:
 def examine(dataset: Dataset) -> list[Finding]:
     """All findings, those that stop the training first."""
     rows = _sample(dataset)
-    findings = [*leaks(dataset, rows), *_labels(dataset), *_columns(dataset, rows), *_clock(dataset), *_sizes(dataset)]
-    return sorted(findings, key=lambda f: f.level != "stop")
+    findings = [
+        *(
+            Finding("stop", "split", problem, "edgerec prepare refuses it")
+            for problem in impossible(dataset, ("valid", "test"))
+        ),
+        *leaks(dataset, rows),
+        *_requests(dataset),
+        *_rejected(dataset),
+        *_ids(dataset),
+        *_labels(dataset),
+        *_columns(dataset, rows),
+        *_clock(dataset),
+        *_sizes(dataset),
+    ]
+    return sorted(findings, key=lambda f: ("stop", "unfit", "warn").index(f.level))
 
 
 def leaks(dataset: Dataset, rows: pl.DataFrame | None = None) -> Iterator[Finding]:
@@ -211,6 +249,92 @@ def _sizes(dataset: Dataset) -> Iterator[Finding]:
     for part in ("valid", "test"):
         if not dataset.meta.rows[part]:
             yield Finding("warn", part, f"{part} has no row", "look at split in [data]")
+
+
+def _requests(dataset: Dataset) -> Iterator[Finding]:
+    """Parts with too few requests to tell one model from another."""
+    for part, judged in judged_tasks(dataset).items():
+        for task, counts in judged.items():
+            if counts.requests < FEW_REQUESTS and counts.with_past:
+                level: Literal["unfit", "warn"] = "unfit" if counts.requests < LEAST_REQUESTS else "warn"
+                what = (
+                    f"{task.name} can be judged by {counts.requests:,} requests of {part} "
+                    f"({counts.users:,} users, {counts.with_past:,} with a past)"
+                )
+                error = 1 / math.sqrt(max(counts.requests, 1))
+                advice = (
+                    f"shares are known to about ±{error:.0%} at best; take a longer {part}, or split by leave-last-out"
+                )
+                yield Finding(level, task.name, what, advice)
+        some = next(iter(judged.values()), None)
+        if some is not None and some.requests >= FEW_REQUESTS and some.with_past < FEW_PAST * some.users:
+            yield Finding(
+                "warn", part, f"{some.with_past:,} of {some.users:,} users of {part} have a past",
+                "figures are of these alone; others get what a new user gets",
+            )  # fmt: skip
+
+
+def _rejected(dataset: Dataset) -> Iterator[Finding]:
+    """Rows that are lost for no wish of the settings."""
+    counts = dataset.meta.counts
+    wished = sum(n for why, n in counts.rejected.items() if why == NOT_WHERE or why.startswith("outside"))
+    rows = counts.rows_in - wished
+    repeated = sum(n for why, n in counts.rejected.items() if why.startswith(DUPLICATE))
+    lost = {w: n for w, n in counts.rejected.items() if w != NOT_WHERE and not w.startswith(("outside", DUPLICATE))}
+    share = sum(lost.values()) / max(rows, 1)
+    if share >= MUCH_REJECTED:
+        level: Literal["unfit", "warn"] = "unfit" if share >= MOST_REJECTED else "warn"
+        named = ", ".join(f"{n:,} {why}" for why, n in lost.items())
+        yield Finding(
+            level, "rows", f"{share:.0%} of the rows were rejected ({named})",
+            "look at rejected.parquet and mend [data]; what is left may be another log than the one that you have",
+        )  # fmt: skip
+    if repeated >= MUCH_REPEATED * rows:
+        yield Finding(
+            "warn", "rows", f"{repeated / rows:.0%} of the rows repeat another one",
+            "if they are events of their own, give them a finer time or a session",
+        )  # fmt: skip
+
+
+def _ids(dataset: Dataset) -> Iterator[Finding]:
+    """Ids that stand for nobody, and ids that are one thing in two spellings."""
+    events = pl.concat([dataset.part(name) for name in PARTS]).select("user", "item")  # type: ignore[arg-type]
+    for role, table in (("user", dataset.users()), ("item", dataset.items())):
+        rows = events.group_by(role).len().collect(engine="streaming")
+        ids = table.select("id", pl.col("index").alias(role)).join(rows, on=role)
+        total = max(int(ids["len"].sum()), 1)
+        words = ids.filter(pl.col("id").str.strip_chars().str.to_lowercase().is_in(MISSING_WORDS))
+        if words.height:
+            yield _missing_words(role, words, total)
+        typical = float(ids["len"].median() or 0)  # type: ignore[arg-type]
+        largest = ids.sort("len", descending=True).row(0, named=True)
+        if role == "user" and largest["len"] > max(ONE_USER * total, 20 * typical) and not words.height:
+            yield Finding(
+                "warn", "user", f"user {largest['id']!r} has {largest['len'] / total:.0%} of all rows",
+                "if it stands for everybody without an account, leave it out with where in [data]",
+            )  # fmt: skip
+        twins = near_twins(ids["id"])
+        if twins is not None:
+            n, difference, first, second = twins
+            yield Finding(
+                "warn", role, f"{n:,} {role} ids differ only in {difference}, such as {first!r} and {second!r}",
+                f"if they are one {role}, make them alike with an SQL expression in {role} of [data]",
+            )  # fmt: skip
+
+
+def _missing_words(role: str, words: pl.DataFrame, total: int) -> Finding:
+    """The finding on ids that read like a missing value."""
+    share = int(words["len"].sum()) / total
+    top = words.sort("len", descending=True)
+    named = ", ".join(f"{word!r} ({n:,} rows)" for word, n in top.select("id", "len").head(5).iter_rows())
+    return Finding(
+        "unfit" if share >= MUCH_MISSING else "warn",
+        role,
+        f"the {role} id {named} reads like a missing value, {share:.0%} of all rows"
+        if words.height == 1
+        else f"the {role} ids {named} read like missing values, {share:.0%} of all rows",
+        f"leave these rows out with where in [data], such as {role.upper()} <> 'NA', {role.upper()} being the column",
+    )
 
 
 def refuse_leaks(dataset: Dataset, allowed: Sequence[str]) -> None:

@@ -1,4 +1,7 @@
-"""First settings for a log, guessed from the names and values of its columns; each guess says why."""
+"""First settings for a log, guessed from the names and values of its columns; each guess says why.
+
+Every column of the log and of the tables beside it is listed with what became of it.
+"""
 
 from __future__ import annotations
 
@@ -8,324 +11,413 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
 import polars as pl
 
-from edgerec.config import MAX_BINARY_TASKS
-from edgerec.data.readers import reading
-from edgerec.data.sample import AttributeKind, Sample, best_named, kind_of, words_of
-from edgerec.data.times import time_ms
-from edgerec.errors import DataError
-from edgerec.tasks.units import MS_PER_DAY
+from edgerec.data.ids import text_of
+from edgerec.data.names import (
+    ITEM,
+    KNOWN_BEFORE,
+    MEASURES,
+    PLACES,
+    QUANTITY,
+    USER,
+    exposure_of,
+    names_id,
+    rank_of,
+    says,
+)
+from edgerec.data.near import missing_ids
+from edgerec.data.outcomes import Outcomes, TaskGuess, find_outcomes, propose_tasks, quoted
+from edgerec.data.portrait import (
+    LEAST_REQUESTS,
+    LogColumns,
+    Portrait,
+    Proposal,
+    portray,
+    propose_split,
+    read_log,
+    requests_of,
+)
+from edgerec.data.readers import Source, reading
+from edgerec.data.roles import ROLES, Draft, Fate, Guess, Roles, find_roles, has_clock
+from edgerec.data.sample import AttributeKind, Sample, kind_of, sql_name
 
-__all__ = ["Guess", "GuessedSettings", "guess_settings"]
+__all__ = ["Fate", "Guess", "GuessedSettings", "guess_settings"]
 
-# Words in the names of columns, the most telling first.
-_USER = ("user", "customer", "visitor", "member", "client", "shopper", "buyer", "account", "uid")
-_ITEM = ("item", "product", "stock", "sku", "article", "movie", "video", "track", "song", "book", "news", "asin", "iid")
-_TIME = ("timestamp", "time", "datetime", "date", "ts", "created", "when")
-_SESSION = ("session", "basket", "invoice", "order", "visit", "transaction", "receipt", "cart")
-_CLICK = ("click", "clicked")
-_FLAGS = {"view", "like", "liked", "follow", "buy", "bought", "purchase", "purchased", "conversion", "share", "comment"}
-_FLAGS |= {*_CLICK, "forward", "favorite", "save", "saved", "hate", "is", "label"}
-_RATING = ("rating", "stars", "rate", "score")
-_WATCH = ("play", "watch", "watched", "dwell", "stay", "listen", "read")
-_QUANTITY = ("quantity", "qty")
-_CONTEXT = ("tab", "page", "device", "platform", "os", "channel", "source", "slot", "placement", "surface", "position")
-_NO_ID = ("name", "title", "description", "text", "type", "tag", "duration", "price", "url", "date", "time")
 _OF_ITEMS = ("price", "brand", "category")
-
 _WHY: Mapping[AttributeKind, str] = {
     "text": "several words, many different values",
     "categorical": "strings, or few different numbers",
     "numeric": "many different numbers",
 }
-_WINDOWS = ((120, 1100, "28d"), (28, 120, "7d"), (5, 28, "1d"))
-"""From and below this many days, the length of valid and of test."""
-
-
-@dataclass(frozen=True)
-class Guess:
-    """A role, the column that has it, and why."""
-
-    role: str
-    column: str
-    why: str
+_MOST_PLACES: Final = 1000
+"""A place with more different values is none."""
 
 
 @dataclass(frozen=True)
 class GuessedSettings:
-    """The content of a settings file, and the guesses in it."""
+    """The content of a settings file, and the guesses in it.
+
+    Attributes:
+        columns: by table, every column and what became of it.
+        portrait: the log in numbers; None while a role is open.
+        open_: roles that nothing tells, and what to do; the file has a line to fill in for each.
+        notes: on tables beside the log that lack part of its ids.
+    """
 
     toml: str
     guesses: list[Guess]
+    columns: Mapping[str, list[Fate]] = field(default_factory=dict)
+    portrait: Portrait | None = None
+    open_: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``edgerec init --json``."""
+        return {
+            "guesses": [vars(guess) for guess in self.guesses],
+            "columns": {path: [vars(fate) for fate in fates] for path, fates in self.columns.items()},
+            "log": None if self.portrait is None else dict(self.portrait.lines()),
+            "open": dict(self.open_),
+            "notes": list(self.notes),
+        }
 
 
-@dataclass
-class _Draft:
-    """Guesses so far.
-
-    Attributes:
-        log: first rows of the log.
-        left: its columns that have no role yet.
-        labels: its columns that say what users did.
-    """
-
-    log: Sample
-    left: list[str]
-    guesses: list[Guess] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
-
-    def take(self, role: str, column: str, why: str) -> Guess:
-        """Give a column a role, so that it gets no other one."""
-        guess = Guess(role, column, why)
-        self.guesses.append(guess)
-        if column in self.left:
-            self.left.remove(column)
-        return guess
-
-    def take_by_name(self, role: str, column: str) -> Guess:
-        """The same for a column whose name says it."""
-        return self.take(role, column, f"by its name; {self.log.n_unique(column)} different values")
-
-
-def guess_settings(log: Path, items: Path | None, users: Path | None, folder: Path) -> GuessedSettings:
+def guess_settings(
+    log: Path, items: Path | None, users: Path | None, folder: Path, roles: Mapping[str, str] | None = None
+) -> GuessedSettings:
     """Write settings for a log, to be read and corrected by a person.
 
     Args:
         log: the interactions; `items` and `users`: tables beside them.
         folder: where the settings file will be; paths in it are relative to this.
+        roles: columns that a person named, by role: user, item, time, session.
 
     Raises:
-        DataError: a file cannot be read, or no column looks like the user, item or time.
+        DataError: a file cannot be read, or has no header. ConfigError: a name in `roles` is no role.
     """
     sample = _opened(log, folder)
-    draft = _Draft(sample, list(sample.columns))
-    roles = _roles(draft)
+    draft = Draft(sample, list(sample.columns))
+    found = find_roles(draft, roles or {})
+    where = _where(draft)
+    outcomes = find_outcomes(draft, found)
+    found = _lists_as_sessions(draft, found, outcomes)
+    tasks = propose_tasks(sample, found, outcomes)
+    proposal, portrait, few = _measured(sample, found, where, tasks)
+    tasks = [task for task in tasks if task.name not in few]
+    draft.guesses += [Guess(f"task {task.name}", task.keys.get("label", ""), task.why) for task in tasks]
+    beside = {"items": _opened(items, folder) if items else None, "users": _opened(users, folder) if users else None}
+    context = _context(draft, found)
+    tables = {name: _attributes(draft, name, found, outcomes, table) for name, table in beside.items()}
+    _leave_the_rest(draft)
+    notes = [note for name, table in beside.items() if table for note in _missing(sample, found, name, table, tables)]
     lines = [
+        *_head(log, sample, found, where),
+        *_after(outcomes),
+        *context,
+        *([f"split = {proposal.toml}  # {proposal.why}"] if proposal else []),
+        *_left_out(draft.fates),
+        *(line for table in tables.values() for line in table.lines),
+        *_task_lines(tasks, few),
+    ]
+    if portrait is not None and not max(portrait.requests):
+        notes.insert(0, "nobody has an event before another that could be judged: edgerec prepare will refuse this log")
+    columns = {sample.path: _in_order(sample, draft.fates)}
+    columns |= {t.path: table.fates for t, table in zip(beside.values(), tables.values(), strict=True) if t}
+    return GuessedSettings("\n".join(lines) + "\n", draft.guesses, columns, portrait, found.open_, notes)
+
+
+def _head(log: Path, sample: Sample, roles: Roles, where: str | None) -> list[str]:
+    """The file up to the columns that every log needs."""
+    return [
         "# Guessed by `edgerec init`: read each guess and correct it. `edgerec prepare` checks everything.",
-        f"name = {_quote(_name_of(log))}",
+        f"name = {quoted(_name_of(log))}",
         'device = "kiosk-x86"                     # see: edgerec devices',
         "",
         "[data]",
-        f"interactions = {_quote(sample.path)}",
+        f"interactions = {quoted(sample.path)}",
+        *_role_lines(roles),
+        *([_line("where", Guess("where", where, "leaves out returns: quantities of 0 and less"))] if where else []),
     ]
-    lines += [_line(key, guess) for key, guess in roles.items()]
-    lines += _where(draft) + _after(draft) + _context(draft) + _split(sample, roles["time"].column)
-    lines += _attributes(draft, "items", roles["item"].column, _opened(items, folder) if items else None)
-    lines += _attributes(draft, "users", roles["user"].column, _opened(users, folder) if users else None)
-    lines += _tasks(draft, roles)
-    return GuessedSettings("\n".join(lines) + "\n", draft.guesses)
+
+
+def _task_lines(tasks: Sequence[TaskGuess], few: Mapping[str, int]) -> list[str]:
+    """The tasks, and those that `few` requests could judge."""
+    without = [
+        f"# no task {name}: {n:,} requests could judge it, at least {LEAST_REQUESTS} are needed"
+        for name, n in few.items()
+    ]
+    return [line for task in tasks for line in task.lines()] + (["", *without] if without else [])
 
 
 def _opened(path: Path, folder: Path) -> Sample:
     return Sample.open(path, Path(os.path.relpath(path, folder)).as_posix())
 
 
-# ---------------------------------------------------------------------------- roles
+def _in_order(sample: Sample, fates: Sequence[Fate]) -> list[Fate]:
+    return sorted(fates, key=lambda fate: sample.columns.index(fate.column))
 
 
-def _roles(draft: _Draft) -> dict[str, Guess]:
-    """user, item, time, and session if there is one."""
-    time = _time(draft)  # first: ids are looked for among the other columns
-    user, item = _id(draft, "user", _USER), _id(draft, "item", _ITEM)
-    roles = {"user": user, "item": item, "time": time}
-    session = best_named(_SESSION, draft.left)
-    if session is not None:
-        rows = draft.log.rows.height / draft.log.n_unique(session)
-        if rows > 1.2:
-            roles["session"] = draft.take("session", session, f"by its name; {rows:.1f} rows share one")
-    return roles
+def _measured(
+    sample: Sample, roles: Roles, where: str | None, tasks: Sequence[TaskGuess]
+) -> tuple[Proposal | None, Portrait | None, Mapping[str, int]]:
+    """A split that fits the log, the log in numbers, and the tasks that too few requests could judge, with how many.
 
-
-def _id(draft: _Draft, role: str, words: Sequence[str]) -> Guess:
-    log = draft.log
-    column = best_named(words, draft.left, _NO_ID)
-    if column is not None:
-        return draft.take_by_name(role, column)
-    candidates = [name for name in draft.left if log.may_be_id(name)]
-    if not candidates:
-        raise DataError(
-            f"{log.path}: no column looks like the {role} (columns: {', '.join(log.columns)}); "
-            f"rename one to {role}_id, or write the settings by hand"
-        )
-    column = max(candidates, key=log.n_unique)
-    return draft.take(role, column, f"no name fits; it has the most different values ({log.n_unique(column)})")
-
-
-def _time(draft: _Draft) -> Guess:
-    log = draft.log
-    formats = {name: form for name in draft.left if (form := log.time_format(name))}
-    named = [name for name in formats if words_of(name).intersection(_TIME)]
-    dated = [name for name in formats if log.rows[name].dtype.is_temporal()]
-    for candidates, why in ((named, "by its name"), (dated, "by its type")):
-        if candidates:
-            column = max(candidates, key=log.n_unique)
-            return draft.take("time", column, f"{why}; {formats[column]}")
-    raise DataError(
-        f"{log.path}: no column looks like a time (columns: {', '.join(log.columns)}); "
-        "rename one to time, or write the settings by hand"
+    Nothing while a role is open.
+    """
+    if roles.user is None or roles.item is None or roles.time is None:
+        return None, None, {}
+    retrieval = [task for task in tasks if task.kind == "retrieval"]
+    columns = LogColumns(
+        roles.user.column,
+        roles.item.column,
+        roles.time.column,
+        None if roles.session is None else roles.session.column,
+        where,
+        {task.name: json.loads(task.keys["label"]) for task in retrieval if "label" in task.keys},
+        timed=roles.order is None,
     )
+    log = read_log(sample.source, columns)
+    proposal = propose_split(log)
+    others = [task for task in retrieval if task.name != "next"]
+    judged = {task.name: requests_of(log, proposal, task.name, "repeats" in task.keys) for task in others}
+    return proposal, portray(log, proposal), {name: n for name, n in judged.items() if n < LEAST_REQUESTS}
 
 
-# ---------------------------------------------------------------------------- the rest of [data]
+# ---------------------------------------------------------------------------- [data]
 
 
-def _where(draft: _Draft) -> list[str]:
+def _role_lines(roles: Roles) -> list[str]:
+    lines = []
+    for role in ROLES:
+        if role in roles.open_:
+            lines.append(f'# {role} = "..."  # fill in: {roles.open_[role]}')
+        elif role in roles.found:
+            lines.append(_line(role, roles.found[role]))
+    return lines
+
+
+def _where(draft: Draft) -> str | None:
     """Returned goods are not purchases."""
-    column = best_named(_QUANTITY, draft.left)
-    if column is None:
-        return []
-    quantity = draft.log.rows[column]
-    if not quantity.dtype.is_numeric() or not (quantity <= 0).any():
-        return []
-    draft.left.remove(column)
-    return [_line("where", draft.take("where", f"{_sql(column)} > 0", "leaves out returns: quantities of 0 and less"))]
+    for name in draft.left:
+        quantity = draft.log.rows[name]
+        if says(name, QUANTITY) and quantity.dtype.is_numeric() and (quantity <= 0).any():
+            draft.take("where", name, "leaves out returns: quantities of 0 and less")
+            return f"{sql_name(name)} > 0"
+    return None
 
 
-def _after(draft: _Draft) -> list[str]:
+def _lists_as_sessions(draft: Draft, roles: Roles, outcomes: Outcomes) -> Roles:
+    """Without sessions, impressions that a user saw at one time are one list, and so one request."""
+    user, time = roles.user, roles.time
+    if roles.session is not None or not outcomes.flags or user is None or time is None or roles.order is not None:
+        return roles
+    if time.column not in draft.log.columns or draft.log.grouping(time.column, user.column)[0] <= 1.2:
+        return roles
+    rows = draft.log.grouping(time.column, user.column)[0]
+    session = Guess("session", time.column, f"{rows:.1f} rows share user and time: they were shown together")
+    draft.guesses.append(session)
+    return Roles(user, roles.item, time, session, None, roles.open_)
+
+
+def _after(outcomes: Outcomes) -> list[str]:
     """Flags, watch times and ratings are known only after the impression."""
-    log = draft.log
-    flags = [name for name in draft.left if log.is_flag(name) and words_of(name).intersection(_FLAGS)]
-    numbers = [name for name in draft.left if log.is_number(name)]
-    watched = [name for name in numbers if words_of(name).intersection(_WATCH)]
-    ratings = [name for name in numbers if words_of(name).intersection(_RATING) and name not in watched]
-    draft.labels = flags + watched + ratings
-    if not draft.labels:
-        return []
-    draft.left = [name for name in draft.left if name not in draft.labels]
-    draft.guesses.append(Guess("after", ", ".join(draft.labels), "what users did, by names and values"))
-    return [
-        "# what users did, by names and values: known only after the impression, so it cannot be a feature",
-        _list("after", draft.labels),
-    ]
+    lines = []
+    if outcomes.after:
+        lines = [
+            "# what users did, by names and values: known only after the impression, so it cannot be a feature",
+            _list("after", outcomes.after),
+        ]
+    if outcomes.propensity:
+        lines.append(f"propensity = {quoted(outcomes.propensity)}  # for off-policy evaluation, see edgerec evaluate")
+    return lines
 
 
-def _context(draft: _Draft) -> list[str]:
+def _context(draft: Draft, roles: Roles) -> list[str]:
     """Where and when something was shown."""
-    places = [name for name in draft.left if words_of(name).intersection(_CONTEXT) and draft.log.n_unique(name) <= 1000]
+    log, keys = draft.log, [role.column for role in (roles.user, roles.item) if role]
+
+    def known(name: str) -> bool:
+        column = log.rows[name]
+        fits = not column.dtype.is_nested() and not column.dtype.is_float() and log.n_unique(name) <= _MOST_PLACES
+        named = (says(name, PLACES) and exposure_of(name) is None) or (log.is_flag(name) and says(name, KNOWN_BEFORE))
+        return fits and named and not any(key in log.columns and log.is_attribute_of(name, key) for key in keys)
+
+    places = [name for name in draft.left if known(name)]
     for name in places:
-        draft.take_by_name("context", name)
-    categorical = f"categorical = {json.dumps(places)}, " if places else ""
-    return [f'context = {{ {categorical}from_time = ["hour", "weekday"] }}  # times are read as UTC; or set timezone']
+        draft.take("context", name, f"by its name; {log.n_unique(name):,} different values")
+    values = [f"categorical = {json.dumps(places, ensure_ascii=False)}"] if places else []
+    if roles.order is None and roles.time is not None:
+        finer = roles.time.column not in log.columns or has_clock(log, roles.time.column)
+        values.append('from_time = ["hour", "weekday"]' if finer else 'from_time = ["weekday"]')
+    if not values:
+        return []
+    zone = "  # times are read as UTC; or set timezone" if roles.order is None else ""
+    return [f"context = {{ {', '.join(values)} }}{zone}"]
 
 
-def _split(log: Sample, time: str) -> list[str]:
-    """Lengths of valid and test that fit the span of the log."""
-    values = log.rows[time].drop_nulls().head(1000)
-    ms, _ = time_ms(pl.col(time), values, "UTC", time)
-    with reading(log.path):
-        span = log.source.frame.select(ms.max() - ms.min()).collect(engine="streaming").item() or 0
-    days = span / MS_PER_DAY
-    window = next((window for least, most, window in _WINDOWS if least <= days < most), None)
-    if window is None:
-        return [f'split = {{ by = "rows", valid = 0.1, test = 0.1 }}  # a tenth of the rows: they span {days:.0f} days']
-    return [f'split = {{ by = "time", valid = "{window}", test = "{window}" }}  # the log spans {days:.0f} days']
+def _left_out(fates: Sequence[Fate]) -> list[str]:
+    """The columns of the log that the settings do not use, and why."""
+    lines = []
+    for fate in (fate for fate in fates if fate.becomes == "left out"):
+        lines.append(f"# left out: {fate.column}: {fate.why}")
+    return lines
+
+
+def _leave_the_rest(draft: Draft) -> None:
+    """Say of every column without a role why it has none."""
+    log = draft.log
+    for name in list(draft.left):
+        column = log.rows[name]
+        if column.null_count() == len(column):
+            draft.leave(name, "empty in all rows that were read")
+        elif column.drop_nulls().dtype.is_nested():
+            draft.leave(name, "holds lists or records")
+        elif log.n_unique(name) == 1:
+            draft.leave(name, "has one value in all rows that were read")
+        elif log.read_as_time(name):
+            draft.leave(name, "another time; only one orders the events")
+        elif kind_of(column, is_id=False) == "text":
+            draft.leave(name, "a text that differs within items: what users wrote is known only afterwards")
+        elif log.differs_in_every_row(name):
+            draft.leave(name, "differs in every row: a number or a key of the row")
+        elif says(name, QUANTITY):
+            draft.leave(name, "how much was taken: known only afterwards; a regression task could predict it")
+        elif log.is_flag(name):
+            draft.leave(name, "0 or 1, but nothing tells whether it is known before: name it in context, or in after")
+        elif says(name, (*USER, *ITEM)) or names_id(name):
+            draft.leave(name, "another id or name of a user, an item or something else; its values differ within both")
+        else:
+            draft.leave(name, "differs within users and items, and its name tells no part: context, after, or nothing")
 
 
 # ---------------------------------------------------------------------------- [data.items], [data.users]
 
 
-def _attributes(draft: _Draft, section: str, key: str, beside: Sample | None) -> list[str]:
+@dataclass(frozen=True)
+class _Table:
+    """A section of items or users: its lines, and for a table of its own what became of its columns."""
+
+    lines: list[str]
+    fates: list[Fate]
+    id_: str | None = None
+
+
+def _attributes(draft: Draft, section: str, roles: Roles, outcomes: Outcomes, beside: Sample | None) -> _Table:
     """Columns of a table beside the log, or columns of the log that hardly change for one item or user."""
+    key = roles.item if section == "items" else roles.user
+    lines: list[str] = []
+    id_: str | None = None
     if beside is None:
-        table, columns, lines = draft.log, [name for name in draft.left if _belongs_to(draft.log, name, key)], []
+        if key is None or key.column not in draft.log.columns:
+            return _Table([], [])
+        table, columns = draft.log, [name for name in draft.left if _belongs_to(draft.log, name, key.column)]
+        into = draft
     else:
-        table = beside
-        id_column = _id_of(beside, key, _ITEM if section == "items" else _USER)
-        columns = [name for name in table.columns if name != id_column]
-        guess = draft.take(f"{section} id", id_column, "holds the ids of the log")
-        lines = [f"path = {_quote(beside.path)}", _line("id", guess)]
-    kinds: dict[AttributeKind, list[str]] = {"text": [], "categorical": [], "numeric": []}
-    for name in columns:
-        kind = kind_of(table.rows[name], is_id="id" in words_of(name))
-        if kind is None or name in draft.labels or (section == "users" and kind == "text"):
-            continue
-        kinds[kind].append(name)
-        draft.take(f"{section} {kind}", name, _WHY[kind])
+        table, into = beside, Draft(beside, list(beside.columns), guesses=draft.guesses)
+        id_ = _id_of(draft.log, beside, key.column if key else None, ITEM if section == "items" else USER)
+        guess = into.take(f"{section} id", id_, "holds the ids of the log")
+        columns, lines = list(into.left), [f"path = {quoted(beside.path)}", _line("id", guess)]
+    kinds = _by_kind(into, table, columns, section, outcomes)
     lines += [_list(kind, names) + f"  # {_WHY[kind]}" for kind, names in kinds.items() if names]
-    return ["", f"[data.{section}]", *lines] if lines else []
+    if beside is not None:
+        _leave_the_rest_of_table(into, outcomes)
+        lines += _left_out(into.fates)
+    return _Table(["", f"[data.{section}]", *lines] if lines else [], into.fates if beside is not None else [], id_)
+
+
+def _by_kind(
+    into: Draft, table: Sample, columns: Sequence[str], section: str, outcomes: Outcomes
+) -> dict[AttributeKind, list[str]]:
+    """Attributes by kind; several values in a cell are words of a text, not one category for each combination."""
+    kinds: dict[AttributeKind, list[str]] = {"text": [], "categorical": [], "numeric": []}
+    several = []
+    for name in columns:
+        mark = table.separator(name)
+        kind = None if mark == "[]" else kind_of(table.rows[name], is_id=names_id(name))
+        if kind == "categorical" and _measures(table, name):
+            kind = "numeric"
+        if mark is not None and mark != "[]":
+            several.append((name, mark))
+        elif kind is not None and name not in outcomes.after and not (section == "users" and kind == "text"):
+            kinds[kind].append(name)
+            into.take(f"{section} {kind}", name, _WHY[kind])
+    for name, mark in several:
+        if section == "items":
+            kinds["text"].append(name)
+            into.take("items text", name, f"several values in a cell, with {mark} between them, read as words")
+        else:
+            into.leave(name, f"several values in a cell, with {mark} between them: no single category")
+    return kinds
+
+
+def _measures(table: Sample, name: str) -> bool:
+    """Are whole numbers measures by their name, such as an age, and more than a few?"""
+    return (
+        table.rows[name].dtype.is_integer()
+        and says(name, MEASURES)
+        and not names_id(name)
+        and table.n_unique(name) > 10
+    )
+
+
+def _leave_the_rest_of_table(into: Draft, outcomes: Outcomes) -> None:
+    for name in list(into.left):
+        column = into.log.rows[name].drop_nulls()
+        if column.dtype.is_nested():
+            into.leave(name, "holds lists or records")
+        elif column.n_unique() < 2:
+            into.leave(name, "has one value")
+        elif name in outcomes.after:
+            into.leave(name, "called like a column of the log that is known only afterwards")
+        else:
+            into.leave(name, "too many different values for a category, and no text or number")
 
 
 def _belongs_to(log: Sample, name: str, key: str) -> bool:
-    if words_of(name).intersection(_OF_ITEMS):
-        return words_of(key).intersection(_ITEM) != set()
+    if log.rows[name].dtype.is_nested() or log.differs_in_every_row(name) or name == key:
+        return False
+    if says(name, _OF_ITEMS):
+        return says(key, ITEM)
     return log.is_attribute_of(name, key)
 
 
-def _id_of(beside: Sample, key: str, words: Sequence[str]) -> str:
+def _id_of(log: Sample, beside: Sample, key: str | None, words: Sequence[str]) -> str:
+    """The column of a table that holds the ids of the log: of the same name, or the one that shares most values."""
     if key in beside.columns:
-        return key
-    return best_named(words, beside.columns, _NO_ID) or best_named(("id",), beside.columns) or beside.columns[0]
+        return str(key)
+    named = [name for name in beside.columns if rank_of(name, words) is not None or names_id(name)]
+    if key in log.columns:
+        ids = set(log.rows[key].drop_nulls().cast(pl.String).head(10_000))
+        shared = {
+            name: len(ids.intersection(beside.rows[name].cast(pl.String, strict=False))) for name in _flat(beside)
+        }
+        best = max(shared, key=lambda name: (shared[name], name in named), default=None)
+        if best is not None and shared[best]:
+            return best
+    return min(named, key=lambda name: (not names_id(name), rank_of(name, words) or 99), default=beside.columns[0])
 
 
-# ---------------------------------------------------------------------------- [[task]]
+def _flat(table: Sample) -> list[str]:
+    return [name for name in table.columns if not table.rows[name].dtype.is_nested()]
 
 
-@dataclass(frozen=True)
-class _TaskGuess:
-    """A task; `keys` as they are written in the file."""
-
-    name: str
-    kind: str
-    why: str
-    keys: Mapping[str, str] = field(default_factory=dict)
-
-    def lines(self) -> list[str]:
-        """Its section of the file."""
-        head = ["", "[[task]]", f"name = {_quote(self.name)}", f'kind = "{self.kind}"  # {self.why}']
-        return head + [f"{key} = {value}" for key, value in self.keys.items()]
+def _missing(log: Sample, roles: Roles, section: str, table: Sample, tables: Mapping[str, _Table]) -> list[str]:
+    """How many ids of the log a table beside it lacks, and whether they are written otherwise there."""
+    role, id_ = roles.item if section == "items" else roles.user, tables[section].id_
+    if role is None or id_ is None:
+        return []
+    return missing_ids(_ids(log, role.column), _ids(table, id_), table.path, section)
 
 
-def _tasks(draft: _Draft, roles: Mapping[str, Guess]) -> list[str]:
-    """The sections of all tasks, each with a name of its own."""
-    lines: list[str] = []
-    names: set[str] = set()
-    for task in [*_label_tasks(draft), *_list_tasks(draft, roles)]:
-        name = task.name
-        while name in names:
-            name += "_"
-        names.add(name)
-        lines += _TaskGuess(name, task.kind, task.why, task.keys).lines()
-        draft.guesses.append(Guess(f"task {name}", task.keys.get("label", ""), task.why))
-    return lines
-
-
-def _label_tasks(draft: _Draft) -> list[_TaskGuess]:
-    """A task for each flag, the most frequent ones first, and for each rating and watch time."""
-    log = draft.log
-    flags = sorted(_wanted_flags(draft), key=lambda name: -log.mean(name))[:MAX_BINARY_TASKS]
-    tasks = [_TaskGuess(_task_name(f), "binary", "a column of 0 and 1", {"label": _quote(_sql(f))}) for f in flags]
-    for name in draft.labels:
-        if log.is_flag(name):
-            continue
-        if words_of(name).intersection(_RATING):
-            liked = round(0.8 * log.largest(name), 2)
-            label = {"label": _quote(f"{_sql(name)} >= {liked:g}")}
-            tasks.append(_TaskGuess("like", "binary", "ratings in the upper fifth of the scale", label))
-        else:
-            keys = {"label": _quote(_sql(name)), "clip": "0.995"}
-            tasks.append(_TaskGuess(_task_name(name), "regression", "a regression target, by its name", keys))
-    return tasks
-
-
-def _list_tasks(draft: _Draft, roles: Mapping[str, Guess]) -> list[_TaskGuess]:
-    """What comes next, what is new to the user, and what goes together."""
-    click = next((name for name in _wanted_flags(draft) if words_of(name).intersection(_CLICK)), None)
-    label = {"label": _quote(_sql(click))} if click else {}
-    tasks = [_TaskGuess("next", "retrieval", "which item comes next", label)]
-    user, item = roles["user"].column, roles["item"].column
-    pairs = draft.log.rows.drop_nulls([user, item])
-    if not click and pairs.select(user, item).n_unique() < 0.9 * pairs.height:
-        why = "users come back to items, so what is new to them is a task of its own"
-        tasks.append(_TaskGuess("new", "retrieval", why, {"repeats": '"exclude"'}))
-    if "session" in roles:
-        tasks.append(_TaskGuess("related", "related", "items of the same session"))
-    return tasks
-
-
-def _wanted_flags(draft: _Draft) -> list[str]:
-    return [name for name in draft.labels if draft.log.is_flag(name) and "hate" not in words_of(name)]
+def _ids(table: Sample, expression: str) -> pl.Series:
+    """Different ids of a whole table, as `edgerec prepare` reads them."""
+    source = Source.open(table.source.path, as_text=[expression])
+    text = text_of(*source.expression(expression, "id"), f"{table.path}: {expression}").alias("id")
+    with reading(table.path):
+        return source.frame.select(text.unique()).drop_nulls().collect(engine="streaming")["id"].sort()
 
 
 # ---------------------------------------------------------------------------- TOML
@@ -335,22 +427,9 @@ def _name_of(log: Path) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", log.name.partition(".")[0]).strip("-") or "log"
 
 
-def _task_name(column: str) -> str:
-    name = re.sub(r"[^a-z0-9]+", "_", column.lower().removeprefix("is_")).strip("_")
-    return name if name[:1].isalpha() else f"task_{name}"
-
-
-def _sql(column: str) -> str:
-    return column if re.fullmatch(r"[A-Za-z_]\w*", column) else f'"{column}"'
-
-
-def _quote(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
 def _line(key: str, guess: Guess) -> str:
-    return f"{key} = {_quote(guess.column)}  # {guess.why}"
+    return f"{key} = {quoted(guess.column)}  # {guess.why}"
 
 
-def _list(key: str, names: list[str]) -> str:
-    return f"{key} = {json.dumps(names, ensure_ascii=False)}"
+def _list(key: str, names: Sequence[str]) -> str:
+    return f"{key} = {json.dumps(list(names), ensure_ascii=False)}"

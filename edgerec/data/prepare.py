@@ -22,19 +22,22 @@ from edgerec.data.counts import Counts
 from edgerec.data.dataset import Meta
 from edgerec.data.events import Numbered, clip_labels, drop_repeats, in_order, number, read_events
 from edgerec.data.graph import GraphMeta, read_graph
+from edgerec.data.near import missing_ids
 from edgerec.data.parts import write_parts, write_rejected
+from edgerec.data.propensities import write_propensities
 from edgerec.data.readers import Source, hash_files, reading
 from edgerec.data.splits import PARTS, split
 from edgerec.data.tables import (
     attributes_from_file,
     attributes_from_log,
     check_numbers,
+    check_texts,
     encode_items,
     encode_users,
 )
 from edgerec.data.vocabularies import EncodedColumns
 from edgerec.errors import DataError
-from edgerec.files import write_json
+from edgerec.files import alone_in, write_json
 from edgerec.progress import Progress, Silent
 
 __all__ = ["PrepareReport", "prepare"]
@@ -81,9 +84,14 @@ def prepare(config: Config, run_dir: Path, progress: Progress | None = None) -> 
     """Write ``run_dir/dataset``; an earlier dataset is replaced only when the new one is whole.
 
     Raises:
-        DataError: the log or a table beside it is not what the settings say, or too little of it is left.
+        DataError: the log or a table beside it is not what the settings say, too little of it is left, or another
+            process prepares this folder.
     """
-    progress = progress or Silent()
+    with alone_in(run_dir, "edgerec prepare"):
+        return _prepare(config, run_dir, progress or Silent())
+
+
+def _prepare(config: Config, run_dir: Path, progress: Progress) -> PrepareReport:
     target, fresh = run_dir / "dataset", run_dir / "dataset.new"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
@@ -113,6 +121,8 @@ class _Preparation:
         """Write the dataset."""
         config, data = self.config, self.config.data
         check_numbers(self.log, data.context.numeric, "data] [context")
+        if data.items.path is None:
+            check_texts(self.log, data.items, "data.items")
         kept, rejected = self._clean()
         events, rejected, counts = self._select(kept, rejected)
         events = in_order(events)
@@ -131,6 +141,8 @@ class _Preparation:
         events, clips = clip_labels(numbered.events, config.task)
         context = write_parts(events, kept, data.context, data.zone, config.task, self.folder)
         write_rejected(rejected, self.log, self.folder)
+        if data.propensity is not None:
+            self._note(write_propensities(self.log, data.propensity, self.folder))
         (self.folder / KEPT).unlink()
         return Meta(
             name=config.name,
@@ -231,9 +243,9 @@ class _Preparation:
     def _beside_log(self, table: pl.DataFrame, ids: pl.Series, path: str, name: str) -> pl.DataFrame:
         """The table's rows for `ids`, in their order; an id that it lacks has no attributes."""
         raw = pl.DataFrame({"id": ids}).join(table, on="id", how="left", maintain_order="left")
-        if absent := pl.DataFrame({"id": ids}).join(table, on="id", how="anti").height:
-            self._note(f"{path}: {absent} of {len(ids)} {name} of the log are not in it and have no attributes")
-        if absent == len(ids):
+        for note in missing_ids(ids, table["id"], path, name):
+            self._note(note)
+        if not ids.is_in(table["id"].implode()).any():
             raise DataError(f"{path}: knows none of the log's {name} (such as {ids[0]!r}); check id in [data.{name}]")
         return raw
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
+from edgerec.data.names import names_id
 from edgerec.data.readers import Source, reading
-from edgerec.data.times import time_ms
+from edgerec.data.times import LAST_MS, time_ms
 from edgerec.errors import DataError
 
-__all__ = ["AttributeKind", "Sample", "best_named", "kind_of", "words_of"]
+__all__ = ["AttributeKind", "Sample", "kind_of", "sql_name"]
 
 ROWS = 200_000
 """Rows of a sample."""
@@ -22,6 +21,16 @@ FEW_NUMBERS = 1000
 """Whole numbers with at most so many different values are categories."""
 FEW_STRINGS = 10_000
 """Strings with more different values are neither categories nor, if they are single words, texts."""
+
+YES_AND_NO = (
+    *(("yes", "no"), ("true", "false"), ("y", "n"), ("t", "f"), ("ja", "nein"), ("ja", "nee"), ("oui", "non")),
+    *(("sí", "no"), ("si", "no"), ("sim", "não"), ("да", "нет"), ("是", "否"), ("tak", "nie"), ("ano", "ne")),
+)
+"""Pairs of words for 1 and 0."""
+A_FEW = 20
+"""So few different values in many rows are groups, not users or items; a quarter of it if the name says id."""
+SINCE_1990 = 631_152_000_000
+"""1 January 1990 in ms: numbers that would be times before it are counters and measures."""
 
 AttributeKind = Literal["text", "categorical", "numeric"]
 
@@ -72,36 +81,122 @@ class Sample:
             column.dtype.is_numeric() and column.n_unique() == 2 and column.cast(pl.Float64).is_in([0.0, 1.0]).all()
         )
 
+    def yes(self, name: str) -> str | None:
+        """Of a column of two words such as yes and no, the one that means yes; None for any other column."""
+        column = self.rows[name].drop_nulls()
+        if column.dtype not in (pl.String, pl.Categorical, pl.Enum) or column.n_unique() != 2:
+            return None
+        values = column.cast(pl.String).unique().to_list()
+        by_word = {str(value).strip().casefold(): str(value) for value in values}
+        return next((by_word[yes] for yes, no in YES_AND_NO if by_word.keys() == {yes, no}), None)
+
     def is_number(self, name: str) -> bool:
         """Does the column hold more than two different numbers?"""
         return self.rows[name].dtype.is_numeric() and self.n_unique(name) > 2
 
-    def may_be_id(self, name: str) -> bool:
-        """Can the column hold ids that several rows share?"""
-        column = self.rows[name]
-        whole = column.dtype.is_integer() or column.dtype == pl.String
-        return whole and 2 <= column.n_unique() <= 0.9 * len(column) and not self.is_flag(name)
+    def may_be_id(self, name: str, words: bool = False) -> bool:
+        """Can the column hold ids: strings or whole numbers, neither flags nor a handful of groups?
 
-    def time_format(self, name: str) -> str | None:
-        """How the column can be read as times, None if it cannot."""
+        Args:
+            words: whether texts of several words may be ids, too.
+        """
+        column = self.rows[name].drop_nulls()
+        distinct = column.n_unique()
+        few = A_FEW if not names_id(name) else A_FEW // 4
+        if distinct < 2 or self.is_flag(name) or (distinct <= few and len(column) > 40 * distinct):
+            return False
+        if column.dtype in (pl.String, pl.Categorical, pl.Enum):
+            return words or _words_in(column) < 1
+        if column.dtype.is_float():  # an integer column with a gap is read as one of floats
+            return bool(((column % 1) == 0).all())
+        return column.dtype.is_integer()
+
+    def differs_in_every_row(self, name: str) -> bool:
+        """Is the column a number or a key of the row?"""
+        column = self.rows[name]
+        return column.len() > A_FEW and column.n_unique() == column.len() and not column.dtype.is_float()
+
+    def read_as_time(self, name: str) -> str | None:
+        """How the column can be read as times since 1990, None if it cannot or if some values are none."""
         values = self.rows[name].drop_nulls().head(1000)
         if values.is_empty() or values.dtype == pl.Boolean:
             return None
         try:
-            return time_ms(pl.col(name), values, "UTC", name)[1]
-        except DataError:
+            ms, form = time_ms(pl.col(name), values, "UTC", name)[:2]
+            read = values.to_frame().select(ms.alias("ms"))["ms"].drop_nulls()
+        except (DataError, pl.exceptions.PolarsError):
             return None
+        if len(read) < 0.9 * len(values):
+            return None
+        plausible = values.dtype.is_temporal() or SINCE_1990 <= _number(read.median()) < LAST_MS
+        return form if plausible else None
+
+    def separator(self, name: str) -> str | None:
+        """What separates the several values of a cell, as in "Action|Drama"; "[]" for lists; None if there is one."""
+        column = self.rows[name].drop_nulls()
+        if isinstance(column.dtype, pl.List | pl.Array):
+            return "[]"
+        if column.dtype != pl.String or column.is_empty():
+            return None
+        cells = column.unique()
+        for mark in ("|", ";", ","):
+            if cells.str.contains(mark, literal=True).mean() < 0.2:  # type: ignore[operator]
+                continue
+            parts = cells.str.split(mark).explode().str.strip_chars()
+            if parts.n_unique() <= min(0.7 * len(cells), FEW_NUMBERS) and _words_in(parts) < 2:
+                return mark
+        return None
 
     def is_attribute_of(self, name: str, key: str) -> bool:
-        """Has `name` one value in the rows of nearly every value of `key`?"""
-        groups = (
-            self.rows.group_by(key).agg(pl.col(name).drop_nulls().n_unique(), rows=pl.len()).filter(pl.col("rows") > 1)
+        """Do two rows with one value of `key` have different values of `name` far less often than any two rows?"""
+        known = self.rows.select(pl.col(key).alias("key"), pl.col(name).alias("value")).drop_nulls()
+        if known.is_empty() or known["value"].dtype.is_nested():
+            return False
+        pairs = pl.col("len") * (pl.col("len") - 1)
+        same = known.group_by("key", "value").len().group_by("key").agg(same=pairs.sum(), n=pl.col("len").sum())
+        several = same.filter(pl.col("n") > 1)
+        values = known["value"].value_counts()["count"].cast(pl.Float64)
+        within = _number(several.select((1 - pl.col("same") / (pl.col("n") * (pl.col("n") - 1))).mean()).item())
+        overall = 1 - float((values * (values - 1)).sum()) / max(len(known) * (len(known) - 1), 1)
+        return several.height > 1 and within <= 0.25 * overall
+
+    def lies_within(self, name: str, low: float, high: float) -> bool:
+        """Do all numbers of a column lie between two bounds, these included?"""
+        return bool(self.rows[name].drop_nulls().cast(pl.Float64).is_between(low, high).all())
+
+    def counts_for(self, name: str, user: str) -> bool:
+        """Do the values of a column count 1, 2, 3, ... (or from 0) within each user, with few gaps?"""
+        column = self.rows[name]
+        if not column.dtype.is_integer() or column.null_count() or (column.min() or 0) < 0:  # type: ignore[operator]
+            return False
+        users = self.rows.group_by(user).agg(
+            distinct=pl.col(name).n_unique(), span=pl.col(name).max() - pl.col(name).min() + 1, first=pl.col(name).min()
         )
-        return groups.height > 1 and groups.filter(pl.col(name) <= 1).height > 0.75 * groups.height
+        several = users.filter(pl.col("distinct") > 1)
+        dense = several.filter((pl.col("span") <= 1.2 * pl.col("distinct") + 1) & (pl.col("first") <= 10))
+        return several.height > 0 and dense.height > 0.8 * several.height
+
+    def grouping(self, name: str, user: str | None) -> tuple[float, float]:
+        """How many rows share a value of a column (with one user), and the share of its values that have one user."""
+        keys = [name] if user is None else [name, user]
+        groups = self.rows.drop_nulls(name).select(keys).unique().height
+        values = max(self.rows[name].drop_nulls().n_unique(), 1)
+        if user is None:
+            return self.rows.height / values, 1.0
+        shared = self.rows.drop_nulls(name).group_by(name).agg(pl.col(user).n_unique()).filter(pl.col(user) <= 1)
+        return self.rows.height / max(groups, 1), shared.height / values
+
+    def share_of(self, name: str, value: str) -> float:
+        """Share of the rows that have a value, of those that have any."""
+        return _number((self.rows[name].drop_nulls().cast(pl.String) == value).mean())
 
     def mean(self, name: str) -> float:
         """Mean of a column of numbers or flags."""
         return _number(self.rows[name].cast(pl.Float64).mean())
+
+    def smallest(self, name: str) -> float:
+        """Smallest value of a column of numbers."""
+        return _number(self.rows[name].min())
 
     def largest(self, name: str) -> float:
         """Largest value of a column of numbers."""
@@ -120,27 +215,21 @@ def kind_of(column: pl.Series, is_id: bool) -> AttributeKind | None:
         return "categorical" if is_id or distinct <= FEW_NUMBERS else "numeric"
     if values.dtype != pl.String:
         return None
-    many_words = _number(values.head(10_000).str.count_matches(r"\s\S").mean()) >= 1
-    return "text" if many_words and distinct > 100 else "categorical" if distinct <= FEW_STRINGS else None
+    return "text" if _words_in(values) >= 1 and distinct > 100 else "categorical" if distinct <= FEW_STRINGS else None
 
 
-def words_of(name: str) -> set[str]:
-    """Lower-case words of a column's name: "StockCode" and "stock_code" are stock and code."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    words = re.findall(r"[a-z]+", spaced.lower())
-    return {*words, *(word.removesuffix("id") for word in words if len(word) > 4 and word.endswith("id"))}
+def sql_name(column: str) -> str:
+    """A column's name within an SQL expression: in quotes, unless SQL reads the bare word as this column."""
+    try:
+        bare = pl.sql_expr(column).meta.root_names() == [column] and column.isidentifier()
+    except pl.exceptions.PolarsError:
+        bare = False
+    return column if bare else '"' + column.replace('"', '""') + '"'
 
 
-def best_named(words: Sequence[str], columns: Iterable[str], never: Sequence[str] = ()) -> str | None:
-    """The column whose name holds the first of `words` and none of `never`; id or code in it takes precedence."""
-    best: tuple[tuple[int, int], str] | None = None
-    for name in columns:
-        parts = words_of(name)
-        hits = [i for i, word in enumerate(words) if word in parts]
-        if hits and not parts.intersection(never):
-            rank = (0 if parts & {"id", "code", "no", "number"} else 1, hits[0])
-            best = min(best, (rank, name)) if best else (rank, name)
-    return best[1] if best else None
+def _words_in(column: pl.Series) -> float:
+    """Mean number of words of a column of strings, less one."""
+    return _number(column.cast(pl.String).head(10_000).str.count_matches(r"\s\S").mean())
 
 
 def _number(value: object) -> float:

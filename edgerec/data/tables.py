@@ -10,7 +10,14 @@ from edgerec.data.readers import Source, reading
 from edgerec.data.vocabularies import EncodedColumns, learn
 from edgerec.errors import DataError
 
-__all__ = ["attributes_from_file", "attributes_from_log", "check_numbers", "encode_items", "encode_users"]
+__all__ = [
+    "attributes_from_file",
+    "attributes_from_log",
+    "check_numbers",
+    "check_texts",
+    "encode_items",
+    "encode_users",
+]
 
 
 def attributes_from_file(
@@ -31,6 +38,7 @@ def attributes_from_file(
     id_column, dtype = table.expression(id_expression, f"[{section}] id")
     columns = {name: table.expression(name, f"[{section}] column")[0] for name in settings.columns}
     check_numbers(table, settings.numeric, section)
+    check_texts(table, settings, section)
     with reading(path):
         raw = table.frame.select(
             text_of(id_column, dtype, f"{path}: id").alias("id"), **{f"raw.{k}": v for k, v in columns.items()}
@@ -105,6 +113,22 @@ def check_numbers(table: Source, columns: tuple[str, ...], section: str) -> None
         if not (dtype.is_numeric() or dtype == pl.Boolean):
             raise DataError(
                 f"{table.path}: [{section}] numeric {name!r}: expected numbers, got {dtype}; move it to categorical"
+            )
+
+
+def check_texts(table: Source, settings: ItemsConfig | UsersConfig, section: str) -> None:
+    """Refuse lists and records where a text is expected.
+
+    Raises:
+        DataError: a column is missing, or is one of these.
+    """
+    for name in settings.text if isinstance(settings, ItemsConfig) else ():
+        dtype = table.expression(name, f"[{section}] text")[1]
+        if dtype.is_nested():
+            join = f" such as ARRAY_TO_STRING({name}, ' ')" if isinstance(dtype, pl.List) else ""
+            raise DataError(
+                f"{table.path}: [{section}] text {name!r}: expected one text in a row, got {dtype}; "
+                f"leave it out of text, or name an SQL expression that makes one{join}"
             )
 
 

@@ -52,6 +52,7 @@ class Report:
         segments: by "STAGE, SEGMENT", see `edgerec.evaluation.segment_metrics`.
         gaps: the best value of a column minus its worst, see `edgerec.evaluation.segment_metrics`.
         replay: mean label of the best of some random impressions, by stage.
+        off_policy: what the bundle would have earned, by policy, see `edgerec.evaluation.logged_policy`.
         inputs: by what is withheld from the bundle, see `edgerec.evaluation.inputs`.
         runtimes: how far the engines of the runtime agree.
         costs: by stage, see `edgerec.evaluation.costs`.
@@ -76,6 +77,7 @@ class Report:
     segments: MetricTable = field(default_factory=dict)
     gaps: MetricTable = field(default_factory=dict)
     replay: MetricTable = field(default_factory=dict)
+    off_policy: MetricTable = field(default_factory=dict)
     inputs: MetricTable = field(default_factory=dict)
     runtimes: TaskMetrics = field(default_factory=dict)
     costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -130,6 +132,9 @@ class Report:
             *_grouped(self.beyond, "Beyond accuracy, top 10: ", "model", signed=False),
             *_grouped(self.fidelity, "Fidelity of one stage to another: ", "stages", signed=False),
             *_grouped(self.replay, "Replay of random exposure, mean label: ", "model", signed=False),
+            *_grouped(
+                self.off_policy, "Off-policy value by the log's propensities, mean label: ", "policy", signed=False
+            ),
             *_grouped(self.inputs, "Change of int8 without a part of the request: ", "request", signed=True),
             *_grouped(self.gaps, "Gap between the best and the worst group, int8: ", "groups", signed=True),
         ]

@@ -182,8 +182,8 @@ class Model:
         """
         index = self.catalog.index_of(item)
         if index is None:
-            near = ", ".join(self.catalog.nearest(item))
-            raise ConfigError(f"no item {item!r} in the catalogue" + (f"; there are {near}" if near else ""))
+            near = " or ".join(map(repr, self.catalog.nearest(item)))
+            raise ConfigError(f"no item {item!r} in the catalogue" + (f"; did you mean {near}?" if near else ""))
         return index
 
     def indices_of(self, items: Collection[str]) -> Int:

@@ -34,6 +34,7 @@ from edgerec.evaluation.findings import (
 )
 from edgerec.evaluation.gates import broken_gates
 from edgerec.evaluation.inputs import evaluate_inputs
+from edgerec.evaluation.logged_policy import evaluate_logged_policy
 from edgerec.evaluation.page import EXAMPLES, write_page
 from edgerec.evaluation.quality import evaluate_model, evaluate_scorer
 from edgerec.evaluation.ratios import Ratios, measure_ratios, teacher_bytes, text_bytes
@@ -113,6 +114,7 @@ def _report(
     }
     of_bundle = _of_the_bundle(run, data, eval_requests, table["int8"], bundles)
     findings = _findings(run, data, table, baselines.chosen, fidelity, of_bundle["costs"])
+    off_policy = evaluate_logged_policy(RuntimeModel(bundles, data, eval_requests, run.progress))
     return Report(
         name=run.config.name,
         part=settings.part,
@@ -121,7 +123,7 @@ def _report(
         fidelity=fidelity,
         reliability=reliability_bins(answers, data),
         sizes=sizes_of(run.teacher, bundle),
-        notes=_notes(data, eval_requests, bundles),
+        notes=[*_notes(data, eval_requests, bundles), *off_policy.notes],
         failures=findings.failures,
         verdict=findings.to_json(),
         baselines=baselines.chosen,
@@ -129,6 +131,7 @@ def _report(
         segments={f"{stage}, {name}": of for stage, by_name in segments.items() for name, of in by_name.items()},
         gaps=segment_gaps(segments["int8"]),
         replay=replay_random_exposure(answers, data) if settings.random_exposure else {},
+        off_policy=off_policy.values,
         curves=read_curves(run.folder),
         settings=settings_of(run.config),
         versions=versions(),

@@ -146,3 +146,14 @@ def test_any_value_in_any_key_is_a_manifest_or_a_bundle_error(data):
         Manifest.parse(json.dumps(fields))
     except BundleError as error:
         assert "\n" not in str(error)
+
+
+def test_a_bundle_that_relates_nothing_says_which_task_and_column_to_add(toy_bundle):
+    (toy_bundle / "similar.onnx").unlink()
+    edit(toy_bundle, lambda fields: fields["files"].pop("similar.onnx"))
+    with pytest.raises(BundleError, match=r'name = "related", kind = "related".* and session = COLUMN to \[data\]'):
+        Bundle.open(toy_bundle).path("similar.onnx")
+    edit(toy_bundle, lambda fields: fields["settings"]["data"].update(session="basket"))
+    with pytest.raises(BundleError) as with_sessions:
+        Bundle.open(toy_bundle).path("similar.onnx")
+    assert "session = COLUMN" not in str(with_sessions.value)

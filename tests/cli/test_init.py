@@ -88,7 +88,13 @@ def test_a_log_without_a_time_is_told_so():
     refused = edgerec("init", "log.csv")
 
     assert refused.exit_code == 2
-    assert "no column looks like a time (columns: user, item)" in refused.stderr
+    assert "without time: no column can be read as a time; if another one orders each user's events" in refused.stderr
+    assert '# time = "..."  # fill in: ' in Path("edgerec.toml").read_text()
+    told = edgerec("prepare")
+    assert (
+        told.exit_code == 2
+        and "[data] time: expected a value, found none; add the column that says when" in told.stderr
+    )
 
 
 def test_prepare_tells_bad_settings_in_one_line():

@@ -198,7 +198,7 @@ def test_similar_never_returns_the_item_itself(rec):
         (lambda r: r.recommend(context={"country": "DE"}), "context: no column 'country'"),
         (lambda r: r.recommend(user={"age": "old"}), "user: age must be a number, got 'old'"),
         (lambda r: r.recommend(where="prize < 2"), "no such column: prize, did you mean 'price'"),
-        (lambda r: r.score(["i99"]), "no item 'i99' in the catalogue; there are i0, i1, i2"),
+        (lambda r: r.score(["i99"]), "no item 'i99' in the catalogue; did you mean 'i0' or 'i1' or 'i2'?"),
         (lambda r: r.similar("i99"), "no item 'i99' in the catalogue"),
         (lambda r: r.arrays.rate(np.array([8])), "item indices from 0 to 7"),
         (lambda r: r.observe("i1", context={"tap": 1}), "context: no column 'tap'"),

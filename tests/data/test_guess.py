@@ -1,0 +1,308 @@
+"""What `edgerec init` makes of logs of many kinds: right, or left open for a person, never silently wrong."""
+
+from __future__ import annotations
+
+import json
+import random
+import tomllib
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from edgerec.config import Config
+from edgerec.data.guess import GuessedSettings, guess_settings
+from edgerec.errors import DataError
+
+T0 = 1_700_000_000
+rng = random.Random(7)
+
+
+def events(n=1500, users=300, items=60):
+    """(user, item, seconds), the low items more often."""
+    return [(rng.randrange(users), int(items * rng.random() ** 2), T0 + 1800 * k) for k in range(n)]
+
+
+def guess(folder: Path, columns: dict[str, list], roles=None, **tables: dict[str, list]) -> GuessedSettings:
+    pl.DataFrame(columns).write_parquet(folder / "log.parquet")
+    paths = {}
+    for name, table in tables.items():
+        pl.DataFrame(table).write_csv(folder / f"{name}.csv")
+        paths[name] = folder / f"{name}.csv"
+    return guess_settings(folder / "log.parquet", paths.get("items"), paths.get("users"), folder, roles)
+
+
+def data_of(guessed: GuessedSettings):
+    """The settings as they are checked."""
+    return Config.of(tomllib.loads(guessed.toml)).data
+
+
+def fates(guessed: GuessedSettings, path="log.parquet"):
+    return {fate.column: fate.becomes for fate in guessed.columns[path]}
+
+
+def test_an_item_is_never_the_user_and_an_id_goes_before_a_measure(tmp_path):
+    log = events()
+    plays = {
+        "steamid": [9_000_000_000 + u for u, _, _ in log],
+        "appid": [10 * i for _, i, _ in log],
+        "playtime_forever": [rng.randrange(9000) for _ in log],
+        "timestamp_created": [t for _, _, t in log],
+    }
+    data = data_of(guess(tmp_path, plays))
+    assert (data.user, data.item, data.time, data.after) == (
+        "steamid", "appid", "timestamp_created", ("playtime_forever",),
+    )  # fmt: skip
+    reviews = {
+        "reviewerID": [f"A{u}" for u, _, _ in log],
+        "asin": [f"B{i}" for _, i, _ in log],
+        "overall": [float(rng.randint(1, 5)) for _ in log],
+        "unixReviewTime": [t for _, _, t in log],
+    }
+    data = data_of(guess(tmp_path, reviews))
+    assert (data.user, data.item) == ("reviewerID", "asin")
+
+
+def test_a_feature_with_three_values_is_not_the_user(tmp_path):
+    log = events()
+    columns = {"customer": [("new", "back", "vip")[u % 3] for u, _, _ in log], "product": [f"p{i}" for _, i, _ in log],
+               "ts": [t for _, _, t in log]}  # fmt: skip
+    guessed = guess(tmp_path, columns)
+    assert "user" in guessed.open_ and '# user = "..."  # fill in: ' in guessed.toml
+    named = guess(tmp_path, columns | {"visitor_no": [u for u, _, _ in log]})
+    assert data_of(named).user == "visitor_no"
+
+
+def test_where_nothing_tells_the_line_is_left_open_until_a_person_says(tmp_path):
+    log = events()
+    columns = {"a": [f"x{u}" for u, _, _ in log], "b": [f"y{i}" for _, i, _ in log], "c": [t for _, _, t in log]}
+    guessed = guess(tmp_path, columns)
+    assert set(guessed.open_) == {"user", "item"} and "it may be one of: a, b" in guessed.open_["user"]
+    data = data_of(guess(tmp_path, columns, {"user": "a", "item": "b"}))
+    assert (data.user, data.item, data.time) == ("a", "b", "c")
+    with pytest.raises(DataError, match="--role user=d: there is no such column; its columns are a, b, c"):
+        guess(tmp_path, columns, {"user": "d"})
+
+
+def impressions(**more):
+    """Lists of five; one in ten places is clicked."""
+    rows = [(s, rng.randrange(200), place, T0 + 3600 * s) for s in range(400) for place in range(5)]
+    log = {
+        "impression_id": [f"imp{s}" for s, _, _, _ in rows],
+        "user_id": [s % 97 for s, _, _, _ in rows],
+        "item_id": [i for _, i, _, _ in rows],
+        "position": [place + 1 for _, _, place, _ in rows],
+        "shown_at": [t for _, _, _, t in rows],
+        "clicked": [int(rng.random() < 0.1) for _ in rows],
+    }
+    return log | more
+
+
+def test_what_the_logging_system_decided_is_named_and_left_out(tmp_path):
+    n = 2000
+    guessed = guess(tmp_path, impressions(
+        propensity_score=[rng.uniform(0.01, 0.3) for _ in range(n)], model_score=[rng.random() for _ in range(n)],
+        is_rand=[rng.randrange(2) for _ in range(n)], pctr=[rng.random() for _ in range(n)],
+    ))  # fmt: skip
+    data = data_of(guessed)
+    found = fates(guessed)
+    assert data.propensity == "propensity_score" and data.session == "impression_id"
+    assert {found[name] for name in ("position", "model_score", "is_rand", "pctr")} == {"left out"}
+    assert "# left out: position: where the item was shown" in guessed.toml
+    assert data.context.categorical == () and "score" not in str(Config.of(tomllib.loads(guessed.toml)).task)
+
+
+def test_impressions_are_judged_by_what_was_clicked_and_lists_shown_at_one_time_are_sessions(tmp_path):
+    log = impressions()
+    del log["impression_id"]
+    guessed = guess(tmp_path, log)
+    config = Config.of(tomllib.loads(guessed.toml))
+    assert config.data.session == "shown_at"
+    assert {(t.name, t.kind, t.label) for t in config.task} == {
+        ("clicked", "binary", "clicked"), ("next", "retrieval", "clicked"), ("related", "related", None),
+    }  # fmt: skip
+
+
+def test_yes_and_no_make_a_label(tmp_path):
+    config = Config.of(tomllib.loads(guess(tmp_path, impressions(clicked=["no", "yes"] * 1000)).toml))
+    assert {task.label for task in config.task} == {"clicked = 'yes'", None}
+
+
+def test_an_empty_label_counts_as_nothing_and_loses_no_row(tmp_path):
+    n = 2000
+    log = impressions(clicked=[(1, 0, None)[k % 3] for k in range(n)], watch_ms=[(k, None)[k % 2] for k in range(n)])
+    guessed = guess(tmp_path, log)
+    labels = {task.name: task.label for task in Config.of(tomllib.loads(guessed.toml)).task}
+    assert labels["clicked"] == labels["next"] == "COALESCE(clicked, 0)"
+    assert labels["watch_ms"] == "COALESCE(watch_ms, 0)"
+
+
+def test_an_id_of_one_user_and_one_time_is_a_session_whatever_its_name(tmp_path):
+    log = impressions()
+    log["bundle_uuid"] = log.pop("impression_id")
+    assert data_of(guess(tmp_path, log)).session == "bundle_uuid"
+
+
+def test_a_day_that_is_counted_is_an_order(tmp_path):
+    rows = [(u, rng.randrange(60), 10 * k + u % 10) for u in range(250) for k in range(6)]
+    columns = {"household_key": [u for u, _, _ in rows], "PRODUCT_ID": [i for _, i, _ in rows],
+               "DAY": [day for _, _, day in rows]}  # fmt: skip
+    assert data_of(guess(tmp_path, columns)).time == "86400 * (7305 + CAST(DAY AS BIGINT))"
+
+
+def test_a_rare_click_is_no_attribute_of_items(tmp_path):
+    log = impressions(clicked=[int(rng.random() < 0.01) for _ in range(2000)])
+    assert "clicked" in data_of(guess(tmp_path, log)).after
+
+
+def test_each_kind_of_event_has_a_task(tmp_path):
+    log = events()
+    kinds = [rng.choices(["view", "addtocart", "purchase"], [90, 7, 3])[0] for _ in log]
+    columns = {"visitorid": [u for u, _, _ in log], "event": kinds, "itemid": [i for _, i, _ in log],
+               "timestamp": [1000 * t for _, _, t in log]}  # fmt: skip
+    config = Config.of(tomllib.loads(guess(tmp_path, columns).toml))
+    labels = {task.name: task.label for task in config.task}
+    assert labels["purchase"] == "event = 'purchase'" and "event" in config.data.after
+    assert "view" not in labels and labels["next"] is None
+    assert "next_purchase" not in labels  # only a user's first row of a part is judged, and few of them are purchases
+
+
+def test_a_kind_of_event_is_ranked_if_enough_requests_can_judge_it(tmp_path):
+    log = events(3000)
+    kinds = ["view", "purchase", "view"] * 1000
+    columns = {"visitorid": [u for u, _, _ in log], "event": kinds,
+               "itemid": [i for _, i, _ in log], "timestamp": [1000 * t for _, _, t in log]}  # fmt: skip
+    labels = {task.name: task.label for task in Config.of(tomllib.loads(guess(tmp_path, columns).toml)).task}
+    assert labels["next_purchase"] == labels["purchase"] == "event = 'purchase'"
+
+
+def test_likes_are_four_of_five_or_the_upper_third(tmp_path):
+    log = events()
+
+    def liked(ratings):
+        columns = {"user": [f"u{u}" for u, _, _ in log], "item": [f"i{i}" for _, i, _ in log],
+                   "time": [t for _, _, t in log], "rating": ratings}  # fmt: skip
+        config = Config.of(tomllib.loads(guess(tmp_path, columns).toml))
+        return next(task.label for task in config.task if task.name == "like")
+
+    assert liked([1 + k % 5 for k in range(len(log))]) == "rating >= 4"
+    assert liked([1 + k % 9 for k in range(len(log))]) == "rating >= 7"  # 7, 8 and 9 of 1 to 9
+    assert (
+        liked([5 if k % 3 else 3 + k % 2 + (k % 30 > 0) * (1 - k % 2) for k in range(len(log))]) == "rating >= 5"
+    )  # at least 4 tells nothing
+
+
+def test_a_split_with_too_few_requests_gives_way_to_one_with_more(tmp_path):
+    once = [(u, i, T0 + 86_400 * u + 60 * k) for u in range(300) for k, i in enumerate(rng.sample(range(60), 5))]
+    columns = {"user": [u for u, _, _ in once], "item": [i for _, i, _ in once], "time": [t for _, _, t in once]}
+    guessed = guess(tmp_path, columns)
+    assert data_of(guessed).split.by == "leave-last-out" and guessed.portrait.requests == (300, 300)
+    assert "the last event of each user is test" in guessed.toml and "would leave" in guessed.toml
+    log = events(12_000)
+    columns = {"user": [u for u, _, _ in log], "item": [i for _, i, _ in log], "time": [t for _, _, t in log]}
+    split = data_of(guess(tmp_path, columns)).split
+    assert (split.by, split.valid, split.test) == ("time", "28d", "28d")  # of 250 days
+
+
+def test_a_log_without_a_clock_is_ordered_by_its_counter(tmp_path):
+    rows = [(u, rng.randrange(60), place) for u in range(250) for place in range(3 + u % 9)]
+    columns = {"user": [u for u, _, _ in rows], "item": [i for _, i, _ in rows],
+               "position": pl.Series([place for _, _, place in rows], dtype=pl.Int16)}  # fmt: skip
+    guessed = guess(tmp_path, columns)
+    data = data_of(guessed)
+    assert data.time == "86400 * (7305 + CAST(position AS BIGINT))" and data.split.by == "leave-last-out"
+    assert data.context.from_time == () and ("span", "no clock, only an order") in guessed.portrait.lines()
+
+
+def test_the_place_within_a_list_is_no_order_of_the_lists(tmp_path):
+    log = impressions()
+    del log["shown_at"]
+    guessed = guess(tmp_path, log)
+    assert "rename" not in guessed.open_["time"] and "name it: --role time=COLUMN" in guessed.open_["time"]
+
+
+def test_a_session_stands_for_its_user_where_no_column_says_who(tmp_path):
+    rows = sorted((rng.randrange(300), rng.randrange(60), T0 + 60 * k) for k in range(1500))
+    columns = {"session_id": [s for s, _, _ in rows], "item_id": [i for _, i, _ in rows],
+               "timestamp": [t for _, _, t in rows]}  # fmt: skip
+    data = data_of(guess(tmp_path, columns))
+    assert (data.user, data.session, data.split.by) == ("session_id", None, "leave-last-out")
+
+
+def test_without_user_and_session_it_says_what_is_possible(tmp_path):
+    log = events()
+    guessed = guess(tmp_path, {"item_id": [i for _, i, _ in log], "time": [t for _, _, t in log]})
+    assert "no column says who" in guessed.open_["user"] and "popularity" in guessed.open_["user"]
+
+
+def test_date_and_time_of_the_day_may_be_two_columns(tmp_path):
+    log = events()
+    when = pl.from_epoch(pl.Series([t for _, _, t in log]))
+    columns = {"user": [u for u, _, _ in log], "item": [i for _, i, _ in log], "date": when.dt.strftime("%Y-%m-%d"),
+               "time": when.dt.strftime("%H:%M:%S")}  # fmt: skip
+    guessed = guess(tmp_path, columns)
+    assert data_of(guessed).time == "CONCAT(date, ' ', time)"
+    assert guessed.portrait.last_ms == 1000 * max(t for _, _, t in log)
+
+
+def test_dates_without_a_time_of_the_day_give_no_hour(tmp_path):
+    log = events()
+    when = pl.from_epoch(pl.Series([t for _, _, t in log]))
+    columns = {"user": [u for u, _, _ in log], "item": [i for _, i, _ in log]}
+    for dates in (when.dt.date(), when.dt.date().cast(pl.Datetime), when.dt.strftime("%Y-%m-%d")):
+        assert data_of(guess(tmp_path, columns | {"date": dates})).context.from_time == ("weekday",)
+    assert data_of(guess(tmp_path, columns | {"date": when})).context.from_time == ("hour", "weekday")
+
+
+def test_a_first_line_of_values_is_no_header(tmp_path):
+    (tmp_path / "u.tsv").write_text("196\t242\t3\t881250949\n186\t302\t3\t891717742\n")
+    with pytest.raises(DataError, match="the first line"):
+        guess_settings(tmp_path / "u.tsv", None, None, tmp_path)
+
+
+def test_genres_are_words_and_not_one_category_for_each_combination(tmp_path):
+    log = events()
+    genres = ["Action", "Drama", "Comedy", "Crime", "War"]
+    table = {"item_id": list(range(60)), "title": [f"A film of {i} days" for i in range(60)],
+             "genres": ["|".join(sorted(rng.sample(genres, 1 + i % 3))) for i in range(60)]}  # fmt: skip
+    columns = {"user": [u for u, _, _ in log], "item_id": [i for _, i, _ in log], "time": [t for _, _, t in log]}
+    guessed = guess(tmp_path, columns, items=table)
+    assert "genres" in data_of(guessed).items.text and "genres" not in data_of(guessed).items.categorical
+
+
+def test_every_column_is_listed_with_what_became_of_it(tmp_path):
+    log = events()
+    columns = {"user": [u for u, _, _ in log], "item": [i for _, i, _ in log], "time": [t for _, _, t in log],
+               "row_no": list(range(len(log))), "empty": [None] * len(log), "one": [1] * len(log),
+               "updated_at": [t + 5 for _, _, t in log], "odd": [rng.randrange(50) for _ in log],
+               "list": [[1, 2]] * len(log), "flagged": [rng.randrange(2) for _ in log]}  # fmt: skip
+    guessed = guess(tmp_path, columns, users={"user": list(range(300)), "age": [20 + u % 50 for u in range(300)]})
+    assert list(fates(guessed)) == list(columns)
+    assert {name: becomes for name, becomes in fates(guessed).items() if becomes != "left out"} == {
+        "user": "user", "item": "item", "time": "time",
+    }  # fmt: skip
+    assert fates(guessed, "users.csv") == {"user": "users id", "age": "users numeric"}
+    json.dumps(guessed.to_json())
+
+
+def test_an_items_table_that_lacks_ids_is_told_with_the_near_ones(tmp_path):
+    log = events()
+    columns = {"user": [u for u, _, _ in log], "item": [f"{i:04}" for _, i, _ in log], "time": [t for _, _, t in log]}
+    table = {"item": [str(i) for i in range(40)], "title": [f"Thing number {i}" for i in range(40)]}
+    told = guess(tmp_path, columns, items=table).notes
+    assert "items.csv: 60 of 60 items of the log are not in it and have no attributes (100%)" in told[0]
+    assert "40 of these differ only in leading zeros ('0000' in the log" not in told[1]  # "0" is left without a digit
+    assert "39 of these differ only in leading zeros ('0001' in the log, '1' in the table)" in told[1]
+
+
+def test_the_portrait_counts_what_the_log_holds(tmp_path):
+    rows = [("a", "x", 0), ("a", "x", 1), ("a", "y", 2), ("b", "x", 3)] * 30
+    columns = {"user": [u for u, _, _ in rows], "item": [i for _, i, _ in rows],
+               "time": [T0 + 86_400 * d for _, _, d in rows]}  # fmt: skip
+    told = dict(guess(tmp_path, columns, {"user": "user", "item": "item"}).portrait.lines("about 2 minutes"))
+    assert told["rows"] == "120" and told["users"] == "2" and told["items"] == "2"
+    assert told["span"] == "2023-11-14 to 2023-11-17, 3.0 days"
+    assert told["events a user"] == "median 60; 90 % have at most 90"
+    assert told["repeats"].startswith("97.5%")  # 3 different pairs in 120 rows
+    assert told["head"].startswith("the top 1 % of the items have 75%") and told["training"] == "about 2 minutes"
+    assert len(told) <= 10
