@@ -12,6 +12,7 @@ from edgerec.cli.options import EffortOption, JsonOption, checked_effort
 
 if TYPE_CHECKING:
     from edgerec.data.guess import GuessedSettings
+    from edgerec.data.portrait import Portrait
 
 __all__ = ["init"]
 
@@ -51,7 +52,7 @@ def init(
     if as_json:
         print_json({"config": str(output), **settings.to_json()})
     else:
-        _print(settings)
+        _print(settings, output)
     if settings.open_:
         name, what = next(iter(settings.open_.items()))
         raise ConfigError(
@@ -80,7 +81,7 @@ def _roles(given: Sequence[str]) -> dict[str, str]:
     return roles
 
 
-def _print(settings: GuessedSettings) -> None:
+def _print(settings: GuessedSettings, output: Path) -> None:
     """All columns, the tasks and the log in numbers."""
     from edgerec.cli.output import print_table
 
@@ -89,7 +90,30 @@ def _print(settings: GuessedSettings) -> None:
     tasks = [[g.role.removeprefix("task "), g.column, g.why] for g in settings.guesses if g.role.startswith("task ")]
     print_table(["task", "label", "why"], tasks, "Tasks")
     if settings.portrait is not None:
-        # Here goes what training will cost on this machine: lines(training=...).
-        print_table(["", "the log"], settings.portrait.lines())
+        training = None if settings.open_ else _training(settings.portrait, output)
+        print_table(["", "the log"], settings.portrait.lines(training))
     for note in settings.notes:
         typer.echo(note)
+
+
+def _training(portrait: Portrait, output: Path) -> str | None:
+    """How long `edgerec run` will take on this machine; None where the settings cannot be read as they are."""
+    from edgerec.config import Config
+    from edgerec.config.effort import LogSize
+    from edgerec.errors import EdgerecError
+    from edgerec.stages.effort import announced
+
+    try:
+        config = Config.load(output)
+    except EdgerecError:
+        return None
+    size = LogSize(
+        rows=portrait.rows,
+        users=portrait.users,
+        items=portrait.items,
+        sessions=portrait.sessions or portrait.rows,
+        past=portrait.events[1] / 2,  # as if all users were like those with many events
+        judged=portrait.requests[1],
+        texts=portrait.items if config.data.items.text else 0,
+    )
+    return f"{announced(config, size)} on this machine, effort {config.effort}"
