@@ -46,6 +46,6 @@ def mix(*keys: str) -> pl.Expr:
     columns."""
     mixed = pl.lit(0, pl.UInt64)
     for key in keys:
-        mixed = mixed.xor(pl.col(key)) * pl.lit(_MULTIPLIER, pl.UInt64)
+        mixed = mixed.xor(pl.col(key).cast(pl.UInt64)) * pl.lit(_MULTIPLIER, pl.UInt64)
         mixed = mixed.xor(mixed // pl.lit(_SHIFT, pl.UInt64))
     return mixed

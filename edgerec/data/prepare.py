@@ -1,7 +1,8 @@
 """From a log to a dataset: clean, order, split, encode, write.
 
-Of each row only narrow numbers (about 50 bytes) are held in memory; features and texts stay in Parquet files and pass
-through Polars' streaming engine.
+Of each row only narrow numbers are held in memory, 20 to 28 bytes and a copy while they are sorted, and one feature
+at a time; texts stay in Parquet files and pass through Polars' streaming engine. A log of 20 million rows takes about
+@@ bytes of memory a row at the most.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from edgerec.config import Config, DataConfig, ItemsConfig, UsersConfig
 from edgerec.data.cleaning import clean, label_columns
 from edgerec.data.counts import Counts
 from edgerec.data.dataset import Meta
-from edgerec.data.events import Numbered, clip_labels, drop_repeats, in_order, number, read_events
+from edgerec.data.events import Numbered, clip_labels, drop_repeats, in_order, number, read_events, read_ids
 from edgerec.data.graph import GraphMeta, read_graph
 from edgerec.data.parts import write_parts, write_rejected
 from edgerec.data.readers import Source, hash_files, reading
@@ -39,8 +40,8 @@ from edgerec.progress import Progress, Silent
 
 __all__ = ["PrepareReport", "prepare"]
 
-KEPT = "kept.parquet"
-"""Rows of the log that are events, while a dataset is being written."""
+ROWS = "rows.parquet"
+"""All rows of the log as `clean` reads them, while a dataset is being written."""
 
 
 @dataclass(frozen=True)
@@ -113,25 +114,26 @@ class _Preparation:
         """Write the dataset."""
         config, data = self.config, self.config.data
         check_numbers(self.log, data.context.numeric, "data] [context")
-        kept, rejected = self._clean()
-        events, rejected, counts = self._select(kept, rejected)
-        events = in_order(events)
+        log_rows = self._clean()
+        events, ids, rejected, counts = self._select(log_rows)
+        events = in_order(events, ids)
         part, cuts = split(events, data.split, data.zone)
         rows = self._rows_by_part(part)
-        numbered = number(events.with_columns(part=part), kept)
+        numbered = number(events.with_columns(part=part), ids)
+        del events, part, ids  # `numbered` has them again
         self._check_items(numbered.item_ids)
         self.progress.say(
             f"{counts.kept} of {counts.rows_in} rows kept: " + ", ".join(f"{n} {name}" for name, n in rows.items())
         )
-        items, item_columns = self._items(numbered, kept)
-        users, user_columns = self._users(numbered, kept)
+        items, item_columns = self._items(numbered, log_rows)
+        users, user_columns = self._users(numbered, log_rows)
         items.write_parquet(self.folder / "items.parquet")
         users.write_parquet(self.folder / "users.parquet")
         graph = self._graph(items["id"])
         events, clips = clip_labels(numbered.events, config.task)
-        context = write_parts(events, kept, data.context, data.zone, config.task, self.folder)
+        context = write_parts(events, log_rows, data.context, data.zone, config.task, self.folder)
         write_rejected(rejected, self.log, self.folder)
-        (self.folder / KEPT).unlink()
+        (self.folder / ROWS).unlink()
         return Meta(
             name=config.name,
             n_users=users.height,
@@ -156,29 +158,32 @@ class _Preparation:
         self.notes.append(line)
         self.progress.say(line)
 
-    def _clean(self) -> tuple[pl.LazyFrame, pl.DataFrame]:
-        """Rows that are events (kept.parquet, in the order of the log) and (row, reason) of the others."""
+    def _clean(self) -> pl.LazyFrame:
+        """All rows of the log with the reason to reject them, in its order: rows.parquet."""
         cleaned = clean(self.log, self.config.data, self.config.task, _log_features(self.config.data))
         self._note(f"times were read as {cleaned.note}")
-        path, reason = self.folder / KEPT, pl.col("reason")
         with reading(self.log.path):
-            cleaned.frame.filter(reason.is_null()).drop("reason").sink_parquet(path)
-            rejected = cleaned.frame.filter(reason.is_not_null()).select("row", "reason").collect(engine="streaming")
-        return pl.scan_parquet(path), rejected
+            cleaned.frame.sink_parquet(self.folder / ROWS)
+        return pl.scan_parquet(self.folder / ROWS)
 
-    def _select(self, kept: pl.LazyFrame, rejected: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, Counts]:
-        """The events that the dataset has, (row, reason) of all other rows, and how many these are."""
+    def _select(
+        self, log_rows: pl.LazyFrame
+    ) -> tuple[pl.DataFrame, dict[str, pl.Series], pl.DataFrame, Counts]:
+        """The events that the dataset has, the ids behind their codes, (row, reason) of all other rows, and how many
+        these are."""
         data = self.config.data
-        events = read_events(kept, self.labels, data.session is not None)
-        events, dropped = drop_repeats(events, self.labels, data.split.core)
+        kept = log_rows.filter(pl.col("reason").is_null())
+        ids = read_ids(kept, data.session is not None)
+        events, dropped = drop_repeats(read_events(kept, self.labels, ids), self.labels, data.split.core)
+        rejected = log_rows.filter(pl.col("reason").is_not_null()).select("row", "reason").collect(engine="streaming")
         rejected = pl.concat([rejected, dropped])
-        rows_in: int = self.log.frame.select(pl.len()).collect(engine="streaming").item()
+        rows_in: int = log_rows.select(pl.len()).collect().item()
         reasons = dict(rejected.group_by("reason").len().sort("len", "reason", descending=[True, False]).iter_rows())
         counts = Counts(rows_in, rows_in - rejected.height, reasons)
         if events.is_empty():
             listed = ", ".join(f"{n} {why}" for why, n in counts.rejected.items())
             raise DataError(f"{self.log.path}: no row is left of {counts.rows_in}: {listed}")
-        return events, rejected, counts
+        return events, ids, rejected, counts
 
     def _rows_by_part(self, part: pl.Series) -> dict[str, int]:
         """How many rows each part has; none may be empty."""
@@ -197,23 +202,21 @@ class _Preparation:
         if item_ids.len() < 2 and ranks:
             raise DataError(f"{self.log.path}: all rows are about one item ({item_ids[0]}); ranking needs at least two")
 
-    def _items(self, numbered: Numbered, kept: pl.LazyFrame) -> tuple[pl.DataFrame, EncodedColumns]:
+    def _items(self, numbered: Numbered, log_rows: pl.LazyFrame) -> tuple[pl.DataFrame, EncodedColumns]:
         settings, ids, events = self.config.data.items, numbered.item_ids, numbered.events
         if settings.path is None:
             first = [*settings.text, *settings.categorical]
-            raw = attributes_from_log(events, kept, "item", first, list(settings.numeric)).sort("item")
-            raw = raw.drop("item").with_columns(id=ids)
+            raw = attributes_from_log(ids, events, log_rows, "item", first, settings.numeric)
         else:
             table = self._table(settings.path, settings, settings.id or self.config.data.item, "items")
             raw = self._beside_log(table, ids, settings.path, "items")
             raw = pl.concat([raw, table.join(raw, on="id", how="anti", maintain_order="left")])
         return encode_items(raw, settings, numbered.catalog["train"])
 
-    def _users(self, numbered: Numbered, kept: pl.LazyFrame) -> tuple[pl.DataFrame, EncodedColumns]:
+    def _users(self, numbered: Numbered, log_rows: pl.LazyFrame) -> tuple[pl.DataFrame, EncodedColumns]:
         settings, ids, events = self.config.data.users, numbered.user_ids, numbered.events
         if settings.path is None:
-            raw = attributes_from_log(events, kept, "user", list(settings.categorical), list(settings.numeric))
-            raw = raw.sort("user").drop("user").with_columns(id=ids)
+            raw = attributes_from_log(ids, events, log_rows, "user", settings.categorical, settings.numeric)
         else:
             table = self._table(settings.path, settings, settings.id or self.config.data.user, "users")
             raw = self._beside_log(table, ids, settings.path, "users")

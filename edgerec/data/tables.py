@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import polars as pl
 
 from edgerec.config import ItemsConfig, UsersConfig
@@ -45,25 +48,44 @@ def attributes_from_file(
 
 
 def attributes_from_log(
-    events: pl.DataFrame, kept: pl.LazyFrame, key: str, first: list[str], median: list[str]
+    ids: pl.Series, events: pl.DataFrame, log_rows: pl.LazyFrame, key: str, first: Sequence[str], median: Sequence[str]
 ) -> pl.DataFrame:
-    """One row for each item or user: its index as `key`, and raw.NAME for the columns of the log.
+    """One row for each item or user, in the order of its index: id, and raw.NAME for the columns of the log.
 
     Args:
+        ids: by index.
         events: sorted by time; columns row, part and `key`.
-        kept: the log's rows: row and feature.NAME.
+        log_rows: all rows of the log, in its order, with feature.NAME.
         first: columns whose first value is used.
         median: columns whose median over the train rows is used, or over all rows if train has no value.
     """
-    if not first and not median:
-        return events.select(key).unique()
-    values = [pl.col(f"feature.{name}").drop_nulls().first().alias(f"raw.{name}") for name in first]
+    values = [_first(events, log_rows.select(f"feature.{name}"), key, len(ids)).alias(f"raw.{name}") for name in first]
     for name in median:
         number = pl.col(f"feature.{name}").cast(pl.Float64, strict=False)
-        in_train = number.filter(pl.col("part") == 0).median()
-        values.append(pl.coalesce(in_train, number.median()).alias(f"raw.{name}"))
-    rows = events.lazy().select("row", "part", key).join(kept, on="row", how="left", maintain_order="left")
-    return rows.group_by(key, maintain_order=True).agg(values).collect(engine="streaming")
+        column = log_rows.select(number).collect(engine="streaming").to_series().gather(events["row"])
+        rows = pl.DataFrame({"key": events[key], "value": column, "part": events["part"]}).lazy()
+        middle = pl.col("value").median()
+        in_train = rows.filter(pl.col("part") == 0).group_by("key").agg(train=middle)
+        of_all = rows.group_by("key").agg(all=middle)
+        both = of_all.join(in_train, on="key", how="left").select("key", pl.coalesce("train", "all").alias("value"))
+        values.append(both.collect(engine="streaming").sort("key")["value"].alias(f"raw.{name}"))
+    return pl.DataFrame([ids.alias("id"), *values])
+
+
+def _first(events: pl.DataFrame, column: pl.LazyFrame, key: str, n: int) -> pl.Series:
+    """The first value that is not null of each of `n` keys; only these values, often long texts, are read."""
+    given = column.select(pl.first().is_not_null()).collect(engine="streaming").to_series()
+    row = events.lazy().select("row", key).filter(given.gather(events["row"]))
+    found = row.collect()
+    first_row = np.full(n, -1, np.int64)
+    # The last of several assignments stays, so backwards the first.
+    first_row[found[key].to_numpy()[::-1]] = found["row"].to_numpy()[::-1]
+    wanted = np.zeros(len(given), bool)
+    wanted[first_row[first_row >= 0]] = True
+    rows = pl.concat([column, pl.LazyFrame({"wanted": wanted})], how="horizontal")
+    values = rows.filter("wanted").drop("wanted").collect(engine="streaming").to_series()
+    place = np.searchsorted(np.flatnonzero(wanted), first_row)
+    return values.gather(pl.Series(place).set(pl.Series(first_row < 0), None))
 
 
 def encode_items(raw: pl.DataFrame, settings: ItemsConfig, n_train: int) -> tuple[pl.DataFrame, EncodedColumns]:
