@@ -89,7 +89,9 @@ def _time(log: Source, text: str, timezone: str) -> tuple[pl.Expr, pl.Expr, str]
     """Whether a time is given, the time in ms, and how it was read."""
     what = f"{log.path}: [data] time = {text!r}"
     time, dtype = log.expression(text, "[data] time")
-    given = time.is_not_null() if dtype.is_integer() or dtype.is_temporal() else text_of(time, dtype, what).is_not_null()
+    given = (
+        time.is_not_null() if dtype.is_integer() or dtype.is_temporal() else text_of(time, dtype, what).is_not_null()
+    )
     with reading(log.path):
         sample = log.frame.select(time.alias("time")).filter(pl.col("time").is_not_null()).head(_SAMPLE).collect()
     if sample.is_empty():

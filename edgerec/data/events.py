@@ -71,7 +71,7 @@ def _changes(values: Array) -> npt.NDArray[np.bool_]:
 
 def drop_repeats(events: pl.DataFrame, labels: list[str], core: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Events without duplicates and, if `core` is above 1, of the k-core alone; and (row, reason) of the others."""
-    dropped = {DUPLICATE: duplicates(_suspects(events), labels)}
+    dropped = {DUPLICATE: _duplicates(events, labels)}
     if len(dropped[DUPLICATE]):
         events = events.filter(~pl.col("row").is_in(dropped[DUPLICATE].implode()))
     if core > 1:
@@ -84,12 +84,15 @@ def drop_repeats(events: pl.DataFrame, labels: list[str], core: int) -> tuple[pl
     )
 
 
-def _suspects(events: pl.DataFrame) -> pl.DataFrame:
-    """Rows that may repeat another: a hash of user, item and session or time is not theirs alone."""
+def _duplicates(events: pl.DataFrame, labels: list[str]) -> pl.Series:
+    """Rows that repeat another, looked for only among those that share a hash with another row, and by parts of it."""
     hashed = events.select(mix("user", "item", "session" if "session" in events.columns else "time")).to_series()
     in_order = np.sort(hashed.to_numpy())
     repeated = np.unique(in_order[1:][in_order[1:] == in_order[:-1]])
-    return events.filter(hashed.is_in(pl.Series(repeated).implode()))
+    del in_order
+    suspect = hashed.is_in(pl.Series(repeated).implode())
+    n = 1 + int(suspect.sum()) // _AT_ONCE
+    return pl.concat(duplicates(events.filter(suspect & (hashed % n == i)), labels) for i in range(n))
 
 
 def in_order(events: pl.DataFrame, ids: dict[str, pl.Series]) -> pl.DataFrame:

@@ -1,8 +1,8 @@
 """From a log to a dataset: clean, order, split, encode, write.
 
 Of each row only narrow numbers are held in memory, 20 to 28 bytes and a copy while they are sorted, and one feature
-at a time; texts stay in Parquet files and pass through Polars' streaming engine. A log of 20 million rows takes about
-@@ bytes of memory a row at the most.
+at a time; texts stay in Parquet files and pass through Polars' streaming engine. A log of 20 million rows takes 75
+bytes of memory a row at the most.
 """
 
 from __future__ import annotations
@@ -166,9 +166,7 @@ class _Preparation:
             cleaned.frame.sink_parquet(self.folder / ROWS)
         return pl.scan_parquet(self.folder / ROWS)
 
-    def _select(
-        self, log_rows: pl.LazyFrame
-    ) -> tuple[pl.DataFrame, dict[str, pl.Series], pl.DataFrame, Counts]:
+    def _select(self, log_rows: pl.LazyFrame) -> tuple[pl.DataFrame, dict[str, pl.Series], pl.DataFrame, Counts]:
         """The events that the dataset has, the ids behind their codes, (row, reason) of all other rows, and how many
         these are."""
         data = self.config.data
