@@ -14,7 +14,7 @@ import polars as pl
 from edgerec.config import MAX_BINARY_TASKS
 from edgerec.data.readers import reading
 from edgerec.data.sample import AttributeKind, Sample, best_named, kind_of, words_of
-from edgerec.data.times import time_ms
+from edgerec.data.times import read_times
 from edgerec.errors import DataError
 from edgerec.tasks.units import MS_PER_DAY
 
@@ -212,9 +212,8 @@ def _context(draft: _Draft) -> list[str]:
 
 def _split(log: Sample, time: str) -> list[str]:
     """Lengths of valid and test that fit the span of the log."""
-    values = log.rows[time].drop_nulls().head(1000)
-    ms, _ = time_ms(pl.col(time), values, "UTC", time)
     with reading(log.path):
+        ms = read_times(log.source.frame, pl.col(time), "UTC", time, ask=False).ms
         span = log.source.frame.select(ms.max() - ms.min()).collect(engine="streaming").item() or 0
     days = span / MS_PER_DAY
     window = next((window for least, most, window in _WINDOWS if least <= days < most), None)

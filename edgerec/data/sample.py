@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -52,6 +52,7 @@ class Sample:
             rows = source.frame.head(ROWS).collect()
         if rows.is_empty():
             raise DataError(f"{path}: has no rows; expected at least one")
+        rows = replace(source, frame=rows.lazy()).with_numbers(rows.columns)[0].frame.collect()
         return cls(display_path, source, rows)
 
     @property

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
 from edgerec.config import ItemsConfig, UsersConfig
 from edgerec.data.ids import text_of
-from edgerec.data.readers import Source, reading
+from edgerec.data.numbers import Decimal
+from edgerec.data.readers import PLAIN, Reading, Source, reading
 from edgerec.data.vocabularies import EncodedColumns, learn
 from edgerec.errors import DataError
 
-__all__ = ["attributes_from_file", "attributes_from_log", "check_numbers", "encode_items", "encode_users"]
+__all__ = ["attributes_from_file", "attributes_from_log", "check_numbers", "encode_items", "encode_users", "narrowed"]
 
 
 def attributes_from_file(
-    path: str, display_path: str, settings: ItemsConfig | UsersConfig, id_expression: str, section: str
+    path: str,
+    display_path: str,
+    settings: ItemsConfig | UsersConfig,
+    id_expression: str,
+    section: str,
+    how: Reading = PLAIN,
 ) -> tuple[pl.DataFrame, list[str]]:
     """One row for each id: column id (string) and the configured columns, in the order of the file.
 
@@ -30,16 +37,17 @@ def attributes_from_file(
     Raises:
         DataError: the file or a column is missing.
     """
-    table = Source.open(path, as_text=[id_expression])
+    table = Source.open(path, how)
     id_column, dtype = table.expression(id_expression, f"[{section}] id")
+    notes = [f"{display_path}: {note}" for note in table.notes]
+    notes += check_numbers(table, settings.numeric, section)
     columns = {name: table.expression(name, f"[{section}] column")[0] for name in settings.columns}
-    check_numbers(table, settings.numeric, section)
+    columns |= {name: table.number(name, f"[{section}] numeric") for name in settings.numeric}
     with reading(path):
         raw = table.frame.select(
             text_of(id_column, dtype, f"{path}: id").alias("id"), **{f"raw.{k}": v for k, v in columns.items()}
         ).collect(engine="streaming")
     rows = raw.drop_nulls("id").unique("id", keep="first", maintain_order=True)
-    notes = []
     if missing := raw["id"].null_count():
         notes.append(f"{display_path}: {missing} rows without an id were left out")
     if repeated := raw.height - missing - rows.height:
@@ -95,6 +103,7 @@ def encode_items(raw: pl.DataFrame, settings: ItemsConfig, n_train: int) -> tupl
         raw: id and raw.NAME, in the order of the index.
         n_train: items of the train part, the first ones; vocabularies and scales come from these.
     """
+    categorical = {f"raw.{name}" for name in settings.categorical}
     columns = learn(raw.head(n_train).lazy(), settings.categorical, settings.numeric, "raw.")
     texts = [_clean_text(f"raw.{name}") for name in settings.text]
     title = pl.coalesce(*texts, "id")
@@ -105,7 +114,7 @@ def encode_items(raw: pl.DataFrame, settings: ItemsConfig, n_train: int) -> tupl
         title.alias("title"),
         text.alias("text"),
         *columns.encode(raw.schema, "raw."),
-        pl.col("^raw\\..*$"),
+        *(narrowed(raw[name]) if name in categorical else raw[name] for name in raw.columns if name.startswith("raw.")),
     ), columns
 
 
@@ -116,18 +125,46 @@ def encode_users(raw: pl.DataFrame, settings: UsersConfig, in_train: pl.Series) 
     return raw.select(index, "id", *columns.encode(raw.schema, "raw.")), columns
 
 
-def check_numbers(table: Source, columns: tuple[str, ...], section: str) -> None:
-    """Refuse a column that is configured as numeric and is not.
+def check_numbers(table: Source, columns: Sequence[str], section: str) -> list[str]:
+    """Refuse a column that is configured as numeric and is not; counts the values of others that are no numbers.
 
     Raises:
-        DataError: a column is missing or is not numeric.
+        DataError: a column is missing or does not hold numbers.
     """
-    for name in columns:
-        dtype = table.expression(name, f"[{section}] numeric")[1]
-        if not (dtype.is_numeric() or dtype == pl.Boolean):
+    types = {name: table.expression(name, f"[{section}] numeric")[1] for name in columns}
+    notes: list[str] = []
+    for name, dtype in types.items():
+        if not (dtype.is_numeric() or dtype in (pl.Boolean, pl.String, pl.Null)):
+            raise DataError(f"{table.path}: [{section}] numeric {name!r}: expected numbers, got {dtype}")
+    for name, found in table.numbers_in([name for name, dtype in types.items() if dtype == pl.String]).items():
+        if found.numbers * 2 < found.given:
+            other: Decimal = "," if table.how.decimal == "." else "."
+            with_other = replace(table, how=replace(table.how, decimal=other)).numbers_in([name])[name]
             raise DataError(
-                f"{table.path}: [{section}] numeric {name!r}: expected numbers, got {dtype}; move it to categorical"
+                f"{table.path}: [{section}] numeric {name!r}: expected numbers, got text such as {found.odd!r}; "
+                + (
+                    f'set decimal = "{other}" in [data]'
+                    if with_other.numbers > found.numbers
+                    else "move it to categorical"
+                )
             )
+        notes += found.note(table.path, name)
+    return notes
+
+
+def narrowed(column: pl.Series) -> pl.Series:
+    """A column of categories for the catalogue: strings that all are whole numbers, or all true or false, as such.
+
+    Conditions on items compare numbers with numbers; "01" is not a number here.
+    """
+    text = column.drop_nulls()
+    if column.dtype != pl.String or text.is_empty():
+        return column
+    if text.str.contains(r"^(0|-?[1-9]\d{0,17})$").all():
+        return column.cast(pl.Int64)
+    if text.str.to_lowercase().is_in(["true", "false"]).all():
+        return column.str.to_lowercase() == "true"
+    return column
 
 
 def _clean_text(column: str) -> pl.Expr:
