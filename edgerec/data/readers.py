@@ -188,7 +188,7 @@ class Source:
         with reading(self.path):
             row = self.frame.select(**counts).collect(engine="streaming").row(0, named=True)
         keys = ("given", "numbers", "whole", "truths", "odd")
-        return {name: NumbersFound(*(row[f"{key} {name}"] for key in keys), plain) for name in names}
+        return {name: NumbersFound(**{key: row[f"{key} {name}"] for key in keys}, plain=plain) for name in names}
 
 
 @dataclass(frozen=True)
