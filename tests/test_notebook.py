@@ -8,6 +8,7 @@ import pytest
 import edgerec
 from edgerec.data import Dataset
 from edgerec.errors import ConfigError
+from tests import tiny
 from tests.data.test_prepare import log
 
 SPLIT = {"split": {"valid": "1d", "test": "1d"}}
@@ -29,3 +30,17 @@ def test_tables_of_several_libraries_become_a_dataset(tmp_path, of):
 def test_what_is_no_table_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="interactions: expected a table, got int"):
         edgerec.prepare(5, user="user", item="item", time="time", folder=tmp_path)
+
+
+@pytest.mark.slow
+def test_the_whole_chain_runs_from_a_frame(tmp_path):
+    values = tiny.settings()
+    del values["name"], values["data"]["interactions"]
+    data, tasks = values.pop("data"), values.pop("task")
+    roles = {role: data.pop(role) for role in ("user", "item", "time")}
+    frame = pl.DataFrame(tiny.rows())
+    project = edgerec.prepare(frame, **roles, task=tasks, folder=tmp_path / "tiny", data=data, **values)
+    project.run()
+
+    with project.recommender() as rec:
+        assert len(rec.recommend(3)) == 3

@@ -76,7 +76,7 @@ OTHERS = {
     "init gone.csv": "gone.csv: no such file",
     "init empty.csv": "is empty; expected a header and rows",
     "init header.csv": "has no rows; expected at least one",
-    "init file.txt": "expected a .csv",
+    "init file.txt": "has no rows",
     "init broken.parquet": "cannot be read",
     "init log.csv -o mine.toml": "overwrite it with --force",
     "init log.csv --items gone.csv": "gone.csv: no such file",
