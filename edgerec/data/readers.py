@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -124,11 +125,14 @@ class Source:
         """
         if text in self.schema:
             return pl.col(text), self.schema[text]
-        parsed = sql(text, what)
+        # A name such as "user" is a word of SQL, too.
+        parsed = pl.col(text) if text.isidentifier() else sql(text, what)
         for name in parsed.meta.root_names():
             if name not in self.schema:
                 close = nearest(name, self.schema)
                 hint = f"did you mean {close!r}?" if close else f"its columns are {', '.join(self.schema)}"
+                if self.as_text and not close:
+                    hint += "; if the file has no header, name its columns: header = [...]"
                 raise DataError(f"{self.path}: {what} = {text!r}: there is no column {name!r}; {hint}")
         try:
             dtype = self.frame.select(parsed.alias("_")).collect_schema()["_"]
@@ -148,7 +152,8 @@ class Source:
         if not self.as_text:
             return self, []
         expressions = list(expressions)
-        names = sorted({name for text in expressions for name in _columns_in(text) if name in self.schema})
+        used = {name for text in expressions for name in _columns_in(text) if name in self.schema}
+        names = sorted(name for name in used if not any(_is_compared_with_text(name, text) for text in expressions))
         kinds, notes = {}, []
         for name, found in self.numbers_in(names).items():
             if found.truths == found.given and found.given:
@@ -237,6 +242,12 @@ def _columns_in(expression: str) -> list[str]:
         return [expression, *pl.sql_expr(expression).meta.root_names()]
     except pl.exceptions.PolarsError:
         return [expression]
+
+
+def _is_compared_with_text(column: str, expression: str) -> bool:
+    """Is a column compared with a string in SQL, such as in ``code = '01'``? Then it is one, whatever it looks like."""
+    compared = rf"""(?i)\b{re.escape(column)}["`]?\s*(?:[=<>!]+|(?:not\s+)?(?:in|like|ilike)\b)\s*\(?\s*'"""
+    return re.search(compared, expression) is not None
 
 
 def files_of(path: str) -> list[Path]:

@@ -84,8 +84,15 @@ def read_text_files(files: Sequence[Path], path: str, suffix: str, dialect: Dial
             'the path: header = ["user", "item", ...]'
         )
     table = _Table(files, path, separator, len(names), dialect)
-    counted = table.lines().select(n=pl.len(), quotes=pl.col("line").str.contains('"', literal=True).sum())
-    lines, with_quotes = counted.collect(engine="streaming").row(0)
+    quoted = pl.col("line").str.contains('"', literal=True)
+    longer = ~quoted & (pl.col("line").str.count_matches(separator, literal=True) >= len(names))
+    counted = table.lines().select(n=pl.len(), quotes=quoted.sum(), longer=longer.sum(), at=longer.arg_max())
+    lines, with_quotes, n_longer, at = counted.collect(engine="streaming").row(0)
+    if n_longer:
+        notes.append(
+            f"{n_longer:,} lines have more fields than there are columns, the first is line {at + 1}; what is behind "
+            "the last column is left out"
+        )
     rows = lines - (0 if dialect.header else len(files))
     quote = table.quote(notes) if with_quotes and len(names) > 1 and len(separator) == 1 else ""
     frame = table.scan(quote)

@@ -144,3 +144,24 @@ def test_what_polars_writes_is_read_back(tmp_path_factory, pairs):
 
     assert source.frame.collect().equals(frame)
     assert source.rows == len(frame)
+
+
+def test_lines_with_more_fields_than_columns_are_counted_and_named(tmp_path):
+    source = opened(tmp_path, "user,title\n1,a\n2,b, c\n")
+
+    assert source.notes[0].startswith("1 lines have more fields than there are columns, the first is line 3")
+
+
+def test_a_code_that_a_condition_compares_with_text_stays_text(tmp_path):
+    source = opened(tmp_path, "user,code,n\n1,01,1\n2,02,2\n")
+
+    assert source.with_numbers(["code = '01' AND n > 1"])[0].schema == {
+        "user": pl.String, "code": pl.String, "n": pl.Int64
+    }  # fmt: skip
+
+
+def test_a_missing_header_is_asked_for(tmp_path):
+    with pytest.raises(
+        DataError, match=r"there is no column 'user'; its columns are u1, i1; if the file has no header"
+    ):
+        opened(tmp_path, "u1,i1\nu2,i2\n").expression("user", "[data] user")
