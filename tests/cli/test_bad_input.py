@@ -124,7 +124,7 @@ OTHERS = {
     "recommend bundle --user ann --history header.csv": "has no rows",
     "recommend bundle --user ann --history nolabel.csv": "no column 'is_click'",
     "recommend bundle --stage student": "it needs --users FILE",
-    "recommend bundle --users header.csv -o out.parquet": "has no row with a time",
+    "recommend bundle --users header.csv -o out.parquet": "is empty in all rows",
     "recommend bundle --users nan.csv -o out.parquet": "1 rows have no readable 'when', the first is row 0",
     "recommend bundle --users log.csv -o out.csv": "ends in .parquet",
     "recommend bundle --users log.csv -o mine.parquet": "add --force to replace it",
