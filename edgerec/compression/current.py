@@ -16,8 +16,8 @@ from edgerec.compression.export import ExportedStudent
 from edgerec.compression.rows import quantize_rows
 from edgerec.config import DataConfig, ItemsConfig, TaskConfig
 from edgerec.data.cleaning import clean
-from edgerec.data.readers import Source, reading
-from edgerec.data.tables import attributes_from_file
+from edgerec.data.readers import Reading, Source, reading
+from edgerec.data.tables import attributes_from_file, narrowed
 from edgerec.errors import DataError
 from edgerec.examples.load import LearningData
 from edgerec.examples.log import Log
@@ -65,13 +65,12 @@ def newest_statistics(newer: NewerRows, data: LearningData, progress: Progress) 
 def _with_newer(newer: NewerRows, data: LearningData) -> tuple[Log, int, int]:
     """The training log with the newer rows of known items; how many these are, and how many are of unknown items."""
     settings, old = newer.settings, data.train_log
-    ids = [expression for expression in (settings.user, settings.item, settings.session) if expression is not None]
-    source = Source.open(newer.path, as_text=ids)
+    source = Source.open(newer.path, Reading.of(settings))
     labels = [f"label.{name}" for name in old.labels]
     last_ms = int(old.time_ms.max())
     with reading(source.path):
         frame = (
-            clean(source, settings, newer.tasks, [])
+            clean(source, settings, newer.tasks)
             .frame.filter(pl.col("reason").is_null() & (pl.col("time") > last_ms))
             .select("user", "item", "time", *labels)
             .collect(engine="streaming")
@@ -124,6 +123,7 @@ class TableNow:
     display_path: str
     settings: ItemsConfig
     id_column: str
+    how: Reading
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,9 @@ def items_now(table_now: TableNow | None, rows: list[dict[str, Any]], columns: d
     if table_now is None:
         return ItemsNow([{**row, AVAILABLE: True} for row in rows], 0)
     settings = table_now.settings
-    table, _ = attributes_from_file(table_now.path, table_now.display_path, settings, table_now.id_column, "data.items")
+    id_column, how = table_now.id_column, table_now.how
+    table, _ = attributes_from_file(table_now.path, table_now.display_path, settings, id_column, "data.items", how)
+    table = table.with_columns(narrowed(table[f"raw.{name}"]) for name in settings.categorical)
     now = dict(zip(table["id"].to_list(), table.iter_rows(named=True), strict=True))
     available = _available(table_now)
 
@@ -173,13 +175,13 @@ def items_now(table_now: TableNow | None, rows: list[dict[str, Any]], columns: d
 
 def _available(table: TableNow) -> dict[str, bool]:
     """Availability by id; nothing if the table does not say."""
-    source = Source.open(table.path, as_text=[table.id_column])
+    source = Source.open(table.path, table.how)
     if AVAILABLE not in source.schema:
         return {}
+    typed, _ = source.with_numbers([AVAILABLE])
     with reading(source.path):
-        frame = source.frame.select(
-            pl.col(table.id_column).cast(pl.String), pl.col(AVAILABLE).cast(pl.Boolean)
-        ).collect()
+        available = typed.numbers.get(AVAILABLE, pl.col(AVAILABLE)).cast(pl.Boolean)
+        frame = source.frame.select(pl.col(table.id_column).cast(pl.String), available).collect()
     return {item: value is not False for item, value in frame.iter_rows()}
 
 

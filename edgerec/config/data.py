@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -85,6 +86,10 @@ class ItemsConfig(Settings):
     """Categorical columns."""
     numeric: ColumnNames = ()
     """Numeric columns."""
+    separator: str | None = None
+    """As `separator` of [data], for `path`."""
+    header: ColumnNames = ()
+    """As `header` of [data], for `path`."""
 
     @property
     def columns(self) -> ColumnNames:
@@ -103,6 +108,10 @@ class UsersConfig(Settings):
     """Categorical columns."""
     numeric: ColumnNames = ()
     """Numeric columns."""
+    separator: str | None = None
+    """As `separator` of [data], for `path`."""
+    header: ColumnNames = ()
+    """As `header` of [data], for `path`."""
 
     @property
     def columns(self) -> ColumnNames:
@@ -121,7 +130,8 @@ class DataConfig(Settings):
     """The log and the tables beside it. Paths are relative to the settings file."""
 
     interactions: str
-    """The log, CSV, Parquet or JSONL with one row for each event; a glob is allowed."""
+    """The log, CSV, Parquet or JSONL with one row for each event: a file, a folder or a glob. Files may be packed as
+    .gz or .zst; a folder may be partitioned by "key=value"; a field b of a nested column a is the column "a.b"."""
     user: Expression
     """Column or SQL expression of the user id."""
     item: Expression
@@ -129,6 +139,10 @@ class DataConfig(Settings):
     time: Expression
     """Column or SQL expression of the time: a date, a date with time, a string of one of these, or a number of seconds,
     milliseconds, microseconds or nanoseconds since 1970."""
+    time_format: str | None = None
+    """How `time` is read: a format such as "%d/%m/%Y %H:%M" (several are separated by " | "), "seconds",
+    "milliseconds", "microseconds" or "nanoseconds" since 1970; for a log without a clock "order", or "days", "hours" or
+    "minutes" for numbers that count these. None: decided over all rows, and kept with the dataset and the bundle."""
     session: Expression | None = None
     """Column or SQL expression of the session or basket id. All rows of a session have the time of its first row, and
     the split never cuts a session."""
@@ -136,6 +150,20 @@ class DataConfig(Settings):
     """SQL condition; rows for which it is not true are left out."""
     timezone: str = "UTC"
     """Time zone of times that carry none, of hours and weekdays, and of the midnights at which the log is split."""
+    missing: tuple[str, ...] = ()
+    """Words that stand for no value in any column of text, such as "NA", "\\\\N" or "-"; blank values are missing
+    anyway."""
+    decimal: Literal[".", ","] = "."
+    """The mark before the fraction of numbers in text; the other mark may group digits by three."""
+    encoding: str = "utf-8"
+    """Encoding of text files, such as "cp1252" or "utf-16"."""
+    separator: str | None = None
+    """What separates columns in a text file, such as ";" or "::". None: as the ending promises (.csv, .tsv), or as the
+    header shows."""
+    quote: Literal['"', ""] | None = None
+    """Whether quotation marks enclose fields of text files; with "" they are plain characters. None: found out."""
+    header: ColumnNames = ()
+    """Names of the columns of a text file that has no header."""
     after: ColumnNames = ()
     """Columns that are known only after the item was shown; they cannot be features."""
     propensity: Expression | None = None
@@ -154,7 +182,11 @@ class DataConfig(Settings):
     """A knowledge graph around the items; None: there is none."""
 
     @model_validator(mode="after")
-    def _known_timezone(self) -> Self:
+    def _known_names(self) -> Self:
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            raise problem(f"no encoding is called {self.encoding!r}; such are utf-8, cp1252, latin-1, utf-16") from None
         zones = available_timezones()
         if self.timezone not in zones:
             raise problem(f"no time zone is called {self.timezone!r}" + hint(self.timezone, zones))

@@ -10,14 +10,27 @@ import polars as pl
 from edgerec.config import DataConfig, TaskConfig
 from edgerec.data.ids import text_of
 from edgerec.data.readers import Source, reading
-from edgerec.data.times import FIRST_MS, LAST_MS, time_ms
+from edgerec.data.times import FIRST_MS, LAST_MS, Times, read_times
 from edgerec.errors import DataError
 
-__all__ = ["DUPLICATE", "NOT_WHERE", "Cleaned", "clean", "duplicates", "label_columns"]
+__all__ = [
+    "DUPLICATE",
+    "DUPLICATE_KEY",
+    "NOT_WHERE",
+    "UNREADABLE_TIME",
+    "Cleaned",
+    "clean",
+    "duplicates",
+    "label_columns",
+]
 
 DUPLICATE, NOT_WHERE = "duplicate", "not where"
-
-_SAMPLE = 10_000
+DUPLICATE_KEY = {
+    False: "the same user, item and time, and no label that the kept row lacks",
+    True: "the same user, item and session",
+}
+"""What rows have in common of which one is kept, without and with sessions."""
+UNREADABLE_TIME = "unreadable time"
 
 
 @dataclass(frozen=True)
@@ -27,11 +40,13 @@ class Cleaned:
     Attributes:
         frame: row u32, reason str (null: not rejected), user str, item str, session str (if configured), time i64 ms,
             label.NAME f64, and the log's own columns that are features as feature.NAME.
-        note: how times were read.
+        notes: how times were read, and what is missing because it could not be read.
+        time_format: how times were read, as ``time_format`` of ``[data]`` takes it.
     """
 
     frame: pl.LazyFrame
-    note: str
+    notes: tuple[str, ...]
+    time_format: str
 
 
 def label_columns(tasks: tuple[TaskConfig, ...]) -> list[str]:
@@ -41,64 +56,81 @@ def label_columns(tasks: tuple[TaskConfig, ...]) -> list[str]:
     return [f"label.{task.name}" for task in sorted(labelled, key=lambda task: order[task.kind])]
 
 
-def clean(log: Source, data: DataConfig, tasks: Sequence[TaskConfig], features: list[str]) -> Cleaned:
+def clean(
+    log: Source, data: DataConfig, tasks: Sequence[TaskConfig], texts: Sequence[str] = (), numbers: Sequence[str] = ()
+) -> Cleaned:
     """Turn rows into events, each with the first reason to reject it, if there is one.
 
     Args:
-        features: columns of the log that later steps need.
+        texts, numbers: columns of the log that later steps need, as they are and as numbers.
 
     Raises:
         DataError: a column is missing, or its type does not fit the settings.
     """
-    columns: dict[str, pl.Expr] = {}
+    labels = [task.label for task in tasks if task.label is not None]
+    conditions = [text for text in [data.where, *labels] if text is not None]
+    clock = [] if data.time in log.schema else [data.time]
+    typed, notes = log.with_numbers([*conditions, *clock])
+    # Ids, categories and texts are taken from the file as it is, before anything is made a number.
+    own: dict[str, pl.Expr] = {}
     checks: list[tuple[str, pl.Expr]] = []  # (reason, condition under which it applies)
-    if data.where is not None:
-        where, dtype = log.expression(data.where, "[data] where")
-        if dtype != pl.Boolean:
-            raise DataError(f"{log.path}: [data] where = {data.where!r}: expected a condition, got {dtype}")
-        columns["_where"] = where
-        checks.append((NOT_WHERE, ~pl.col("_where").fill_null(False)))
     for role, text in {"user": data.user, "item": data.item, "session": data.session}.items():
         if text is not None:
             column, dtype = log.expression(text, f"[data] {role}")
-            columns[role] = text_of(column, dtype, f"{log.path}: [data] {role} = {text!r}")
+            own[role] = text_of(column, dtype, f"{log.path}: [data] {role} = {text!r}")
             checks.append((f"missing {role}", pl.col(role).is_null()))
-    columns["_given"], columns["time"], note = _time(log, data.time, data.timezone)
+    for feature in texts:
+        own[f"feature.{feature}"] = log.expression(feature, "a feature column")[0]
+    for feature in dict.fromkeys(numbers):
+        if feature not in texts:
+            own[f"feature.{feature}"] = log.number(feature, "a feature column")
+    times = _time(typed, data)
+    columns = {"_given": times.given, "time": times.ms}
     checks += [
         ("missing time", ~pl.col("_given")),
-        ("unreadable time", pl.col("time").is_null()),
+        (UNREADABLE_TIME, pl.col("time").is_null()),
         ("impossible time", ~pl.col("time").is_between(FIRST_MS, LAST_MS, closed="left")),
     ]
+    if data.where is not None:
+        columns["_where"] = _where(typed, data.where)
+        checks.insert(0, (NOT_WHERE, ~pl.col("_where").fill_null(False)))
     for task in tasks:
         if task.label is not None:
-            name = f"label.{task.name}"
-            columns[name] = _label(log, task, task.label)
-            checks.append((f"missing label {task.name}", pl.col(name).is_null()))
-            if task.kind == "regression":
-                checks.append((f"infinite label {task.name}", ~pl.col(name).is_finite()))
-            else:
-                checks.append((f"label {task.name} not 0 or 1", ~pl.col(name).is_in([0.0, 1.0])))
-    for feature in features:
-        columns[f"feature.{feature}"] = log.expression(feature, "a feature column")[0]
+            columns[f"label.{task.name}"] = _label(typed, task, task.label)
+            checks += _label_checks(task)
     reason = pl.coalesce(*(pl.when(wrong).then(pl.lit(why)) for why, wrong in checks))
-    frame = log.frame.with_row_index("_row").select(pl.col("_row").alias("row"), **columns)
-    return Cleaned(frame.with_columns(reason=reason).drop("_where", "_given", strict=False), note)
+    kept = {name: f"_own {name}" for name in own}
+    frame = log.frame.with_row_index("_row").with_columns(expr.alias(kept[name]) for name, expr in own.items())
+    frame = frame.with_columns(**typed.numbers).select(
+        pl.col("_row").alias("row"), **{name: pl.col(column) for name, column in kept.items()}, **columns
+    )
+    frame = frame.with_columns(reason=reason).drop("_where", "_given", strict=False)
+    return Cleaned(frame, (f"times were read as {times.note}", *notes), times.format)
 
 
-def _time(log: Source, text: str, timezone: str) -> tuple[pl.Expr, pl.Expr, str]:
-    """Whether a time is given, the time in ms, and how it was read."""
-    what = f"{log.path}: [data] time = {text!r}"
-    time, dtype = log.expression(text, "[data] time")
-    given = text_of(time, dtype, what).is_not_null()
+def _where(log: Source, text: str) -> pl.Expr:
+    where, dtype = log.expression(text, "[data] where")
+    if dtype != pl.Boolean:
+        raise DataError(f"{log.path}: [data] where = {text!r}: expected a condition, got {dtype}")
+    return where
+
+
+def _time(log: Source, data: DataConfig) -> Times:
+    """The time in ms, and how it was read."""
+    what = f"{log.path}: [data] time = {data.time!r}"
+    time, _ = log.expression(data.time, "[data] time")
     with reading(log.path):
-        sample = log.frame.select(time.alias("time")).filter(pl.col("time").is_not_null()).head(_SAMPLE).collect()
-    if sample.is_empty():
-        rows = log.frame.select(pl.len()).collect().item()
-        raise DataError(
-            f"{log.path}: has no rows; expected at least one" if not rows else f"{what}: is empty in all rows"
-        )
-    ms, note = time_ms(time, sample["time"], timezone, what)
-    return given, ms, note
+        if not log.frame.select(pl.len()).head(1).collect(engine="streaming").item():
+            raise DataError(f"{log.path}: has no rows; expected at least one")
+        return read_times(log.frame, time, data.timezone, what, data.time_format)
+
+
+def _label_checks(task: TaskConfig) -> list[tuple[str, pl.Expr]]:
+    label = pl.col(f"label.{task.name}")
+    missing = (f"missing label {task.name}", label.is_null())
+    if task.kind == "regression":
+        return [missing, (f"infinite label {task.name}", ~label.is_finite())]
+    return [missing, (f"label {task.name} not 0 or 1", ~label.is_in([0.0, 1.0]))]
 
 
 def _label(log: Source, task: TaskConfig, text: str) -> pl.Expr:
@@ -116,11 +148,18 @@ def _label(log: Source, task: TaskConfig, text: str) -> pl.Expr:
 def duplicates(events: pl.DataFrame, labels: list[str]) -> pl.Series:
     """Rows that repeat another: same user, item and session, or same user, item and time without sessions.
 
-    Of repeated rows the one with the largest labels stays (the longest of several watch times), then the last.
+    Of repeated rows the one with the largest labels stays (the longest of several watch times), then the last. Without
+    sessions another row stays, too, if one of its labels is positive and is 0 in the rows that stay: a like and a share
+    in one second are two events.
 
     Args:
         events: columns row, user, item, time, session (if there are sessions), and `labels`.
     """
     key = ["user", "item", "session" if "session" in events.columns else "time"]
-    repeated = events.filter(pl.len().over(key) > 1).sort(*labels, "row")
-    return repeated.filter(~pl.struct(key).is_last_distinct())["row"]
+    last = pl.struct(key).is_last_distinct()
+    repeated = events.filter(pl.len().over(key) > 1).sort(*labels, "row").with_columns(_stays=last)
+    for label in labels if key[-1] == "time" else []:
+        lacking = pl.when("_stays").then(label).max().over(key) <= 0
+        chosen = repeated.filter(lacking & (pl.col(label) > 0)).filter(last)["row"]
+        repeated = repeated.with_columns(_stays=pl.col("_stays") | pl.col("row").is_in(chosen.implode()))
+    return repeated.filter(~pl.col("_stays"))["row"]

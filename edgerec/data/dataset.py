@@ -35,6 +35,7 @@ class Meta:
         context: columns of the log; "hour" and "weekday" come from the time, in `timezone`.
         text: whether items have text.
         graph: the knowledge graph, if there is one.
+        time_format: how the times of the log were read, see `edgerec.data.times`.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Meta:
     inputs_hash: str
     settings_hash: str
     graph: GraphMeta | None = None
+    time_format: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The content of dataset.json."""
@@ -68,6 +70,7 @@ class Meta:
             "items": self.items.to_json() | {"text": self.text},
             "counts": self.counts.to_json(),
             "timezone": self.timezone,
+            "time_format": self.time_format,
             "inputs_hash": self.inputs_hash,
             "settings_hash": self.settings_hash,
             "graph": None if self.graph is None else self.graph.to_json(),
@@ -87,6 +90,7 @@ class Meta:
             items=EncodedColumns.from_json(value["items"]),
             text=value["items"]["text"],
             counts=Counts.from_json(value["counts"]),
+            time_format=value.get("time_format"),
             graph=None if graph is None else GraphMeta.from_json(graph),
         )
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from edgerec.data.counts import Counts
 from edgerec.data.ids import text_of
-from edgerec.data.readers import Source, reading
+from edgerec.data.readers import PLAIN, Reading, Source, reading
 from edgerec.errors import DataError
 
 __all__ = ["GraphMeta", "read_graph"]
@@ -45,7 +45,7 @@ class GraphMeta:
         return cls(tuple(value["entities"]), tuple(value["relations"]), Counts.from_json(value["counts"]))
 
 
-def read_graph(path: str, item_ids: pl.Series) -> tuple[pl.DataFrame, GraphMeta, pl.DataFrame]:
+def read_graph(path: str, item_ids: pl.Series, how: Reading = PLAIN) -> tuple[pl.DataFrame, GraphMeta, pl.DataFrame]:
     """Read the columns head, relation and tail of a table.
 
     Args:
@@ -56,7 +56,7 @@ def read_graph(path: str, item_ids: pl.Series) -> tuple[pl.DataFrame, GraphMeta,
     Raises:
         DataError: the file or a column is missing, or no edge is left or touches an item.
     """
-    rows = _checked(path)
+    rows = _checked(path, how)
     kept = rows.filter(pl.col("reason").is_null())
     rejected = rows.filter(pl.col("reason").is_not_null())
     items = pl.DataFrame({"name": item_ids, "node": pl.int_range(len(item_ids), dtype=pl.UInt32, eager=True)})
@@ -78,9 +78,9 @@ def read_graph(path: str, item_ids: pl.Series) -> tuple[pl.DataFrame, GraphMeta,
     return edges, GraphMeta(tuple(entities), tuple(relations), counts), rejected
 
 
-def _checked(path: str) -> pl.DataFrame:
+def _checked(path: str, how: Reading) -> pl.DataFrame:
     """Row, head, relation and tail as strings, and the reason to reject the row, if there is one."""
-    table = Source.open(path, as_text=ENDS)
+    table = Source.open(path, how)
     for name in ENDS:
         if name not in table.schema:
             raise DataError(

@@ -40,7 +40,7 @@ from edgerec.data.portrait import (
     read_log,
     requests_of,
 )
-from edgerec.data.readers import Source, reading
+from edgerec.data.readers import reading
 from edgerec.data.roles import ROLES, Draft, Fate, Guess, Roles, find_roles, has_clock
 from edgerec.data.sample import AttributeKind, Sample, kind_of, sql_name
 
@@ -414,7 +414,7 @@ def _missing(log: Sample, roles: Roles, section: str, table: Sample, tables: Map
 
 def _ids(table: Sample, expression: str) -> pl.Series:
     """Different ids of a whole table, as `edgerec prepare` reads them."""
-    source = Source.open(table.source.path, as_text=[expression])
+    source = table.source
     text = text_of(*source.expression(expression, "id"), f"{table.path}: {expression}").alias("id")
     with reading(table.path):
         return source.frame.select(text.unique()).drop_nulls().collect(engine="streaming")["id"].sort()

@@ -8,7 +8,7 @@ import polars as pl
 
 from edgerec.errors import DataError
 
-__all__ = ["mix", "text_of", "tie_keys"]
+__all__ = ["category_of", "mix", "text_of", "tie_keys"]
 
 _MULTIPLIER = 0x9E3779B97F4A7C15
 _SHIFT = 2**29
@@ -26,6 +26,21 @@ def text_of(column: pl.Expr, dtype: pl.DataType, what: str = "") -> pl.Expr:
         raise DataError(f"{what}: expected strings or whole numbers, got {dtype}; name another column")
     text = column.cast(pl.String)
     return pl.when(text.str.strip_chars() != "").then(text)
+
+
+def category_of(column: pl.Expr, dtype: pl.DataType, what: str = "") -> pl.Expr:
+    """A column as categories are spelled, in a log and in an app alike: as `text_of`, and of strings True is "true" and
+    4.0 is "4"; all others, such as "01", are what they are.
+
+    Raises:
+        DataError: the column holds lists or other structures.
+    """
+    text = text_of(column, dtype, what)
+    if dtype != pl.String:
+        return text
+    lower = text.str.strip_chars().str.to_lowercase()
+    spelled = text.str.replace(r"^(-?(?:0|[1-9]\d*))\.0+$", "$1")
+    return pl.when(lower.is_in(["true", "false"])).then(lower).otherwise(spelled)
 
 
 def _float_text(column: pl.Expr) -> pl.Expr:
@@ -46,6 +61,6 @@ def mix(*keys: str) -> pl.Expr:
     columns."""
     mixed = pl.lit(0, pl.UInt64)
     for key in keys:
-        mixed = mixed.xor(pl.col(key)) * pl.lit(_MULTIPLIER, pl.UInt64)
+        mixed = mixed.xor(pl.col(key).cast(pl.UInt64)) * pl.lit(_MULTIPLIER, pl.UInt64)
         mixed = mixed.xor(mixed // pl.lit(_SHIFT, pl.UInt64))
     return mixed

@@ -17,7 +17,7 @@ from edgerec.data.ids import text_of
 from edgerec.data.readers import Source, reading
 from edgerec.data.request_counts import count_requests
 from edgerec.data.splits import split
-from edgerec.data.times import FIRST_MS, LAST_MS, time_ms
+from edgerec.data.times import FIRST_MS, LAST_MS, read_times
 from edgerec.errors import DataError
 from edgerec.tasks.units import MS_PER_DAY
 
@@ -157,11 +157,12 @@ def read_log(log: Source, columns: LogColumns) -> ReadLog:
         for role, text in texts.items()
         if text is not None
     }
+    used = [text for text in [columns.where, *columns.labels.values()] if text is not None]
+    log, _ = log.with_numbers(used if columns.time in log.schema else [*used, columns.time])
     time, _ = log.expression(columns.time, "[data] time")
     with reading(log.path):
-        sample = log.frame.select(time.alias("time")).drop_nulls().head(10_000).collect()["time"]
+        ms = read_times(log.frame, time, "UTC", f"{log.path}: [data] time = {columns.time!r}", ask=False).ms
         rows = int(log.frame.select(pl.len()).collect(engine="streaming").item())
-    ms = time_ms(time, sample, "UTC", f"{log.path}: [data] time = {columns.time!r}")[0]
     labels = {
         f"label.{name}": log.expression(text, "label")[0].cast(pl.Boolean) for name, text in columns.labels.items()
     }

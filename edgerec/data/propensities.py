@@ -19,6 +19,7 @@ def write_propensities(log: Source, propensity: str, folder: Path) -> str:
     Raises:
         DataError: the column is missing or holds no numbers, or a value is no probability.
     """
+    log, _ = log.with_numbers([propensity])
     column, dtype = log.expression(propensity, "[data] propensity")
     what = f"{log.path}: [data] propensity = {propensity!r}"
     if not dtype.is_numeric():

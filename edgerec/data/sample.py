@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -61,6 +61,7 @@ class Sample:
             rows = source.frame.head(ROWS).collect()
         if rows.is_empty():
             raise DataError(f"{path}: has no rows; expected at least one")
+        rows = replace(source, frame=rows.lazy()).with_numbers(rows.columns)[0].frame.collect()
         return cls(display_path, source, rows)
 
     @property

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from edgerec.config import SplitConfig, duration_ms
@@ -56,10 +58,7 @@ def split(events: pl.DataFrame, config: SplitConfig, zone: ZoneInfo) -> tuple[pl
         events: sorted by time; columns user, time, and session if there are sessions (never cut in two).
     """
     if config.by == "leave-last-out":
-        unit = pl.col("session") if "session" in events.columns else pl.int_range(pl.len())
-        from_last = unit.rank("dense", descending=True).over("user") - 1
-        part = events.select((2 - from_last.cast(pl.Int64)).clip(0, 2).cast(pl.UInt8).alias("part"))
-        return part["part"], Boundaries(None, None, None)
+        return pl.Series("part", _last_out(events)), Boundaries(None, None, None)
     cuts = boundaries(events["time"], config, zone)
     part = events.select(
         ((pl.col("time") >= cuts.valid).cast(pl.UInt8) + (pl.col("time") >= cuts.test).cast(pl.UInt8)).alias("part")
@@ -67,14 +66,32 @@ def split(events: pl.DataFrame, config: SplitConfig, zone: ZoneInfo) -> tuple[pl
     return part["part"], cuts
 
 
-def k_core(events: pl.DataFrame, k: int) -> pl.DataFrame:
-    """The largest subset of `events` in which each user and each item has at least `k` rows, in the same order."""
+def _last_out(events: pl.DataFrame) -> npt.NDArray[np.uint8]:
+    """2 for the last session (or event) of each user, 1 for the one before it, 0 for the others."""
+    user = events["user"].to_numpy()
+    by_user = np.argsort(user, kind="stable").astype(np.uint32)
+    unit = events["session"].to_numpy()[by_user] if "session" in events.columns else by_user
+    user = user[by_user]
+    last_of_user = np.append(user[1:] != user[:-1], True)
+    last = np.append((unit[1:] != unit[:-1]) | last_of_user[:-1], True)
+    # Counted from the end: how many units of the same user end at or after a row.
+    ends = np.cumsum(last[::-1], dtype=np.uint32)[::-1]
+    ends_of_user = np.flatnonzero(last_of_user)
+    before = np.repeat(ends[ends_of_user], np.diff(np.concatenate(([-1], ends_of_user))))
+    part = np.empty(len(user), np.uint8)
+    part[by_user] = 2 - np.minimum(ends - before, 2)
+    return part
+
+
+def k_core(user: npt.NDArray[np.uint32], item: npt.NDArray[np.uint32], k: int) -> npt.NDArray[np.bool_]:
+    """Which rows are in the largest subset in which each user and each item has at least `k` rows."""
+    inside = np.ones(len(user), bool)
     while True:
-        enough = (pl.len().over("item") >= k) & (pl.len().over("user") >= k)
-        smaller = events.filter(enough)
-        if smaller.height == events.height:
-            return events
-        events = smaller
+        enough = [np.bincount(codes[inside], minlength=codes.max(initial=0) + 1) >= k for codes in (user, item)]
+        smaller = inside & enough[0][user] & enough[1][item]
+        if smaller.sum() == inside.sum():
+            return smaller
+        inside = smaller
 
 
 def _next_midnight(time: int, zone: ZoneInfo) -> int:

@@ -1,107 +1,302 @@
-"""Dates, strings and numbers as times in milliseconds since 1970, UTC."""
+"""Dates, strings and numbers as times in milliseconds since 1970, UTC.
+
+How a column is read is decided once, over all of its values, and is kept under the name that ``time_format`` of
+``[data]`` takes, so that every later file with times of the same log is read alike.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import polars as pl
 
 from edgerec.errors import DataError
 
-__all__ = ["FIRST_MS", "LAST_MS", "time_ms"]
+__all__ = ["CLOCKLESS", "FIRST_MS", "LAST_MS", "Times", "read_times", "time_ms"]
 
 FIRST_MS = int(datetime(1970, 1, 2, tzinfo=UTC).timestamp() * 1000)
 """Earlier times are zeros and small counters that were mistaken for times."""
 LAST_MS = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
 
-# (from this value on, unit, milliseconds in it)
-_EPOCH_UNITS = (
+CLOCKLESS = {"days": 86_400_000, "hours": 3_600_000, "minutes": 60_000, "order": 60_000}
+"""Formats of logs without a clock, and the milliseconds of a step; steps count from the year 2000."""
+_ORIGIN_MS = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp() * 1000)
+
+# (from this value on, unit, milliseconds in it): no time between 1973 and 2100 fits two of them.
+_UNITS = (
     (1e17, "nanoseconds", 1e-6),
     (1e14, "microseconds", 1e-3),
     (1e11, "milliseconds", 1.0),
     (FIRST_MS / 1000, "seconds", 1000.0),
 )
+_DIGITS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+"""Formats of numbers that are dates, by how many digits they have."""
 
+_DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", *(d.replace("-", sep) for d in ("%d-%m-%Y", "%m-%d-%Y") for sep in "./-"))
+_DATES += ("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d %B %Y", "%d-%b-%Y", "%B %d, %Y", "%B %d %Y")
+_DATES += ("%A, %d %B %Y", "%A, %B %d, %Y", "%A %d %B %Y")
+_CLOCKS = ("%H:%M:%S%.f", "%H:%M", "%I:%M:%S %p", "%I:%M %p", "%I:%M%p")
+_ZONES = ("", "%#z", " %#z", " UTC", " GMT")
 _FORMATS = (
-    "%Y-%m-%dT%H:%M:%S%.f%#z",
-    "%Y-%m-%d %H:%M:%S%.f%#z",
-    "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y-%m-%d %H:%M:%S%.f",
-    "%Y-%m-%d %H:%M",
-    "%Y-%m-%d",
-    "%Y/%m/%d %H:%M:%S",
-    "%Y/%m/%d %H:%M",
-    "%Y/%m/%d",
-    "%d.%m.%Y %H:%M:%S",
-    "%d.%m.%Y %H:%M",
-    "%d.%m.%Y",
-    "%m/%d/%Y %H:%M:%S",
-    "%m/%d/%Y %H:%M",
-    "%m/%d/%Y",
-    "%d/%m/%Y %H:%M:%S",
-    "%d/%m/%Y %H:%M",
-    "%d/%m/%Y",
+    *(f"{date}{gap}{clock}{zone}" for date in _DATES for gap in " T" for clock in _CLOCKS for zone in _ZONES),
+    *(f"{date}, {clock}" for date in _DATES for clock in _CLOCKS),
+    *_DATES,
+    *(f"%Y%m%dT%H%M%S{zone}" for zone in ("", "%#z")),
+    *(f"%a, %d %b %Y %H:%M:%S{zone}" for zone in _ZONES),
+    *(f"%a %b %d %H:%M:%S{zone} %Y" for zone in _ZONES),
 )
+_SEPARATOR = " | "
+"""Between the formats of a column that needs several."""
+
+_SAMPLE = 2_000
+"""Values for which each known format is tried; those that read one of them are tried on all values."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """A column of times and how it is read.
+
+    Attributes:
+        ms: int64 milliseconds since 1970, UTC; null where a value cannot be read, or where the time does not exist in
+            its zone (the hour that summer time skips).
+        given: whether a row has a value.
+        format: how it is read, as ``time_format`` of ``[data]`` takes it.
+        note: the same in words.
+    """
+
+    ms: pl.Expr
+    given: pl.Expr
+    format: str
+    note: str
+
+
+def read_times(
+    frame: pl.LazyFrame, time: pl.Expr, timezone: str, what: str, kept: str | None = None, ask: bool = True
+) -> Times:
+    """Decide over all rows how a column of times is read.
+
+    Args:
+        frame: the rows.
+        time: the column.
+        timezone: time zone of times that carry none.
+        what: name of the column in messages.
+        kept: how it is read, if that is known: from the settings, or from the log that a bundle was made of. A value
+            that does not fit is read only if it fits a form that cannot be mistaken: an ISO date, or an epoch number.
+        ask: refuse a column that two formats read alike and differently; False takes the first one.
+
+    Raises:
+        DataError: nothing in the column looks like a time, or two formats fit and mean different times.
+    """
+    dtype = frame.select(time.alias("time")).collect_schema()["time"]
+    return _of_type(frame.select(time=time), time, dtype, _Column(timezone, what, kept, ask))
 
 
 def time_ms(time: pl.Expr, sample: pl.Series, timezone: str, what: str) -> tuple[pl.Expr, str]:
-    """A column of times as int64 milliseconds since 1970, UTC, and how it was read, in words.
+    """A column of times as milliseconds, and how it was read in words, decided over a sample of its values alone."""
+    times = _of_type(pl.LazyFrame({"time": sample}), time, sample.dtype, _Column(timezone, what, None, ask=False))
+    return times.ms, times.note
 
-    Strings are read in the one format that fits most of `sample`, numbers by their magnitude. A value that cannot be
-    read becomes null, and so does a time that does not exist in `timezone` (the hour that summer time skips).
 
-    Args:
-        time: the column.
-        sample: some of its values, none of them null.
-        timezone: time zone of times that carry none.
-        what: name of the column in messages.
+@dataclass(frozen=True)
+class _Column:
+    """The arguments of `read_times` that all kinds of columns need."""
 
-    Raises:
-        DataError: nothing in the sample looks like a time.
-    """
-    dtype = sample.dtype
+    timezone: str
+    what: str
+    kept: str | None
+    ask: bool
+
+
+def _of_type(values: pl.LazyFrame, time: pl.Expr, dtype: pl.DataType, column: _Column) -> Times:
     if isinstance(dtype, pl.Datetime) or dtype == pl.Date:
         zone = getattr(dtype, "time_zone", None)
-        return _to_ms(time.cast(pl.Datetime("us", zone)), zone, timezone), f"dates in {zone or timezone}"
+        ms = _to_ms(time.cast(pl.Datetime("us", zone)), zone, column.timezone)
+        return Times(ms, time.is_not_null(), "dates", f"dates in {zone or column.timezone}")
     if dtype.is_numeric():
-        return _from_numbers(time, sample, timezone, what)
+        given = time.is_not_nan() & time.is_not_null() if dtype.is_float() else time.is_not_null()
+        return _from_numbers(values, time, given, column)
     if dtype == pl.String:
-        return _from_text(time, sample, timezone, what)
-    raise DataError(f"{what}: expected times, got {dtype}; name a column of dates, strings or epoch numbers")
+        return _from_text(values, time, column)
+    raise DataError(f"{column.what}: expected times, got {dtype}; name a column of dates, strings or epoch numbers")
 
 
-def _from_numbers(time: pl.Expr, sample: pl.Series, timezone: str, what: str) -> tuple[pl.Expr, str]:
-    typical = float(sample.cast(pl.Float64).fill_nan(None).median() or 0)  # type: ignore[arg-type]
-    if 19_000_101 <= typical <= 21_001_231:
-        text = time.cast(pl.Int64, strict=False).cast(pl.String)
-        return _to_ms(text.str.to_datetime("%Y%m%d", time_unit="us", strict=False), None, timezone), "numbers YYYYMMDD"
-    for least, unit, factor in _EPOCH_UNITS:
-        if typical >= least:
-            # Clipped first: a garbage value must stay impossible, not wrap around to a time.
-            value = time.cast(pl.Float64 if sample.dtype.is_float() else pl.Int64)
-            ms = value.clip(-LAST_MS, LAST_MS) * int(factor) if factor > 1 else value // round(1 / factor)
-            return ms.cast(pl.Int64, strict=False), f"epoch {unit}"
-    raise DataError(f"{what}: {typical:g} is not a time since 1970; expected epoch seconds, milliseconds or a date")
+# ---------------------------------------------------------------------------- numbers
 
 
-def _from_text(time: pl.Expr, sample: pl.Series, timezone: str, what: str) -> tuple[pl.Expr, str]:
-    time, sample = time.str.strip_chars(), sample.str.strip_chars()
-    numbers = sample.cast(pl.Float64, strict=False)
-    if numbers.null_count() < len(sample) / 2:
-        # Integers stay integers: a float holds nanoseconds only to the next 256.
-        whole = sample.cast(pl.Int64, strict=False).null_count() == numbers.null_count()
-        kind = pl.Int64() if whole else pl.Float64()
-        return _from_numbers(time.cast(kind, strict=False), sample.cast(kind, strict=False), timezone, what)
-    read = {form: sample.str.to_datetime(form, time_unit="us", strict=False).null_count() for form in _FORMATS}
-    best = min(read, key=lambda form: read[form])
-    if read[best] == len(sample):
+def _from_numbers(values: pl.LazyFrame, time: pl.Expr, given: pl.Expr, column: _Column) -> Times:
+    """Numbers: steps, dates without separators, or an epoch; each value's size tells the unit of an epoch."""
+    if column.kept in CLOCKLESS:
+        ms = _ORIGIN_MS + time.cast(pl.Float64).clip(-LAST_MS, LAST_MS) * CLOCKLESS[column.kept]
+        words = f"steps of {column.kept}" if column.kept != "order" else "an order, without a clock"
+        return Times(ms.cast(pl.Int64, strict=False), given, column.kept, words)
+    at = pl.col("time")
+    counts = {form: _in_range(_dated(at, form, column.timezone)).count() for form in _DIGITS.values()}
+    counts |= {unit: (_unit(at) == unit).sum() for _, unit, _ in _UNITS}
+    counted = values.drop_nulls().select(n=pl.len(), first=at.first(), **counts).collect(engine="streaming")
+    found = counted.row(0, named=True)
+    form = next((f for f in _DIGITS.values() if found[f] > found["n"] / 2 or f == column.kept), None)
+    if form is not None:
+        return Times(_dated(time, form, column.timezone), given, form, f"numbers {_spelled(form)}")
+    units = [unit for _, unit, _ in _UNITS]
+    most = max(units, key=lambda unit: found[unit])
+    unit = column.kept if column.kept in units else most
+    if not found[most]:
+        if not found["n"]:
+            raise DataError(f"{column.what}: is empty in all rows")
         raise DataError(
-            f"{what}: {sample[0]!r} is not a time; expected dates such as 2024-05-31 18:30 or 5/31/2024, "
-            "or epoch numbers"
+            f"{column.what}: {found['first']:g} is not a time since 1970; expected epoch seconds, milliseconds or a "
+            'date; for a log that has only an order, set time_format = "order" in [data]'
         )
-    zone = "UTC" if "z" in best else None
-    parsed = time.str.to_datetime(best, time_unit="us", strict=False)
-    return _to_ms(parsed, zone, timezone), f"text as {best}"
+    return Times(_epoch(time, unit), given, unit, f"epoch {unit}{_others(found, unit)}")
+
+
+def _others(found: dict[str, int], unit: str) -> str:
+    """The counts of values in other units."""
+    others = [f"{found[u]:,} in {u}" for _, u, _ in _UNITS if u != unit and found[u]]
+    return f", but of {found['n']:,} times {' and '.join(others)}, by their size" if others else ""
+
+
+def _dated(time: pl.Expr, form: str, timezone: str) -> pl.Expr:
+    text = time.cast(pl.Int64, strict=False).cast(pl.String)
+    digits = next(n for n, f in _DIGITS.items() if f == form)
+    text = pl.when(text.str.len_bytes() == digits).then(text)
+    # Minutes are not optional in the parser, and hours alone are no date.
+    if form == "%Y%m%d":
+        return _to_ms(text.str.to_datetime(form, time_unit="us", strict=False), None, timezone)
+    padded = text if digits == 14 else text + "00"
+    return _to_ms(padded.str.to_datetime("%Y%m%d%H%M%S", time_unit="us", strict=False), None, timezone)
+
+
+def _unit(time: pl.Expr) -> pl.Expr:
+    """The unit of each number by its size, null where no unit gives a time between 1990 and 2100, but for seconds."""
+    number = time.cast(pl.Float64, strict=False)
+    chosen = pl.lit(None, pl.String)
+    for least, unit, factor in reversed(_UNITS):
+        fits = (number >= least) & (number * factor < LAST_MS)
+        chosen = pl.when(fits).then(pl.lit(unit)).otherwise(chosen)
+    return chosen
+
+
+def _epoch(time: pl.Expr, unit: str) -> pl.Expr:
+    """Numbers as milliseconds: in `unit`, or in the one that their size tells if it gives a time after 1990."""
+    ms = _in_unit(time, unit)
+    modern = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp() * 1000)
+    for _, other, _ in _UNITS:
+        if other != unit:
+            read = _in_unit(time, other)
+            ms = pl.when((_unit(time) == other) & (read >= modern)).then(read).otherwise(ms)
+    return ms
+
+
+def _in_unit(time: pl.Expr, unit: str) -> pl.Expr:
+    factor = next(factor for _, name, factor in _UNITS if name == unit)
+    if factor <= 1:
+        return (time // round(1 / factor)).cast(pl.Int64, strict=False)
+    # Clipped first: a garbage value must stay impossible, not wrap around to a time.
+    return (time.clip(-LAST_MS, LAST_MS) * int(factor)).cast(pl.Int64, strict=False)
+
+
+def _in_range(ms: pl.Expr) -> pl.Expr:
+    return pl.when(ms.is_between(FIRST_MS, LAST_MS, closed="left")).then(ms)
+
+
+# ---------------------------------------------------------------------------- text
+
+
+def _from_text(values: pl.LazyFrame, time: pl.Expr, column: _Column) -> Times:
+    stripped = time.str.strip_chars()
+    text = pl.when(stripped != "").then(stripped)
+    given = text.is_not_null()
+    values = values.select(pl.col("time").str.strip_chars()).filter(pl.col("time") != "")
+    whole, number = (pl.col("time").cast(kind, strict=False) for kind in (pl.Int64(), pl.Float64()))
+    counts = values.select(n=pl.len(), whole=whole.count(), number=number.count()).collect(engine="streaming")
+    n, n_whole, n_number = counts.row(0)
+    if not n:
+        raise DataError(f"{column.what}: is empty in all rows")
+    if n_number > n / 2 or column.kept in CLOCKLESS:
+        # Integers stay integers: a float holds nanoseconds only to the next 256.
+        kind = pl.Int64() if n_whole == n_number else pl.Float64()
+        numbers = values.select(pl.col("time").cast(kind, strict=False))
+        return _from_numbers(numbers, text.cast(kind, strict=False), given, column)
+    forms = _formats(values, column)
+    read = [_parsed(text, form, column.timezone) for form in forms]
+    ms = pl.coalesce(*map(_in_range, read), read[0])
+    return Times(ms, given, _SEPARATOR.join(forms), f"text as {_SEPARATOR.join(forms)}")
+
+
+def _formats(values: pl.LazyFrame, column: _Column) -> list[str]:
+    """The kept formats or the one that reads most values, and those that read what it cannot."""
+    at, zone = pl.col("time"), column.timezone
+    kept = column.kept.split(_SEPARATOR) if column.kept is not None and "%" in column.kept else []
+    sample = _sample(values)
+    tried = pl.DataFrame({"time": sample}).select(**{f: _in_range(_parsed(at, f, zone)) for f in _FORMATS})
+    likely = [form for form in _FORMATS if tried[form].null_count() < len(sample) and form not in kept]
+    if not likely and not kept:
+        raise DataError(
+            f"{column.what}: {sample[0]!r} is not a time; expected dates such as 2024-05-31 18:30 or 5/31/2024, or "
+            'epoch numbers; another form is named by time_format in [data], such as time_format = "%d %b %Y, %H.%M"'
+        )
+    read = {form: _in_range(_parsed(at, form, zone)) for form in [*kept, *likely]}
+    chosen = kept
+    if not kept:
+        counts = values.select(**{form: e.count() for form, e in read.items()}).collect(engine="streaming")
+        reads = counts.row(0, named=True)
+        chosen = [max(likely, key=lambda form: reads[form])]
+        if column.ask:
+            _refuse_two_meanings(values, chosen[0], [f for f in likely if reads[f] == reads[chosen[0]]], column)
+    # Never both orders of day and month in one column: the second would read what is impossible in the first.
+    others = [f for f in likely if f not in chosen and _order(f) in {"Ymd", *map(_order, chosen)}]
+    while others:
+        missed = values.filter(pl.all_horizontal(read[form].is_null() for form in chosen))
+        gained = missed.select(**{f: read[f].count() for f in others}).collect(engine="streaming").row(0, named=True)
+        best = max(others, key=lambda form: gained[form])
+        if not gained[best]:
+            break
+        chosen = [*chosen, best]
+        others.remove(best)
+    return chosen
+
+
+def _sample(values: pl.LazyFrame) -> pl.Series:
+    """Some values: the first ones, and the least and greatest of each shape, so that a form that begins after a
+    million rows is among them."""
+    shape = pl.col("time").str.replace_all(r"\d+", "9").str.replace_all("[A-Za-z]+", "a").str.head(40)
+    by_shape = values.group_by(shape=shape).agg(pl.col("time").min().alias("low"), pl.col("time").max().alias("high"))
+    extremes = by_shape.head(_SAMPLE).collect(engine="streaming")
+    first = values.head(_SAMPLE).collect()["time"]
+    return pl.concat([first, extremes["low"], extremes["high"]]).unique(maintain_order=True)
+
+
+def _refuse_two_meanings(values: pl.LazyFrame, best: str, equals: list[str], column: _Column) -> None:
+    """Raise DataError if another format reads as many values and some of them as other times."""
+    at, zone = pl.col("time"), column.timezone
+    for other in equals:
+        first, second = (_in_range(_parsed(at, form, zone)) for form in (best, other))
+        differing = values.filter(first != second).select("time", first=first, second=second).head(1).collect()
+        if other != best and len(differing):
+            text, *meanings = differing.row(0)
+            days = " or ".join(datetime.fromtimestamp(ms / 1000, UTC).strftime("%-d %B %Y") for ms in meanings)
+            raise DataError(
+                f"{column.what}: {text!r} may be {days}, and every value fits both {best} and {other}; "
+                f'set time_format = "{best}" or "{other}" in [data]'
+            )
+
+
+def _order(form: str) -> str:
+    """The order of year, month and day in a format."""
+    letters = [part[0] for part in form.split("%")[1:]]
+    return "".join({"y": "Y", "b": "m", "B": "m"}.get(x, x) for x in letters if x in "YymbBd")
+
+
+def _parsed(text: pl.Expr, form: str, timezone: str) -> pl.Expr:
+    zone = "UTC" if form.endswith(("UTC", "GMT")) or "z" in form else None
+    return _to_ms(text.str.to_datetime(form, time_unit="us", strict=False), zone, timezone)
+
+
+def _spelled(form: str) -> str:
+    named = {"%Y": "YYYY", "%m": "MM", "%d": "DD", "%H": "hh", "%M": "mm", "%S": "ss"}
+    return "".join(named["%" + letter] for letter in form.split("%")[1:])
 
 
 def _to_ms(time: pl.Expr, zone: str | None, timezone: str) -> pl.Expr:

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from edgerec.data.ids import text_of
+from edgerec.data.ids import category_of
 
 __all__ = ["EncodedColumns", "Standardization", "Vocabulary", "learn"]
 
@@ -49,7 +49,7 @@ class EncodedColumns:
     def encode(self, schema: pl.Schema, prefix: str = "") -> list[pl.Expr]:
         """cat.NAME and num.NAME (float32, raw, NaN where missing) from columns named `prefix` + NAME."""
         named = [
-            vocabulary.encode(text_of(pl.col(prefix + vocabulary.name), schema[prefix + vocabulary.name])).alias(
+            vocabulary.encode(category_of(pl.col(prefix + vocabulary.name), schema[prefix + vocabulary.name])).alias(
                 f"cat.{vocabulary.name}"
             )
             for vocabulary in self.categorical
@@ -85,7 +85,7 @@ def learn(train: pl.LazyFrame, categorical: Sequence[str], numeric: Sequence[str
 
 def _vocabulary(train: pl.LazyFrame, name: str, prefix: str, dtype: pl.DataType) -> Vocabulary:
     counted = (
-        train.select(value=text_of(pl.col(prefix + name), dtype, name))
+        train.select(value=category_of(pl.col(prefix + name), dtype, name))
         .drop_nulls()
         .group_by("value")
         .len()

@@ -13,6 +13,7 @@ from pathlib import Path
 from edgerec.bundle import Bundle
 from edgerec.bundle.delta import DeltaReport, make_delta
 from edgerec.config import Config
+from edgerec.data import Dataset
 from edgerec.errors import DataError, QualityError
 from edgerec.experiments.diff import Diff, compare
 from edgerec.files import read_json, write_json
@@ -78,7 +79,10 @@ def refresh(run: Run, log: str | None, out: Path | None) -> Refreshed:
 
 def _settings(run: Run, log: str | None, version: int) -> Config:
     config = run.config
-    data = config.data if log is None else config.data.model_copy(update={"interactions": str(Path(log).absolute())})
+    update = {"time_format": Dataset.open(run.dataset).meta.time_format}  # times are read as in the old log
+    if log is not None:
+        update["interactions"] = str(Path(log).absolute())
+    data = config.data.model_copy(update=update)
     epochs = max(config.distillation.epochs // EPOCHS_PART, 1)
     warm_start = {"start_from": str(run.folder.absolute()), "epochs": epochs}
     distillation = config.distillation.model_copy(update=warm_start)

@@ -300,7 +300,9 @@ def _files(stage: Stage, config: Config) -> Iterator[str]:
     """The files that a stage reads; a missing one is left to the stage, which reports it."""
     for path in stage.files(config):
         if path is not None:
-            yield from sorted(filter(os.path.isfile, glob.glob(config.resolve(path), recursive=True)))
+            for found in sorted(map(Path, glob.glob(config.resolve(path), recursive=True))):
+                inside = found.rglob("*") if found.is_dir() else [found]
+                yield from sorted(str(file) for file in inside if file.is_file())
 
 
 def _hash_file(path: Path) -> str:

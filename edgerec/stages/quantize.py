@@ -29,6 +29,7 @@ from edgerec.compression.kernel_choice import KernelChoice, choose_kernel
 from edgerec.compression.quantization import conformance, some_requests, write_graphs
 from edgerec.compression.workload import Workload, macs
 from edgerec.config import Config
+from edgerec.data.readers import Reading
 from edgerec.devices import load_profile
 from edgerec.errors import ConfigError
 from edgerec.examples.load import LearningData
@@ -156,7 +157,8 @@ def _contents(
     with progress.track(None, "exporting the student"):
         exported = export_student(student, data.statistics.values[-1], data.tasks)
     if q.newer_rows is not None:
-        exported = with_priors(exported, student, newest_statistics(_newer_rows(config, q.newer_rows), data, progress))
+        newer = _newer_rows(config, q.newer_rows, data.dataset.meta.time_format)
+        exported = with_priors(exported, student, newest_statistics(newer, data, progress))
     exported = without(exported, gone)
     now = items_now(_table_now(config), list(_catalog_rows(data, kept)), _attributes(data))
     meta = data.dataset.meta
@@ -174,19 +176,25 @@ def _contents(
     return _Contents(exported, now, cold_start)
 
 
-def _newer_rows(config: Config, path: str) -> NewerRows:
-    return NewerRows(config.resolve(path), path, config.data, config.task)
+def _newer_rows(config: Config, path: str, time_format: str | None) -> NewerRows:
+    return NewerRows(
+        config.resolve(path), path, config.data.model_copy(update={"time_format": time_format}), config.task
+    )
 
 
 def _table_now(config: Config) -> TableNow | None:
     path, data = config.quantization.items_now, config.data
-    return None if path is None else TableNow(config.resolve(path), path, data.items, data.items.id or data.item)
+    if path is None:
+        return None
+    return TableNow(config.resolve(path), path, data.items, data.items.id or data.item, Reading.of(data, data.items))
 
 
 def _manifest(
     config: Config, data: LearningData, tensors: list[ManifestTensor], sizes: StudentSizes, work: Workload
 ) -> dict[str, Any]:
     scored = [t for t in data.tasks if t.kind != "related"]
+    settings = config.model_dump(mode="json", exclude_unset=True, exclude={"tuning"})
+    settings["data"]["time_format"] = data.dataset.meta.time_format  # later files of times are read as the log was
     return {
         "name": config.name,
         "version": config.version,
@@ -196,7 +204,7 @@ def _manifest(
         "dim": sizes.dim,
         "inputs": data.encoder.to_json(),
         "tensors": tensors,
-        "settings": config.model_dump(mode="json", exclude_unset=True, exclude={"tuning"}),
+        "settings": settings,
         "metrics": {},
         "device": {**load_profile(config.device).to_json(), "work": work.to_json()},
     }

@@ -6,6 +6,7 @@ use the same indices and means.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
@@ -39,6 +40,9 @@ class Numeric(NamedTuple):
     source: Source
     mean: float
     std: float
+
+
+_WHOLE = re.compile(r"^(-?(?:0|[1-9][0-9]*))\.0+$")
 
 
 @dataclass(eq=False, repr=False)  # not frozen: made for every request, and freezing costs as much as a numpy call
@@ -154,7 +158,7 @@ class RequestEncoder:
                 indices.append(clock[column.name] + 1)
             else:
                 value = values.get(column.name)
-                indices.append(0 if value is None else self._index[column.name].get(_text(value), 0))
+                indices.append(0 if value is None else _index_of(value, self._index[column.name]))
         return np.array(indices, np.int64)
 
     def numbers(self, past: PastSums, now_ms: Int, values: npt.NDArray[np.float64] | None = None) -> Float:
@@ -194,11 +198,22 @@ def standardize(values: npt.NDArray[np.float64], columns: Sequence[Numeric]) -> 
     return np.where(np.isfinite(scaled), scaled, 0.0).astype(np.float32)
 
 
-def _text(value: object) -> str:
-    """A value as vocabularies spell it: a whole number without a decimal point, a boolean in lower case."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def _index_of(value: object, index: Mapping[str, int]) -> int:
+    """The index of a value, as it is written or as vocabularies spell it; 0 if it is not known."""
+    whole = isinstance(value, float | np.floating) and value.is_integer()
+    text = str(int(value)) if whole else str(value)  # type: ignore[call-overload]
+    return index.get(text) or index.get(_spelled(text), 0)
+
+
+def _spelled(text: str) -> str:
+    """Text as vocabularies spell it: a whole number without a decimal point, true and false in lower case.
+
+    >>> [_spelled(text) for text in ("4.0", "True", "01", "4.50")]
+    ['4', 'true', '01', '4.50']
+    """
+    if (lower := text.strip().lower()) in ("true", "false"):
+        return lower
+    return _WHOLE.sub(r"\1", text)
 
 
 def _number(value: object) -> float:

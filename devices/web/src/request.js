@@ -93,7 +93,8 @@ export class RequestEncoder {
     return this.categorical.map((column) => {
       if (column.source === "time") return clock[column.name] + 1;
       const value = values[column.name];
-      return value === undefined || value === null ? 0 : (column.index.get(String(value)) ?? 0);
+      if (value === undefined || value === null) return 0;
+      return column.index.get(String(value)) ?? column.index.get(spelled(String(value))) ?? 0;
     });
   }
 
@@ -106,6 +107,12 @@ export class RequestEncoder {
 function standard({ name, mean, std }, values) {
   const scaled = (Number(values[name] ?? NaN) - mean) / std;
   return Number.isFinite(scaled) ? Math.min(Math.max(scaled, -CLIP), CLIP) : 0;
+}
+
+/** Text as vocabularies spell it: a whole number without a decimal point, true and false in lower case. */
+function spelled(text) {
+  const lower = text.trim().toLowerCase();
+  return lower === "true" || lower === "false" ? lower : text.replace(/^(-?(?:0|[1-9][0-9]*))\.0+$/, "$1");
 }
 
 export function ints(values) {

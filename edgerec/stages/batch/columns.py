@@ -47,12 +47,17 @@ def column_values(frame: pl.DataFrame, rec: ArrayRecommender, source: str) -> li
     """By row, values of the bundle's columns of one source that `frame` has, as the dataset spells them."""
     import polars as pl
 
-    from edgerec.data.ids import text_of
+    from edgerec.data.ids import category_of
+    from edgerec.data.numbers import number_of
 
+    decimal = settings_of(rec).data.decimal
     names = [c.name for c in rec.encoder.categorical if c.source == source and c.name in frame.columns]
     numbers = [c.name for c in rec.encoder.numeric if c.source == source and c.name in frame.columns]
     selected = frame.select(
-        *(text_of(pl.col(name), frame.schema[name], name).alias(name) for name in names),
-        *(pl.col(name).cast(pl.Float64, strict=False) for name in numbers),
+        *(category_of(pl.col(name), frame.schema[name], name).alias(name) for name in names),
+        *(
+            number_of(pl.col(name), decimal) if frame.schema[name] == pl.String else pl.col(name).cast(pl.Float64)
+            for name in numbers
+        ),
     )
     return list(selected.iter_rows(named=True)) if names or numbers else [{} for _ in range(frame.height)]

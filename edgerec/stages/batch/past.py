@@ -50,10 +50,10 @@ class PastLog:
         import polars as pl
 
         from edgerec.data.cleaning import clean, duplicates, label_columns
-        from edgerec.data.readers import Source, reading
+        from edgerec.data.readers import Reading, Source, reading
 
         data = config.data
-        log = Source.open(str(path), as_text=[x for x in (data.user, data.item, data.session) if x is not None])
+        log = Source.open(str(path), Reading.of(data))
         known = [name for name in column_names(rec, "user") if name in log.schema]
         with reading(str(path)):
             frame = clean(log, data, config.task, known).frame.filter(pl.col("reason").is_null()).collect()
@@ -119,13 +119,15 @@ def attributes_of(
     users = config.data.users
     if users.path is None or not column_names(rec, "user"):
         return past.attributes if past else {}
+    from edgerec.data.readers import Reading
     from edgerec.data.tables import attributes_from_file
 
     table = _placed_beside(users.path, log, config.data.interactions, rec.bundle.folder.parent)
     if table is None:
         progress.say(f"{users.path} is not beside {log}: users have no attributes but those in its columns")
         return {}
-    frame, _ = attributes_from_file(table, users.path, users, users.id or config.data.user, "data.users")
+    how = Reading.of(config.data, users)
+    frame, _ = attributes_from_file(table, users.path, users, users.id or config.data.user, "data.users", how)
     frame = frame.rename({name: name.removeprefix("raw.") for name in frame.columns})
     return dict(zip(frame["id"], column_values(frame, rec, "user"), strict=True))
 

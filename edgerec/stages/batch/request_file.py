@@ -50,12 +50,14 @@ class RequestFile:
             DataError: a column is missing, or a row has no readable time.
         """
         data = settings_of(rec).data
-        from edgerec.data.readers import Source
+        from edgerec.data.readers import Reading, Source
+        from edgerec.data.tables import narrowed
 
-        source = Source.open(str(path), as_text=[x for x in (data.user, data.item, data.session) if x is not None])
+        source = Source.open(str(path), Reading.of(data))
         frame, own = _read(path, source, data, with_item)
+        ids = {data.user, data.item, data.session}
         return cls(
-            frame=frame,
+            frame=frame.with_columns(narrowed(frame[name]) for name in frame.columns if name not in ids),
             user=own["user"].to_list(),
             time_ms=own["time"].to_list(),
             item=own["item"].to_list() if with_item else None,
@@ -88,9 +90,10 @@ def _read(path: Path, source: Source, data: DataConfig, with_item: bool) -> tupl
 
     from edgerec.data.ids import text_of
     from edgerec.data.readers import reading
-    from edgerec.data.times import time_ms
+    from edgerec.data.times import read_times
 
-    time, _ = source.expression(data.time, "[data] time")
+    typed, _ = source.with_numbers([] if data.time in source.schema else [data.time])
+    time, _ = typed.expression(data.time, "[data] time")
     ids = {"user": data.user, **({"item": data.item} if with_item else {})}
     if data.session is not None and data.session in source.schema:
         ids["session"] = data.session
@@ -99,15 +102,16 @@ def _read(path: Path, source: Source, data: DataConfig, with_item: bool) -> tupl
         column, dtype = source.expression(name, f"[data] {role}")
         columns[role] = text_of(column, dtype, f"{path}: {role}")
     with reading(str(path)):
-        sample = source.frame.select(time=time).drop_nulls().head(10_000).collect()["time"]
-        if sample.is_empty():
-            raise DataError(f"{path}: has no row with a time; expected at least one in {data.time!r}")
-        columns["time"] = time_ms(time, sample, data.timezone, f"{path}: {data.time!r}")[0]
+        times = read_times(typed.frame, time, data.timezone, f"{path}: {data.time!r}", data.time_format)
         frame = source.frame.collect()
-        own = frame.select(**columns)
+        own = frame.select(**columns).with_columns(frame.with_columns(**typed.numbers).select(time=times.ms))
     if "session" in ids:
         own = own.with_columns(pl.col("time").min().over("user", "session"))
     if missing := own["time"].null_count():
-        row = own["time"].is_null().arg_max()
-        raise DataError(f"{path}: {missing} rows have no readable {data.time!r}, the first is row {row}; remove them")
+        row = int(own["time"].is_null().to_numpy().argmax())
+        raise DataError(
+            f"{path}: {missing} rows have no readable {data.time!r}, the first is row {row}: "
+            f"{frame.select(time)[row, 0]!r}; the log's times are {data.time_format or 'read by their form'}; mend or "
+            "remove them"
+        )
     return frame, own
