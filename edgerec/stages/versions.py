@@ -27,7 +27,7 @@ from edgerec.training.checkpoint import load_student
 
 __all__ = ["versions_of"]
 
-MOST = 24
+MOST = 128
 MAX_BYTES = 200_000_000
 """Of all versions together."""
 
