@@ -151,17 +151,21 @@ def _sessions_label(sessions: SessionExamples, ensemble: Ensemble, seed: int) ->
 
 
 def _impressions_label(impressions: ImpressionExamples, ensemble: Ensemble) -> Label:
-    """Log-probabilities of binary tasks and standardised logs of regression tasks."""
+    """Log-probabilities of binary tasks and standardised logs of regression tasks.
+
+    Impressions are labelled in the order of their as-of times: each network encodes the catalogue once for each time.
+    """
     requests, boosting = impressions.requests, ensemble.members.boosting
+    order = np.argsort(requests.as_of, kind="stable")
 
     def label_part(start: int, end: int) -> Columns:
-        rows = np.arange(start, end)
+        rows = order[start:end]
         network = np.zeros((len(rows), len(ensemble.tasks)), np.float32)
-        for fold, mine in by_fold(requests.user[start:end], len(ensemble.networks)):
+        for fold, mine in by_fold(requests.user[rows], len(ensemble.networks)):
             model = ensemble.networks[fold]
             network[mine] = network_rows(model, ensemble.data, requests, impressions.item, rows[mine])
         scores = {"network": network} | ({} if boosting is None else {"boosting": boosting.train_rows(rows)})
-        return {"scores": ensemble.blend_rows(scores).astype(np.float16)}
+        return {"example": rows, "scores": ensemble.blend_rows(scores).astype(np.float16)}
 
     return label_part
 

@@ -260,12 +260,14 @@ class JointBatches:
         kinds: list[Sequence[tuple[int, Int]]] = [[], []]
         if x.sessions is not None:
             chosen = self._chosen(x.sessions.requests, 0, len(x.sessions.requests))
-            if self.train and len(chosen) > s.sessions_per_epoch:
-                chosen = np.sort(rng.choice(chosen, s.sessions_per_epoch, replace=False))
             as_of = x.sessions.requests.as_of[chosen]
             if self.train:
-                as_of = np.maximum(as_of - rng.integers(0, s.lag + 1, len(as_of)), 0)
+                as_of = _coarser(np.maximum(as_of - rng.integers(0, s.lag + 1, len(as_of)), 0), s.sessions)
             kinds[0] = _grouped(chosen, as_of, x.sessions.requests.lengths(chosen), s.sessions, rng)
+            if self.train and len(chosen) > s.sessions_per_epoch:
+                # Whole batches: fewer sessions of every as-of time would be as many steps.
+                n = max(len(kinds[0]) * s.sessions_per_epoch // len(chosen), 1)
+                kinds[0] = [kinds[0][i] for i in rng.permutation(len(kinds[0]))[:n]]
         if x.impressions is not None and len(x.impressions.item) <= x.at_once:
             kinds[1] = self._impression_batches(0, len(x.impressions.item), rng)
         elif x.impressions is not None:
@@ -352,6 +354,15 @@ def _grouped(chosen: Int, as_of: Int, key: Int | Float, size: int, rng: np.rando
             pieces = np.array_split(group, -(-len(group) // size))
             batches += [(int(as_of[piece[0]]), chosen[piece]) for piece in pieces]
     return batches
+
+
+def _coarser(as_of: Int, size: int) -> Int:
+    """As-of times of which each has half a batch of `size` on average: earlier ones where there are too many.
+
+    A step encodes the whole catalogue, so steps of a few requests each would take most of the time.
+    """
+    step = max(len(np.unique(as_of)) * size // max(2 * len(as_of), 1), 1)
+    return as_of - as_of % step
 
 
 class _Plan:

@@ -71,7 +71,8 @@ def test_every_example_comes_once_an_epoch(tiny_data):
 def test_of_more_sessions_than_an_epoch_may_see_a_random_part_is_seen(tiny_data):
     batches = JointBatches(tiny_data.train, replace(SETTINGS, sessions_per_epoch=50), 0)
 
-    assert sum(len(b.sessions.requests.item) for b in batches if b.sessions is not None) == 50
+    seen = sum(len(b.sessions.requests.item) for b in batches if b.sessions is not None)
+    assert abs(seen - 50) <= SETTINGS.sessions  # whole batches
 
 
 def test_impressions_see_the_statistics_of_their_own_as_of_time_and_sessions_older_ones(tiny_data):
