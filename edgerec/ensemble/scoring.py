@@ -41,6 +41,9 @@ class TorchScorer:
     Where each user's last event is the evaluation split, requests are answered as of their own time.
     """
 
+    rows_at_once = AT_ONCE
+    """Rows of a call of `rows`, whose histories are in memory together."""
+
     def __init__(
         self,
         models: Sequence[Scorer],
@@ -107,6 +110,9 @@ class TorchScorer:
 
 class EnsembleScorer:
     """The teacher as a whole, networks and other members; methods as of `TorchScorer`."""
+
+    rows_at_once = 65_536
+    """Boosting sorts the whole log for each call."""
 
     def __init__(self, ensemble: Ensemble) -> None:
         self.ensemble = ensemble
@@ -179,7 +185,7 @@ class TorchModel:
     def rows(self) -> Scores:
         rows = self.data.evaluation.impressions
         assert rows is not None
-        chunks = np.array_split(np.arange(len(rows.item)), -(-len(rows.item) // AT_ONCE))
+        chunks = np.array_split(np.arange(len(rows.item)), -(-len(rows.item) // self.scorer.rows_at_once))
         parts = (self.scorer.rows(rows.requests, rows.item[c], c) for c in chunks)
         return np.concatenate(list(parts))
 

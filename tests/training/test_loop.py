@@ -211,7 +211,8 @@ def test_two_accumulated_halves_make_the_step_of_one_batch(tiny_data, tmp_path):
 
     whole, two = after([JointBatch(None, batch.impressions)], 1), after(halves, 2)
     for name, value in whole.items():
-        assert torch.allclose(two[name], value, atol=1e-6), name
+        # Adam divides by the gradient: where it is almost zero, the rounding of its sum is a small part of a step.
+        assert torch.allclose(two[name], value, atol=0.05 * LOOP.learning_rate), name
 
 
 class Given(JointBatches):
