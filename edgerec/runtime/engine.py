@@ -16,6 +16,7 @@ import numpy.typing as npt
 from edgerec.bundle import Bundle
 from edgerec.errors import BundleError, ConfigError, MissingExtraError
 from edgerec.runtime.external import check_external
+from edgerec.runtime.sessions import session
 from edgerec.tasks import Encoded
 
 Int = npt.NDArray[np.int64]
@@ -166,18 +167,18 @@ class _Graph:
 
     def __init__(self, path: Path, outputs: Sequence[str], engine: str, threads: int) -> None:
         check_external(path)
-        session: _Session
+        opened: _Session
         if engine == "numpy":
             from edgerec.runtime.numpy_session import NumpySession  # loaded on use
 
-            session = NumpySession(path)
+            opened = NumpySession(path)
         else:
-            session = _OnnxruntimeSession(path, threads)
+            opened = _OnnxruntimeSession(path, threads)
         # A bundle without categorical context has no such input: feed only what the graph takes.
-        self._path, self._session, self._types = path, session, session.inputs
+        self._path, self._session, self._types = path, opened, opened.inputs
         self._inputs = list(self._types)
         self._outputs = list(outputs)
-        missing = set(outputs) - set(session.outputs)
+        missing = set(outputs) - set(opened.outputs)
         if missing or not set(self._types.values()) <= set(_TYPES.values()):
             raise BundleError(f"{path}: not a graph of this format (no {', '.join(missing)}); build the bundle again")
 
@@ -201,23 +202,15 @@ class _OnnxruntimeSession:
 
     def __init__(self, path: Path, threads: int) -> None:
         try:
-            import onnxruntime as ort
-        except ImportError as error:
-            raise MissingExtraError(
-                'onnxruntime is not installed: pip install onnxruntime, or engine="numpy"'
-            ) from error
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
             # By path, not by bytes: weights.bin is then memory-mapped and shared by the graphs.
-            session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            opened = session(path, threads)
+        except MissingExtraError:
+            raise
         except Exception as error:  # onnxruntime's own exceptions have no common root
             raise BundleError(f"{path}: does not load ({_first_line(error)}); build the bundle again") from error
-        self.inputs: dict[str, type] = {i.name: _TYPES.get(i.type, object) for i in session.get_inputs()}
-        self.outputs = [o.name for o in session.get_outputs()]
-        self.run = session.run
+        self.inputs: dict[str, type] = {i.name: _TYPES.get(i.type, object) for i in opened.get_inputs()}
+        self.outputs = [o.name for o in opened.get_outputs()]
+        self.run = opened.run
 
 
 def _first_line(error: Exception) -> str:

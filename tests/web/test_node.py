@@ -189,8 +189,9 @@ def test_it_is_small(node, tmp_path):
         pytest.skip("esbuild is not for this machine")
     command = [bundler, "src/index.js", "--bundle", "--minify", "--format=esm"]
     code = subprocess.run(command, cwd=WEB, capture_output=True, check=True).stdout
-    assert len(code) <= 30_000
-    assert len(gzip.compress(code, 9)) <= 11_500
+    # 30 kB until 0.2.0; 2.5 more are what keeps the device private and whole: plausible times, bounds, strict graphs.
+    assert len(code) <= 32_500
+    assert len(gzip.compress(code, 9)) <= 12_500
 
 
 def test_its_types_hold(node):
@@ -200,3 +201,11 @@ def test_its_types_hold(node):
         [node, compiler, *options, "--module", "nodenext", "test/types.ts"], cwd=WEB, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_an_empty_home_stays_empty(node, tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    assert ask(node, write(tmp_path / "a"), [["check"]]) == [1, 1]
+    assert list((tmp_path / "home").rglob("*")) == []
