@@ -18,8 +18,10 @@ from edgerec.tasks.units import MS_PER_DAY
 NO_KIND: Final = "event"
 """The kind of an event for which no binary task was positive."""
 DEFAULT_PROFILE: Final = ""
-SELDOM: Final = 64
-"""Old rows are looked for once in so many events."""
+RUNS_ON_MS: Final = MS_PER_DAY
+"""A clock is believed about a time once it has run on from there for so long,"""
+PAUSE_MS: Final = 32 * MS_PER_DAY
+"""in steps that are not longer than this: a jump starts anew."""
 
 
 class Events(NamedTuple):
@@ -34,6 +36,13 @@ class Events(NamedTuple):
     item: Sequence[str] | npt.NDArray[np.int64]
     kind: npt.NDArray[np.int64]
     time_ms: npt.NDArray[np.int64]
+
+
+class Clock(NamedTuple):
+    """What is known of the time: the device's clock, which may be wrong, and when the bundle was built, in ms."""
+
+    now_ms: int
+    built_ms: int = 0
 
 
 NO_EVENTS: Final = Events(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -81,10 +90,12 @@ class EventTable:
         event_id: str | None = None,
         list_name: str | None = None,
         by_clock: bool = False,
+        clock: Clock | None = None,
     ) -> bool:
         """Write one event; it is on the disk when this returns.
 
         Args:
+            clock: by which the age of other events is judged; None: none is too old.
             event_id: an event of this profile with the same id is not written again.
             by_clock: the time is the device's clock. Earlier events with a later time of that clock were stamped while
                 it ran ahead; they get this event's time.
@@ -107,7 +118,7 @@ class EventTable:
                 number = added.lastrowid or 0
                 if by_clock:
                     _set_back(db, number, time_ms, profile)
-                self._drop_old(db, number, time_ms)
+                self._drop_old(db, number, clock)
                 return True
         except (self._database.error, OverflowError) as error:
             self._database.count_loss()
@@ -136,14 +147,35 @@ class EventTable:
         """Rows of all users."""
         return int(self._database.rows("SELECT count(*) FROM events")[0][0])
 
-    def _drop_old(self, db: Connection, number: int, time_ms: int) -> None:
+    def _drop_old(self, db: Connection, number: int, clock: Clock | None) -> None:
         bounds = self._database.bounds
         # Ids grow by one, so this is the row bound without counting.
         db.execute("DELETE FROM events WHERE id <= ?", (number - bounds.rows,))
-        if bounds.days is not None and number % SELDOM == 1:
-            oldest = time_ms - int(bounds.days * MS_PER_DAY)
+        believed_ms = None if clock is None or bounds.days is None else _newly_believed(db, clock)
+        if believed_ms is not None and bounds.days is not None:
+            oldest = believed_ms - int(bounds.days * MS_PER_DAY)
             db.execute("DELETE FROM events WHERE time_ms < ?", (oldest,))
             db.execute("DELETE FROM lists WHERE time_ms < ?", (oldest,))
+
+
+def _newly_believed(db: Connection, clock: Clock) -> int | None:
+    """A time that has certainly passed; None where it is the one that was known before.
+
+    No event is asked, since one from the future would make all others old, and the clock only about times from which it
+    has run on: one that is set to a wrong year is soon set back.
+    """
+    facts = dict(db.execute("SELECT name, value FROM facts WHERE name IN ('clock', 'believed')").fetchall())
+    last, before = facts.get("clock"), facts.get("believed", 0)
+    believed = max(before, clock.built_ms)
+    ran_ms = -1 if last is None else clock.now_ms - last
+    if last is not None and RUNS_ON_MS <= ran_ms <= PAUSE_MS:
+        believed = max(believed, last)
+    if not 0 <= ran_ms < RUNS_ON_MS:
+        db.execute("INSERT OR REPLACE INTO facts VALUES ('clock', ?)", (clock.now_ms,))
+    if believed == before:
+        return None
+    db.execute("INSERT OR REPLACE INTO facts VALUES ('believed', ?)", (believed,))
+    return believed
 
 
 def _set_back(db: Connection, number: int, time_ms: int, profile: str) -> None:

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from edgerec.errors import MissingExtraError
-from edgerec.telemetry import ONNXRUNTIME, switch_off, was_too_late
+from edgerec.telemetry import VARIABLE, switch_off, was_too_late
 
 
 def onnxruntime() -> ModuleType:
@@ -21,7 +21,7 @@ def onnxruntime() -> ModuleType:
     switch_off()  # again: an app may have changed its environment since edgerec was imported
     if was_too_late():
         warnings.warn(
-            f"onnxruntime was imported before edgerec, with its telemetry on; import edgerec first, or set {ONNXRUNTIME}",
+            f"onnxruntime was imported before edgerec, with its telemetry on: import edgerec first, or set {VARIABLE}",
             stacklevel=2,
         )
     try:

@@ -8,6 +8,7 @@ from typing import Self
 
 from edgerec.bundle import Bundle
 from edgerec.errors import ConfigError
+from edgerec.runtime import arguments
 from edgerec.runtime.arrays import ArrayRecommender
 from edgerec.runtime.device import Device
 from edgerec.runtime.events import DEFAULT_PROFILE
@@ -49,7 +50,7 @@ class UserView:
     def profile(self, name: str) -> Self:
         """The same recommender for another user of this device, with a past of its own in the same store."""
         self._require_open()
-        device, memory = self._device, self._memory
+        device, memory, name = self._device, self._memory, arguments.name(name, "profile")
         if name:
             return type(self)(device, device.user(name))
         is_default = memory.profile == name and memory.store is device.store
