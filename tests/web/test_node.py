@@ -132,6 +132,14 @@ BAD = [
     ["score", ["i99"]],
     ["observe", "i1", {"kind": "buy"}],
     ["observe", ""],
+    ["observe", "x" * 1025],
+    ["observe", "i1", {"time": NOW // 1000}],
+    ["observe", "i1", {"time": 253_402_300_799_000}],
+    ["recommend", 3, {"now": NOW // 1000}],
+    ["recommend", 3, {"now": 1e308}],
+    ["recommend", 3, {"exclude": "0045"}],
+    ["recommend", 3, {"weights": {"click": 1e39}}],
+    ["score", "i1"],
 ]
 
 
@@ -145,6 +153,24 @@ def test_what_python_refuses_is_refused(node, tmp_path):
                 getattr(rec, method)(*arguments, **options)
             assert got["error"] == type(caught.value).__name__, got
             assert "\n" not in got["message"]
+
+
+def test_one_event_from_the_future_or_a_wrong_clock_erases_nobody(node):
+    code = """
+    import { MemoryStore } from "./src/store.js";
+    const day = 86_400_000, store = new MemoryStore({ days: 400 });
+    const see = (profile, d, time = d * day) => store.append({ profile, item: "x", time, at: d * day });
+    const left = async () => (await store.events("anna")).length;
+    await see("anna", 20_000);
+    for (let i = 0; i < 130; i++) await see("bob", 20_000, 253_402_300_799_000);
+    for (let i = 0; i < 130; i++) await see("bob", 20_730);
+    const after = [await left()];
+    for (let d = 20_001; d < 20_403; d++) await see("bob", d);
+    after.push(await left());
+    console.log(JSON.stringify(after));
+    """
+    done = subprocess.run([node, "--input-type=module", "-e", code], cwd=WEB, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [1, 0]
 
 
 def test_a_damaged_bundle_and_a_wrong_update_are_refused(node, tmp_path):
