@@ -20,9 +20,9 @@ SWITCHES: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",  # ray: cluster size and libraries, every hour
     "DO_NOT_TRACK": "1",  # whatever else heeds the common name for it
 }
-"""A test traces a device's calls, with onnxruntime 1.32.0. Sources of huggingface_hub 0.36.2 and transformers 4.57.6 were
-read for the others; ray's switch is from its documentation. No code that reports was found in lightning 2.6.6,
-optuna 5.0.0, polars 2.1.0, optimum 2.1.0 and lightgbm 4.7.0."""
+"""A test traces a device's calls, with onnxruntime 1.32.0. For the others, the sources of huggingface_hub 0.36.2 and
+transformers 4.57.6 were read; ray's switch is from its documentation. No code that reports was found in lightning
+2.6.6, optuna 5.0.0, polars 2.1.0, optimum 2.1.0 and lightgbm 4.7.0."""
 
 _loaded_before = sys.modules.get("onnxruntime") is not None and os.environ.get(VARIABLE) != "1"
 

@@ -18,6 +18,8 @@ from edgerec.tasks.units import MS_PER_DAY
 NO_KIND: Final = "event"
 """The kind of an event for which no binary task was positive."""
 DEFAULT_PROFILE: Final = ""
+MAX_WAITING: Final = 1000
+"""Events that wait in memory while another process holds the file."""
 RUNS_ON_MS: Final = MS_PER_DAY
 """A clock is believed about a time once it has run on from there for so long,"""
 PAUSE_MS: Final = 32 * MS_PER_DAY
@@ -73,11 +75,25 @@ def kind_name(mask: int, kinds: Sequence[str]) -> str:
     return "+".join(name for i, name in enumerate(kinds) if mask >> i & 1) or NO_KIND
 
 
+class _Row(NamedTuple):
+    """An event as it is stored."""
+
+    profile: str
+    item: str
+    kind: str
+    time_ms: int
+    content: str | None
+    event_id: str | None
+    list_name: str | None
+    by_clock: bool
+
+
 class EventTable:
     """The events of all users of a device, by item id and kind name: the file outlives a bundle."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._waiting: list[_Row] = []
 
     def append(
         self,
@@ -102,31 +118,64 @@ class EventTable:
         Returns:
             Whether the event is new.
         Raises:
-            DataError: it could not be written (disk full, locked, read-only); counted in `EventStore.lost`.
+            DataError: it could not be written (disk full, read-only), which is counted in `EventStore.lost`; or another
+                process holds the file, and the event waits in memory for the next one, counted in `waiting`.
         """
+        database = self._database
         content = json.dumps(context, default=plain) if context else None
-        row = (profile, item, kind, time_ms, content, event_id, list_name, by_clock)
-        try:
-            with self._database.writing() as db:
-                added = db.execute(
-                    "INSERT INTO events(profile, item, kind, time_ms, context, event_id, list, by_clock) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    row,
-                )
-                if added.rowcount == 0:
-                    return False
-                number = added.lastrowid or 0
-                if by_clock:
-                    _set_back(db, number, time_ms, profile)
-                self._drop_old(db, number, clock)
-                return True
-        except (self._database.error, OverflowError) as error:
-            self._database.count_loss()
-            raise DataError(f"{self._database.name}: the event was not stored ({error})") from error
+        row = _Row(profile, item, kind, time_ms, content, event_id, list_name, by_clock)
+        with database.lock:
+            try:
+                added = database.write(lambda db: [self._insert(db, one, clock) for one in (*self._waiting, row)])
+            except (database.error, OverflowError) as error:
+                if database.is_busy(error) and len(self._waiting) < MAX_WAITING:
+                    self._waiting.append(row)
+                    raise DataError(f"{database.name}: is in use; the event waits in memory ({error})") from error
+                database.count_loss()
+                raise DataError(f"{database.name}: the event was not stored ({error})") from error
+            self._waiting = []
+            if database.trouble is not None and database.path is not None:
+                database.count_loss()
+                raise DataError(f"{database.name}: the event is in memory only ({database.trouble})")
+            return added[-1]
+
+    @property
+    def waiting(self) -> int:
+        """Events that another process's lock has kept from the disk."""
+        return len(self._waiting)
+
+    def flush(self) -> None:
+        """Write what waits, or count it as lost: nothing comes after this."""
+        with self._database.lock:
+            try:
+                self._database.write(lambda db: [self._insert(db, row, None) for row in self._waiting])
+            except self._database.error:
+                for _ in self._waiting:
+                    self._database.count_loss()
+            self._waiting = []
+
+    def drop_waiting(self, profile: str | None) -> None:
+        """Forget what waits of a profile, or of all."""
+        self._waiting = [row for row in self._waiting if profile is not None and row.profile != profile]
+
+    def _insert(self, db: Connection, row: _Row, clock: Clock | None) -> bool:
+        added = db.execute(
+            "INSERT INTO events(profile, item, kind, time_ms, context, event_id, list, by_clock) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            row,
+        )
+        if added.rowcount == 0:
+            return False
+        number = added.lastrowid or 0
+        if row.by_clock:
+            _set_back(db, number, row.time_ms, row.profile)
+        self._drop_old(db, number, clock)
+        return True
 
     def read(self, kinds: Sequence[str], profile: str = DEFAULT_PROFILE) -> Events:
         """All events of a user, oldest first; parts of a kind that `kinds` lacks (an older bundle's) are left out."""
         rows = self._database.rows("SELECT item, kind, time_ms FROM events WHERE profile = ? ORDER BY id", profile)
+        rows += [(row.item, row.kind, row.time_ms) for row in self._waiting if row.profile == profile]
         known = set(kinds)
         masks = {k: kind_mask("+".join(known.intersection(k.split("+"))) or NO_KIND, kinds) for _, k, _ in rows}
         return Events(

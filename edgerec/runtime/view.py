@@ -93,10 +93,13 @@ class UserView:
         return self.arrays.check()
 
     def health(self) -> dict[str, object]:
-        """For a log of the app: bundle, engine, rows and bytes of the store, events lost, updates rolled back."""
+        """For a log of the app: bundle, engine, updates rolled back; rows and bytes of the store, events lost or
+        waiting, and the trouble that keeps it in memory.
+        """
         model, device = self.arrays.model, self._device
         rolled_back = device.updates.rolled_back() if device.updates else []
-        return {"bundle": model.name, "engine": model.engine.name, "rolled_back": rolled_back, **device.store.size()}
+        facts = {"bundle": model.name, "engine": model.engine.name, "rolled_back": rolled_back}
+        return {**facts, **device.store.size(), "trouble": device.store.trouble}
 
     def close(self) -> None:
         """Close the files; events stay in the store. Closing twice is harmless, and a view closes itself only."""

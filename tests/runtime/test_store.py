@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgerec.bundle.policy import Bounds
@@ -209,6 +209,7 @@ def test_an_event_from_the_future_makes_no_other_old(future):
     assert days_of(store, "anna") == [20_000, 20_001]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 70), st.integers(1, 70)), max_size=6))
 def test_a_clock_that_is_years_ahead_for_a_while_erases_nobody(wrong):
     store = EventStore(None, Bounds(days=400))

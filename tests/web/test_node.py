@@ -169,7 +169,8 @@ def test_one_event_from_the_future_or_a_wrong_clock_erases_nobody(node):
     after.push(await left());
     console.log(JSON.stringify(after));
     """
-    done = subprocess.run([node, "--input-type=module", "-e", code], cwd=WEB, capture_output=True, text=True, check=True)
+    command = [node, "--input-type=module", "-e", code]
+    done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [1, 0]
 
 
