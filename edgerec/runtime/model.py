@@ -71,7 +71,7 @@ class Model:
         self.bundle, self._clock_ms = bundle, clock_ms
         self.encoder = _read_encoder(bundle)
         self.engine = Engine(bundle, engine)
-        self.catalog = Catalog(bundle.path("catalog.sqlite"))
+        self.catalog = Catalog.of(bundle)
         self.tasks = tuple(task.name for task in bundle.manifest.tasks)
         self.n_items = bundle.manifest.n_items
         self.name = f"{bundle.manifest.name} {bundle.manifest.version}"

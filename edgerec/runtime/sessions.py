@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from edgerec.errors import MissingExtraError
+from edgerec.runtime.onnx_file import WEIGHTS
 from edgerec.telemetry import VARIABLE, switch_off, was_too_late
 
 
@@ -30,9 +31,13 @@ def onnxruntime() -> ModuleType:
         raise MissingExtraError('onnxruntime is not installed: pip install onnxruntime, or engine="numpy"') from error
 
 
-def session(graph: Path, threads: int = 0) -> Any:
-    """An `InferenceSession` on the CPU, for a graph in a file; 0 threads are onnxruntime's own choice.
+def session(graph: Path | bytes, threads: int = 0, weights: bytes | None = None) -> Any:
+    """An `InferenceSession` on the CPU; 0 threads are onnxruntime's own choice.
 
+    Args:
+        graph: a file, or its content.
+        weights: the content of weights.bin, for a graph that is given as content. Then no file is read, so that what
+            was verified is what is used, whatever happens to the files.
     Raises:
         Exception: of onnxruntime's own; they have no common root.
     """
@@ -41,4 +46,7 @@ def session(graph: Path, threads: int = 0) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    if weights is not None:
+        options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
+    content = graph if isinstance(graph, bytes) else str(graph)
+    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
