@@ -74,7 +74,7 @@ class Config(Settings):
         """
         path = Path(path)
         try:
-            values = tomllib.loads(path.read_text("utf-8"))
+            values = tomllib.loads(path.read_text("utf-8-sig"))
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such file; write one with: edgerec init LOG") from None
         except OSError as error:

@@ -120,7 +120,7 @@ def number(value: object, what: str, least: float, most: float) -> float:
     Raises:
         ConfigError: it is something else.
     """
-    if not isinstance(value, Real) or isinstance(value, bool | np.bool_) or not least <= value <= most:
+    if not isinstance(value, Real) or isinstance(value, bool | np.bool_) or not least <= float(value) <= most:
         raise ConfigError(f"{what} must be a number between {least:g} and {most:g}, got {_short(value)}")
     return float(value)
 

@@ -84,7 +84,7 @@ class Engine:
         if engine == "auto":
             engine = "onnxruntime" if find_spec("onnxruntime") else "numpy"
         self.name = engine
-        self._folder, self._threads = bundle.folder, int(bundle.manifest.device.get("threads", 1))
+        self._bundle, self._threads = bundle, int(bundle.manifest.device.get("threads", 1))
         self._weights = bundle.read(WEIGHTS)
         self._graphs = {name: bundle.read(name) for name in OUTPUTS if name in bundle.manifest.files}
         for name, content in self._graphs.items():
@@ -147,10 +147,8 @@ class Engine:
         return dict(zip(OUTPUTS[name], graph.run(graph.cast(inputs)), strict=True))
 
     def _load(self, name: str) -> _Graph:
-        if name not in self._graphs:
-            raise BundleError(f"{self._folder}: this bundle has no {name}; build it with the task that needs it")
         opened: _Session
-        source = str(self._folder / name)
+        source = str(self._bundle.path(name))
         if self.name == "numpy":
             from edgerec.runtime.numpy_session import NumpySession  # loaded on use
 

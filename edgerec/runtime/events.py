@@ -213,7 +213,9 @@ def _newly_believed(db: Connection, clock: Clock) -> int | None:
     No event is asked, since one from the future would make all others old, and the clock only about times from which it
     has run on: one that is set to a wrong year is soon set back.
     """
-    facts = dict(db.execute("SELECT name, value FROM facts WHERE name IN ('clock', 'believed')").fetchall())
+    facts: dict[str, int] = dict(
+        db.execute("SELECT name, value FROM facts WHERE name IN ('clock', 'believed')").fetchall()
+    )
     last, before = facts.get("clock"), facts.get("believed", 0)
     believed = max(before, clock.built_ms)
     ran_ms = -1 if last is None else clock.now_ms - last

@@ -190,10 +190,12 @@ class Model:
         Raises:
             ConfigError: the catalogue does not hold it.
         """
+        if not isinstance(item, str):
+            raise ConfigError(f"an item is named by its id, which is a string; got {str(item)[:60]!r}")
         index = self.catalog.index_of(item)
         if index is None:
             near = " or ".join(map(repr, self.catalog.nearest(item)))
-            raise ConfigError(f"no item {item!r} in the catalogue" + (f"; did you mean {near}?" if near else ""))
+            raise ConfigError(f"no item {item[:200]!r} in the catalogue" + (f"; did you mean {near}?" if near else ""))
         return index
 
     def indices_of(self, items: Collection[str]) -> Int:

@@ -30,6 +30,7 @@ class LearnedTable:
 
     def put(self, name: str, value: bytes | None, profile: str = DEFAULT_PROFILE) -> None:
         """Store a value; None removes it. One that cannot be written is learned again."""
+        values: tuple[object, ...]
         if value is None:
             sql, values = "DELETE FROM learned WHERE profile = ? AND name = ?", (profile, name)
         else:

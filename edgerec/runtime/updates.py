@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -85,7 +85,11 @@ class Updates:
         """
         state = self._state()
         while state.current is not None:
-            loaded = self._try(state, load)
+            # One process at a time tries a version that has never worked: its starts are counted, and several at once
+            # would look like several that failed.
+            with nullcontext() if state.confirmed else self._alone(required=False):
+                state = self._state()
+                loaded = None if state.current is None else self._try(state, load)
             if loaded is not None:
                 return loaded
             state = self._state()
@@ -237,14 +241,24 @@ class Updates:
             _sync(self._folder)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other processes from installing; the system releases the lock of a process that dies."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / ".lock").open("w") as file:
-            with suppress(ImportError):
-                import fcntl
+    def _alone(self, required: bool = True) -> Iterator[None]:
+        """Keep other processes out; the system releases the lock of a process that dies.
 
-                fcntl.flock(file, fcntl.LOCK_EX)
+        Args:
+            required: False where it is enough to try: on a read-only disk there is no lock, and nothing to change.
+        """
+        with ExitStack() as stack:
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context((self._folder / ".lock").open("w"))
+            except OSError:
+                if required:
+                    raise
+            else:
+                with suppress(ImportError):
+                    import fcntl
+
+                    fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 

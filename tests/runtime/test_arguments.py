@@ -131,3 +131,11 @@ def test_one_wrong_clock_erases_nobody(toy_bundle, tmp_path, ahead, monkeypatch)
         monkeypatch.undo()
         rec.observe("i3")
         assert rec.profile("anna")._memory.store.events.read((), "anna").item == ["i1"]
+
+
+@pytest.mark.parametrize("wrong", ["\ud800", "", 5, None, b"i1", ["i1"], "x" * 5000])
+def test_what_is_no_item_is_named_in_one_line(rec, wrong):
+    for call in (lambda: rec.similar(wrong), lambda: rec.explain(wrong), lambda: rec.observe(wrong)):
+        with pytest.raises(EdgerecError) as caught:
+            call()
+        assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)
