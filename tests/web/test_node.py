@@ -236,3 +236,38 @@ def test_an_empty_home_stays_empty(node, tmp_path, monkeypatch):
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
     assert ask(node, write(tmp_path / "a"), [["check"]]) == [1, 1]
     assert list((tmp_path / "home").rglob("*")) == []
+
+
+def test_an_update_is_believed_before_it_is_read(node, tmp_path):
+    folder, huge, named = (
+        write(tmp_path / "a"),
+        write(tmp_path / "b", 9, version=2),
+        write(tmp_path / "c", 9, version=2),
+    )
+    manifest = json.loads((huge / "manifest.json").read_text())
+    manifest["files"]["weights.bin"]["bytes"] = 2_000_000_000
+    (huge / "manifest.json").write_text(json.dumps(manifest))
+    with (huge / "weights.bin").open("wb") as file:
+        file.truncate(2_000_000_000)
+    manifest = json.loads((named / "manifest.json").read_text())
+    manifest["files"]["NUL.bin"] = manifest["files"].pop("report.json")
+    (named / "manifest.json").write_text(json.dumps(manifest))
+    said = [got["message"] for got in ask(node, folder, [["update", str(huge)], ["update", str(named)]])[1:]]
+    assert "this device takes at most" in said[0] and "'NUL.bin' is not a plain file name" in said[1]
+
+
+@pytest.mark.parametrize("change", [{"n_items": 10**12}, {"dim": -1}, {"version": "2"}, {"n_items": None}], ids=str)
+def test_numbers_of_a_manifest_have_bounds(node, tmp_path, change):
+    folder = write(tmp_path / "a")
+    manifest = json.loads((folder / "manifest.json").read_text()) | change
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (got,) = ask(node, folder, [])
+    assert got["error"] == "BundleError" and "a number that is missing or too large" in got["message"]
+
+
+def test_a_long_manifest_is_not_parsed(node, tmp_path):
+    folder = write(tmp_path / "a")
+    with (folder / "manifest.json").open("ab") as file:
+        file.truncate(60 << 20)
+    (got,) = ask(node, folder, [])
+    assert got["error"] == "BundleError" and "expected at most" in got["message"]

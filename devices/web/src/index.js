@@ -280,9 +280,9 @@ export class Recommender {
   }
 }
 
-async function load({ ort, publicKey, sessionOptions, crypto }, bundle) {
+async function load({ ort, publicKey, sessionOptions, crypto, model: old }, bundle) {
   const read = typeof bundle === "string" ? fromUrl(bundle) : bundle;
-  const model = new Model(await Bundle.open(read, publicKey, crypto), ort, sessionOptions);
+  const model = new Model(await Bundle.open(read, publicKey, crypto, old?.bundle.most), ort, sessionOptions);
   await model.engine.session("recommend.onnx");
   return model;
 }
