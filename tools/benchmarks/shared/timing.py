@@ -23,7 +23,7 @@ def recording() -> Iterator[list[Call]]:
     calls: list[Call] = []
     ort = onnxruntime()
 
-    class Recording(ort.InferenceSession):  # type: ignore[misc]
+    class Recording(ort.InferenceSession):  # type: ignore[name-defined,misc]
         def run(self, *arguments: object) -> object:
             run = super().run
             calls.append(lambda: run(*arguments))
