@@ -116,7 +116,7 @@ class Catalog:
             self.columns: tuple[str, ...] = tuple(row[1] for row in described if row[6] == 0)
             self._kinds = {row[1]: "number" if row[2] in ("INTEGER", "REAL") else "text" for row in described}
             last = self._db.execute("SELECT max(idx) FROM items").fetchone()[0] if plain else None
-        except _DAMAGED as error:
+        except (*_DAMAGED, MemoryError) as error:  # the last where there is no content
             raise BundleError(f"{path}: not a catalogue ({error}); build the bundle again") from error
         if self.columns[: len(OWN_COLUMNS)] != OWN_COLUMNS or len(self.columns) < len(described):
             raise BundleError(f"{path}: not a catalogue (table items lacks {', '.join(OWN_COLUMNS)}); build it again")

@@ -136,7 +136,7 @@ class EventTable:
             self._waiting = []
             if database.trouble is not None and database.path is not None:
                 database.count_loss()
-                raise DataError(f"{database.name}: the event is in memory only ({database.trouble})")
+                raise DataError(f"{database.name}: {database.trouble}")
             return added[-1]
 
     @property

@@ -2,7 +2,7 @@ import zlib
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgerec.bundle import Bundle, write_bundle
@@ -80,6 +80,7 @@ def test_a_delta_for_another_bundle_is_refused(tmp_path):
         apply_delta(Bundle.open(third), tmp_path / "delta", tmp_path / "out")
 
 
+@settings(deadline=None)
 @given(at=st.integers(0, 10_000), bit=st.integers(0, 7), which=st.integers(0, 20))
 def test_a_damaged_delta_never_gives_another_bundle(tmp_path_factory, at, bit, which):
     home = tmp_path_factory.getbasetemp() / "damaged-delta"
