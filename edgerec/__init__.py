@@ -1,8 +1,13 @@
-"""From an interaction log to a recommender that runs inside an app. Importing this loads nothing else."""
+"""From an interaction log to a recommender that runs inside an app. Importing this loads nothing else.
+
+It switches off the telemetry of the packages below it; see `edgerec.telemetry`.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from edgerec.telemetry import switch_off
 
 if TYPE_CHECKING:
     from edgerec.notebook import prepare
@@ -10,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "prepare"]
 
 __version__ = "0.2.1"
+
+switch_off()
 
 
 def __getattr__(name: str) -> Any:

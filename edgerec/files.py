@@ -68,9 +68,15 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
         raise
 
 
-def write_whole(path: Path, content: str | bytes, durable: bool = False) -> None:
-    """Write a file, text in UTF-8; see `replacing`."""
+def write_whole(path: Path, content: str | bytes, durable: bool = False, mode: int = 0o666) -> None:
+    """Write a file, text in UTF-8; see `replacing`.
+
+    Args:
+        mode: who may read and write it, less what the process's umask takes away.
+    """
     with replacing(path, durable) as part:
+        part.unlink(missing_ok=True)
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import numpy as np
@@ -16,9 +16,14 @@ import numpy.typing as npt
 from edgerec.bundle.columns import Numbers, Parameter, Texts, Value
 from edgerec.errors import BundleError, ConfigError
 
+if TYPE_CHECKING:
+    from edgerec.bundle.read import Bundle
+
 OWN_COLUMNS: Final = ("idx", "id", "title", "available")
 REMEMBERED: Final = 65_536
 """Ids, and titles, that are cached in memory."""
+IN_MEMORY: Final = 64 * 2**20
+"""Bytes of a catalogue that is read as a whole."""
 MAX_CELL: Final = 1 << 20
 """Bytes of a value or a statement: longer ones are refused."""
 _DAMAGED: Final = (sqlite3.Error, OverflowError, UnicodeDecodeError)
@@ -73,16 +78,34 @@ class Catalog:
     Thread-safe.
     """
 
-    def __init__(self, path: Path) -> None:
+    @classmethod
+    def of(cls, bundle: Bundle) -> Catalog:
+        """The catalogue of a bundle, from its verified content; one of more than `IN_MEMORY` bytes stays on the disk.
+
+        Raises:
+            BundleError: not a catalogue, or changed since the bundle was verified.
+        """
+        path = bundle.path("catalog.sqlite")
+        # Some builds of Python have no way to open bytes.
+        in_memory = bundle.manifest.files[path.name].bytes <= IN_MEMORY and hasattr(sqlite3.Connection, "deserialize")
+        return cls(path, bundle.read(path.name) if in_memory else None)
+
+    def __init__(self, path: Path, content: bytes | None = None) -> None:
         """Open read-only.
 
+        Args:
+            content: of the file, if it was read before; then the path only names it in errors.
         Raises:
             BundleError: not a catalogue.
         """
         # "immutable" takes no lock and writes no file beside it: the bundle may be on a read-only disk.
         uri = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
         try:
-            self._db = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
+            where = uri if content is None else ":memory:"
+            self._db = sqlite3.connect(where, uri=True, check_same_thread=False, isolation_level=None)
+            if content is not None:
+                self._db.deserialize(content)
+                self._db.execute("PRAGMA query_only = ON")
             self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_CELL)
             self._db.execute("PRAGMA trusted_schema = OFF")
             self._db.execute("PRAGMA cell_size_check = ON")
@@ -93,7 +116,7 @@ class Catalog:
             self.columns: tuple[str, ...] = tuple(row[1] for row in described if row[6] == 0)
             self._kinds = {row[1]: "number" if row[2] in ("INTEGER", "REAL") else "text" for row in described}
             last = self._db.execute("SELECT max(idx) FROM items").fetchone()[0] if plain else None
-        except _DAMAGED as error:
+        except (*_DAMAGED, MemoryError) as error:  # the last where there is no content
             raise BundleError(f"{path}: not a catalogue ({error}); build the bundle again") from error
         if self.columns[: len(OWN_COLUMNS)] != OWN_COLUMNS or len(self.columns) < len(described):
             raise BundleError(f"{path}: not a catalogue (table items lacks {', '.join(OWN_COLUMNS)}); build it again")

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from edgerec.bundle.manifest import MANIFEST, SIGNATURE, Manifest, sha256_of
-from edgerec.bundle.patch import apply_patch, make_patch
-from edgerec.bundle.read import Bundle
+from edgerec.bundle.manifest import MANIFEST, SIGNATURE
+from edgerec.bundle.patch import make_patch, stream_patch
+from edgerec.bundle.read import Bundle, open_plain, read_manifest
 from edgerec.errors import BundleError, DataError
 from edgerec.files import dump_json
+
+if TYPE_CHECKING:
+    from edgerec.bundle.sign import PublicKey
 
 DELTA: Final = "delta.json"
 NEW_MANIFEST: Final = "manifest.new"
@@ -69,8 +73,8 @@ def make_delta(old: Path, new: Path, out: Path) -> DeltaReport:
     header = {
         "format": FORMAT,
         "name": after.manifest.name,
-        "from": {"version": before.manifest.version, "manifest": sha256_of(before.folder / MANIFEST)},
-        "to": {"version": after.manifest.version, "manifest": sha256_of(after.folder / MANIFEST)},
+        "from": {"version": before.manifest.version, "manifest": before.digest},
+        "to": {"version": after.manifest.version, "manifest": after.digest},
         "changed": changed,
     }
     (part / DELTA).write_bytes(dump_json(header))
@@ -79,30 +83,45 @@ def make_delta(old: Path, new: Path, out: Path) -> DeltaReport:
     return DeltaReport(sum(path.stat().st_size for path in out.iterdir()), whole, tuple(changed))
 
 
-def apply_delta(old: Bundle, delta: Path, out: Path) -> None:
+def apply_delta(
+    old: Bundle,
+    delta: Path,
+    out: Path,
+    keys: PublicKey | Sequence[PublicKey] | None = None,
+    most_bytes: int | None = None,
+) -> None:
     """Write the new bundle's files into the empty folder `out`; the caller verifies them as any bundle.
 
+    The new manifest comes first: its signature, then its sizes; only then is anything unpacked.
+    Args:
+        keys, most_bytes: see `Bundle.open`.
     Raises:
-        BundleError: the delta is damaged, or for another bundle.
+        BundleError: the delta is damaged, or for another bundle, or what it makes would be refused.
     """
     header = _header(delta)
-    if header["from"]["manifest"] != sha256_of(old.folder / MANIFEST):
+    if header["from"]["manifest"] != old.digest:
         raise BundleError(
             f"{delta}: is for version {header['from']['version']} of {header['name']!r}, and this is "
             f"{old.manifest.name!r} {old.manifest.version}; take the whole bundle"
         )
-    manifest_bytes = _read(delta / NEW_MANIFEST, 64 * MAX_BYTES)
-    manifest = Manifest.parse(manifest_bytes.decode("utf-8", "replace"), str(delta / NEW_MANIFEST))
+    content, manifest = read_manifest(delta, keys, most_bytes, NEW_MANIFEST)
     for name, entry in manifest.files.items():
         if name not in header["changed"]:
             if old.manifest.files.get(name) != entry:
                 raise BundleError(f"{delta}: does not tell how to make {name}: {_AGAIN}")
             shutil.copyfile(old.path(name), out / name)
             continue
-        before = old.path(name).read_bytes() if name in old.manifest.files else b""
-        patch = _read(delta / f"{name}.patch", 32 * entry.bytes + 4096)
-        (out / name).write_bytes(apply_patch(before, patch, entry.bytes))
-    (out / MANIFEST).write_bytes(manifest_bytes)
+        place = delta / f"{name}.patch"
+        try:
+            with (
+                old.path(name).open("rb") if name in old.manifest.files else BytesIO() as before,
+                open_plain(place) as patch,
+                (out / name).open("wb") as made,
+            ):
+                stream_patch(before, patch, made, entry.bytes)
+        except FileNotFoundError:
+            raise BundleError(f"{place}: is missing: {_AGAIN}") from None
+    (out / MANIFEST).write_bytes(content)
     if (delta / SIGNATURE).exists():
         (out / SIGNATURE).write_bytes(_read(delta / SIGNATURE, MAX_BYTES))
 

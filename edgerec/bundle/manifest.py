@@ -17,11 +17,17 @@ MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 REQUIRED = ("recommend.onnx", "score.onnx", "weights.bin", "catalog.sqlite", "policy.json")
 """Files without which nothing can be recommended; similar.onnx exists only where a "related" task was trained."""
-MAX_MANIFEST_BYTES = 64 * 2**20
-"""A longer manifest is refused before it is parsed."""
+MAX_MANIFEST_BYTES = 8 * 2**20
+"""A longer manifest is refused before it is parsed: its objects take twenty times its bytes."""
+MAX_FILE_BYTES = 2**33
+MAX_FILES, MAX_TASKS, MAX_TENSORS = 64, 256, 4096
+MAX_ITEMS, MAX_DIM, MAX_THREADS = 2**31, 2**16, 64
+MAX_VERSION = 2**53
 
 # Bundles are flat: a name without a separator cannot leave the folder on any platform.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+"""What Windows takes for a device, whatever its ending."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _AGAIN = "copy the bundle again or build it again"
 
@@ -75,42 +81,54 @@ class Manifest(NamedTuple):
         Raises:
             BundleError: no bundle there, damaged or unsafe JSON, or another format version.
         """
-        path = folder / MANIFEST
-        try:
-            if path.is_symlink():
-                raise BundleError(f"{path}: is a link; a bundle holds plain files only: {_AGAIN}")
-            if path.stat().st_size > MAX_MANIFEST_BYTES:
-                raise BundleError(f"{path}: more than {MAX_MANIFEST_BYTES} bytes; this is not a manifest: {_AGAIN}")
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError as error:
-            raise BundleError(f"{folder}: no bundle here ({MANIFEST} is missing); check the path") from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise BundleError(f"{path}: cannot be read ({error}): {_AGAIN}") from error
-        return cls.parse(text, str(path))
+        return cls.parse(manifest_bytes(folder / MANIFEST), str(folder / MANIFEST))
 
     @classmethod
-    def parse(cls, text: str, source: str = MANIFEST) -> Manifest:
+    def parse(cls, content: bytes | str, source: str = MANIFEST) -> Manifest:
         """Parse the JSON of a manifest; `source` names it in errors.
 
         Raises:
             BundleError: see `read`.
         """
         try:
+            text = content.decode("utf-8") if isinstance(content, bytes) else content
             fields = json.loads(text, object_pairs_hook=_unique)
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{source}: not valid JSON ({error}): {_AGAIN}") from error
         return _ManifestReader(source).manifest(fields)
 
 
+def manifest_bytes(path: Path) -> bytes:
+    """The content of a manifest, read once: what is verified is what is parsed.
+
+    Raises:
+        BundleError: there is none, a link is in its place, or it is too long.
+    """
+    try:
+        if path.is_symlink():
+            raise BundleError(f"{path}: is a link; a bundle holds plain files only: {_AGAIN}")
+        with path.open("rb") as file:
+            content = file.read(MAX_MANIFEST_BYTES + 1)
+    except FileNotFoundError as error:
+        raise BundleError(f"{path.parent}: no bundle here ({path.name} is missing); check the path") from error
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error}): {_AGAIN}") from error
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{path}: more than {MAX_MANIFEST_BYTES} bytes; this is not a manifest: {_AGAIN}")
+    return content
+
+
 def check_name(name: str, source: str = MANIFEST) -> None:
-    """Refuse a file name that could leave the bundle: "..", absolute, a separator, a drive, a control character.
+    """Refuse a file name that could leave the bundle, or be another file on some platform.
+
+    So "..", an absolute path, a separator, a drive, a control character, a device of Windows, a dot at the end.
 
     Raises:
         BundleError: `source` says where the name was found.
 
     >>> check_name("weights.bin")
     """
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or name.endswith(".") or _DEVICES.fullmatch(name):
         raise BundleError(
             f"{source}: {name!r} is not a plain file name (letters, digits, '.', '_' and '-'); do not use this bundle"
         )
@@ -149,18 +167,24 @@ class _ManifestReader(NamedTuple):
             )
         return Manifest(
             name=self.get(top, "name", str),
-            version=self.natural(top, "version"),
+            version=self.natural(top, "version", MAX_VERSION),
             created=self.get(top, "created", str),
-            tasks=tuple(self.task(i, t) for i, t in enumerate(self.get(top, "tasks", list))),
-            n_items=self.natural(top, "n_items"),
-            dim=self.natural(top, "dim"),
+            tasks=tuple(self.task(i, t) for i, t in enumerate(self.some(top, "tasks", list, MAX_TASKS))),
+            n_items=self.natural(top, "n_items", MAX_ITEMS),
+            dim=self.natural(top, "dim", MAX_DIM),
             inputs=self.get(top, "inputs", dict),
-            files=self.files(self.get(top, "files", dict)),
-            tensors=tuple(self.tensor(t) for t in self.get(top, "tensors", list)),
+            files=self.files(self.some(top, "files", dict, MAX_FILES)),
+            tensors=tuple(self.tensor(t) for t in self.some(top, "tensors", list, MAX_TENSORS)),
             settings=self.get(top, "settings", dict),
             metrics=self.get(top, "metrics", dict),
-            device=self.get(top, "device", dict),
+            device=self.device(self.get(top, "device", dict)),
         )
+
+    def device(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        threads = self.natural({"threads": 1, **value}, "threads", MAX_THREADS)
+        if not threads:
+            raise self.error("device.threads", "must be at least 1")
+        return value
 
     def task(self, index: int, value: object) -> Task:
         fields = self.typed(value, dict, f"tasks[{index}]")
@@ -189,7 +213,7 @@ class _ManifestReader(NamedTuple):
         sha256 = self.get(fields, "sha256", str)
         if not _SHA256.fullmatch(sha256):
             raise self.error(f"files[{name!r}]", "must have a sha256 of 64 lower-case hex digits")
-        return FileEntry(sha256, self.natural(fields, "bytes"))
+        return FileEntry(sha256, self.natural(fields, "bytes", MAX_FILE_BYTES))
 
     def tensor(self, value: object) -> TensorEntry:
         fields = self.typed(value, dict, "tensors")
@@ -198,8 +222,8 @@ class _ManifestReader(NamedTuple):
             name=self.get(fields, "name", str),
             type=self.get(fields, "type", str),
             shape=shape,
-            offset=self.natural(fields, "offset"),
-            bytes=self.natural(fields, "bytes"),
+            offset=self.natural(fields, "offset", MAX_FILE_BYTES),
+            bytes=self.natural(fields, "bytes", MAX_FILE_BYTES),
         )
 
     def get(self, fields: Mapping[str, Any], key: str, kind: type) -> Any:
@@ -207,10 +231,18 @@ class _ManifestReader(NamedTuple):
             raise self.error(key, "is missing")
         return self.typed(fields[key], kind, key)
 
-    def natural(self, fields: Mapping[str, Any], key: str) -> int:
+    def some(self, fields: Mapping[str, Any], key: str, kind: type, most: int) -> Any:
+        value = self.get(fields, key, kind)
+        if len(value) > most:
+            raise self.error(key, f"holds {len(value)} entries, and at most {most} are read")
+        return value
+
+    def natural(self, fields: Mapping[str, Any], key: str, most: int) -> int:
         value = int(self.get(fields, key, int))
         if value < 0:
             raise self.error(key, f"must not be negative, got {value}")
+        if value > most:
+            raise self.error(key, f"must be at most {most}, got {str(value)[:40]}")
         return value
 
     def typed(self, value: object, kind: type, key: str) -> Any:

@@ -7,7 +7,9 @@ A patch is compressed by zlib. Inside is a sequence of steps of two or three num
 from __future__ import annotations
 
 import zlib
-from typing import Final
+from collections.abc import Iterator
+from io import BytesIO
+from typing import BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,8 @@ WINDOW: Final = 32
 """Bytes that must be equal for a copy to be worth its numbers."""
 STEP: Final = 16
 """A window of the old file is remembered every so many bytes; a copy as long as two windows is always found."""
+AT_ONCE: Final = 1 << 16
+"""Bytes in memory at a time."""
 _FACTOR: Final = 0x9E3779B97F4A7C15
 Hashes = npt.NDArray[np.uint64]
 
@@ -38,35 +42,82 @@ def apply_patch(old: bytes, patch: bytes, size: int) -> bytes:
     """Apply a patch; the new file must have `size` bytes.
 
     Raises:
-        BundleError: the patch is damaged, or not for this file. No more than `size` bytes are ever unpacked.
+        BundleError: the patch is damaged, or not for this file.
     """
+    out = BytesIO()
+    stream_patch(BytesIO(old), BytesIO(patch), out, size)
+    return out.getvalue()
+
+
+def stream_patch(old: BinaryIO, patch: BinaryIO, out: BinaryIO, size: int) -> None:
+    """As `apply_patch`, from and to files; memory does not grow with them, and no more than `size` bytes are written.
+
+    Raises:
+        BundleError: see there.
+    """
+    done = 0
     try:
-        unpack = zlib.decompressobj()
-        # A step has at least one byte of result, and no more than 21 of its own.
-        steps = unpack.decompress(patch, 22 * size + 64)
-        if not unpack.eof:
-            raise ValueError("longer than its file can need")
-        content = bytearray()
-        at = 0
-        while at < len(steps):
-            how, at = steps[at], at + 1
-            if how == 0:
-                length, at = _read(steps, at)
-                part, at = steps[at : at + length], at + length
-            elif how == 1:
-                start, at = _read(steps, at)
-                length, at = _read(steps, at)
-                part = old[start : start + length]
-            else:
-                raise ValueError("an unknown step")
-            if not length or len(part) != length or len(content) + length > size:
+        for how, start, length, steps in _steps(_Unpacked(patch)):
+            done += length
+            if not length or done > size:
                 raise ValueError("a step leads out of its file")
-            content += part
+            if how == 1:
+                old.seek(start)
+            _copy(steps if how == 0 else old, out, length)
     except (ValueError, IndexError, zlib.error, OverflowError) as error:
         raise BundleError(f"a damaged patch ({error}); copy the delta again") from error
-    if len(content) != size:
-        raise BundleError(f"a damaged patch ({len(content)} bytes, expected {size}); copy the delta again")
-    return bytes(content)
+    if done != size:
+        raise BundleError(f"a damaged patch ({done} bytes, expected {size}); copy the delta again")
+
+
+class _Unpacked:
+    """Reads what a compressed file holds, a part at a time."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._unpack, self._ready, self._at = file, zlib.decompressobj(), b"", 0
+
+    def read(self, most: int) -> bytes:
+        """At least one byte of the next `most`; empty at the end."""
+        while self._at >= len(self._ready):
+            packed = self._unpack.unconsumed_tail or self._file.read(AT_ONCE)
+            if self._unpack.eof or not packed:
+                if not self._unpack.eof:
+                    raise ValueError("it ends too early")
+                return b""
+            self._ready, self._at = self._unpack.decompress(packed, AT_ONCE), 0
+        part = self._ready[self._at : self._at + most]
+        self._at += len(part)
+        return part
+
+    def number(self) -> int:
+        """A number in groups of 7 bits."""
+        value = 0
+        for shift in range(0, 70, 7):
+            (byte,) = self.read(1) or [-1]
+            if byte < 0:
+                raise ValueError("it ends too early")
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+        raise ValueError("a number without an end")
+
+
+def _steps(steps: _Unpacked) -> Iterator[tuple[int, int, int, _Unpacked]]:
+    """(0, 0, length) and the new bytes are next in `steps`; or (1, start, length) of the old file."""
+    while how := steps.read(1):
+        if how not in (b"\0", b"\1"):
+            raise ValueError("an unknown step")
+        start = steps.number() if how == b"\1" else 0
+        yield how[0], start, steps.number(), steps
+
+
+def _copy(source: BinaryIO | _Unpacked, out: BinaryIO, length: int) -> None:
+    while length:
+        part = source.read(min(length, AT_ONCE))
+        if not part:
+            raise ValueError("a step leads out of its file")
+        out.write(part)
+        length -= len(part)
 
 
 def _copies(old: bytes, new: bytes) -> list[tuple[int, int, int]]:
@@ -129,15 +180,3 @@ def _number(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
-
-
-def _read(content: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = content[at]
-        value |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 128:
-            return value, at
-        if shift > 63:
-            raise ValueError("a number without an end")

@@ -26,6 +26,8 @@ NOW: Final = "now"
 """The parameter that holds the request's time."""
 Method: TypeAlias = Literal["epsilon", "thompson", "linucb"]
 MAX_POOL: Final = 5000
+MAX_WEIGHT: Final = 1e9
+"""Of a task, in size: utilities are float32, and the sum of several must be finite."""
 
 
 class Rule(NamedTuple):
@@ -180,7 +182,7 @@ class _PolicyReader(NamedTuple):
 
     def weights(self, value: Any) -> dict[str, float]:
         given = self.keys(value, "weights", set(self.tasks))
-        return {name: self.number(given, name, "weights") for name in given}
+        return {name: self.number(given, name, "weights", None, -MAX_WEIGHT, MAX_WEIGHT) for name in given}
 
     def rule(self, value: Any, at: str) -> Rule:
         given = self.keys(value, at, {"name", "keep"})

@@ -78,9 +78,11 @@ def signers(folder: Path) -> list[str]:
     return sorted(name for name, value in _signatures(folder).items() if _is_valid(name, value, manifest))
 
 
-def require_signature(folder: Path, keys: PublicKey | Sequence[PublicKey]) -> None:
+def require_signature(folder: Path, keys: PublicKey | Sequence[PublicKey], manifest: bytes | None = None) -> None:
     """Refuse a bundle that none of the pinned keys has signed.
 
+    Args:
+        manifest: what was read of its manifest; None: it is read here.
     Raises:
         BundleError: it is not signed, or signed by other keys, or the signature is not valid.
         ConfigError: a pinned key is not valid. MissingExtraError: cryptography is not installed.
@@ -89,7 +91,8 @@ def require_signature(folder: Path, keys: PublicKey | Sequence[PublicKey]) -> No
     wanted = {public_key_of(key) for key in pinned}
     if not wanted:
         raise ConfigError("public_key: expected at least one key, got none")
-    signatures, manifest = _signatures(folder), _manifest(folder)
+    signatures = _signatures(folder)
+    manifest = _manifest(folder) if manifest is None else manifest
     if not signatures:
         raise BundleError(f"{folder}: is not signed, and only signed bundles are accepted here; sign it: edgerec sign")
     if not any(_is_valid(name, signatures[name], manifest) for name in wanted & signatures.keys()):

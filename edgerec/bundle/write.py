@@ -37,7 +37,7 @@ def write_bundle(folder: str | Path, files: Mapping[str, bytes | Path], manifest
             _write_file(fresh / name, files[name])
         entries = {n: {"sha256": sha256_of(fresh / n), "bytes": (fresh / n).stat().st_size} for n in sorted(files)}
         content = dump_json({**manifest, "format": FORMAT, "files": entries})
-        Manifest.parse(content.decode(), f"{home / MANIFEST}")  # one that cannot be read back is never swapped in
+        Manifest.parse(content, f"{home / MANIFEST}")  # one that cannot be read back is never swapped in
         _write_file(fresh / MANIFEST, content)
         sync_folder(fresh)
         _swap(fresh, home)

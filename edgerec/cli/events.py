@@ -63,6 +63,8 @@ def events(
         raise DataError(f"{store}: no such file; give the store of Recommender.open")
     log = EventStore(store)
     try:
+        if log.trouble is not None:
+            raise DataError(f"{store}: {log.trouble}")
         if action == "show":
             _show(log, store, as_json)
         elif action in ("consent", "withdraw", "forget"):

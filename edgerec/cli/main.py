@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 import warnings
 from collections.abc import Callable
 from functools import wraps
@@ -63,6 +64,10 @@ class _OneLineErrors(TyperGroup):
     """Turns our own errors into one line and an exit code: 1 for a failed gate, 2 for wrong input, 130 for Ctrl-C."""
 
     def invoke(self, ctx: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            # Windows gives a redirected output an encoding of 256 characters; a title may have others.
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")
         try:
             return super().invoke(ctx)
         except EdgerecError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 
 import typer
@@ -11,8 +12,9 @@ __all__ = ["format_table", "print_json", "print_table"]
 
 
 def print_json(value: object) -> None:
-    """Print `value` as JSON on standard output."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print `value` as JSON on standard output; with escapes where that does not take all characters."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=not encoding.startswith("utf")))
 
 
 def _cell(value: object) -> str:

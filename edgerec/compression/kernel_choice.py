@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from edgerec.compression.catalog_filter import among, without
 from edgerec.compression.export import ExportedStudent
@@ -17,6 +17,7 @@ from edgerec.compression.graph import pack
 from edgerec.compression.graphs import Expectation, ItemTable, recommend_graph
 from edgerec.config import QuantizationConfig
 from edgerec.devices import Profile
+from edgerec.runtime.sessions import session
 from edgerec.tasks import Encoded
 
 FAITHFUL = 0.8
@@ -79,7 +80,7 @@ def choose_kernel(
             [recommend_graph(exported, ItemTable.of(exported, kernel, table), expectations)], folder / "weights.bin"
         )
         (folder / "recommend.onnx").write_bytes(model)
-        sessions[kernel] = _session(folder / "recommend.onnx", device.threads)
+        sessions[kernel] = session(folder / "recommend.onnx", device.threads)
     k = min(K, len(exported.table))
     overlap, ms = _compared(sessions[device.kernel], sessions["fp32"], requests, len(exported.tasks), k)
     return decide(device.kernel, device.name, overlap, *ms)
@@ -97,7 +98,7 @@ def decide(kernel: str, device: str, overlap: float, ms: float, fp32_ms: float) 
 
 
 def _compared(
-    ours: ort.InferenceSession, fp32: ort.InferenceSession, requests: Sequence[Encoded], tasks: int, k: int
+    ours: Any, fp32: Any, requests: Sequence[Encoded], tasks: int, k: int
 ) -> tuple[float, tuple[float, float]]:
     """The overlap of the k best items, and the median time of both, which take turns on the same requests."""
     known = {i.name for i in fp32.get_inputs()}
@@ -109,18 +110,11 @@ def _compared(
                 **vars(request), "task_weights": weights, "exclude": np.zeros(0, np.int64), "k": np.array(k, np.int64)
             }  # fmt: skip
             feed = {name: value for name, value in inputs.items() if name in known}
-            lists = [set(session.run(["item"], feed)[0].tolist()) for session in (ours, fp32)]
+            lists = [set(one.run(["item"], feed)[0].tolist()) for one in (ours, fp32)]
             same.append(len(lists[0] & lists[1]) / k)
         for _ in range(CALLS):
-            for session, of in zip((ours, fp32), times, strict=True):
+            for one, of in zip((ours, fp32), times, strict=True):
                 start = time.perf_counter()
-                session.run(None, feed)
+                one.run(None, feed)
                 of.append(1000 * (time.perf_counter() - start))
     return statistics.mean(same), (statistics.median(times[0]), statistics.median(times[1]))
-
-
-def _session(path: Path, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

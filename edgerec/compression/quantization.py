@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from edgerec.compression.export import ExportedStudent
 from edgerec.compression.graph import ManifestTensor, pack
@@ -23,6 +22,7 @@ from edgerec.compression.graphs import (
     vectors_graph,
 )
 from edgerec.examples.load import LearningData
+from edgerec.runtime.sessions import session
 from edgerec.tasks import Encoded
 
 K = 10
@@ -70,7 +70,7 @@ def conformance(
         with_related: also ask for related items.
     """
     requests: list[dict[str, Any]] = []
-    recommend = ort.InferenceSession(str(folder / "recommend.onnx"), providers=["CPUExecutionProvider"])
+    recommend = session(folder / "recommend.onnx")
     known = {i.name for i in recommend.get_inputs()}
     k = min(K, n_items)
     for number, warm in enumerate(encoded):
@@ -87,7 +87,7 @@ def conformance(
             expect = {"item": item.tolist(), "utility": _short(utility, 7), "probability": _short(probability, 7)}
             requests.append({"inputs": {n: _short(v, 9) for n, v in feed.items()}, "expect": expect})
     if with_related and n_items > k:
-        similar = ort.InferenceSession(str(folder / "similar.onnx"), providers=["CPUExecutionProvider"])
+        similar = session(folder / "similar.onnx")
         for item in range(min(len(encoded), n_items, RELATED)):
             feed = {"item": np.array(item), "exclude": np.zeros(0, np.int64), "k": np.array(k, np.int64)}
             related, score = similar.run(None, feed)

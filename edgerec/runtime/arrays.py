@@ -13,6 +13,7 @@ import numpy as np
 from edgerec.bundle import Bundle
 from edgerec.bundle.columns import Parameter
 from edgerec.errors import ConfigError
+from edgerec.runtime.arguments import number, whole
 from edgerec.runtime.engine import EngineName, Float, Int, Ranked, Scoring
 from edgerec.runtime.events import Events
 from edgerec.runtime.model import EncodedHistory, Model, RequestArguments
@@ -172,10 +173,8 @@ class ArrayRecommender:
 
     def select(self, k: int, filters: Filters, diversity: float | None, request: RequestArguments) -> Selection:
         """See `rank`; with the candidates, and what was removed."""
-        if k < 1:
-            raise ConfigError(f"k must be at least 1, got {k}")
-        if diversity is not None and not 0 <= diversity <= 1:
-            raise ConfigError(f"diversity must lie between 0 and 1, got {diversity}")
+        k = whole(k, "k")
+        diversity = None if diversity is None else number(diversity, "diversity", 0, 1)
         model = self.model
         weights, may_repeat = model.weights(request.get("weights"))
         history = self.history(request.get("history"))

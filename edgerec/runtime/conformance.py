@@ -9,7 +9,8 @@ import numpy as np
 
 from edgerec.bundle import Bundle
 from edgerec.errors import BundleError
-from edgerec.runtime.engine import Array, Engine
+from edgerec.runtime.engine import Engine
+from edgerec.runtime.onnx_file import Array
 
 TOLERANCE = 2e-3
 """Absolute and relative; int8 kernels of different processors round differently."""

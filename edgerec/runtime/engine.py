@@ -6,21 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
-from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, Protocol, TypeAlias, get_args
+from typing import Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from edgerec.bundle import Bundle
 from edgerec.errors import BundleError, ConfigError, MissingExtraError
-from edgerec.runtime.external import check_external
+from edgerec.runtime.onnx_file import WEIGHTS, Array, read_graph
+from edgerec.runtime.sessions import session
 from edgerec.tasks import Encoded
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float32]
-Array: TypeAlias = npt.NDArray[Any]
 EngineName: TypeAlias = Literal["auto", "onnxruntime", "numpy"]
 """auto: onnxruntime where it is installed, else numpy."""
 
@@ -73,10 +72,11 @@ class Engine:
     """Runs the graphs of a bundle; thread-safe."""
 
     def __init__(self, bundle: Bundle, engine: EngineName = "auto") -> None:
-        """Load recommend.onnx; the other graphs are loaded when first used.
+        """Read and check all graphs, and load recommend.onnx; the others are loaded from memory when first used.
 
+        So nothing that happens to the bundle's files afterwards is noticed: they may be exchanged, cut off, or deleted.
         Raises:
-            BundleError: the graph does not load.
+            BundleError: a graph is damaged, has an operator that no graph of ours has, or does not load.
             ConfigError: no engine has this name. MissingExtraError: onnxruntime is requested and not installed.
         """
         if engine not in get_args(EngineName):
@@ -84,7 +84,11 @@ class Engine:
         if engine == "auto":
             engine = "onnxruntime" if find_spec("onnxruntime") else "numpy"
         self.name = engine
-        self._bundle = bundle
+        self._bundle, self._threads = bundle, int(bundle.manifest.device.get("threads", 1))
+        self._weights = bundle.read(WEIGHTS)
+        self._graphs = {name: bundle.read(name) for name in OUTPUTS if name in bundle.manifest.files}
+        for name, content in self._graphs.items():
+            read_graph(content, self._weights, str(bundle.folder / name))
         self._lock = Lock()
         self._recommend = self._load("recommend.onnx")
 
@@ -143,8 +147,15 @@ class Engine:
         return dict(zip(OUTPUTS[name], graph.run(graph.cast(inputs)), strict=True))
 
     def _load(self, name: str) -> _Graph:
-        threads = int(self._bundle.manifest.device.get("threads", 1))
-        return _Graph(self._bundle.path(name), OUTPUTS[name], self.name, threads)
+        opened: _Session
+        source = str(self._bundle.path(name))
+        if self.name == "numpy":
+            from edgerec.runtime.numpy_session import NumpySession  # loaded on use
+
+            opened = NumpySession(self._graphs[name], self._weights, source)
+        else:
+            opened = _OnnxruntimeSession(self._graphs[name], self._weights, source, self._threads)
+        return _Graph(opened, OUTPUTS[name], source)
 
 
 class _Session(Protocol):
@@ -164,22 +175,14 @@ class _Session(Protocol):
 class _Graph:
     """One session, fed and read by names."""
 
-    def __init__(self, path: Path, outputs: Sequence[str], engine: str, threads: int) -> None:
-        check_external(path)
-        session: _Session
-        if engine == "numpy":
-            from edgerec.runtime.numpy_session import NumpySession  # loaded on use
-
-            session = NumpySession(path)
-        else:
-            session = _OnnxruntimeSession(path, threads)
+    def __init__(self, opened: _Session, outputs: Sequence[str], source: str) -> None:
         # A bundle without categorical context has no such input: feed only what the graph takes.
-        self._path, self._session, self._types = path, session, session.inputs
+        self._source, self._session, self._types = source, opened, opened.inputs
         self._inputs = list(self._types)
         self._outputs = list(outputs)
-        missing = set(outputs) - set(session.outputs)
+        missing = set(outputs) - set(opened.outputs)
         if missing or not set(self._types.values()) <= set(_TYPES.values()):
-            raise BundleError(f"{path}: not a graph of this format (no {', '.join(missing)}); build the bundle again")
+            raise BundleError(f"{source}: not a graph of this format (no {', '.join(missing)}); build the bundle again")
 
     def run(self, inputs: Mapping[str, Array]) -> Sequence[Array]:
         if len(inputs) > len(self._inputs):
@@ -189,7 +192,7 @@ class _Graph:
         except BundleError:
             raise
         except Exception as error:  # onnxruntime's own exceptions have no common root
-            raise BundleError(f"{self._path}: cannot be run ({_first_line(error)}); build the bundle again") from error
+            raise BundleError(f"{self._source}: cannot be run ({_first_line(error)}); build it again") from error
 
     def cast(self, inputs: Mapping[str, object]) -> dict[str, Array]:
         """JSON values as the arrays that the graph takes."""
@@ -199,25 +202,16 @@ class _Graph:
 class _OnnxruntimeSession:
     """As `NumpySession`, by onnxruntime."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, graph: bytes, weights: bytes, source: str, threads: int) -> None:
         try:
-            import onnxruntime as ort
-        except ImportError as error:
-            raise MissingExtraError(
-                'onnxruntime is not installed: pip install onnxruntime, or engine="numpy"'
-            ) from error
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            # By path, not by bytes: weights.bin is then memory-mapped and shared by the graphs.
-            session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            opened = session(graph, threads, weights)
+        except MissingExtraError:
+            raise
         except Exception as error:  # onnxruntime's own exceptions have no common root
-            raise BundleError(f"{path}: does not load ({_first_line(error)}); build the bundle again") from error
-        self.inputs: dict[str, type] = {i.name: _TYPES.get(i.type, object) for i in session.get_inputs()}
-        self.outputs = [o.name for o in session.get_outputs()]
-        self.run = session.run
+            raise BundleError(f"{source}: does not load ({_first_line(error)}); build the bundle again") from error
+        self.inputs: dict[str, type] = {i.name: _TYPES.get(i.type, object) for i in opened.get_inputs()}
+        self.outputs = [o.name for o in opened.get_outputs()]
+        self.run = opened.run
 
 
 def _first_line(error: Exception) -> str:

@@ -17,9 +17,10 @@ import numpy as np
 
 from edgerec.bundle.columns import Parameter
 from edgerec.errors import ConfigError
+from edgerec.runtime.arguments import Time
 from edgerec.runtime.events import NO_KIND
 from edgerec.runtime.logged_lists import LoggedList, new_name
-from edgerec.runtime.model import RequestArguments, Time
+from edgerec.runtime.model import RequestArguments
 from edgerec.runtime.recommender import Recommender
 from edgerec.runtime.results import Recommendation, Recommendations
 

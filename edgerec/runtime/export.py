@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from edgerec.bundle import Catalog
+from edgerec.files import write_whole
 from edgerec.runtime.events import Events, kind_name
 from edgerec.runtime.store import EventStore
 from edgerec.tasks.units import MS_PER_DAY
@@ -131,7 +132,7 @@ def stored_profiles(store: EventStore) -> list[StoredProfile]:
 
 
 def write_rows(rows: Iterable[Mapping[str, object]], out: Path) -> int:
-    """Write exported rows as JSON lines; returns how many."""
+    """Write exported rows as JSON lines, which only their owner may read; returns how many."""
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-    out.write_text("".join(lines), encoding="utf-8")
+    write_whole(out, "".join(lines), mode=0o600)
     return len(lines)

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from sqlite3 import Connection
 from typing import Any, Final, NamedTuple
 
 from edgerec.runtime.database import Database
@@ -65,18 +66,21 @@ class ListTable:
 
     def append(self, logged: LoggedList, profile: str = DEFAULT_PROFILE) -> bool:
         """Log a list; False if it could not be written, which is counted in `EventStore.lost`."""
+
+        def insert(db: Connection) -> None:
+            added = db.execute(
+                "INSERT INTO lists(name, profile, time_ms, content) VALUES (?, ?, ?, ?)",
+                (logged.name, profile, logged.time_ms, logged.to_json()),
+            )
+            oldest = (added.lastrowid or 0) - self._database.bounds.rows
+            db.execute("DELETE FROM lists WHERE id <= ?", (oldest,))
+
         try:
-            with self._database.writing() as db:
-                added = db.execute(
-                    "INSERT INTO lists(name, profile, time_ms, content) VALUES (?, ?, ?, ?)",
-                    (logged.name, profile, logged.time_ms, logged.to_json()),
-                )
-                oldest = (added.lastrowid or 0) - self._database.bounds.rows
-                db.execute("DELETE FROM lists WHERE id <= ?", (oldest,))
-                return True
+            self._database.write(insert)
         except self._database.error:
             self._database.count_loss()
             return False
+        return True
 
     def read(self, profile: str = DEFAULT_PROFILE, since_ms: int = EVER, newest: int = -1) -> list[LoggedList]:
         """A user's lists, oldest first; `newest`: so many of them at most."""

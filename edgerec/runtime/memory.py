@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from edgerec.bundle.policy import NOW
 from edgerec.errors import DataError
+from edgerec.runtime.arguments import Time
 from edgerec.runtime.engine import Ranked
-from edgerec.runtime.events import DEFAULT_PROFILE
+from edgerec.runtime.events import DEFAULT_PROFILE, Clock
 from edgerec.runtime.logged_lists import LoggedList, new_name
-from edgerec.runtime.model import EncodedHistory, Model, RequestArguments, Time
+from edgerec.runtime.model import EncodedHistory, Model, RequestArguments
 from edgerec.runtime.removals import policy_values
 from edgerec.runtime.store import EventStore
 
@@ -71,13 +72,14 @@ class UserMemory:
             self.store.events.append(
                 item,
                 kind,
-                model.now_ms(now),
+                model.event_ms(now),
                 context,
                 profile=self.profile,
                 event_id=event_id,
                 list_name=list_name,
                 # A clock that is known to be wrong sets no earlier event back.
                 by_clock=now is None and model.clock_is_plausible(),
+                clock=Clock(model.device_now_ms(), model.created_ms),
             )
         except DataError:
             return False

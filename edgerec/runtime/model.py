@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import time as clock
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from numbers import Real
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypedDict, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from edgerec.bundle import Bundle, Catalog
 from edgerec.bundle.columns import Parameter, Texts
-from edgerec.bundle.policy import NOW, Policy
+from edgerec.bundle.policy import MAX_WEIGHT, NOW, Policy
 from edgerec.errors import BundleError, ConfigError
+from edgerec.runtime.arguments import AHEAD_MS, EARLIEST_MS, LATEST_MS, Time, mapping, milliseconds, number
 from edgerec.runtime.engine import Engine, EngineName, Float, Int
 from edgerec.runtime.events import NO_EVENTS, Events
 from edgerec.tasks import Encoded, RequestEncoder, UserPast
@@ -29,8 +29,6 @@ MAX_CONDITIONS = 64
 """Different conditions, and columns, whose result is remembered."""
 MIDDLE_OF = 4096
 """Items whose mean row is the middle of the item table."""
-Time: TypeAlias = int | datetime | None
-"""Milliseconds since 1970 UTC, or a datetime with a timezone; None is now."""
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -73,7 +71,7 @@ class Model:
         self.bundle, self._clock_ms = bundle, clock_ms
         self.encoder = _read_encoder(bundle)
         self.engine = Engine(bundle, engine)
-        self.catalog = Catalog(bundle.path("catalog.sqlite"))
+        self.catalog = Catalog.of(bundle)
         self.tasks = tuple(task.name for task in bundle.manifest.tasks)
         self.n_items = bundle.manifest.n_items
         self.name = f"{bundle.manifest.name} {bundle.manifest.version}"
@@ -102,7 +100,20 @@ class Model:
         A clock that reads a time before the bundle was built is wrong (a board without a battery begins at 1970);
         then it is the time of the build.
         """
-        return max(self._clock_ms(), self.created_ms) if time is None else milliseconds(time)
+        return self.device_now_ms() if time is None else milliseconds(time, "now", earliest_ms=0)
+
+    def event_ms(self, time: Time) -> int:
+        """The time of an event: as given, or the device's clock.
+
+        Raises:
+            ConfigError: it is before 1990, or more than a day in the future: seconds, or another clock's mistake.
+        """
+        now_ms = self.device_now_ms()
+        return now_ms if time is None else milliseconds(time, "time", now_ms + AHEAD_MS)
+
+    def device_now_ms(self) -> int:
+        """The device's clock, but never before the bundle was built."""
+        return max(min(self._clock_ms(), LATEST_MS), self.created_ms)
 
     def clock_is_plausible(self) -> bool:
         """Whether the device's clock reads a time after the bundle was built."""
@@ -149,11 +160,10 @@ class Model:
         """Weights by task, and whether a task that counts may repeat what the user had."""
         if weights is None:
             return self._default_weights
-        for name in weights:
+        for name in mapping(weights, "weights"):
             if name not in self.tasks:
                 raise ConfigError(f"weights: no task {name!r}; this bundle has: {', '.join(self.tasks)}")
-            if not (isinstance(weights[name], Real) and math.isfinite(weights[name])):
-                raise ConfigError(f"weights: {name} must be a finite number, got {weights[name]!r}")
+            number(weights[name], f"weights: {name}", -MAX_WEIGHT, MAX_WEIGHT)
         may_repeat = any(weights[name] for name in self._may_repeat & weights.keys())
         return np.array([weights.get(name, 0.0) for name in self.tasks], np.float32), may_repeat
 
@@ -180,10 +190,12 @@ class Model:
         Raises:
             ConfigError: the catalogue does not hold it.
         """
+        if not isinstance(item, str):
+            raise ConfigError(f"an item is named by its id, which is a string; got {str(item)[:60]!r}")
         index = self.catalog.index_of(item)
         if index is None:
             near = " or ".join(map(repr, self.catalog.nearest(item)))
-            raise ConfigError(f"no item {item!r} in the catalogue" + (f"; did you mean {near}?" if near else ""))
+            raise ConfigError(f"no item {item[:200]!r} in the catalogue" + (f"; did you mean {near}?" if near else ""))
         return index
 
     def indices_of(self, items: Collection[str]) -> Int:
@@ -270,21 +282,8 @@ def _read_encoder(bundle: Bundle) -> RequestEncoder:
 
 
 def _created_ms(created: str) -> int:
-    """When a manifest says that its bundle was built; 0 where that cannot be read."""
+    """When a manifest says that its bundle was built; 1990 where that cannot be read."""
     try:
-        return int(datetime.fromisoformat(created).timestamp() * 1000)
-    except ValueError:
-        return 0
-
-
-def milliseconds(time: int | datetime) -> int:
-    """Since 1970 UTC.
-
-    Raises:
-        ConfigError: a datetime without a timezone.
-    """
-    if isinstance(time, datetime):
-        if time.tzinfo is None:
-            raise ConfigError(f"time {time.isoformat()} has no timezone; give one, or milliseconds since 1970 UTC")
-        return int(time.timestamp() * 1000)
-    return int(time)
+        return min(max(int(datetime.fromisoformat(created).timestamp() * 1000), EARLIEST_MS), LATEST_MS)
+    except (ValueError, OverflowError, OSError):
+        return EARLIEST_MS

@@ -6,14 +6,12 @@ It knows the operators that edgerec's graphs are made of, and refuses others whe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
 from edgerec.errors import BundleError
-from edgerec.runtime.engine import Array
-from edgerec.runtime.onnx_file import TYPES, Attributes, OnnxNode, read_graph
+from edgerec.runtime.onnx_file import TYPES, Array, Attributes, OnnxNode, read_graph
 
 Operator: TypeAlias = Callable[..., Array | tuple[Array, ...]]
 """From the attributes of a node and its inputs, None where one is left out, to its outputs."""
@@ -28,15 +26,16 @@ class NumpySession:
         inputs: numpy type by name. outputs: names.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, content: bytes, weights: bytes, source: str) -> None:
         """Read a graph and compute what depends on constants only.
+
+        Args:
+            content, weights: of the graph's file and of weights.bin. source: names the graph in errors.
 
         Raises:
             BundleError: it is not an ONNX file, or has an operator that is not known here.
         """
-        graph = read_graph(path)
-        if unknown := sorted({n.op for n in graph.nodes} - OPERATORS.keys()):
-            raise BundleError(f"{path}: needs onnxruntime (operators {', '.join(unknown)} are not known without it)")
+        graph = read_graph(content, weights, source)
         self.inputs, self.outputs = graph.inputs, graph.outputs
         self._constants, self._nodes = dict(graph.constants), []
         try:
@@ -46,7 +45,7 @@ class NumpySession:
                 else:
                     self._nodes.append(node)
         except Exception as error:  # whatever an operator says of what it was given
-            raise BundleError(f"{path}: does not load ({error!r}); build the bundle again"[:400]) from error
+            raise BundleError(f"{source}: does not load ({error!r}); build the bundle again"[:400]) from error
         used = {name for node in self._nodes for name in node.inputs} | set(self.outputs)
         self._constants = {name: value for name, value in self._constants.items() if name in used}
         # A value is dropped after its last use: a large catalogue's scores are kept once.

@@ -1,23 +1,23 @@
 """Reads an ONNX file without onnx: its graph, its constants, and whether it points outside its bundle.
 
-Only what a bundle's graphs use is known: tensors, nodes, attributes. Constants stay in weights.bin and are mapped.
+Only what a bundle's graphs use is known: tensors, nodes, attributes. Large constants stay in weights.bin. It is strict,
+since readers differ in what they make of a field that occurs twice or has another type: such a file is refused.
 Source: onnx.proto of ONNX 1.18, whose field numbers these are.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from edgerec.errors import BundleError
-from edgerec.runtime.engine import Array
-from edgerec.runtime.external import WEIGHTS
 
+Array: TypeAlias = npt.NDArray[Any]
 Attributes: TypeAlias = Mapping[str, Any]
 """Of a node, by name: numbers, strings, lists of integers, arrays; which of them, the operator says."""
 
@@ -26,6 +26,16 @@ TYPES: Final = {
     10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64,
 }  # fmt: skip
 _EXTERNAL = 1
+WEIGHTS: Final = "weights.bin"
+MAX_NODES: Final = 10_000
+OPERATORS: Final = frozenset((
+    "Abs", "Add", "And", "BitShift", "BitwiseAnd", "Cast", "Concat", "Constant", "Div", "Einsum", "Equal", "Exp",
+    "Expand", "Gather", "Gemm", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Log", "MatMul",
+    "MatMulIntegerToFloat", "MatMulNBits", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pad", "ReduceMax",
+    "ReduceMean", "ReduceSum", "Relu", "Reshape", "Round", "ScatterElements", "Shape", "Sigmoid", "Slice", "Softmax",
+    "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "TopK", "Transpose", "Unsqueeze", "Where",
+))  # fmt: skip
+"""Those that edgerec's graphs are made of: no loops, no graphs in graphs, nothing that reads a file."""
 
 
 @dataclass(frozen=True)
@@ -48,23 +58,31 @@ class OnnxGraph:
     constants: dict[str, Array] = field(default_factory=dict)
 
 
-def read_graph(path: Path) -> OnnxGraph:
-    """Read a graph; its large constants are mapped from weights.bin beside it.
+def read_graph(content: bytes, weights: bytes, source: str) -> OnnxGraph:
+    """Read a graph; its large constants are views of `weights`, the content of weights.bin.
 
+    Args:
+        source: names the graph in errors.
     Raises:
-        BundleError: it is not an ONNX file, or its constants lie elsewhere.
+        BundleError: it is not an ONNX file, its constants lie elsewhere, or an operator is none of ours.
     """
-    weights = path.with_name(WEIGHTS)
     try:
-        mapped = np.memmap(weights, np.uint8, "r") if weights.stat().st_size else np.zeros(0, np.uint8)
-        return _graph({f.number: f.content for f in _fields(memoryview(path.read_bytes()))}[7], mapped)
-    except (ValueError, KeyError, IndexError, OverflowError, struct.error, RecursionError) as error:
-        raise BundleError(f"{path}: does not load ({error}); build the bundle again") from error
+        parts = {f.number: f for f in _fields(memoryview(content), once=(1, 2, 3, 4, 5, 6, 7))}
+        if unknown := parts.keys() - {1, 2, 3, 4, 5, 6, 7, 8, 14}:
+            raise ValueError(f"a model with field {min(unknown)}")
+        graph = _graph(parts[7].content, np.frombuffer(weights, np.uint8))
+        if strange := sorted({node.op for node in graph.nodes} - OPERATORS):
+            raise ValueError(f"no graph of edgerec has the operator {strange[0][:40]!r}")
+        if len(graph.nodes) > MAX_NODES:
+            raise ValueError(f"{len(graph.nodes)} operators")
+        return graph
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError, struct.error, RecursionError) as error:
+        raise BundleError(f"{source}: does not load ({error}); build the bundle again") from error
 
 
 def _graph(content: memoryview, weights: Array) -> OnnxGraph:
     graph = OnnxGraph()
-    for part in _fields(content):
+    for part in _fields(content, once=(2, 10)):
         if part.number == 1:
             graph.nodes.append(_node(part.content, weights))
         elif part.number == 5:
@@ -84,7 +102,7 @@ def _graph(content: memoryview, weights: Array) -> OnnxGraph:
 
 def _node(content: memoryview, weights: Array) -> OnnxNode:
     inputs, outputs, attributes, op, domain = [], [], {}, "", ""
-    for part in _fields(content):
+    for part in _fields(content, once=(3, 4, 6, 7, 8)):
         if part.number == 1:
             inputs.append(part.text())
         elif part.number == 2:
@@ -93,6 +111,8 @@ def _node(content: memoryview, weights: Array) -> OnnxNode:
             op = part.text()
         elif part.number == 5:
             name, attribute = _attribute(part.content, weights)
+            if name in attributes:
+                raise ValueError(f"attribute {name} twice")
             attributes[name] = attribute
         elif part.number == 7:
             domain = part.text()
@@ -104,7 +124,7 @@ def _node(content: memoryview, weights: Array) -> OnnxNode:
 def _attribute(content: memoryview, weights: Array) -> tuple[str, object]:
     name, many = "", []
     single: object = None
-    for part in _fields(content):
+    for part in _fields(content, once=(1, 2, 3, 4, 5, 20)):
         if part.number == 1:
             name = part.text()
         elif part.number == 2:
@@ -128,7 +148,7 @@ def _tensor(content: memoryview, weights: Array) -> tuple[str, Array]:
     external: dict[str, str] = {}
     raw: memoryview | None = None
     name, kind, location = "", 0, 0
-    for part in _fields(content):
+    for part in _fields(content, once=(2, 3, 8, 9, 14)):
         if part.number == 1:
             dims += part.integers()
         elif part.number == 2:
@@ -142,8 +162,10 @@ def _tensor(content: memoryview, weights: Array) -> tuple[str, Array]:
         elif part.number == 9:
             raw = part.content
         elif part.number == 13:
-            entry = {part.number: part.text() for part in _fields(part.content)}
-            external[entry.get(1, "")] = entry.get(2, "")
+            entry = {field.number: field.text() for field in _fields(part.content, once=(1, 2))}
+            if entry.keys() != {1, 2} or entry[1] in external:
+                raise ValueError("external data that is told twice")
+            external[entry[1]] = entry[2]
         elif part.number == 14:
             location = part.integer
     dtype = np.dtype(TYPES[kind])
@@ -162,7 +184,7 @@ def _tensor(content: memoryview, weights: Array) -> tuple[str, Array]:
 
 def _input(content: memoryview) -> tuple[str, type]:
     name, kind = "", 0
-    for part in _fields(content):
+    for part in _fields(content, once=(1, 2)):
         if part.number == 1:
             name = part.text()
         elif part.number == 2:
@@ -178,7 +200,14 @@ class _Field(NamedTuple):
 
     number: int
     integer: int
-    content: memoryview = memoryview(b"")
+    bytes_: memoryview | None = None
+
+    @property
+    def content(self) -> memoryview:
+        """Of a field that holds bytes."""
+        if self.bytes_ is None:
+            raise ValueError(f"field {self.number} of another type")
+        return self.bytes_
 
     def text(self) -> str:
         return bytes(self.content).decode()
@@ -188,11 +217,17 @@ class _Field(NamedTuple):
         return [_signed(value) for value in ([self.integer] if self.integer >= 0 else _packed(self.content))]
 
 
-def _fields(content: memoryview) -> Iterator[_Field]:
+def _fields(content: memoryview, once: Collection[int] = ()) -> Iterator[_Field]:
+    """The fields of a message; a number of `once` that occurs again is refused."""
     at, end = 0, len(content)
+    seen = set()
     while at < end:
         key, at = _varint(content, at)
         number, wire = key >> 3, key & 7
+        if number in once:
+            if number in seen:
+                raise ValueError(f"field {number} twice")
+            seen.add(number)
         if wire == 0:
             value, at = _varint(content, at)
             yield _Field(number, value)

@@ -11,12 +11,13 @@ import numpy as np
 
 from edgerec.bundle import Bundle
 from edgerec.bundle.columns import Parameter
-from edgerec.errors import ConfigError, DataError
+from edgerec.runtime import arguments
+from edgerec.runtime.arguments import Time
 from edgerec.runtime.device import Device
 from edgerec.runtime.engine import EngineName, Ranked
 from edgerec.runtime.events import NO_KIND, Events, kind_mask
 from edgerec.runtime.memory import UserMemory
-from edgerec.runtime.model import Model, RequestArguments, Time
+from edgerec.runtime.model import Model, RequestArguments
 from edgerec.runtime.naming import named_related
 from edgerec.runtime.removals import Filters, filtered
 from edgerec.runtime.results import Explanation, Recommendation, Recommendations
@@ -119,8 +120,8 @@ class Recommender(UserView):
         Raises:
             ConfigError: unknown task or column, invalid condition, or k < 1.
         """
-        arrays, filters = self.arrays, Filters(where, parameters, exclude)
-        request = RequestArguments(weights=weights, context=context, user=user, now=now, history=history)
+        arrays, filters = self.arrays, _filters(where, parameters, exclude)
+        request = _request(weights, context, user, now, history)
         selection = arrays.select(k, filters, diversity, request)
         ranked, name = selection.ranked, None
         if arrays.model.policy.logs if log is None else log:
@@ -145,8 +146,8 @@ class Recommender(UserView):
             ConfigError: an item that the catalogue does not hold; see also `recommend`.
         """
         arrays = self.arrays
-        candidates = np.array([arrays.model.known(item) for item in items], np.int64)
-        ranked = arrays.rate(candidates, weights=weights, context=context, user=user, now=now, history=history)
+        candidates = np.array([arrays.model.known(item) for item in arguments.item_ids(items, "items")], np.int64)
+        ranked = arrays.rate(candidates, **_request(weights, context, user, now, history))
         return arrays.recommendations(ranked, explain)
 
     def similar(
@@ -164,11 +165,9 @@ class Recommender(UserView):
             ConfigError: the catalogue does not hold the item, an invalid condition, or k < 1.
             BundleError: the bundle was built without a "related" task.
         """
-        arrays = self.arrays
-        if k < 1:
-            raise ConfigError(f"k must be at least 1, got {k}")
+        arrays, k = self.arrays, arguments.whole(k, "k")
         model, index = arrays.model, arrays.model.known(item)
-        removed = [*filtered(model, Filters(where, parameters, exclude), {}), ("excluded", np.array([index]))]
+        removed = [*filtered(model, _filters(where, parameters, exclude), {}), ("excluded", np.array([index]))]
         indices, score = arrays.related(index, k, removed)
         items = named_related(model, indices.tolist(), score.tolist())
         why_fewer = count_losses(removed, model.n_items, len(items), "history") if len(items) < k else {}
@@ -194,8 +193,8 @@ class Recommender(UserView):
         """
         from edgerec.runtime.explanation import explain_item  # loaded on use
 
-        request = RequestArguments(weights=weights, context=context, user=user, now=now, history=history)
-        return explain_item(self.arrays, item, Filters(where, parameters, exclude), request)
+        request = _request(weights, context, user, now, history)
+        return explain_item(self.arrays, item, _filters(where, parameters, exclude), request)
 
     # --- feedback ---
 
@@ -219,14 +218,16 @@ class Recommender(UserView):
         Returns:
             False if the disk did not take it; recommending goes on, and `health` counts the loss.
         Raises:
-            DataError: unknown kind, or no item. ConfigError: unknown context column.
+            DataError: unknown kind, or no item.
+            ConfigError: unknown context column, or a time before 1990 or more than a day ahead.
         """
-        model = self.arrays.model
-        if not isinstance(item, str) or not item or not _is_unicode(item):
-            raise DataError(f"an item is named by its id, a string that is not empty; got {item!r}")
+        model, told = self.arrays.model, arguments.values(context, "context")
         kind_mask(kind, model.encoder.binary)
-        model.check_columns(context or {}, "context")
-        return self._memory.observe(model, item, kind, time, context or {}, event_id, list_name)
+        model.check_columns(told, "context")
+        for value, what in ((event_id, "event_id"), (list_name, "list_name")):
+            if value is not None:
+                arguments.name(value, what)
+        return self._memory.observe(model, arguments.item_id(item), kind, time, told, event_id, list_name)
 
     def forget(self) -> None:
         """Erase all that is stored of this user: events, lists, what was learned.
@@ -246,10 +247,22 @@ class Recommender(UserView):
         return ranked, self._memory.log_list(model, ranked, probability, len(selection.pool.item), request)
 
 
-def _is_unicode(value: str) -> bool:
-    """Whether it can be stored: half of a character cannot."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _filters(where: str | None, parameters: Mapping[str, Parameter] | None, exclude: Collection[str]) -> Filters:
+    return Filters(where, arguments.parameters(parameters), arguments.item_ids(exclude, "exclude"))
+
+
+def _request(
+    weights: Mapping[str, float] | None,
+    context: Mapping[str, object] | None,
+    user: Mapping[str, object] | None,
+    now: Time,
+    history: Events | None,
+) -> RequestArguments:
+    """What the arrays below take, once it is known to be plausible."""
+    return RequestArguments(
+        weights=weights,
+        context=arguments.values(context, "context"),
+        user=arguments.values(user, "user"),
+        now=None if now is None else arguments.milliseconds(now, "now"),
+        history=arguments.events(history),
+    )

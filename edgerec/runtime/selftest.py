@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from edgerec.bundle import Bundle
@@ -24,9 +25,15 @@ def selftest(folder: Path) -> int:
         model.close()
 
 
-def main(folder: str) -> None:
-    """Exit 0 or 1, with one line."""
+def main(folder: str, memory_bytes: str) -> None:
+    """Exit 0 or 1, with one line; what takes more memory or time than a self-test may is ended by the system."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (int(memory_bytes), int(memory_bytes)))
     try:
         selftest(Path(folder))
     except EdgerecError as error:
         sys.exit(str(error))
+    except MemoryError:
+        sys.exit(f"needs more than {memory_bytes} bytes of memory")

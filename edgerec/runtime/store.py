@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from sqlite3 import Connection
 
 from edgerec.bundle.policy import Bounds
 from edgerec.errors import DataError
@@ -29,11 +30,13 @@ class LearnedTable:
 
     def put(self, name: str, value: bytes | None, profile: str = DEFAULT_PROFILE) -> None:
         """Store a value; None removes it. One that cannot be written is learned again."""
-        with suppress(self._database.error), self._database.writing() as db:
-            if value is None:
-                db.execute("DELETE FROM learned WHERE profile = ? AND name = ?", (profile, name))
-            else:
-                db.execute("INSERT OR REPLACE INTO learned VALUES (?, ?, ?)", (profile, name, value))
+        values: tuple[object, ...]
+        if value is None:
+            sql, values = "DELETE FROM learned WHERE profile = ? AND name = ?", (profile, name)
+        else:
+            sql, values = "INSERT OR REPLACE INTO learned VALUES (?, ?, ?)", (profile, name, value)
+        with suppress(self._database.error):
+            self._database.write(lambda db: db.execute(sql, values))
 
 
 class EventStore:
@@ -46,12 +49,12 @@ class EventStore:
     def __init__(self, path: Path | None, bounds: Bounds | None = None, key: bytes | None = None) -> None:
         """Open or create the log.
 
-        A file of ours that was damaged is set aside as ``NAME.damaged``, and an empty one takes its place: a device
-        that nobody looks after must go on.
+        A file of ours that was damaged is set aside as ``NAME.damaged``, and one with what could be read of it takes
+        its place. Where no file can be used (disk full or read-only), events are kept in memory and `trouble` says why.
         Args:
             key: 32 bytes that encrypt the file; needs SQLCipher (the extra `encrypt`).
         Raises:
-            DataError: the file is something else, is locked by another key, or cannot be opened.
+            DataError: the file is something else, or is locked by another key.
             MissingExtraError: SQLCipher is not installed.
         """
         self._database = Database(path, bounds or Bounds(), key)
@@ -63,6 +66,11 @@ class EventStore:
     def lost(self) -> int:
         """Events and lists that the disk did not take."""
         return self._database.lost
+
+    @property
+    def trouble(self) -> str | None:
+        """Why events are in memory only, against the caller's wish; None if they are not."""
+        return self._database.trouble
 
     @property
     def version(self) -> tuple[int, int]:
@@ -84,35 +92,42 @@ class EventStore:
         return [row[0] for row in self._database.rows(sql)]
 
     def forget(self, profile: str | None = None) -> None:
-        """Erase all that is known of a profile, or of all, from the file and from its write-ahead log.
+        """Erase all that is known of a profile, or of all, from the file, its write-ahead log, and what was set aside.
 
         Raises:
             DataError: the disk refused it, or another process is reading the old rows.
         """
         name = self._database.name
+
+        def delete(db: Connection) -> None:
+            for table in ("events", "lists", "learned"):
+                if profile is None:
+                    db.execute(f"DELETE FROM {table}")
+                else:
+                    db.execute(f"DELETE FROM {table} WHERE profile = ?", (profile,))
+
+        self.events.drop_waiting(profile)
         try:
-            with self._database.writing() as db:
-                for table in ("events", "lists", "learned"):
-                    if profile is None:
-                        db.execute(f"DELETE FROM {table}")
-                    else:
-                        db.execute(f"DELETE FROM {table} WHERE profile = ?", (profile,))
-            erased = self._database.flush()
+            erased = self._database.erase(delete)
         except self._database.error as error:
             raise DataError(f"{name}: the events could not be erased ({error})") from error
+        if self.trouble is not None and self._database.path is not None:
+            raise DataError(f"{name}: erased from memory, but the file cannot be written ({self.trouble})")
         if not erased:
             raise DataError(f"{name}: erased, but another process still reads the old rows; forget again later")
 
     def size(self) -> dict[str, int]:
-        """Rows of events and lists, bytes on disk, writes lost to a full disk, files set aside as damaged."""
-        return {
-            "events": self.events.count(),
-            "lists": self.lists.count(),
-            "bytes": self._database.size_bytes(),
-            "lost": self.lost,
-            "damaged": self._database.fact("damaged"),
-        }
+        """Rows of events and lists, bytes on disk, writes lost to a full disk, files set aside as damaged, events that
+        wait for another process. Rows are 0 where the file cannot be read.
+        """
+        counts = dict.fromkeys(("events", "lists", "damaged"), 0)
+        with suppress(DataError):
+            counts["events"], counts["lists"] = self.events.count(), self.lists.count()
+            counts["damaged"] = self._database.fact("damaged")
+        return {**counts, "bytes": self._database.size_bytes(), "lost": self.lost, "waiting": self.events.waiting}
 
     def close(self) -> None:
         """Close the file; its events stay."""
+        if self.events.waiting:
+            self.events.flush()
         self._database.close()

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from edgerec.errors import BundleError, need
+from edgerec.runtime.sessions import session
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer  # type: ignore[import-untyped]
@@ -64,16 +64,16 @@ class TextEncoder:
 
     def __init__(
         self,
-        session: ort.InferenceSession,
+        model: Any,
         tokenizer: Tokenizer,
         pooling: Sequence[str],
         padding: int,
         mean: Float,
         axes: Float,
     ) -> None:
-        self._session, self._tokenizer = session, tokenizer
+        self._session, self._tokenizer = model, tokenizer
         self._pooling, self._padding, self._mean, self._axes = tuple(pooling), padding, mean, axes
-        self._known = {i.name for i in session.get_inputs()}
+        self._known = {i.name for i in model.get_inputs()}
 
     @classmethod
     def open(cls, folder: str | Path, threads: int = 1) -> TextEncoder:
@@ -90,14 +90,11 @@ class TextEncoder:
             if facts["format"] != FORMAT:
                 raise BundleError(f"{home / SETTINGS}: format {facts['format']!r}, this edgerec reads {FORMAT}")
             tokenizer = tokenizers.Tokenizer.from_file(str(home / TOKENIZER))
-            options = ort.SessionOptions()
-            options.intra_op_num_threads = threads
-            options.log_severity_level = 3
-            session = ort.InferenceSession(str(home / MODEL), options, providers=["CPUExecutionProvider"])
+            model = session(home / MODEL, threads)
             tokenizer.no_padding()
             tokenizer.enable_truncation(int(facts["max_tokens"]))
             mean, axes = (np.array(facts[name], np.float32) for name in ("mean", "axes"))
-            return cls(session, tokenizer, facts["pooling"], int(facts["padding"]), mean, axes)
+            return cls(model, tokenizer, facts["pooling"], int(facts["padding"]), mean, axes)
         except BundleError:
             raise
         except Exception as error:  # onnxruntime and tokenizers raise whatever they like at damaged files

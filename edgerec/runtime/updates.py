@@ -11,14 +11,15 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import edgerec
 from edgerec.bundle import MANIFEST, Bundle, Manifest
-from edgerec.bundle.manifest import SIGNATURE, sha256_of
+from edgerec.bundle.manifest import SIGNATURE
+from edgerec.bundle.read import open_plain, read_manifest
 from edgerec.errors import BundleError
 
 if TYPE_CHECKING:
@@ -29,8 +30,13 @@ T = TypeVar("T")
 STATE: Final = "state.json"
 MAX_STARTS: Final = 3
 """Starts that a new version may fail before the previous one comes back."""
-SELFTEST_S: Final = 300
+SELFTEST_S: Final = 120
 MAX_SIGNATURE: Final = 1 << 16
+COPIED: Final = 1 << 20
+"""Bytes that are copied at a time."""
+GROWTH: Final = 4
+"""How many times larger than the bundle in use, or than its device's budget, an update may be."""
+LEAST_MEMORY: Final = 1 << 30
 _INCOMING: Final = ".incoming"
 
 
@@ -79,7 +85,11 @@ class Updates:
         """
         state = self._state()
         while state.current is not None:
-            loaded = self._try(state, load)
+            # One process at a time tries a version that has never worked: its starts are counted, and several at once
+            # would look like several that failed.
+            with nullcontext() if state.confirmed else self._alone(required=False):
+                state = self._state()
+                loaded = None if state.current is None else self._try(state, load)
             if loaded is not None:
                 return loaded
             state = self._state()
@@ -122,16 +132,16 @@ class Updates:
         from edgerec.bundle.delta import DELTA, apply_delta  # loaded on use, as all that only an update needs
 
         if (source / DELTA).exists():
-            apply_delta(current, source, incoming)
+            apply_delta(current, source, incoming, self._keys, _most_bytes(current))
         else:
-            _copy(source, incoming)
+            _copy(source, incoming, self._keys, _most_bytes(current))
         # What was copied is what is checked: the stick may change meanwhile.
-        manifest = self._verified(incoming).manifest
-        name = sha256_of(incoming / MANIFEST)[:16]
-        if name == sha256_of(current.folder / MANIFEST)[:16]:
+        new = self._verified(incoming)
+        name = new.digest[:16]
+        if name == current.digest[:16]:
             return None
-        self._may_follow(manifest, current.manifest, source, name)
-        _selftest(incoming, self.python)
+        self._may_follow(new.manifest, current.manifest, source, name)
+        _selftest(incoming, self.python, _memory_bytes(current))
         home = self._folder / name
         shutil.rmtree(home, ignore_errors=True)
         _flush(incoming)
@@ -202,12 +212,7 @@ class Updates:
             return 0  # it is opened, and its error raised, when nothing else works
 
     def _verified(self, folder: Path) -> Bundle:
-        bundle = Bundle.open(folder)
-        if self._keys is not None:
-            from edgerec.bundle.sign import require_signature
-
-            require_signature(bundle.folder, self._keys)
-        return bundle
+        return Bundle.open(folder, self._keys)
 
     # --- state.json ---
 
@@ -236,48 +241,78 @@ class Updates:
             _sync(self._folder)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other processes from installing; the system releases the lock of a process that dies."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / ".lock").open("w") as file:
-            with suppress(ImportError):
-                import fcntl
+    def _alone(self, required: bool = True) -> Iterator[None]:
+        """Keep other processes out; the system releases the lock of a process that dies.
 
-                fcntl.flock(file, fcntl.LOCK_EX)
+        Args:
+            required: False where it is enough to try: on a read-only disk there is no lock, and nothing to change.
+        """
+        with ExitStack() as stack:
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context((self._folder / ".lock").open("w"))
+            except OSError:
+                if required:
+                    raise
+            else:
+                with suppress(ImportError):
+                    import fcntl
+
+                    fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 
-def _copy(source: Path, to: Path) -> None:
-    """Copy a bundle's listed files, none longer than its manifest says."""
-    import shutil
-
-    manifest = Manifest.read(source)
-    sizes = {MANIFEST: None, **{name: entry.bytes for name, entry in manifest.files.items()}}
+def _copy(source: Path, to: Path, keys: PublicKey | Sequence[PublicKey] | None, most_bytes: int) -> None:
+    """Copy a bundle's listed files, its signature and sizes checked first; no byte more than it says."""
+    content, manifest = read_manifest(source, keys, most_bytes)
+    (to / MANIFEST).write_bytes(content)
+    sizes = {name: entry.bytes for name, entry in manifest.files.items()}
     if (source / SIGNATURE).exists():
-        sizes[SIGNATURE] = None
+        sizes[SIGNATURE] = min((source / SIGNATURE).stat().st_size, MAX_SIGNATURE)
     for name, size in sizes.items():
         path = source / name
         if path.is_symlink() or not path.is_file():
             raise BundleError(f"{path}: missing, or not a plain file; copy the bundle again")
-        if size is not None and path.stat().st_size != size:
-            raise BundleError(f"{path}: {path.stat().st_size} bytes, expected {size}: copy the bundle again")
-        if name == SIGNATURE and path.stat().st_size > MAX_SIGNATURE:
-            raise BundleError(f"{path}: is not a valid signature; copy the bundle again")
-        shutil.copyfile(path, to / name)
+        with open_plain(path) as original, (to / name).open("wb") as copied:
+            left = size
+            while left and (part := original.read(min(left, COPIED))):
+                copied.write(part)
+                left -= len(part)
+            if left or original.read(1):
+                raise BundleError(f"{path}: has not the {size} bytes that are expected; copy the bundle again")
 
 
-def _selftest(folder: Path, python: str | None) -> None:
+def _most_bytes(current: Bundle) -> int:
+    """Bytes that an update may have: several times what is in use, or what its device was meant for."""
+    in_use = sum(entry.bytes for entry in current.manifest.files.values())
+    return int(GROWTH * max(in_use, 1e6 * _budget(current, "bundle_mb")))
+
+
+def _memory_bytes(current: Bundle) -> int:
+    """Bytes of memory that the self-test of an update may take."""
+    return int(max(LEAST_MEMORY, GROWTH * 1e6 * _budget(current, "peak_ram_mb")))
+
+
+def _budget(current: Bundle, name: str) -> float:
+    """A limit of the profile that a bundle was made for; 0 where it names none."""
+    try:
+        return float(current.manifest.device["budget"][name]["limit"])
+    except (KeyError, TypeError, ValueError):
+        return 0.0
+
+
+def _selftest(folder: Path, python: str | None, memory_bytes: int) -> None:
     """Run the conformance requests in a process of its own: a graph that crashes takes only that one with it.
 
     Where a platform cannot start processes, they run here.
     """
     import subprocess
 
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from edgerec.runtime.selftest import main; main(sys.argv[2])"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from edgerec.runtime.selftest import main; main(*sys.argv[2:])"
     home = Path(edgerec.__file__).parent.parent
     if python:
         try:
-            command = [python, "-c", code, str(home), str(folder)]
+            command = [python, "-c", code, str(home), str(folder), str(memory_bytes)]
             run = subprocess.run(command, capture_output=True, text=True, timeout=SELFTEST_S, check=False)
         except subprocess.TimeoutExpired:
             raise BundleError(

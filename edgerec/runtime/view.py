@@ -8,6 +8,7 @@ from typing import Self
 
 from edgerec.bundle import Bundle
 from edgerec.errors import ConfigError
+from edgerec.runtime import arguments
 from edgerec.runtime.arrays import ArrayRecommender
 from edgerec.runtime.device import Device
 from edgerec.runtime.events import DEFAULT_PROFILE
@@ -49,7 +50,7 @@ class UserView:
     def profile(self, name: str) -> Self:
         """The same recommender for another user of this device, with a past of its own in the same store."""
         self._require_open()
-        device, memory = self._device, self._memory
+        device, memory, name = self._device, self._memory, arguments.name(name, "profile")
         if name:
             return type(self)(device, device.user(name))
         is_default = memory.profile == name and memory.store is device.store
@@ -92,10 +93,13 @@ class UserView:
         return self.arrays.check()
 
     def health(self) -> dict[str, object]:
-        """For a log of the app: bundle, engine, rows and bytes of the store, events lost, updates rolled back."""
+        """For a log of the app: bundle, engine, updates rolled back; rows and bytes of the store, events lost or
+        waiting, and the trouble that keeps it in memory.
+        """
         model, device = self.arrays.model, self._device
         rolled_back = device.updates.rolled_back() if device.updates else []
-        return {"bundle": model.name, "engine": model.engine.name, "rolled_back": rolled_back, **device.store.size()}
+        facts = {"bundle": model.name, "engine": model.engine.name, "rolled_back": rolled_back}
+        return {**facts, **device.store.size(), "trouble": device.store.trouble}
 
     def close(self) -> None:
         """Close the files; events stay in the store. Closing twice is harmless, and a view closes itself only."""

@@ -48,7 +48,7 @@ def create_app(open_: Callable[[], Recommender], max_body: int = MAX_BODY) -> Fa
 
 
 def from_environment() -> FastAPI:
-    """The service that `edgerec serve` described; each of its workers makes one, over the same mapped weights.bin."""
+    """The service that `edgerec serve` described; each of its workers makes one, with weights of its own."""
     settings = json.loads(os.environ[SETTINGS])
     keys = [Path(key) for key in settings["public_key"]] or None
     return create_app(lambda: Recommender.open(settings["bundle"], settings["store"], keys, engine=settings["engine"]))

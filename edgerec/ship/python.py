@@ -15,7 +15,7 @@ from edgerec.errors import DataError
 
 PACKAGES: Final = ("tasks", "bundle", "runtime")
 """What a device needs of edgerec: they import the standard library, numpy and onnxruntime."""
-FILES: Final = ("__init__.py", "errors.py", "files.py", "py.typed")
+FILES: Final = ("__init__.py", "errors.py", "files.py", "telemetry.py", "py.typed")
 DEPENDENCIES: Final = ("numpy", "onnxruntime")
 TEMPLATES: Final = ("app.py", "README.md")
 

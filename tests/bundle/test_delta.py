@@ -2,7 +2,7 @@ import zlib
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgerec.bundle import Bundle, write_bundle
@@ -39,7 +39,7 @@ def test_any_bytes_are_a_patch_or_a_bundle_error(patch, size):
 
 def test_a_bomb_is_not_unpacked():
     bomb = zlib.compress(b"\0" * 50_000_000)
-    with pytest.raises(BundleError, match="longer than its file can need"):
+    with pytest.raises(BundleError, match="leads out of its file"):
         apply_patch(b"", bomb, 100)
 
 
@@ -80,6 +80,7 @@ def test_a_delta_for_another_bundle_is_refused(tmp_path):
         apply_delta(Bundle.open(third), tmp_path / "delta", tmp_path / "out")
 
 
+@settings(deadline=None)
 @given(at=st.integers(0, 10_000), bit=st.integers(0, 7), which=st.integers(0, 20))
 def test_a_damaged_delta_never_gives_another_bundle(tmp_path_factory, at, bit, which):
     home = tmp_path_factory.getbasetemp() / "damaged-delta"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edgerec.bundle import Catalog, write_catalog
-from edgerec.runtime.export import agreed, consent, exported, exported_lists, other_item, other_kinds
+from edgerec.runtime.export import agreed, consent, exported, exported_lists, other_item, other_kinds, write_rows
 from edgerec.runtime.logged_lists import LoggedList
 from edgerec.runtime.store import EventStore
 from edgerec.tasks.units import MS_PER_DAY
@@ -70,3 +70,9 @@ def test_lists_are_exported_with_propensities_and_answers(store):
     assert (first["item"], first["rank"], first["probability"], first["kind"]) == ("i1", 1, 1.0, "click+like")
     assert (second["item"], second["rank"], second["probability"], second["kind"]) == ("i3", 2, 0.25, None)
     assert (second["user"], second["list"], second["pool"], second["bundle"]) == (1, 1, 9, "toy 1")
+
+
+def test_only_its_owner_reads_an_export(tmp_path):
+    assert write_rows([{"a": 1}], tmp_path / "out.jsonl") == 1
+    assert (tmp_path / "out.jsonl").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "out.jsonl").read_text() == '{"a": 1}\n'

@@ -12,10 +12,17 @@ from edgerec.bundle import Bundle
 from edgerec.errors import BundleError, ConfigError
 from edgerec.runtime import Recommender
 from edgerec.runtime.engine import Engine
-from edgerec.runtime.external import check_external
 from edgerec.runtime.numpy_session import NumpySession
 from edgerec.runtime.onnx_file import read_graph
 from tests import toy
+
+
+def read(path):
+    return read_graph(path.read_bytes(), path.with_name("weights.bin").read_bytes(), str(path))
+
+
+def session(path):
+    return NumpySession(path.read_bytes(), path.with_name("weights.bin").read_bytes(), str(path))
 
 
 @pytest.fixture
@@ -123,7 +130,7 @@ def test_an_operator_does_what_onnxruntime_does(tmp_path, op, attributes, others
     kind = {"Cast": I64, "Shape": I64, "Greater": TensorProto.BOOL}.get(op, F32)
     path = graph(tmp_path, [helper.make_node(op, names, ["y"], **attributes)], {"x": F32}, {"y": kind}, constants)
     wanted = ort.InferenceSession(str(path)).run(["y"], {"x": X})[0]
-    ours = NumpySession(path).run(["y"], {"x": X})[0]
+    ours = session(path).run(["y"], {"x": X})[0]
     assert ours.dtype == wanted.dtype and ours.shape == wanted.shape
     np.testing.assert_allclose(ours, wanted, rtol=1e-6)
 
@@ -136,15 +143,15 @@ def test_the_best_k_stand_as_in_onnxruntime_ties_too(tmp_path, k):
     path = graph(tmp_path, [helper.make_node("TopK", ["x", "k"], ["v", "i"])], {"x": F32, "k": I64},
                  {"v": F32, "i": I64})  # fmt: skip
     feed = {"x": x, "k": np.array([k])}
-    for wanted, ours in zip(ort.InferenceSession(str(path)).run(None, feed), NumpySession(path).run(["v", "i"], feed),
+    for wanted, ours in zip(ort.InferenceSession(str(path)).run(None, feed), session(path).run(["v", "i"], feed),
                              strict=True):  # fmt: skip
         assert ours.tolist() == wanted.tolist()
 
 
 def test_an_operator_that_is_not_known_is_named(tmp_path):
     path = graph(tmp_path, [helper.make_node("Erf", ["x"], ["y"])], {"x": F32}, {"y": F32})
-    with pytest.raises(BundleError, match="operators Erf are not known"):
-        NumpySession(path)
+    with pytest.raises(BundleError, match="no graph of edgerec has the operator 'Erf'"):
+        session(path)
 
 
 def outside(location, **keys):
@@ -167,10 +174,7 @@ def outside(location, **keys):
 def test_constants_outside_the_bundle_are_refused(tmp_path, tensor, message):
     path = graph(tmp_path, [helper.make_node("Add", ["x", "c"], ["y"])], {"x": F32}, {"y": F32}, [tensor])
     with pytest.raises(BundleError, match=message):
-        read_graph(path)
-    if "lies outside" not in message:
-        with pytest.raises(BundleError, match=message):
-            check_external(path)
+        read(path)
 
 
 def test_constants_in_an_attribute_point_nowhere_else_either(tmp_path):
@@ -178,7 +182,7 @@ def test_constants_in_an_attribute_point_nowhere_else_either(tmp_path):
     node.attribute.add(name="value", type=onnx.AttributeProto.TENSOR).t.CopyFrom(outside("../secret"))
     path = graph(tmp_path, [node, helper.make_node("Add", ["x", "c"], ["y"])], {"x": F32}, {"y": F32})
     with pytest.raises(BundleError, match=r"lie in '\.\./secret'"):
-        check_external(path)
+        read(path)
 
 
 @pytest.mark.parametrize("cut", [1, 7, 30, 60])
@@ -186,4 +190,4 @@ def test_a_file_that_is_cut_off_is_no_graph(tmp_path, cut):
     path = graph(tmp_path, [helper.make_node("Abs", ["x"], ["y"])], {"x": F32}, {"y": F32})
     path.write_bytes(path.read_bytes()[:-cut])
     with pytest.raises(BundleError, match="does not load"):
-        NumpySession(path)
+        session(path)

@@ -5,12 +5,12 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgerec.bundle.policy import Bounds
 from edgerec.errors import DataError
-from edgerec.runtime.events import kind_mask
+from edgerec.runtime.events import Clock, kind_mask
 from edgerec.runtime.logged_lists import LoggedList
 from edgerec.runtime.store import EventStore
 from edgerec.tasks.units import MS_PER_DAY
@@ -171,14 +171,76 @@ def test_a_clock_that_ran_ahead_is_set_back_by_the_next_event():
     assert store.events.read(KINDS).time_ms.tolist() == [100, 200, 200, 300, 50]
 
 
+def observe_on(store, *days, profile="", time_ms=None):
+    """An event on each of these days by the device's clock."""
+    for day in days:
+        clock = Clock(int(day * MS_PER_DAY))
+        store.events.append(
+            "x", "event", clock.now_ms if time_ms is None else time_ms, {}, profile=profile, clock=clock
+        )
+
+
+def days_of(store, profile=""):
+    return (store.events.read(KINDS, profile).time_ms // MS_PER_DAY).tolist()
+
+
 def test_old_events_are_erased_by_age():
     store = EventStore(None, Bounds(days=10))
-    store.events.append("old", "event", 0, {})
-    for day in range(130):
-        store.events.append("x", "event", day * MS_PER_DAY, {})
-    left = store.events.read(KINDS).time_ms // MS_PER_DAY
-    assert left.min() >= 129 - 10 - 64  # looked for once in 64 events
-    assert "old" not in store.events.read(KINDS).item
+    store.lists.append(logged("old", time_ms=0))
+    observe_on(store, *range(20_000, 20_130))
+    # The clock is believed about yesterday: it has run on since.
+    assert days_of(store) == list(range(20_128 - 10, 20_130))
+    assert store.lists.read() == []
+
+
+def test_the_age_of_others_is_judged_too_whoever_comes():
+    store = EventStore(None, Bounds(days=10))
+    observe_on(store, 20_000, profile="anna")
+    observe_on(store, *range(20_000, 20_013), profile="bob")
+    assert days_of(store, "anna") == []
+
+
+@pytest.mark.parametrize("future", [253_402_300_799_000, 2**62])
+def test_an_event_from_the_future_makes_no_other_old(future):
+    store = EventStore(None, Bounds(days=400))
+    observe_on(store, 20_000, 20_001, profile="anna")
+    observe_on(store, *[20_002] * 130, time_ms=future)
+    observe_on(store, 20_003, 20_004)
+    assert days_of(store, "anna") == [20_000, 20_001]
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 70), st.integers(1, 70)), max_size=6))
+def test_a_clock_that_is_years_ahead_for_a_while_erases_nobody(wrong):
+    store = EventStore(None, Bounds(days=400))
+    today = 20_000
+    observe_on(store, today, profile="anna")
+    for years, events in wrong:
+        observe_on(store, *[today + years * 365] * events)
+        observe_on(store, today)
+        today += 1
+    assert days_of(store, "anna") == [20_000]
+
+
+def test_a_clock_that_jumps_from_year_to_year_is_never_believed():
+    store = EventStore(None, Bounds(days=400))
+    observe_on(store, 20_000, profile="anna")
+    observe_on(store, *range(20_000, 40_000, 500))
+    assert days_of(store, "anna") == [20_000]
+
+
+def test_a_clock_is_believed_again_after_a_long_pause():
+    store = EventStore(None, Bounds(days=400))
+    observe_on(store, 20_000)
+    observe_on(store, 21_000, 21_000.5, 21_001)
+    assert days_of(store) == [21_000, 21_000, 21_001]
+
+
+def test_what_is_older_than_the_bundle_by_the_age_is_erased_whatever_the_clock_says():
+    store = EventStore(None, Bounds(days=10))
+    store.events.append("x", "event", 0, {}, clock=Clock(5))
+    store.events.append("y", "event", 20_000 * MS_PER_DAY, {}, clock=Clock(5, built_ms=20_000 * MS_PER_DAY))
+    assert store.events.read(KINDS).item == ["y"]
 
 
 def test_the_file_stays_inside_its_bytes_and_keeps_the_newest(tmp_path):

@@ -3,6 +3,8 @@
 import json
 import shutil
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -215,3 +217,30 @@ def test_a_version_that_passes_its_test_and_does_not_load_here_is_refused(tmp_pa
             rec.update(bundle(tmp_path / "v2", 2))
         assert version(rec) == 1 and len(rec.recommend(k=3)) == 3
         assert len(rec.health()["rolled_back"]) == 1
+
+
+def test_workers_that_start_at_once_agree_on_an_update_that_nobody_has_tried(tmp_path, shipped):
+    with Recommender.open(shipped) as rec:
+        assert rec._device.updates.install(bundle(tmp_path / "v2", 2), rec.bundle) is not None
+    code = (
+        "import sys; from edgerec.runtime import Recommender\n"
+        "with Recommender.open(sys.argv[1], engine='numpy') as rec: print(rec.bundle.manifest.version)"
+    )
+    workers = [
+        subprocess.Popen([sys.executable, "-c", code, str(shipped)], stdout=subprocess.PIPE, text=True)
+        for _ in range(8)
+    ]
+    assert [worker.communicate()[0] for worker in workers] == ["2\n"] * 8
+    with Recommender.open(shipped) as rec:
+        assert rec.health()["rolled_back"] == []
+
+
+def test_a_process_goes_on_with_a_version_that_others_have_swept(tmp_path, shipped):
+    with Recommender.open(shipped) as other:
+        other.update(bundle(tmp_path / "v2", 2))
+        with Recommender.open(shipped) as slow:
+            for number in (3, 4):
+                other.update(bundle(tmp_path / f"v{number}", number))
+            assert not slow.bundle.folder.exists()
+            rows = slow.recommend(k=3, now=toy.NOW_MS, diversity=0.5)
+            assert len(rows) == 3 and slow.score(["i1"]) and slow.similar("i1")

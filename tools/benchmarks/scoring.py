@@ -24,7 +24,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 import torch
 
 from edgerec.compression.export import ExportedStudent, export_student
@@ -32,6 +31,7 @@ from edgerec.compression.graph import pack
 from edgerec.compression.graphs import ItemTable, recommend_graph
 from edgerec.models.inputs import ItemFeatures, Shape
 from edgerec.models.student import Student, StudentSizes
+from edgerec.runtime.sessions import session
 from edgerec.tasks import Task
 from tools.benchmarks.shared.command import Parser, print_titled, whole_numbers
 from tools.benchmarks.shared.timing import Call, timed_ms
@@ -91,10 +91,10 @@ def compare(n: int, folder: Path, each_s: float) -> tuple[Sequence[str], list[li
     """Medians in ms, how many times slower than the portable INT8 graph, and the overlap with fp32's best 20."""
     parts, rng = made_up(n), np.random.default_rng(0)
     feeds = [request(n, rng) for _ in range(REQUESTS)]
-    sessions = {name: session(written(parts, kernel, folder)) for name, kernel in OURS.items()}
-    sessions["quantize_dynamic of fp32"] = session(quantized(folder / "fp32" / "recommend.onnx", folder))
+    sessions = {name: session(written(parts, kernel, folder), 1) for name, kernel in OURS.items()}
+    sessions["quantize_dynamic of fp32"] = session(quantized(folder / "fp32" / "recommend.onnx", folder), 1)
     overlap = _overlaps(sessions, feeds)
-    sessions[SPARSE] = session(written(sparse(parts), "u8s8", folder / "sparse"))
+    sessions[SPARSE] = session(written(sparse(parts), "u8s8", folder / "sparse"), 1)
     calls: dict[str, Call] = {name: partial(graph.run, None, feeds[0]) for name, graph in sessions.items()}
     calls |= dict(others(parts.table, feeds[0], folder))
     times = timed(calls, each_s)
@@ -103,7 +103,7 @@ def compare(n: int, folder: Path, each_s: float) -> tuple[Sequence[str], list[li
     return ("", "ms", "of u8s8", f"best {K} of fp32"), rows
 
 
-def _overlaps(sessions: Mapping[str, ort.InferenceSession], feeds: Sequence[Feed]) -> dict[str, float]:
+def _overlaps(sessions: Mapping[str, Any], feeds: Sequence[Feed]) -> dict[str, float]:
     """How many of the best items of the fp32 graph each graph has too."""
     best = {name: [set(graph.run(["item"], f)[0].tolist()) for f in feeds] for name, graph in sessions.items()}
     return {
@@ -170,14 +170,6 @@ def quantized(path: Path, folder: Path) -> Path:
     out = folder / "dynamic.onnx"
     quantize_dynamic(onnx.load(str(path)), out, use_external_data_format=True)
     return out
-
-
-def session(path: Path) -> ort.InferenceSession:
-    """One thread."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def others(table: npt.NDArray[np.float32], feed: Feed, folder: Path) -> Iterator[tuple[str, Call]]:

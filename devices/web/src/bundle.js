@@ -2,7 +2,12 @@
 import { BundleError } from "./errors.js";
 
 const FORMAT = 1;
-const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
+/** No way out of the folder, no device of Windows, no dot at the end. */
+const NAME = /^(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))[a-z0-9_][a-z0-9._-]{0,127}(?<!\.)$/i;
+const MAX_MANIFEST = 2 ** 23;
+/** Of numbers in a manifest; of a file's bytes. */
+const MAX = 2 ** 31;
+const GROWTH = 4;
 const REQUIRED = ["recommend.onnx", "score.onnx", "weights.bin", "policy.json", "catalog.json"];
 const UNSAFE = "do not use this bundle";
 const AGAIN = "copy the bundle again or build it again";
@@ -19,16 +24,26 @@ export class Bundle {
    * @param {(name: string) => Promise<Uint8Array>} read gives the bytes of a file
    * @param {Uint8Array | null} publicKey 32 bytes of Ed25519; then only a bundle signed with it is accepted
    * @param {Crypto} crypto WebCrypto
+   * @param {number} most bytes of all files together
    */
-  static async open(read, publicKey = null, crypto = globalThis.crypto) {
+  static async open(read, publicKey = null, crypto = globalThis.crypto, most = Infinity) {
     if (!crypto?.subtle) throw new BundleError("cannot be checked: there is no WebCrypto here; serve by https, or give crypto");
-    const bytes = await readFile(read, "manifest.json");
-    if (publicKey !== null) await requireSignature(crypto.subtle, bytes, await readFile(read, "manifest.sig"), publicKey);
+    // First the signature, then the sizes, then the files.
+    const bytes = await readFile(read, "manifest.json", MAX_MANIFEST);
+    if (publicKey !== null) await requireSignature(crypto.subtle, bytes, await readFile(read, "manifest.sig", MAX_MANIFEST), publicKey);
     const manifest = parsed("manifest.json", bytes);
     check(manifest);
+    const whole = size(manifest);
+    if (whole > most) throw new BundleError(`its files have ${whole} bytes, and this device takes at most ${most}`);
     const names = Object.keys(manifest.files).filter((name) => !UNUSED.has(name));
     const files = new Map(await Promise.all(names.map(async (name) => [name, await verified(crypto.subtle, read, name, manifest)])));
     return new Bundle(manifest, files);
+  }
+
+  /** Bytes that an update may have. */
+  get most() {
+    const budget = this.manifest.device?.budget?.bundle_mb?.limit ?? 0;
+    return GROWTH * Math.max(size(this.manifest), 1e6 * budget);
   }
 
   bytes(name) {
@@ -45,25 +60,34 @@ export class Bundle {
 /** Reads from a URL, such as "./bundle/"; requests go to that origin only. */
 export function fromUrl(url, fetch_ = globalThis.fetch) {
   const base = new URL(url.endsWith("/") ? url : `${url}/`, globalThis.location?.href);
-  return async (name) => {
+  return async (name, most = Infinity) => {
     const response = await fetch_(new URL(name, base));
     if (!response.ok) throw new BundleError(`${name}: cannot be read (${response.status})`);
+    if (response.headers?.get("content-length") > most) throw new BundleError(`${name}: has more than ${most} bytes`);
     return new Uint8Array(await response.arrayBuffer());
   };
 }
 
-async function readFile(read, name) {
+/** A file's content; a reader may refuse more than `most` bytes before it reads them. */
+async function readFile(read, name, most) {
+  let content;
   try {
-    return await read(name);
+    content = await read(name, most);
   } catch (error) {
     if (error instanceof BundleError) throw error;
     throw new BundleError(`${name}: cannot be read (${error.message}): ${AGAIN}`);
   }
+  if (content.length > most) throw new BundleError(`${name}: ${content.length} bytes, expected at most ${most}: ${AGAIN}`);
+  return content;
+}
+
+function size({ files }) {
+  return Object.values(files).reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 async function verified(subtle, read, name, manifest) {
   const { sha256, bytes } = manifest.files[name];
-  const content = await readFile(read, name);
+  const content = await readFile(read, name, bytes);
   if (content.length !== bytes) throw new BundleError(`${name}: ${content.length} bytes, expected ${bytes}: ${AGAIN}`);
   const digest = hex(await subtle.digest("SHA-256", content));
   if (digest !== sha256)
@@ -79,6 +103,9 @@ function check(manifest) {
       `manifest.json: format ${manifest.format}, this edgerec reads ${FORMAT}; build it again or update edgerec`,
     );
   const names = Object.keys(manifest.files ?? {});
+  const numbers = [manifest.n_items, manifest.dim, manifest.version, ...names.map((name) => manifest.files[name]?.bytes)];
+  if (!numbers.every((n) => Number.isInteger(n) && n >= 0 && n <= MAX) || names.length > 64)
+    throw new BundleError(`manifest.json: a number that is missing or too large: ${AGAIN}`);
   for (const name of names)
     if (!NAME.test(name))
       throw new BundleError(`manifest.json: '${name}' is not a plain file name; ${UNSAFE}`);

@@ -4,6 +4,8 @@ import { ints } from "./request.js";
 
 export class Engine {
   constructor(ort, bundle, options) {
+    // Nothing leaves the device: onnxruntime-node reads this before its first session. See README.md for React Native.
+    if (globalThis.process?.env) process.env.ORT_DISABLE_TELEMETRY = "1";
     this.ort = ort;
     this.bundle = bundle;
     this.options = options;

@@ -7,7 +7,7 @@ export interface Onnxruntime {
 }
 
 /** Gives the bytes of a bundle's file. */
-export type Read = (name: string) => Promise<Uint8Array>;
+export type Read = (name: string, most?: number) => Promise<Uint8Array>;
 /** The part of WebCrypto that is used. */
 export interface WebCrypto {
   subtle: { digest(name: string, data: Uint8Array): Promise<ArrayBuffer> };

@@ -1,4 +1,5 @@
 /** edgerec in JavaScript: the same lists from the same bundle as the Python runtime; see README.md. */
+import { LATEST, itemId, itemIds, name as profileName, ofEvent, plausible, weight } from "./arguments.js";
 import { Bundle, fromUrl } from "./bundle.js";
 import { Catalog } from "./catalog.js";
 import { Condition } from "./conditions.js";
@@ -35,12 +36,12 @@ class Model {
     this.engine = new Engine(ort, bundle, sessionOptions);
     this.policy = readPolicy(bundle.json("policy.json"), this.catalog);
     this.conditions = new Map();
-    this.created = Date.parse(manifest.created) || 0;
+    this.created = Math.min(Date.parse(manifest.created) || 0, LATEST);
   }
 
   /** Now, but never before the bundle was built: such a clock is wrong. */
   now() {
-    return Math.max(Date.now(), this.created);
+    return Math.max(Math.min(Date.now(), LATEST), this.created);
   }
 
   condition(text) {
@@ -66,7 +67,7 @@ class Model {
     for (const [name, value] of Object.entries(weights)) {
       if (!this.tasks.includes(name))
         throw new ConfigError(`weights: no task '${name}'; this bundle has: ${this.tasks.join(", ")}`);
-      if (!Number.isFinite(value)) throw new ConfigError(`weights: ${name} must be a finite number, got ${value}`);
+      weight(name, value);
     }
     const mayRepeat = Object.entries(weights).some(([name, value]) => value && this.repeats.has(name));
     return [Float32Array.from(this.tasks, (name) => weights[name] ?? 0), mayRepeat];
@@ -128,7 +129,7 @@ export class Recommender {
   constructor(home, store, profile) {
     this.home = home;
     this.store = store;
-    this.name = profile;
+    this.name = profileName("profile", profile);
   }
 
   get manifest() {
@@ -169,7 +170,7 @@ export class Recommender {
   /** Scores the given items, in their order. */
   async score(items, options = {}) {
     const { model } = this.home;
-    const candidates = items.map((item) => model.known(item));
+    const candidates = itemIds("items", items).map((item) => model.known(item));
     const [weights] = model.weights(options.weights);
     const request = await this.request(model, options);
     const rows = await model.engine.score(request.inputs, weights, candidates);
@@ -191,11 +192,12 @@ export class Recommender {
   /** Logs what the user did; true once it is on the disk. */
   async observe(item, { kind = "event", time, context = {}, eventId, listName } = {}) {
     const { model } = this.home;
-    if (typeof item !== "string" || !item)
-      throw new DataError(`an item is named by its id, a string that is not empty; got ${item}`);
     model.mask(kind);
     checkColumns(model, context, "context");
-    return this.store.append({ profile: this.name, item, kind, time: time ?? model.now(), context, eventId, listName });
+    if (eventId !== undefined) profileName("eventId", eventId);
+    const at = model.now();
+    const event = { item: itemId(item), kind, time: ofEvent(time, at), context, eventId, listName };
+    return this.store.append({ profile: this.name, ...event, at });
   }
 
   /** Erases all that is stored about this user. */
@@ -231,6 +233,8 @@ export class Recommender {
   async request(model, { context = {}, user = {}, now = model.now(), history }) {
     checkColumns(model, context, "context");
     checkColumns(model, user, "user");
+    plausible("now", now);
+    for (const { time } of history ?? []) plausible("history: time", time);
     const past = history ?? (await this.store.events(this.name));
     const events = past
       .map((e) => ({ item: model.catalog.index.get(e.item), kind: model.bits(e.kind ?? "event"), time: e.time }))
@@ -243,7 +247,7 @@ export class Recommender {
   async removed(model, { where, parameters = {}, exclude = [] }, request) {
     const { policy, catalog, n } = model;
     const removed = [["unavailable", catalog.unavailable]];
-    if (exclude.length) removed.push(["excluded", indices(model, exclude)]);
+    removed.push(["excluded", indices(model, itemIds("exclude", exclude))]);
     const values = { ...request?.values, now: request?.now ?? model.now() };
     for (const { name, keep } of policy.rules) removed.push([name, keep.failing(n, values)]);
     if ((where ?? null) !== null) {
@@ -276,9 +280,9 @@ export class Recommender {
   }
 }
 
-async function load({ ort, publicKey, sessionOptions, crypto }, bundle) {
+async function load({ ort, publicKey, sessionOptions, crypto, model: old }, bundle) {
   const read = typeof bundle === "string" ? fromUrl(bundle) : bundle;
-  const model = new Model(await Bundle.open(read, publicKey, crypto), ort, sessionOptions);
+  const model = new Model(await Bundle.open(read, publicKey, crypto, old?.bundle.most), ort, sessionOptions);
   await model.engine.session("recommend.onnx");
   return model;
 }

@@ -1,5 +1,5 @@
 /** Files for Node and Electron's main process. */
-import { open, readFile, rename } from "node:fs/promises";
+import { open, readFile, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 
 /**
@@ -7,7 +7,11 @@ import { join } from "node:path";
  * @param {string} folder
  */
 export function fromFolder(folder) {
-  return async (name) => new Uint8Array(await readFile(join(folder, name)));
+  return async (name, most = Infinity) => {
+    const { size } = await stat(join(folder, name));
+    if (size > most) throw new Error(`${size} bytes, expected at most ${most}`);
+    return new Uint8Array(await readFile(join(folder, name)));
+  };
 }
 
 /**

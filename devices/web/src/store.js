@@ -2,6 +2,24 @@
 import { DataError } from "./errors.js";
 import { MS_PER_DAY } from "./units.js";
 
+/** A clock is believed about a time from which it has run on for a day, in steps of at most 32 days. */
+const PAUSE = 32 * MS_PER_DAY;
+
+/** Which time has certainly passed: no event is asked, since one from the future would make all others old. */
+class Clock {
+  sure = -Infinity;
+
+  /** Whether more is sure than before. */
+  read(at) {
+    const ran = at - this.last;
+    if (at === undefined || (ran >= 0 && ran < MS_PER_DAY)) return false;
+    const more = ran > 0 && ran <= PAUSE && this.last > this.sure;
+    if (more) this.sure = this.last;
+    this.last = at;
+    return more;
+  }
+}
+
 /** A store without a disk. */
 export class MemoryStore {
   constructor(bounds = {}) {
@@ -9,6 +27,7 @@ export class MemoryStore {
     this.events_ = [];
     this.lists_ = [];
     this.ids = new Set();
+    this.clock = new Clock();
   }
 
   async append(event) {
@@ -23,9 +42,10 @@ export class MemoryStore {
     if (id !== null) this.ids.add(id);
     this.events_.push(event);
     if (this.events_.length > this.bounds.rows) this.events_.shift();
-    if (this.bounds.days !== null) {
-      const oldest = event.time - this.bounds.days * MS_PER_DAY;
+    if (this.bounds.days !== null && this.clock.read(event.at)) {
+      const oldest = this.clock.sure - this.bounds.days * MS_PER_DAY;
       this.events_ = this.events_.filter((e) => e.time >= oldest);
+      this.lists_ = this.lists_.filter((l) => l.time >= oldest);
     }
     return true;
   }
@@ -82,7 +102,7 @@ export class IndexedStore {
         const added = events.add({ ...event, ...once });
         // The same event again: the transaction goes on without it.
         added.onerror = (e) => e.preventDefault();
-        added.onsuccess = () => this.trim(events, added.result, event.time);
+        added.onsuccess = () => this.trim(events, added.result);
       });
       return true;
     } catch {
@@ -90,7 +110,7 @@ export class IndexedStore {
     }
   }
 
-  trim(events, newest, time) {
+  trim(events, newest) {
     const drop = (range) => {
       const request = events.openCursor(range);
       request.onsuccess = () => {
@@ -100,13 +120,12 @@ export class IndexedStore {
     };
     if (newest > this.bounds.rows) drop(IDBKeyRange.upperBound(newest - this.bounds.rows));
     if (this.bounds.days !== null && newest % 64 === 1) {
-      const oldest = time - this.bounds.days * MS_PER_DAY;
-      const request = events.openCursor();
+      const request = events.getAll();
       request.onsuccess = () => {
-        const cursor = request.result;
-        if (cursor === null) return;
-        if (cursor.value.time < oldest) cursor.delete();
-        cursor.continue();
+        const clock = new Clock();
+        for (const { at } of request.result) clock.read(at);
+        const oldest = clock.sure - this.bounds.days * MS_PER_DAY;
+        for (const { number, time } of request.result) if (time < oldest) events.delete(number);
       };
     }
   }

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
-import onnxruntime as ort
-
 from edgerec.runtime import Recommender
+from edgerec.runtime.sessions import onnxruntime
 from edgerec.tasks.units import MS_PER_DAY
 
 EVENTS = 50
@@ -22,8 +21,9 @@ Call = Callable[[], object]
 def recording() -> Iterator[list[Call]]:
     """Lists the calls of the onnxruntime sessions that are opened inside, so that a call can be repeated."""
     calls: list[Call] = []
+    ort = onnxruntime()
 
-    class Recording(ort.InferenceSession):  # type: ignore[misc]
+    class Recording(ort.InferenceSession):  # type: ignore[name-defined,misc]
         def run(self, *arguments: object) -> object:
             run = super().run
             calls.append(lambda: run(*arguments))

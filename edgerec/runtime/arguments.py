@@ -1,0 +1,197 @@
+"""What a caller may give: times, ids, names. Whatever else is given is refused in one line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from numbers import Real
+from typing import Final, TypeAlias, cast
+
+import numpy as np
+
+from edgerec.bundle.columns import Parameter
+from edgerec.errors import ConfigError, DataError
+from edgerec.runtime.events import Events
+from edgerec.tasks.units import MS_PER_DAY
+
+Time: TypeAlias = int | datetime | None
+"""Milliseconds since 1970 UTC, or a datetime with a timezone; None is now."""
+EARLIEST_MS: Final = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp() * 1000)
+"""Earlier times are seconds, or counters, that were mistaken for milliseconds: seconds of today are in January 1970."""
+LATEST_MS: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
+AHEAD_MS: Final = MS_PER_DAY
+"""How far an event may lie in the future: timezones, and clocks that differ."""
+MAX_NAME: Final = 1024
+"""Characters of an id or of a name: longer ones would be stored, and read again with every list."""
+MAX_TEXT: Final = 4096
+"""Characters of a value of the context."""
+
+
+def milliseconds(time: object, what: str, latest_ms: int = LATEST_MS, earliest_ms: int = EARLIEST_MS) -> int:
+    """Since 1970 UTC.
+
+    Raises:
+        ConfigError: not a time from `earliest_ms` to `latest_ms`, or a datetime without a timezone.
+    """
+    if isinstance(time, datetime):
+        if time.tzinfo is None:
+            raise ConfigError(f"{what} {time.isoformat()} has no timezone; give one, or milliseconds since 1970 UTC")
+        ms = time.timestamp() * 1000
+    elif isinstance(time, Real) and not isinstance(time, bool | np.bool_) and math.isfinite(time):
+        ms = float(time)
+    else:
+        known = "milliseconds since 1970 UTC, or a datetime with a timezone"
+        raise ConfigError(f"{what} must be {known}; got {_short(time)}")
+    if not earliest_ms <= ms <= latest_ms:
+        raise ConfigError(f"{what} {_short(time)} {_implausible(ms, latest_ms)}")
+    return int(ms)
+
+
+def item_id(item: object) -> str:
+    """An item's id.
+
+    Raises:
+        DataError: it is not a string, empty, too long, or holds half of a character.
+    """
+    if isinstance(item, str) and 0 < len(item) <= MAX_NAME and _is_unicode(item):
+        return item
+    if isinstance(item, str) and len(item) > MAX_NAME:
+        raise DataError(f"an item's id has at most {MAX_NAME} characters; got {len(item)}")
+    raise DataError(f"an item is named by its id, a string that is not empty; got {_short(item)}")
+
+
+def item_ids(items: object, what: str) -> list[str]:
+    """Any collection of ids, also an array.
+
+    Raises:
+        ConfigError: one string, which is no collection of ids, or something in it is not an id.
+    """
+    if isinstance(items, str | bytes) or not isinstance(items, Iterable):
+        raise ConfigError(f"{what} must be a list of ids; got {_short(items)}" + ("; write [ID]" if items else ""))
+    ids = items.tolist() if isinstance(items, np.ndarray) else list(items)
+    for item in ids if isinstance(ids, list) else [ids]:
+        if not isinstance(item, str):
+            raise ConfigError(f"{what} must be a list of ids, which are strings; it holds {_short(item)}")
+    return list(ids)
+
+
+def name(value: object, what: str) -> str:
+    """The name of a profile, a list or an event; it may be empty.
+
+    Raises:
+        ConfigError: it is not a string, too long, or holds half of a character.
+    """
+    if isinstance(value, str) and len(value) <= MAX_NAME and _is_unicode(value):
+        return value
+    if isinstance(value, str) and len(value) > MAX_NAME:
+        raise ConfigError(f"{what} has at most {MAX_NAME} characters; got {len(value)}")
+    raise ConfigError(f"{what} must be a string; got {_short(value)}")
+
+
+def values(given: object, what: str) -> Mapping[str, object]:
+    """Values by column.
+
+    Raises:
+        ConfigError: not a mapping, or a text in it is too long.
+    """
+    if given is None:
+        return {}
+    for column, value in mapping(given, what).items():
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            raise ConfigError(f"{what}: {column} has at most {MAX_TEXT} characters; got {len(value)}")
+    return mapping(given, what)
+
+
+def mapping(given: object, what: str) -> Mapping[str, object]:
+    """Something by name.
+
+    Raises:
+        ConfigError: it is not a mapping, or a name in it is not a string.
+    """
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+        raise ConfigError(f"{what} must be values by name, such as {{'a': 1}}; got {_short(given)}")
+    return given
+
+
+def number(value: object, what: str, least: float, most: float) -> float:
+    """A number in a range.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool | np.bool_) or not least <= float(value) <= most:
+        raise ConfigError(f"{what} must be a number between {least:g} and {most:g}, got {_short(value)}")
+    return float(value)
+
+
+def parameters(given: object) -> Mapping[str, Parameter]:
+    """Values of a condition's parameters.
+
+    Raises:
+        ConfigError: one is neither a text nor a number.
+    """
+    for key, value in mapping(given or {}, "parameters").items():
+        if not (value is None or isinstance(value, str | Real | np.bool_)):
+            raise ConfigError(f"parameters: {key} must be a text or a number, got {_short(value)}")
+    return cast(Mapping[str, Parameter], given or {})
+
+
+def events(history: object) -> Events | None:
+    """A history that a caller gives.
+
+    Raises:
+        ConfigError: it is not made of `Events`, or a time is not plausible; see `milliseconds`.
+    """
+    if history is None:
+        return None
+    if not isinstance(history, Events):
+        raise ConfigError(f"history must be edgerec.runtime.Events, got {_short(history)}")
+    item = history.item
+    if not (isinstance(item, np.ndarray) and item.dtype.kind in "iu"):
+        item = item_ids(item, "history: item")
+    try:
+        kind, times = np.asarray(history.kind, np.int64), np.asarray(history.time_ms, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError("history: kind must be whole numbers, and time_ms milliseconds since 1970 UTC") from None
+    if not len(item) == np.size(kind) == np.size(times):
+        raise ConfigError("history: item, kind and time_ms must have equal length")
+    for time in times[~((times >= EARLIEST_MS) & (times <= LATEST_MS))][:1].tolist():
+        milliseconds(time, "history: time_ms")
+    return Events(item, kind, times.astype(np.int64))
+
+
+def whole(value: object, what: str) -> int:
+    """A whole number of at least 1.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+        raise ConfigError(f"{what} must be a whole number of at least 1, got {_short(value)}")
+    if value < 1:
+        raise ConfigError(f"{what} must be at least 1, got {value}")
+    return int(value)
+
+
+def _implausible(ms: float, latest_ms: int) -> str:
+    if EARLIEST_MS <= 1000 * ms <= latest_ms:
+        return "is in seconds; give milliseconds since 1970 UTC"
+    if ms < EARLIEST_MS:
+        return "is before 1990; give milliseconds since 1970 UTC"
+    latest = datetime.fromtimestamp(latest_ms / 1000, UTC).isoformat(timespec="minutes")
+    return f"is in the future (after {latest}); give milliseconds since 1970 UTC"
+
+
+def _is_unicode(value: str) -> bool:
+    """Whether it can be stored: half of a character cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,133 @@
+"""What can still be read of a damaged event log, and whether a damaged file is one at all."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, NamedTuple, TypeAlias
+from urllib.parse import quote
+
+Row: TypeAlias = tuple[Any, ...]
+_COLUMNS: Final = {
+    "events": ("id", "profile", "item", "kind", "time_ms", "context", "event_id", "list", "by_clock"),
+    "lists": ("id", "name", "profile", "time_ms", "content"),
+    "learned": ("profile", "name", "value"),
+    "facts": ("name", "value"),
+}
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "id": (int,), "time_ms": (int,), "by_clock": (int,), "context": (str, type(None)), "event_id": (str, type(None)),
+    "list": (str, type(None)),
+}  # fmt: skip
+"""Of what is neither a string nor any value."""
+_MAGIC: Final = b"SQLite format 3\0"
+FLIPPED: Final = 8
+"""Bits of a file's head that may be changed; the head of another file differs in many more."""
+# SQLCipher 4: a page ends with its initialization vector and an HMAC over all before it and the page's number.
+_PAGE, _SALT, _MAC, _SALT_MASK = 4096, 16, 64, 0x3A
+
+
+class Salvaged(NamedTuple):
+    """Rows by table."""
+
+    rows: dict[str, list[Row]]
+
+    @classmethod
+    def of(cls, db: sqlite3.Connection) -> Salvaged:
+        """All rows that can be read."""
+        return cls({table: list(_readable(db, table)) for table in _COLUMNS})
+
+    def put(self, db: sqlite3.Connection) -> None:
+        """Write the rows, under their own numbers, into empty tables."""
+        self._insert(db, {table: (names, rows) for table, names in _COLUMNS.items() if (rows := self.rows.get(table))})
+
+    def add(self, db: sqlite3.Connection, before: Salvaged) -> None:
+        """Write the rows that are not in `before`, under new numbers, behind others'."""
+        added = {}
+        for table in ("events", "lists", "learned"):
+            old = set(before.rows.get(table, ()))
+            new = [row for row in self.rows.get(table, ()) if row not in old]
+            numbered = _COLUMNS[table][0] == "id"
+            added[table] = (_COLUMNS[table][numbered:], [row[numbered:] for row in new])
+        self._insert(db, added)
+
+    @staticmethod
+    def _insert(db: sqlite3.Connection, tables: Mapping[str, tuple[Sequence[str], Sequence[Row]]]) -> None:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for table, (names, rows) in tables.items():
+                how = "REPLACE" if table == "learned" else "IGNORE"
+                marks = ", ".join("?" * len(names))
+                db.executemany(f"INSERT OR {how} INTO {table}({', '.join(names)}) VALUES ({marks})", rows)
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+
+def salvage(sql: ModuleType, path: Path, key: bytes | None) -> Salvaged:
+    """What can be read of a file, which is not changed; nothing where it cannot be opened at all."""
+    for mode in ("mode=ro", "mode=ro&immutable=1"):  # the second where not even a lock can be written
+        with suppress(sql.Error, OSError, MemoryError):
+            uri = f"file:{quote(str(path.absolute()))}?{mode}"
+            with closing(sql.connect(uri, uri=True, isolation_level=None, timeout=1.0)) as db:
+                if key is not None:
+                    db.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+                db.execute("PRAGMA trusted_schema = OFF")
+                db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+                return Salvaged.of(db)
+    return Salvaged({})
+
+
+def looks_like_ours(path: Path, application: int) -> bool:
+    """Whether a file, damaged or not, bears our mark; also one whose head a power cut left as zeros."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(72)
+    except OSError:
+        return False
+    if not any(head):
+        return True
+    if len(head) < 72:
+        return _MAGIC.startswith(head[:16])
+    ours = _MAGIC + application.to_bytes(4, "big")
+    differ = int.from_bytes(head[:16] + head[68:72], "big") ^ int.from_bytes(ours, "big")
+    return differ.bit_count() <= FLIPPED
+
+
+def key_fits(path: Path, key: bytes) -> bool:
+    """Whether any page of an encrypted file was written with this key: then another key is not what is wrong."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    salt = bytes(byte ^ _SALT_MASK for byte in content[:_SALT])
+    mac_key = hashlib.pbkdf2_hmac("sha512", key, salt, 2, 32)
+    for number, start in enumerate(range(0, len(content) - _PAGE + 1, _PAGE), 1):
+        page = content[start + (_SALT if number == 1 else 0) : start + _PAGE]
+        mac = hmac.digest(mac_key, page[:-_MAC] + number.to_bytes(4, "little"), "sha512")
+        if hmac.compare_digest(mac, page[-_MAC:]):
+            return True
+    return False
+
+
+def _readable(db: sqlite3.Connection, table: str) -> Iterator[Row]:
+    """Rows of a table from its start up to the damage, and from its end back to it."""
+    columns, seen = _COLUMNS[table], set()
+    for order in ("", "DESC"):
+        with suppress(db.Error, UnicodeDecodeError, OverflowError, MemoryError):
+            sql = f"SELECT rowid, {', '.join(columns)} FROM {table} ORDER BY rowid {order}"
+            for number, *values in db.execute(sql):
+                if number not in seen and all(map(_is_plausible, columns, values)):
+                    seen.add(number)
+                    yield tuple(values)
+            return
+
+
+def _is_plausible(column: str, value: object) -> bool:
+    return column == "value" or isinstance(value, _TYPES.get(column, (str,)))
