@@ -132,8 +132,9 @@ def create_app(
 
 def from_environment() -> FastAPI:
     """The service that `edgerec serve` described; each of its workers makes one, over the same mapped weights.bin."""
-    settings: dict[str, Any] = json.loads(os.environ[SETTINGS])
-    return Served(**{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}).app()
+    settings = json.loads(os.environ[SETTINGS])
+    values: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+    return Served(**values).app()
 
 
 def _refused(request: Request, error: Exception) -> Response:

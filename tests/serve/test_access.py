@@ -267,7 +267,7 @@ def test_a_client_that_is_generated_from_the_openapi_document_works(toy_bundle):
     with serving(toy_bundle) as port:
         call = openapi.OpenAPI.load_sync(f"http://127.0.0.1:{port}/openapi.json")._
         event = {"item": "i7", "profile": "shop/7", "time": toy.NOW_MS}
-        assert all(call.observe(data=event).stored for _ in range(9))
+        assert all(call.observe(data=event).stored for _ in range(30))
         asked = {"k": 3, "profile": "shop/7", "now": toy.NOW_MS, "explain": True}
         first, *others = call.recommend(data=asked).items
         assert first.item == "i7" and first.reasons[0].kind == "again" and len(others) == 2
