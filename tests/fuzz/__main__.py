@@ -68,7 +68,7 @@ def mutate_tree(content: bytes, longest: int, seed: int) -> bytes:
         if holder is None:
             value = new if choose.random() < 0.1 else value
         elif choose.random() < 0.2:
-            holder.pop(key) if key in holder or isinstance(key, int) and key < len(holder) else None
+            del holder[key]
             break
         else:
             holder[key] = json.loads(json.dumps(new))
