@@ -1,7 +1,7 @@
 """Fuzz one target, guided by coverage: python -m tests.fuzz NAME [SECONDS [FOLDER]].
 
 Writes what it finds into FOLDER/NAME, by default tests/fuzz/found, whose files the quick tests try again. A finding is
-an exception that is not of ours, one for each place that raised one; or an input that takes over five seconds or two
+an exception that is not of ours, one for each place that raised one; or an input that takes over 25 seconds or two
 gigabytes.
 """
 
@@ -90,7 +90,7 @@ def main(name: str, seconds: int, folder: Path) -> None:
         (corpus / str(number)).write_bytes(seed)
         findings.one(seed)  # makes what targets share, before memory is watched
     longest = max(path.stat().st_size for path in corpus.iterdir())
-    options = [f"-max_total_time={seconds}", f"-max_len={2 * longest + 64}", "-timeout=5", "-rss_limit_mb=2048",
+    options = [f"-max_total_time={seconds}", f"-max_len={2 * longest + 64}", "-timeout=25", "-rss_limit_mb=2048",
                f"-artifact_prefix={folder}/{name}-", "-print_final_stats=1"]  # fmt: skip
     if name == "condition":
         words = corpus.with_suffix(".dict")

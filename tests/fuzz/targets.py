@@ -253,7 +253,8 @@ _SEEDS: Final[Mapping[str, Callable[[], Iterator[bytes]]]] = {
 
 @cache
 def _scratch() -> Path:
-    return Path(mkdtemp(prefix="edgerec-fuzz-"))
+    memory = Path("/dev/shm")  # a store flushes each event to the disk
+    return Path(mkdtemp(prefix="edgerec-fuzz-", dir=memory if memory.is_dir() else None))
 
 
 def _file(name: str, content: bytes) -> Path:
