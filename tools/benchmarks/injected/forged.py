@@ -129,7 +129,7 @@ def _manifest(name: str, kit: Kit, device: Path) -> Outcome:
 def _updates() -> Iterator[Callable[[Kit, Path], Outcome]]:
     """What an updater without a key may bring."""
     for name in ("1", "other", "forged"):
-        yield partial(_update, f"bundle {name}", lambda kit, out, name=name: _copy(kit[name], out))
+        yield partial(_update, f"bundle {name}", partial(_whole, name))
     for name in (MANIFEST, "policy.json", "weights.bin"):
         yield partial(_update, f"version 2 with a changed {name}", partial(_changed, name))
     yield partial(_update, "a delta that unpacks to much", _bomb)
@@ -156,6 +156,10 @@ def _update(what: str, make: Callable[[Kit, Path], object], kit: Kit, device: Pa
     if written > 64 << 20:
         return Outcome(accepted=1, note=f"{what}: {written >> 20} MiB were written")
     return Outcome(accepted=int(taken), note=f"accepted: {what}" if taken else "")
+
+
+def _whole(name: str, kit: Kit, out: Path) -> None:
+    _copy(kit[name], out)
 
 
 def _copy(source: Path, out: Path) -> Path:
@@ -223,7 +227,8 @@ def _number(value: int) -> bytes:
 
 def _states() -> Iterator[Callable[[Kit, Path], Outcome]]:
     """What another program may write beside the bundle."""
-    for current in ("../forged", "forged", "/etc", "", ".", "..", "a/b", 0, [], "0" * 300):
+    named: tuple[object, ...] = ("../forged", "forged", "/etc", "", ".", "..", "a/b", 0, [], "0" * 300)
+    for current in named:
         yield partial(_state, current)
 
 
