@@ -41,7 +41,7 @@ def test_ten_times_as_many_faults_do_no_harm(name, tmp_path, capsys):
     assert no_harm(tmp_path, name, 10 * SHARES[name]), capsys.readouterr().out
 
 
-def test_the_process_s_end_an_odd_error_and_a_hang_are_crashes_and_cost_is_measured(monkeypatch):
+def test_an_odd_error_and_a_hang_are_crashes_and_cost_is_measured(monkeypatch):
     from tools.benchmarks.injected import trial
 
     monkeypatch.setattr(trial, "LIMIT_S", 1)
