@@ -69,7 +69,7 @@ class Access:
         own = () if everywhere else (host.lower(),)
         return cls((*LOOPBACK, *own, *(name.lower() for name in names)), everywhere, token, tuple(origins))
 
-    def refuses(self, method: str, path: str, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
+    def refuses(self, path: str, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
         """Status and reason of a request that is not allowed.
 
         Args:
@@ -108,7 +108,7 @@ class Guard:
         """Answer one request."""
         refused = None
         if scope["type"] == "http":
-            refused = self.access.refuses(scope["method"], scope["path"], dict(scope["headers"]))
+            refused = self.access.refuses(scope["path"], dict(scope["headers"]))
         if refused is None:
             await self.app(scope, receive, send)
             return
