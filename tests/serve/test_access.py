@@ -264,11 +264,12 @@ def test_a_client_that_is_generated_from_the_openapi_document_works(toy_bundle):
     openapi = pytest.importorskip("aiopenapi3")
     import httpx2
 
-    def session(**settings):
-        return httpx2.Client(**settings | {"timeout": 60})
+    class Session(httpx2.Client):
+        def __init__(self, **settings):
+            super().__init__(**settings | {"timeout": 60})
 
     with serving(toy_bundle) as port:
-        call = openapi.OpenAPI.load_sync(f"http://127.0.0.1:{port}/openapi.json", session_factory=session)._
+        call = openapi.OpenAPI.load_sync(f"http://127.0.0.1:{port}/openapi.json", session_factory=Session)._
         event = {"item": "i7", "profile": "shop/7", "time": toy.NOW_MS}
         assert all(call.observe(data=event).stored for _ in range(30))
         asked = {"k": 3, "profile": "shop/7", "now": toy.NOW_MS, "explain": True}
