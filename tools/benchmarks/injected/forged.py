@@ -40,19 +40,19 @@ def answers(kit: Kit, rec: Recommender) -> list[Any]:
 
 
 def run(kit: Kit, folder: Path, count: int, seed: int) -> Iterator[Outcome]:
-    """Each forgery once at least, then files exchanged at each opening of a file, as far as `count` goes."""
+    """Each forgery once, and files exchanged at each opening of a file; half of each where `count` is too few."""
     choose = random.Random(seed)
-    with kit.open(kit["1"], engine="numpy") as rec:
+    with kit.open(kit["1"]) as rec:
         true = answers(kit, rec)
-    forgeries = [*_bundles(), *_updates(), *_states()]
-    trials: list[Callable[[Path], Outcome]] = [partial(forge, kit) for forge in forgeries]
-    trials.append(partial(_truncated, kit))
-    opens = _opens(kit, folder / "dry")
-    swaps = [(name, at) for name in (*SWAPPED, MANIFEST) if (kit["1"] / name).exists() for at in range(1, opens + 1)]
+    made = [partial(forge, kit) for forge in (*_bundles(), *_updates(), *_states(), _truncated)]
+    names = [name for name in (*SWAPPED, MANIFEST) if (kit["1"] / name).exists()]
+    opens = range(1, _opens(kit, folder / "dry") + 1)
+    swaps = [partial(_swapped, kit, true, name, at) for name in names for at in opens]
+    choose.shuffle(made)
     choose.shuffle(swaps)
-    more = max(count - len(trials), 0)
-    trials += [partial(_swapped, kit, true, name, at) for name, at in (swaps * (more // len(swaps) + 1))[:more]]
-    for number, trial in enumerate(trials if count >= len(trials) else choose.sample(trials, count)):
+    made = made[: max(count // 2, 1)]
+    more = count - len(made)
+    for number, trial in enumerate([*made, *(swaps * (more // len(swaps) + 1))[:more]]):
         device = folder / str(number)
         device.mkdir()
         yield attempt(partial(trial, device))
