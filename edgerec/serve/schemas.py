@@ -316,6 +316,10 @@ class HealthOut(Answer):
     """Events and lists that the disk did not take."""
     damaged: int
     """Files that were found damaged and set aside."""
+    waiting: int = 0
+    """Events in memory that wait for another process to let go of the store."""
+    trouble: str | None = None
+    """Why events are in memory only, where the store cannot be used."""
 
 
 class Problem(Answer):
