@@ -42,7 +42,7 @@ def serve(
         typer.Option(help="Origin, such as https://app.example, whose pages may call; others are refused."),
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, max=64, help="Number of processes; they share the memory of the weights.")
+        int, typer.Option(min=1, max=64, help="Number of processes; each holds the model in memory.")
     ] = 1,
     public_key: Annotated[
         list[Path] | None,
