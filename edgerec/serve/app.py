@@ -131,7 +131,7 @@ def create_app(
 
 
 def from_environment() -> FastAPI:
-    """The service that `edgerec serve` described; each of its workers makes one."""
+    """The service that `edgerec serve` described; each of its workers makes one, with weights of its own."""
     settings = json.loads(os.environ[SETTINGS])
     values: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
     return Served(**values).app()
