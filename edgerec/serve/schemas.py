@@ -32,7 +32,7 @@ def example(**values: Any) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [values]})
 
 
-class Asked(BaseModel):
+class RequestPart(BaseModel):
     """A request, or a part of one; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -44,7 +44,7 @@ class Answer(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
-class PastEvent(Asked):
+class PastEvent(RequestPart):
     """One event of a history."""
 
     item: Id
@@ -55,7 +55,7 @@ class PastEvent(Asked):
     """Milliseconds since 1970 UTC."""
 
 
-class AnyRequest(Asked):
+class AnyRequest(RequestPart):
     """What every request may say of the user, the time and the context."""
 
     profile: Profile = ""
@@ -124,7 +124,7 @@ class ExplainRequest(AnyRequest):
     """Its id."""
 
 
-class SimilarRequest(Asked):
+class SimilarRequest(RequestPart):
     """Items that go with one."""
 
     model_config = example(item="22423", k=5)
@@ -141,7 +141,7 @@ class SimilarRequest(Asked):
     """Ids of items that must not be in the list."""
 
 
-class ObserveRequest(Asked):
+class ObserveRequest(RequestPart):
     """What a user did."""
 
     model_config = example(item="22423", kind="click", profile="anna", time=NOW_MS, event_id="order 7, line 2")
@@ -162,7 +162,7 @@ class ObserveRequest(Asked):
     """`name` of the list that it answers."""
 
 
-class ForgetRequest(Asked):
+class ForgetRequest(RequestPart):
     """Whom to erase."""
 
     model_config = example(profile="https://id.example/u/7")
