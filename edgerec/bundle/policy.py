@@ -13,6 +13,7 @@ and other parameters are the request's context and user columns.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
@@ -284,11 +285,12 @@ class _PolicyReader(NamedTuple):
         most: float = math.inf,
     ) -> float:
         value = given.get(key, default)
-        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        # A whole number of JSON may be too large for a float, and then has no `isfinite`.
+        good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
         if not good or not least <= value <= most:
             between = "" if math.isinf(least) else f" of at least {least:g}"
             between += "" if math.isinf(most) else f" and at most {most:g}"
-            raise ConfigError(f"policy: {at}.{key} must be a number{between}, got {value!r}")
+            raise ConfigError(f"policy: {at}.{key} must be a number{between}, got {value!r:.40}")
         return float(value)
 
     def whole(
@@ -296,5 +298,5 @@ class _PolicyReader(NamedTuple):
     ) -> int:
         value = given.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise ConfigError(f"policy: {at}.{key} must be a whole number from {least} to {most}, got {value!r}")
+            raise ConfigError(f"policy: {at}.{key} must be a whole number from {least} to {most}, got {value!r:.40}")
         return value

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgerec.cli.recommend import BundleArgument
+
+if TYPE_CHECKING:
+    from edgerec.serve.app import Served
 
 __all__ = ["serve"]
 
@@ -23,12 +25,24 @@ def serve(
     store: Annotated[
         Path | None, typer.Option(help="File that stores the events of users. Default: in memory.")
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines connect.")] = (
-        "127.0.0.1"
-    ),
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines connect, and needs --token-file.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the token that calls bring as 'Authorization: Bearer TOKEN'; made if missing."),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name by which clients call this machine; others than its address are refused."),
+    ] = None,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(help="Origin, such as https://app.example, whose pages may call; others are refused."),
+    ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, max=64, help="Number of processes; they share the memory of the weights.")
+        int, typer.Option(min=1, max=64, help="Number of processes; each holds the model in memory.")
     ] = 1,
     public_key: Annotated[
         list[Path] | None,
@@ -44,58 +58,61 @@ def serve(
 ) -> None:
     """Serve a bundle over HTTP.
 
-    The routes are /recommend, /score, /similar and /observe; /docs describes all of them.
+    The routes are /recommend, /score, /similar, /explain, /observe and /forget; /docs describes all of them.
     """
     from edgerec.errors import ConfigError, need
-    from edgerec.runtime import Recommender
 
-    need("fastapi", "serve", "edgerec serve")
+    need("fastapi_offline", "serve", "edgerec serve")
     need("uvicorn", "serve", "edgerec serve")
     if (workers > 1 or replicas is not None) and store is None:
         raise ConfigError("--workers and --replicas need a file to share the events of users: give --store FILE")
     least, _, most = (replicas or "1:1").partition(":")
     if not (least.isdigit() and most.isdigit()):
         raise ConfigError(f"--replicas: expected LEAST:MOST such as 1:4, got {replicas!r}")
+    from edgerec.serve.app import Served
+
+    def named(path: Path) -> str:
+        return str(path.absolute() if replicas else path)  # a replica has a folder of its own
+
+    served = Served(
+        bundle=named(bundle),
+        store=None if store is None else named(store),
+        public_key=tuple(named(key) for key in public_key or ()),
+        engine=engine,
+        host=host,
+        names=tuple(allow_host or ()),
+        token_file=None if token_file is None else named(token_file),
+        origins=tuple(cors or ()),
+        max_running=concurrency,
+    )
     # Wrong input is reported here, in one line, and not by each worker.
-    with Recommender.open(bundle, store, public_key or None, engine=engine) as rec:  # type: ignore[arg-type]
-        typer.echo(f"{bundle}: {rec.health()['bundle']}, on http://{host}:{port} (Ctrl-C stops)", err=True)
-    keys = public_key or []
+    served.access()
+    with served.open() as rec:
+        shown = f"[{host}]" if ":" in host else host
+        typer.echo(f"{bundle}: {rec.health()['bundle']}, on http://{shown}:{port} (Ctrl-C stops)", err=True)
     if replicas is not None:
-        from edgerec.serve.elastic import Served, run
+        from edgerec.serve.elastic import run
 
-        where = None if store is None else str(store.absolute())
-        served = Served(str(bundle.absolute()), where, tuple(str(key.absolute()) for key in keys), engine)
-        run(served, host, port, int(least), int(most))
-        return
-    _serve_here(_settings(bundle, store, keys, engine), host, port, workers, concurrency)
+        run(served, port, int(least), int(most))
+    else:
+        _serve_here(served, port, workers)
 
 
-def _settings(bundle: Path, store: Path | None, keys: list[Path], engine: str) -> str:
-    """What a worker reads from its environment."""
-    return json.dumps({
-        "bundle": str(bundle),
-        "store": None if store is None else str(store),
-        "public_key": [str(key) for key in keys],
-        "engine": engine,
-    })  # fmt: skip
-
-
-def _serve_here(settings: str, host: str, port: int, workers: int, concurrency: int) -> None:
+def _serve_here(served: Served, port: int, workers: int) -> None:
     import uvicorn
 
-    from edgerec.serve.app import SETTINGS
+    from edgerec.serve.connections import uvicorn_settings
 
     with tempfile.TemporaryDirectory() as folder:
-        os.environ[SETTINGS] = settings
+        served.to_environment()
         if workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         uvicorn.run(
             "edgerec.serve.app:from_environment",
             factory=True,
-            host=host,
+            host=served.host,
             port=port,
             workers=workers,
-            limit_concurrency=concurrency,
             timeout_graceful_shutdown=GRACE_S,
-            log_level="warning",
+            **uvicorn_settings(),
         )

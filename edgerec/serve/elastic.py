@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 
 from edgerec.errors import ConfigError, need
-from edgerec.runtime import Recommender
-from edgerec.serve.app import create_app
+from edgerec.serve.app import Served
 
 ONGOING = 8
 """Requests that a replica works on at once; a call takes milliseconds, so more would only wait."""
-
-
-@dataclass(frozen=True)
-class Served:
-    """What each replica opens: plain values, which are sent to other machines; the paths must be valid there too."""
-
-    bundle: str
-    store: str | None
-    public_key: tuple[str, ...]
-    engine: str
-
-    def app(self) -> FastAPI:
-        """The service, made in the replica."""
-        keys = [Path(key) for key in self.public_key] or None
-        return create_app(lambda: Recommender.open(self.bundle, self.store, keys, engine=self.engine))  # type: ignore[arg-type]
 
 
 def deployment(served: Served, least: int, most: int) -> Any:
@@ -53,13 +35,13 @@ def deployment(served: Served, least: int, most: int) -> Any:
     return replicated.bind()
 
 
-def run(served: Served, host: str, port: int, least: int, most: int) -> None:
+def run(served: Served, port: int, least: int, most: int) -> None:
     """Serve until a signal comes. An address of a Ray cluster in RAY_ADDRESS is joined; else one is started here."""
     import time
 
     app = deployment(served, least, most)
     serve = need("ray.serve", "ray", "serving on Ray")
-    serve.start(http_options={"host": host, "port": port})
+    serve.start(http_options={"host": served.host, "port": port})
     serve.run(app, name="edgerec", route_prefix="/")
     try:
         while True:

@@ -1,7 +1,8 @@
-"""What the service counts and what it refuses by size, around all routes."""
+"""What the service counts, and what it refuses by size, time and number, around all routes."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -12,6 +13,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 
 MAX_BODY = 1 << 20
 """Bytes of a request."""
+BODY_S = 10.0
+"""Seconds within which a request must have come in."""
+MAX_RUNNING = 64
+"""Requests that are worked on at once."""
 _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 """Bounds of the histogram of response times, in seconds."""
 
@@ -47,26 +52,54 @@ class Metrics:
 
 
 class LimitedAndMeasured:
-    """ASGI middleware that refuses a body that is too long, while it comes in, and measures every request."""
+    """ASGI middleware that refuses a body that is too long or too slow, while it comes in, and measures every request.
 
-    def __init__(self, app: Callable[..., Awaitable[None]], metrics: Metrics, max_body: int = MAX_BODY) -> None:
-        self.app, self.metrics, self.max_body = app, metrics, max_body
+    A request counts as running once it has come in, so that slow ones keep no others out.
+    """
+
+    def __init__(
+        self,
+        app: Callable[..., Awaitable[None]],
+        metrics: Metrics,
+        max_body: int = MAX_BODY,
+        max_running: int = MAX_RUNNING,
+    ) -> None:
+        self.app, self.metrics, self.max_body, self.max_running = app, metrics, max_body, max_running
+        self._running = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        start, status = time.perf_counter(), [500]
-        body = await self._body(receive)
-        if body is None:  # the client is gone
+        start, body, slow = time.perf_counter(), b"", False
+        try:
+            came = await asyncio.wait_for(self._body(receive), BODY_S)
+            if came is None:  # the client is gone
+                return
+            body = came
+        except TimeoutError:
+            slow = True
+        refused = self._refused(body, slow)
+        if refused is None:
+            await self._run(scope, body, receive, send, start)
             return
+        what, status, reason = refused
+        await JSONResponse({"detail": reason}, status, {"Connection": "close"})(scope, receive, send)
+        self.metrics.count(what, status, time.perf_counter() - start)
+
+    def _refused(self, body: bytes, slow: bool) -> tuple[str, int, str] | None:
+        """Route for the metrics, status and reason."""
+        if slow:
+            return "too slow", 408, f"a request must come in within {BODY_S:g} s"
         if len(body) > self.max_body:
-            refusal = JSONResponse({"detail": f"a request has at most {self.max_body} bytes"}, 413)
-            await refusal(scope, receive, send)
-            self.metrics.count("too long", 413, time.perf_counter() - start)
-            return
-        whole = iter([{"type": "http.request", "body": body, "more_body": False}])
+            return "too long", 413, f"a request has at most {self.max_body} bytes"
+        if self._running >= self.max_running:
+            return "too many", 503, f"{self.max_running} requests are running; ask again later"
+        return None
+
+    async def _run(self, scope: Message, body: bytes, receive: Receive, send: Send, start: float) -> None:
+        whole, status = iter([{"type": "http.request", "body": body, "more_body": False}]), [500]
 
         async def receive_whole() -> Message:
             return next(whole, None) or await receive()
@@ -76,9 +109,11 @@ class LimitedAndMeasured:
                 status[0] = message["status"]
             await send(message)
 
+        self._running += 1
         try:
             await self.app(scope, receive_whole, send_noting_status)
         finally:
+            self._running -= 1
             route = getattr(scope.get("route"), "path", "unknown")
             self.metrics.count(route, status[0], time.perf_counter() - start)
 

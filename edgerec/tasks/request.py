@@ -6,6 +6,7 @@ use the same indices and means.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -217,4 +218,9 @@ def _spelled(text: str) -> str:
 
 
 def _number(value: object) -> float:
-    return float("nan") if value is None else float(value)  # type: ignore[arg-type]
+    if value is None:
+        return math.nan
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except OverflowError:  # a whole number that no float holds is clipped, like any other that is far off
+        return math.copysign(math.inf, -1 if str(value).startswith("-") else 1)

@@ -147,6 +147,8 @@ OTHERS = {
     "serve gone": "gone: no bundle here",
     "serve bundle --workers 2": "give --store FILE",
     "serve bundle --store s.sqlite --replicas many": "expected LEAST:MOST such as 1:4",
+    "serve bundle --host 0.0.0.0": "calls need a token: give --token-file FILE",
+    "serve bundle --cors *": "expected an origin without a path",
     "serve bundle --engine torch": "expected one of auto, onnxruntime, numpy",
     "events show gone.sqlite": "gone.sqlite: no such file",
     "events show file.txt": "cannot be used as an event log",

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,16 +18,20 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 import schemathesis
 from fastapi.testclient import TestClient
 
+from edgerec.bundle import write_bundle, write_catalog
 from edgerec.runtime import Recommender
+from edgerec.serve.access import LOOPBACK, Access
 from edgerec.serve.app import create_app
 from tests import toy
 
 NOW = toy.NOW_MS
+HERE = "http://127.0.0.1:8765"
 
 
 @pytest.fixture
 def client(toy_bundle, tmp_path):
-    with TestClient(create_app(lambda: Recommender.open(toy_bundle, store=tmp_path / "s.sqlite"))) as opened:
+    app = create_app(lambda: Recommender.open(toy_bundle, store=tmp_path / "s.sqlite"))
+    with TestClient(app, HERE) as opened:
         yield opened
 
 
@@ -81,7 +87,7 @@ def test_a_wrong_request_is_one_line(client, path, asked, said):
 
 def test_a_body_that_is_too_long_is_refused_and_counted(toy_bundle):
     app = create_app(lambda: Recommender.of(toy_bundle), max_body=20)
-    with TestClient(app, headers={"Content-Type": "application/json"}) as client:
+    with TestClient(app, HERE, headers={"Content-Type": "application/json"}) as client:
         assert client.post("/recommend", content=b'{"k": 3}' + b" " * 12).status_code == 200
         answer = client.post("/recommend", content=b'{"k": 3}' + b" " * 13)
         assert answer.status_code == 413
@@ -95,8 +101,59 @@ def test_health_and_metrics_tell_what_happened(client):
     assert 'edgerec_requests_total{route="/recommend",status="200"} 1.0' in client.get("/metrics").text
 
 
+PROFILES = ["https://id.example/u/7", "anna", "", "a/", "/", "//", "a/../b", "ä b?c#d", " ", "%"]
+
+
+@pytest.mark.parametrize("profile", [*PROFILES, ".", ".."])
+@pytest.mark.parametrize("by", ["path", "body"])
+def test_every_profile_that_is_observed_can_be_erased_and_only_that(client, profile, by):
+    if by == "path" and profile not in PROFILES:
+        pytest.skip("clients shorten such a path; the body is for that")
+    for name in (profile, "another"):
+        assert client.post("/observe", json={"item": "i7", "profile": name, "time": NOW}).json() == {"stored": True}
+    if by == "body":
+        answer = client.post("/forget", json={"profile": profile})
+    else:
+        answer = client.delete(f"/profiles/{quote(profile, safe='')}")
+    assert answer.status_code == 204
+    assert client.get("/health").json()["events"] == 1
+
+
+def test_every_item_can_be_asked_for_whatever_its_id(tmp_path):
+    ids_of = ["a/b", "/", "a/", "..", "x?y", "ä", "i6", "i7"]
+    content = toy.files(tmp_path, 8, 4)
+    rows = [{**row, "id": name} for row, name in zip(toy.items(8), ids_of, strict=True)]
+    write_catalog(tmp_path / "other.sqlite", rows, ["price", "colour"])
+    write_bundle(tmp_path / "bundle", {**content, "catalog.sqlite": tmp_path / "other.sqlite"}, toy.manifest(8, 4))
+    with TestClient(create_app(lambda: Recommender.of(tmp_path / "bundle")), HERE) as client:
+        for name in ids_of:
+            assert len(ids(client.post("/similar", json={"item": name, "k": 3}))) == 3
+        for name in ("a/b", "/", "a/", "x?y", "ä"):
+            assert len(ids(client.get(f"/similar/{quote(name, safe='')}?k=3"))) == 3
+        assert len(ids(client.get("/similar/a/b?k=3"))) == 3
+
+
+def test_the_documentation_comes_from_here_and_the_root_leads_to_it(client):
+    page = client.get("/")
+    assert page.status_code == 200 and page.url.path == "/docs"
+    links = re.findall(r"(?:src|href)=\"([^\"]+)\"", page.text)
+    assert links and all(link.startswith("/") for link in links)
+    assert all(client.get(link).status_code == 200 for link in links)
+
+
+def test_each_operation_has_a_short_name_and_each_field_a_description_and_each_body_an_example(client):
+    document = client.get("/openapi.json").json()
+    operations = [o for path in document["paths"].values() for o in path.values()]
+    assert {o["operationId"] for o in operations} >= {"recommend", "score", "similar", "observe", "forget", "health"}
+    assert all(o.get("description") for o in operations)
+    schemas = {n: s for n, s in document["components"]["schemas"].items() if n != "HTTPValidationError"}
+    bare = [(n, f) for n, s in schemas.items() for f, v in s.get("properties", {}).items() if not v.get("description")]
+    assert bare == []
+    assert [n for n, s in schemas.items() if n.endswith("Request") and "examples" not in s] == []
+
+
 def test_no_request_that_openapi_allows_or_forbids_is_an_error_of_the_service(toy_bundle):
-    app = create_app(lambda: Recommender.of(toy_bundle))
+    app = create_app(lambda: Recommender.of(toy_bundle), Access((*LOOPBACK, "testserver")))
     schema = schemathesis.openapi.from_asgi("/openapi.json", app)
     with TestClient(app):
         asked = []

@@ -12,13 +12,14 @@ import urllib.request
 import pytest
 
 from edgerec.errors import ConfigError
-from edgerec.serve.elastic import Served, deployment
+from edgerec.serve.app import Served
+from edgerec.serve.elastic import deployment
 from tests import toy
 
 
 def test_replicas_that_make_no_sense_are_refused(toy_bundle):
     with pytest.raises(ConfigError, match="expected LEAST:MOST"):
-        deployment(Served(str(toy_bundle), None, (), "auto"), 3, 2)
+        deployment(Served(str(toy_bundle)), 3, 2)
 
 
 @pytest.mark.slow
