@@ -28,7 +28,6 @@ from edgerec.bundle.read import Bundle
 from edgerec.bundle.sign import make_keys, sign_bundle, signers
 from edgerec.errors import EdgerecError
 from edgerec.runtime import Events, Recommender
-from edgerec.runtime.external import check_external
 from edgerec.runtime.onnx_file import read_graph
 from edgerec.runtime.store import EventStore
 from edgerec.runtime.updates import STATE, Updates
@@ -79,8 +78,7 @@ def condition(content: bytes) -> None:
 
 def catalogue(content: bytes) -> None:
     """catalog.sqlite, and all of its columns."""
-    path = _file("catalog.sqlite", content)
-    with closing(Catalog(path)) as catalog:
+    with closing(Catalog(Path("catalog.sqlite"), content)) as catalog:
         if len(catalog) > 1 << 16:
             return  # the manifest says how many there are, and is compared
         for index in range(min(len(catalog), 9)):
@@ -93,10 +91,7 @@ def catalogue(content: bytes) -> None:
 
 def graph(content: bytes) -> None:
     """A graph, whose constants point into weights.bin."""
-    _file("weights.bin", bytes(range(256)))
-    path = _file("recommend.onnx", content)
-    check_external(path)
-    read_graph(path)
+    read_graph(content, bytes(range(256)), "recommend.onnx")
 
 
 def signature(content: bytes) -> None:
