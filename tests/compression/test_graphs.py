@@ -88,7 +88,7 @@ def _export(n_transitions, tiny_data, folder) -> Exported:
     student = Student(tiny_data.shape, tiny_data.features, TASKS, sizes).eval()
     with torch.no_grad():
         for parameter in student.parameters():
-            parameter.normal_(std=0.3)  # every part speaks
+            parameter.normal_(std=0.25)  # every part speaks
         student.step.mul_(0.02)  # hardly ever is a number cut
         student.requests.repeat.out.bias[:TASKS] = 2.0  # and the repeat term loudest
         if student.transitions is not None:

@@ -7,6 +7,7 @@ import shutil
 import tomllib
 from pathlib import Path
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -39,7 +40,9 @@ def instead(code):
 def shop(tiny_chain, tmp_path_factory):
     """A folder as a reader has it: a log, settings, runs, two versions of a bundle, and a device's store."""
     folder = tmp_path_factory.mktemp("docs")
-    shutil.copy(tiny_chain / "log.csv", folder / "orders.csv")
+    log = pl.read_csv(tiny_chain / "log.csv", infer_schema=False)
+    shops = [log.with_columns(pl.col("user") + f"-{shop}") for shop in range(4)]  # too few users to judge by otherwise
+    pl.concat(shops).write_csv(folder / "orders.csv")
     for path in tiny_chain.iterdir():
         if path.is_file():
             shutil.copy(path, folder / path.name)
