@@ -9,7 +9,6 @@ from scipy.special import expit
 
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Requests
-from edgerec.examples.scratch import Limits
 from edgerec.models.student import Student
 from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Int
@@ -19,6 +18,8 @@ from edgerec.training.predictions import group_by_as_of, network_logits
 
 MOST_LOGITS = 4_000_000
 """Held in memory while a ranking is calibrated."""
+MOST_REQUESTS = 250_000
+"""Of more requests an even sample is looked at: two numbers a task are known well by then."""
 
 
 def calibrate(student: Student, data: LearningData) -> dict[str, dict[str, float]]:
@@ -102,6 +103,6 @@ def expectations(student: Student, data: LearningData) -> dict[str, dict[str, fl
 
 def _latest_fifth(requests: Requests) -> Int:
     """Indices of the latest fifth of the requests, ascending; of very many requests, an even sample."""
-    every = np.arange(0, len(requests), -(-len(requests) // Limits.rows))
+    every = np.arange(0, len(requests), -(-len(requests) // MOST_REQUESTS))
     latest = np.argsort(requests.time_ms[every], kind="stable")[-max(len(every) // 5, 1) :]
     return np.sort(every[latest])
