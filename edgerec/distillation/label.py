@@ -20,7 +20,7 @@ from edgerec.examples.soft_lists import SoftLabels, SoftLists, Vectors, log_weig
 from edgerec.examples.soft_store import SoftStore, spans
 from edgerec.progress import Progress
 from edgerec.tasks import scored_tasks
-from edgerec.tasks.history import Float
+from edgerec.tasks.history import Float, Int
 from edgerec.training.predictions import AT_ONCE, network_rows
 
 PART = 2048
@@ -33,6 +33,7 @@ Label: TypeAlias = Callable[[int, int], Columns]
 
 def label(
     examples: Examples,
+    among: Int,
     data: LearningData,
     store: SoftStore,
     load: Callable[[], Ensemble],
@@ -43,6 +44,7 @@ def label(
     """Fill the store with the labels that are missing; the teacher is loaded only if some are.
 
     Args:
+        among: places of the impressions that are labelled, ascending.
         load: the teacher. load_early: its networks from an early checkpoint, which label too; None: they do not.
     """
     impressions = examples.impressions
@@ -59,12 +61,12 @@ def label(
             label_sessions = _counted(_sessions_label(sessions, ensemble, seed), advance)
             store.fill(f"{prefix}sessions", spans(len(sessions.requests), PART), label_sessions)
         if impressions is not None:
-            label_impressions = _counted(_impressions_label(impressions, ensemble), advance)
-            store.fill(f"{prefix}impressions", spans(len(impressions.item), ROWS), label_impressions)
+            label_impressions = _counted(_impressions_label(impressions, among, ensemble), advance)
+            store.fill(f"{prefix}impressions", spans(len(among), ROWS), label_impressions)
 
     ensemble = load()
     n_sessions = 0 if sessions is None else len(sessions.requests)
-    n_impressions = 0 if impressions is None else len(impressions.item)
+    n_impressions = 0 if impressions is None else len(among)
     with progress.track(n_sessions + n_impressions, "labels") as done:
         fill(ensemble, "", done.advance)
     if load_early is not None:
@@ -150,22 +152,22 @@ def _sessions_label(sessions: SessionExamples, ensemble: Ensemble, seed: int) ->
     return label_part
 
 
-def _impressions_label(impressions: ImpressionExamples, ensemble: Ensemble) -> Label:
-    """Log-probabilities of binary tasks and standardised logs of regression tasks.
+def _impressions_label(impressions: ImpressionExamples, among: Int, ensemble: Ensemble) -> Label:
+    """Log-probabilities of binary tasks and standardised logs of regression tasks of the impressions `among`.
 
     Impressions are labelled in the order of their as-of times: each network encodes the catalogue once for each time.
     """
     requests, boosting = impressions.requests, ensemble.members.boosting
-    order = np.argsort(requests.as_of, kind="stable")
+    order = np.argsort(requests.as_of[among], kind="stable")
 
     def label_part(start: int, end: int) -> Columns:
-        rows = order[start:end]
+        rows = among[order[start:end]]
         network = np.zeros((len(rows), len(ensemble.tasks)), np.float32)
         for fold, mine in by_fold(requests.user[rows], len(ensemble.networks)):
             model = ensemble.networks[fold]
             network[mine] = network_rows(model, ensemble.data, requests, impressions.item, rows[mine])
         scores = {"network": network} | ({} if boosting is None else {"boosting": boosting.train_rows(rows)})
-        return {"example": rows, "scores": ensemble.blend_rows(scores).astype(np.float16)}
+        return {"example": order[start:end], "scores": ensemble.blend_rows(scores).astype(np.float16)}
 
     return label_part
 

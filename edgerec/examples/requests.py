@@ -208,6 +208,11 @@ class ImpressionExamples:
     labels: dict[str, Float]
     row: Int
 
+    def take(self, rows: Int) -> ImpressionExamples:
+        """The impressions `rows`."""
+        labels = {name: values[rows] for name, values in self.labels.items()}
+        return ImpressionExamples(self.requests.take(rows), self.item[rows], labels, self.row[rows])
+
 
 def in_history(requests: Requests, items: Ragged) -> npt.NDArray[np.bool_]:
     """Whether each value of `items` (one list for each request) is in its request's history."""

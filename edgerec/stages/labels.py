@@ -15,9 +15,10 @@ from edgerec.ensemble.members import Members, labelling_views
 from edgerec.ensemble.weights import network_alone
 from edgerec.examples.batches import Examples
 from edgerec.examples.load import LearningData
-from edgerec.examples.requests import SessionExamples
+from edgerec.examples.requests import ImpressionExamples, SessionExamples
 from edgerec.examples.soft_store import SoftStore, key_of
 from edgerec.stages.run import Run
+from edgerec.tasks.history import Int
 
 
 def labelled_examples(run: Run, data: LearningData, folder: Path | None = None) -> tuple[Examples, int]:
@@ -32,7 +33,8 @@ def labelled_examples(run: Run, data: LearningData, folder: Path | None = None) 
     views = labelling_views(run.ensemble_settings, data)
     examples, added = with_pseudo_labelled(data, views, d.pseudo_labelled, d.future, seed)
     folder = folder or run.labels
-    store = SoftStore.open(folder, labels_key(run, examples.sessions))
+    among = _impressions_to_learn_from(run, examples.impressions)
+    store = SoftStore.open(folder, labels_key(run, examples.sessions, len(among)))
     bytes_before = store.bytes
 
     def early_teacher() -> Ensemble:
@@ -40,19 +42,28 @@ def labelled_examples(run: Run, data: LearningData, folder: Path | None = None) 
         return Ensemble(run.config.ensemble.candidates, data, networks, Members(), network_alone(data))
 
     load_early = early_teacher if d.early_teacher_epochs else None
-    label(examples, data, store, lambda: run.ensemble(data), load_early, seed, run.progress)
+    label(examples, among, data, store, lambda: run.ensemble(data), load_early, seed, run.progress)
     if store.bytes > bytes_before:
         run.progress.say(f"labels: {store.bytes / 1e6:,.1f} MB in {folder.name}/, made in {store.seconds:,.0f} s")
     assert data.scratch is not None
     soft = read(store, data, data.scratch.folder_of("soft"))
+    if examples.impressions is not None and len(among) < len(examples.impressions.item):
+        examples = replace(examples, impressions=examples.impressions.take(among))
     return replace(at_few_times(examples, data), soft=soft), added
 
 
-def labels_key(run: Run, sessions: SessionExamples | None) -> str:
+def _impressions_to_learn_from(run: Run, impressions: ImpressionExamples | None) -> Int:
+    """Places of the impressions that are labelled: as many, at random, as all epochs of the student see, or all."""
+    n, config = 0 if impressions is None else len(impressions.item), run.config
+    most = config.teacher.impressions_per_epoch * config.distillation.epochs
+    return np.arange(n) if n <= most else np.sort(np.random.default_rng(config.seed).choice(n, most, replace=False))
+
+
+def labels_key(run: Run, sessions: SessionExamples | None, n_impressions: int) -> str:
     """Hash of what labels depend on: the teacher, the dataset, and the requests that are labelled."""
     settings = run.config.model_dump(mode="json", include={"seed", "task", "evaluation", "ensemble"})
     dataset = (run.dataset / "dataset.json").read_bytes()
     columns = [] if sessions is None else [sessions.requests.user, sessions.requests.time_ms]
     requests = [np.ascontiguousarray(column).tobytes() for column in columns]
     teacher = [path.read_bytes() for path in run.teacher_files()]
-    return key_of(settings, run.config.student.max_history, dataset, *requests, *teacher)
+    return key_of(settings, run.config.student.max_history, n_impressions, dataset, *requests, *teacher)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 
+import numpy as np
+
+from edgerec.config import Config
 from edgerec.files import read_json
 from edgerec.progress import Silent
 from edgerec.stages.distill import StudentReport, distill
-from edgerec.stages.labels import labels_key
+from edgerec.stages.labels import labelled_examples, labels_key
 from edgerec.stages.run import Run
 
 
@@ -27,8 +30,25 @@ def test_labels_are_of_the_very_requests_that_were_asked(tiny_config, tiny_run, 
     later = replace(sessions, requests=replace(sessions.requests, time_ms=sessions.requests.time_ms + 1))
     run = Run(tiny_config, tiny_run, Silent())
 
-    assert labels_key(run, sessions) == labels_key(run, sessions)
-    assert labels_key(run, sessions) != labels_key(run, later)
+    assert labels_key(run, sessions, 0) == labels_key(run, sessions, 0)
+    assert labels_key(run, sessions, 0) != labels_key(run, later, 0)
+
+
+def test_only_as_many_impressions_are_labelled_as_all_epochs_see(tiny_chain, tmp_path):
+    shutil.copytree(tiny_chain / "run", tmp_path / "run")
+    config = Config.load(tiny_chain / "edgerec.toml")
+    few = config.model_copy(
+        update={"teacher": config.teacher.model_copy(update={"impressions_per_epoch": 30}), "effort": "full"}
+    )
+    run = Run(few, tmp_path / "run", Silent())
+    data = run.learning_data()
+    whole, _ = labelled_examples(Run(config, tmp_path / "run", Silent()), data, tmp_path / "whole")
+    some, _ = labelled_examples(run, data, tmp_path / "some")
+    at = np.isin(whole.impressions.row, some.impressions.row)
+
+    assert len(some.impressions.item) == 30 * few.distillation.epochs < len(whole.impressions.item)
+    assert np.array_equal(whole.impressions.item[at], some.impressions.item)
+    assert np.allclose(whole.soft.impressions[at], some.soft.impressions, atol=2e-3)
 
 
 def test_a_comparison_with_nothing_behind_it_says_so():
