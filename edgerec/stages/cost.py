@@ -27,8 +27,12 @@ CORES = 2
 """Of the machine of the constants."""
 MOST_DENSE = 20_000
 """Items beyond which no items x items matrix is made."""
-MOST_SCORES = 1.5e8
+MOST_BASELINE = 8_000
+"""Items beyond which the baselines have none."""
+MOST_REQUESTS = 2_000
 """On which the weights of the ensemble are chosen."""
+MOST_CALIBRATED = 250_000
+"""Impressions that calibration looks at."""
 REST = ""
 """All of a stage that has no part of its own."""
 Part: TypeAlias = tuple[str, str]
@@ -112,10 +116,10 @@ class _Counts:
             "row, tree": boosted,
         }
 
-    def judged(self, models: int) -> dict[str, float]:
-        """Of models that answer the evaluation requests and score the evaluation rows."""
+    def judged(self, models: int, most: float = float("inf")) -> dict[str, float]:
+        """Of models that answer the evaluation requests, at most so many, and score the evaluation rows."""
         size = self.size
-        requests = size.judged if self.listed else 0
+        requests = min(size.judged, most) if self.listed else 0
         rows = self.rows * 0.1
         return {
             "model": models,
@@ -135,10 +139,10 @@ def work(config: Config, size: LogSize, at_once: int = CORES) -> dict[Part, Work
     network = c.epochs(t.epochs * share, c.sessions)
     folds = {name: n * t.folds / min(t.folds, at_once) for name, n in network.items()}
     reranked = c.requests * e.candidates * c.retrieval * e.trees if "reranker" in e.members else 0
-    labels = {"request": c.requests, "request, item": c.requests * size.items * c.retrieval, "row": c.rows}
+    labels = {"request": c.requests, "request, item": c.requests * size.items * c.retrieval, "row": min(c.rows, t.impressions_per_epoch * d.epochs)}
     learned = min(c.requests, d.requests_per_epoch)
-    search = {**c.judged(1 + len(e.members)), **once}
-    search["request, item"] = min(search["request, item"], MOST_SCORES)
+    search = {**c.judged(1 + len(e.members), MOST_REQUESTS), **once}
+    baselines = c.dense if size.items <= MOST_BASELINE else 0.0
     stages: dict[str, dict[str, Work]] = {
         "prepare": {REST: {**once, "row": size.rows}},
         "train": {
@@ -155,7 +159,7 @@ def work(config: Config, size: LogSize, at_once: int = CORES) -> dict[Part, Work
             "reading the dataset for test": {**read, "text": 0.0},
             "labels": {**once, **labels, "candidate, tree": reranked},
             "student": {**once, **c.epochs(d.epochs, learned)},
-            "calibrating": {**once, "row": c.rows},
+            "calibrating": {**once, "row": min(c.rows, MOST_CALIBRATED)},
             "comparing with the teacher": {**once, **c.judged(2)},
             REST: once,
         },
@@ -163,12 +167,12 @@ def work(config: Config, size: LogSize, at_once: int = CORES) -> dict[Part, Work
             "reading the dataset for test": {**read, "text": 0.0},
             "choosing what to cut": {**once, **c.epochs(1, c.sessions)},
             "recovery": {**once, **c.epochs(config.pruning.epochs * config.pruning.rounds, learned)},
-            "calibrating": {**once, "row": c.rows},
+            "calibrating": {**once, "row": min(c.rows, MOST_CALIBRATED)},
             REST: once,
         },
         "quantize": {REST: {**read, "text": 0.0, "item": size.items}},
         "evaluate": {
-            "judging the baselines": {**once, "dense": c.dense, "row": size.rows, **c.judged(1)},
+            "judging the baselines": {**once, "dense": baselines, "row": size.rows, **c.judged(1)},
             REST: {**read, "text": 0.0, **c.judged(6)},
         },
     }
