@@ -139,7 +139,8 @@ def work(config: Config, size: LogSize, at_once: int = CORES) -> dict[Part, Work
     network = c.epochs(t.epochs * share, c.sessions)
     folds = {name: n * t.folds / min(t.folds, at_once) for name, n in network.items()}
     reranked = c.requests * e.candidates * c.retrieval * e.trees if "reranker" in e.members else 0
-    labels = {"request": c.requests, "request, item": c.requests * size.items * c.retrieval, "row": min(c.rows, t.impressions_per_epoch * d.epochs)}
+    labelled = min(c.rows, t.impressions_per_epoch * d.epochs)
+    labels = {"request": c.requests, "request, item": c.requests * size.items * c.retrieval, "row": labelled}
     learned = min(c.requests, d.requests_per_epoch)
     search = {**c.judged(1 + len(e.members), MOST_REQUESTS), **once}
     baselines = c.dense if size.items <= MOST_BASELINE else 0.0
