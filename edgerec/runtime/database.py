@@ -251,6 +251,8 @@ class Database:
         if path is not None and not path.exists():
             _remove_logs(path)  # of a file that was deleted
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        elif path is not None and not alone and not _takes_index(path):
+            raise PermissionError(f"{_beside(path, '-shm').name} cannot be written")
         db = self._unlocked(path)
         try:
             if alone:
@@ -429,6 +431,14 @@ class Database:
 
 def _beside(path: Path, end: str) -> Path:
     return path.with_name(path.name + end)
+
+
+def _takes_index(path: Path) -> bool:
+    """Whether SQLite can write its index of the write-ahead log; where it can only read it, each call waits ten seconds
+    for a writer.
+    """
+    index = _beside(path, "-shm")
+    return not index.exists() or os.access(index, os.W_OK)
 
 
 def _remove_logs(path: Path) -> None:

@@ -109,7 +109,7 @@ class EventStore:
         self.events.drop_waiting(profile)
         try:
             erased = self._database.erase(delete)
-        except self._database.error as error:
+        except (self._database.error, OSError) as error:
             raise DataError(f"{name}: the events could not be erased ({error})") from error
         if self.trouble is not None and self._database.path is not None:
             raise DataError(f"{name}: erased from memory, but the file cannot be written ({self.trouble})")
