@@ -22,6 +22,7 @@ EARLIEST_MS: Final = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp() * 1000)
 LATEST_MS: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
 AHEAD_MS: Final = MS_PER_DAY
 """How far an event may lie in the future: timezones, and clocks that differ."""
+LARGEST: Final = sys.float_info.max
 MAX_NAME: Final = 1024
 """Characters of an id or of a name: longer ones would be stored, and read again with every list."""
 MAX_TEXT: Final = 4096
@@ -129,7 +130,7 @@ def number(value: object, what: str, least: float, most: float) -> float:
 
 def is_number(value: object) -> TypeGuard[Real]:
     """Whether it is a finite number, and one that a float holds."""
-    return isinstance(value, Real) and not isinstance(value, bool | np.bool_) and abs(value) <= sys.float_info.max
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_) and -LARGEST <= value <= LARGEST
 
 
 def parameters(given: object) -> Mapping[str, Parameter]:
@@ -194,7 +195,7 @@ def _implausible(ms: float, latest_ms: int) -> str:
 
 def _is_too_large(value: object) -> bool:
     """Whether it is a whole number that no float holds."""
-    return isinstance(value, Rational) and abs(value) > sys.float_info.max
+    return isinstance(value, Rational) and not -LARGEST <= value <= LARGEST
 
 
 def _is_unicode(value: str) -> bool:
