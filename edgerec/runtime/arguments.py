@@ -130,7 +130,7 @@ def number(value: object, what: str, least: float, most: float) -> float:
 
 def is_number(value: object) -> TypeGuard[Real]:
     """Whether it is a finite number, and one that a float holds."""
-    return isinstance(value, Real) and not isinstance(value, bool | np.bool_) and -LARGEST <= value <= LARGEST
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_) and _fits(value)
 
 
 def parameters(given: object) -> Mapping[str, Parameter]:
@@ -193,9 +193,14 @@ def _implausible(ms: float, latest_ms: int) -> str:
     return f"is in the future (after {latest}); give milliseconds since 1970 UTC"
 
 
+def _fits(value: Real) -> bool:
+    """Whether a float holds it; nothing is compared with a float that is no number."""
+    return -LARGEST <= cast(float, value) <= LARGEST
+
+
 def _is_too_large(value: object) -> bool:
     """Whether it is a whole number that no float holds."""
-    return isinstance(value, Rational) and not -LARGEST <= value <= LARGEST
+    return isinstance(value, Rational) and not _fits(value)
 
 
 def _is_unicode(value: str) -> bool:

@@ -64,6 +64,7 @@ class Database:
     Attributes:
         name: of the file, for messages. bounds: of rows, bytes and age.
         lost: writes that the disk did not take.
+        damage: what was wrong with the file that this process set aside; None if there was none.
         trouble: why the file is not used and rows are in memory only; None while it is.
         error: SQLite's exception, by whichever library the file is read.
         lock: held for every statement.
@@ -77,6 +78,7 @@ class Database:
         self._sql: ModuleType = sqlite3 if key is None else need("sqlcipher3.dbapi2", "encrypt", "an encrypted log")
         self.error: type[Exception] = self._sql.Error
         self.lock = RLock()
+        self.damage: str | None = None
         self.trouble: str | None = None
         self._retry_s, self._salvaged = 0.0, Salvaged({})
         self._writes = 0
@@ -232,6 +234,8 @@ class Database:
         except (self.error, OSError):
             return self._in_memory(error, left)
         self._unnoted["damaged"] = self._unnoted.get("damaged", 0) + 1
+        said = " ".join(str(error).split()) or type(error).__name__
+        self.damage = f"{said}; the file is set aside as {self.path.name}{DAMAGED}"
         return db
 
     def _in_memory(self, error: Exception, left: Salvaged | None = None) -> sqlite3.Connection:

@@ -73,6 +73,11 @@ class EventStore:
         return self._database.trouble
 
     @property
+    def damage(self) -> str | None:
+        """What was wrong with the file that this process set aside; None if there was none."""
+        return self._database.damage
+
+    @property
     def version(self) -> tuple[int, int]:
         """Changes when anything was written, by this process or another."""
         return self._database.version

@@ -1,4 +1,4 @@
-"""A disk that fails at any call: no event stands still, nothing acknowledged is lost, only errors of ours are raised."""
+"""A disk that fails at any call: no event stands still, nothing acknowledged is lost, only our errors are raised."""
 
 import json
 import os

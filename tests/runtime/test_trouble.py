@@ -294,7 +294,7 @@ def test_a_damaged_head_of_an_encrypted_store_is_set_aside(toy_bundle, tmp_path,
     path.write_bytes(damage(locked))
     with Recommender.open(toy_bundle, store=path, store_key=KEY, engine="numpy") as rec:
         assert rec.observe("i1", time=NOW) and len(rec.recommend(k=3, now=NOW)) == 3
-        assert rec.health()["damaged"] == 1
+        assert rec.health()["damaged"] == 1 and rec.health()["damage"].endswith("set aside as s.sqlite.damaged")
         rec.forget()
         assert not (tmp_path / "s.sqlite.damaged").exists()
 
