@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from numbers import Real
-from typing import Final, TypeAlias, cast
+from numbers import Rational, Real
+from typing import Final, TypeAlias, TypeGuard, cast
 
 import numpy as np
 
@@ -22,6 +22,7 @@ EARLIEST_MS: Final = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp() * 1000)
 LATEST_MS: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
 AHEAD_MS: Final = MS_PER_DAY
 """How far an event may lie in the future: timezones, and clocks that differ."""
+LARGEST: Final = sys.float_info.max
 MAX_NAME: Final = 1024
 """Characters of an id or of a name: longer ones would be stored, and read again with every list."""
 MAX_TEXT: Final = 4096
@@ -38,13 +39,13 @@ def milliseconds(time: object, what: str, latest_ms: int = LATEST_MS, earliest_m
         if time.tzinfo is None:
             raise ConfigError(f"{what} {time.isoformat()} has no timezone; give one, or milliseconds since 1970 UTC")
         ms = time.timestamp() * 1000
-    elif isinstance(time, Real) and not isinstance(time, bool | np.bool_) and math.isfinite(time):
+    elif is_number(time):
         ms = float(time)
     else:
         known = "milliseconds since 1970 UTC, or a datetime with a timezone"
-        raise ConfigError(f"{what} must be {known}; got {_short(time)}")
+        raise ConfigError(f"{what} must be {known}; got {short(time)}")
     if not earliest_ms <= ms <= latest_ms:
-        raise ConfigError(f"{what} {_short(time)} {_implausible(ms, latest_ms)}")
+        raise ConfigError(f"{what} {short(time)} {_implausible(ms, latest_ms)}")
     return int(ms)
 
 
@@ -58,7 +59,7 @@ def item_id(item: object) -> str:
         return item
     if isinstance(item, str) and len(item) > MAX_NAME:
         raise DataError(f"an item's id has at most {MAX_NAME} characters; got {len(item)}")
-    raise DataError(f"an item is named by its id, a string that is not empty; got {_short(item)}")
+    raise DataError(f"an item is named by its id, a string that is not empty; got {short(item)}")
 
 
 def item_ids(items: object, what: str) -> list[str]:
@@ -68,11 +69,11 @@ def item_ids(items: object, what: str) -> list[str]:
         ConfigError: one string, which is no collection of ids, or something in it is not an id.
     """
     if isinstance(items, str | bytes) or not isinstance(items, Iterable):
-        raise ConfigError(f"{what} must be a list of ids; got {_short(items)}" + ("; write [ID]" if items else ""))
+        raise ConfigError(f"{what} must be a list of ids; got {short(items)}" + ("; write [ID]" if items else ""))
     ids = items.tolist() if isinstance(items, np.ndarray) else list(items)
     for item in ids if isinstance(ids, list) else [ids]:
         if not isinstance(item, str):
-            raise ConfigError(f"{what} must be a list of ids, which are strings; it holds {_short(item)}")
+            raise ConfigError(f"{what} must be a list of ids, which are strings; it holds {short(item)}")
     return list(ids)
 
 
@@ -86,7 +87,7 @@ def name(value: object, what: str) -> str:
         return value
     if isinstance(value, str) and len(value) > MAX_NAME:
         raise ConfigError(f"{what} has at most {MAX_NAME} characters; got {len(value)}")
-    raise ConfigError(f"{what} must be a string; got {_short(value)}")
+    raise ConfigError(f"{what} must be a string; got {short(value)}")
 
 
 def values(given: object, what: str) -> Mapping[str, object]:
@@ -100,6 +101,8 @@ def values(given: object, what: str) -> Mapping[str, object]:
     for column, value in mapping(given, what).items():
         if isinstance(value, str) and len(value) > MAX_TEXT:
             raise ConfigError(f"{what}: {column} has at most {MAX_TEXT} characters; got {len(value)}")
+        if _is_too_large(value):
+            raise ConfigError(f"{what}: {column} is larger than any number that can be used; got {short(value)}")
     return mapping(given, what)
 
 
@@ -110,7 +113,7 @@ def mapping(given: object, what: str) -> Mapping[str, object]:
         ConfigError: it is not a mapping, or a name in it is not a string.
     """
     if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
-        raise ConfigError(f"{what} must be values by name, such as {{'a': 1}}; got {_short(given)}")
+        raise ConfigError(f"{what} must be values by name, such as {{'a': 1}}; got {short(given)}")
     return given
 
 
@@ -120,9 +123,14 @@ def number(value: object, what: str, least: float, most: float) -> float:
     Raises:
         ConfigError: it is something else.
     """
-    if not isinstance(value, Real) or isinstance(value, bool | np.bool_) or not least <= float(value) <= most:
-        raise ConfigError(f"{what} must be a number between {least:g} and {most:g}, got {_short(value)}")
+    if not is_number(value) or not least <= float(value) <= most:
+        raise ConfigError(f"{what} must be a number between {least:g} and {most:g}, got {short(value)}")
     return float(value)
+
+
+def is_number(value: object) -> TypeGuard[Real]:
+    """Whether it is a finite number, and one that a float holds."""
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_) and _fits(value)
 
 
 def parameters(given: object) -> Mapping[str, Parameter]:
@@ -133,7 +141,9 @@ def parameters(given: object) -> Mapping[str, Parameter]:
     """
     for key, value in mapping(given or {}, "parameters").items():
         if not (value is None or isinstance(value, str | Real | np.bool_)):
-            raise ConfigError(f"parameters: {key} must be a text or a number, got {_short(value)}")
+            raise ConfigError(f"parameters: {key} must be a text or a number, got {short(value)}")
+        if _is_too_large(value):
+            raise ConfigError(f"parameters: {key} is larger than any number that can be used; got {short(value)}")
     return cast(Mapping[str, Parameter], given or {})
 
 
@@ -146,7 +156,7 @@ def events(history: object) -> Events | None:
     if history is None:
         return None
     if not isinstance(history, Events):
-        raise ConfigError(f"history must be edgerec.runtime.Events, got {_short(history)}")
+        raise ConfigError(f"history must be edgerec.runtime.Events, got {short(history)}")
     item = history.item
     if not (isinstance(item, np.ndarray) and item.dtype.kind in "iu"):
         item = item_ids(item, "history: item")
@@ -168,9 +178,9 @@ def whole(value: object, what: str) -> int:
         ConfigError: it is something else.
     """
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
-        raise ConfigError(f"{what} must be a whole number of at least 1, got {_short(value)}")
+        raise ConfigError(f"{what} must be a whole number of at least 1, got {short(value)}")
     if value < 1:
-        raise ConfigError(f"{what} must be at least 1, got {value}")
+        raise ConfigError(f"{what} must be at least 1, got {short(value)}")
     return int(value)
 
 
@@ -183,6 +193,16 @@ def _implausible(ms: float, latest_ms: int) -> str:
     return f"is in the future (after {latest}); give milliseconds since 1970 UTC"
 
 
+def _fits(value: Real) -> bool:
+    """Whether a float holds it; nothing is compared with a float that is no number."""
+    return -LARGEST <= cast(float, value) <= LARGEST
+
+
+def _is_too_large(value: object) -> bool:
+    """Whether it is a whole number that no float holds."""
+    return isinstance(value, Rational) and not _fits(value)
+
+
 def _is_unicode(value: str) -> bool:
     """Whether it can be stored: half of a character cannot."""
     try:
@@ -192,6 +212,10 @@ def _is_unicode(value: str) -> bool:
     return True
 
 
-def _short(value: object) -> str:
-    text = repr(value)
+def short(value: object) -> str:
+    """A value, for an error message."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not print a number of thousands of digits
+        return "one of thousands of digits"
     return text if len(text) <= 60 else f"{text[:57]}..."

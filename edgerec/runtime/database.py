@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import RLock
 from types import ModuleType
@@ -18,7 +19,7 @@ from typing import Any, Final, TypeVar
 
 from edgerec.bundle.policy import Bounds
 from edgerec.errors import DataError, need
-from edgerec.runtime.salvage import FLIPPED, Salvaged, key_fits, looks_like_ours, salvage
+from edgerec.runtime.salvage import FLIPPED, Salvaged, key_statement, looks_like_ours, own_salt, salt_of, salvage
 
 APPLICATION: Final = 0x65646763
 """SQLite's mark of our files ("edgc"): another program's database is never touched."""
@@ -33,6 +34,8 @@ RETRY_S: Final = 30.0
 DAMAGED: Final = ".damaged"
 _DAMAGE = ("malformed", "not a database", "disk image", "corrupt", "encrypted")
 """Words of SQLite's errors about a file that was changed."""
+_FAILING = ("I/O", "locking protocol", "unable to open")
+"""Words of SQLite's errors about a disk that fails; a connection that met one may wait for ten seconds at each call."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS events(
@@ -61,6 +64,7 @@ class Database:
     Attributes:
         name: of the file, for messages. bounds: of rows, bytes and age.
         lost: writes that the disk did not take.
+        damage: what was wrong with the file that this process set aside; None if there was none.
         trouble: why the file is not used and rows are in memory only; None while it is.
         error: SQLite's exception, by whichever library the file is read.
         lock: held for every statement.
@@ -74,6 +78,7 @@ class Database:
         self._sql: ModuleType = sqlite3 if key is None else need("sqlcipher3.dbapi2", "encrypt", "an encrypted log")
         self.error: type[Exception] = self._sql.Error
         self.lock = RLock()
+        self.damage: str | None = None
         self.trouble: str | None = None
         self._retry_s, self._salvaged = 0.0, Salvaged({})
         self._writes = 0
@@ -83,10 +88,11 @@ class Database:
         self.connection = self._opened()
         self.lost = self.fact("lost")
 
-    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def write(self, work: Callable[[sqlite3.Connection], T], stay: bool = False) -> T:
         """One transaction. Where the file has reached its bytes, its oldest tenth makes room, once.
 
-        A file that turns out to be damaged is set aside, and `work` is done on what takes its place.
+        A file that turns out to be damaged is set aside, and `work` is done on what takes its place; in memory where
+        the disk fails, unless it is to stay with the file.
         """
         with self.lock:
             self._writes += 1
@@ -94,7 +100,7 @@ class Database:
             try:
                 return self._transaction(work)
             except (self.error, UnicodeDecodeError, MemoryError) as error:
-                if not self._heal(error):
+                if (stay and not self._is_damage(error)) or not self._heal(error):
                     raise
                 return self._transaction(work)
 
@@ -160,18 +166,33 @@ class Database:
             try:
                 return self._erased(work)
             except self.error as error:
-                if "full" not in str(error) and "I/O" not in str(error):
+                if self.path is None or ("full" not in str(error) and "I/O" not in str(error)):
                     raise
-                self.connection.execute("PRAGMA journal_mode = MEMORY")
-                try:
-                    return self._erased(work)
-                finally:
-                    self.connection.execute("PRAGMA journal_mode = WAL")
+                return self._erased_in_place(work)
             finally:
                 self.connection.execute(f"PRAGMA busy_timeout = {WAITING_MS}")
 
+    def _erased_in_place(self, work: Callable[[sqlite3.Connection], None]) -> bool:
+        """On a disk that takes neither a write-ahead log nor its index: by a connection that needs none."""
+        self.connection.close()
+        try:
+            self.connection = self._open(self.path, alone=True)
+            self.connection.execute("PRAGMA journal_mode = MEMORY")
+            erased = self._erased(work)
+        except (self.error, OSError):
+            self._reopen()
+            if self.trouble is None:
+                raise
+            return self._erased(work)  # of what is in memory
+        self._reopen()
+        return erased
+
+    def _reopen(self) -> None:
+        self.connection.close()
+        self.connection = self._opened()
+
     def _erased(self, work: Callable[[sqlite3.Connection], None]) -> bool:
-        self.write(work)
+        self.write(work, stay=True)
         if self.path is not None and self.trouble is None:
             # Pages of others' rows hold copies of rows that once were beside them.
             self.connection.execute("VACUUM")
@@ -191,13 +212,15 @@ class Database:
         try:
             return self._open(self.path)
         except (self.error, UnicodeDecodeError, MemoryError, OSError) as error:
-            if self._is_damage(error):
-                if not self._is_ours():
-                    raise DataError(
-                        f"{self.name}: cannot be used as an event log ({error}); name another file"
-                    ) from error
-                return self._replaced(error)
-            return self._in_memory(error)
+            if not self._is_damage(error):
+                return self._in_memory(error)
+            try:
+                ours = self._is_ours()
+            except OSError as failing:
+                return self._in_memory(failing)
+            if not ours:
+                raise DataError(f"{self.name}: cannot be used as an event log ({error}); {self._advice()}") from error
+            return self._replaced(error)
 
     def _replaced(self, error: Exception) -> sqlite3.Connection:
         """A new file with what can be read of the damaged one, which is set aside."""
@@ -211,6 +234,8 @@ class Database:
         except (self.error, OSError):
             return self._in_memory(error, left)
         self._unnoted["damaged"] = self._unnoted.get("damaged", 0) + 1
+        said = " ".join(str(error).split()) or type(error).__name__
+        self.damage = f"{said}; the file is set aside as {self.path.name}{DAMAGED}"
         return db
 
     def _in_memory(self, error: Exception, left: Salvaged | None = None) -> sqlite3.Connection:
@@ -225,17 +250,17 @@ class Database:
         assert self.path is not None
         return salvage(self._sql, self.path, self._key)
 
-    def _open(self, path: Path | None) -> sqlite3.Connection:
+    def _open(self, path: Path | None, alone: bool = False) -> sqlite3.Connection:
+        """A connection; `alone` keeps other processes out, and no index of the write-ahead log on the disk."""
         if path is not None and not path.exists():
             _remove_logs(path)  # of a file that was deleted
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        connect = self._sql.connect
-        db: sqlite3.Connection = connect(
-            path or ":memory:", check_same_thread=False, isolation_level=None, timeout=OPENING_S
-        )
+        elif path is not None and not alone and not _takes_index(path):
+            raise PermissionError(f"{_beside(path, '-shm').name} cannot be written")
+        db = self._unlocked(path)
         try:
-            if self._key is not None:
-                db.execute(f"PRAGMA key = \"x'{self._key.hex()}'\"")
+            if alone:
+                db.execute("PRAGMA locking_mode = EXCLUSIVE")
             tables = self._refuse_others(db)
             db.execute("PRAGMA trusted_schema = OFF")
             db.execute("PRAGMA journal_mode = WAL")
@@ -256,6 +281,21 @@ class Database:
             db.close()
             raise
         self._identity = None if path is None else _identity(path)
+        return db
+
+    def _unlocked(self, path: Path | None) -> sqlite3.Connection:
+        connect = partial(self._sql.connect, check_same_thread=False, isolation_level=None, timeout=OPENING_S)
+        db: sqlite3.Connection = connect(path or ":memory:")
+        if self._key is None or path is None:
+            return db
+        try:
+            db.execute(key_statement(self._key, own_salt(self._key)))
+            db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+            return db
+        except (self.error, MemoryError):
+            db.close()
+        db = connect(path)
+        db.execute(key_statement(self._key, b""))  # of an earlier version
         return db
 
     def _refuse_others(self, db: sqlite3.Connection) -> set[str]:
@@ -300,21 +340,28 @@ class Database:
 
     def _is_ours(self) -> bool:
         assert self.path is not None
-        return looks_like_ours(self.path, APPLICATION) if self._key is None else key_fits(self.path, self._key)
+        if self._key is None:
+            return looks_like_ours(self.path, APPLICATION)
+        return salt_of(self.path, self._key) is not None
+
+    def _advice(self) -> str:
+        if self._key is None:
+            return "name another file"
+        # Of a file from before salts followed from the key, or of which no page is whole.
+        return "give the key that it was written with, or name another file: damage to its salt looks like a wrong key"
 
     def _heal(self, error: Exception) -> bool:
         """Whether the file was damaged, and another one, or memory, has taken its place."""
         if self.path is None or self.trouble is not None:
             return False
-        if not self._is_damage(error):
-            if "I/O" not in str(error):
-                return False
-            with suppress(self.error):
-                if self.connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok":
-                    return False
+        damaged = self._is_damage(error)
+        if not damaged and not any(word in str(error) for word in _FAILING):
+            return False
+        # What a failing disk no longer gives, the connection may still know.
+        left = None if damaged or "locking" in str(error) else Salvaged.of(self.connection)
         with suppress(self.error):
             self.connection.close()
-        self.connection = self._replaced(error)
+        self.connection = self._replaced(error) if damaged else self._in_memory(error, left)
         return True
 
     def _follow_file(self) -> None:
@@ -342,7 +389,7 @@ class Database:
         self._retry_s = time.monotonic() + RETRY_S
         try:
             db = self._open(self.path)
-        except (self.error, OSError, UnicodeDecodeError, DataError):
+        except (self.error, OSError, UnicodeDecodeError, MemoryError, DataError):
             return
         try:
             Salvaged.of(self.connection).add(db, self._salvaged)
@@ -388,6 +435,14 @@ class Database:
 
 def _beside(path: Path, end: str) -> Path:
     return path.with_name(path.name + end)
+
+
+def _takes_index(path: Path) -> bool:
+    """Whether SQLite can write its index of the write-ahead log; where it can only read it, each call waits ten seconds
+    for a writer.
+    """
+    index = _beside(path, "-shm")
+    return not index.exists() or os.access(index, os.W_OK)
 
 
 def _remove_logs(path: Path) -> None:

@@ -127,7 +127,7 @@ class EventTable:
         with database.lock:
             try:
                 added = database.write(lambda db: [self._insert(db, one, clock) for one in (*self._waiting, row)])
-            except (database.error, OverflowError) as error:
+            except (database.error, OverflowError, OSError) as error:
                 if database.is_busy(error) and len(self._waiting) < MAX_WAITING:
                     self._waiting.append(row)
                     raise DataError(f"{database.name}: is in use; the event waits in memory ({error})") from error

@@ -17,7 +17,7 @@ from edgerec.bundle import Bundle, Catalog
 from edgerec.bundle.columns import Parameter, Texts
 from edgerec.bundle.policy import MAX_WEIGHT, NOW, Policy
 from edgerec.errors import BundleError, ConfigError
-from edgerec.runtime.arguments import AHEAD_MS, EARLIEST_MS, LATEST_MS, Time, mapping, milliseconds, number
+from edgerec.runtime.arguments import AHEAD_MS, EARLIEST_MS, LATEST_MS, Time, mapping, milliseconds, number, short
 from edgerec.runtime.engine import Engine, EngineName, Float, Int
 from edgerec.runtime.events import NO_EVENTS, Events
 from edgerec.tasks import Encoded, RequestEncoder, UserPast
@@ -182,7 +182,7 @@ class Model:
                     f"{source}: no column {name!r}{guess} (this bundle has: {', '.join(known) or 'none'})"
                 )
             if known[name] and not (value is None or isinstance(value, Real)):
-                raise ConfigError(f"{source}: {name} must be a number, got {value!r}")
+                raise ConfigError(f"{source}: {name} must be a number, got {short(value)}")
 
     def known(self, item: str) -> int:
         """The index of an item.

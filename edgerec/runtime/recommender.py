@@ -219,10 +219,10 @@ class Recommender(UserView):
             False if the disk did not take it; recommending goes on, and `health` counts the loss.
         Raises:
             DataError: unknown kind, or no item.
-            ConfigError: unknown context column, or a time before 1990 or more than a day ahead.
+            ConfigError: a kind that is no text, unknown context column, or a time before 1990 or more than a day ahead.
         """
         model, told = self.arrays.model, arguments.values(context, "context")
-        kind_mask(kind, model.encoder.binary)
+        kind_mask(arguments.name(kind, "kind"), model.encoder.binary)
         model.check_columns(told, "context")
         for value, what in ((event_id, "event_id"), (list_name, "list_name")):
             if value is not None:

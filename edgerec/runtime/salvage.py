@@ -73,11 +73,11 @@ class Salvaged(NamedTuple):
 def salvage(sql: ModuleType, path: Path, key: bytes | None) -> Salvaged:
     """What can be read of a file, which is not changed; nothing where it cannot be opened at all."""
     for mode in ("mode=ro", "mode=ro&immutable=1"):  # the second where not even a lock can be written
-        with suppress(sql.Error, OSError, MemoryError):
+        with suppress(sql.Error, OSError, MemoryError, UnicodeDecodeError):  # the last of a table's name
             uri = f"file:{quote(str(path.absolute()))}?{mode}"
             with closing(sql.connect(uri, uri=True, isolation_level=None, timeout=1.0)) as db:
                 if key is not None:
-                    db.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+                    db.execute(key_statement(key, salt_of(path, key) or b""))
                 db.execute("PRAGMA trusted_schema = OFF")
                 db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
                 return Salvaged.of(db)
@@ -85,35 +85,63 @@ def salvage(sql: ModuleType, path: Path, key: bytes | None) -> Salvaged:
 
 
 def looks_like_ours(path: Path, application: int) -> bool:
-    """Whether a file, damaged or not, bears our mark; also one whose head a power cut left as zeros."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(72)
-    except OSError:
-        return False
+    """Whether a file, damaged or not, bears our mark; also one whose head a power cut left as zeros.
+
+    Raises:
+        OSError: the disk does not give it.
+    """
+    with path.open("rb") as file:
+        head = file.read(72)
     if not any(head):
         return True
     if len(head) < 72:
         return _MAGIC.startswith(head[:16])
     ours = _MAGIC + application.to_bytes(4, "big")
-    differ = int.from_bytes(head[:16] + head[68:72], "big") ^ int.from_bytes(ours, "big")
-    return differ.bit_count() <= FLIPPED
+    return _differing(head[:16] + head[68:72], ours) <= FLIPPED
 
 
-def key_fits(path: Path, key: bytes) -> bool:
-    """Whether any page of an encrypted file was written with this key: then another key is not what is wrong."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return False
-    salt = bytes(byte ^ _SALT_MASK for byte in content[:_SALT])
-    mac_key = hashlib.pbkdf2_hmac("sha512", key, salt, 2, 32)
-    for number, start in enumerate(range(0, len(content) - _PAGE + 1, _PAGE), 1):
-        page = content[start + (_SALT if number == 1 else 0) : start + _PAGE]
-        mac = hmac.digest(mac_key, page[:-_MAC] + number.to_bytes(4, "little"), "sha512")
-        if hmac.compare_digest(mac, page[-_MAC:]):
-            return True
+def own_salt(key: bytes) -> bytes:
+    """The salt of a file: it follows from the key, so that it is known where damage changed the one in the file.
+
+    Files of earlier versions have random ones. A salt makes only the key of the pages' HMACs; pages are encrypted with
+    the key itself.
+    """
+    return hmac.digest(key, b"edgerec event log", "sha512")[:_SALT]
+
+
+def key_statement(key: bytes, salt: bytes) -> str:
+    """How SQLCipher is told a key; if the salt is empty, it takes the one with which the file begins."""
+    return f"PRAGMA key = \"x'{key.hex()}{salt.hex()}'\""
+
+
+def salt_of(path: Path, key: bytes) -> bytes | None:
+    """With which salt an encrypted file was written with this key; None if the key does not fit any page of it.
+
+    Raises:
+        OSError: the disk does not give it.
+    """
+    ours = own_salt(key)
+    with path.open("rb") as file:
+        head = file.read(_SALT)
+    if not any(head) or ours.startswith(head) or (len(head) == _SALT and _differing(head, ours) <= FLIPPED):
+        return ours
+    return next((salt for salt in (head, ours) if len(head) == _SALT and _fits_a_page(path, key, salt)), None)
+
+
+def _fits_a_page(path: Path, key: bytes, salt: bytes) -> bool:
+    """Whether any page was written with this key: then another key is not what is wrong."""
+    mac_key = hashlib.pbkdf2_hmac("sha512", key, bytes(byte ^ _SALT_MASK for byte in salt), 2, 32)
+    with path.open("rb") as file:
+        for number, page in enumerate(iter(lambda: file.read(_PAGE), b""), 1):
+            content = page[_SALT if number == 1 else 0 : -_MAC] + number.to_bytes(4, "little")
+            if hmac.compare_digest(hmac.digest(mac_key, content, "sha512"), page[-_MAC:]):
+                return True
     return False
+
+
+def _differing(some: bytes, others: bytes) -> int:
+    """Bits."""
+    return sum((one ^ other).bit_count() for one, other in zip(some, others, strict=True))
 
 
 def _readable(db: sqlite3.Connection, table: str) -> Iterator[Row]:

@@ -73,6 +73,11 @@ class EventStore:
         return self._database.trouble
 
     @property
+    def damage(self) -> str | None:
+        """What was wrong with the file that this process set aside; None if there was none."""
+        return self._database.damage
+
+    @property
     def version(self) -> tuple[int, int]:
         """Changes when anything was written, by this process or another."""
         return self._database.version
@@ -109,7 +114,7 @@ class EventStore:
         self.events.drop_waiting(profile)
         try:
             erased = self._database.erase(delete)
-        except self._database.error as error:
+        except (self._database.error, OSError) as error:
             raise DataError(f"{name}: the events could not be erased ({error})") from error
         if self.trouble is not None and self._database.path is not None:
             raise DataError(f"{name}: erased from memory, but the file cannot be written ({self.trouble})")

@@ -94,12 +94,12 @@ class UserView:
 
     def health(self) -> dict[str, object]:
         """For a log of the app: bundle, engine, updates rolled back; rows and bytes of the store, events lost or
-        waiting, and the trouble that keeps it in memory.
+        waiting, the damage for which a file was set aside, and the trouble that keeps events in memory.
         """
         model, device = self.arrays.model, self._device
         rolled_back = device.updates.rolled_back() if device.updates else []
         facts = {"bundle": model.name, "engine": model.engine.name, "rolled_back": rolled_back}
-        return {**facts, **device.store.size(), "trouble": device.store.trouble}
+        return {**facts, **device.store.size(), "damage": device.store.damage, "trouble": device.store.trouble}
 
     def close(self) -> None:
         """Close the files; events stay in the store. Closing twice is harmless, and a view closes itself only."""

@@ -318,6 +318,8 @@ class HealthOut(Answer):
     """Files that were found damaged and set aside."""
     waiting: int = 0
     """Events in memory that wait for another process to let go of the store."""
+    damage: str | None = None
+    """What was wrong with the file that was set aside since the start."""
     trouble: str | None = None
     """Why events are in memory only, where the store cannot be used."""
 

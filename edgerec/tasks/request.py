@@ -223,4 +223,4 @@ def _number(value: object) -> float:
     try:
         return float(value)  # type: ignore[arg-type]
     except OverflowError:  # a whole number that no float holds is clipped, like any other that is far off
-        return math.copysign(math.inf, -1 if str(value).startswith("-") else 1)
+        return math.inf if value > 0 else -math.inf  # type: ignore[operator]

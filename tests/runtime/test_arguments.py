@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -139,3 +140,30 @@ def test_what_is_no_item_is_named_in_one_line(rec, wrong):
         with pytest.raises(EdgerecError) as caught:
             call()
         assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)
+
+
+HUGE = (10**400, -(10**400), 10**5000, Fraction(10**400))
+
+
+@pytest.mark.parametrize("huge", HUGE, ids=["10^400", "-10^400", "10^5000", "10^400/1"])
+def test_a_number_that_no_float_holds_is_refused_in_one_line(rec, huge):
+    for call in (
+        lambda: rec.observe("i1", time=huge),
+        lambda: rec.observe("i1", context={"tab": huge}),
+        lambda: rec.recommend(now=huge),
+        lambda: rec.recommend(diversity=huge),
+        lambda: rec.recommend(weights={"click": huge}),
+        lambda: rec.recommend(user={"age": huge}),
+        lambda: rec.recommend(where="price < :x", parameters={"x": huge}),
+        lambda: rec.recommend(history=Events(["i1"], np.array([0]), [huge])),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            call()
+        assert len(str(caught.value)) < 200 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [{}, [], 5, None, b"click", "\ud800", "click+" * 400 + "click"], ids=repr)
+def test_a_kind_is_a_text_that_is_not_too_long(rec, kind):
+    with pytest.raises(ConfigError, match=r"^kind [^\n]*$"):
+        rec.observe("i1", kind)
+    assert rec.health()["events"] == 0

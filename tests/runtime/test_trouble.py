@@ -61,9 +61,7 @@ def test_whatever_bit_is_flipped_the_recommender_opens_and_forgets(toy_bundle, t
         pytest.importorskip("sqlcipher3", reason="the extra encrypt is not installed")
     whole = filled(tmp_path / "whole.sqlite", key, 60)
     size, choose = whole.stat().st_size, random.Random(0)
-    # An encrypted file begins with its salt: without it, no page can be told from one of another key.
-    least = 0 if key is None else 16
-    places = [*range(least, 100, 9), *(choose.randrange(100, size) for _ in range(25))]
+    places = [*range(0, 100, 9), *(choose.randrange(100, size) for _ in range(25))]
     path = tmp_path / "s.sqlite"
     for at in places:
         shutil.copyfile(whole, path)
@@ -267,3 +265,84 @@ def test_a_store_whose_head_is_zeros_is_set_aside_and_a_foreign_file_is_not(tmp_
     path.write_bytes(b"PK\3\4" + os.urandom(9000))
     with pytest.raises(DataError, match="cannot be used as an event log"):
         EventStore(path)
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory):
+    """The content of an encrypted store."""
+    pytest.importorskip("sqlcipher3", reason="the extra encrypt is not installed")
+    return filled(tmp_path_factory.mktemp("locked") / "s.sqlite", KEY, 40).read_bytes()
+
+
+def test_a_damaged_salt_of_an_encrypted_store_loses_nothing(tmp_path, locked):
+    path = tmp_path / "s.sqlite"
+    for damage in (bytes([locked[0] ^ 1]), bytes(byte ^ 0x11 for byte in locked[:4]), bytes(16), os.urandom(16)):
+        path.write_bytes(damage + locked[len(damage) :])
+        store = EventStore(path, key=KEY)
+        assert len(events(store)) == 20 and store.size()["damaged"] == 0
+        store.events.append("new", "click", NOW, {})
+        store.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda c: os.urandom(4096) + c[4096:], lambda c: bytes(4096) + c[4096:], lambda c: c[:16] + os.urandom(4080),
+     lambda c: c[:16] + os.urandom(len(c) - 16), lambda c: c[:100], lambda c: c[:9], lambda c: bytes(len(c))],
+)  # fmt: skip
+def test_a_damaged_head_of_an_encrypted_store_is_set_aside(toy_bundle, tmp_path, locked, damage):
+    path = tmp_path / "s.sqlite"
+    path.write_bytes(damage(locked))
+    with Recommender.open(toy_bundle, store=path, store_key=KEY, engine="numpy") as rec:
+        assert rec.observe("i1", time=NOW) and len(rec.recommend(k=3, now=NOW)) == 3
+        assert rec.health()["damaged"] == 1 and rec.health()["damage"].endswith("set aside as s.sqlite.damaged")
+        rec.forget()
+        assert not (tmp_path / "s.sqlite.damaged").exists()
+
+
+def old_store(path):
+    """As an earlier version wrote it: with a salt of its own."""
+    import sqlcipher3.dbapi2
+
+    db = sqlcipher3.dbapi2.connect(path, isolation_level=None)
+    db.execute(f"PRAGMA key = \"x'{KEY.hex()}'\"")
+    for statement in filter(str.strip, module._TABLES.split(";")):
+        db.execute(statement)
+    db.execute(f"PRAGMA user_version = {module.SCHEMA}")
+    db.execute("INSERT INTO events(item, kind, time_ms) VALUES ('old', 'click', 5)")
+    db.close()
+
+
+def test_an_encrypted_store_with_a_salt_of_its_own_is_read_and_its_salt_is_not_known(tmp_path):
+    pytest.importorskip("sqlcipher3", reason="the extra encrypt is not installed")
+    path = tmp_path / "s.sqlite"
+    old_store(path)
+    store = EventStore(path, key=KEY)
+    assert events(store) == ["old"]
+    store.close()
+    flipped(path, 3)
+    content = path.read_bytes()
+    with pytest.raises(DataError, match="damage to its salt looks like a wrong key") as caught:
+        EventStore(path, key=KEY)
+    assert "\n" not in str(caught.value) and path.read_bytes() == content
+
+
+def test_a_table_whose_name_is_no_text_is_damage(tmp_path):
+    path = filled(tmp_path / "s.sqlite", n=4)
+    path.write_bytes(path.read_bytes().replace(b"tablelearnedlearned", b"tablelear\xffedlear\xffed"))
+    store = EventStore(path)
+    assert store.events.append("new", "click", NOW, {}) and events(store)[-1] == "new"
+
+
+def test_a_store_that_the_disk_does_not_give_is_no_reason_not_to_open(tmp_path, monkeypatch):
+    path = filled(tmp_path / "s.sqlite", n=4)
+    path.write_bytes(path.read_bytes()[:4096])
+
+    def failing(*_):
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr(module, "looks_like_ours", failing)
+    store = EventStore(path)
+    assert "in memory only" in store.trouble
+    with pytest.raises(DataError, match="in memory only"):
+        store.events.append("new", "click", NOW, {})
+    assert events(store) == ["new"] and store.lost == 1

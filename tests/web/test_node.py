@@ -140,6 +140,8 @@ BAD = [
     ["recommend", 3, {"exclude": "0045"}],
     ["recommend", 3, {"weights": {"click": 1e39}}],
     ["score", "i1"],
+    ["observe", "i1", {"kind": {}}],
+    ["observe", "i1", {"kind": "click+" * 400 + "click"}],
 ]
 
 

@@ -1,5 +1,5 @@
 /** edgerec in JavaScript: the same lists from the same bundle as the Python runtime; see README.md. */
-import { LATEST, itemId, itemIds, name as profileName, ofEvent, plausible, weight } from "./arguments.js";
+import { LATEST, itemId, itemIds, name as text, ofEvent, plausible, weight } from "./arguments.js";
 import { Bundle, fromUrl } from "./bundle.js";
 import { Catalog } from "./catalog.js";
 import { Condition } from "./conditions.js";
@@ -129,7 +129,7 @@ export class Recommender {
   constructor(home, store, profile) {
     this.home = home;
     this.store = store;
-    this.name = profileName("profile", profile);
+    this.name = text("profile", profile);
   }
 
   get manifest() {
@@ -192,9 +192,10 @@ export class Recommender {
   /** Logs what the user did; true once it is on the disk. */
   async observe(item, { kind = "event", time, context = {}, eventId, listName } = {}) {
     const { model } = this.home;
-    model.mask(kind);
+    model.mask(text("kind", kind));
     checkColumns(model, context, "context");
-    if (eventId !== undefined) profileName("eventId", eventId);
+    if (eventId !== undefined) text("eventId", eventId);
+    if ((listName ?? null) !== null) text("listName", listName);
     const at = model.now();
     const event = { item: itemId(item), kind, time: ofEvent(time, at), context, eventId, listName };
     return this.store.append({ profile: this.name, ...event, at });
@@ -234,7 +235,10 @@ export class Recommender {
     checkColumns(model, context, "context");
     checkColumns(model, user, "user");
     plausible("now", now);
-    for (const { time } of history ?? []) plausible("history: time", time);
+    for (const { time, kind } of history ?? []) {
+      plausible("history: time", time);
+      text("history: kind", kind ?? "event");
+    }
     const past = history ?? (await this.store.events(this.name));
     const events = past
       .map((e) => ({ item: model.catalog.index.get(e.item), kind: model.bits(e.kind ?? "event"), time: e.time }))

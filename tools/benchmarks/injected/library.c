@@ -193,7 +193,9 @@ NAMES(mkdir, (const char *path, mode_t how), (path, how), path, 'D', NULL, 0)
         va_end(list); \
         int counts = !busy && (at >= 0 || swap_at >= 0 || record >= 0) && below(path); \
         if (counts && swap_at >= 0 && ++opens == swap_at) rename(swap_from, swap_to); \
-        int what = strikes(counts && (flags & (O_CREAT | O_WRONLY | O_RDWR) || mode == IO_ERROR)); \
+        int makes = flags & O_CREAT && access(path, F_OK); /* opening what is there takes no room */ \
+        int writes = mode == NO_SPACE ? makes : flags & (O_CREAT | O_WRONLY | O_RDWR); \
+        int what = strikes(counts && (writes || mode == IO_ERROR)); \
         if (what < 0) return -1; \
         int made = record >= 0 && (flags & O_CREAT) && access(path, F_OK); \
         int fd = real(path_first path, flags, how); \
