@@ -49,8 +49,8 @@ _OF_SPAN: Final = 6
 class LogColumns:
     """Columns or SQL expressions of a log, as the settings would have them.
 
-    `labels`: by retrieval task, the rows that take their item; a task without a label counts all. `time_format`: how the
-    time is read, None where its values tell. `timed`: whether the time is a clock.
+    `labels`: by retrieval task, the rows that take their item; a task without a label counts all.
+    `time_format`: how the time is read, None where its values tell. `timed`: whether the time is a clock.
     """
 
     user: str

@@ -160,9 +160,8 @@ def find_roles(draft: Draft, given: Mapping[str, str], time_format: str | None =
 
     Raises:
         ConfigError: a role of `given` is not one of `ROLES`.
-        DataError: the log has no column of that name, or no header.
+        DataError: the log has no column of that name.
     """
-    _check_header(draft.log)
     found: dict[str, Guess | None] = dict.fromkeys(ROLES)
     for role, column in given.items():
         found[role] = _given(draft, role, column)
@@ -206,16 +205,6 @@ def _given(draft: Draft, role: str, column: str) -> Guess:
         hint = f"did you mean {close!r}?" if close else f"its columns are {', '.join(draft.log.columns)}"
         raise DataError(f"{draft.log.path}: --role {role}={column}: there is no such column; {hint}")
     return draft.take(role, column, "as you said")
-
-
-def _check_header(log: Sample) -> None:
-    """Refuse a file whose first line holds values: a number or a date is no name of a column."""
-    values = [name for name in log.columns if name.replace(".", "").replace("-", "").replace(":", "").isdigit()]
-    if 2 * len(values) > len(log.columns):
-        raise DataError(
-            f"{log.path}: the first line holds values ({', '.join(log.columns[:4])}), not the names of the columns; "
-            "put a line with names before it"
-        )
 
 
 # ---------------------------------------------------------------------------- user and item

@@ -156,6 +156,14 @@ def test_it_says_how_many_requests_each_task_has_and_why_others_are_left_out(tmp
     assert "valid: new is judged on 0 requests of 1 users; of the others 1 have no item there that counts" in notes
 
 
+def test_an_item_that_only_the_items_table_knows_is_not_judged(tmp_path):
+    (tmp_path / "items.csv").write_text("id,kind\nx,p\ny,p\nz,q\n")
+    rows = log(user=["a", "b", "a", "b", "a", "b"], item=["x", "y", "x", "y", "z", "z"])
+    _, notes = prepared(tmp_path, rows, items={"path": "items.csv", "id": "id", "categorical": ["kind"]})
+
+    assert "of the others 1 have no item there that counts and is known from the parts before" in notes
+
+
 def test_rejected_rows_are_written_also_when_the_split_fails(tmp_path):
     rows = log(time=[1_700_006_400_000 + i for i in range(6)], user=[None, "b", "a", "b", "a", "b"])
     with pytest.raises(DataError, match=r"leaves no rows for .*; rejected rows are in .*rejected.parquet"):
