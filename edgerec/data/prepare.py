@@ -20,8 +20,9 @@ import polars as pl
 from edgerec.config import Config, ItemsConfig, UsersConfig
 from edgerec.data.cleaning import DUPLICATE, DUPLICATE_KEY, UNREADABLE_TIME, clean, label_columns
 from edgerec.data.counts import Counts
-from edgerec.data.dataset import Meta
+from edgerec.data.dataset import Dataset, Meta, Part
 from edgerec.data.events import Numbered, clip_labels, drop_repeats, in_order, number, read_events, read_ids
+from edgerec.data.fitness import refuse_impossible
 from edgerec.data.graph import GraphMeta, read_graph
 from edgerec.data.ids import reads_as_missing
 from edgerec.data.near import missing_ids
@@ -93,15 +94,25 @@ class PrepareReport:
         }
 
 
-def prepare(config: Config, run_dir: Path, progress: Progress | None = None) -> PrepareReport:
+def prepare(
+    config: Config, run_dir: Path, progress: Progress | None = None, judged_on: Sequence[Part] = ("valid", "test")
+) -> PrepareReport:
     """Write ``run_dir/dataset``; an earlier dataset is replaced only when the new one is whole.
+
+    Args:
+        judged_on: parts that a model will be judged on; without any the dataset is only looked at, and nothing is
+            refused for what cannot be learned or judged.
 
     Raises:
         DataError: the log or a table beside it is not what the settings say, too little of it is left, or another
-            process prepares this folder.
+            process prepares this folder. Or nothing can be learned from it, or judged on it; then the dataset is there
+            for `edgerec doctor`.
     """
     with alone_in(run_dir, "edgerec prepare"):
-        return _prepare(config, run_dir, progress or Silent())
+        report = _prepare(config, run_dir, progress or Silent())
+        if judged_on:
+            refuse_impossible(Dataset.open(report.folder), judged_on)
+        return report
 
 
 def _prepare(config: Config, run_dir: Path, progress: Progress) -> PrepareReport:

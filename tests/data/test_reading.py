@@ -21,7 +21,7 @@ def read_numbers(values, decimal="."):
 
 def prepared(folder, rows, tasks=None, **data):
     write(folder, rows)
-    report = prepare(config(folder, tasks, **data), folder)
+    report = prepare(config(folder, tasks, **data), folder, judged_on=())
     return Dataset.open(report.folder), "\n".join(report.notes)
 
 
