@@ -26,6 +26,10 @@ def init(
         list[str] | None,
         typer.Option(help="Name a column where no guess is right: user=COLUMN, item=..., time=..., session=..."),
     ] = None,
+    time_format: Annotated[
+        str | None,
+        typer.Option(help='How the time is read, as in [data]: "%d/%m/%Y", or "order" for a column that counts.'),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Settings file to write.")] = Path("edgerec.toml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing settings file.")] = False,
     as_json: JsonOption = False,
@@ -33,7 +37,7 @@ def init(
     """Guess a settings file from the columns of a log.
 
     Each column is listed with what became of it and why. If nothing tells which column is the user, the item or the
-    time, the file has a line to fill in, and the exit code is 2.
+    time, or whether day or month comes first, the file has a line to fill in, and the exit code is 2.
     """
     from edgerec.cli.output import print_json
     from edgerec.errors import ConfigError, need
@@ -44,7 +48,7 @@ def init(
     if output.exists() and not force:
         raise ConfigError(f"{output}: exists already; name another file with -o, or overwrite it with --force")
     chosen = checked_effort(effort)
-    settings = guess_settings(log, items, users, output.parent, _roles(role or []))
+    settings = guess_settings(log, items, users, output.parent, _roles(role or []), time_format)
     try:
         output.write_text(with_effort(settings.toml, chosen), "utf-8")
     except OSError as error:
@@ -55,9 +59,9 @@ def init(
         _print(settings, output)
     if settings.open_:
         name, what = next(iter(settings.open_.items()))
+        option = "--time-format FORMAT" if name == "time_format" else f"--role {name}=COLUMN"
         raise ConfigError(
-            f"{output}: written, but without {name}: {what}; fill it in, or run init again with --force --role "
-            f"{name}=COLUMN"
+            f"{output}: written, but without {name}: {what}; fill it in, or run init again with --force {option}"
         )
     if not as_json:
         typer.echo(f"\n{output} written. Read the guesses in it, then: edgerec prepare -c {output}")

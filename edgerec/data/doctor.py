@@ -22,7 +22,7 @@ from edgerec import metrics
 from edgerec.data.cleaning import DUPLICATE, NOT_WHERE
 from edgerec.data.dataset import Dataset
 from edgerec.data.fitness import impossible
-from edgerec.data.ids import mix
+from edgerec.data.ids import mix, reads_as_missing
 from edgerec.data.near import near_twins
 from edgerec.data.request_counts import judged_tasks
 from edgerec.data.splits import PARTS
@@ -55,8 +55,6 @@ ONE_USER: Final = 0.05
 """A user with a larger share of all rows is reported."""
 MUCH_MISSING: Final = 0.1
 """From this share of rows of ids that read like missing values on, a log is unfit."""
-MISSING_WORDS: Final = ("na", "n/a", "#n/a", "\\n", "null", "(null)", "none", "nan", "nil", "undefined", "-", "--", "?")
-"""Ids that programs write for nothing; in lower case."""
 LEAST_USERS: Final = 200
 """Fewer users in train are reported."""
 LEAST_POSITIVES: Final = 100
@@ -303,7 +301,7 @@ def _ids(dataset: Dataset) -> Iterator[Finding]:
         rows = events.group_by(role).len().collect(engine="streaming")
         ids = table.select("id", pl.col("index").alias(role)).join(rows, on=role)
         total = max(int(ids["len"].sum()), 1)
-        words = ids.filter(pl.col("id").str.strip_chars().str.to_lowercase().is_in(MISSING_WORDS))
+        words = ids.filter(reads_as_missing(pl.col("id")))
         if words.height:
             yield _missing_words(role, words, total)
         typical = float(ids["len"].median() or 0)  # type: ignore[arg-type]
@@ -333,7 +331,7 @@ def _missing_words(role: str, words: pl.DataFrame, total: int) -> Finding:
         f"the {role} id {named} reads like a missing value, {share:.0%} of all rows"
         if words.height == 1
         else f"the {role} ids {named} read like missing values, {share:.0%} of all rows",
-        f"leave these rows out with where in [data], such as {role.upper()} <> 'NA', {role.upper()} being the column",
+        "list what stands for nobody in missing of [data], such as missing = ['NA']; these rows are rejected then",
     )
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,7 +86,12 @@ class GuessedSettings:
 
 
 def guess_settings(
-    log: Path, items: Path | None, users: Path | None, folder: Path, roles: Mapping[str, str] | None = None
+    log: Path,
+    items: Path | None,
+    users: Path | None,
+    folder: Path,
+    roles: Mapping[str, str] | None = None,
+    time_format: str | None = None,
 ) -> GuessedSettings:
     """Write settings for a log, to be read and corrected by a person.
 
@@ -94,13 +99,14 @@ def guess_settings(
         log: the interactions; `items` and `users`: tables beside them.
         folder: where the settings file will be; paths in it are relative to this.
         roles: columns that a person named, by role: user, item, time, session.
+        time_format: how the time is read, where a person said it.
 
     Raises:
         DataError: a file cannot be read, or has no header. ConfigError: a name in `roles` is no role.
     """
     sample = _opened(log, folder)
     draft = Draft(sample, list(sample.columns))
-    found = find_roles(draft, roles or {})
+    found = find_roles(draft, roles or {}, time_format)
     where = _where(draft)
     outcomes = find_outcomes(draft, found)
     found = _lists_as_sessions(draft, found, outcomes)
@@ -167,7 +173,7 @@ def _measured(
 
     Nothing while a role is open.
     """
-    if roles.user is None or roles.item is None or roles.time is None:
+    if roles.user is None or roles.item is None or roles.time is None or roles.open_:
         return None, None, {}
     retrieval = [task for task in tasks if task.kind == "retrieval"]
     columns = LogColumns(
@@ -177,6 +183,7 @@ def _measured(
         None if roles.session is None else roles.session.column,
         where,
         {task.name: json.loads(task.keys["label"]) for task in retrieval if "label" in task.keys},
+        time_format=roles.time_format,
         timed=roles.order is None,
     )
     log = read_log(sample.source, columns)
@@ -196,6 +203,11 @@ def _role_lines(roles: Roles) -> list[str]:
             lines.append(f'# {role} = "..."  # fill in: {roles.open_[role]}')
         elif role in roles.found:
             lines.append(_line(role, roles.found[role]))
+        if role == "time" and "time_format" in roles.open_:
+            lines.append(f'# time_format = "..."  # fill in: {roles.open_["time_format"]}')
+        elif role == "time" and roles.time_format is not None:
+            why = "as you said" if roles.order is None else "steps without a clock"
+            lines.append(f"time_format = {quoted(roles.time_format)}  # {why}")
     return lines
 
 
@@ -219,7 +231,7 @@ def _lists_as_sessions(draft: Draft, roles: Roles, outcomes: Outcomes) -> Roles:
     rows = draft.log.grouping(time.column, user.column)[0]
     session = Guess("session", time.column, f"{rows:.1f} rows share user and time: they were shown together")
     draft.guesses.append(session)
-    return Roles(user, roles.item, time, session, None, roles.open_)
+    return replace(roles, session=session)
 
 
 def _after(outcomes: Outcomes) -> list[str]:

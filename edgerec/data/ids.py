@@ -8,10 +8,12 @@ import polars as pl
 
 from edgerec.errors import DataError
 
-__all__ = ["category_of", "mix", "text_of", "tie_keys"]
+__all__ = ["category_of", "mix", "reads_as_missing", "text_of", "tie_keys"]
 
 _MULTIPLIER = 0x9E3779B97F4A7C15
 _SHIFT = 2**29
+_MISSING_WORDS = ("na", "n/a", "#n/a", "<na>", "\\n", "null", "(null)", "none", "nan", "nil", "nat", "undefined")
+_MISSING_WORDS += ("-", "--", "?")
 
 
 def text_of(column: pl.Expr, dtype: pl.DataType, what: str = "") -> pl.Expr:
@@ -41,6 +43,11 @@ def category_of(column: pl.Expr, dtype: pl.DataType, what: str = "") -> pl.Expr:
     lower = text.str.strip_chars().str.to_lowercase()
     spelled = text.str.replace(r"^(-?(?:0|[1-9]\d*))\.0+$", "$1")
     return pl.when(lower.is_in(["true", "false"])).then(lower).otherwise(spelled)
+
+
+def reads_as_missing(ids: pl.Expr) -> pl.Expr:
+    r"""Which of some strings are what programs write for nothing, such as NA, \N, null and -."""
+    return ids.str.strip_chars().str.to_lowercase().is_in(_MISSING_WORDS)
 
 
 def _float_text(column: pl.Expr) -> pl.Expr:

@@ -49,8 +49,8 @@ _OF_SPAN: Final = 6
 class LogColumns:
     """Columns or SQL expressions of a log, as the settings would have them.
 
-    `labels`: by retrieval task, the rows that take their item; a task without a label counts all. `timed`: whether the
-    time is a clock.
+    `labels`: by retrieval task, the rows that take their item; a task without a label counts all.
+    `time_format`: how the time is read, None where its values tell. `timed`: whether the time is a clock.
     """
 
     user: str
@@ -59,6 +59,7 @@ class LogColumns:
     session: str | None = None
     where: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    time_format: str | None = None
     timed: bool = True
 
 
@@ -161,7 +162,8 @@ def read_log(log: Source, columns: LogColumns) -> ReadLog:
     log, _ = log.with_numbers(used if columns.time in log.schema else [*used, columns.time])
     time, _ = log.expression(columns.time, "[data] time")
     with reading(log.path):
-        ms = read_times(log.frame, time, "UTC", f"{log.path}: [data] time = {columns.time!r}", ask=False).ms
+        what = f"{log.path}: [data] time = {columns.time!r}"
+        ms = read_times(log.frame, time, "UTC", what, columns.time_format, ask=False).ms
         rows = int(log.frame.select(pl.len()).collect(engine="streaming").item())
     labels = {
         f"label.{name}": log.expression(text, "label")[0].cast(pl.Boolean) for name, text in columns.labels.items()

@@ -20,14 +20,16 @@ import polars as pl
 from edgerec.config import Config, ItemsConfig, UsersConfig
 from edgerec.data.cleaning import DUPLICATE, DUPLICATE_KEY, UNREADABLE_TIME, clean, label_columns
 from edgerec.data.counts import Counts
-from edgerec.data.dataset import Meta
+from edgerec.data.dataset import Dataset, Meta, Part
 from edgerec.data.events import Numbered, clip_labels, drop_repeats, in_order, number, read_events, read_ids
+from edgerec.data.fitness import refuse_impossible
 from edgerec.data.graph import GraphMeta, read_graph
-from edgerec.data.judged import judged
+from edgerec.data.ids import reads_as_missing
 from edgerec.data.near import missing_ids
 from edgerec.data.parts import write_parts, write_rejected
 from edgerec.data.propensities import write_propensities
 from edgerec.data.readers import Reading, Source, hash_files, reading
+from edgerec.data.request_counts import describe_judged
 from edgerec.data.splits import PARTS, split
 from edgerec.data.tables import (
     attributes_from_file,
@@ -47,8 +49,6 @@ __all__ = ["PrepareReport", "prepare"]
 
 ROWS = "rows.parquet"
 """All rows of the log as `clean` reads them, while a dataset is being written."""
-MISSING_WORDS = ("na", "n/a", "<na>", "\\n", "null", "(null)", "none", "nan", "nil", "nat", "undefined", "-", "?")
-"""Ids that read like a missing value, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,25 @@ class PrepareReport:
         }
 
 
-def prepare(config: Config, run_dir: Path, progress: Progress | None = None) -> PrepareReport:
+def prepare(
+    config: Config, run_dir: Path, progress: Progress | None = None, judged_on: Sequence[Part] = ("valid", "test")
+) -> PrepareReport:
     """Write ``run_dir/dataset``; an earlier dataset is replaced only when the new one is whole.
+
+    Args:
+        judged_on: parts that a model will be judged on; without any the dataset is only looked at, and nothing is
+            refused for what cannot be learned or judged.
 
     Raises:
         DataError: the log or a table beside it is not what the settings say, too little of it is left, or another
-            process prepares this folder.
+            process prepares this folder. Or nothing can be learned from it, or judged on it; then the dataset is there
+            for `edgerec doctor`.
     """
     with alone_in(run_dir, "edgerec prepare"):
-        return _prepare(config, run_dir, progress or Silent())
+        report = _prepare(config, run_dir, progress or Silent())
+        if judged_on:
+            refuse_impossible(Dataset.open(report.folder), judged_on)
+        return report
 
 
 def _prepare(config: Config, run_dir: Path, progress: Progress) -> PrepareReport:
@@ -247,7 +257,7 @@ class _Preparation:
 
     def _note_missing_words(self, kept: pl.LazyFrame, ids: dict[str, pl.Series]) -> None:
         for role, values in ids.items():
-            words = values.filter(values.str.strip_chars().str.to_lowercase().is_in(MISSING_WORDS))
+            words = values.to_frame("id").filter(reads_as_missing(pl.col("id")))["id"]
             if len(words):
                 rows = kept.filter(pl.col(role).is_in(words.implode())).group_by(role).len().sort(role)
                 for word, n in rows.collect(engine="streaming").iter_rows():
@@ -258,10 +268,7 @@ class _Preparation:
 
     def _say_what_is_judged(self, numbered: Numbered) -> None:
         config = self.config
-        known = {"valid": numbered.catalog["train"], "test": numbered.catalog["valid"]}
-        if config.data.items.path is not None:
-            known = dict.fromkeys(known, len(numbered.item_ids))
-        for line in judged(numbered.events, config.task, known):
+        for line in describe_judged(numbered.events, config.tasks):
             self._note(line)
         if config.data.graph is not None and not config.teacher.graph_layers:
             self._note("[data.graph] is not used: graph_layers of [teacher] is 0")

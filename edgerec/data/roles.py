@@ -6,7 +6,7 @@ Where neither tells, a role stays open: a person has to name its column. A wrong
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import time
 from typing import Final, Literal
 
@@ -35,7 +35,9 @@ from edgerec.data.names import (
     says,
     words_of,
 )
+from edgerec.data.readers import reading
 from edgerec.data.sample import Sample, sql_name
+from edgerec.data.times import CLOCKLESS, TwoMeaningsError, read_times
 from edgerec.errors import ConfigError, DataError
 
 __all__ = ["ROLES", "Draft", "Fate", "Guess", "Roles", "find_roles", "has_clock"]
@@ -100,6 +102,16 @@ class Draft:
         """Leave a column out of the settings."""
         self._done(column, "left out", why)
 
+    def add(self, guess: Guess, why: str) -> Guess:
+        """Say more of a guess, wherever it is told."""
+        more = replace(guess, why=f"{guess.why}; {why}")
+        self.guesses = [more if told is guess else told for told in self.guesses]
+        self.fates = [
+            replace(fate, why=more.why) if (fate.column, fate.becomes) == (guess.column, guess.role) else fate
+            for fate in self.fates
+        ]
+        return more
+
     def _done(self, column: str, becomes: str, why: str) -> None:
         if column in self.left:
             self.left.remove(column)
@@ -113,7 +125,8 @@ class Roles:
     Attributes:
         user, item, time: None where nothing tells; `open_` then says what a person can do.
         session: None if there is none.
-        order: the column that orders each user's events in a log without a clock; `time` then counts by it.
+        order: the column that orders each user's events in a log without a clock; it is `time` then.
+        time_format: as a person gave it, or that of an order; None where the values tell, or where it is open.
     """
 
     user: Guess | None
@@ -121,6 +134,7 @@ class Roles:
     time: Guess | None
     session: Guess | None
     order: str | None
+    time_format: str | None
     open_: Mapping[str, str]
 
     @property
@@ -137,17 +151,17 @@ class Roles:
 _SESSION_AS_USER: Final = "no column says who"
 
 
-def find_roles(draft: Draft, given: Mapping[str, str]) -> Roles:
+def find_roles(draft: Draft, given: Mapping[str, str], time_format: str | None = None) -> Roles:
     """The user, the item, the time and the session of a log.
 
     Args:
         given: columns by role, as a person named them.
+        time_format: how the time is read, as a person said it.
 
     Raises:
         ConfigError: a role of `given` is not one of `ROLES`.
-        DataError: the log has no column of that name, or no header.
+        DataError: the log has no column of that name.
     """
-    _check_header(draft.log)
     found: dict[str, Guess | None] = dict.fromkeys(ROLES)
     for role, column in given.items():
         found[role] = _given(draft, role, column)
@@ -157,8 +171,8 @@ def find_roles(draft: Draft, given: Mapping[str, str]) -> Roles:
     for role, other in (("user", "item"), ("item", "user")):
         found[role] = found[role] or _by_values(draft, role, _column(found[other]), found["time"] is None)
     found["session"] = found["session"] or _session(draft, _column(found["user"]), _column(found["time"]))
-    order = None
-    unread = _unread_time(draft) if found["time"] is None else None
+    order = _given_order(draft.log, given.get("time"), time_format)
+    unread = _unread_time(draft) if found["time"] is None and time_format is None else None
     if found["time"] is None and unread is None and found["user"] is not None:
         order = _order(draft, found["user"].column, found["session"])
         found["time"] = None if order is None else _time_by_order(draft, order, found["session"])
@@ -171,7 +185,12 @@ def find_roles(draft: Draft, given: Mapping[str, str]) -> Roles:
     if unread is not None:
         draft.leave(unread, "cannot be read as a time")
     open_ = {role: _what_to_do(draft, role, unread) for role in ("user", "item", "time") if found[role] is None}
-    return Roles(found["user"], found["item"], found["time"], found["session"], order, open_)
+    if order is not None and time_format is None:
+        time_format = _steps(draft.log, order, _column(found["user"]))
+    elif order is None and found["time"] is not None:
+        found["time"], doubt = _read(draft, found["time"], time_format)
+        open_ |= doubt
+    return Roles(found["user"], found["item"], found["time"], found["session"], order, time_format, open_)
 
 
 def _column(guess: Guess | None) -> str | None:
@@ -186,16 +205,6 @@ def _given(draft: Draft, role: str, column: str) -> Guess:
         hint = f"did you mean {close!r}?" if close else f"its columns are {', '.join(draft.log.columns)}"
         raise DataError(f"{draft.log.path}: --role {role}={column}: there is no such column; {hint}")
     return draft.take(role, column, "as you said")
-
-
-def _check_header(log: Sample) -> None:
-    """Refuse a file whose first line holds values: a number or a date is no name of a column."""
-    values = [name for name in log.columns if name.replace(".", "").replace("-", "").replace(":", "").isdigit()]
-    if 2 * len(values) > len(log.columns):
-        raise DataError(
-            f"{log.path}: the first line holds values ({', '.join(log.columns[:4])}), not the names of the columns; "
-            "put a line with names before it"
-        )
 
 
 # ---------------------------------------------------------------------------- user and item
@@ -286,8 +295,24 @@ def _time(draft: Draft, user: str | None, item: str | None) -> Guess | None:
             column = max(names, key=log.n_unique)
             if whole is not None and not has_clock(log, column):
                 return whole()
-            return draft.take("time", column, f"{why}; {forms[column]}")
+            return draft.take("time", column, why)
     return None
+
+
+def _read(draft: Draft, time: Guess, time_format: str | None) -> tuple[Guess, dict[str, str]]:
+    """How all rows of the time are read; where day and month may stand either way round, what a person has to say."""
+    source = draft.log.source
+    column, _ = source.expression(time.column, "[data] time")
+    try:
+        with reading(source.path):
+            times = read_times(
+                source.frame, column, "UTC", f"{source.path}: [data] time = {time.column!r}", time_format
+            )
+    except TwoMeaningsError as error:
+        first, second = error.formats
+        doubt = f'{error.doubt}, and every row fits both "{first}" and "{second}"'
+        return draft.add(time, "day and month fit either way round"), {"time_format": doubt}
+    return draft.add(time, times.note), {}
 
 
 def _unread_time(draft: Draft) -> str | None:
@@ -352,10 +377,25 @@ def _counts_days(log: Sample, name: str) -> bool:
 
 
 def _time_by_order(draft: Draft, order: str, session: Guess | None) -> Guess:
-    why = "no column is a clock; this one orders each user's events, so it counts days since 1990"
+    why = "no column is a clock; this one orders each user's events"
     if session is None or order != session.column:
-        draft.take("time", order, why)
-    return Guess("time", f"86400 * (7305 + CAST({sql_name(order)} AS BIGINT))", why)
+        return draft.take("time", order, why)
+    return Guess("time", order, why)
+
+
+def _given_order(log: Sample, time: str | None, time_format: str | None) -> str | None:
+    """The column that a person named as the time, if it is no clock but counts."""
+    if time is None or time not in log.columns:
+        return None
+    if time_format is not None:
+        return time if time_format in CLOCKLESS else None
+    return time if log.rows[time].dtype.is_numeric() and log.read_as_time(time) is None else None
+
+
+def _steps(log: Sample, order: str, user: str | None) -> str:
+    """How steps of an order are called: days where its name says so and it does not count each user's events."""
+    counted = log.rows[order].dtype.is_integer() and user in log.columns and log.counts_for(order, str(user))
+    return "days" if says(order, DAYS) and not counted else "order"
 
 
 # ---------------------------------------------------------------------------- sessions

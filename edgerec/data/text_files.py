@@ -78,10 +78,10 @@ def read_text_files(files: Sequence[Path], path: str, suffix: str, dialect: Dial
     if separator != SEPARATORS[suffix]:
         notes.append(f"columns are separated by {_NAMES.get(separator, separator)}")
     names = list(dialect.header) or _fields(first[0], separator)
-    if not dialect.header and not any(re.search(r"[^\W\d]", name) for name in names):
+    if not dialect.header and _are_values(names):
         raise DataError(
             f"{path}: the first line, {first[0][:60]!r}, holds no names of columns; name them in the settings, beside "
-            'the path: header = ["user", "item", ...]'
+            'the path: header = ["user", "item", ...]; or put a line with names before it'
         )
     table = _Lines(files, path, separator, len(names), dialect)
     quoted = pl.col("line").str.contains('"', literal=True)
@@ -194,6 +194,18 @@ def _first_line(file: Path) -> str:
 
 def _fields(line: str, separator: str) -> list[str]:
     return [field.strip().strip('"') for field in line.removeprefix("\ufeff").split(separator)]
+
+
+def _are_values(names: Sequence[str]) -> bool:
+    """Are the names of columns rather values: without any letter, or most of them numbers or dates?
+
+    Columns of a vector that are numbered one after another are named.
+    """
+    digits = [re.sub("[-.:]", "", name) for name in names]
+    numbers = [int(text) for text in digits if text.isdecimal()]
+    counted = len(numbers) > 2 and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    lettered = any(re.search(r"[^\W\d]", name) for name in names)
+    return not lettered or (2 * len(numbers) > len(names) and not counted)
 
 
 def _separator(lines: list[str], promised: str | None) -> str:

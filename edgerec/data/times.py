@@ -13,7 +13,7 @@ import polars as pl
 
 from edgerec.errors import DataError
 
-__all__ = ["CLOCKLESS", "FIRST_MS", "LAST_MS", "Times", "read_times", "time_ms"]
+__all__ = ["CLOCKLESS", "FIRST_MS", "LAST_MS", "Times", "TwoMeaningsError", "read_times", "time_ms"]
 
 FIRST_MS = int(datetime(1970, 1, 2, tzinfo=UTC).timestamp() * 1000)
 """Earlier times are zeros and small counters that were mistaken for times."""
@@ -71,6 +71,22 @@ class Times:
     note: str
 
 
+class TwoMeaningsError(DataError):
+    """Two formats fit every value of a column of times, and mean different times.
+
+    Attributes:
+        formats: both, as ``time_format`` of ``[data]`` takes them. doubt: a value, and what it may mean.
+    """
+
+    def __init__(self, what: str, doubt: str, formats: tuple[str, str]) -> None:
+        first, second = formats
+        super().__init__(
+            f"{what}: {doubt}, and every value fits both {first} and {second}; "
+            f'set time_format = "{first}" or "{second}" in [data]'
+        )
+        self.formats, self.doubt = formats, doubt
+
+
 def read_times(
     frame: pl.LazyFrame, time: pl.Expr, timezone: str, what: str, kept: str | None = None, ask: bool = True
 ) -> Times:
@@ -86,7 +102,7 @@ def read_times(
         ask: refuse a column that two formats read alike and differently; False takes the first one.
 
     Raises:
-        DataError: nothing in the column looks like a time, or two formats fit and mean different times.
+        DataError: nothing in the column looks like a time. TwoMeaningsError: two formats fit, with different times.
     """
     dtype = frame.select(time.alias("time")).collect_schema()["time"]
     return _of_type(frame.select(time=time), time, dtype, _Column(timezone, what, kept, ask))
@@ -269,7 +285,7 @@ def _sample(values: pl.LazyFrame) -> pl.Series:
 
 
 def _refuse_two_meanings(values: pl.LazyFrame, best: str, equals: list[str], column: _Column) -> None:
-    """Raise DataError if another format reads as many values and some of them as other times."""
+    """Raise TwoMeaningsError if another format reads as many values and some of them as other times."""
     at, zone = pl.col("time"), column.timezone
     for other in equals:
         first, second = (_in_range(_parsed(at, form, zone)) for form in (best, other))
@@ -277,10 +293,7 @@ def _refuse_two_meanings(values: pl.LazyFrame, best: str, equals: list[str], col
         if other != best and len(differing):
             text, *meanings = differing.row(0)
             days = " or ".join(datetime.fromtimestamp(ms / 1000, UTC).strftime("%-d %B %Y") for ms in meanings)
-            raise DataError(
-                f"{column.what}: {text!r} may be {days}, and every value fits both {best} and {other}; "
-                f'set time_format = "{best}" or "{other}" in [data]'
-            )
+            raise TwoMeaningsError(column.what, f"{text!r} may be {days}", (best, other))
 
 
 def _order(form: str) -> str:

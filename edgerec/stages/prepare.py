@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from edgerec.data import Dataset
-from edgerec.data.fitness import refuse_impossible
+from edgerec.data.dataset import Part
 from edgerec.data.prepare import PrepareReport
 from edgerec.data.prepare import prepare as prepare_dataset
 from edgerec.stages.run import Run
@@ -16,6 +15,5 @@ def prepare(run: Run) -> PrepareReport:
         DataError: the log does not fit the settings, or nothing can be learned from it or judged on it; then the
             dataset is there for `edgerec doctor`, but no stage goes on from it.
     """
-    report = prepare_dataset(run.config, run.folder, run.progress)
-    refuse_impossible(Dataset.open(run.dataset), ("valid",) if run.part == "valid" else ("valid", "test"))
-    return report
+    parts: tuple[Part, ...] = ("valid",) if run.part == "valid" else ("valid", "test")
+    return prepare_dataset(run.config, run.folder, run.progress, parts)

@@ -97,6 +97,29 @@ def test_a_log_without_a_time_is_told_so():
     )
 
 
+def test_a_log_whose_dates_may_be_read_two_ways_is_not_guessed():
+    rows = "".join(f"u{k % 31},i{k % 37},{k % 12 + 1:02}/{k // 12 % 12 + 1:02}/2024\n" for k in range(144))
+    Path("log.csv").write_text("user,item,time\n" + rows)
+
+    refused = edgerec("init", "log.csv")
+
+    assert refused.exit_code == 2
+    assert "written, but without time_format: " in refused.stderr and "--force --time-format FORMAT" in refused.stderr
+    told = edgerec("prepare")
+    assert told.exit_code == 2 and 'set time_format = "' in told.stderr
+    assert edgerec("init", "log.csv", "--force", "--time-format", "%d/%m/%Y").exit_code == 0
+    assert edgerec("prepare").exit_code == 0
+
+
+def test_a_log_with_an_order_alone_is_prepared_as_it_was_guessed():
+    rows = "".join(f"u{u},i{(u * 7 + n * n) % 11},{n}\n" for u in range(60) for n in range(1, 5 + u % 3))
+    Path("log.csv").write_text("user_id,product_id,order_number\n" + rows)
+
+    assert edgerec("init", "log.csv").exit_code == 0
+    assert 'time_format = "order"' in Path("edgerec.toml").read_text()
+    assert edgerec("prepare").exit_code == 0
+
+
 def test_prepare_tells_bad_settings_in_one_line():
     Path("edgerec.toml").write_text("nmae = 'x'\n")
 

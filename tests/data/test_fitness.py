@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+import edgerec
 from edgerec.cli.main import app
 from edgerec.config import Config
 from edgerec.data import Dataset, prepare
@@ -30,7 +31,7 @@ def dataset(folder, rows, tasks=(NEXT,), split=None, **data):
     values = {"interactions": "log.csv", "user": "user", "item": "item", "time": "time", **data}
     values["split"] = split or {"by": "rows", "valid": 0.2, "test": 0.2}
     config = Config.of({"name": "log", "data": values, "task": list(tasks)}, folder=folder)
-    prepare(config, folder / "run")
+    prepare(config, folder / "run", judged_on=())
     return Dataset.open(folder / "run" / "dataset")
 
 
@@ -60,6 +61,18 @@ def test_requests_are_counted_by_hand():
 def test_one_event_a_user_is_refused(tmp_path):
     told = problems(tmp_path, [(f"u{k}", f"i{k % 9}", k) for k in range(60)])
     assert len(told) == 1 and told[0].startswith("each of the 60 users has one event, and none before it")
+
+
+def test_a_call_from_python_refuses_what_the_command_refuses(tmp_path):
+    rows = pl.DataFrame({"user": [f"u{k}" for k in range(60)], "item": [f"i{k % 9}" for k in range(60)],
+                         "time": [T0 + k * DAY_MS for k in range(60)]})  # fmt: skip
+    rows.write_csv(tmp_path / "log.csv")
+    data = {"interactions": "log.csv", "user": "user", "item": "item", "time": "time"}
+    config = Config.of({"name": "log", "data": data, "task": [NEXT]}, folder=tmp_path)
+    with pytest.raises(DataError, match="each of the 60 users has one event"):
+        prepare(config, tmp_path / "run")
+    with pytest.raises(DataError, match="each of the 60 users has one event"):
+        edgerec.prepare(rows, user="user", item="item", time="time", folder=tmp_path / "frame")
 
 
 def test_a_part_without_a_user_who_has_a_past_is_refused(tmp_path):

@@ -23,7 +23,7 @@ def run(folder, edges=EDGES, suffix="csv"):
     write(folder, log())
     frame, path = pl.DataFrame(edges), folder / f"kg.{suffix}"
     {"csv": frame.write_csv, "parquet": frame.write_parquet, "jsonl": frame.write_ndjson}[suffix](path)
-    return Dataset.open(prepare(config(folder, graph={"edges": path.name}), folder).folder)
+    return Dataset.open(prepare(config(folder, graph={"edges": path.name}), folder, judged_on=()).folder)
 
 
 def named(dataset):
@@ -59,7 +59,7 @@ def test_every_edge_is_kept_or_rejected_with_a_reason(tmp_path):
 def test_ids_are_text_as_the_log_writes_them(tmp_path):
     write(tmp_path, log(item=["007", "8", "9", "007", "8", "9"]))
     write(tmp_path, {"head": ["007"], "relation": ["made_by"], "tail": ["7"]}, "kg.csv")
-    dataset = Dataset.open(prepare(config(tmp_path, graph={"edges": "kg.csv"}), tmp_path).folder)
+    dataset = Dataset.open(prepare(config(tmp_path, graph={"edges": "kg.csv"}), tmp_path, judged_on=()).folder)
 
     assert dataset.meta.graph.entities == ("7",)
     assert dataset.items()["id"][dataset.graph()["head"][0]] == "007"
@@ -100,7 +100,7 @@ def test_a_part_leaves_out_items_that_it_does_not_know_yet(tmp_path):
     write(tmp_path, {"head": ["x", "y", "z"], "relation": ["brand"] * 3, "tail": ["acme"] * 3}, "kg.csv")
     settings = config(tmp_path, graph={"edges": "kg.csv"})
     settings = settings.model_copy(update={"teacher": settings.teacher.model_copy(update={"graph_layers": 1})})
-    prepare(settings, tmp_path)
+    prepare(settings, tmp_path, judged_on=())
     found = {}
     for part in ("valid", "test"):
         data = Run(settings, tmp_path, Silent()).learning_data(part)

@@ -147,7 +147,8 @@ def test_a_day_that_is_counted_is_an_order(tmp_path):
     rows = [(u, rng.randrange(60), 10 * k + u % 10) for u in range(250) for k in range(6)]
     columns = {"household_key": [u for u, _, _ in rows], "PRODUCT_ID": [i for _, i, _ in rows],
                "DAY": [day for _, _, day in rows]}  # fmt: skip
-    assert data_of(guess(tmp_path, columns)).time == "86400 * (7305 + CAST(DAY AS BIGINT))"
+    data = data_of(guess(tmp_path, columns))
+    assert (data.time, data.time_format) == ("DAY", "days")
 
 
 def test_a_rare_click_is_no_attribute_of_items(tmp_path):
@@ -210,8 +211,36 @@ def test_a_log_without_a_clock_is_ordered_by_its_counter(tmp_path):
                "position": pl.Series([place for _, _, place in rows], dtype=pl.Int16)}  # fmt: skip
     guessed = guess(tmp_path, columns)
     data = data_of(guessed)
-    assert data.time == "86400 * (7305 + CAST(position AS BIGINT))" and data.split.by == "leave-last-out"
+    assert (data.time, data.time_format, data.split.by) == ("position", "order", "leave-last-out")
     assert data.context.from_time == () and ("span", "no clock, only an order") in guessed.portrait.lines()
+
+
+def test_a_counter_that_a_person_names_as_the_time_is_an_order(tmp_path):
+    rows = [(u, rng.randrange(60), n) for u in range(250) for n in range(3 + u % 9)]
+    columns = {"user": [u for u, _, _ in rows], "item": [i for _, i, _ in rows], "xq": [n for _, _, n in rows]}
+    assert "time" in guess(tmp_path, columns).open_
+    data = data_of(guess(tmp_path, columns, {"time": "xq"}))
+    assert (data.time, data.time_format, data.context.from_time) == ("xq", "order", ())
+
+
+def test_where_day_and_month_fit_either_way_round_a_line_is_left_open(tmp_path):
+    log = [(u, i, k % 12 + 1, k // 12 % 12 + 1) for k, (u, i, _) in enumerate(events())]
+    columns = {"user": [u for u, *_ in log], "item": [i for _, i, *_ in log],
+               "xq": [f"{a:02}/{b:02}/2024" for _, _, a, b in log]}  # fmt: skip
+    guessed = guess(tmp_path, columns)
+    assert data_of(guessed).time == "xq" and data_of(guessed).time_format is None and guessed.portrait is None
+    assert "may be 2 January 2024 or 1 February 2024, and every row fits both" in guessed.open_["time_format"]
+    assert '# time_format = "..."  # fill in: ' in guessed.toml
+    said = guess_settings(tmp_path / "log.parquet", None, None, tmp_path, time_format="%m/%d/%Y")
+    assert data_of(said).time_format == "%m/%d/%Y" and not said.open_ and said.portrait is not None
+
+
+def test_the_order_of_day_and_month_is_found_however_late_it_shows(tmp_path):
+    log = events()
+    days = [f"{k % 12 + 1}/{k % 11 + 1}/2024" for k in range(len(log) - 1)] + ["5/31/2024"]
+    columns = {"user": [u for u, *_ in log], "item": [i for _, i, _ in log], "xq": days}
+    guessed = guess(tmp_path, columns)
+    assert not guessed.open_ and 'time = "xq"  # by its values; text as %m/%d/%Y' in guessed.toml
 
 
 def test_the_place_within_a_list_is_no_order_of_the_lists(tmp_path):

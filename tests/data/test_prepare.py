@@ -48,7 +48,7 @@ def log(**changes: list[Any]) -> dict[str, list[Any]]:
 
 def run(folder: Path, rows: dict[str, list[Any]] | str, tasks: Any = None, **data: Any) -> Dataset:
     write(folder, rows)
-    return Dataset.open(prepare(config(folder, tasks, **data), folder).folder)
+    return Dataset.open(prepare(config(folder, tasks, **data), folder, judged_on=()).folder)
 
 
 def rejected(dataset: Dataset) -> list[tuple[int, str]]:

@@ -21,7 +21,7 @@ def read_numbers(values, decimal="."):
 
 def prepared(folder, rows, tasks=None, **data):
     write(folder, rows)
-    report = prepare(config(folder, tasks, **data), folder)
+    report = prepare(config(folder, tasks, **data), folder, judged_on=())
     return Dataset.open(report.folder), "\n".join(report.notes)
 
 
@@ -154,6 +154,14 @@ def test_it_says_how_many_requests_each_task_has_and_why_others_are_left_out(tmp
     assert "valid: next is judged on 1 requests of 1 users\n" in notes
     assert "valid: like is judged on 1 rows, 1 of them positive" in notes
     assert "valid: new is judged on 0 requests of 1 users; of the others 1 have no item there that counts" in notes
+
+
+def test_an_item_that_only_the_items_table_knows_is_not_judged(tmp_path):
+    (tmp_path / "items.csv").write_text("id,kind\nx,p\ny,p\nz,q\n")
+    rows = log(user=["a", "b", "a", "b", "a", "b"], item=["x", "y", "x", "y", "z", "z"])
+    _, notes = prepared(tmp_path, rows, items={"path": "items.csv", "id": "id", "categorical": ["kind"]})
+
+    assert "of the others 1 have no item there that counts and is known from the parts before" in notes
 
 
 def test_rejected_rows_are_written_also_when_the_split_fails(tmp_path):

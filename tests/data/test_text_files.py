@@ -75,6 +75,12 @@ def test_a_file_without_a_header_needs_names(tmp_path):
     assert list(source.schema) == ["user", "item", "rating"]
 
 
+def test_a_first_line_that_is_mostly_numbers_is_no_header_and_columns_that_count_are(tmp_path):
+    with pytest.raises(DataError, match=r"first line, 'u1,55,3,1700000000', holds no names of columns"):
+        opened(tmp_path, "u1,55,3,1700000000\nu2,56,4,1700000060\n", "log.csv")
+    assert list(opened(tmp_path, "item,0,1,2\nx,.1,.2,.3\n", "vectors.csv").schema) == ["item", "0", "1", "2"]
+
+
 def test_other_encodings_are_read_by_name_and_named_when_they_fail(tmp_path):
     latin = "user,title\n1,café\n".encode("cp1252")
 
