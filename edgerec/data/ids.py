@@ -12,8 +12,10 @@ __all__ = ["category_of", "mix", "reads_as_missing", "text_of", "tie_keys"]
 
 _MULTIPLIER = 0x9E3779B97F4A7C15
 _SHIFT = 2**29
-_MISSING_WORDS = ("na", "n/a", "#n/a", "<na>", "\\n", "null", "(null)", "none", "nan", "nil", "nat", "undefined")
-_MISSING_WORDS += ("-", "--", "?")
+_MISSING_WORDS = (
+    *("na", "n/a", "#n/a", "<na>", "\\n", "null", "(null)", "none", "nan", "nil", "nat", "undefined"),
+    *("-", "--", "?"),
+)
 
 
 def text_of(column: pl.Expr, dtype: pl.DataType, what: str = "") -> pl.Expr:
