@@ -43,10 +43,13 @@ def init(
     from edgerec.errors import ConfigError, need
 
     need("polars", "train", "reading a log")
+    from edgerec.config.data import is_time_format
     from edgerec.data.guess import guess_settings
 
     if output.exists() and not force:
         raise ConfigError(f"{output}: exists already; name another file with -o, or overwrite it with --force")
+    if time_format is not None and not is_time_format(time_format):
+        raise ConfigError(f'--time-format {time_format}: expected one such as "%d/%m/%Y", "order" or "seconds"')
     chosen = checked_effort(effort)
     settings = guess_settings(log, items, users, output.parent, _roles(role or []), time_format)
     try:

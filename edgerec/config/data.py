@@ -10,6 +10,14 @@ from pydantic import Field, model_validator
 
 from edgerec.config.base import ColumnNames, Expression, Settings, duration_ms, hint, problem
 
+TIME_FORMATS = ("seconds", "milliseconds", "microseconds", "nanoseconds", "days", "hours", "minutes", "order", "dates")
+"""Ways to read times that have a name; "dates" are those of a file that has dates as such."""
+
+
+def is_time_format(text: str) -> bool:
+    """Is it a name of `TIME_FORMATS`, or does it have the parts of a date?"""
+    return text in TIME_FORMATS or "%" in text
+
 
 class ContextConfig(Settings):
     """Features of a request that are known before anything is shown."""
@@ -187,6 +195,11 @@ class DataConfig(Settings):
             codecs.lookup(self.encoding)
         except LookupError:
             raise problem(f"no encoding is called {self.encoding!r}; such are utf-8, cp1252, latin-1, utf-16") from None
+        if self.time_format is not None and not is_time_format(self.time_format):
+            raise problem(
+                f'time_format = {self.time_format!r} is none; expected one such as "%d/%m/%Y %H:%M", or one of '
+                + ", ".join(TIME_FORMATS)
+            )
         zones = available_timezones()
         if self.timezone not in zones:
             raise problem(f"no time zone is called {self.timezone!r}" + hint(self.timezone, zones))

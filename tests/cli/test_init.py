@@ -107,6 +107,8 @@ def test_a_log_whose_dates_may_be_read_two_ways_is_not_guessed():
     assert "written, but without time_format: " in refused.stderr and "--force --time-format FORMAT" in refused.stderr
     told = edgerec("prepare")
     assert told.exit_code == 2 and 'set time_format = "' in told.stderr
+    wrong = edgerec("init", "log.csv", "--force", "--time-format", "day first")
+    assert wrong.exit_code == 2 and "--time-format day first: expected one such as" in wrong.stderr
     assert edgerec("init", "log.csv", "--force", "--time-format", "%d/%m/%Y").exit_code == 0
     assert edgerec("prepare").exit_code == 0
 

@@ -11,7 +11,7 @@ from edgerec.config import Config
 from edgerec.data import Dataset, prepare
 from edgerec.data.cleaning import duplicates
 from edgerec.data.numbers import number_of
-from edgerec.errors import DataError
+from edgerec.errors import ConfigError, DataError
 from tests.data.test_prepare import BINARY, config, log, rejected, run, write
 
 
@@ -131,6 +131,8 @@ def test_a_log_with_only_an_order_is_prepared_and_has_no_clock(tmp_path):
     assert run(tmp_path, rows, time_format="order", split=split).meta.rows["test"] == 2
     with pytest.raises(DataError, match="has no clock; leave from_time out"):
         run(tmp_path, rows, time_format="order", split=split, context={"from_time": ["hour"]})
+    with pytest.raises(ConfigError, match="time_format = 'day first' is none; expected one such as"):
+        config(tmp_path, time_format="day first")
 
 
 # ---------------------------------------------------------------------------- what prepare says
