@@ -16,7 +16,7 @@ T = TypeVar("T", np.bool_, np.int64, np.float32)
 Bool: TypeAlias = npt.NDArray[np.bool_]
 TAIL = 200
 """Items that are drawn at random from all others of a request, and stand for them."""
-MOST_SCORES = 8_000_000
+MOST_SCORES = 2_000_000
 """Scores of a member that are in memory together, before they are shortened."""
 
 
