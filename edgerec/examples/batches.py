@@ -282,9 +282,15 @@ class JointBatches:
     def _impression_batches(self, start: int, end: int, rng: np.random.Generator) -> list[tuple[int, Int]]:
         """Batches of the impressions from `start` to `end`."""
         assert self.examples.impressions is not None
-        requests = self.examples.impressions.requests
+        requests, size = self.examples.impressions.requests, self.settings.impressions
         chosen = self._chosen(requests, start, end)
-        return _grouped(chosen, requests.as_of[chosen], requests.lengths(chosen), self.settings.impressions, rng)
+        return _grouped(chosen, self._impression_times(chosen), requests.lengths(chosen), size, rng)
+
+    def _impression_times(self, chosen: Int) -> Int:
+        """The as-of times whose statistics the impressions `chosen` are learned with."""
+        assert self.examples.impressions is not None
+        as_of = self.examples.impressions.requests.as_of[chosen]
+        return _coarser(as_of, min(self.settings.impressions, FEW_IMPRESSIONS)) if self.train else as_of
 
     def _chosen(self, requests: Requests, start: int, end: int) -> Int:
         """The requests from `start` to `end` that are of the users to learn from."""
@@ -356,6 +362,10 @@ def _grouped(chosen: Int, as_of: Int, key: Int | Float, size: int, rng: np.rando
     return batches
 
 
+FEW_IMPRESSIONS = 512
+"""A step has half as many impressions on average, at least."""
+
+
 def _coarser(as_of: Int, size: int) -> Int:
     """As-of times of which each has half a batch of `size` on average: earlier ones where there are too many.
 
@@ -418,8 +428,8 @@ class _Shards(Sequence[tuple[int, Int]]):
     def _count(self, start: int, end: int) -> int:
         """How many batches `_grouped` will make of a range."""
         assert self.of.examples.impressions is not None
-        requests = self.of.examples.impressions.requests
-        sizes = np.bincount(requests.as_of[self.of._chosen(requests, start, end)])
+        chosen = self.of._chosen(self.of.examples.impressions.requests, start, end)
+        sizes = np.bincount(self.of._impression_times(chosen))
         return int((-(-sizes // self.of.settings.impressions)).sum())
 
 

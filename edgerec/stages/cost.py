@@ -31,6 +31,8 @@ MOST_BASELINE = 8_000
 """Items beyond which the baselines have none."""
 MOST_REQUESTS = 2_000
 """On which the weights of the ensemble are chosen."""
+MOST_TIMES, FEW_IMPRESSIONS = 200, 512
+"""As-of times of a log; twice the least impressions of a step."""
 MOST_CALIBRATED = 250_000
 """Impressions that calibration looks at."""
 REST = ""
@@ -86,7 +88,7 @@ class _Counts:
         """Of a network that learns from so many sessions and from impressions."""
         t, items = self.config.teacher, self.size.items
         rows = min(self.rows, t.impressions_per_epoch)
-        steps = max(sessions / t.sessions, rows / t.impressions)
+        steps = max(_steps(sessions, t.sessions, t.sessions), _steps(rows, t.impressions, FEW_IMPRESSIONS))
         return {
             "epoch": n,
             "session": n * sessions,
@@ -128,6 +130,11 @@ class _Counts:
             "row": models * rows,
             "item": models * size.items,
         }
+
+
+def _steps(n: float, size: int, few: int) -> float:
+    """Steps of an epoch of `n` examples, of which each has one as-of time: half of a time's last step is empty."""
+    return n / size + min(MOST_TIMES, 2 * n / few) / 2
 
 
 def work(config: Config, size: LogSize, at_once: int = CORES) -> dict[Part, Work]:
