@@ -123,7 +123,7 @@ def answers_of(run: Path, count: int) -> dict[str, Answers]:
     with (
         Recommender.of(bundle, "onnxruntime") as ort,
         Recommender.of(bundle, "numpy") as plain,
-        TestClient(create_app(lambda: Recommender.of(bundle))) as client,
+        TestClient(create_app(lambda: Recommender.of(bundle)), "http://127.0.0.1") as client,
     ):
         requests = list(requests_of(run, ort, count))
         runtimes = {
