@@ -113,7 +113,7 @@ OTHERS = {
     "bench bundle --device none.toml": "none.toml: cannot be read",
     "bench bundle --compare gone": "gone: no bundle here",
     "recommend bundle -k 0": "k must be at least 1, got 0",
-    "recommend bundle --weights next=nan": "next must be a finite number",
+    "recommend bundle --weights next=nan": "next must be a number",
     "recommend bundle --weights nxt=1": "no task 'nxt'",
     "recommend bundle --where price<": "ends too early",
     "recommend bundle --context age=old": "must be a number",
