@@ -38,6 +38,8 @@ def fit_to_log(config: Config, size: LogSize, effort: Effort | None = None) -> t
         effort: in place of that of the settings.
     """
     effort = effort or config.effort
+    if effort == "full":
+        return config, {}
     key = config.model_dump_json(exclude_unset=True), size, effort
     if key not in _fitted:  # a run asks for its settings again and again
         _fitted[key] = choose(config, time_s(effort, size.rows), lambda tried: run_s(tried, size))

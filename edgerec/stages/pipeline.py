@@ -101,7 +101,7 @@ STAGES = (
         function="edgerec.stages.prepare:prepare",
         folder="dataset",
         after=(),
-        settings=("data", "task", "name"),
+        settings=("data", "task", "name", "evaluation.part"),  # the part must have something to be judged on
         files=_log_files,
     ),
     Stage(

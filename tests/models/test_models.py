@@ -106,7 +106,7 @@ def test_it_learns_the_checkerboard(build, tiny_data, tmp_path):
     tasks = tuple(replace(t, weight=4.0) if t.kind == "related" else t for t in tiny_data.tasks)
     examples = replace(tiny_data.train, tasks=tasks)
     batches = JointBatches(examples, BatchSettings(32, 256, 1_000, 0.0, 0), seed=0)
-    loop = LoopSettings(24, 1e-2, 0.01, None)
+    loop = LoopSettings(40, 1e-2, 0.01, None)
     fit(TrainingJob(model, batches, None, loop, tmp_path / "work", Silent(), "model"))
     model.eval()
     with torch.inference_mode():
