@@ -22,8 +22,6 @@ from edgerec.devices import load_profile
 from edgerec.errors import DataError, QualityError, need
 from edgerec.files import read_json, write_json
 from edgerec.progress import age, duration
-from edgerec.stages.cost import seconds_here
-from edgerec.stages.effort import DATASET, log_size, remember, settled
 
 if TYPE_CHECKING:
     from edgerec.config import Config
@@ -174,7 +172,7 @@ def run(
             _refuse_failures(stage, _read_stamp(stage, run_dir))
         else:
             reports[stage.name] = _execute(stage, config, run_dir, progress, loaded)
-        if stage is STAGES[0] and (run_dir / DATASET).exists():
+        if stage is STAGES[0] and (run_dir / "dataset" / "dataset.json").exists():
             _announce(stages[1:], config, run_dir, progress, effort)
     return reports
 
@@ -183,6 +181,9 @@ def _announce(
     stages: Sequence[Stage], config: Config, run_dir: Path, progress: Progress, effort: Effort | None
 ) -> None:
     """Say what is chosen for the log of the dataset, and how long the stages that are stale will take."""
+    from edgerec.stages.cost import seconds_here
+    from edgerec.stages.effort import log_size, remember, settled  # polars, which a light install has not
+
     chosen = remember(config, run_dir, effort)
     if all(is_fresh(stage, config, run_dir) for stage in stages):
         return
@@ -232,6 +233,7 @@ def _execute(
     stage: Stage, config: Config, run_dir: Path, progress: Progress, loaded: dict[str, LearningData]
 ) -> StageReport:
     """Run a stage and leave its stamp; `loaded` hands the learning data on to the next stage."""
+    need("polars", "train", f"edgerec {stage.name}")  # the one line of a light install, before any headline
     with progress.stage(stage.title):
         _stamp_path(stage, run_dir).unlink(missing_ok=True)
         with progress.track(None, "loading libraries"):
@@ -277,6 +279,8 @@ def _read_stamp(stage: Stage, run_dir: Path) -> dict[str, str] | None:
 def _key(stage: Stage, config: Config, run_dir: Path) -> str:
     """Hash of everything that the output depends on."""
     if stage.after:
+        from edgerec.stages.effort import settled
+
         config = settled(config, run_dir)
     everything = config.model_dump(mode="json")
     home = config.resolve(".")  # the same file is the same, from wherever the command is given
