@@ -118,6 +118,10 @@ def manifest_bytes(path: Path) -> bytes:
     return content
 
 
+MAX_NAME = 128
+"""Characters of a file's name; file systems take about 255 bytes."""
+
+
 def check_name(name: str, source: str = MANIFEST) -> None:
     """Refuse a file name that could leave the bundle, or be another file on some platform.
 
@@ -128,9 +132,10 @@ def check_name(name: str, source: str = MANIFEST) -> None:
 
     >>> check_name("weights.bin")
     """
-    if not _NAME.fullmatch(name) or name.endswith(".") or _DEVICES.fullmatch(name):
+    if len(name) > MAX_NAME or not _NAME.fullmatch(name) or name.endswith(".") or _DEVICES.fullmatch(name):
         raise BundleError(
-            f"{source}: {name!r} is not a plain file name (letters, digits, '.', '_' and '-'); do not use this bundle"
+            f"{source}: {name[:MAX_NAME]!r} is not a plain file name "
+            f"(at most {MAX_NAME} letters, digits, '.', '_' and '-'); do not use this bundle"
         )
 
 

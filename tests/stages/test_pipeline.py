@@ -172,4 +172,6 @@ def test_a_stage_reads_no_setting_that_does_not_make_it_or_a_stage_before_it_sta
         function = stage.load()
         read.clear()
         function(Run(config, tmp_path, Silent()))
-        assert {path for path in read - {"effort"} if not {path, path.partition(".")[0]} & declared(stage)} == set(), stage.name
+        assert {path for path in read - {"effort"} if not {path, path.partition(".")[0]} & declared(stage)} == set(), (
+            stage.name
+        )
