@@ -218,5 +218,5 @@ def test_a_stage_trains_in_two_processes(tmp_path):
     _, said = process.communicate(timeout=900)
 
     assert process.returncode == 0, said
-    assert said.count("teacher on valid: epoch 1 of 4") == 1  # one of them speaks
+    assert said.count("network on valid: epoch 1 of 4") == 1  # one of them speaks
     assert networks(folder).keys() == {f"{kind}-{fold}.safetensors" for kind in ("early", "fold") for fold in (0, 1)}
