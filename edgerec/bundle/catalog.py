@@ -121,6 +121,8 @@ class Catalog:
         if self.columns[: len(OWN_COLUMNS)] != OWN_COLUMNS or len(self.columns) < len(described):
             raise BundleError(f"{path}: not a catalogue (table items lacks {', '.join(OWN_COLUMNS)}); build it again")
         self._size = 0 if last is None else int(last) + 1
+        if self._size < 0:
+            raise BundleError(f"{path}: not a catalogue (its last index is {last}); build the bundle again")
         self._db.set_authorizer(_authorize)
         self._path = path
         self._lock = Lock()

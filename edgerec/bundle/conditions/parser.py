@@ -147,7 +147,8 @@ class Parser:
         if known is None or kind is None:
             near = difflib.get_close_matches(name, names, 1)
             guess = f", did you mean {near[0]!r}?" if near else ""
-            raise InvalidCondition(f"no such column: {name}{guess} (the catalogue has {', '.join(names)})")
+            said = name if name.isprintable() else repr(name)
+            raise InvalidCondition(f"no such column: {said}{guess} (the catalogue has {', '.join(names)})")
         return Node(kind, lambda c, p: c.column(known))
 
     def _call(self, name: str) -> Node:
