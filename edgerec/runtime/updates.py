@@ -37,6 +37,8 @@ COPIED: Final = 1 << 20
 GROWTH: Final = 4
 """How many times larger than the bundle in use, or than its device's budget, an update may be."""
 LEAST_MEMORY: Final = 1 << 30
+_LONGEST: Final = 64
+"""Characters of a name of a version; ours have 16."""
 _INCOMING: Final = ".incoming"
 
 
@@ -223,7 +225,8 @@ class Updates:
             value = json.loads(path.read_bytes())
             state = State(**{name: value[name] for name in State.__dataclass_fields__})
             names = [state.current, state.previous, *state.bad]
-            if all(n is None or (isinstance(n, str) and n.isalnum()) for n in names) and isinstance(state.starts, int):
+            known = all(n is None or (isinstance(n, str) and n.isalnum() and len(n) <= _LONGEST) for n in names)
+            if known and isinstance(state.starts, int):
                 return state
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass

@@ -64,8 +64,8 @@ def test_on_a_failing_disk_no_event_stands_still_and_what_it_does_not_take_is_in
     assert run.returncode == 0, run.stderr
     trials = [json.loads(line) for line in run.stdout.splitlines()]
     assert [trial for trial in trials if trial["lost"]] == []
-    # SQLite waits for ten seconds; a busy machine delays a call by some.
-    assert [trial for trial in trials if trial["slowest"] > 8] == []
+    # SQLite waits for ten seconds; a busy machine delays a call by less than one.
+    assert [trial for trial in trials if trial["slowest"] > 1] == []
     in_memory = [trial["memory"] for trial in trials if trial["trouble"] is not None]
     assert set(map(str, in_memory)) <= {"['3']"}
     assert not lasting or len(in_memory) > 10

@@ -36,7 +36,6 @@ def test_what_was_found_belongs_to_a_target():
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="another input each time: what is found is kept in found/, and then mended")
 @pytest.mark.parametrize("name", TARGETS)
 def test_twenty_seconds_guided_by_coverage_find_nothing(name, tmp_path):
     pytest.importorskip("atheris", reason="not to be had for this system")

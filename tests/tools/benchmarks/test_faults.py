@@ -34,12 +34,9 @@ def test_a_class_of_faults_does_no_harm(name, tmp_path, capsys):
     assert no_harm(tmp_path, name, SHARES[name]), capsys.readouterr().out
 
 
-OPEN = pytest.mark.xfail(strict=False, reason="some damaged stores and one forgery of 150 still cost too much")
-
-
 @pytest.mark.slow
 @needs_injection
-@pytest.mark.parametrize("name", [pytest.param(n, marks=OPEN) if n in ("damage", "forgeries") else n for n in SHARES])
+@pytest.mark.parametrize("name", SHARES)
 def test_ten_times_as_many_faults_do_no_harm(name, tmp_path, capsys):
     assert no_harm(tmp_path, name, 10 * SHARES[name]), capsys.readouterr().out
 

@@ -1,7 +1,8 @@
 """Damage: signed bundles and stores of events, plain and encrypted, with bits flipped, parts cut, exchanged or zero.
 
 A bundle must be refused. A store must not keep a device from recommending, from erasing, or from storing anew; what was
-acknowledged after the damage must be there after the next start.
+acknowledged after the damage must be there after the next start. A file that holds something else altogether may be
+somebody's: it is refused in one line and left as it is, since `forget` would erase what was set aside.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from edgerec.errors import BundleError
+from edgerec.errors import BundleError, DataError
 from tools.benchmarks.injected.trial import Kit, Outcome, attempt
 
 KEY = bytes(range(32))
 PAGE = 4096
+FOREIGN = b"another program's"
+"""Ends what `_other` writes, so that the trial knows it."""
 
 
 def _flip(content: bytearray, choose: random.Random) -> None:
@@ -41,8 +44,9 @@ def _page(content: bytearray, choose: random.Random) -> None:
 
 
 def _other(content: bytearray, choose: random.Random) -> None:
-    """Something else altogether."""
-    content[:] = choose.choice((b"", b"import os\n" * 99, bytes(len(content)), choose.randbytes(len(content))))
+    """Something else altogether: nothing, zeros, or a foreign file."""
+    foreign = choose.choice((b"import os\n" * 99, choose.randbytes(len(content)))) + FOREIGN
+    content[:] = choose.choice((b"", bytes(len(content)), foreign))
 
 
 DAMAGE: tuple[Callable[[bytearray, random.Random], None], ...] = (_flip, _flip, _cut, _grow, _page, _page, _other)
@@ -101,9 +105,23 @@ def _store(kit: Kit, device: Path, choose: random.Random, key: bytes | None) -> 
         if choose.random() < 0.3:  # as a process leaves it that was killed
             path.with_name("s.sqlite-wal").write_bytes(log)
         damage(choose.choice([p for p in device.iterdir() if not p.name.endswith("-shm")]), choose)
-        return _after(kit, path, how)
+        foreign = path.read_bytes().endswith(FOREIGN)
+        return _foreign(kit, path, how) if foreign else _after(kit, path, how)
 
     return trial
+
+
+def _foreign(kit: Kit, path: Path, how: dict[str, Any]) -> Outcome:
+    """`_other` wrote a foreign file: it is refused, unless a write-ahead log beside it holds the pages of a store."""
+    before, log = path.read_bytes(), path.with_name(f"{path.name}-wal")
+    logged = log.exists() and log.stat().st_size > 0
+    try:
+        kit.open(kit["1"], path, **how).close()
+    except DataError as error:
+        assert "\n" not in str(error), "more than one line"
+        changed = path.read_bytes() != before
+        return Outcome(lost=int(changed), note="another's file was changed" if changed else "")
+    return _after(kit, path, how) if logged else Outcome(accepted=1, note="another's file was taken for a store")
 
 
 def _after(kit: Kit, path: Path, how: dict[str, Any]) -> Outcome:
