@@ -27,6 +27,8 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 _MAGIC: Final = b"SQLite format 3\0"
 FLIPPED: Final = 8
 """Bits of a file's head that may be changed; the head of another file differs in many more."""
+_LOOKED_AT, _TREES = 32, (2, 5, 10, 13)
+"""Pages after the first one that tell whether a file without a head held tables; how a page of a table begins."""
 # SQLCipher 4: a page ends with its initialization vector and an HMAC over all before it and the page's number.
 _PAGE, _SALT, _MAC, _SALT_MASK = 4096, 16, 64, 0x3A
 
@@ -85,7 +87,8 @@ def salvage(sql: ModuleType, path: Path, key: bytes | None) -> Salvaged:
 
 
 def looks_like_ours(path: Path, application: int) -> bool:
-    """Whether a file, damaged or not, bears our mark; also one whose head a power cut left as zeros.
+    """Whether a file, damaged or not, bears our mark; also one whose head is gone: zeros after a power cut, or a first
+    page of other bytes before pages of tables.
 
     Raises:
         OSError: the disk does not give it.
@@ -97,7 +100,23 @@ def looks_like_ours(path: Path, application: int) -> bool:
     if len(head) < 72:
         return _MAGIC.startswith(head[:16])
     ours = _MAGIC + application.to_bytes(4, "big")
-    return _differing(head[:16] + head[68:72], ours) <= FLIPPED
+    if _differing(head[:16] + head[68:72], ours) <= FLIPPED:
+        return True
+    return _differing(head[:16], _MAGIC) > FLIPPED and _holds_tables(path)
+
+
+def _holds_tables(path: Path) -> bool:
+    """Whether most of the first pages after the head are those of SQLite's tables and indices.
+
+    The file of another program with a whole head is known by it, so only a file without one is looked at in this way.
+    Source: SQLite's file format, section 1.6.
+    """
+    with path.open("rb") as file:
+        file.seek(_PAGE)
+        pages = [file.read(_PAGE) for _ in range(_LOOKED_AT)]
+    whole = [page for page in pages if len(page) == _PAGE and any(page)]
+    trees = [page for page in whole if page[0] in _TREES and 8 <= int.from_bytes(page[5:7], "big") <= _PAGE]
+    return bool(whole) and 2 * len(trees) > len(whole)
 
 
 def own_salt(key: bytes) -> bytes:

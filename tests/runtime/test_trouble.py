@@ -55,6 +55,22 @@ def test_a_damaged_page_in_the_middle_loses_its_own_rows_only(tmp_path):
     assert store.events.append("new", "click", NOW, {}) and events(store)[-1] == "new"
 
 
+def test_a_first_page_of_other_bytes_is_damage_and_random_bytes_alone_are_a_foreign_file(tmp_path):
+    path = filled(tmp_path / "s.sqlite")
+    content = path.read_bytes()
+    path.write_bytes(os.urandom(4096) + content[4096:])
+    store = EventStore(path)
+
+    assert store.trouble is None and "set aside" in store.damage
+    assert store.events.append("new", "click", NOW, {}) and events(store)[-1] == "new"
+
+    foreign = os.urandom(len(content))
+    (tmp_path / "f.sqlite").write_bytes(foreign)
+    with pytest.raises(DataError, match="cannot be used as an event log"):
+        EventStore(tmp_path / "f.sqlite")
+    assert (tmp_path / "f.sqlite").read_bytes() == foreign
+
+
 @pytest.mark.parametrize("key", [None, KEY], ids=["plain", "encrypted"])
 def test_whatever_bit_is_flipped_the_recommender_opens_and_forgets(toy_bundle, tmp_path, key):
     if key is not None:
