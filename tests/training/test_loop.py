@@ -198,7 +198,8 @@ def test_another_error_of_a_step_is_not_taken_for_short_memory(tiny_data, tmp_pa
 
 
 def test_two_accumulated_halves_make_the_step_of_one_batch(tiny_data, tmp_path):
-    with_impressions = (b for b in JointBatches(tiny_data.train, BATCHES, seed=0) if b.impressions is not None)
+    # A batch without a gradient of almost zero: Adam would divide by it, and show the rounding of its sum.
+    with_impressions = (b for b in JointBatches(tiny_data.train, BATCHES, seed=2) if b.impressions is not None)
     batch = next(b for b in with_impressions if len(b.impressions.candidate) % 2 == 0)
     halves = [JointBatch(None, batch.impressions.part(number, 2)) for number in (0, 1)]
 
@@ -211,8 +212,7 @@ def test_two_accumulated_halves_make_the_step_of_one_batch(tiny_data, tmp_path):
 
     whole, two = after([JointBatch(None, batch.impressions)], 1), after(halves, 2)
     for name, value in whole.items():
-        # Adam divides by the gradient: where it is almost zero, the rounding of its sum is a small part of a step.
-        assert torch.allclose(two[name], value, atol=0.05 * LOOP.learning_rate), name
+        assert torch.allclose(two[name], value, atol=1e-6), name
 
 
 class Given(JointBatches):
