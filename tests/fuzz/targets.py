@@ -112,18 +112,17 @@ def compressed_patch(content: bytes) -> None:
 
 def delta(content: bytes) -> None:
     """delta.json, in front of a delta that is whole."""
-    home = _delta()
-    (home / "delta" / DELTA).write_bytes(content)
-    out = home / "out"
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir()
-    apply_delta(Bundle.open(home / "bundle"), home / "delta", out)
+    _apply_with(DELTA, content)
 
 
 def delta_manifest(content: bytes) -> None:
     """manifest.new of a delta."""
+    _apply_with(NEW_MANIFEST, content)
+
+
+def _apply_with(name: str, content: bytes) -> None:
     home = _delta()
-    (home / "delta" / NEW_MANIFEST).write_bytes(content)
+    (home / "delta" / name).write_bytes(content)
     out = home / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
