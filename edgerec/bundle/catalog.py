@@ -117,12 +117,12 @@ class Catalog:
             self._kinds = {row[1]: "number" if row[2] in ("INTEGER", "REAL") else "text" for row in described}
             last = self._db.execute("SELECT max(idx) FROM items").fetchone()[0] if plain else None
         except (*_DAMAGED, MemoryError) as error:  # the last where there is no content
-            raise BundleError(f"{path}: not a catalogue ({error}); build the bundle again") from error
+            raise BundleError(f"{path}: not a catalogue ({_line(error)}); build the bundle again") from error
         if self.columns[: len(OWN_COLUMNS)] != OWN_COLUMNS or len(self.columns) < len(described):
             raise BundleError(f"{path}: not a catalogue (table items lacks {', '.join(OWN_COLUMNS)}); build it again")
-        self._size = 0 if last is None else int(last) + 1
-        if self._size < 0:
-            raise BundleError(f"{path}: not a catalogue (its last index is {last}); build the bundle again")
+        if last is not None and not (isinstance(last, int) and last >= 0):
+            raise BundleError(f"{path}: not a catalogue (its last index is {last!r:.40}); build the bundle again")
+        self._size = 0 if last is None else last + 1
         self._db.set_authorizer(_authorize)
         self._path = path
         self._lock = Lock()
@@ -237,7 +237,12 @@ class Catalog:
         except UnicodeEncodeError:  # half of a surrogate pair: no catalogue holds it
             return []
         except _DAMAGED as error:
-            raise BundleError(f"{self._path}: cannot be read ({error}); build the bundle again") from error
+            raise BundleError(f"{self._path}: cannot be read ({_line(error)}); build the bundle again") from error
+
+
+def _line(error: Exception) -> str:
+    """What an error says, in one line: SQLite quotes names, which may hold several."""
+    return " ".join(str(error).split())
 
 
 def _authorize(action: int, first: str | None, second: str | None, *_: object) -> int:
