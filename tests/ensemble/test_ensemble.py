@@ -257,3 +257,17 @@ def test_matrices_between_all_items_are_fitted_only_for_members_that_read_them(s
 
     assert fitted.snapshots is not None
     assert fitted.snapshots.last.ease is None and fitted.snapshots.last.als is None
+
+
+@pytest.mark.parametrize(
+    ("weights", "again"),
+    [
+        ({"network": 1.0, "popularity.24h": 0.5, "ease": 0.0}, ("popularity",)),
+        ({"network": 0.0, "reranker": 1.0}, ("ease", "als", "popularity", "reranker")),
+        ({"network": 1.0, "boosting": 0.3, "offset": 2.0}, ("boosting",)),
+    ],
+)
+def test_only_members_with_a_weight_are_fitted_again_and_what_the_reranker_reads(weights, again):
+    blend = Blend({"next": weights}, {}, {}, {})
+
+    assert blend.worth_fitting(("ease", "als", "popularity", "reranker", "boosting")) == again

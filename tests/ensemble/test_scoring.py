@@ -10,8 +10,9 @@ import pytest
 from edgerec.data.splits import Boundaries
 from edgerec.ensemble.ensemble import Ensemble
 from edgerec.ensemble.members import Members
-from edgerec.ensemble.scoring import EnsembleScorer, TorchScorer
+from edgerec.ensemble.scoring import EnsembleScorer, TorchModel, TorchScorer
 from edgerec.ensemble.weights import network_alone
+from edgerec.examples.evaluation_requests import find_evaluation_requests
 from edgerec.tasks import scored_tasks
 from edgerec.training.teacher import build_teacher
 
@@ -67,3 +68,17 @@ def test_a_network_alone_scores_related_items_as_its_ensemble(scorers):
     rest = np.isfinite(other)
     for row in range(2):  # log-probabilities and logits differ by a constant
         assert np.ptp(one[row, rest[row]] - other[row, rest[row]]) == pytest.approx(0, abs=1e-4)
+
+
+def test_lists_that_were_kept_are_those_that_were_made(tiny_data, scorers, tmp_path, monkeypatch):
+    requests, kept = find_evaluation_requests(tiny_data), tmp_path / "answers.npz"
+    made = TorchModel(scorers[0], tiny_data, requests, kept)
+    retrieval = [t for t in scored_tasks(tiny_data.tasks) if t.kind == "retrieval"]
+    lists, own = ({t.name: ask(t) for t in retrieval} for ask in (made.lists, made.own_items))
+    monkeypatch.setattr(EnsembleScorer, "log_probs", lambda *_: pytest.fail("asked twice"))
+    again = TorchModel(scorers[0], tiny_data, requests, kept)
+
+    for task in retrieval:
+        assert np.array_equal(again.lists(task), lists[task.name])
+        for one, other in zip(again.own_items(task), own[task.name], strict=True):
+            assert np.array_equal(one, other)

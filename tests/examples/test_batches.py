@@ -160,3 +160,16 @@ def test_an_epoch_sees_at_most_so_many_impressions_and_each_epoch_others(tiny_da
     assert all(0 < len(rows) <= 128 for rows in seen) and len(set(seen)) == 3
     valid = JointBatches(tiny_data.evaluation, few, 7, train=False)
     assert sum(len(candidates(b)) for b in valid) == len(tiny_data.evaluation.impressions.item)  # nothing is left out
+
+
+def test_few_examples_of_many_as_of_times_share_steps_and_never_see_later_statistics(tiny_data):
+    few = tiny_data.train.impressions.take(np.arange(0, len(tiny_data.train.impressions.item), 20))
+    examples = replace(tiny_data.train, impressions=few)
+    batches = JointBatches(examples, replace(SETTINGS, impressions=64), 0)
+    times = len(np.unique(few.requests.as_of))
+    chosen = np.arange(len(few.item))
+
+    assert sum(b.impressions is not None for b in batches) < times
+    assert (batches._impression_times(chosen) <= few.requests.as_of).all()
+    unchanged = JointBatches(examples, replace(SETTINGS, impressions=64), 0, train=False)
+    assert np.array_equal(unchanged._impression_times(chosen), few.requests.as_of)
