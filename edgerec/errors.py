@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import warnings
 from functools import cache
 from pathlib import Path
@@ -23,10 +24,17 @@ __all__ = [
 
 OLD_NAMES_UNTIL: Final = "0.3"
 """The version that no longer reads the old names of settings, profiles and commands."""
+_BREAKS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class EdgerecError(Exception):
-    """Root of all errors that a user can do something about; the CLI prints it on one line."""
+    """Root of all errors that a user can do something about.
+
+    What a file brought may stand in a message, so control characters and line ends become blanks: one line it stays.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_BREAKS.sub(" ", message))
 
 
 class ConfigError(EdgerecError, ValueError):

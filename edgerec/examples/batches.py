@@ -366,12 +366,16 @@ FEW_IMPRESSIONS = 512
 """A step has half as many impressions on average, at least."""
 
 
+FEW_TIMES = 64
+"""As-of times of an epoch that are never joined: so few steps cost little, and a small log needs them."""
+
+
 def _coarser(as_of: Int, size: int) -> Int:
     """As-of times of which each has half a batch of `size` on average: earlier ones where there are too many.
 
     A step encodes the whole catalogue, so steps of a few requests each would take most of the time.
     """
-    step = max(len(np.unique(as_of)) * size // max(2 * len(as_of), 1), 1)
+    step = max(len(np.unique(as_of)) // max(2 * len(as_of) // size, FEW_TIMES), 1)
     return as_of - as_of % step
 
 

@@ -112,12 +112,12 @@ def _node(content: memoryview, weights: Array) -> OnnxNode:
         elif part.number == 5:
             name, attribute = _attribute(part.content, weights)
             if name in attributes:
-                raise ValueError(f"attribute {name} twice")
+                raise ValueError(f"attribute {name[:40]} twice")
             attributes[name] = attribute
         elif part.number == 7:
             domain = part.text()
     if domain not in ("", "ai.onnx", "com.microsoft"):
-        raise ValueError(f"operator {domain}.{op}")
+        raise ValueError(f"operator {domain[:40]}.{op[:40]}")
     return OnnxNode(op, tuple(inputs), tuple(outputs), attributes)
 
 

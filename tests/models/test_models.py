@@ -106,7 +106,7 @@ def test_it_learns_the_checkerboard(build, tiny_data, tmp_path):
     tasks = tuple(replace(t, weight=4.0) if t.kind == "related" else t for t in tiny_data.tasks)
     examples = replace(tiny_data.train, tasks=tasks)
     batches = JointBatches(examples, BatchSettings(32, 256, 1_000, 0.0, 0), seed=0)
-    loop = LoopSettings(40, 1e-2, 0.01, None)
+    loop = LoopSettings(20, 1e-2, 0.01, None)
     fit(TrainingJob(model, batches, None, loop, tmp_path / "work", Silent(), "model"))
     model.eval()
     with torch.inference_mode():
@@ -121,8 +121,8 @@ def test_it_learns_the_checkerboard(build, tiny_data, tmp_path):
     own = _camps(tiny_data, "users")[sessions.user][:, None]
 
     assert (camp_of_item[scores[:, 0].topk(10).indices] == own).mean() > 0.95
-    by_camp = np.stack([related[:, camp_of_item == camp].mean(1) for camp in (0, 1)], 1)
-    assert (by_camp.argmax(1) == camp_of_item).mean() > 0.95
+    same, itself = camp_of_item[:, None] == camp_of_item, np.eye(tiny.ITEMS, dtype=bool)
+    assert (related[same & ~itself][:, None] > related[~same]).mean() > 0.7  # AUC, of 25,000 pairs each way
     click, clicked = impressions[:, 2].numpy(), rows.labels["click"] > 0
     assert (click[clicked][:, None] > click[~clicked][None]).mean() > 0.95  # AUC
 
