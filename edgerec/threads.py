@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
-__all__ = ["cores", "share_cores", "with_threads"]
+__all__ = ["ahead", "cores", "share_cores", "with_threads"]
+
+T = TypeVar("T")
 
 _COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What torch, LightGBM, scikit-learn and BLAS read when they are loaded."""
@@ -49,3 +53,19 @@ def with_threads(threads: int) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def ahead(values: Iterator[T]) -> Iterator[T]:
+    """Each of `values` is made in a thread while the one before it is used; with one core nothing is gained, or done.
+
+    Only for what neither `values` nor their user changes: no state of one may depend on how far the other is.
+    """
+    if cores() == 1:
+        yield from values
+        return
+    over = object()
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, values, over)
+        while (value := following.result()) is not over:
+            following = pool.submit(next, values, over)
+            yield value  # type: ignore[misc]  # not `over`

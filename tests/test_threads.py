@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from edgerec.threads import cores, share_cores, with_threads
+from edgerec.threads import ahead, cores, share_cores, with_threads
 
 
 def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(monkeypatch):
@@ -51,3 +51,18 @@ print(os.environ["OMP_WAIT_POLICY"], "torch" in sys.modules)
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert run.stdout.split() == ["passive", "False"]
+
+
+def test_what_is_made_ahead_comes_in_order_and_an_error_after_what_was_made_before_it(monkeypatch):
+    monkeypatch.setattr("edgerec.threads.cores", lambda: 2)
+
+    def numbers():
+        yield from range(3)
+        raise ValueError("no more")
+
+    made = []
+    with pytest.raises(ValueError, match="no more"):
+        made.extend(ahead(numbers()))
+    some = ahead(iter(range(10)))
+    assert made == [0, 1, 2] and next(some) == 0
+    some.close()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import lightgbm
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -23,6 +22,10 @@ from edgerec.files import write_whole
 from edgerec.progress import Progress
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Float, Int
+from edgerec.threads import ahead
+
+if TYPE_CHECKING:
+    import lightgbm
 
 Boosters: TypeAlias = "list[lightgbm.Booster]"
 """Of one fold of users: one for each retrieval task."""
@@ -75,7 +78,7 @@ class Reranker:
         """
         folds = list(self.boosters.values()) if fold is None else [self.boosters[fold]]
         scores = np.empty((len(chosen), len(self.tasks), self.candidates.n_items), np.float32)
-        for places, pool in self.candidates.of(snapshot, requests, chosen, size):
+        for places, pool in ahead(self.candidates.of(snapshot, requests, chosen, size)):
             owner, first = pool.owner(), np.cumsum(pool.sizes) - pool.sizes
             for t in range(len(self.tasks)):
                 total = sum(_predict(boosters[t], pool.features) for boosters in folds) / len(folds)
@@ -94,4 +97,6 @@ def _file(fold: int, task: Task) -> str:
 
 
 def _read(path: Path) -> lightgbm.Booster:
+    import lightgbm  # heavy: loaded on use
+
     return lightgbm.Booster(model_str=path.read_text(encoding="utf-8"))

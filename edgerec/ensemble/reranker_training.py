@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import lightgbm
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -21,6 +21,9 @@ from edgerec.examples.requests import Ragged, Requests
 from edgerec.progress import Progress
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Float, Int
+
+if TYPE_CHECKING:
+    import lightgbm
 
 Bool = npt.NDArray[np.bool_]
 
@@ -97,6 +100,8 @@ class TrainingLists:
         Raises:
             DataError: there is none.
         """
+        import lightgbm  # heavy: loaded on use
+
         request = np.repeat(np.arange(len(self.user)), self.sizes)
         labels = self.labels[self.tasks.index(task)]
         keep = ~self.own if task.repeats == "exclude" else np.ones(len(request), bool)

@@ -155,12 +155,10 @@ def work(config: Config, size: LogSize, at_once: int = CORES) -> dict[Part, Work
         "prepare": {REST: {**once, "row": size.rows}},
         "train": {
             "reading the dataset for valid": read,
-            "network on valid": {**once, **network},
-            "members on valid": {**once, **c.members(1)},
+            "network and members on valid": {**once, **network, **c.members(1)},
             "choosing the members' weights on valid": search,
             "reading the dataset for test": {**read, "text": 0.0},
-            "networks of the folds": {**once, **folds},
-            "members of the ensemble": {**once, **c.members(t.folds)},
+            "networks of the folds and members": {**once, **folds, **c.members(t.folds)},
             REST: once,
         },
         "distill": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ import numpy as np
 
 from edgerec.bundle import MANIFEST, Bundle, dump_json, write_bundle
 from edgerec.bundle.size import bundle_size
+from edgerec.config import EvaluationConfig
 from edgerec.devices import load_profile
 from edgerec.devices.machine import versions
 from edgerec.ensemble.members import Members
 from edgerec.ensemble.scoring import STAGES, TorchModel
+from edgerec.ensemble.views import EnsembleSettings
 from edgerec.evaluation.answers import Answers
-from edgerec.evaluation.baselines import evaluate_baselines
+from edgerec.evaluation.baselines import Baselines, evaluate_baselines
 from edgerec.evaluation.card import model_card
 from edgerec.evaluation.cold_start import cold_start_metrics, cold_start_references
 from edgerec.evaluation.costs import StageCosts, measure_costs
@@ -53,8 +56,10 @@ from edgerec.examples.evaluation_requests import EvaluationRequests, find_evalua
 from edgerec.examples.load import LearningData
 from edgerec.files import write_json
 from edgerec.metrics import MetricTable, ModelMetrics
+from edgerec.progress import Progress
 from edgerec.stages.run import ENSEMBLE, Run
 from edgerec.stages.versions import versions_of
+from edgerec.training.processes import Beside
 
 __all__ = [
     "MODEL_BYTES",
@@ -66,6 +71,8 @@ __all__ = [
     "sizes_of",
 ]
 
+WORTH_A_PROCESS = 2_000_000
+"""Scores of the evaluation requests' catalogues from which the baselines are judged in a process of their own."""
 MODEL_BYTES = "bundle: graphs and weights, bytes"
 
 
@@ -74,12 +81,30 @@ def evaluate(run: Run) -> Report:
     data = run.learning_data()
     check_segments(run.config.evaluation.segments, data)
     eval_requests = find_evaluation_requests(data)
-    with versions_of(run, data, eval_requests) as bundles:
+    work = _JudgeBaselines(run.ensemble_settings, run.config.evaluation, data, eval_requests, run.teacher / ENSEMBLE)
+    small = len(eval_requests.rows) * data.n_items < WORTH_A_PROCESS
+    with versions_of(run, data, eval_requests) as bundles, Beside(work, run.progress, alone=small) as baselines:
         table, answers = evaluate_stages(run, data, eval_requests, bundles)
-        report = _report(run, data, eval_requests, table, answers, bundles)
+        report = _report(run, data, eval_requests, table, answers, bundles, baselines)
     with run.progress.track(None, "writing the report"):
         _write(run, report, data, eval_requests, answers)
     return report
+
+
+@dataclass(frozen=True)
+class _JudgeBaselines:
+    """The evaluation of the baselines, in whatever process it is called."""
+
+    ensemble: EnsembleSettings
+    settings: EvaluationConfig
+    data: LearningData
+    eval_requests: EvaluationRequests
+    folder: Path
+
+    def __call__(self, progress: Progress) -> Baselines:
+        """Judge them."""
+        boosting = Members.load(self.ensemble, self.data, self.folder).boosting
+        return evaluate_baselines(self.data, self.eval_requests, self.settings, boosting)
 
 
 def _write(
@@ -100,21 +125,23 @@ def _report(
     stages: MetricTable,
     answers: dict[str, Answers],
     bundles: Versions,
+    judging: Beside[Baselines],
 ) -> Report:
     settings, bundle = run.config.evaluation, run.bundle
-    with run.progress.track(None, "judging the baselines"):
-        boosting = Members.load(run.ensemble_settings, data, run.teacher / ENSEMBLE).boosting
-        baselines = evaluate_baselines(data, eval_requests, settings, boosting)
-        table = stages | baselines.metrics
-        for reference, of_tasks in cold_start_references(data).items():
-            table.setdefault(reference, {}).update(of_tasks)
     fidelity = stage_fidelity(answers, data, eval_requests)
     segments = {
         stage: segment_metrics(answers[stage], data, eval_requests, settings.segments) for stage in ("teacher", "int8")
     }
-    of_bundle = _of_the_bundle(run, data, eval_requests, table["int8"], bundles)
-    findings = _findings(run, data, table, baselines.chosen, fidelity, of_bundle["costs"])
     off_policy = evaluate_logged_policy(RuntimeModel(bundles, data, eval_requests, run.progress))
+    of_bundle = _of_the_bundle(run, data, eval_requests, stages["int8"], bundles)
+    with run.progress.track(None, "judging the baselines"):
+        baselines = judging.result()
+        table = stages | baselines.metrics
+        for reference, of_tasks in cold_start_references(data).items():
+            table.setdefault(reference, {}).update(of_tasks)
+    with run.progress.track(None, "measuring costs"):  # once the machine is idle
+        costs = _costs(run, data, eval_requests)
+    findings = _findings(run, data, table, baselines.chosen, fidelity, costs)
     return Report(
         name=run.config.name,
         part=settings.part,
@@ -135,6 +162,7 @@ def _report(
         curves=read_curves(run.folder),
         settings=settings_of(run.config),
         versions=versions(),
+        costs=costs,
         **of_bundle,
     )
 
@@ -151,8 +179,6 @@ def _of_the_bundle(
         found["reasons"] = evaluate_reasons(bundle, data, eval_requests, run.config.seed)
     with track(None, "comparing the engines"):
         found["runtimes"] = compare_engines(bundle, data, eval_requests)
-    with track(None, "measuring costs"):
-        found["costs"] = _costs(run, data, eval_requests)
     return found
 
 

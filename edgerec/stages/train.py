@@ -19,24 +19,27 @@ from edgerec.data import Dataset
 from edgerec.data.doctor import refuse_leaks
 from edgerec.ensemble.members import Members
 from edgerec.ensemble.signals import MAX_DENSE_ITEMS
+from edgerec.ensemble.views import EnsembleSettings
 from edgerec.ensemble.weights import Blend, choose_weights
 from edgerec.examples.batches import JointBatches
 from edgerec.examples.folds import fold_of
 from edgerec.examples.load import LearningData
 from edgerec.files import read_json, write_json
-from edgerec.progress import Progress, age
+from edgerec.progress import Progress, Silent, age
 from edgerec.stages.run import ENSEMBLE, WEIGHTS, Run, early_name, fold_name
 from edgerec.training.checkpoint import load_weights, save_weights
 from edgerec.training.group import uses_gpu
 from edgerec.training.job import TrainingJob
 from edgerec.training.loop import EARLY, fit
-from edgerec.training.processes import side_by_side
+from edgerec.training.processes import Work, side_by_side
 from edgerec.training.teacher import batch_settings, build_teacher, fit_on_valid, loop_settings, text_reader
 
 EARLY_PART = 3
 """The early checkpoint is taken after this part of the epochs."""
 WORTH_A_PROCESS = 40_000
-"""Examples of all epochs of a fold from which it is trained in a process of its own."""
+"""Examples of all epochs of a network from which it is trained in a process of its own."""
+FEW_ITEMS = 8_000
+"""Up to so many items the members are fitted beside the networks: larger matrices would need much memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +81,14 @@ def train(run: Run) -> TeacherReport:
     chosen = _learn_from_valid(run, data, work)
     if run.part == "test":
         data = run.learning_data("test")
-    folds = range(config.teacher.folds)
-    parameters = _train_folds(run, data, work, chosen.epochs)
     weights = Blend(**read_json(work / WEIGHTS))
-    with run.progress.track(None, "members of the ensemble"):
-        settings = run.ensemble_settings.only(weights.worth_fitting(config.ensemble.members))
-        members = Members.fit(settings, data, work / run.part, folds, chosen.trees, run.progress)
+    settings = run.ensemble_settings.only(weights.worth_fitting(config.ensemble.members))
+    members = _Members(settings, data, work / run.part, range(config.teacher.folds), chosen.trees)
+    folds = _missing_folds(run, data, work, chosen.epochs)
+    _at_once(run, folds, members, chosen.epochs * _size(data), "networks of the folds and members")
+    parameters = sum(p.numel() for p in build_teacher(config.teacher, config.seed, data).parameters())
+    absent = _absent(config.ensemble.members, data, members.fitted())
     _move_results(run, work, run.teacher)
-    absent = _absent(config.ensemble.members, data, members)
     metrics = {
         "epochs": chosen.epochs,
         "valid": chosen.losses,
@@ -102,46 +105,102 @@ def train(run: Run) -> TeacherReport:
 
 def _learn_from_valid(run: Run, data: LearningData, work: Path) -> _ChosenOnValid:
     """Choose all that valid decides; the weights of the members are left in `work`."""
-    config, progress = run.config, run.progress
-    teacher, seed = config.teacher, config.seed
-    chosen, weights = work / "chosen.json", work / "valid-network.safetensors"
-    if not chosen.exists():
-        folder = work / "choose"
-        model, result = fit_on_valid(teacher, config.training, seed, data, folder, progress, "network on valid")
-        save_weights(model, weights)
-        write_json(chosen, {"epochs": result.epochs, "valid": result.valid})
-    else:
-        progress.say(f"network on valid: kept, made {age(chosen)} ago")
-    result_on_valid = read_json(chosen)
-    model = build_teacher(teacher, seed, data)
-    load_weights(model, weights)
+    config = run.config
+    network = _OnValid(config.teacher, config.training, config.seed, data, work)
     # There is one network here, so one fold of the re-ranker is enough to choose weights.
-    with progress.track(None, "members on valid"):
-        members = Members.fit(run.ensemble_settings, data, work / "valid", [0], None, progress)
-    choose_weights(run.ensemble_settings, data, [model.eval()], members, work / WEIGHTS, progress)
+    on_valid = _Members(run.ensemble_settings, data, work / "valid", [0], None)
+    if network.report.exists():
+        run.progress.say(f"network on valid: kept, made {age(network.report)} ago")
+    missing = [] if network.report.exists() else [network]
+    _at_once(run, missing, on_valid, config.teacher.epochs * _size(data), "network and members on valid")
+    result = read_json(network.report)
+    model = build_teacher(config.teacher, config.seed, data)
+    load_weights(model, network.weights)
+    members = on_valid.fitted()
+    choose_weights(run.ensemble_settings, data, [model.eval()], members, work / WEIGHTS, run.progress)
     trees = None if members.boosting is None else members.boosting.trees
-    return _ChosenOnValid(int(result_on_valid["epochs"]), result_on_valid["valid"], trees)
+    return _ChosenOnValid(int(result["epochs"]), result["valid"], trees)
 
 
-def _train_folds(run: Run, data: LearningData, work: Path, epochs: int) -> int:
-    """Train the network of each fold; the number of its parameters."""
-    missing = [f for f in range(run.config.teacher.folds) if not (work / fold_name(f)).exists()]
-    teacher, training = run.config.teacher, run.config.training
-    if len(missing) < teacher.folds:
-        run.progress.say(f"networks of the folds: {teacher.folds - len(missing)} of {teacher.folds} kept")
-    # A GPU, and processes that share each batch, serve one training at a time; a short one is over before another
-    # process has loaded torch. Sizes decide, not times: the same settings take the same way each time.
-    short = epochs * _size(data) < WORTH_A_PROCESS
-    alone = short or training.devices * training.num_nodes > 1 or uses_gpu(training)
-    jobs = [_Fold(teacher, training, run.config.seed, data, work, epochs, fold) for fold in missing]
-    side_by_side(jobs, run.progress, "networks of the folds", 1 if alone else None)
-    return sum(p.numel() for p in build_teacher(teacher, run.config.seed, data).parameters())
+def _missing_folds(run: Run, data: LearningData, work: Path, epochs: int) -> list[_Fold]:
+    """The trainings of the folds' networks that an earlier call has not ended."""
+    config = run.config
+    missing = [fold for fold in range(config.teacher.folds) if not (work / fold_name(fold)).exists()]
+    if len(missing) < config.teacher.folds:
+        run.progress.say(f"networks of the folds: {config.teacher.folds - len(missing)} of {config.teacher.folds} kept")
+    return [_Fold(config.teacher, config.training, config.seed, data, work, epochs, fold) for fold in missing]
+
+
+def _at_once(run: Run, networks: Sequence[Work[None]], members: _Members, examples: int, title: str) -> None:
+    """Train `networks`, each on so many examples, and fit `members`, in processes where that pays.
+
+    A GPU, and processes that share each batch, serve one training at a time; a short one is over before another process
+    has loaded torch. Sizes decide, not times: the same settings take the same way each time.
+    """
+    training = run.config.training
+    alone = examples < WORTH_A_PROCESS or training.devices * training.num_nodes > 1 or uses_gpu(training)
+    workers = 1 if alone else None
+    if members.data.n_items <= FEW_ITEMS:
+        side_by_side([*networks, members], run.progress, title, workers, last_has_all=True)
+        return
+    with run.progress.track(None, title):
+        side_by_side(networks, run.progress, "networks", workers)
+        members(run.progress)
 
 
 def _size(data: LearningData) -> int:
     """Examples that an epoch sees at most."""
     sessions, impressions = data.train.sessions, data.train.impressions
     return (0 if sessions is None else len(sessions.requests)) + (0 if impressions is None else len(impressions.item))
+
+
+@dataclass(frozen=True)
+class _Members:
+    """The fitting of the members beside the networks, in whatever process it is called."""
+
+    settings: EnsembleSettings
+    data: LearningData
+    folder: Path
+    folds: Sequence[int]
+    trees: dict[str, int] | None
+
+    def __call__(self, progress: Progress) -> None:
+        """Fit, and leave the members in the folder."""
+        with progress.track(1, "members of the ensemble") as done:
+            Members.fit(self.settings, self.data, self.folder, self.folds, self.trees, progress)
+            done.advance()
+
+    def fitted(self) -> Members:
+        """The members that are in the folder."""
+        return Members.fit(self.settings, self.data, self.folder, self.folds, self.trees, Silent())
+
+
+@dataclass(frozen=True)
+class _OnValid:
+    """The training of the network that is judged on valid, in whatever process it is called."""
+
+    teacher: TeacherConfig
+    training: TrainingConfig
+    seed: int
+    data: LearningData
+    work: Path
+
+    @property
+    def report(self) -> Path:
+        """Where its epochs and losses are, once it is trained."""
+        return self.work / "chosen.json"
+
+    @property
+    def weights(self) -> Path:
+        """Where its weights are."""
+        return self.work / "valid-network.safetensors"
+
+    def __call__(self, progress: Progress) -> None:
+        """Train, and leave weights and report in `work`."""
+        folder, title = self.work / "choose", "network on valid"
+        model, result = fit_on_valid(self.teacher, self.training, self.seed, self.data, folder, progress, title)
+        save_weights(model, self.weights)
+        write_json(self.report, {"epochs": result.epochs, "valid": result.valid})
 
 
 @dataclass(frozen=True)

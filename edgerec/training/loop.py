@@ -20,6 +20,7 @@ from edgerec.config.stages import Regression
 from edgerec.errors import ConfigError, DataError, EdgerecError
 from edgerec.examples.batches import JointBatch, JointBatches
 from edgerec.progress import Silent, Track, progress_for
+from edgerec.threads import ahead
 from edgerec.training import losses
 from edgerec.training.adversarial import Adversary
 from edgerec.training.checkpoint import load_weights, save_weights
@@ -223,7 +224,7 @@ class _Loop:
         train = self.job.train
         train.epoch = self.at.epoch
         added = 0
-        for batch in self.loss.own_parts(train.pass_from(self.at.batch)):
+        for batch in self.loss.own_parts(ahead(train.pass_from(self.at.batch))):
             self._learn(batch, self.at.batch + added)
             added += 1
             if added == self.settings.training.accumulate:

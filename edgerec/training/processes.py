@@ -1,32 +1,44 @@
-"""Independent trainings side by side, each in a process of its own with its share of the cores."""
+"""Independent work side by side, each in a process of its own with its share of the cores."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import TypeAlias
+from typing import Generic, Protocol, Self, TypeAlias, TypeVar, cast
 
 from edgerec import errors
 from edgerec.errors import EdgerecError
 from edgerec.progress import Progress, Silent, Track
 from edgerec.threads import cores, with_threads
 
-__all__ = ["side_by_side"]
+__all__ = ["Beside", "Work", "side_by_side"]
 
-Work: TypeAlias = Callable[[Progress], None]
-"""A training that can be pickled; it leaves its result in files."""
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Work(Protocol[T_co]):
+    """What can be pickled and done in another process."""
+
+    def __call__(self, progress: Progress) -> T_co:
+        """Do it."""
+
+
+Works: TypeAlias = Sequence[Work[None]]
+"""Trainings, which leave their results in files."""
 _JOIN_S = 30.0
 """For a stopped training to write its last checkpoint."""
 _TELL_S = 0.5
 """Between two words of a process on how far it is."""
 
 
-def side_by_side(work: Sequence[Work], progress: Progress, title: str, workers: int | None = None) -> None:
+def side_by_side(
+    work: Works, progress: Progress, title: str, workers: int | None = None, last_has_all: bool = False
+) -> None:
     """Do all of `work` on all cores; in this process if there is one core, or one thing to do.
 
     Up to twice as many processes as cores run at a time, so that three trainings on two cores end together.
@@ -35,6 +47,7 @@ def side_by_side(work: Sequence[Work], progress: Progress, title: str, workers: 
     Args:
         title: of all of it, as a part of the stage.
         workers: processes at a time; None: as the cores allow.
+        last_has_all: the last of `work` lasts longest, and has threads for all cores, since it will be alone with them.
     Raises:
         EdgerecError: as raised by one of them; or its process was killed.
     """
@@ -42,40 +55,79 @@ def side_by_side(work: Sequence[Work], progress: Progress, title: str, workers: 
     workers = min(len(work), workers or (most if cores() > 1 else 1))
     with progress.track(len(work), title) as done:
         if workers > 1:
-            _in_processes(work, progress, done, workers)
+            shares = [max(cores() // workers, 1)] * len(work)
+            _in_processes(work, [*shares[1:], cores()] if last_has_all else shares, progress, done, workers)
             return
         for one in work:
             one(progress)
             done.advance()
 
 
-def _in_processes(work: Sequence[Work], progress: Progress, done: Track, workers: int) -> None:
-    waiting, running = list(work), dict[Connection, SpawnProcess]()
+def _in_processes(work: Works, threads: Sequence[int], progress: Progress, done: Track, workers: int) -> None:
+    waiting, running = list(zip(work, threads, strict=True)), dict[Connection, SpawnProcess]()
     try:
-        with with_threads(max(cores() // workers, 1)):
-            while waiting or running:
-                while waiting and len(running) < workers:
-                    connection, process = _started(waiting.pop(0))
-                    running[connection] = process
-                for ready in wait(list(running)):
-                    assert isinstance(ready, Connection)
-                    if not _heard(ready, progress, done):
-                        _finished(running.pop(ready))
+        while waiting or running:
+            while waiting and len(running) < workers:
+                connection, process = _started(*waiting.pop(0))
+                running[connection] = process
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
+                if _heard(ready, progress, done) is _OVER:
+                    _finished(running.pop(ready))
     finally:
         _stop(list(running.values()))
 
 
-def _started(work: Work) -> tuple[Connection, SpawnProcess]:
+def _started(work: Work[object], threads: int) -> tuple[Connection, SpawnProcess]:
     context = multiprocessing.get_context("spawn")  # a fork of a process with OpenMP's threads can hang
     receive, send = context.Pipe(duplex=False)
     process = context.Process(target=_do, args=(work, send), daemon=True)
-    process.start()
+    with with_threads(threads):
+        process.start()
     send.close()
     return receive, process
 
 
-def _heard(connection: Connection, progress: Progress, done: Track) -> bool:
-    """Pass on what a process says; False once it has said all.
+class Beside(Generic[T_co]):
+    """Work that another process does while this one does something else.
+
+    With one core, or `alone`, it is done in this process when its result is asked for.
+    """
+
+    def __init__(self, work: Work[T_co], progress: Progress, alone: bool = False) -> None:
+        self._work, self._progress = work, progress
+        self._running: tuple[Connection, SpawnProcess] | None = None
+        if not alone and cores() > 1:
+            self._running = _started(work, max(cores() // 2, 1))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._running is not None:
+            _stop([self._running[1]])
+
+    def result(self) -> T_co:
+        """Wait for what the work returns; to be asked for once.
+
+        Raises:
+            EdgerecError: as raised by it; or its process was killed.
+        """
+        if self._running is None:
+            return self._work(self._progress)
+        connection, process = self._running
+        found: object = None
+        while (heard := _heard(connection, self._progress, Silent())) is not _OVER:
+            found = heard or found
+        _finished(process)
+        return cast(T_co, cast(tuple[object], found)[0])
+
+
+_OVER = object()
+
+
+def _heard(connection: Connection, progress: Progress, done: Track) -> object:
+    """Pass on what a process says; (result,) if it says that, `_OVER` once it has said all.
 
     Raises:
         EdgerecError: what it raised.
@@ -83,22 +135,24 @@ def _heard(connection: Connection, progress: Progress, done: Track) -> bool:
     try:
         kind, value = connection.recv()
     except EOFError:
-        return False
+        return _OVER
     if kind == "error":
         name, message = value
         raise getattr(errors, name, EdgerecError)(message)
+    if kind == "result":
+        return (value,)
     if kind == "done":
         done.advance(value)
     else:
         progress.say(value)
-    return True
+    return None
 
 
 def _finished(process: SpawnProcess) -> None:
     process.join()
     if process.exitcode:
         raise EdgerecError(
-            f"a process of the training ended with {process.exitcode}; was memory short? lower [teacher] impressions"
+            f"a process beside this one ended with {process.exitcode}; was memory short? lower [teacher] impressions"
         )
 
 
@@ -111,12 +165,14 @@ def _stop(processes: Sequence[SpawnProcess]) -> None:
             process.kill()
 
 
-def _do(work: Work, connection: Connection) -> None:
+def _do(work: Work[object], connection: Connection) -> None:
     """The whole life of a process. SIGTERM ends it as Ctrl-C does, so that a checkpoint is written."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop_once)
     try:
-        work(_Sender(connection))
+        result = work(_Sender(connection))
+        if result is not None:
+            connection.send(("result", result))
     except KeyboardInterrupt:
         pass
     except EdgerecError as error:

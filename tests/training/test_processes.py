@@ -14,7 +14,7 @@ import pytest
 
 from edgerec.errors import DataError, EdgerecError
 from edgerec.progress import Progress, Silent
-from edgerec.training.processes import side_by_side
+from edgerec.training.processes import Beside, side_by_side
 
 
 class Heard(Silent):
@@ -67,6 +67,38 @@ def test_one_worker_is_this_process(tmp_path):
 def test_what_one_of_them_raises_stops_all(tmp_path, fails, error, said):
     with pytest.raises(error, match=said):
         side_by_side([Writes(tmp_path / "0", fails), Writes(tmp_path / "1")], Silent(), "writing", workers=2)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Says its process, and returns it; `fails`: how it ends otherwise."""
+
+    fails: str = ""
+
+    def __call__(self, progress: Progress) -> int:
+        progress.say("counting")
+        if self.fails:
+            return Writes(Path("unused"), self.fails)(progress) or 0
+        return os.getpid()
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_what_was_done_beside_is_returned_and_heard(alone, monkeypatch):
+    monkeypatch.setattr("edgerec.training.processes.cores", lambda: 2)
+    progress = Heard()
+    with Beside(Counts(), progress, alone) as counting:
+        assert (counting.result() == os.getpid()) == alone
+
+    assert progress.lines == ["counting"]
+
+
+@pytest.mark.parametrize(
+    ("fails", "error", "said"), [("error", DataError, "no data"), ("killed", EdgerecError, "with 9")]
+)
+def test_an_error_beside_is_raised_when_the_result_is_asked_for(fails, error, said, monkeypatch):
+    monkeypatch.setattr("edgerec.training.processes.cores", lambda: 2)
+    with Beside(Counts(fails), Silent()) as counting, pytest.raises(error, match=said):
+        counting.result()
 
 
 PROGRAM = """
