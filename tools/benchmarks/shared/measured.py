@@ -16,7 +16,7 @@ from edgerec.progress import Ahead, Progress, Track
 
 __all__ = ["Cost", "Measured"]
 
-SAMPLE_S = 0.05
+SAMPLE_S = 0.1
 """Between two looks at the memory: a peak that is shorter may be missed."""
 MIB = 2**20
 
@@ -41,7 +41,7 @@ class Measured:
     """Measures all that passes through it, and passes it on to another `Progress`.
 
     On Linux the memory is sampled, so that each part has a peak of its own; pages that several processes share are
-    counted once for each. Elsewhere it is the most that this process had since it began.
+    counted once. Elsewhere it is the most that this process had since it began.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -133,18 +133,18 @@ def _cpu_s() -> float:
 
 
 def _resident_mib() -> float:
-    """Memory of this process and of those that it started."""
-    if not Path("/proc/self/statm").exists():
+    """Memory of this process and of those that it started; of pages that n processes share, each has an n-th."""
+    if not Path("/proc/self/smaps_rollup").exists():
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak / (MIB if sys.platform == "darwin" else 1024)
-    pages = 0
+    kib = 0
     waiting = [os.getpid()]
     while waiting:
         process = Path("/proc") / str(waiting.pop())
         try:
-            pages += int((process / "statm").read_text().split()[1])
+            kib += next(int(line.split()[1]) for line in (process / "smaps_rollup").open() if line.startswith("Pss:"))
             for thread in (process / "task").iterdir():
                 waiting += map(int, (thread / "children").read_text().split())
-        except OSError:  # it has just ended
+        except (OSError, StopIteration):  # it has just ended
             continue
-    return pages * os.sysconf("SC_PAGE_SIZE") / MIB
+    return kib / 1024
