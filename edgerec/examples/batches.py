@@ -366,7 +366,7 @@ FEW_IMPRESSIONS = 512
 """A step has half as many impressions on average, at least."""
 
 
-FEW_TIMES = 64
+FEW_TIMES = 16
 """As-of times of an epoch that are never joined: so few steps cost little, and a small log needs them."""
 
 
