@@ -162,7 +162,8 @@ def test_an_epoch_sees_at_most_so_many_impressions_and_each_epoch_others(tiny_da
     assert sum(len(candidates(b)) for b in valid) == len(tiny_data.evaluation.impressions.item)  # nothing is left out
 
 
-def test_few_examples_of_many_as_of_times_share_steps_and_never_see_later_statistics(tiny_data):
+def test_few_examples_of_many_as_of_times_share_steps_and_never_see_later_statistics(tiny_data, monkeypatch):
+    monkeypatch.setattr("edgerec.examples.batches.FEW_TIMES", 4)
     few = tiny_data.train.impressions.take(np.arange(0, len(tiny_data.train.impressions.item), 20))
     examples = replace(tiny_data.train, impressions=few)
     batches = JointBatches(examples, replace(SETTINGS, impressions=64), 0)
