@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgerec.bundle import write_bundle, write_catalog
 from edgerec.devices import load_profile
-from edgerec.tasks import Categorical, Numeric, RequestEncoder, Task
+from edgerec.tasks import Categorical, Multi, Numeric, RequestEncoder, Task
 
 TASKS = (
     Task("next", "retrieval"),
@@ -34,7 +34,7 @@ SETTINGS = {
         "item": "product",
         "time": "when",
         "context": {"categorical": ["tab"], "from_time": ["hour"]},
-        "users": {"categorical": ["country"], "numeric": ["age"]},
+        "users": {"categorical": ["country"], "numeric": ["age"], "multi": ["tastes"]},
     },
     "task": [task.to_json() for task in TASKS],
 }
@@ -54,7 +54,8 @@ def prior(n_items: int) -> np.ndarray:
 
 
 def encoder(with_context: bool = True) -> RequestEncoder:
-    """Binary tasks "click" and "like"; context "tab" and "hour", user "country" and "age" if `with_context`."""
+    """Binary tasks "click" and "like"; context "tab" and "hour", user "country", "age" and "tastes" (several in a cell)
+    if `with_context`."""
     columns = (
         Categorical("tab", "context", ("home", "search")),
         Categorical("country", "user", ("DE", "FR")),
@@ -66,6 +67,7 @@ def encoder(with_context: bool = True) -> RequestEncoder:
         max_history=16,
         categorical=columns if with_context else (),
         numeric=(Numeric("age", "user", 40.0, 10.0),) if with_context else (),
+        multi=(Multi("tastes", "user", ("sweet", "sour"), "|"),) if with_context else (),
     )
 
 
@@ -185,9 +187,16 @@ def graphs(n_items: int, dim: int, with_context: bool) -> dict[str, bytes]:
 
 
 def items(n_items: int) -> list[dict[str, Any]]:
-    """Item i is "i<i>", costs i, is red or blue in turn; item 0 has no colour."""
+    """Item i is "i<i>", costs i, is red or blue in turn, and has the tags "two" and "three" if these divide i; item 0
+    has no colour and no tags."""
     return [
-        {"id": f"i{i}", "title": f"Item {i}", "price": float(i), "colour": ("red", "blue")[i % 2] if i else None}
+        {
+            "id": f"i{i}",
+            "title": f"Item {i}",
+            "price": float(i),
+            "colour": ("red", "blue")[i % 2] if i else None,
+            "tags": [name for name, n in (("two", 2), ("three", 3)) if i % n == 0] or None if i else None,
+        }
         for i in range(n_items)
     ]
 
@@ -216,7 +225,7 @@ def manifest(n_items: int, dim: int, with_context: bool = True) -> dict[str, Any
 
 def files(folder: Path, n_items: int, dim: int, with_context: bool = True) -> dict[str, bytes | Path]:
     """All files of the bundle but the manifest; `folder` takes the catalogue."""
-    write_catalog(folder / "toy-catalog.sqlite", items(n_items), ["price", "colour"])
+    write_catalog(folder / "toy-catalog.sqlite", items(n_items), ["price", "colour", "tags"])
     weights = [table(n_items, dim), prior(n_items), BIAS]
     request = {
         "history": [],
@@ -225,7 +234,7 @@ def files(folder: Path, n_items: int, dim: int, with_context: bool = True) -> di
         "history_age_h": [],
         "history_interval_h": [],
         "context_categorical": [0, 0, 1],
-        "context_numeric": [0.0] * 11,
+        "context_numeric": [0.0] * 13,
         "task_weights": [1.0, 0.0, 0.0, 0.0],
         "exclude": [],
         "k": 2,

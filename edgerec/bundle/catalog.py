@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Lock
@@ -13,7 +14,7 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
-from edgerec.bundle.columns import Numbers, Parameter, Texts, Value
+from edgerec.bundle.columns import Lists, Numbers, Parameter, Texts, Value
 from edgerec.errors import BundleError, ConfigError
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def write_catalog(path: Path, items: Iterable[Mapping[str, Any]], columns: Seque
     """Write the items, in index order, as table ``items(idx, id, title, available, *columns)``.
 
     Equal input gives equal bytes.
-    A column is INTEGER or REAL if all its values are whole numbers or numbers, else TEXT. An attribute named like
+    A column is INTEGER or REAL if all its values are whole numbers or numbers, TEXT_LIST if they are lists of strings,
+    which are written as JSON, else TEXT. An attribute named like
     one of edgerec's own columns gets a trailing underscore ("id" becomes "id_").
     Args:
         path: must not exist.
@@ -62,7 +64,7 @@ def write_catalog(path: Path, items: Iterable[Mapping[str, Any]], columns: Seque
                 f"available INTEGER NOT NULL DEFAULT 1{declared})"
             )
             own = ((i, r["id"], r["title"], int(r.get("available", True))) for i, r in enumerate(rows))
-            values = ((*o, *(r.get(c) for c in columns)) for o, r in zip(own, rows, strict=True))
+            values = ((*o, *(_cell(r.get(c)) for c in columns)) for o, r in zip(own, rows, strict=True))
             db.executemany(f"INSERT INTO items VALUES ({marks})", values)
             # So that opening costs the same for a thousand items as for a million.
             db.execute("CREATE INDEX unavailable ON items(idx) WHERE available = 0")
@@ -114,7 +116,7 @@ class Catalog:
             plain = set(self._db.execute("SELECT type, tbl_name FROM sqlite_master")) == known
             described = self._db.execute("PRAGMA table_xinfo(items)").fetchall() if plain else []
             self.columns: tuple[str, ...] = tuple(row[1] for row in described if row[6] == 0)
-            self._kinds = {row[1]: "number" if row[2] in ("INTEGER", "REAL") else "text" for row in described}
+            self._kinds = {row[1]: _KINDS.get(row[2], "text") for row in described}
             last = self._db.execute("SELECT max(idx) FROM items").fetchone()[0] if plain else None
         except (*_DAMAGED, MemoryError) as error:  # the last where there is no content
             raise BundleError(f"{path}: not a catalogue ({_line(error)}); build the bundle again") from error
@@ -161,7 +163,8 @@ class Catalog:
         """All attributes of an item, by name."""
         row = self._row("SELECT * FROM items WHERE idx = ?", index)
         own = len(OWN_COLUMNS)
-        return dict(zip(self.columns[own:], row[own:], strict=True))
+        named = zip(self.columns[own:], row[own:], strict=True)
+        return {n: _list_of(value) if self._kinds[n] == "list" else value for n, value in named}
 
     def nearest(self, item_id: str) -> list[str]:
         """Up to three ids that begin like `item_id`, for an error message."""
@@ -194,7 +197,7 @@ class Catalog:
         return self.columns
 
     def kind_of(self, name: str) -> str | None:
-        """ "number" or "text", None if there is no such column."""
+        """ "number", "text" or "list", None if there is no such column."""
         return self._kinds.get(name)
 
     def column(self, name: str) -> Value:
@@ -210,8 +213,7 @@ class Catalog:
             rows = self._rows(f"SELECT {_quoted(name)} FROM items ORDER BY idx")
             if len(rows) != self._size:
                 raise BundleError(f"{self._path}: its indices have gaps; build the bundle again")
-            read = _numbers if self._kinds[name] == "number" else _texts
-            column = self._values[name] = read([row[0] for row in rows])
+            column = self._values[name] = _READERS[self._kinds[name]]([row[0] for row in rows])
         return column
 
     def close(self) -> None:
@@ -269,12 +271,40 @@ def _texts(values: Sequence[Any]) -> Texts:
     return Texts(list(index), distinct)
 
 
+def _lists(values: Sequence[Any]) -> Lists:
+    """A column of lists of strings, in the same way."""
+    texts = _texts(values)
+    lists = [_list_of(text) for text in texts.values]
+    none = np.array([not cell for cell in lists] + [True], bool)
+    return Lists([tuple(cell or ()) for cell in lists], np.where(none[texts.codes], np.int32(-1), texts.codes))
+
+
+def _list_of(value: Any) -> list[str] | None:
+    """The strings of a list that is written as JSON; None for anything else."""
+    try:
+        read = json.loads(value) if isinstance(value, str) else None
+    except (ValueError, RecursionError):
+        return None
+    return [part for part in read if isinstance(part, str)] or None if isinstance(read, list) else None
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(list(value), ensure_ascii=False) if isinstance(value, list | tuple) else value
+
+
+_KINDS: Final = {"INTEGER": "number", "REAL": "number", "TEXT_LIST": "list"}
+"""By a column's type, what it holds; "text" for all others."""
+_READERS: Final[Mapping[str, Callable[[Sequence[Any]], Value]]] = {"number": _numbers, "text": _texts, "list": _lists}
+
+
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
 def _sql_type(values: Iterable[Any]) -> str:
     kinds = {type(v) for v in values if v is not None}
+    if kinds and kinds <= {list, tuple}:
+        return "TEXT_LIST"
     if kinds <= {int, bool}:
         return "INTEGER"
     return "REAL" if kinds <= {int, bool, float} else "TEXT"

@@ -19,6 +19,14 @@ class Texts(NamedTuple):
     codes: npt.NDArray[np.int32]
 
 
-Value: TypeAlias = Numbers | Texts
+class Lists(NamedTuple):
+    """A column with several strings in a cell: its distinct cells, and the index of each item's cell, -1 where there is
+    none."""
+
+    values: Sequence[tuple[str, ...]]
+    codes: npt.NDArray[np.int32]
+
+
+Value: TypeAlias = Numbers | Texts | Lists
 Parameter: TypeAlias = float | int | str | bool | None
 """What ``:name`` may stand for."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from edgerec.bundle.catalog import OWN_COLUMNS, Catalog
-from edgerec.bundle.columns import Texts
+from edgerec.bundle.columns import Lists, Texts
 from edgerec.files import dump_json
 
 COLUMNS: Final = "catalog.json"
@@ -17,7 +17,7 @@ FORMAT: Final = 1
 
 def columns_file(catalog: Path) -> bytes:
     """Its content: ids, titles, the indices of unavailable items, and for each attribute a list of numbers, or a list
-    of distinct strings and each item's index into it; null and -1 where a value is missing."""
+    of distinct strings (or of lists of strings) and each item's index into it; null and -1 where a value is missing."""
     opened = Catalog(catalog)
     try:
         pairs = [opened.named(i) for i in range(len(opened))]
@@ -36,6 +36,8 @@ def columns_file(catalog: Path) -> bytes:
 
 def _column(catalog: Catalog, name: str) -> dict[str, Any]:
     value = catalog.column(name)
+    if isinstance(value, Lists):
+        return {"name": name, "lists": [list(cell) for cell in value.values], "codes": value.codes.tolist()}
     if isinstance(value, Texts):
         return {"name": name, "values": list(value.values), "codes": value.codes.tolist()}
     whole = all(v.is_integer() for v in value[np.isfinite(value)].tolist())

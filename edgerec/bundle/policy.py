@@ -263,6 +263,8 @@ class _PolicyReader(NamedTuple):
 
     def column(self, given: Mapping[str, Any], at: str) -> str:
         name = self.text(given, "by", at)
+        if self.catalog.kind_of(name) == "list":
+            raise ConfigError(f"policy: {at}.by: {name!r} has several values in a cell; name a column with one")
         if self.catalog.kind_of(name) is None:
             raise ConfigError(f"policy: {at}.by: no column {name!r} (there are {', '.join(self.catalog.columns)})")
         return name

@@ -30,7 +30,8 @@ def inspect(bundle: BundleArgument, as_json: JsonOption = False) -> None:
         f"{manifest.dim} dimensions, {size / 1e6:.2f} MB, for {manifest.device.get('name', 'any device')}"
     )
     inputs = manifest.inputs
-    columns = [(c["source"], c["name"]) for c in (*inputs.get("categorical", []), *inputs.get("numeric", []))]
+    kinds = ("categorical", "numeric", "multi")
+    columns = [(c["source"], c["name"]) for kind in kinds for c in inputs.get(kind, [])]
     known = ", ".join(f"{name} ({source})" for source, name in columns) or "none"
     typer.echo(f"history of up to {inputs.get('history', {}).get('max_items')} items; columns: {known}")
     tasks = [[t.name, t.kind, t.repeats if t.kind == "retrieval" else "", t.after, t.unit] for t in manifest.tasks]

@@ -14,7 +14,7 @@ from edgerec.compression.rows import quantize_rows
 from edgerec.examples.load import LearningData
 from edgerec.examples.statistics import item_statistics
 from edgerec.models.student import Student
-from edgerec.tasks.cold_start import BUCKETS, ColdStartTable, buckets
+from edgerec.tasks.cold_start import BUCKETS, Attribute, ColdStartTable, buckets
 from edgerec.tasks.history import Float
 
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
@@ -38,7 +38,7 @@ def rows_as_new(student: Student, data: LearningData) -> tuple[Float, Float]:
     tower = student.items
     with torch.inference_mode():
         numbers = torch.cat([torch.from_numpy(statistics.values[-1][n:]), tower.numeric], dim=1)
-        vectors = tower.from_category(tower.categorical) + tower.from_numbers(numbers)
+        vectors = tower.from_attributes() + tower.from_numbers(numbers)
         if tower.from_text is not None:
             vectors = vectors + tower.from_text(tower.text)
         return vectors.numpy(), tower.prior(numbers).numpy()
@@ -81,14 +81,17 @@ def fit_cold_start(student: Student, data: LearningData) -> ColdStartTable:
 
 def described(
     data: LearningData,
-) -> tuple[Sequence[str | None], Sequence[Mapping[str, str | None]], Sequence[Mapping[str, float | None]]]:
+) -> tuple[Sequence[str | None], Sequence[Mapping[str, Attribute]], Sequence[Mapping[str, float | None]]]:
     """Texts, named attributes and named numbers of the catalogue."""
     items, meta = data.dataset.items().head(data.n_items), data.dataset.meta
     texts = items["text"].to_list() if meta.text else [None] * len(items)
-    attributes: list[dict[str, str | None]] = [{} for _ in range(len(items))]
+    attributes: list[dict[str, Attribute]] = [{} for _ in range(len(items))]
     for column in meta.items.categorical:
         for named, index in zip(attributes, items[f"cat.{column.name}"].to_list(), strict=True):
             named[column.name] = column.values[index - 1] if index else None
+    for parts in meta.items.multi:
+        for named, places in zip(attributes, items[f"multi.{parts.name}"].to_list(), strict=True):
+            named[parts.name] = [parts.values[place - 1] for place in places]
     numbers: list[dict[str, float | None]] = [{} for _ in range(len(items))]
     for number in meta.items.numeric:
         for given, value in zip(numbers, items[f"num.{number.name}"].to_list(), strict=True):
@@ -96,7 +99,7 @@ def described(
     return texts, attributes, numbers
 
 
-def _hashed(texts: Sequence[str | None], attributes: Sequence[Mapping[str, str | None]]) -> Float:
+def _hashed(texts: Sequence[str | None], attributes: Sequence[Mapping[str, Attribute]]) -> Float:
     """Rows of length 1 over the buckets, (n, BUCKETS); zero without a token."""
     each = [buckets(text, named) for text, named in zip(texts, attributes, strict=True)]
     sizes = np.array([len(at) for at in each])

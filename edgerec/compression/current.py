@@ -17,13 +17,14 @@ from edgerec.compression.rows import quantize_rows
 from edgerec.config import DataConfig, ItemsConfig, TaskConfig
 from edgerec.data.cleaning import clean
 from edgerec.data.readers import Reading, Source, reading
+from edgerec.data.several import cut
 from edgerec.data.tables import attributes_from_file, narrowed
 from edgerec.errors import DataError
 from edgerec.examples.load import LearningData
 from edgerec.examples.log import Log
 from edgerec.examples.statistics import item_statistics
 from edgerec.progress import Progress
-from edgerec.tasks.cold_start import ColdStartTable
+from edgerec.tasks.cold_start import Attribute, ColdStartTable
 from edgerec.tasks.history import Float, Int
 
 AVAILABLE = "available"
@@ -155,6 +156,7 @@ def items_now(table_now: TableNow | None, rows: list[dict[str, Any]], columns: d
     id_column, how = table_now.id_column, table_now.how
     table, _ = attributes_from_file(table_now.path, table_now.display_path, settings, id_column, "data.items", how)
     table = table.with_columns(narrowed(table[f"raw.{name}"]) for name in settings.categorical)
+    table = table.with_columns(cut(table[f"raw.{name}"], settings.multi_separator) for name in settings.multi)
     now = dict(zip(table["id"].to_list(), table.iter_rows(named=True), strict=True))
     available = _available(table_now)
 
@@ -193,7 +195,9 @@ def with_added(
         return exported
     new = now.rows[-now.added :]
     texts = [" ".join(str(row[name]) for name in settings.text if row.get(name)) or None for row in new]
+    attributes: list[dict[str, Attribute]]
     attributes = [{n: None if row.get(n) is None else str(row[n]) for n in settings.categorical} for row in new]
+    attributes = [{**of, **{n: row.get(n) for n in settings.multi}} for of, row in zip(attributes, new, strict=True)]
     numbers = [{n: None if row.get(n) is None else float(row[n]) for n in settings.numeric} for row in new]
     vectors, priors = cold_start.rows(texts, attributes, numbers)
     tasks, n = len(exported.tasks), len(exported.table)

@@ -158,6 +158,7 @@ def _effects(student: Student) -> dict[str, Tensor]:
     }
     items = student.items
     incoming = [items.from_category.table.weight] + ([items.identity.weight] if items.fold is None else [])
+    incoming += [] if items.from_parts is None else [items.from_parts.weight]
     folded = [layer.weight for layer in (items.from_text, items.fold) if layer is not None]
     rows = [items.from_numbers.last.weight, *folded]
     total = items.from_numbers.last.bias * _grad(items.from_numbers.last.bias)
@@ -197,6 +198,7 @@ _WIDTHS = {
     "items.identity.weight": ("", "dim"),
     "items.fold.weight": ("dim", ""),
     "items.from_category.table.weight": ("", "dim"),
+    "items.from_parts.weight": ("", "dim"),
     "items.from_text.weight": ("dim", ""),
     "items.from_numbers.last.weight": ("dim", ""),
     "items.from_numbers.last.bias": ("dim", ""),

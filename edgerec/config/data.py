@@ -94,6 +94,13 @@ class ItemsConfig(Settings):
     """Categorical columns."""
     numeric: ColumnNames = ()
     """Numeric columns."""
+    multi: ColumnNames = ()
+    """Columns with several values in a cell, such as genres: lists, lists as text ("['a', 'b']"), or texts with
+    `multi_separator` between the values."""
+    multi_separator: str = Field("|", min_length=1)
+    """What separates the values of a cell of `multi`."""
+    multi_values: int = Field(200, ge=1, le=10_000)
+    """Most values of a column of `multi` that are learned, the most frequent ones of train; others are unknown."""
     separator: str | None = None
     """As `separator` of [data], for `path`."""
     header: ColumnNames = ()
@@ -102,7 +109,7 @@ class ItemsConfig(Settings):
     @property
     def columns(self) -> ColumnNames:
         """All attribute columns."""
-        return self.text + self.categorical + self.numeric
+        return self.text + self.categorical + self.multi + self.numeric
 
 
 class UsersConfig(Settings):
@@ -116,6 +123,13 @@ class UsersConfig(Settings):
     """Categorical columns."""
     numeric: ColumnNames = ()
     """Numeric columns."""
+    multi: ColumnNames = ()
+    """Columns with several values in a cell, such as genres: lists, lists as text ("['a', 'b']"), or texts with
+    `multi_separator` between the values."""
+    multi_separator: str = Field("|", min_length=1)
+    """What separates the values of a cell of `multi`."""
+    multi_values: int = Field(200, ge=1, le=10_000)
+    """Most values of a column of `multi` that are learned, the most frequent ones of train; others are unknown."""
     separator: str | None = None
     """As `separator` of [data], for `path`."""
     header: ColumnNames = ()
@@ -124,7 +138,7 @@ class UsersConfig(Settings):
     @property
     def columns(self) -> ColumnNames:
         """All attribute columns."""
-        return self.categorical + self.numeric
+        return self.categorical + self.multi + self.numeric
 
 
 class GraphConfig(Settings):

@@ -23,8 +23,9 @@ class EvaluationConfig(Settings):
     k: tuple[Annotated[int, Field(ge=1)], ...] = (10, 20)
     """List lengths at which ranking metrics are computed."""
     segments: tuple[str, ...] = ()
-    """User attributes (categorical columns of ``[data.users]``). The report gives the quality for each of their values,
-    and the gaps between them."""
+    """User attributes (columns of ``categorical`` or ``multi`` of ``[data.users]``). The report gives the quality for
+    each of their values, and the gaps between those of ``categorical``; a user with two values of a column of ``multi``
+    counts in both."""
     random_exposure: bool = False
     """Set it if the items shown in the evaluation split were drawn uniformly at random. The report then estimates by
     replay what each stage would have earned by showing the best of a few random items."""

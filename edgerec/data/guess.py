@@ -51,6 +51,7 @@ _WHY: Mapping[AttributeKind, str] = {
     "text": "several words, many different values",
     "categorical": "strings, or few different numbers",
     "numeric": "many different numbers",
+    "multi": "several values in a cell",
 }
 _MOST_PLACES: Final = 1000
 """A place with more different values is none."""
@@ -332,8 +333,10 @@ def _attributes(draft: Draft, section: str, roles: Roles, outcomes: Outcomes, be
         id_ = _id_of(draft.log, beside, key.column if key else None, ITEM if section == "items" else USER)
         guess = into.take(f"{section} id", id_, "holds the ids of the log")
         columns, lines = list(into.left), [f"path = {quoted(beside.path)}", _line("id", guess)]
-    kinds = _by_kind(into, table, columns, section, outcomes)
+    kinds, separator = _by_kind(into, table, columns, section, outcomes)
     lines += [_list(kind, names) + f"  # {_WHY[kind]}" for kind, names in kinds.items() if names]
+    if separator not in (None, "|"):
+        lines.append(f"multi_separator = {quoted(str(separator))}")
     if beside is not None:
         _leave_the_rest_of_table(into, outcomes)
         lines += _left_out(into.fates)
@@ -342,27 +345,26 @@ def _attributes(draft: Draft, section: str, roles: Roles, outcomes: Outcomes, be
 
 def _by_kind(
     into: Draft, table: Sample, columns: Sequence[str], section: str, outcomes: Outcomes
-) -> dict[AttributeKind, list[str]]:
-    """Attributes by kind; several values in a cell are words of a text, not one category for each combination."""
-    kinds: dict[AttributeKind, list[str]] = {"text": [], "categorical": [], "numeric": []}
-    several = []
+) -> tuple[dict[AttributeKind, list[str]], str | None]:
+    """Attributes by kind, and what separates the values of those with several in a cell."""
+    kinds: dict[AttributeKind, list[str]] = {"text": [], "categorical": [], "numeric": [], "multi": []}
+    separator: str | None = None
     for name in columns:
         mark = table.separator(name)
-        kind = None if mark == "[]" else kind_of(table.rows[name], is_id=names_id(name))
+        kind = kind_of(table.rows[name], is_id=names_id(name)) if mark is None else "multi"
         if kind == "categorical" and _measures(table, name):
             kind = "numeric"
-        if mark is not None and mark != "[]":
-            several.append((name, mark))
-        elif kind is not None and name not in outcomes.after and not (section == "users" and kind == "text"):
-            kinds[kind].append(name)
-            into.take(f"{section} {kind}", name, _WHY[kind])
-    for name, mark in several:
-        if section == "items":
-            kinds["text"].append(name)
-            into.take("items text", name, f"several values in a cell, with {mark} between them, read as words")
-        else:
-            into.leave(name, f"several values in a cell, with {mark} between them: no single category")
-    return kinds
+        if kind is None or name in outcomes.after or (section == "users" and kind == "text"):
+            continue
+        why = _WHY[kind]
+        if mark not in (None, "[]"):
+            if separator not in (None, mark):
+                into.leave(name, f"several values in a cell with {mark} between them, where others have {separator}")
+                continue
+            separator, why = mark, f"{why}, with {mark} between them"
+        kinds[kind].append(name)
+        into.take(f"{section} {kind}", name, why)
+    return kinds, separator
 
 
 def _measures(table: Sample, name: str) -> bool:
@@ -389,7 +391,11 @@ def _leave_the_rest_of_table(into: Draft, outcomes: Outcomes) -> None:
 
 
 def _belongs_to(log: Sample, name: str, key: str) -> bool:
-    if log.rows[name].dtype.is_nested() or log.differs_in_every_row(name) or name == key:
+    if (
+        (log.rows[name].dtype.is_nested() and log.separator(name) is None)
+        or log.differs_in_every_row(name)
+        or name == key
+    ):
         return False
     if says(name, _OF_ITEMS):
         return says(key, ITEM)

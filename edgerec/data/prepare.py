@@ -30,6 +30,7 @@ from edgerec.data.parts import write_parts, write_rejected
 from edgerec.data.propensities import write_propensities
 from edgerec.data.readers import Reading, Source, hash_files, reading
 from edgerec.data.request_counts import describe_judged
+from edgerec.data.several import cut_cells, describe
 from edgerec.data.splits import PARTS, split
 from edgerec.data.tables import (
     attributes_from_file,
@@ -302,25 +303,36 @@ class _Preparation:
     def _items(self, numbered: Numbered, log_rows: pl.LazyFrame) -> tuple[pl.DataFrame, EncodedColumns]:
         settings, ids, events = self.config.data.items, numbered.item_ids, numbered.events
         if settings.path is None:
-            first = [*settings.text, *settings.categorical]
+            first = [*settings.text, *settings.categorical, *settings.multi]
             raw = attributes_from_log(ids, events, log_rows, "item", first, settings.numeric)
         else:
             table = self._table(settings.path, settings, settings.id or self.config.data.item, "items")
             raw = self._beside_log(table, ids, settings.path, "items")
             raw = pl.concat([raw, table.join(raw, on="id", how="anti", maintain_order="left")])
-        return encode_items(raw, settings, numbered.catalog["train"])
+        raw = cut_cells(raw, settings, settings.path or self.log.path, "data.items")
+        items, columns = encode_items(raw, settings, numbered.catalog["train"])
+        self._describe_several(raw, columns, "data.items")
+        return items, columns
+
+    def _describe_several(self, raw: pl.DataFrame, columns: EncodedColumns, section: str) -> None:
+        for parts in columns.multi:
+            self._note(describe(raw[f"raw.{parts.name}"], len(parts.values), section))
 
     def _users(self, numbered: Numbered, log_rows: pl.LazyFrame) -> tuple[pl.DataFrame, EncodedColumns]:
         settings, ids, events = self.config.data.users, numbered.user_ids, numbered.events
         if settings.path is None:
-            raw = attributes_from_log(ids, events, log_rows, "user", settings.categorical, settings.numeric)
+            first = [*settings.categorical, *settings.multi]
+            raw = attributes_from_log(ids, events, log_rows, "user", first, settings.numeric)
         else:
             table = self._table(settings.path, settings, settings.id or self.config.data.user, "users")
             raw = self._beside_log(table, ids, settings.path, "users")
             if others := table.height - raw.join(table, on="id", how="semi").height:
                 self._note(f"{settings.path}: {others} users are never in the log and were left out")
         in_train = events.select("user", "part").group_by("user").agg(pl.col("part").min()).sort("user")["part"] == 0
-        return encode_users(raw, settings, in_train)
+        raw = cut_cells(raw, settings, settings.path or self.log.path, "data.users")
+        users, columns = encode_users(raw, settings, in_train)
+        self._describe_several(raw, columns, "data.users")
+        return users, columns
 
     def _table(self, path: str, settings: ItemsConfig | UsersConfig, id_expression: str, name: str) -> pl.DataFrame:
         how, section = Reading.of(self.config.data, settings), f"data.{name}"

@@ -10,6 +10,7 @@ import polars as pl
 
 from edgerec.data.names import names_id
 from edgerec.data.readers import Source, reading
+from edgerec.data.several import cut
 from edgerec.data.times import LAST_MS, time_ms
 from edgerec.errors import DataError
 
@@ -32,7 +33,7 @@ A_FEW = 20
 SINCE_1990 = 631_152_000_000
 """1 January 1990 in ms: numbers that would be times before it are counters and measures."""
 
-AttributeKind = Literal["text", "categorical", "numeric"]
+AttributeKind = Literal["text", "categorical", "numeric", "multi"]
 
 
 @dataclass(frozen=True)
@@ -133,13 +134,19 @@ class Sample:
         return form if plausible else None
 
     def separator(self, name: str) -> str | None:
-        """What separates the several values of a cell, as in "Action|Drama"; "[]" for lists; None if there is one."""
+        """What separates the several values of a cell, as in "Action|Drama"; "[]" for lists, also those written as
+        text; None if there is one value, or too many different ones to be attributes."""
         column = self.rows[name].drop_nulls()
-        if isinstance(column.dtype, pl.List | pl.Array):
-            return "[]"
-        if column.dtype != pl.String or column.is_empty():
+        if column.n_unique() < 2:
+            return None
+        if isinstance(column.dtype, pl.List | pl.Array) and not column.dtype.inner.is_nested():
+            parts = column.explode().drop_nulls()
+            return "[]" if parts.n_unique() <= FEW_NUMBERS else None
+        if column.dtype != pl.String:
             return None
         cells = column.unique()
+        if cells.str.contains(r"^\s*\[.*\]\s*$").mean() > 0.8:  # type: ignore[operator]
+            return "[]" if cut(cells, ",").explode().drop_nulls().n_unique() <= FEW_NUMBERS else None
         for mark in ("|", ";", ","):
             if cells.str.contains(mark, literal=True).mean() < 0.2:  # type: ignore[operator]
                 continue
@@ -151,6 +158,8 @@ class Sample:
     def is_attribute_of(self, name: str, key: str) -> bool:
         """Do two rows with one value of `key` have different values of `name` far less often than any two rows?"""
         known = self.rows.select(pl.col(key).alias("key"), pl.col(name).alias("value")).drop_nulls()
+        if isinstance(known["value"].dtype, pl.List) and self.separator(name) is not None:
+            known = known.with_columns(pl.col("value").cast(pl.List(pl.String)).list.join("|"))
         if known.is_empty() or known["value"].dtype.is_nested():
             return False
         pairs = pl.col("len") * (pl.col("len") - 1)

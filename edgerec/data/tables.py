@@ -12,7 +12,7 @@ from edgerec.config import ItemsConfig, UsersConfig
 from edgerec.data.ids import text_of
 from edgerec.data.numbers import Decimal
 from edgerec.data.readers import PLAIN, Reading, Source, reading
-from edgerec.data.vocabularies import EncodedColumns, learn
+from edgerec.data.vocabularies import EncodedColumns, learn, learn_parts
 from edgerec.errors import DataError
 
 __all__ = [
@@ -106,14 +106,14 @@ def _first(events: pl.DataFrame, column: pl.LazyFrame, key: str, n: int) -> pl.S
 
 
 def encode_items(raw: pl.DataFrame, settings: ItemsConfig, n_train: int) -> tuple[pl.DataFrame, EncodedColumns]:
-    """The item table: index, id, title, text, cat.NAME, num.NAME, raw.NAME.
+    """The item table: index, id, title, text, cat.NAME, multi.NAME, num.NAME, raw.NAME.
 
     Args:
-        raw: id and raw.NAME, in the order of the index.
+        raw: id and raw.NAME, in the order of the index; cells with several values are lists.
         n_train: items of the train part, the first ones; vocabularies and scales come from these.
     """
     categorical = {f"raw.{name}" for name in settings.categorical}
-    columns = learn(raw.head(n_train).lazy(), settings.categorical, settings.numeric, "raw.")
+    columns = _learn(raw.head(n_train), settings)
     texts = [_clean_text(f"raw.{name}") for name in settings.text]
     title = pl.coalesce(*texts, "id")
     text = pl.concat_str(texts, separator=" ", ignore_nulls=True) if texts else pl.lit("")
@@ -128,10 +128,19 @@ def encode_items(raw: pl.DataFrame, settings: ItemsConfig, n_train: int) -> tupl
 
 
 def encode_users(raw: pl.DataFrame, settings: UsersConfig, in_train: pl.Series) -> tuple[pl.DataFrame, EncodedColumns]:
-    """The user table: index, id, cat.NAME, num.NAME; vocabularies and scales come from the users of the train part."""
-    columns = learn(raw.filter(in_train).lazy(), settings.categorical, settings.numeric, "raw.")
+    """The user table: index, id, cat.NAME, multi.NAME, num.NAME; vocabularies and scales come from the users of the
+    train part."""
+    columns = _learn(raw.filter(in_train), settings)
     index = pl.int_range(pl.len(), dtype=pl.UInt32).alias("index")
     return raw.select(index, "id", *columns.encode(raw.schema, "raw.")), columns
+
+
+def _learn(train: pl.DataFrame, settings: ItemsConfig | UsersConfig) -> EncodedColumns:
+    separator, most = settings.multi_separator, settings.multi_values
+    columns = learn(train.lazy(), settings.categorical, settings.numeric, "raw.")
+    return replace(
+        columns, multi=tuple(learn_parts(train[f"raw.{name}"], name, separator, most) for name in settings.multi)
+    )
 
 
 def check_numbers(table: Source, columns: Sequence[str], section: str) -> list[str]:

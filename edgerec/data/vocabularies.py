@@ -11,7 +11,7 @@ import polars as pl
 
 from edgerec.data.ids import category_of
 
-__all__ = ["EncodedColumns", "Standardization", "Vocabulary", "learn"]
+__all__ = ["EncodedColumns", "Parts", "Standardization", "Vocabulary", "learn", "learn_parts"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,24 @@ class Vocabulary:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """Values of a column with several in a cell: ``values[i]`` has index i + 1; others have none."""
+
+    name: str
+    values: tuple[str, ...]
+    separator: str
+
+    def encode(self, cells: pl.Expr) -> pl.Expr:
+        """Lists of indices, u16, of lists of strings; an empty list where no value is known."""
+        none = pl.lit([], pl.List(pl.UInt16))
+        if not self.values:
+            return pl.when(True).then(none)
+        indices = list(range(1, len(self.values) + 1))
+        known = pl.element().replace_strict(list(self.values), indices, default=None, return_dtype=pl.UInt16)
+        return cells.list.eval(known).list.drop_nulls().fill_null(none)
+
+
+@dataclass(frozen=True)
 class Standardization:
     """Mean and standard deviation of a numeric column; a constant column has deviation 1."""
 
@@ -45,15 +63,17 @@ class EncodedColumns:
 
     categorical: tuple[Vocabulary, ...]
     numeric: tuple[Standardization, ...]
+    multi: tuple[Parts, ...] = ()
 
     def encode(self, schema: pl.Schema, prefix: str = "") -> list[pl.Expr]:
-        """cat.NAME and num.NAME (float32, raw, NaN where missing) from columns named `prefix` + NAME."""
+        """cat.NAME, multi.NAME and num.NAME (float32, raw, NaN where missing) from columns named `prefix` + NAME."""
         named = [
             vocabulary.encode(category_of(pl.col(prefix + vocabulary.name), schema[prefix + vocabulary.name])).alias(
                 f"cat.{vocabulary.name}"
             )
             for vocabulary in self.categorical
         ]
+        named += [parts.encode(pl.col(prefix + parts.name)).alias(f"multi.{parts.name}") for parts in self.multi]
         return named + [
             _number(prefix + scale.name).fill_null(math.nan).alias(f"num.{scale.name}") for scale in self.numeric
         ]
@@ -63,6 +83,7 @@ class EncodedColumns:
         return {
             "categorical": [{"name": v.name, "values": list(v.values)} for v in self.categorical],
             "numeric": [{"name": s.name, "mean": s.mean, "std": s.std} for s in self.numeric],
+            "multi": [{"name": p.name, "values": list(p.values), "separator": p.separator} for p in self.multi],
         }
 
     @classmethod
@@ -71,6 +92,7 @@ class EncodedColumns:
         return cls(
             tuple(Vocabulary(v["name"], tuple(v["values"])) for v in value["categorical"]),
             tuple(Standardization(s["name"], s["mean"], s["std"]) for s in value["numeric"]),
+            tuple(Parts(p["name"], tuple(p["values"]), p["separator"]) for p in value.get("multi", ())),
         )
 
 
@@ -83,16 +105,21 @@ def learn(train: pl.LazyFrame, categorical: Sequence[str], numeric: Sequence[str
     )
 
 
-def _vocabulary(train: pl.LazyFrame, name: str, prefix: str, dtype: pl.DataType) -> Vocabulary:
-    counted = (
-        train.select(value=category_of(pl.col(prefix + name), dtype, name))
-        .drop_nulls()
-        .group_by("value")
-        .len()
-        .sort("len", "value", descending=[True, False])
-        .collect(engine="streaming")
+def learn_parts(cells: pl.Series, name: str, separator: str, most: int) -> Parts:
+    """The `most` frequent values of a column of lists of strings, then by name."""
+    return Parts(
+        name, tuple(_by_frequency(cells.explode().alias("value").to_frame().lazy())["value"].head(most)), separator
     )
-    return Vocabulary(name, tuple(counted["value"]))
+
+
+def _vocabulary(train: pl.LazyFrame, name: str, prefix: str, dtype: pl.DataType) -> Vocabulary:
+    values = train.select(value=category_of(pl.col(prefix + name), dtype, name))
+    return Vocabulary(name, tuple(_by_frequency(values)["value"]))
+
+
+def _by_frequency(values: pl.LazyFrame) -> pl.DataFrame:
+    counted = values.drop_nulls().group_by("value").len().sort("len", "value", descending=[True, False])
+    return counted.collect(engine="streaming")
 
 
 def _scale(train: pl.LazyFrame, name: str, prefix: str) -> Standardization:

@@ -22,7 +22,10 @@ __all__ = ["warm_start"]
 
 OF_ITEMS: Final = ("items.identity.weight", "items.bias.weight", "step")
 OF_ITEM_CATEGORIES: Final = ("items.from_category.table.weight",)
+OF_ITEM_PARTS: Final = ("items.from_parts.weight",)
 OF_CONTEXT: Final = ("requests.context.category.table.weight",)
+OF_NUMBERS: Final = "requests.context.numbers.weight"
+"""Has a column, not a row, for each number of a request."""
 ANEW: Final = ("items.from_text.weight",)
 """Text components differ from catalogue to catalogue, so their weights start anew."""
 
@@ -47,10 +50,13 @@ def warm_start(student: Student, run_dir: Path, data: LearningData) -> int:
     encoders = RequestEncoder.from_json(manifest.inputs), data.encoder
     ids = [of.items()["id"].to_list() for of in (dataset, data.dataset)]
     categories = [[(c.name, c.values) for c in of.meta.items.categorical] for of in (dataset, data.dataset)]
+    parts = [[(p.name, v) for p in of.meta.items.multi for v in p.values] for of in (dataset, data.dataset)]
     contexts = [[(c.name, c.values) for c in of.categorical] for of in encoders]
     moves = {
         **dict.fromkeys(OF_ITEMS, _same(*ids)),
         **dict.fromkeys(OF_ITEM_CATEGORIES, _same(*(_keys(of) for of in categories))),
+        **dict.fromkeys(OF_ITEM_PARTS, _same(*parts)),
+        OF_NUMBERS: _same(*(of.numeric_names for of in encoders)),
         **dict.fromkeys(OF_CONTEXT, _same(*(_keys(of) for of in contexts))),
     }
     state = student.state_dict()
@@ -74,6 +80,8 @@ def _same(old: Sequence[object], new: Sequence[object]) -> list[tuple[int, int]]
 
 def _take(name: str, old: Tensor, new: Tensor, moves: dict[str, list[tuple[int, int]]]) -> bool:
     """Copy what fits into `new`, in place; False where nothing does."""
+    if name == OF_NUMBERS:
+        old, new = old.T, new.T
     if name in moves:
         pairs = [(a, b) for a, b in moves[name] if a < len(old) and b < len(new)]
         if old.shape[1:] != new.shape[1:] or not pairs:

@@ -72,7 +72,7 @@ class _ChangedRequests(RuntimeModel):
 
 def _changes(data: LearningData) -> Iterator[tuple[str, Change]]:
     """Changes by name; nothing is withheld that the log does not have."""
-    sources = {c.source for c in data.encoder.categorical} | {n.source for n in data.encoder.numeric}
+    sources = set(data.encoder.sources.values())
     yield "without a past", lambda request: request | {"history": _first(request["history"], 0)}
     yield "with the last event alone", lambda request: request | {"history": _last(request["history"])}
     if data.train_log.kind.any():

@@ -277,8 +277,7 @@ def _known(kind: str, kinds: Sequence[str]) -> str:
 
 def _split(values: Mapping[str, Any], rec: Recommender) -> dict[str, dict[str, Any]]:
     """Split columns into context and user; columns that this bundle does not have are left out."""
-    sources: dict[str, str] = {c.name: c.source for c in rec.encoder.categorical}
-    sources |= {n.name: n.source for n in rec.encoder.numeric}
+    sources = rec.encoder.sources
     return {
         source: {name: value for name, value in values.items() if sources.get(name) == source}
         for source in ("context", "user")

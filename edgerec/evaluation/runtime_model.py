@@ -133,6 +133,7 @@ class RuntimeModel:
             values[column.source][column.name] = column.values[index - 1] if index else None
         for number, value in zip(encoder.numeric, evaluation.numeric[row].tolist(), strict=True):
             values[number.source][number.name] = value
+        values["user"] |= self._several(int(evaluation.user[row]))
         past = self.place[log.item[events]]
         known = past >= 0
         return {
@@ -141,6 +142,15 @@ class RuntimeModel:
             "context": values["context"],
             "user": values["user"],
         }
+
+    def _several(self, user: int) -> dict[str, object]:
+        """The known values of a user's columns with several in a cell."""
+        named, first = {}, 0
+        for column in self.data.encoder.multi:
+            held = self.data.train_log.held[user, first : first + len(column.values)]
+            named[column.name] = [value for value, has in zip(column.values, held, strict=True) if has]
+            first += len(column.values)
+        return dict(named)
 
 
 def _first_rows(data: LearningData) -> Int:

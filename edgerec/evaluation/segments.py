@@ -37,8 +37,9 @@ class Segment:
 
 
 def check_segments(names: Sequence[str], data: LearningData) -> None:
-    """Raises ConfigError for a name that is not a categorical column of the users."""
-    known = [column.name for column in data.encoder.categorical if column.source == "user"]
+    """Raises ConfigError for a name that is not a column of categories of the users."""
+    meta = data.dataset.meta.users
+    known = [column.name for column in meta.categorical] + [column.name for column in meta.multi]
     listed = ", ".join(known) or "none"
     for name in names:
         if name not in known:
@@ -59,6 +60,7 @@ def find_segments(
     yield from _by_past(data, eval_requests, min_size)
     yield from _by_item(data, eval_requests)
     yield from _by_value(data, eval_requests, attributes)
+    yield from _by_several(data, eval_requests, attributes)
 
 
 def _by_past(data: LearningData, eval_requests: EvaluationRequests, min_size: int) -> Iterator[Segment]:
@@ -109,3 +111,23 @@ def _by_value(data: LearningData, eval_requests: EvaluationRequests, attributes:
             value = column.values[index - 1] if index else "unknown"
             masks = [None if values is None else values == index for values in (of_requests, of_impressions)]
             yield Segment(f"{column.name} = {value}", *masks)
+
+
+def _by_several(data: LearningData, eval_requests: EvaluationRequests, attributes: Sequence[str]) -> Iterator[Segment]:
+    """The most frequent values of the given columns with several in a cell; who has two values is in both segments."""
+    sessions, impressions = data.evaluation.sessions, data.evaluation.impressions
+    users = [
+        None if sessions is None else sessions.requests.user[eval_requests.rows],
+        None if impressions is None else np.asarray(impressions.requests.user),
+    ]
+    first = 0
+    for column in data.encoder.multi:
+        held = data.train_log.held[:, first : first + len(column.values)]
+        first += len(column.values)
+        if column.name not in attributes:
+            continue
+        counted = users[0] if users[1] is None else users[1]
+        assert counted is not None
+        for index in np.argsort(-held[counted].sum(axis=0), kind="stable")[:MAX_VALUES].tolist():
+            masks = [None if of is None else held[of, index] for of in users]
+            yield Segment(f"{column.name} has {column.values[index]}", *masks)

@@ -121,6 +121,7 @@ class LearningData:
             statistics=len(self.statistics.names),
             relations=0 if self.train.graph is None else self.train.graph.relations,
             entities=0 if self.train.graph is None else self.train.graph.entities,
+            item_parts=sum(len(column.values) for column in meta.items.multi),
         )
 
 
@@ -304,6 +305,11 @@ class _Builder:
         known = ~((ends >= n_items) & (ends < meta.n_items)).any(axis=1)
         ends = np.where(ends >= meta.n_items, ends - shift, ends)
         pairs = [ends[known & (relation == r)].T for r in range(0 if named is None else len(named.relations))]
+        for parts in meta.items.multi:
+            lists = self.items[f"multi.{parts.name}"]
+            holder = np.repeat(np.arange(n_items), lists.list.len().to_numpy())
+            pairs.append(np.stack([holder, n_items + entities + lists.explode().drop_nulls().to_numpy() - 1]))
+            entities += len(parts.values)
         for (_, value), column in zip(_groups(self.dataset, self.items), meta.items.categorical, strict=True):
             holder = np.flatnonzero(value)
             pairs.append(np.stack([holder, n_items + entities + value[holder] - 1]))
@@ -385,6 +391,7 @@ def _item_features(dataset: Dataset, items: pl.DataFrame, text: Float) -> ItemFe
     numeric = [items[f"num.{n.name}"].to_numpy() for n in meta.numeric]
     columns = [Numeric(n.name, "context", n.mean, n.std) for n in meta.numeric]
     n = len(items)
+    parts, shares = _parts([items[f"multi.{c.name}"] for c in meta.multi], [len(c.values) for c in meta.multi])
     return ItemFeatures(
         text=torch.from_numpy(text),
         categorical=torch.from_numpy(
@@ -393,7 +400,26 @@ def _item_features(dataset: Dataset, items: pl.DataFrame, text: Float) -> ItemFe
         numeric=torch.from_numpy(
             standardize(np.stack(numeric, 1).astype(np.float64), columns) if numeric else np.zeros((n, 0), np.float32)
         ),
+        parts=parts,
+        shares=shares,
     )
+
+
+def _parts(columns: Sequence[pl.Series], sizes: Sequence[int]) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """`parts` and `shares` of `ItemFeatures`, from lists of indices from 1 on."""
+    if not columns:
+        return None, None
+    parts, shares, before = [], [], 0
+    for column, size in zip(columns, sizes, strict=True):
+        length = column.list.len().to_numpy().astype(np.int64)
+        place = np.arange(max(int(length.max(initial=0)), 1))
+        present = place < length[:, None]
+        table = np.zeros(present.shape, np.int64)
+        table[present] = column.explode().drop_nulls().to_numpy().astype(np.int64) - 1 + before
+        parts.append(table)
+        shares.append((present / np.maximum(length, 1)[:, None]).astype(np.float32))
+        before += size
+    return torch.from_numpy(np.concatenate(parts, axis=1)), torch.from_numpy(np.concatenate(shares, axis=1))
 
 
 def is_consumed(log: Log, tasks: Sequence[Task]) -> npt.NDArray[np.bool_]:

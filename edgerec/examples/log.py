@@ -12,7 +12,7 @@ import polars as pl
 
 from edgerec.data.dataset import Dataset
 from edgerec.examples.scratch import Columns, Limits, Scratch, pieces
-from edgerec.tasks import Categorical, History, Numeric, RequestEncoder, binary_tasks, encode_history
+from edgerec.tasks import Categorical, History, Multi, Numeric, RequestEncoder, binary_tasks, encode_history
 from edgerec.tasks.history import Float, Int
 from edgerec.tasks.past import PastSums, summarize_past
 from edgerec.tasks.units import MS_PER_DAY
@@ -32,6 +32,7 @@ class Log:
         labels: float32 (E,) by task name.
         categorical: int64 (E, C) and numeric: float64 (E, n), all inputs of a request (context and user), in the
             encoder's order.
+        held: bool (n_users, P), values that users have of columns with several in a cell, see `RequestEncoder.holds`.
         limits: how much of it is worked on at once.
     """
 
@@ -45,6 +46,7 @@ class Log:
     labels: dict[str, Float]
     categorical: Int
     numeric: npt.NDArray[np.float64]
+    held: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), bool))
     limits: Limits = field(default_factory=Limits)
 
     def __len__(self) -> int:
@@ -115,6 +117,7 @@ def request_encoder(dataset: Dataset, part: Literal["valid", "test"], max_histor
         timezone=meta.timezone,
         categorical=tuple(categorical),
         numeric=tuple(numeric),
+        multi=tuple(Multi(m.name, "user", m.values, m.separator) for m in meta.users.multi),
     )
 
 
@@ -135,9 +138,22 @@ def load_log(dataset: Dataset, rows: pl.LazyFrame, encoder: RequestEncoder, scra
     return Log(
         offsets=offsets,
         labels=labels,
+        held=_held(users, encoder),
         limits=scratch.limits,
         **{name: v for name, v in columns.items() if not name.startswith("label.")},
     )
+
+
+def _held(users: pl.DataFrame, encoder: RequestEncoder) -> npt.NDArray[np.bool_]:
+    """See `Log.held`."""
+    tables = [np.zeros((len(users), 0), bool)]
+    for column in encoder.multi:
+        lists = users[f"multi.{column.name}"]
+        table = np.zeros((len(users), len(column.values)), bool)
+        user = np.repeat(np.arange(len(users)), lists.list.len().to_numpy())
+        table[user, lists.explode().drop_nulls().to_numpy().astype(np.int64) - 1] = True
+        tables.append(table)
+    return np.concatenate(tables, axis=1)
 
 
 def latest_since(log: Log, most: int, end_ms: int | None = None) -> int:

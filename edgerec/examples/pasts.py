@@ -53,6 +53,7 @@ class LogPasts:
         start, end: int64 (R,), rows of each past.
         until_ms: int64 (R,), until when its latest event lasts.
         given: float64 (R, n), numeric features of the context and the user, raw.
+        user: int64 (R,).
         read: histories that were made in advance, where they are few.
     """
 
@@ -63,6 +64,7 @@ class LogPasts:
     end: Int
     until_ms: Int
     given: npt.NDArray[np.float64]
+    user: Int
     read: _ReadPasts | None
 
     @classmethod
@@ -75,9 +77,10 @@ class LogPasts:
         end: Int,
         until_ms: Int,
         given: npt.NDArray[np.float64],
+        user: Int,
     ) -> LogPasts:
         """Pasts of a log; those of few events are read at once."""
-        unread = cls(log, encoder, sequence, start, end, until_ms, given, None)
+        unread = cls(log, encoder, sequence, start, end, until_ms, given, user, None)
         if len(start) > log.limits.events:
             return unread
         first, last, which = _distinct(start, end)
@@ -87,13 +90,13 @@ class LogPasts:
 
     def take(self, rows: Int) -> LogPasts:
         read = None if self.read is None else replace(self.read, which=self.read.which[rows])
-        columns = {name: getattr(self, name)[rows] for name in ("start", "end", "until_ms", "given")}
+        columns = {name: getattr(self, name)[rows] for name in ("start", "end", "until_ms", "given", "user")}
         return replace(self, **columns, read=read)
 
     def then(self, other: LogPasts) -> LogPasts:
         """These pasts, then those of `other`, which are of the same log."""
         assert self.log is other.log
-        names = ("start", "end", "until_ms", "given")
+        names = ("start", "end", "until_ms", "given", "user")
         joined = (np.concatenate([getattr(self, name), getattr(other, name)]) for name in names)
         return LogPasts.of(self.log, self.encoder, self.sequence, *joined)
 
@@ -110,7 +113,8 @@ class LogPasts:
         read = self._read(rows)
         p, which = read.past, read.which
         each = PastSums(p.events[which], p.sessions[which], p.first_ms[which], p.last_ms[which], p.positives[which])
-        return self.encoder.numbers(each, time_ms, np.asarray(self.given[rows]))
+        held = self.log.held[self.user[rows]] if self.encoder.multi else None
+        return self.encoder.numbers(each, time_ms, np.asarray(self.given[rows]), held)
 
     def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> LatestEvents | None:
         if not self.sequence:

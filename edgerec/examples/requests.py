@@ -170,7 +170,9 @@ def request_columns(
 
 def requests_of(log: Log, encoder: RequestEncoder, columns: Columns, sequence: int = 0) -> Requests:
     """The requests of `request_columns`."""
-    pasts = LogPasts.of(log, encoder, sequence, *(columns[name] for name in ("start", "end", "until_ms", "given")))
+    pasts = LogPasts.of(
+        log, encoder, sequence, *(columns[name] for name in ("start", "end", "until_ms", "given", "user"))
+    )
     own = {name: columns[name] for name in ("user", "time_ms", "as_of", "categorical")}
     return Requests(**own, pasts=pasts)
 

@@ -91,6 +91,8 @@ class ItemTower(nn.Module):
     text: Tensor
     categorical: Tensor
     numeric: Tensor
+    parts: Tensor
+    shares: Tensor
 
     def __init__(
         self,
@@ -119,6 +121,12 @@ class ItemTower(nn.Module):
         nn.init.zeros_(self.bias.weight)
         self.from_text = nn.Linear(shape.text, dim, bias=False) if shape.text else None
         self.from_category = CategoricalEmbedding(shape.item_categories, dim)
+        self.from_parts: nn.Embedding | None = None
+        if features.parts is not None and features.shares is not None:
+            self.register_buffer("parts", features.parts, persistent=False)
+            self.register_buffer("shares", features.shares, persistent=False)
+            self.from_parts = nn.Embedding(max(shape.item_parts, 1), dim)
+            nn.init.normal_(self.from_parts.weight, std=0.02)
         self.from_numbers = Mlp(shape.statistics + shape.item_numbers, hidden, dim)
         self.prior = Mlp(shape.statistics + shape.item_numbers, hidden, priors)
 
@@ -127,7 +135,7 @@ class ItemTower(nn.Module):
         features = torch.cat([statistics[rows], self.numeric[rows]], dim=1)
         identity = self.identity.weight[rows]
         identity = identity if self.fold is None else self.fold(identity)
-        vectors = identity + self.from_category(self.categorical[rows]) + self.from_numbers(features)
+        vectors = identity + self.from_attributes(rows) + self.from_numbers(features)
         if self.from_text is not None:
             text = self.text
             if self.fresh is not None:
@@ -135,6 +143,15 @@ class ItemTower(nn.Module):
                 text = text.index_copy(0, items, read.to(text.dtype))  # a GPU reads in half precision
             vectors = vectors + self.from_text(text[rows])
         return vectors, self.prior(features) + self.bias.weight[rows]
+
+    def from_attributes(self, rows: slice = slice(None)) -> Tensor:
+        """What categories add to the vectors, (N, dim): of columns with several values in a cell, their mean."""
+        vectors: Tensor = self.from_category(self.categorical[rows])
+        if self.from_parts is None:
+            return vectors
+        parts, shares = self.parts[rows], self.shares[rows]
+        weight = self.from_parts.weight
+        return vectors + functional.embedding_bag(parts, weight, per_sample_weights=shares, mode="sum")
 
 
 class EventLayer(nn.Module):

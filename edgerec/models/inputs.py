@@ -96,11 +96,16 @@ class ItemFeatures:
         text: float32 (N, D), vectors of a language model, zero where an item has no text; D may be 0.
         categorical: int64 (N, Ci), 0 where unknown.
         numeric: float32 (N, Mi), standardised.
+        parts: int64 (N, P), values of columns with several in a cell, as places in one table of all of them; None
+            without such columns.
+        shares: float32 (N, P), 1 over how many values of its column an item has; 0 where there is no value.
     """
 
     text: Tensor
     categorical: Tensor
     numeric: Tensor
+    parts: Tensor | None = None
+    shares: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,7 @@ class Shape:
         item_categories: sizes of the items' categorical features, index 0 included.
         item_numbers, text: columns of the items' numeric features and text vectors.
         statistics: columns of the items' statistics.
+        item_parts: values of all the items' columns with several in a cell.
         relations, entities: of the graph, if there is one.
     """
 
@@ -127,3 +133,4 @@ class Shape:
     statistics: int
     relations: int = 0
     entities: int = 0
+    item_parts: int = 0

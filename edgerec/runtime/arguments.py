@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from numbers import Rational, Real
 from typing import Final, TypeAlias, TypeGuard, cast
@@ -25,6 +25,8 @@ AHEAD_MS: Final = MS_PER_DAY
 LARGEST: Final = sys.float_info.max
 MAX_NAME: Final = 1024
 """Characters of an id or of a name: longer ones would be stored, and read again with every list."""
+MAX_PARTS: Final = 256
+"""Values of one column."""
 MAX_TEXT: Final = 4096
 """Characters of a value of the context."""
 
@@ -91,19 +93,29 @@ def name(value: object, what: str) -> str:
 
 
 def values(given: object, what: str) -> Mapping[str, object]:
-    """Values by column.
+    """Values by column; a column with several values in a cell may have a list.
 
     Raises:
-        ConfigError: not a mapping, or a text in it is too long.
+        ConfigError: not a mapping, a text in it is too long, or a list in it holds more than texts and numbers.
     """
     if given is None:
         return {}
     for column, value in mapping(given, what).items():
-        if isinstance(value, str) and len(value) > MAX_TEXT:
-            raise ConfigError(f"{what}: {column} has at most {MAX_TEXT} characters; got {len(value)}")
-        if _is_too_large(value):
-            raise ConfigError(f"{what}: {column} is larger than any number that can be used; got {short(value)}")
+        if is_several(value) and len(value) > MAX_PARTS:
+            raise ConfigError(f"{what}: {column} has at most {MAX_PARTS} values; got {len(value)}")
+        for part in value if is_several(value) else [value]:
+            if isinstance(part, str) and len(part) > MAX_TEXT:
+                raise ConfigError(f"{what}: {column} has at most {MAX_TEXT} characters; got {len(part)}")
+            if _is_too_large(part):
+                raise ConfigError(f"{what}: {column} is larger than any number that can be used; got {short(part)}")
+            if is_several(value) and not (part is None or isinstance(part, str | Real | np.bool_)):
+                raise ConfigError(f"{what}: {column} must be a list of texts or numbers; it holds {short(part)}")
     return mapping(given, what)
+
+
+def is_several(value: object) -> TypeGuard[Collection[object]]:
+    """Whether it is a list of values, as columns with several in a cell take."""
+    return isinstance(value, list | tuple | set | frozenset) or (isinstance(value, np.ndarray) and value.ndim == 1)
 
 
 def mapping(given: object, what: str) -> Mapping[str, object]:

@@ -8,16 +8,26 @@ from datetime import datetime
 from functools import cached_property
 from numbers import Real
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from edgerec.bundle import Bundle, Catalog
-from edgerec.bundle.columns import Parameter, Texts
+from edgerec.bundle.columns import Lists, Parameter, Texts
 from edgerec.bundle.policy import MAX_WEIGHT, NOW, Policy
 from edgerec.errors import BundleError, ConfigError
-from edgerec.runtime.arguments import AHEAD_MS, EARLIEST_MS, LATEST_MS, Time, mapping, milliseconds, number, short
+from edgerec.runtime.arguments import (
+    AHEAD_MS,
+    EARLIEST_MS,
+    LATEST_MS,
+    Time,
+    is_several,
+    mapping,
+    milliseconds,
+    number,
+    short,
+)
 from edgerec.runtime.engine import Engine, EngineName, Float, Int
 from edgerec.runtime.events import NO_EVENTS, Events
 from edgerec.tasks import Encoded, RequestEncoder, UserPast
@@ -31,6 +41,8 @@ MIDDLE_OF = 4096
 """Items whose mean row is the middle of the item table."""
 K = TypeVar("K")
 V = TypeVar("V")
+ColumnKind: TypeAlias = Literal["category", "number", "several"]
+"""What a column of a request holds: one string, a number, or a list."""
 
 
 def device_clock_ms() -> int:
@@ -168,7 +180,7 @@ class Model:
         return np.array([weights.get(name, 0.0) for name in self.tasks], np.float32), may_repeat
 
     def check_columns(self, values: Mapping[str, object], source: str) -> None:
-        """Refuse a name that is not a column of "context" or "user", or a string where a number belongs."""
+        """Refuse a name that is not a column of "context" or "user", and a value of another kind than the column's."""
         if not values:
             return
         known = self._columns[source]
@@ -181,8 +193,10 @@ class Model:
                 raise ConfigError(
                     f"{source}: no column {name!r}{guess} (this bundle has: {', '.join(known) or 'none'})"
                 )
-            if known[name] and not (value is None or isinstance(value, Real)):
+            if known[name] == "number" and not (value is None or isinstance(value, Real)):
                 raise ConfigError(f"{source}: {name} must be a number, got {short(value)}")
+            if known[name] == "category" and is_several(value):
+                raise ConfigError(f"{source}: {name} has one value, got {short(value)}")
 
     def known(self, item: str) -> int:
         """The index of an item.
@@ -251,7 +265,7 @@ class Model:
         groups = self._groups.get(column)
         if groups is None:
             value = self.catalog.column(column)
-            if isinstance(value, Texts):
+            if isinstance(value, Texts | Lists):  # a policy groups by no lists; see `Policy.parse`
                 groups = value.codes.astype(np.int64)
             else:
                 _, codes = np.unique(value, return_inverse=True)
@@ -266,10 +280,11 @@ class Model:
             cache[key] = value
 
 
-def _columns(encoder: RequestEncoder, source: str) -> dict[str, bool]:
-    """The columns of "context" or "user", and whether each is a number."""
-    names = {c.name: False for c in encoder.categorical if c.source == source}
-    return names | {c.name: True for c in encoder.numeric if c.source == source}
+def _columns(encoder: RequestEncoder, source: str) -> dict[str, ColumnKind]:
+    """The columns of "context" or "user", and what each holds."""
+    columns: dict[str, ColumnKind] = {c.name: "category" for c in encoder.categorical if c.source == source}
+    columns |= {c.name: "number" for c in encoder.numeric if c.source == source}
+    return columns | {c.name: "several" for c in encoder.multi if c.source == source}
 
 
 def _read_encoder(bundle: Bundle) -> RequestEncoder:

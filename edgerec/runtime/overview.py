@@ -79,6 +79,10 @@ def _effects(
         for value in column.values[:VALUES]:
             rates = _rates(rec, items, _with_column(base, column.source, column.name, value))
             effects.append(Effect(column.name, value, _factors(rates, plain)))
+    for several in rec.encoder.multi:
+        for value in several.values[:VALUES]:
+            rates = _rates(rec, items, _with_column(base, several.source, several.name, [value]))
+            effects.append(Effect(several.name, value, _factors(rates, plain)))
     for number in rec.encoder.numeric:
         for steps, name in ((-1, "a standard deviation below the mean"), (1, "a standard deviation above")):
             shifted = number.mean + steps * number.std

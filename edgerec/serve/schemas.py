@@ -21,7 +21,9 @@ Id = Annotated[StrictStr, Field(min_length=1, max_length=256)]
 Profile = Annotated[StrictStr, Field(max_length=256)]
 Time = Annotated[int, Field(ge=0, le=253_402_300_799_000)]
 Value = StrictBool | FiniteFloat | Text | None
-Values = Annotated[dict[Id, Value], Field(max_length=256)]
+Parameters = Annotated[dict[Id, Value], Field(max_length=256)]
+Several = Annotated[list[StrictBool | FiniteFloat | Text], Field(max_length=256)]
+Values = Annotated[dict[Id, Value | Several], Field(max_length=256)]
 Weights = Annotated[dict[Id, FiniteFloat], Field(max_length=256)]
 NOW_MS = 1_764_331_200_000
 """Of examples: 28 November 2025, 12:00 UTC."""
@@ -92,7 +94,7 @@ class RecommendRequest(AnyRequest):
     """How many items."""
     where: Text | None = None
     """Condition over the catalogue's columns, such as `price < :most AND colour IN ('red', 'blue')`."""
-    parameters: Values = {}
+    parameters: Parameters = {}
     """Values of `:name` in `where`."""
     exclude: Annotated[list[Id], Field(max_length=MAX_LIST)] = []
     """Ids of items that must not be in the list."""
@@ -135,7 +137,7 @@ class SimilarRequest(RequestPart):
     """How many items."""
     where: Text | None = None
     """Condition over the catalogue's columns."""
-    parameters: Values = {}
+    parameters: Parameters = {}
     """Values of `:name` in `where`."""
     exclude: Annotated[list[Id], Field(max_length=MAX_LIST)] = []
     """Ids of items that must not be in the list."""
@@ -195,7 +197,7 @@ class ItemOut(Answer):
     """What the list is sorted by."""
     probability: dict[str, float | None]
     """By task; of a regression task, the expected value in its unit."""
-    attributes: dict[str, str | float | None]
+    attributes: dict[str, str | float | list[str] | None]
     """The catalogue's other columns."""
     reasons: list[ReasonOut]
     """Empty unless `explain` was asked for."""
@@ -336,8 +338,10 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def plain(value: object) -> str | float | None:
+def plain(value: object) -> str | float | list[str] | None:
     """An attribute as JSON."""
+    if isinstance(value, list):
+        return [str(part) for part in value]
     if isinstance(value, int | float):
         return finite(float(value))
     return None if value is None else str(value)

@@ -163,7 +163,7 @@ def _contents(
     now = items_now(_table_now(config), list(_catalog_rows(data, kept)), _attributes(data))
     meta = data.dataset.meta
     cold_start = None
-    if meta.text or meta.items.categorical or meta.items.numeric:
+    if meta.text or meta.items.categorical or meta.items.multi or meta.items.numeric:
         with progress.track(None, "learning rows of new items"):
             cold_start = fit_cold_start(student, data)
     if cold_start is not None:

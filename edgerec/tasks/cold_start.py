@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,23 +22,26 @@ BUCKETS = 2048
 """Rows of the table; tokens are hashed into them."""
 GRAM = 3
 """Letters in each piece of a word."""
+Attribute: TypeAlias = "str | Sequence[str] | None"
+"""One value, several, or none."""
 _WORD = re.compile(r"\w+")
 
 
-def tokens(text: str | None, attributes: Mapping[str, str | None]) -> Iterator[str]:
-    """The words of a text, the pieces of each word, and ``name=value`` for each attribute.
+def tokens(text: str | None, attributes: Mapping[str, Attribute]) -> Iterator[str]:
+    """The words of a text, the pieces of each word, and ``name=value`` for each attribute and each of its values.
 
-    >>> list(tokens("Red mug", {"shop": "a", "size": None}))
-    ['red', '<re', 'red', 'ed>', 'mug', '<mu', 'mug', 'ug>', 'shop=a']
+    >>> list(tokens("Red mug", {"shop": "a", "size": None, "for": ["tea", "milk"]}))
+    ['red', '<re', 'red', 'ed>', 'mug', '<mu', 'mug', 'ug>', 'shop=a', 'for=tea', 'for=milk']
     """
     for word in _WORD.findall((text or "").lower()):
         yield word
         marked = f"<{word}>"
         yield from (marked[i : i + GRAM] for i in range(len(marked) - GRAM + 1))
-    yield from (f"{name}={value}" for name, value in attributes.items() if value is not None)
+    for name, given in attributes.items():
+        yield from (f"{name}={value}" for value in ([given] if isinstance(given, str) else given or ()))
 
 
-def buckets(text: str | None, attributes: Mapping[str, str | None]) -> Int:
+def buckets(text: str | None, attributes: Mapping[str, Attribute]) -> Int:
     """The rows of the table that an item's tokens are hashed into, without repeats, ascending."""
     return np.unique([zlib.crc32(token.encode()) % BUCKETS for token in tokens(text, attributes)]).astype(np.int64)
 
@@ -66,7 +70,7 @@ class ColdStartTable:
     def rows(
         self,
         texts: Sequence[str | None],
-        attributes: Sequence[Mapping[str, str | None]],
+        attributes: Sequence[Mapping[str, Attribute]],
         numbers: Sequence[Mapping[str, float | None]],
     ) -> tuple[Float, Float]:
         """Vectors (n, dim) and priors (n, tasks + 1) of n items; an unknown value is None or left out."""

@@ -7,7 +7,6 @@ use the same indices and means.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec.tasks.history import Double, Float, History, Int, elapsed, encode_history
+from edgerec.tasks.parts import parts_of, spelled
 from edgerec.tasks.past import PastSums, past_names, past_numbers, summarize_past, timeless, with_times
 from edgerec.tasks.units import MS_PER_HOUR
 
@@ -43,7 +43,14 @@ class Numeric(NamedTuple):
     std: float
 
 
-_WHOLE = re.compile(r"^(-?(?:0|[1-9][0-9]*))\.0+$")
+class Multi(NamedTuple):
+    """A column with several values in a cell; each of `values` is a number: 1 over the known values that a cell holds,
+    or 0, so that a linear layer learns a vector for each value and reads their mean."""
+
+    name: str
+    source: Source
+    values: tuple[str, ...]
+    separator: str
 
 
 @dataclass(eq=False, repr=False)  # not frozen: made for every request, and freezing costs as much as a numpy call
@@ -92,6 +99,7 @@ class RequestEncoder:
     timezone: str = "UTC"
     categorical: tuple[Categorical, ...] = ()
     numeric: tuple[Numeric, ...] = ()
+    multi: tuple[Multi, ...] = ()
     # Derived once, since a device asks often: index by name, rates as an array, time zone, is there a time column.
     _index: dict[str, dict[str, int]] = field(init=False, repr=False, compare=False)
     _rates: npt.NDArray[np.float64] = field(init=False, repr=False, compare=False)
@@ -100,6 +108,7 @@ class RequestEncoder:
 
     def __post_init__(self) -> None:
         index = {c.name: {v: i + 1 for i, v in enumerate(c.values)} for c in self.categorical}
+        index |= {c.name: {v: i for i, v in enumerate(c.values)} for c in self.multi}
         timed = any(c.source == "time" for c in self.categorical)
         zone: tzinfo = UTC
         if timed and self.timezone != "UTC":  # a device may lack the time zone database, and loading it takes time
@@ -111,18 +120,27 @@ class RequestEncoder:
             object.__setattr__(self, name, value)
 
     @property
+    def sources(self) -> dict[str, Source]:
+        """The source of each column, by name."""
+        sources: dict[str, Source] = {c.name: c.source for c in self.categorical}
+        return sources | {n.name: n.source for n in self.numeric} | {m.name: m.source for m in self.multi}
+
+    @property
     def numeric_names(self) -> list[str]:
-        """Columns of ``context_numeric``: the user's own past first, then `numeric`."""
-        return past_names(self.binary) + [n.name for n in self.numeric]
+        """Columns of ``context_numeric``: the user's own past first, then `numeric`, then each value of `multi`."""
+        parts = [f"{column.name}={value}" for column in self.multi for value in column.values]
+        return past_names(self.binary) + [n.name for n in self.numeric] + parts
 
     def to_json(self) -> dict[str, Any]:
         """The manifest's "inputs"."""
+        several = [{**c._asdict(), "values": list(c.values)} for c in self.multi]
         return {
             "history": {"max_items": self.max_history, "kinds": list(self.binary)},
             "past": {"rates": dict(zip(self.binary, self.rates, strict=True))},
             "timezone": self.timezone,
             "categorical": [{"name": c.name, "source": c.source, "values": list(c.values)} for c in self.categorical],
             "numeric": [{"name": n.name, "source": n.source, "mean": n.mean, "std": n.std} for n in self.numeric],
+            **({"multi": several} if several else {}),
         }
 
     @classmethod
@@ -136,6 +154,9 @@ class RequestEncoder:
             timezone=inputs["timezone"],
             categorical=tuple(Categorical(c["name"], c["source"], tuple(c["values"])) for c in inputs["categorical"]),
             numeric=tuple(Numeric(n["name"], n["source"], n["mean"], n["std"]) for n in inputs["numeric"]),
+            multi=tuple(
+                Multi(c["name"], c["source"], tuple(c["values"]), c["separator"]) for c in inputs.get("multi", ())
+            ),
         )
 
     def past(self, item: Int, kind: Int, time_ms: Int) -> UserPast:
@@ -162,14 +183,40 @@ class RequestEncoder:
                 indices.append(0 if value is None else _index_of(value, self._index[column.name]))
         return np.array(indices, np.int64)
 
-    def numbers(self, past: PastSums, now_ms: Int, values: npt.NDArray[np.float64] | None = None) -> Float:
-        """``context_numeric`` of R requests, float32 (R, M); `values` raw (R, len(numeric)), NaN where missing."""
-        return self._beside(past_numbers(past, now_ms, self._rates), values)
+    def holds(self, values: Mapping[str, object]) -> npt.NDArray[np.bool_]:
+        """Which values of `multi` one request has, bool (1, P), from those of its columns by name."""
+        held = np.zeros((1, sum(len(column.values) for column in self.multi)), bool)
+        first = 0
+        for column in self.multi:
+            index = self._index[column.name]
+            places = [index[p] for p in parts_of(values.get(column.name), column.separator) if p in index]
+            held[0, first + np.array(places, np.int64)] = True
+            first += len(column.values)
+        return held
 
-    def _beside(self, own: Float, values: npt.NDArray[np.float64] | None) -> Float:
-        if not self.numeric or values is None:
-            return own
-        return np.concatenate([own, standardize(values, self.numeric)], axis=1)
+    def numbers(
+        self,
+        past: PastSums,
+        now_ms: Int,
+        values: npt.NDArray[np.float64] | None = None,
+        held: npt.NDArray[np.bool_] | None = None,
+    ) -> Float:
+        """``context_numeric`` of R requests, float32 (R, M).
+
+        Args:
+            values: raw (R, len(numeric)), NaN where missing.
+            held: bool (R, P), see `holds`.
+        """
+        return self._beside(past_numbers(past, now_ms, self._rates), values, held)
+
+    def _beside(self, own: Float, values: npt.NDArray[np.float64] | None, held: npt.NDArray[np.bool_] | None) -> Float:
+        given = [own]
+        if self.numeric and values is not None:
+            given.append(standardize(values, self.numeric))
+        if self.multi and held is not None:
+            first = np.cumsum([len(column.values) for column in self.multi])[:-1]
+            given += [part / np.maximum(part.sum(axis=1, keepdims=True), 1) for part in np.split(held, first, axis=1)]
+        return np.concatenate(given, axis=1, dtype=np.float32) if len(given) > 1 else own
 
     def encode(self, past: UserPast, now_ms: int, values: Mapping[str, object]) -> Encoded:
         """The arrays of one request from its `past` and the values of its context and user columns, by name."""
@@ -183,7 +230,7 @@ class RequestEncoder:
             history_age_h=since[:-3].astype(np.float32),
             history_interval_h=history.interval_h,
             context_categorical=self.categories(values, now_ms),
-            context_numeric=self._beside(own, raw)[0],
+            context_numeric=self._beside(own, raw, self.holds(values) if self.multi else None)[0],
         )
 
     def _clock(self, now_ms: int) -> dict[str, int]:
@@ -203,18 +250,7 @@ def _index_of(value: object, index: Mapping[str, int]) -> int:
     """The index of a value, as it is written or as vocabularies spell it; 0 if it is not known."""
     whole = isinstance(value, float | np.floating) and value.is_integer()
     text = str(int(value)) if whole else str(value)  # type: ignore[call-overload]
-    return index.get(text) or index.get(_spelled(text), 0)
-
-
-def _spelled(text: str) -> str:
-    """Text as vocabularies spell it: a whole number without a decimal point, true and false in lower case.
-
-    >>> [_spelled(text) for text in ("4.0", "True", "01", "4.50")]
-    ['4', 'true', '01', '4.50']
-    """
-    if (lower := text.strip().lower()) in ("true", "false"):
-        return lower
-    return _WHOLE.sub(r"\1", text)
+    return index.get(text) or index.get(spelled(text), 0)
 
 
 def _number(value: object) -> float:

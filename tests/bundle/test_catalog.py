@@ -1,4 +1,5 @@
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 
 import numpy as np
 import pytest
@@ -142,3 +143,16 @@ def test_any_bytes_are_a_catalogue_or_a_bundle_error(tmp_path_factory, flips):
             with suppress(BundleError, ConfigError):
                 read()
         catalog.close()
+
+
+def test_lists_come_back_as_lists_and_bytes_that_are_none_are_missing(tmp_path):
+    items = [{"id": "a", "title": "A", "tags": ["x", "y|z"]}, {"id": "b", "title": "B", "tags": None}]
+    write_catalog(tmp_path / "l.sqlite", items, ["tags"])
+    with closing(sqlite3.connect(tmp_path / "l.sqlite")) as db:
+        assert db.execute("SELECT value FROM items, json_each(tags)").fetchall() == [("x",), ("y|z",)]
+        db.execute("INSERT INTO items VALUES (2, 'c', 'C', 1, '[1, [')")
+        db.commit()
+    with closing(Catalog(tmp_path / "l.sqlite")) as opened:
+        assert opened.kind_of("tags") == "list"
+        assert [opened.attributes(i)["tags"] for i in range(3)] == [["x", "y|z"], None, None]
+        assert opened.failing("tags = 'x'").tolist() == [1, 2]

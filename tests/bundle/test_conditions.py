@@ -119,3 +119,42 @@ def test_what_is_not_a_condition_is_refused_in_one_line(catalog, text, message):
     with pytest.raises(ConfigError, match=message) as caught:
         Condition.parse(text, catalog)
     assert "\n" not in str(caught.value)
+
+
+TAGGED = [
+    {"id": "a", "title": "a", "tags": ["x", "y"], "one": "x"},
+    {"id": "b", "title": "b", "tags": ["y"], "one": "x"},
+    {"id": "c", "title": "c", "tags": None, "one": "y"},
+    {"id": "d", "title": "d", "tags": ["Xx"], "one": None},
+]
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("tags = 'x'", "a"),
+        ("'y' == tags", "ab"),
+        ("tags != 'x'", "bd"),
+        ("tags <> :what", "d"),
+        ("tags IN ('x', 'Xx')", "ad"),
+        ("tags NOT IN ('x', 'Xx')", "b"),
+        ("tags LIKE 'x%'", "ad"),
+        ("tags IS NULL", "c"),
+        ("tags = one", "a"),
+        ("tags = :nothing OR tags = :number", ""),
+    ],
+)
+def test_a_column_of_lists_equals_each_of_its_strings(tmp_path, where, expected):
+    write_catalog(tmp_path / "t.sqlite", TAGGED, ["tags", "one"])
+    opened = Catalog(tmp_path / "t.sqlite")
+    truths = Condition.parse(where, opened).met(opened, {"what": "y", "number": 3})
+    assert "".join(item["id"] for item, is_met in zip(TAGGED, truths, strict=True) if is_met) == expected
+
+
+@pytest.mark.parametrize(
+    "where", ["tags < 'x'", "tags", "NOT tags", "tags = 3", "tags + 1 > 2", "tags BETWEEN 'a' AND 'b'", "tags = tags"]
+)
+def test_nothing_else_is_asked_of_lists(tmp_path, where):
+    write_catalog(tmp_path / "t.sqlite", TAGGED, ["tags"])
+    with pytest.raises(ConfigError, match="a column with several values in a cell can be asked with"):
+        Condition.parse(where, Catalog(tmp_path / "t.sqlite"))

@@ -289,14 +289,29 @@ def test_a_first_line_of_values_is_no_header(tmp_path):
         guess_settings(tmp_path / "u.tsv", None, None, tmp_path)
 
 
-def test_genres_are_words_and_not_one_category_for_each_combination(tmp_path):
+def test_genres_are_several_values_in_a_cell_and_not_one_category_for_each_combination(tmp_path):
     log = events()
     genres = ["Action", "Drama", "Comedy", "Crime", "War"]
     table = {"item_id": list(range(60)), "title": [f"A film of {i} days" for i in range(60)],
              "genres": ["|".join(sorted(rng.sample(genres, 1 + i % 3))) for i in range(60)]}  # fmt: skip
     columns = {"user": [u for u, _, _ in log], "item_id": [i for _, i, _ in log], "time": [t for _, _, t in log]}
     guessed = guess(tmp_path, columns, items=table)
-    assert "genres" in data_of(guessed).items.text and "genres" not in data_of(guessed).items.categorical
+    found = data_of(guessed).items
+    assert (found.multi, found.multi_separator) == (("genres",), "|")
+    assert "genres" not in found.text + found.categorical
+
+
+def test_lists_and_other_separators_are_several_values_of_items_and_users(tmp_path):
+    log = events()
+    tags = ["red", "green", "blue", "grey"]
+    lists = [rng.sample(tags, 1 + i % 3) for i in range(60)]
+    columns = {"user": [u for u, _, _ in log], "item": [i for _, i, _ in log], "time": [t for _, _, t in log],
+               "item_tags": [lists[i] for _, i, _ in log]}  # fmt: skip
+    users = {"user": list(range(300)), "hobbies": [";".join(rng.sample(tags, 1 + i % 3)) for i in range(300)],
+             "as_text": [str(rng.sample(tags, 1 + i % 3)) for i in range(300)]}  # fmt: skip
+    found = data_of(guess(tmp_path, columns, users=users))
+    assert found.items.multi == ("item_tags",)
+    assert (found.users.multi, found.users.multi_separator) == (("hobbies", "as_text"), ";")
 
 
 def test_every_column_is_listed_with_what_became_of_it(tmp_path):

@@ -47,7 +47,7 @@ def test_a_user_without_history_gets_the_prior_and_is_told_so(rec):
 
 
 def test_attributes_are_read_from_the_catalogue(rec):
-    assert rec.score(["i3"])[0].attributes == {"price": 3.0, "colour": "blue"}
+    assert rec.score(["i3"])[0].attributes == {"price": 3.0, "colour": "blue", "tags": ["three"]}
 
 
 def test_an_observed_event_changes_the_next_result_and_is_its_reason(rec):

@@ -13,15 +13,16 @@ export class Catalog {
     const strings = (values) => ({ kind: "text", at: (i) => values[i] });
     const numbers = (values) => ({ kind: "number", at: (i) => values[i] ?? NaN });
     this.attributes_ = value.columns.map((c) => c.name);
+    const column = ({ numbers: given, values, lists, codes }) => {
+      if (lists !== undefined) return { kind: "list", at: (i) => lists[codes[i]] ?? null };
+      return values === undefined ? numbers(given) : { kind: "text", at: (i) => values[codes[i]] ?? null };
+    };
     this.columns = new Map([
       ["idx", { kind: "number", at: (i) => i }],
       ["id", strings(this.ids)],
       ["title", strings(this.titles)],
       ["available", { kind: "number", at: (i) => (unavailable.has(i) ? 0 : 1) }],
-      ...value.columns.map((c) => [
-        c.name,
-        c.values === undefined ? numbers(c.numbers) : { kind: "text", at: (i) => c.values[c.codes[i]] ?? null },
-      ]),
+      ...value.columns.map((c) => [c.name, column(c)]),
     ]);
     this.groups_ = new Map();
   }

@@ -1,6 +1,7 @@
 /**
  * The language of conditions, as edgerec/bundle/conditions describes it: it cannot fail, loop or reach outside.
- * A value is a number (NaN where missing) or a string (null where missing); a truth is 0 false, 1 unknown, 2 true.
+ * A value is a number (NaN where missing), a string (null where missing) or, of a column with several in a cell, an
+ * array of strings (null where there is none); a truth is 0 false, 1 unknown, 2 true.
  */
 import { ConfigError } from "./errors.js";
 
@@ -19,6 +20,7 @@ const COMPARISONS = {
   ">": (c) => c > 0,
   ">=": (c) => c >= 0,
 };
+const SEVERAL = "a column with several values in a cell can be asked with = and != a string, IN, LIKE and IS NULL";
 const SUMS = { "+": (a, b) => a + b, "-": (a, b) => a - b };
 const PRODUCTS = { "*": (a, b) => a * b, "/": (a, b) => a / b };
 
@@ -26,7 +28,7 @@ const PRODUCTS = { "*": (a, b) => a * b, "/": (a, b) => a / b };
 export class Condition {
   /**
    * @param {string} text
-   * @param {{columns: Map<string, {kind: "number" | "text", at: (i: number) => number | string | null}>}} catalog
+   * @param {{columns: Map<string, {kind: "number" | "text" | "list", at: (i: number) => number | string | string[] | null}>}} catalog
    */
   constructor(text, catalog) {
     try {
@@ -258,6 +260,7 @@ class Parser {
 function truthOf(node) {
   if (node.kind === "truth") return node.of;
   if (node.kind === "text") throw new InvalidCondition("a string is neither true nor false; compare it");
+  if (node.kind === "list") throw new InvalidCondition(SEVERAL);
   return (i, p) => {
     const value = asNumber(node.of(i, p));
     return Number.isNaN(value) ? 1 : value !== 0 ? 2 : 0;
@@ -272,6 +275,7 @@ function valueOf(node) {
 
 function numberOf(node) {
   if (node.kind === "text") throw new InvalidCondition("cannot calculate with a string");
+  if (node.kind === "list") throw new InvalidCondition(SEVERAL);
   const value = valueOf(node);
   return (i, p) => asNumber(value(i, p));
 }
@@ -292,12 +296,27 @@ function joined(join, parts) {
 
 function comparison(sign, left, right) {
   const kinds = [left.kind, right.kind];
+  if (kinds.includes("list")) return contains(sign, left, right);
   if (kinds.includes("number") && kinds.includes("text"))
     throw new InvalidCondition(`${sign} compares a number with a string`);
   const a = valueOf(left);
   const b = valueOf(right);
   const holds = COMPARISONS[sign];
   return { kind: "truth", of: (i, p) => compare(holds, a(i, p), b(i, p)) };
+}
+
+/** A column with several strings in a cell equals a string that is one of them. */
+function contains(sign, left, right) {
+  const [lists, other] = left.kind === "list" ? [left, right] : [right, left];
+  const inverted = sign === "!=" || sign === "<>";
+  if (!(inverted || sign === "=" || sign === "==") || !["text", "any"].includes(other.kind))
+    throw new InvalidCondition(SEVERAL);
+  const value = valueOf(other);
+  const held = (i, p) => {
+    const [list, text] = [lists.of(i, p), value(i, p)];
+    return list === null || typeof text !== "string" ? 1 : list.includes(text) ? 2 : 0;
+  };
+  return inverted ? negated({ kind: "truth", of: held }) : { kind: "truth", of: held };
 }
 
 function like(value, pattern) {
@@ -307,6 +326,7 @@ function like(value, pattern) {
     kind: "truth",
     of: (i, p) => {
       const text = value(i, p);
+      if (Array.isArray(text)) return text.some(matches) ? 2 : 0;
       return typeof text === "string" ? (matches(text) ? 2 : 0) : 1;
     },
   };
@@ -357,7 +377,7 @@ const FUNCTIONS = {
   },
   coalesce: (nodes) => {
     const kinds = new Set(nodes.map((v) => v.kind).filter((k) => k !== "any"));
-    if (nodes.length !== 2 || kinds.size !== 1 || kinds.has("truth"))
+    if (nodes.length !== 2 || kinds.size !== 1 || kinds.has("truth") || kinds.has("list"))
       throw new InvalidCondition("coalesce takes two numbers or two strings");
     const kind = [...kinds][0];
     const [first, second] = nodes.map(valueOf);

@@ -378,9 +378,12 @@ function indices({ catalog }, items) {
 
 function checkColumns({ encoder }, values, source) {
   const known = encoder.columns(source);
-  for (const name of Object.keys(values))
+  for (const [name, value] of Object.entries(values)) {
     if (!known.includes(name))
       throw new ConfigError(`${source}: no column '${name}' (this bundle has: ${known.join(", ") || "none"})`);
+    if (typeof value === "object" && value !== null && !encoder.multi.some((column) => column.name === name))
+      throw new ConfigError(`${source}: ${name} has one value, got ${JSON.stringify(value)}`);
+  }
 }
 
 /** Checks that this device computes the same as the machine that built the bundle. */

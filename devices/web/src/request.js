@@ -13,6 +13,7 @@ export class RequestEncoder {
     this.smoothing = smoothing;
     this.categorical = inputs.categorical.map((c) => ({ ...c, index: new Map(c.values.map((v, i) => [v, i + 1])) }));
     this.numeric = inputs.numeric;
+    this.multi = (inputs.multi ?? []).map((c) => ({ ...c, index: new Map(c.values.map((v, i) => [v, i])) }));
     this.timed = this.categorical.some((c) => c.source === "time");
     if (this.timed)
       this.clock = new Intl.DateTimeFormat("en-US", {
@@ -23,7 +24,7 @@ export class RequestEncoder {
   /** Names of the columns of "context" or "user". */
   columns(source) {
     const own = (column) => column.source === source;
-    return [...this.categorical.filter(own), ...this.numeric.filter(own)].map((column) => column.name);
+    return [...this.categorical, ...this.numeric, ...this.multi].filter(own).map((column) => column.name);
   }
 
   /** Distinct past items in the order of their last event; events are {item: index, kind: bits, time: ms}. */
@@ -84,7 +85,9 @@ export class RequestEncoder {
       history_age_h: Float32Array.from(items, (h) => Math.max(now - h.last, 0) / MS_PER_HOUR),
       history_interval_h: Float32Array.from(items, gap),
       context_categorical: ints(this.categories(values, now)),
-      context_numeric: Float32Array.from([...this.numbers(sums, now), ...this.numeric.map((n) => standard(n, values))]),
+      context_numeric: Float32Array.from([
+        ...this.numbers(sums, now), ...this.numeric.map((n) => standard(n, values)), ...this.multi.flatMap((c) => shares(c, values)),
+      ]),
     };
   }
 
@@ -107,6 +110,26 @@ export class RequestEncoder {
 function standard({ name, mean, std }, values) {
   const scaled = (Number(values[name] ?? NaN) - mean) / std;
   return Number.isFinite(scaled) ? Math.min(Math.max(scaled, -CLIP), CLIP) : 0;
+}
+
+/** For each value of a column with several in a cell: 1 over the known values that are given, or 0. */
+function shares({ name, separator, index }, values) {
+  const held = partsOf(values[name], separator).filter((part) => index.has(part)).map((part) => index.get(part));
+  const row = new Array(index.size).fill(0);
+  for (const place of held) row[place] = 1 / held.length;
+  return row;
+}
+
+/** The different values in a cell, by the rule of edgerec/tasks/parts.py: a list, a list as text, or pieces of a text. */
+export function partsOf(value, separator) {
+  let given = value instanceof Set ? [...value] : Array.isArray(value) ? value : [value ?? ""];
+  if (typeof value === "string") {
+    const text = value.trim();
+    const bare = (part) => part.trim().replace(/^['"]+|['"]+$/g, "");
+    given = text.startsWith("[") && text.endsWith("]") ? text.slice(1, -1).split(",").map(bare) : text.split(separator);
+  }
+  const texts = given.filter((v) => v !== null && v !== undefined && !Number.isNaN(v)).map((v) => spelled(String(v).trim()));
+  return [...new Set(texts.filter((text) => text !== ""))];
 }
 
 /** Text as vocabularies spell it: a whole number without a decimal point, true and false in lower case. */

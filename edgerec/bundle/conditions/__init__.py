@@ -13,6 +13,9 @@ Values are float64 numbers and strings; TRUE is 1. As in SQL, a missing value ma
 NOT pass this on, and a condition that is unknown in the end is not met. Comparing a number with a string is refused
 where both kinds are known when the condition is read, and unknown otherwise. A division by zero is missing. Strings
 are ordered by code point. LIKE ignores case, and `lower` and `upper` change it, in ASCII only.
+
+A column with several values in a cell, such as genres, equals each of them: ``genres = 'Drama'`` holds where one is,
+``!=`` and NOT IN where none is, LIKE where one is like it; only IS NULL may be asked beside these.
 """
 
 from __future__ import annotations

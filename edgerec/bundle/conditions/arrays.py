@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from edgerec.bundle.columns import Numbers, Parameter, Texts, Value
+from edgerec.bundle.columns import Lists, Numbers, Parameter, Texts, Value
 
 Truth: TypeAlias = npt.NDArray[np.int8]
 """0 false, 1 unknown, 2 true: AND is the least, OR the largest, NOT ``2 - x``."""
@@ -28,12 +28,12 @@ def spread(value: Parameter, n: int) -> Value:
 
 def as_numbers(value: Value) -> Numbers:
     """Strings are missing numbers."""
-    return np.full(len(value.codes), np.nan) if isinstance(value, Texts) else value
+    return np.full(len(value.codes), np.nan) if isinstance(value, Texts | Lists) else value
 
 
 def is_missing(value: Value) -> npt.NDArray[np.bool_]:
     """Where there is no value."""
-    return value.codes < 0 if isinstance(value, Texts) else np.isnan(value)
+    return value.codes < 0 if isinstance(value, Texts | Lists) else np.isnan(value)
 
 
 def truth_of(value: Value) -> Truth:
@@ -47,17 +47,29 @@ def unknown(n: int) -> Truth:
     return np.ones(n, np.int8)
 
 
-def look_up(texts: Texts, values: list[Any], missing: Any, kind: Any) -> Any:
+def look_up(texts: Texts | Lists, values: list[Any], missing: Any, kind: Any) -> Any:
     """`values` of the distinct strings, for each item."""
     return np.array([*values, missing], kind)[texts.codes]  # -1 is the last: missing
+
+
+def contains(lists: Value, value: Value) -> Truth:
+    """Where a list holds the string; unknown where one of them is missing or of another kind."""
+    if not (isinstance(lists, Lists) and isinstance(value, Texts)):
+        return unknown(len(lists.codes if isinstance(lists, Lists) else as_numbers(lists)))
+    if len(value.values) == 1:
+        truth = look_up(lists, [2 if value.values[0] in cell else 0 for cell in lists.values], 1, np.int8)
+    else:
+        cells, texts = [*lists.values, ()], [*value.values, ""]
+        truth = np.array([2 if texts[t] in cells[c] else 0 for c, t in zip(lists.codes, value.codes, strict=True)])
+    return np.where((lists.codes < 0) | (value.codes < 0), 1, truth).astype(np.int8)
 
 
 def compare(holds: Callable[[Any, Any], Any], left: Value, right: Value) -> Truth:
     """Where `holds` is true of both sides; unknown where one is missing or they are of two kinds."""
     if isinstance(left, Texts) and isinstance(right, Texts):
         truth = _compare_texts(holds, left, right)
-    elif isinstance(left, Texts) or isinstance(right, Texts):
-        return unknown(len(left.codes if isinstance(left, Texts) else left))
+    elif isinstance(left, Texts | Lists) or isinstance(right, Texts | Lists):
+        return unknown(len(left.codes if isinstance(left, Texts | Lists) else left))
     else:
         truth = np.where(holds(left, right), 2, 0)
     return np.where(is_missing(left) | is_missing(right), 1, truth).astype(np.int8)
@@ -77,9 +89,9 @@ def first_known(first: Value, second: Value) -> Value:
     if isinstance(first, Texts) and isinstance(second, Texts):
         shifted = np.where(second.codes < 0, -1, second.codes + len(first.values)).astype(np.int32)
         return Texts([*first.values, *second.values], np.where(first.codes < 0, shifted, first.codes))
-    if isinstance(first, Texts) or isinstance(second, Texts):
+    if isinstance(first, Texts | Lists) or isinstance(second, Texts | Lists):
         # One is a parameter of the other kind, which counts as missing.
-        return first if isinstance(first, Texts) else second
+        return first if isinstance(first, Texts | Lists) else second
     return np.where(np.isnan(first), second, first)
 
 

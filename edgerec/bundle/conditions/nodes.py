@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 
-from edgerec.bundle.columns import Numbers, Parameter, Texts, Value
+from edgerec.bundle.columns import Lists, Numbers, Parameter, Texts, Value
 from edgerec.bundle.conditions import arrays
 from edgerec.bundle.conditions.arrays import Truth
 from edgerec.bundle.conditions.tokens import InvalidCondition
@@ -18,7 +18,7 @@ class ColumnReader(Protocol):
     """What a condition reads: columns of equal length N."""
 
     def kind_of(self, name: str) -> str | None:
-        """ "number", "text", or None if there is no such column."""
+        """ "number", "text", "list" (several strings in a cell), or None if there is no such column."""
 
     def names(self) -> Sequence[str]:
         """Of all columns."""
@@ -42,6 +42,7 @@ COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     ">": lambda a, b: a > b,
     ">=": lambda a, b: a >= b,
 }
+SEVERAL: Final = "a column with several values in a cell can be asked with = and != a string, IN, LIKE and IS NULL"
 SUMS: Final = {"+": np.add, "-": np.subtract}
 PRODUCTS: Final = {"*": np.multiply, "/": np.divide}
 
@@ -51,7 +52,8 @@ class Node:
     """A part of a condition.
 
     Attributes:
-        kind: "number", "text", "any" (NULL or a parameter, whose kind is known when it is evaluated) or "truth".
+        kind: "number", "text", "list" (several strings in a cell), "truth", or "any": NULL or a parameter, whose kind
+            is known when it is evaluated.
         of: evaluates it.
         text: of a string in quotes.
     """
@@ -68,6 +70,8 @@ class Node:
             return self.of
         if self.kind == "text":
             raise InvalidCondition("a string is neither true nor false; compare it")
+        if self.kind == "list":
+            raise InvalidCondition(SEVERAL)
         return lambda c, p: arrays.truth_of(self.of(c, p))
 
     def values(self) -> Values:
@@ -80,6 +84,8 @@ class Node:
         """As a number."""
         if self.kind == "text":
             raise InvalidCondition("cannot calculate with a string")
+        if self.kind == "list":
+            raise InvalidCondition(SEVERAL)
         values = self.values()
         return lambda c, p: arrays.as_numbers(values(c, p))
 
@@ -102,8 +108,20 @@ def comparison(sign: str, left: Node, right: Node) -> Node:
     """``left < right``, or another sign of `COMPARISONS`."""
     if {left.kind, right.kind} == {"number", "text"}:
         raise InvalidCondition(f"{sign} compares a number with a string")
+    if "list" in (left.kind, right.kind):
+        return _contains(sign, left, right)
     a, b, holds = left.values(), right.values(), COMPARISONS[sign]
     return Node("truth", lambda c, p: arrays.compare(holds, a(c, p), b(c, p)))
+
+
+def _contains(sign: str, left: Node, right: Node) -> Node:
+    """A column with several strings in a cell equals a string that is one of them."""
+    lists, value = (left, right) if left.kind == "list" else (right, left)
+    if sign not in ("=", "==", "!=", "<>") or value.kind not in ("text", "any"):
+        raise InvalidCondition(SEVERAL)
+    a, b = lists.values(), value.values()
+    equal = Node("truth", lambda c, p: arrays.contains(a(c, p), b(c, p)))
+    return equal if sign in ("=", "==") else negated(equal)
 
 
 def null_test(node: Node, inverted: bool) -> Node:
@@ -127,6 +145,9 @@ def like(values: Values, pattern: Node) -> Node:
 
     def evaluate(c: ColumnReader, p: Parameters) -> Truth:
         texts = values(c, p)
+        if isinstance(texts, Lists):
+            held: Truth = arrays.look_up(texts, [2 if any(map(matches, t)) else 0 for t in texts.values], 1, np.int8)
+            return held
         if not isinstance(texts, Texts):
             return arrays.unknown(len(texts))
         truth: Truth = arrays.look_up(texts, [2 if matches(t) else 0 for t in texts.values], 1, np.int8)
@@ -211,7 +232,7 @@ def _abs(arguments: Sequence[Node]) -> Node:
 
 def _coalesce(arguments: Sequence[Node]) -> Node:
     kinds = {a.kind for a in arguments} - {"any"}
-    if len(arguments) != 2 or len(kinds) != 1 or kinds & {"truth"}:
+    if len(arguments) != 2 or len(kinds) != 1 or kinds & {"truth", "list"}:
         raise InvalidCondition("coalesce takes two numbers or two strings")
     first, second = (a.values() for a in arguments)
     return Node(kinds.pop(), lambda c, p: arrays.first_known(first(c, p), second(c, p)))

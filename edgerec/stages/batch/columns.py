@@ -39,8 +39,7 @@ def settings_of(rec: ArrayRecommender, whole: bool = False) -> Config:
 
 def column_names(rec: ArrayRecommender, source: str) -> list[str]:
     """The bundle's columns of one source, "user" or "context"."""
-    categorical = [column.name for column in rec.encoder.categorical if column.source == source]
-    return categorical + [column.name for column in rec.encoder.numeric if column.source == source]
+    return [name for name, of in rec.encoder.sources.items() if of == source]
 
 
 def column_values(frame: pl.DataFrame, rec: ArrayRecommender, source: str) -> list[Attributes]:
@@ -53,11 +52,13 @@ def column_values(frame: pl.DataFrame, rec: ArrayRecommender, source: str) -> li
     decimal = settings_of(rec).data.decimal
     names = [c.name for c in rec.encoder.categorical if c.source == source and c.name in frame.columns]
     numbers = [c.name for c in rec.encoder.numeric if c.source == source and c.name in frame.columns]
+    several = [m.name for m in rec.encoder.multi if m.source == source and m.name in frame.columns]
     selected = frame.select(
         *(category_of(pl.col(name), frame.schema[name], name).alias(name) for name in names),
         *(
             number_of(pl.col(name), decimal) if frame.schema[name] == pl.String else pl.col(name).cast(pl.Float64)
             for name in numbers
         ),
+        *several,
     )
-    return list(selected.iter_rows(named=True)) if names or numbers else [{} for _ in range(frame.height)]
+    return list(selected.iter_rows(named=True)) if selected.columns else [{} for _ in range(frame.height)]
