@@ -1,6 +1,6 @@
 /** Files for Node and Electron's main process. */
 import { open, readFile, rename, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 /**
  * Reads a bundle's files from a folder.
@@ -41,6 +41,21 @@ export function journalFile(path) {
     replace: async (text) => {
       await write(`${path}.new`, "w", text);
       await rename(`${path}.new`, path);
+      await flushFolder(dirname(path));
     },
   };
+}
+
+/** So that a power cut does not bring the file back that was replaced; Windows has nothing like it. */
+async function flushFolder(path) {
+  try {
+    const folder = await open(path, "r");
+    try {
+      await folder.sync();
+    } finally {
+      await folder.close();
+    }
+  } catch {
+    // What was written is there all the same, unless the power fails now.
+  }
 }
