@@ -135,6 +135,7 @@ READS(pread64, AND off64_t offset, AND offset)
         REAL(ssize_t, name, int, int, type *, size_t); \
         int what = strikes(at >= 0 && below(name_of(to))); \
         if (what < 0) return -1; \
+        if (record >= 0 && below(name_of(to))) { errno = ENOSYS; return -1; } /* it is copied by write, then */ \
         ssize_t done = real(to, from, offset, what == KILL_HALF ? size / 2 : size); \
         if (what) die(); \
         return done; \
@@ -182,6 +183,20 @@ SYNCS(fdatasync)
 NAMES(rename, (const char *from, const char *to), (from, to), from, 'R', to, strlen(to))
 NAMES(unlink, (const char *path), (path), path, 'U', NULL, 0)
 NAMES(mkdir, (const char *path, mode_t how), (path, how), path, 'D', NULL, 0)
+NAMES(rmdir, (const char *path), (path), path, 'X', NULL, 0)
+
+int unlinkat(int directory, const char *path, int flags) {
+    REAL(int, unlinkat, int, const char *, int);
+    char whole[8192];
+    if (*path == '/' || directory == AT_FDCWD) snprintf(whole, sizeof whole, "%s", path);
+    else snprintf(whole, sizeof whole, "%s/%s", name_of(directory), path);
+    int what = strikes(at >= 0 && below(whole));
+    if (what < 0) return -1;
+    int done = real(directory, path, flags);
+    if (record >= 0 && !done) note(flags & AT_REMOVEDIR ? 'X' : 'U', whole, 0, NULL, 0);
+    if (what) die();
+    return done;
+}
 
 #define OPENS(name, first, path_first) \
     int name(first const char *path, int flags, ...) { \
@@ -198,8 +213,10 @@ NAMES(mkdir, (const char *path, mode_t how), (path, how), path, 'D', NULL, 0)
         int what = strikes(counts && (writes || mode == IO_ERROR)); \
         if (what < 0) return -1; \
         int made = record >= 0 && (flags & O_CREAT) && access(path, F_OK); \
+        int cut = record >= 0 && (flags & O_TRUNC) && !access(path, F_OK); \
         int fd = real(path_first path, flags, how); \
         if (made && fd >= 0) note('C', path, 0, NULL, 0); \
+        if (cut && fd >= 0) note('T', path, 0, NULL, 0); \
         if (what) die(); \
         return fd; \
     }
