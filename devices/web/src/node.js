@@ -19,11 +19,15 @@ export function fromFolder(folder) {
  * @param {string} path
  */
 export function journalFile(path) {
+  let named = false; // whether the folder's entry is on the disk
+
   async function write(to, flags, text) {
     const file = await open(to, flags, 0o600);
     try {
+      const { size } = await file.stat();
       await file.writeFile(text);
       await file.sync();
+      return size === 0;
     } finally {
       await file.close();
     }
@@ -37,7 +41,11 @@ export function journalFile(path) {
         throw error;
       }
     },
-    append: (text) => write(path, "a", text),
+    append: async (text) => {
+      const fresh = await write(path, "a", text);
+      if (fresh || !named) await flushFolder(dirname(path));
+      named = true;
+    },
     replace: async (text) => {
       await write(`${path}.new`, "w", text);
       await rename(`${path}.new`, path);

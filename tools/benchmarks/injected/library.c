@@ -109,14 +109,13 @@ void fault_clock(long long seconds) { clock_s = seconds; }
         int what = strikes(below(name_of(fd))); \
         if (what < 0) return -1; \
         if (what == KILL_HALF) { real(fd, bytes, size / 2 given); die(); } \
-        long long where = place; \
         ssize_t done = real(fd, bytes, size given); \
-        if (done > 0) note('W', name_of(fd), where, bytes, done); \
+        if (done > 0) note('W', name_of(fd), place, bytes, done); \
         if (what == KILL_AFTER) die(); \
         return done; \
     }
 #define AND ,
-WRITES(write, , , lseek(fd, 0, SEEK_CUR))
+WRITES(write, , , lseek(fd, 0, SEEK_CUR) - done) /* after it: a file that only grows is written at its end */
 WRITES(pwrite, AND off_t offset, AND offset, offset)
 WRITES(pwrite64, AND off64_t offset, AND offset, offset)
 
@@ -230,4 +229,14 @@ int clock_gettime(clockid_t which, struct timespec *now) {
     int done = real(which, now);
     if (!done && which == CLOCK_REALTIME) now->tv_sec += clock_s;
     return done;
+}
+
+/* A process that cannot call these functions is told by its environment: "FOLDER:FILE" records into the file. */
+__attribute__((constructor)) static void from_environment(void) {
+    const char *told = getenv("FAULT_RECORD"), *file = told ? strrchr(told, ':') : NULL;
+    if (!file) return;
+    static int (*real)(const char *, int, ...);
+    if (!real) real = dlsym(RTLD_NEXT, "open");
+    snprintf(folder, sizeof folder, "%.*s", (int)(file - told), told);
+    record = real(file + 1, O_WRONLY | O_CREAT | O_APPEND, 0600);
 }
