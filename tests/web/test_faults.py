@@ -199,3 +199,29 @@ def test_an_update_that_is_larger_than_its_manifest_says_is_not_downloaded(node,
     """
     refused, version, files = run_code(node, code, *folders)
     assert "weights.bin: has more than" in refused and (version, files) == (1, 0)
+
+
+def test_a_graph_that_two_readers_could_read_differently_or_that_loops_is_refused(node, tmp_path):
+    from tests.faults.test_trust import HOSTILE, PLAIN
+
+    folder = write(tmp_path / "a", 12)
+    (tmp_path / "plain").write_bytes(PLAIN)
+    for number, content in enumerate(HOSTILE.values()):
+        (tmp_path / str(number)).write_bytes(content)
+    code = """
+    import { readFileSync } from "node:fs";
+    import { checkGraph } from "./src/graphs.js";
+    const said = process.argv.slice(1).filter((path) => path !== "--").map((path) => {
+      try {
+        return checkGraph("g", new Uint8Array(readFileSync(path))) ?? "read";
+      } catch (error) {
+        return `${error.name}: ${error.message}`;
+      }
+    });
+    console.log(JSON.stringify(said));
+    """
+    good = [tmp_path / "plain", *sorted(folder.glob("*.onnx"))]
+    said = run_code(node, code, *good, *(tmp_path / str(number) for number in range(len(HOSTILE))))
+    assert said[: len(good)] == ["read"] * len(good)
+    for name, answer in zip(HOSTILE, said[len(good) :], strict=True):
+        assert answer.startswith("BundleError: g: does not load ("), (name, answer)
