@@ -87,7 +87,7 @@ def require_signature(folder: Path, keys: PublicKey | Sequence[PublicKey], manif
         BundleError: it is not signed, or signed by other keys, or the signature is not valid.
         ConfigError: a pinned key is not valid. MissingExtraError: cryptography is not installed.
     """
-    pinned = [keys] if isinstance(keys, str | Path | bytes) else list(keys)
+    pinned = list(keys) if isinstance(keys, Sequence) and not isinstance(keys, str | bytes) else [keys]
     wanted = {public_key_of(key) for key in pinned}
     if not wanted:
         raise ConfigError("public_key: expected at least one key, got none")
@@ -110,6 +110,8 @@ def public_key_of(key: PublicKey) -> str:
         if len(key) != 32:
             raise ConfigError(f"public_key: an Ed25519 key has 32 bytes, got {len(key)}")
         return _named(key)
+    if not isinstance(key, str | Path):
+        raise ConfigError(f"public_key: expected a key's file, or its 32 bytes; got a {type(key).__name__}")
     path = Path(key)
     try:
         loaded = _serialization().load_pem_public_key(path.read_bytes())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import errno
+import math
+import os
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from numbers import Rational, Real
+from pathlib import Path
 from typing import Final, TypeAlias, TypeGuard, cast
 
 import numpy as np
@@ -22,7 +25,6 @@ EARLIEST_MS: Final = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp() * 1000)
 LATEST_MS: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
 AHEAD_MS: Final = MS_PER_DAY
 """How far an event may lie in the future: timezones, and clocks that differ."""
-LARGEST: Final = sys.float_info.max
 MAX_NAME: Final = 1024
 """Characters of an id or of a name: longer ones would be stored, and read again with every list."""
 MAX_PARTS: Final = 256
@@ -93,24 +95,31 @@ def name(value: object, what: str) -> str:
 
 
 def values(given: object, what: str) -> Mapping[str, object]:
-    """Values by column; a column with several values in a cell may have a list.
+    """Values by column; a column with several values in a cell may have a list. Other things are taken as their text.
 
     Raises:
-        ConfigError: not a mapping, a text in it is too long, or a list in it holds more than texts and numbers.
+        ConfigError: not a mapping, a text in it is too long, a list in it holds more than texts and numbers, or
+            something has no text.
     """
     if given is None:
         return {}
+    told: dict[str, object] = {}
     for column, value in mapping(given, what).items():
-        if is_several(value) and len(value) > MAX_PARTS:
-            raise ConfigError(f"{what}: {column} has at most {MAX_PARTS} values; got {len(value)}")
+        if is_several(value):
+            if len(value) > MAX_PARTS:
+                raise ConfigError(f"{what}: {column} has at most {MAX_PARTS} values; got {len(value)}")
+            for part in value:
+                if not (part is None or isinstance(part, str | Real | np.bool_)):
+                    raise ConfigError(f"{what}: {column} must be a list of texts or numbers; it holds {short(part)}")
+        elif not (value is None or isinstance(value, str | Real | np.bool_)):
+            value = _text(value, f"{what}: {column}")
         for part in value if is_several(value) else [value]:
             if isinstance(part, str) and len(part) > MAX_TEXT:
                 raise ConfigError(f"{what}: {column} has at most {MAX_TEXT} characters; got {len(part)}")
             if _is_too_large(part):
                 raise ConfigError(f"{what}: {column} is larger than any number that can be used; got {short(part)}")
-            if is_several(value) and not (part is None or isinstance(part, str | Real | np.bool_)):
-                raise ConfigError(f"{what}: {column} must be a list of texts or numbers; it holds {short(part)}")
-    return mapping(given, what)
+        told[column] = value
+    return told
 
 
 def is_several(value: object) -> TypeGuard[Collection[object]]:
@@ -151,12 +160,59 @@ def parameters(given: object) -> Mapping[str, Parameter]:
     Raises:
         ConfigError: one is neither a text nor a number.
     """
-    for key, value in mapping(given or {}, "parameters").items():
+    if given is None:
+        return {}
+    for key, value in mapping(given, "parameters").items():
         if not (value is None or isinstance(value, str | Real | np.bool_)):
             raise ConfigError(f"parameters: {key} must be a text or a number, got {short(value)}")
         if _is_too_large(value):
             raise ConfigError(f"parameters: {key} is larger than any number that can be used; got {short(value)}")
-    return cast(Mapping[str, Parameter], given or {})
+    return cast(Mapping[str, Parameter], given)
+
+
+def condition(given: object) -> str | None:
+    """The text of a condition, or None.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if given is None or isinstance(given, str):
+        return given
+    raise ConfigError(f"where must be a condition, such as 'price < 20'; got {short(given)}")
+
+
+def flag(given: object, what: str) -> bool:
+    """Whether something is to be done.
+
+    Raises:
+        ConfigError: it is neither true nor false, as an array is.
+    """
+    try:
+        return bool(given)
+    except Exception:  # whatever an object raises
+        raise ConfigError(f"{what} must be True or False, got {short(given)}") from None
+
+
+def path(given: object, what: str) -> Path:
+    """Where a file or a folder is, or will be.
+
+    Raises:
+        ConfigError: no system takes it for the path of one.
+    """
+    if not isinstance(given, str | os.PathLike):
+        raise ConfigError(f"{what} must be a path; got {short(given)}")
+    try:
+        found = Path(given)
+        found = found if found.name else found.absolute()
+        found.stat()
+    except (TypeError, ValueError):  # of bytes; with a zero, or half of a character
+        raise ConfigError(f"{what} must be a path; got {short(given)}") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ConfigError(f"{what} is longer than a path can be; got {short(given)}") from None
+    if not (given and found.name):
+        raise ConfigError(f"{what} must name a file or a folder of its own; got {short(given)}")
+    return found
 
 
 def events(history: object) -> Events | None:
@@ -206,8 +262,11 @@ def _implausible(ms: float, latest_ms: int) -> str:
 
 
 def _fits(value: Real) -> bool:
-    """Whether a float holds it; nothing is compared with a float that is no number."""
-    return -LARGEST <= cast(float, value) <= LARGEST
+    """Whether a float holds it."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _is_too_large(value: object) -> bool:
@@ -224,10 +283,18 @@ def _is_unicode(value: str) -> bool:
     return True
 
 
+def _text(value: object, what: str) -> str:
+    try:
+        return str(value)
+    except Exception:  # whatever an object raises
+        raise ConfigError(f"{what} must be a text or a number, got {short(value)}") from None
+
+
 def short(value: object) -> str:
     """A value, for an error message."""
     try:
         text = repr(value)
-    except ValueError:  # Python does not print a number of thousands of digits
-        return "one of thousands of digits"
+    except Exception:  # whatever an object raises
+        # Python prints no number of thousands of digits.
+        return "one of thousands of digits" if isinstance(value, Real) else f"a {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."

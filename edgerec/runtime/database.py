@@ -73,8 +73,9 @@ class Database:
     def __init__(self, path: Path | None, bounds: Bounds, key: bytes | None) -> None:
         """See `EventStore`."""
         self.path, self.bounds, self.name, self._key = path, bounds, str(path or "memory"), key
-        if key is not None and len(key) != 32:
-            raise DataError(f"{self.name}: a key has 32 bytes, got {len(key)}")
+        if key is not None and not (isinstance(key, bytes) and len(key) == 32):
+            got = f"{len(key)}" if isinstance(key, bytes) else f"a {type(key).__name__}"
+            raise DataError(f"{self.name}: a key has 32 bytes, got {got}")
         self._sql: ModuleType = sqlite3 if key is None else need("sqlcipher3.dbapi2", "encrypt", "an encrypted log")
         self.error: type[Exception] = self._sql.Error
         self.lock = RLock()

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from edgerec.bundle import Bundle
 from edgerec.errors import BundleError, ConfigError, MissingExtraError
+from edgerec.runtime.arguments import short
 from edgerec.runtime.onnx_file import WEIGHTS, Array, read_graph
 from edgerec.runtime.sessions import session
 from edgerec.tasks import Encoded
@@ -79,8 +80,8 @@ class Engine:
             BundleError: a graph is damaged, has an operator that no graph of ours has, or does not load.
             ConfigError: no engine has this name. MissingExtraError: onnxruntime is requested and not installed.
         """
-        if engine not in get_args(EngineName):
-            raise ConfigError(f"engine: expected one of {', '.join(get_args(EngineName))}, got {engine!r}")
+        if not isinstance(engine, str) or engine not in get_args(EngineName):
+            raise ConfigError(f"engine: expected one of {', '.join(get_args(EngineName))}, got {short(engine)}")
         if engine == "auto":
             engine = "onnxruntime" if find_spec("onnxruntime") else "numpy"
         self.name = engine

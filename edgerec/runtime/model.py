@@ -205,7 +205,7 @@ class Model:
             ConfigError: the catalogue does not hold it.
         """
         if not isinstance(item, str):
-            raise ConfigError(f"an item is named by its id, which is a string; got {str(item)[:60]!r}")
+            raise ConfigError(f"an item is named by its id, which is a string; got {short(item)}")
         index = self.catalog.index_of(item)
         if index is None:
             near = " or ".join(map(repr, self.catalog.nearest(item)))

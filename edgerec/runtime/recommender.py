@@ -64,10 +64,12 @@ class Recommender(UserView):
             BundleError: the bundle is damaged, unsafe, of another format, or not signed by a pinned key.
             DataError: `store` is not an event log.
         """
-        versions = Updates(Path(bundle), None if updates is None else Path(updates), public_key)
+        where = None if updates is None else arguments.path(updates, "updates")
+        path = None if store is None else arguments.path(store, "store")
+        versions = Updates(arguments.path(bundle, "bundle"), where, public_key)
         load = partial(Model, engine=engine)
         model = versions.open(load)
-        events = EventStore(None if store is None else Path(store), model.policy.log, store_key)
+        events = EventStore(path, model.policy.log, store_key)
         return cls(Device(model, events, load, versions), UserMemory(events))
 
     @classmethod
@@ -121,10 +123,11 @@ class Recommender(UserView):
             ConfigError: unknown task or column, invalid condition, or k < 1.
         """
         arrays, filters = self.arrays, _filters(where, parameters, exclude)
-        request = _request(weights, context, user, now, history)
+        request, explain = _request(weights, context, user, now, history), arguments.flag(explain, "explain")
+        log = arrays.model.policy.logs if log is None else arguments.flag(log, "log")
         selection = arrays.select(k, filters, diversity, request)
         ranked, name = selection.ranked, None
-        if arrays.model.policy.logs if log is None else log:
+        if log:
             ranked, name = self._log(arrays.model, selection, k, request)
         why_fewer = selection.why_fewer(arrays.model.n_items) if len(ranked.item) < k else {}
         return Recommendations(arrays.recommendations(ranked, explain), why_fewer, name)
@@ -148,7 +151,7 @@ class Recommender(UserView):
         arrays = self.arrays
         candidates = np.array([arrays.model.known(item) for item in arguments.item_ids(items, "items")], np.int64)
         ranked = arrays.rate(candidates, **_request(weights, context, user, now, history))
-        return arrays.recommendations(ranked, explain)
+        return arrays.recommendations(ranked, arguments.flag(explain, "explain"))
 
     def similar(
         self,
@@ -248,7 +251,8 @@ class Recommender(UserView):
 
 
 def _filters(where: str | None, parameters: Mapping[str, Parameter] | None, exclude: Collection[str]) -> Filters:
-    return Filters(where, arguments.parameters(parameters), arguments.item_ids(exclude, "exclude"))
+    told = arguments.parameters(parameters)
+    return Filters(arguments.condition(where), told, arguments.item_ids(exclude, "exclude"))
 
 
 def _request(

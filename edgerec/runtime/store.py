@@ -108,8 +108,8 @@ class EventStore:
             for table in ("events", "lists", "learned"):
                 if profile is None:
                     db.execute(f"DELETE FROM {table}")
-                else:
-                    db.execute(f"DELETE FROM {table} WHERE profile = ?", (profile,))
+                else:  # row by row ("+"): an index that lacks a row, by damage, would leave it
+                    db.execute(f"DELETE FROM {table} WHERE +profile = ?", (profile,))
 
         self.events.drop_waiting(profile)
         try:

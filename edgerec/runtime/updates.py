@@ -149,6 +149,8 @@ class Updates:
         _flush(incoming)
         incoming.rename(home)
         _sync(self._folder)
+        with suppress(OSError):  # so that a power cut does not take the folder itself; it may belong to another user
+            _sync(self._folder.parent)
         state = self._state()
         state = State(name, self._name_of(current), False, 0, state.bad)
         self._write(state)

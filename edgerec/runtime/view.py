@@ -62,7 +62,8 @@ class UserView:
         Args:
             idle_s: seconds without a call after which the next call finds it empty; 0: never.
         """
-        return type(self)(self._device, UserMemory(EventStore(None, self.arrays.model.policy.log), idle_s=idle_s))
+        idle_s, policy = arguments.number(idle_s, "idle_s", 0, arguments.LATEST_MS), self.arrays.model.policy
+        return type(self)(self._device, UserMemory(EventStore(None, policy.log), idle_s=idle_s))
 
     def profiles(self) -> list[str]:
         """Names of all users of whom something is stored."""
@@ -82,7 +83,7 @@ class UserView:
                 it was built; the old version stays in use.
         """
         self._require_open()
-        return self._device.update(Path(folder))
+        return self._device.update(arguments.path(folder, "folder"))
 
     def check(self) -> int:
         """Run the bundle's conformance requests; returns how many passed.

@@ -167,3 +167,94 @@ def test_a_kind_is_a_text_that_is_not_too_long(rec, kind):
     with pytest.raises(ConfigError, match=r"^kind [^\n]*$"):
         rec.observe("i1", kind)
     assert rec.health()["events"] == 0
+
+
+class Unprintable:
+    """What cannot even be shown."""
+
+    def __repr__(self):
+        raise RuntimeError
+
+
+NESTED: list = []
+for _ in range(5000):
+    NESTED = [NESTED]
+TABLE = np.array([["i1", "i2"], ["i3", "i4"]])
+
+
+@pytest.mark.parametrize(
+    "odd", [Unprintable(), NESTED, {"next": NESTED}, TABLE, TABLE[0], {"i1"}], ids=lambda v: type(v).__name__
+)
+def test_what_cannot_be_shown_hashed_or_called_true_is_refused_in_one_line(rec, odd):
+    for call in (
+        *(lambda name=name: rec.recommend(**{name: odd}) for name in
+          ("k", "weights", "where", "parameters", "diversity", "context", "user", "now", "history")),
+        lambda: rec.recommend(weights={"next": odd}),
+        lambda: rec.recommend(where="price < :p", parameters={"p": odd}),
+        lambda: rec.recommend(user={"age": odd}),
+        lambda: rec.observe("i1", odd),
+        lambda: rec.observe("i1", time=odd),
+        lambda: rec.observe("i1", event_id=odd),
+        lambda: rec.similar(odd),
+        lambda: rec.profile(odd),
+        lambda: rec.session(odd),
+        lambda: rec.update(odd),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError) as caught:
+            call()
+        assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "odd", [NESTED, TABLE, {"a": {"b": 1}}, UTC, datetime(2024, 1, 1)], ids=lambda v: type(v).__name__
+)
+def test_any_value_of_a_category_is_taken_as_its_text_or_refused(rec, odd):
+    for call in (rec.recommend, lambda context: rec.recommend(context=context, log=True),
+                 lambda context: rec.observe("i1", context=context)):  # fmt: skip
+        try:
+            assert call(context={"tab": odd})
+        except ConfigError as error:
+            assert odd is NESTED and len(str(error)) < 300
+
+
+@pytest.mark.parametrize("odd", [float("nan"), "x", -1, [1], None])
+def test_seconds_of_a_session_are_a_number(rec, odd):
+    with pytest.raises(ConfigError, match="idle_s must be a number between 0"):
+        rec.session(odd)
+
+
+def test_a_condition_that_is_too_long_is_not_repeated(rec):
+    with pytest.raises(ConfigError) as caught:
+        rec.recommend(where="price < 1 OR " * 400 + "x" * 3000)
+    assert len(str(caught.value)) < 300
+
+
+ODD_PATHS = ["", "\0", "\ud800", "x" * 5000, "/", 5, None, [], {}, b"x", 1.5, TABLE]
+
+
+@pytest.mark.parametrize("odd", ODD_PATHS, ids=lambda v: repr(v)[:12])
+def test_what_is_no_path_is_refused_in_one_line(toy_bundle, tmp_path, odd, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    calls = [lambda: Recommender.open(odd), lambda: Recommender.open(toy_bundle).update(odd)]
+    if odd is not None:
+        calls += [lambda: Recommender.open(toy_bundle, odd), lambda: Recommender.open(toy_bundle, updates=odd)]
+    for call in calls:
+        with pytest.raises(EdgerecError) as caught:
+            call()
+        assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)
+    assert not list(home.iterdir())
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [5, 1.5, [], [5], [None], {}, "x", "\0", "\ud800", TABLE, Unprintable()],
+    ids=lambda v: repr(v)[:12] if not isinstance(v, Unprintable) else "unprintable",
+)
+def test_what_is_no_key_is_refused_in_one_line(toy_bundle, tmp_path, odd):
+    pytest.importorskip("cryptography")
+    for how in ({"public_key": odd}, {"store": tmp_path / "s.sqlite", "store_key": odd}):
+        with pytest.raises(EdgerecError) as caught:
+            Recommender.open(toy_bundle, **how)
+        assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)

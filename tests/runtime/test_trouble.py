@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 
@@ -245,6 +246,31 @@ def test_a_file_that_is_gone_under_a_running_app_is_made_anew(tmp_path, how):
     assert store.events.append("after", "click", 6, {})
     store.close()
     assert events(EventStore(path)) == ["after"]
+
+
+@pytest.mark.parametrize("damage", ["lacks a row", "names another row"])
+def test_an_index_that_is_damaged_keeps_no_row_of_a_forgotten_user(tmp_path, damage):
+    path = tmp_path / "s.sqlite"
+    store = EventStore(path)
+    for number in range(40):
+        store.events.append(f"i{number}", "click", number, {}, profile=("anna", "bob")[number % 2])
+    store.close()
+    other = "WHERE item <> 'i21'" if damage == "lacks a row" else ""
+    column = "profile" if damage == "lacks a row" else "CASE id WHEN 22 THEN 'bcb' ELSE profile END"
+    with closing(sqlite3.connect(path)) as db:  # as a flipped bit in a page of the index leaves it
+        db.execute("DROP INDEX events_of")
+        db.execute(f"CREATE INDEX events_of ON events({column}, id) {other}")
+        db.execute("PRAGMA writable_schema = ON")
+        sql = "CREATE INDEX events_of ON events(profile, id)"
+        db.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'events_of'", (sql,))
+        db.commit()
+    store = EventStore(path)
+    store.forget("bob")
+    assert not len(store.events.read((), "bob").item) and len(store.events.read((), "anna").item) == 20
+    store.close()
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT count(*) FROM events NOT INDEXED WHERE profile = 'bob'").fetchone() == (0,)
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_only_its_owner_reads_the_store(tmp_path):

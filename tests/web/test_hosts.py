@@ -75,11 +75,28 @@ def test_the_file_is_bounded(host):
     assert host([], bounds={"rows": 20})["lines"] == 20
 
 
-def test_a_write_that_fails_is_reported(host):
+def test_where_the_file_cannot_be_used_it_recommends_and_says_so(host):
     host.journal.mkdir()
-    with pytest.raises(AssertionError) as run:
-        host([])
-    assert "the journal cannot be read" in str(run.value)
+    got = host([["observe", "i5", {"time": NOW}], ["recommend", 3, {"now": NOW}], ["forget"]])
+    stored, listed, forgotten = got["results"]
+    assert stored is False and len(listed["items"]) == 3
+    assert forgotten["error"] == "DataError" and "not from the file" in forgotten["message"]
+    assert got["health"]["lost"] == 1 and "the journal cannot be used" in got["health"]["trouble"]
+
+
+def test_only_its_owner_reads_the_journal(host):
+    if host.name == "react-native":
+        pytest.skip("there every app has files of its own")
+    host([["observe", "i5", {"time": NOW}], ["forget"], ["observe", "i5", {"time": NOW}]])
+    assert host.journal.stat().st_mode & 0o777 == 0o600
+
+
+def test_lines_go_on_in_the_new_journal_where_a_crash_came_between_two_renames(host):
+    host([["observe", "i5", {"time": NOW}]])
+    if host.name == "react-native":
+        host.journal.rename(host.journal.with_name("edgerec.jsonl.new"))
+    host([["observe", "i6", {"time": NOW}]])
+    assert host([])["lines"] == 2
 
 
 def test_a_new_journal_is_read_where_a_crash_came_between_two_renames(host):

@@ -27,8 +27,8 @@ from tools.benchmarks.injected.trial import Kit, Outcome, make_kit
 from tools.benchmarks.shared.command import Parser, add_json, print_rows
 
 DURATION = "ten to twenty minutes"
-TRIALS: Final = {"kills": 1000, "power-cuts": 600, "disk": 500, "damage": 1000, "forgeries": 300, "processes": 60,
-                 "clocks": 100}  # fmt: skip
+TRIALS: Final = {"kills": 1000, "power-cuts": 600, "update-cuts": 400, "disk": 500, "damage": 1000,
+                 "forgeries": 300, "processes": 60, "clocks": 100}  # fmt: skip
 """How many; of "processes", seconds."""
 MAX_MEBIBYTES: Final = 300
 MAX_S: Final = 5

@@ -1,10 +1,10 @@
 /** Reads a bundle from a URL, a folder (Node) or a map of bytes; every file's hash is checked before it is used. */
-import { BundleError } from "./errors.js";
+import { BundleError, ConfigError } from "./errors.js";
 
 const FORMAT = 1;
 /** No way out of the folder, no device of Windows, no dot at the end. */
 const NAME = /^(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))[a-z0-9_][a-z0-9._-]{0,127}(?<!\.)$/i;
-const MAX_MANIFEST = 2 ** 23;
+export const MAX_MANIFEST = 2 ** 23;
 /** Of numbers in a manifest; of a file's bytes. */
 const MAX = 2 ** 31;
 const GROWTH = 4;
@@ -42,8 +42,8 @@ export class Bundle {
 
   /** Bytes that an update may have. */
   get most() {
-    const budget = this.manifest.device?.budget?.bundle_mb?.limit ?? 0;
-    return GROWTH * Math.max(size(this.manifest), 1e6 * budget);
+    const budget = Number(this.manifest.device?.budget?.bundle_mb?.limit) || 0;
+    return Math.min(GROWTH * Math.max(size(this.manifest), 1e6 * budget), GROWTH * MAX);
   }
 
   bytes(name) {
@@ -63,8 +63,24 @@ export function fromUrl(url, fetch_ = globalThis.fetch) {
   return async (name, most = Infinity) => {
     const response = await fetch_(new URL(name, base));
     if (!response.ok) throw new BundleError(`${name}: cannot be read (${response.status})`);
-    if (response.headers?.get("content-length") > most) throw new BundleError(`${name}: has more than ${most} bytes`);
-    return new Uint8Array(await response.arrayBuffer());
+    const long = new BundleError(`${name}: has more than ${most} bytes`);
+    if (response.headers?.get("content-length") > most) throw long;
+    if (!response.body?.getReader) return new Uint8Array(await response.arrayBuffer());
+    // A length may be missing, or of what is compressed.
+    const parts = [];
+    let at = 0;
+    const reader = response.body.getReader();
+    for (let part; !(part = await reader.read()).done; ) {
+      at += part.value.length;
+      if (at > most) {
+        reader.cancel().catch(() => {});
+        throw long;
+      }
+      parts.push(part.value);
+    }
+    const content = new Uint8Array(at);
+    for (const part of parts.reverse()) content.set(part, (at -= part.length));
+    return content;
   };
 }
 
@@ -107,7 +123,7 @@ function check(manifest) {
   if (!numbers.every((n) => Number.isInteger(n) && n >= 0 && n <= MAX) || names.length > 64)
     throw new BundleError(`manifest.json: a number that is missing or too large: ${AGAIN}`);
   for (const name of names)
-    if (!NAME.test(name))
+    if (!NAME.test(name) || typeof manifest.files[name].sha256 !== "string")
       throw new BundleError(`manifest.json: '${name}' is not a plain file name; ${UNSAFE}`);
   for (const name of REQUIRED)
     if (!names.includes(name))
@@ -115,17 +131,19 @@ function check(manifest) {
 }
 
 async function requireSignature(subtle, manifest, signature, publicKey) {
+  if (!(publicKey instanceof Uint8Array && publicKey.length === 32))
+    throw new ConfigError("publicKey: expected the 32 bytes of an Ed25519 key");
   const name = btoa(String.fromCharCode(...publicKey));
   const text = parsed("manifest.sig", signature).signatures?.[name];
   if (typeof text !== "string")
     throw new BundleError(`manifest.sig: the signature is by another key; ${UNSAFE}`);
-  const raw = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   let valid = false;
   try {
+    const raw = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
     const key = await subtle.importKey("raw", publicKey, { name: "Ed25519" }, false, ["verify"]);
     valid = await subtle.verify({ name: "Ed25519" }, key, raw, manifest);
   } catch (error) {
-    throw new BundleError(`manifest.sig: cannot be checked here (${error.message}); this platform has no Ed25519`);
+    throw new BundleError(`manifest.sig: cannot be checked here (${error.message}): it is no signature, or this platform has no Ed25519`);
   }
   if (!valid)
     throw new BundleError(`manifest.sig: the signature is not valid: the manifest was changed; ${UNSAFE}`);

@@ -4,7 +4,11 @@ import { BundleError } from "./errors.js";
 export class Catalog {
   /** @param {{format: number, id: string[], title: string[], unavailable: number[], columns: object[]}} value */
   constructor(value) {
-    if (value.format !== 1 || !Array.isArray(value.id)) throw new BundleError("catalog.json: not of this format; build the bundle again");
+    const lists = [value.id, value.title, value.unavailable, ...(value.columns ?? []).map((c) => c.numbers ?? c.codes)];
+    if (value.format !== 1 || !lists.every(Array.isArray) || ![...value.id, ...value.columns.map((c) => c.name)].every((id) => typeof id === "string"))
+      throw new BundleError("catalog.json: not of this format; build the bundle again");
+    if (!value.unavailable.every((i) => i >= 0 && i < value.id.length && Number.isInteger(i)))
+      throw new BundleError("catalog.json: an item that there is not; build the bundle again");
     this.ids = value.id;
     this.titles = value.title;
     this.index = new Map(value.id.map((id, i) => [id, i]));

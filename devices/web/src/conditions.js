@@ -38,7 +38,7 @@ export class Condition {
       this.parameters = [...parser.parameters].sort();
     } catch (error) {
       if (!(error instanceof InvalidCondition)) throw error;
-      throw new ConfigError(`condition '${String(text).slice(0, 80)}': ${error.message}`);
+      throw new ConfigError(`condition '${typeof text === "string" ? text.slice(0, 80) : typeof text}': ${error.message.slice(0, 400)}`);
     }
   }
 

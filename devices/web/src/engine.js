@@ -32,37 +32,48 @@ export class Engine {
   /** Runs a graph on arrays by name; arrays that it does not take are left out. */
   async run(name, feed) {
     const session = await this.session(name);
-    const tensors = {};
-    for (const input of session.inputNames) {
-      const value = feed[input];
-      const type = value instanceof Float32Array ? "float32" : "int64";
-      const shape = input === "k" || (input === "item" && name === "similar.onnx") ? [] : [value.length];
-      tensors[input] = new this.ort.Tensor(type, value, shape);
-    }
-    const outputs = await session.run(tensors);
-    return Object.fromEntries(Object.entries(outputs).map(([key, tensor]) => [key, tensor.data]));
+    return runs(name, async () => {
+      const tensors = {};
+      for (const input of session.inputNames) {
+        const value = feed[input];
+        const type = value instanceof Float32Array ? "float32" : "int64";
+        const shape = input === "k" || (input === "item" && name === "similar.onnx") ? [] : [value.length];
+        tensors[input] = new this.ort.Tensor(type, value, shape);
+      }
+      const outputs = await session.run(tensors);
+      return Object.fromEntries(Object.entries(outputs).map(([key, tensor]) => [key, tensor.data]));
+    });
   }
 
   async recommend(inputs, weights, exclude, k) {
     const feed = { ...inputs, task_weights: weights, exclude: ints(exclude), k: ints([k]) };
     const outputs = await this.run("recommend.onnx", feed);
-    return ranked(Array.from(outputs.item, Number), outputs, weights.length, inputs);
+    return runs("recommend.onnx", () => ranked(Array.from(outputs.item, Number), outputs, weights.length, inputs));
   }
 
   async score(inputs, weights, candidates) {
     const outputs = await this.run("score.onnx", { ...inputs, task_weights: weights, candidates: ints(candidates) });
-    return ranked(candidates, outputs, weights.length, inputs);
+    return runs("score.onnx", () => ranked(candidates, outputs, weights.length, inputs));
   }
 
   async similar(item, exclude, k) {
     const outputs = await this.run("similar.onnx", { item: ints([item]), exclude: ints(exclude), k: ints([k]) });
-    return Array.from(outputs.related, (related, i) => ({ item: Number(related), score: outputs.score[i] }));
+    return runs("similar.onnx", () => Array.from(outputs.related, (related, i) => ({ item: Number(related), score: outputs.score[i] })));
   }
 
   async vectors(items) {
     const { vector } = await this.run("vectors.onnx", { item: ints(items) });
-    const dim = vector.length / Math.max(items.length, 1);
-    return items.map((_, i) => vector.slice(i * dim, (i + 1) * dim));
+    const dim = vector?.length / Math.max(items.length, 1);
+    return runs("vectors.onnx", () => items.map((_, i) => vector.slice(i * dim, (i + 1) * dim)));
+  }
+}
+
+/** What `work` gives; a graph that has other inputs or outputs is none of this format. */
+async function runs(name, work) {
+  try {
+    return await work();
+  } catch (error) {
+    throw new BundleError(`${name}: cannot be run (${error.message}); build the bundle again`);
   }
 }
 

@@ -1,7 +1,10 @@
+/** Control characters and line ends: what a file brought may stand in a message. */
+const BREAKS = /[\x00-\x1f\x7f-\x9f\u2028\u2029]+/g;
+
 /** An error that a caller can do something about; its message is one line. */
 export class EdgerecError extends Error {
   constructor(message) {
-    super(message);
+    super(String(message).replace(BREAKS, " "));
     this.name = new.target.name;
   }
 }

@@ -75,10 +75,23 @@ export interface Recommendations extends Array<Recommendation> {
 export interface Store {
   append(event: object): Promise<boolean>;
   events(profile: string): Promise<PastEvent[]>;
-  show(list: object): Promise<void>;
+  /** False if the disk did not take it. */
+  show(list: object): Promise<boolean>;
   shown(profile: string, since: number): Promise<{ items: string[] }[]>;
   forget(profile: string): Promise<void>;
+  health?(): Promise<StoreHealth>;
   close(): Promise<void>;
+}
+
+export interface StoreHealth {
+  events: number;
+  lists: number;
+  /** Writes that the disk did not take. */
+  lost: number;
+  /** Rows of the disk that could not be read, and were left out. */
+  damaged: number;
+  /** Why events are in memory only; null if they are not. */
+  trouble: string | null;
 }
 
 export interface Bounds {
@@ -120,6 +133,7 @@ export declare class Recommender {
   forget(): Promise<void>;
   update(bundle: string | Read): Promise<string>;
   check(): Promise<number>;
+  health(): Promise<{ bundle: string } & Partial<StoreHealth>>;
   close(): Promise<void>;
 }
 

@@ -1,9 +1,10 @@
 /** edgerec in JavaScript: the same lists from the same bundle as the Python runtime; see README.md. */
-import { LATEST, itemId, itemIds, name as text, ofEvent, plausible, weight } from "./arguments.js";
+import * as given from "./arguments.js";
 import { Bundle, fromUrl } from "./bundle.js";
 import { Catalog } from "./catalog.js";
 import { Condition } from "./conditions.js";
 import { Engine } from "./engine.js";
+import { checkGraph } from "./graphs.js";
 import { BundleError, ConfigError, DataError, EdgerecError } from "./errors.js";
 import { RequestEncoder, ints } from "./request.js";
 import { arrange, multiplied } from "./slate.js";
@@ -13,6 +14,7 @@ import { MS_PER_DAY, MS_PER_HOUR } from "./units.js";
 export { Bundle, BundleError, Condition, ConfigError, DataError, EdgerecError, IndexedStore, MemoryStore, fromUrl };
 
 const POOL = 200;
+const MAX_POOL = 5000;
 const MAX_REASONS = 3;
 const TOLERANCE = 2e-3;
 /** Inputs of the graphs that are float32; the others are int64. */
@@ -23,6 +25,7 @@ class Model {
   constructor(bundle, ort, sessionOptions) {
     const { manifest } = bundle;
     this.bundle = bundle;
+    for (const [name, content] of bundle.files) if (name.endsWith(".onnx")) checkGraph(name, content);
     this.tasks = manifest.tasks.map((task) => task.name);
     this.name = `${manifest.name} ${manifest.version}`;
     this.n = manifest.n_items;
@@ -35,13 +38,14 @@ class Model {
       );
     this.engine = new Engine(ort, bundle, sessionOptions);
     this.policy = readPolicy(bundle.json("policy.json"), this.catalog);
+    this.weights(null);
     this.conditions = new Map();
-    this.created = Math.min(Date.parse(manifest.created) || 0, LATEST);
+    this.created = Math.min(Date.parse(manifest.created) || 0, given.LATEST);
   }
 
   /** Now, but never before the bundle was built: such a clock is wrong. */
   now() {
-    return Math.max(Math.min(Date.now(), LATEST), this.created);
+    return Math.max(Math.min(Date.now(), given.LATEST), this.created);
   }
 
   condition(text) {
@@ -58,16 +62,16 @@ class Model {
 
   known(item) {
     const index = this.catalog.index.get(item);
-    if (index === undefined) throw new ConfigError(`no item '${item}' in the catalogue`);
+    if (index === undefined) throw new ConfigError(`no item '${given.shown(item)}' in the catalogue`);
     return index;
   }
 
-  weights(given) {
-    const weights = given ?? this.policy.weights;
+  weights(asked) {
+    const weights = given.named("weights", asked ?? this.policy.weights);
     for (const [name, value] of Object.entries(weights)) {
       if (!this.tasks.includes(name))
-        throw new ConfigError(`weights: no task '${name}'; this bundle has: ${this.tasks.join(", ")}`);
-      weight(name, value);
+        throw new ConfigError(`weights: no task '${name.slice(0, 200)}'; this bundle has: ${this.tasks.join(", ")}`);
+      given.weight(name, value);
     }
     const mayRepeat = Object.entries(weights).some(([name, value]) => value && this.repeats.has(name));
     return [Float32Array.from(this.tasks, (name) => weights[name] ?? 0), mayRepeat];
@@ -79,7 +83,7 @@ class Model {
       const bit = this.encoder.kinds.indexOf(part);
       if (bit < 0)
         throw new DataError(
-          `unknown kind '${part}'; this bundle knows: ${["event", ...this.encoder.kinds].join(", ")} (several as a+b)`,
+          `unknown kind '${part.slice(0, 200)}'; this bundle knows: ${["event", ...this.encoder.kinds].join(", ")} (several as a+b)`,
         );
       return mask | (1 << bit);
     }, 0);
@@ -93,18 +97,28 @@ class Model {
 
 function readPolicy(value, catalog) {
   const read = (text) => new Condition(text, catalog);
+  const by = (column) => {
+    if (!catalog.columns.has(column)) throw new ConfigError(`no column '${column}'`);
+    return column;
+  };
+  const number = (what, value, least = 0, most = 1e12) => given.number(what, value, least, most);
+  const orNull = (what, value) => ((value ?? null) === null ? null : number(what, value));
+  const kind = (name) => ((name ?? null) === null ? null : given.name("kind", name));
   const rules = (value.rules ?? []).map(({ name, keep }) => ({ name: `rule ${name}`, keep: read(keep) }));
   if ((value.where ?? null) !== null) rules.unshift({ name: "where", keep: read(value.where) });
   return {
     weights: value.weights ?? {},
     rules,
-    boosts: (value.boosts ?? []).map(({ where, factor }) => ({ where: read(where), factor })),
-    seen: value.seen ?? [],
-    caps: value.caps ?? [],
-    quotas: value.quotas ?? [],
-    diversity: value.diversity ?? 0,
-    calibration: value.calibration ?? null,
-    pool: value.pool ?? POOL,
+    boosts: (value.boosts ?? []).map(({ where, factor }) => ({ where: read(where), factor: number("factor", factor, 1e-6, 1e6) })),
+    seen: (value.seen ?? []).map((s) => ({ kind: kind(s.kind), days: orNull("days", s.days) })),
+    caps: (value.caps ?? []).map((c) => ({ shown: number("shown", c.shown, 1), hours: number("hours", c.hours) })),
+    quotas: (value.quotas ?? []).map((q) => ({ by: by(q.by), most: number("most", q.most, 1) })),
+    diversity: number("diversity", value.diversity ?? 0, 0, 1),
+    calibration:
+      (value.calibration ?? null) === null
+        ? null
+        : { by: by(value.calibration.by), strength: number("strength", value.calibration.strength, 0, 1) },
+    pool: Math.trunc(number("pool", value.pool ?? POOL, 1, MAX_POOL)),
     log: value.log ?? {},
   };
 }
@@ -129,7 +143,7 @@ export class Recommender {
   constructor(home, store, profile) {
     this.home = home;
     this.store = store;
-    this.name = text("profile", profile);
+    this.name = given.name("profile", profile);
   }
 
   get manifest() {
@@ -153,9 +167,10 @@ export class Recommender {
   /** The best k items by the bundle's policy: an array with `whyFewer` and `listName`. */
   async recommend(k = 10, options = {}) {
     const { model } = this.home;
-    if (!(Number.isInteger(k) && k >= 1)) throw new ConfigError(`k must be at least 1, got ${k}`);
-    const { diversity = model.policy.diversity, explain = false, log = model.policy.caps.length > 0 } = options;
-    if (!(diversity >= 0 && diversity <= 1)) throw new ConfigError(`diversity must lie between 0 and 1, got ${diversity}`);
+    given.whole("k", k);
+    options = given.named("options", options);
+    const { explain = false, log = model.policy.caps.length > 0 } = options;
+    const diversity = given.number("diversity", options.diversity ?? model.policy.diversity, 0, 1);
     const [weights, mayRepeat] = model.weights(options.weights);
     const request = await this.request(model, options);
     const removed = await this.removed(model, options, request);
@@ -170,7 +185,8 @@ export class Recommender {
   /** Scores the given items, in their order. */
   async score(items, options = {}) {
     const { model } = this.home;
-    const candidates = itemIds("items", items).map((item) => model.known(item));
+    options = given.named("options", options);
+    const candidates = given.itemIds("items", items).map((item) => model.known(item));
     const [weights] = model.weights(options.weights);
     const request = await this.request(model, options);
     const rows = await model.engine.score(request.inputs, weights, candidates);
@@ -181,23 +197,24 @@ export class Recommender {
   async similar(item, k = 10, options = {}) {
     const { model } = this.home;
     const index = model.known(item);
-    const removed = await this.removed(model, options, null);
+    const removed = await this.removed(model, given.named("options", options), null);
     const gone = removed.flatMap(([, part]) => part);
-    const rows = await model.engine.similar(index, gone, Math.min(k, model.n));
+    const rows = await model.engine.similar(index, gone, Math.min(given.whole("k", k), model.n));
     return rows
       .filter((row) => row.score !== -Infinity && row.item !== index)
       .map(({ item: i, score }) => ({ ...named(model, i), utility: score, probability: { related: score }, reasons: [] }));
   }
 
   /** Logs what the user did; true once it is on the disk. */
-  async observe(item, { kind = "event", time, context = {}, eventId, listName } = {}) {
+  async observe(item, options = {}) {
     const { model } = this.home;
-    model.mask(text("kind", kind));
-    checkColumns(model, context, "context");
-    if (eventId !== undefined) text("eventId", eventId);
-    if ((listName ?? null) !== null) text("listName", listName);
+    const { kind = "event", time, eventId, listName } = given.named("options", options);
+    model.mask(given.name("kind", kind));
+    const context = columns(model, options?.context, "context");
+    for (const [what, value] of Object.entries({ eventId, listName })) if ((value ?? null) !== null) given.name(what, value);
     const at = model.now();
-    const event = { item: itemId(item), kind, time: ofEvent(time, at), context, eventId, listName };
+    const id = eventId ?? undefined;
+    const event = { item: given.itemId(item), kind, time: given.ofEvent(time, at), context, eventId: id, listName };
     return this.store.append({ profile: this.name, ...event, at });
   }
 
@@ -225,33 +242,34 @@ export class Recommender {
     return conform(this.home.model);
   }
 
+  /** For a log of the app: the bundle, and what the store says of itself. */
+  async health() {
+    return { bundle: this.home.model.name, ...(await this.store.health?.()) };
+  }
+
   close() {
     return this.store.close();
   }
 
   // Parts.
 
-  async request(model, { context = {}, user = {}, now = model.now(), history }) {
-    checkColumns(model, context, "context");
-    checkColumns(model, user, "user");
-    plausible("now", now);
-    for (const { time, kind } of history ?? []) {
-      plausible("history: time", time);
-      text("history: kind", kind ?? "event");
-    }
-    const past = history ?? (await this.store.events(this.name));
+  async request(model, options) {
+    const values = { ...columns(model, options.user, "user"), ...columns(model, options.context, "context") };
+    const now = given.plausible("now", options.now ?? model.now());
+    const { history = null } = options;
+    const past = history === null ? await this.store.events(this.name) : given.history(history);
     const events = past
       .map((e) => ({ item: model.catalog.index.get(e.item), kind: model.bits(e.kind ?? "event"), time: e.time }))
       .filter((e) => e.item !== undefined);
-    const values = { ...user, ...context };
     return { events, now, values, inputs: model.encoder.encode(model.encoder.past(events), now, values) };
   }
 
   /** Items that are not candidates, by cause; an item may have several. */
-  async removed(model, { where, parameters = {}, exclude = [] }, request) {
+  async removed(model, { where, parameters: told, exclude = [] }, request) {
     const { policy, catalog, n } = model;
+    const parameters = given.values("parameters", told);
     const removed = [["unavailable", catalog.unavailable]];
-    removed.push(["excluded", indices(model, itemIds("exclude", exclude))]);
+    removed.push(["excluded", indices(model, given.itemIds("exclude", exclude))]);
     const values = { ...request?.values, now: request?.now ?? model.now() };
     for (const { name, keep } of policy.rules) removed.push([name, keep.failing(n, values)]);
     if ((where ?? null) !== null) {
@@ -279,16 +297,22 @@ export class Recommender {
   async logged(model, list, request) {
     const listName = this.home.crypto.randomUUID();
     const items = list.map((r) => r.item);
-    await this.store.show({ profile: this.name, time: request.now, listName, bundle: model.name, items });
-    return listName;
+    const shown = { profile: this.name, time: request.now, listName, bundle: model.name, items };
+    return (await this.store.show(shown)) === false ? null : listName;
   }
 }
 
 async function load({ ort, publicKey, sessionOptions, crypto, model: old }, bundle) {
   const read = typeof bundle === "string" ? fromUrl(bundle) : bundle;
-  const model = new Model(await Bundle.open(read, publicKey, crypto, old?.bundle.most), ort, sessionOptions);
-  await model.engine.session("recommend.onnx");
-  return model;
+  const opened = await Bundle.open(read, publicKey, crypto, old?.bundle.most);
+  try {
+    const model = new Model(opened, ort, sessionOptions);
+    await model.engine.session("recommend.onnx");
+    return model;
+  } catch (error) {
+    if (error instanceof BundleError) throw error;
+    throw new BundleError(`does not load (${error.message}); build the bundle again`);
+  }
 }
 
 async function bestList(model, k, request, weights, removed, diversity) {
@@ -376,18 +400,30 @@ function indices({ catalog }, items) {
   return items.map((item) => catalog.index.get(item)).filter((i) => i !== undefined);
 }
 
-function checkColumns({ encoder }, values, source) {
+/** The values of "context" or "user": of columns that the bundle has, and numbers where it has numbers. */
+function columns({ encoder }, asked, source) {
   const known = encoder.columns(source);
-  for (const [name, value] of Object.entries(values)) {
+  for (const [name, value] of Object.entries(given.values(source, asked))) {
     if (!known.includes(name))
-      throw new ConfigError(`${source}: no column '${name}' (this bundle has: ${known.join(", ") || "none"})`);
-    if (typeof value === "object" && value !== null && !encoder.multi.some((column) => column.name === name))
-      throw new ConfigError(`${source}: ${name} has one value, got ${JSON.stringify(value)}`);
+      throw new ConfigError(`${source}: no column '${name.slice(0, 200)}' (this bundle has: ${known.join(", ") || "none"})`);
+    if (Array.isArray(value) && !encoder.multi.some((column) => column.name === name))
+      throw new ConfigError(`${source}: ${name} has one value, got ${JSON.stringify(value).slice(0, 200)}`);
+    if (typeof value === "string" && encoder.isNumber(name)) throw new ConfigError(`${source}: ${name} must be a number`);
   }
+  return asked ?? {};
 }
 
 /** Checks that this device computes the same as the machine that built the bundle. */
 async function conform(model) {
+  try {
+    return await conforms(model);
+  } catch (error) {
+    if (error instanceof EdgerecError) throw error;
+    throw new BundleError(`conformance.json: is not of this format (${error.message}); build the bundle again`);
+  }
+}
+
+async function conforms(model) {
   const { requests } = model.bundle.json("conformance.json");
   for (const [number, { graph = "recommend.onnx", inputs, expect }] of requests.entries()) {
     const array = (name, values) => (FLOATS.test(name) ? Float32Array.from(values) : ints(values));

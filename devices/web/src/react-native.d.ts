@@ -4,6 +4,7 @@ import type { Journal } from "./journal.js";
 /** The part of react-native-fs that is used. */
 export interface Files {
   exists(path: string): Promise<boolean>;
+  stat(path: string): Promise<{ size: number }>;
   readFile(path: string, encoding: string): Promise<string>;
   writeFile(path: string, text: string, encoding: string): Promise<void>;
   appendFile(path: string, text: string, encoding: string): Promise<void>;
@@ -11,5 +12,5 @@ export interface Files {
   moveFile(from: string, to: string): Promise<void>;
 }
 
-export declare function fromFolder(fs: Pick<Files, "readFile">, folder: string): Read;
+export declare function fromFolder(fs: Pick<Files, "readFile" | "stat">, folder: string): Read;
 export declare function journalFile(fs: Files, path: string): Journal;

@@ -1,4 +1,5 @@
 /** From events and context to the arrays that the graphs take, computed as in edgerec/tasks. */
+import { BundleError } from "./errors.js";
 import { MS_PER_DAY, MS_PER_HOUR } from "./units.js";
 
 const SMOOTHING = 20;
@@ -12,7 +13,8 @@ export class RequestEncoder {
     this.maxItems = inputs.history.max_items;
     this.smoothing = smoothing;
     this.categorical = inputs.categorical.map((c) => ({ ...c, index: new Map(c.values.map((v, i) => [v, i + 1])) }));
-    this.numeric = inputs.numeric;
+    this.numeric = [...inputs.numeric].map(({ name, source, mean, std }) => ({ name, source, mean, std }));
+    if (!this.rates.every((rate) => rate > 0 && rate < 1)) throw new BundleError("manifest.json: a rate that is none");
     this.multi = (inputs.multi ?? []).map((c) => ({ ...c, index: new Map(c.values.map((v, i) => [v, i])) }));
     this.timed = this.categorical.some((c) => c.source === "time");
     if (this.timed)
@@ -25,6 +27,10 @@ export class RequestEncoder {
   columns(source) {
     const own = (column) => column.source === source;
     return [...this.categorical, ...this.numeric, ...this.multi].filter(own).map((column) => column.name);
+  }
+
+  isNumber(name) {
+    return this.numeric.some((column) => column.name === name);
   }
 
   /** Distinct past items in the order of their last event; events are {item: index, kind: bits, time: ms}. */

@@ -1,4 +1,5 @@
 /** Events and lists of the users of this device: in memory, or in IndexedDB with the policy's bounds. */
+import { isName, isPlausible } from "./arguments.js";
 import { DataError } from "./errors.js";
 import { MS_PER_DAY } from "./units.js";
 
@@ -20,6 +21,19 @@ class Clock {
   }
 }
 
+/** Whether a row is an event that this module wrote: others may write to the same disk, and it may be damaged. */
+export function isEvent(row) {
+  const { profile, item, kind, time, eventId } = row ?? {};
+  return [profile, item, kind, eventId ?? ""].every(isName) && isPlausible(time);
+}
+
+/** The same of a list. */
+export function isList(row) {
+  return isName(row?.profile) && isPlausible(row.time) && Array.isArray(row.items);
+}
+
+const idOf = ({ profile, eventId }) => ((eventId ?? null) === null ? null : JSON.stringify([profile, eventId]));
+
 /** A store without a disk. */
 export class MemoryStore {
   constructor(bounds = {}) {
@@ -28,6 +42,11 @@ export class MemoryStore {
     this.lists_ = [];
     this.ids = new Set();
     this.clock = new Clock();
+    this.last = Promise.resolve();
+    /** Writes that the disk did not take; rows of the disk that were damaged; why rows are in memory only. */
+    this.lost = 0;
+    this.damaged = 0;
+    this.trouble = null;
   }
 
   async append(event) {
@@ -37,17 +56,22 @@ export class MemoryStore {
 
   /** False for an event that is stored already. */
   add(event) {
-    const id = event.eventId === undefined ? null : JSON.stringify([event.profile, event.eventId]);
+    const id = idOf(event);
     if (id !== null && this.ids.has(id)) return false;
     if (id !== null) this.ids.add(id);
     this.events_.push(event);
-    if (this.events_.length > this.bounds.rows) this.events_.shift();
+    if (this.events_.length > this.bounds.rows) this.ids.delete(idOf(this.events_.shift()));
     if (this.bounds.days !== null && this.clock.read(event.at)) {
       const oldest = this.clock.sure - this.bounds.days * MS_PER_DAY;
-      this.events_ = this.events_.filter((e) => e.time >= oldest);
-      this.lists_ = this.lists_.filter((l) => l.time >= oldest);
+      this.keep((e) => e.time >= oldest, (l) => l.time >= oldest);
     }
     return true;
+  }
+
+  keep(event, list) {
+    this.events_ = this.events_.filter(event);
+    this.lists_ = this.lists_.filter(list);
+    this.ids = new Set(this.events_.map(idOf).filter((id) => id !== null));
   }
 
   async events(profile) {
@@ -57,6 +81,7 @@ export class MemoryStore {
   async show(list) {
     this.lists_.push(list);
     if (this.lists_.length > this.bounds.rows) this.lists_.shift();
+    return true;
   }
 
   async shown(profile, since) {
@@ -64,118 +89,212 @@ export class MemoryStore {
   }
 
   async forget(profile) {
-    this.events_ = this.events_.filter((e) => e.profile !== profile);
-    this.lists_ = this.lists_.filter((l) => l.profile !== profile);
-    this.ids = new Set([...this.ids].filter((id) => JSON.parse(id)[0] !== profile));
+    this.keep((e) => e.profile !== profile, (l) => l.profile !== profile);
+  }
+
+  async health() {
+    const { lost, damaged, trouble } = this;
+    return { events: this.events_.length, lists: this.lists_.length, lost, damaged, trouble };
   }
 
   async close() {}
+
+  /** One after the other, whether or not the one before succeeded. */
+  inTurn(work) {
+    const mine = this.last.then(work);
+    this.last = mine.catch(() => {});
+    return mine;
+  }
 }
 
-/** The same in IndexedDB: an event is there after a crash once `append` has answered. */
-export class IndexedStore {
+/**
+ * The same in IndexedDB: an event is there after a crash once `append` has answered. Where the database cannot be used
+ * (none, full, cleared by the user), events are in memory, and written with the next one that it takes.
+ */
+export class IndexedStore extends MemoryStore {
   /** @param {string} name of the database */
   static async open(name, bounds = {}, indexedDB = globalThis.indexedDB) {
-    const db = await new Promise((resolve, reject) => {
-      const request = indexedDB.open(name, 1);
-      request.onupgradeneeded = () => {
-        const events = request.result.createObjectStore("events", { keyPath: "number", autoIncrement: true });
-        events.createIndex("profile", "profile");
-        events.createIndex("once", "once", { unique: true });
-        request.result.createObjectStore("lists", { keyPath: "number", autoIncrement: true }).createIndex("profile", "profile");
-      };
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(new DataError(`${name}: cannot be opened (${request.error?.message})`));
-    });
-    return new IndexedStore(db, bounds);
+    const store = new IndexedStore(bounds);
+    Object.assign(store, { name, indexedDB, db: null });
+    await store.connect().catch((error) => store.fails(error, 0));
+    return store;
   }
 
-  constructor(db, bounds) {
-    this.db = db;
-    this.bounds = { rows: 10_000, days: null, ...bounds };
+  append(event) {
+    return this.inTurn(() => this.added(event));
   }
 
-  async append(event) {
-    const once = event.eventId === undefined ? {} : { once: JSON.stringify([event.profile, event.eventId]) };
+  async added(event) {
+    const { bounds } = this;
+    this.add(event);
+    const waiting = [...this.events_];
     try {
-      await this.write("events", (events) => {
-        const added = events.add({ ...event, ...once });
-        // The same event again: the transaction goes on without it.
-        added.onerror = (e) => e.preventDefault();
-        added.onsuccess = () => this.trim(events, added.result);
+      await this.write((events, lists) => {
+        for (const one of waiting) {
+          const id = idOf(one);
+          const added = events.add(id === null ? one : { ...one, once: id });
+          added.onerror = (e) => {
+            // The same event again: the transaction goes on without it. Any other error ends it.
+            if (added.error.name === "ConstraintError") e.preventDefault();
+          };
+          added.onsuccess = () => trim(bounds, events, lists, added.result);
+        }
       });
-      return true;
-    } catch {
-      return false;
+    } catch (error) {
+      return this.fails(error);
     }
-  }
-
-  trim(events, newest) {
-    const drop = (range) => {
-      const request = events.openCursor(range);
-      request.onsuccess = () => {
-        request.result?.delete();
-        request.result?.continue();
-      };
-    };
-    if (newest > this.bounds.rows) drop(IDBKeyRange.upperBound(newest - this.bounds.rows));
-    if (this.bounds.days !== null && newest % 64 === 1) {
-      const request = events.getAll();
-      request.onsuccess = () => {
-        const clock = new Clock();
-        for (const { at } of request.result) clock.read(at);
-        const oldest = clock.sure - this.bounds.days * MS_PER_DAY;
-        for (const { number, time } of request.result) if (time < oldest) events.delete(number);
-      };
-    }
+    const written = new Set(waiting);
+    super.keep((e) => !written.has(e), () => true);
+    return true;
   }
 
   events(profile) {
-    return this.all("events", profile);
+    return this.inTurn(async () => [...(await this.rows("events", profile, isEvent)), ...(await super.events(profile))]);
   }
 
   async show(list) {
-    await this.write("lists", (lists) => {
-      const added = lists.add(list);
-      added.onsuccess = () => {
-        if (added.result > this.bounds.rows) lists.delete(added.result - this.bounds.rows);
-      };
-    });
+    try {
+      await this.write((_, lists) => {
+        const added = lists.add(list);
+        added.onsuccess = () => {
+          if (added.result > this.bounds.rows) lists.delete(added.result - this.bounds.rows);
+        };
+      });
+      return true;
+    } catch (error) {
+      return this.fails(error);
+    }
   }
 
   async shown(profile, since) {
-    return (await this.all("lists", profile)).filter((l) => l.time >= since);
+    return (await this.rows("lists", profile, isList)).filter((l) => l.time >= since);
   }
 
-  async forget(profile) {
-    for (const name of ["events", "lists"])
-      await this.write(name, (rows) => {
-        const request = rows.index("profile").openCursor(IDBKeyRange.only(profile));
-        request.onsuccess = () => {
-          request.result?.delete();
-          request.result?.continue();
-        };
+  forget(profile) {
+    return this.inTurn(() => this.erased(profile));
+  }
+
+  async erased(profile) {
+    await super.forget(profile);
+    try {
+      await this.write((...stores) => {
+        for (const rows of stores) {
+          const request = rows.index("profile").openCursor(profile);
+          request.onsuccess = () => {
+            request.result?.delete();
+            request.result?.continue();
+          };
+        }
       });
+    } catch (error) {
+      this.fails(error, 0);
+      throw new DataError(`${this.name}: erased from memory, but not from the disk (${this.trouble})`);
+    }
+  }
+
+  async health() {
+    const counted = await this.use("readonly", (...stores) => stores.map((rows) => rows.count())).catch(() => []);
+    const [events = 0, lists = 0] = counted.map((request) => request.result);
+    return { ...(await super.health()), events: events + this.events_.length, lists };
   }
 
   async close() {
-    this.db.close();
+    this.db?.close();
+    this.db = null;
   }
 
-  write(name, work) {
-    return new Promise((resolve, reject) => {
-      const transaction = this.db.transaction(name, "readwrite", { durability: "strict" });
-      transaction.oncomplete = () => resolve();
-      transaction.onabort = transaction.onerror = () => reject(transaction.error);
-      work(transaction.objectStore(name));
-    });
+  // Parts.
+
+  fails(error, lost = 1) {
+    this.lost += lost;
+    this.trouble = `${error?.message ?? error}; events are in memory only`;
+    return false;
   }
 
-  all(name, profile) {
+  async write(work) {
+    await this.use("readwrite", work);
+    this.trouble = null;
+  }
+
+  /** One transaction over events and lists; through a new connection where the one that was there is closed. */
+  async use(mode, work) {
+    for (const last of [false, true]) {
+      const db = this.db ?? (await this.connect());
+      try {
+        return await new Promise((resolve, reject) => {
+          const transaction = db.transaction(["events", "lists"], mode, { durability: "strict" });
+          let made;
+          transaction.oncomplete = () => resolve(made);
+          transaction.onabort = () => reject(transaction.error ?? new Error("it was closed"));
+          try {
+            made = work(transaction.objectStore("events"), transaction.objectStore("lists"));
+          } catch (error) {
+            transaction.abort();
+            throw error;
+          }
+        });
+      } catch (error) {
+        db.close();
+        this.db = null;
+        if (last || error?.name !== "InvalidStateError") throw error;
+      }
+    }
+  }
+
+  /** The rows of a user; none where they cannot be read, which is no reason to recommend nothing. */
+  async rows(name, profile, valid) {
+    try {
+      const [request] = await this.use("readonly", (events, lists) => [
+        (name === "events" ? events : lists).index("profile").getAll(profile),
+      ]);
+      return request.result.filter(valid);
+    } catch (error) {
+      this.fails(error, 0);
+      return [];
+    }
+  }
+
+  connect() {
     return new Promise((resolve, reject) => {
-      const request = this.db.transaction(name).objectStore(name).index("profile").getAll(profile);
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(new DataError(`${name}: cannot be read (${request.error?.message})`));
+      if (!this.indexedDB) throw new Error("there is no IndexedDB here");
+      const request = this.indexedDB.open(this.name, 1);
+      request.onupgradeneeded = () => {
+        for (const name of ["events", "lists"]) {
+          const rows = request.result.createObjectStore(name, { keyPath: "number", autoIncrement: true });
+          rows.createIndex("profile", "profile");
+          if (name === "events") rows.createIndex("once", "once", { unique: true });
+        }
+      };
+      request.onerror = () => reject(request.error);
+      request.onsuccess = () => {
+        const db = (this.db = request.result);
+        const gone = () => {
+          db.close();
+          if (this.db === db) this.db = null;
+        };
+        // Cleared by the user, or by another page: nothing of ours stands in the way.
+        [db.onclose, db.onversionchange] = [gone, gone];
+        resolve(db);
+      };
     });
   }
+}
+
+/** Within the bounds of a policy, after an event of this number. */
+function trim(bounds, events, lists, newest) {
+  if (newest > bounds.rows) events.delete(IDBKeyRange.upperBound(newest - bounds.rows));
+  if (bounds.days === null || newest % 64 !== 1) return;
+  const request = events.getAll();
+  request.onsuccess = () => {
+    const clock = new Clock();
+    for (const { at } of request.result) clock.read(at);
+    const oldest = clock.sure - bounds.days * MS_PER_DAY;
+    for (const rows of [events, lists]) {
+      const cursor = rows.openCursor();
+      cursor.onsuccess = () => {
+        if (cursor.result?.value.time < oldest) cursor.result.delete();
+        cursor.result?.continue();
+      };
+    }
+  };
 }

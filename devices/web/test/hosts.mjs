@@ -9,6 +9,7 @@ import * as native from "../src/react-native.js";
 /** react-native-fs over Node's files. */
 const nativeFiles = {
   exists: (path) => fs.access(path).then(() => true, () => false),
+  stat: (path) => fs.stat(path),
   readFile: (path, encoding) => fs.readFile(path, encoding),
   writeFile: (path, text, encoding) => fs.writeFile(path, text, encoding),
   appendFile: (path, text, encoding) => fs.appendFile(path, text, encoding),

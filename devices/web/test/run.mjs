@@ -30,8 +30,9 @@ async function byHost() {
   const { onHost } = await import("./hosts.mjs");
   const { rec, store } = await onHost(job.host, await import(job.engine), job);
   const results = await inTurn(job.calls, async ([method, ...args]) => plain(await rec[method](...args)));
+  const health = await store.health();
   await store.close();
-  return { results, damaged: store.damaged, lines: store.lines };
+  return { results, damaged: store.damaged, lines: store.lines, health };
 }
 
 async function run() {

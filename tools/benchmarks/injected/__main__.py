@@ -19,6 +19,7 @@ Trials: TypeAlias = Callable[[Kit, Path, int, int], Iterator[Outcome]]
 CLASSES: Final[Mapping[str, Trials]] = {
     "kills": killed.run,
     "power-cuts": torn.run,
+    "update-cuts": torn.run_updates,
     "disk": disk.run,
     "damage": damaged.run,
     "forgeries": forged.run,

@@ -25,7 +25,7 @@ def run(kit: Kit, folder: Path, count: int, seed: int) -> Iterator[Outcome]:
         child = os.fork()
         if child == 0:
             os.close(read)
-            outcome = attempt(lambda number=number: _use(kit, folder, number, count))  # type: ignore[misc]
+            outcome = attempt(lambda number=number: _use(kit, folder, number, count), count)  # type: ignore[misc]
             outcome.seconds -= count  # what it took beyond its time
             os.write(write, json.dumps(vars(outcome)).encode())
             os._exit(0)

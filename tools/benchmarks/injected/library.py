@@ -83,7 +83,7 @@ class Injector:
         return int(self._library.fault_opens())
 
     def record(self, descriptor: int) -> None:
-        """Write each step that reaches the disk into an open file; see `torn.steps`."""
+        """Write each step that reaches the disk into an open file; see `recorded.steps`."""
         self._library.fault_record(self._folder, descriptor)
 
     def acknowledge(self, number: int) -> None:

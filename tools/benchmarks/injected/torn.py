@@ -1,127 +1,122 @@
 """Power cuts: what a process wrote is replayed to every prefix, and with what was not yet flushed lost or torn.
 
-Of the steps since a file was last flushed, a disk may have taken any, in any order, and a write in parts of 512 bytes.
+One process stores events, one takes updates; see `recorded` for what a disk may have taken.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import struct
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from pathlib import Path
-from typing import Final, NamedTuple
 
 from tools.benchmarks.injected.library import Injector
+from tools.benchmarks.injected.recorded import Change, Disk, changes, steps, surviving
 from tools.benchmarks.injected.trial import Kit, Outcome, attempt, missing, still_works, stored
 
-SECTOR: Final = 512
 
-
-class Step(NamedTuple):
-    """One step: "W" wrote `content` at `place`, "T" cut the file to `place`, "S" flushed it, "C" made it, "U" removed
-    it, "A" acknowledged event `place`."""
-
-    op: str
-    path: str
-    place: int
-    content: bytes
-
-
-def steps(record: bytes) -> list[Step]:
-    """Read what the library wrote down; SQLite's shared memory is none of the disk's."""
-    found, at = [], 0
-    while at < len(record):
-        op, name, place, size = struct.unpack_from("<cIqQ", record, at)
-        at += 21
-        path, content = record[at : at + name].decode(), record[at + name : at + name + size]
-        at += name + size
-        if not path.endswith("-shm"):
-            found.append(Step(op.decode(), path, place, content))
-    return found
-
-
-def surviving(done: Sequence[Step], choose: random.Random) -> list[Step]:
-    """The steps that a power cut leaves, in the order in which the disk took them."""
-    flushed = {step.path: number for number, step in enumerate(done) if step.op == "S"}
-    kept: list[Step] = []
-    loose: list[Step] = []
-    for number, step in enumerate(done):
-        if step.op not in "WT" or number < flushed.get(step.path, -1):
-            kept.append(step)
-        elif choose.random() < 0.5:
-            loose.append(_torn(step, choose) if choose.random() < 0.3 else step)
-    choose.shuffle(loose)
-    return kept + loose
-
-
-def _torn(step: Step, choose: random.Random) -> Step:
-    """A part of a write, in whole sectors of the file."""
-    if step.op != "W" or len(step.content) < 2:
-        return step
-    end = (step.place + choose.randrange(len(step.content))) // SECTOR * SECTOR
-    return step._replace(content=step.content[: max(end - step.place, 0)])
-
-
-def replay(survived: Sequence[Step], home: str, folder: Path) -> None:
-    """Make the files of `home` anew in `folder`."""
-    for step in survived:
-        path = folder / os.path.relpath(step.path or home, home)
-        if step.op == "C":
-            path.touch()
-        elif step.op == "U":
-            path.unlink(missing_ok=True)
-        elif step.op in "WT" and path.exists():
-            with path.open("r+b") as file:
-                if step.op == "T":
-                    file.truncate(step.place)
-                else:
-                    file.seek(step.place)
-                    file.write(step.content)
-
-
-def record(kit: Kit, home: Path) -> list[Step]:
-    """Of a process that stores events in a log that is so small that it is emptied into the file again and again."""
-    home.mkdir()
+def record(home: Path, work: Callable[[Injector], object]) -> tuple[Disk, list[Change]]:
+    """What `home` held before `work`, and what `work` did there, in a process of its own."""
+    before = Disk.of(home)
     descriptor = os.open(home.with_suffix(".record"), os.O_RDWR | os.O_CREAT | os.O_APPEND)
     child = os.fork()
     if child == 0:
         injector = Injector(home)
         injector.record(descriptor)
         try:
-            with kit.open(kit["small"], home / "s.sqlite") as rec:
-                for number in range(40):
-                    if rec.observe(kit.items[number % len(kit.items)], event_id=str(number)):
-                        injector.acknowledge(number)
-                    if number % 10 == 9:
-                        rec.recommend(3, log=True)
+            work(injector)
         finally:
             os._exit(0)
     os.waitpid(child, 0)
     os.close(descriptor)
-    return steps(home.with_suffix(".record").read_bytes())
+    known = deepcopy(before)
+    done = list(changes(steps(home.with_suffix(".record").read_bytes()), str(home), known))
+    assert any(change.op == "A" for change in done), "nothing was recorded: is the library preloaded?"
+    for number in known.files:  # those that were made meanwhile are there, empty and without a name
+        before.files.setdefault(number, bytearray())
+    for number in known.folders:
+        before.folders.setdefault(number, {})
+    return before, done
 
 
-def run(kit: Kit, folder: Path, count: int, seed: int) -> Iterator[Outcome]:
-    """Every prefix as it was written, then so many with loose ends, at least."""
-    choose, home = random.Random(seed), folder / "home"
-    whole = record(kit, home)
-    assert any(step.op == "A" for step in whole), "nothing was recorded: is the library preloaded?"
-    prefixes = list(range(1, len(whole) + 1))
+def cuts(
+    before: Disk, done: Sequence[Change], folder: Path, count: int, choose: random.Random
+) -> Iterator[tuple[Path, set[int]]]:
+    """Devices after a power cut, and what was acknowledged: every prefix, then so many with loose ends, at least."""
+    prefixes = list(range(1, len(done) + 1))
     ends = [(end, False) for end in prefixes] if count >= len(prefixes) else []
     ends += [(choose.choice(prefixes), True) for _ in range(max(count - len(ends), 0))]
     for number, (end, loose) in enumerate(ends):
-        done = whole[:end]
-        device = folder / str(number)
-        device.mkdir()
-        replay(surviving(done, choose) if loose else done, str(home), device)
-        wanted = {str(step.place) for step in done if step.op == "A"}
+        disk, device = deepcopy(before), folder / str(number)
+        disk.take(surviving(done[:end], choose) if loose else done[:end])
+        disk.write(device)
+        yield device, {change.place for change in done[:end] if change.op == "A"}
+        shutil.rmtree(device)
 
-        def verify(device: Path = device, wanted: set[str] = wanted) -> Outcome:
+
+# --- events ---
+
+
+def _store_events(kit: Kit, home: Path, injector: Injector) -> None:
+    """In a log that is so small that it is emptied into the file again and again."""
+    with kit.open(kit["small"], home / "s.sqlite") as rec:
+        for number in range(40):
+            if rec.observe(kit.items[number % len(kit.items)], event_id=str(number)):
+                injector.acknowledge(number)
+            if number % 10 == 9:
+                rec.recommend(3, log=True)
+
+
+def run(kit: Kit, folder: Path, count: int, seed: int) -> Iterator[Outcome]:
+    """Of a process that stores events."""
+    home = folder / "home"
+    home.mkdir()
+    before, done = record(home, lambda injector: _store_events(kit, home, injector))
+    for device, told in cuts(before, done, folder, count, random.Random(seed)):
+
+        def verify(device: Path = device, told: set[int] = told) -> Outcome:
             with still_works(kit, kit["small"], device / "s.sqlite") as rec:
                 health = rec.health()
-            lost = missing(wanted, stored(device / "s.sqlite", ""))
+            lost = missing({str(number) for number in told}, stored(device / "s.sqlite", ""))
             note = f"{lost} lost; set aside: {health['damaged']}" if lost or health["damaged"] else ""
             return Outcome(lost=lost or int(bool(health["damaged"])), note=note)
+
+        yield attempt(verify)
+
+
+# --- updates ---
+
+
+def _take_updates(kit: Kit, home: Path, injector: Injector) -> None:
+    """A delta, then a bundle; each is acknowledged with its version."""
+    for update in ("delta", "3"):
+        with kit.open(home / "bundle") as rec:
+            rec.update(kit[update])
+            injector.acknowledge(rec.bundle.manifest.version)
+        with kit.open(home / "bundle") as rec:
+            rec.recommend(3)
+
+
+def run_updates(kit: Kit, folder: Path, count: int, seed: int) -> Iterator[Outcome]:
+    """Of a process that takes updates: the newest version that was acknowledged is in use, and none is thought bad."""
+    home = folder / "home"
+    home.mkdir()
+    shutil.copytree(kit["1"], home / "bundle")
+    before, done = record(home, lambda injector: _take_updates(kit, home, injector))
+    for device, told in cuts(before, done, folder, count, random.Random(seed)):
+
+        def verify(device: Path = device, told: set[int] = told) -> Outcome:
+            with kit.open(device / "bundle") as rec:
+                version, bad = rec.bundle.manifest.version, rec.health()["rolled_back"]
+                assert len(rec.recommend(3)) == 3, "does not recommend"
+                if version < 3:
+                    rec.update(kit["3"])
+            with kit.open(device / "bundle") as rec:
+                assert rec.bundle.manifest.version == 3, "takes no update any more"
+            older = version < max(told, default=1)
+            note = f"version {version} after {max(told, default=1)}, thought bad: {bad}" if older or bad else ""
+            return Outcome(lost=int(older or bool(bad)), note=note)
 
         yield attempt(verify)

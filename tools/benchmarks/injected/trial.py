@@ -54,14 +54,14 @@ class Outcome:
     note: str = ""
 
 
-def attempt(work: Callable[[], Outcome]) -> Outcome:
-    """Run a trial in a child; whatever becomes of it is its outcome."""
+def attempt(work: Callable[[], Outcome], lasts_s: int = 0) -> Outcome:
+    """Run a trial in a child; whatever becomes of it is its outcome. `lasts_s`: what it takes where nothing happens."""
     read, write = os.pipe()
     start = time.monotonic()
     child = os.fork()
     if child == 0:
         os.close(read)
-        _end(write, work)
+        _end(write, work, LIMIT_S + lasts_s)
     os.close(write)
     with os.fdopen(read) as told:  # ends with the child, which is killed if it takes too long
         said = told.read()
@@ -75,10 +75,10 @@ def attempt(work: Callable[[], Outcome]) -> Outcome:
     return outcome
 
 
-def _end(write: int, work: Callable[[], Outcome]) -> None:
+def _end(write: int, work: Callable[[], Outcome], limit_s: int) -> None:
     """In the child: run, tell, and exit without cleaning up what belongs to the parent."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # SQLCipher tells of damage there
-    signal.alarm(LIMIT_S)
+    signal.alarm(limit_s)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
