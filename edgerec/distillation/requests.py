@@ -121,6 +121,4 @@ def _served(sessions: SessionExamples, views: Views | None) -> SessionExamples:
     """The sessions that a view of the log can label without having seen their outcome."""
     if views is None:
         return sessions
-    chosen = np.flatnonzero(views.serving(sessions.requests) >= 0)
-    truth = {name: lists.take(chosen) for name, lists in sessions.truth.items()}
-    return SessionExamples(sessions.requests.take(chosen), sessions.items.take(chosen), truth)
+    return sessions.take(np.flatnonzero(views.serving(sessions.requests) >= 0))

@@ -33,7 +33,7 @@ MOST_SESSIONS = 1_000
 """Sessions of the evaluation split that weights of related items are chosen on."""
 K = 10
 AGES = 3
-"""Half-lives of popularity, the best ones, that compete with the other members."""
+"""Half-lives of popularity, the best ones, that compete with the other members; as many within categories."""
 Double = npt.NDArray[np.float64]
 
 
@@ -139,7 +139,8 @@ class _WeightSearch:
         tasks = [t for t in self.tasks if t.kind == "retrieval"]
         chosen = self._requests_with_a_past(sessions)
         wanted = {"network", *self.settings.members}
-        wanted |= set(HALF_LIVES) if "popularity" in wanted else set()
+        popularity = self.scores.members.popularity
+        wanted |= set() if popularity is None else set(popularity.names())
         short: dict[str, list[Shortlists]] = {task.name: [] for task in tasks}
         for part in requests_at_once(chosen, self.data.n_items, len(tasks)):
             scores = self.scores.catalog(wanted, sessions.requests, part)
@@ -165,8 +166,11 @@ class _WeightSearch:
         if not len(lists.item):
             return {"network": 1.0}
         ndcg, scores = _ndcg_of(lists), lists.scores
-        ages = sorted(HALF_LIVES.keys() & scores.keys(), key=lambda name: ndcg(scores[name]), reverse=True)
-        kept = {name: values for name, values in scores.items() if name not in ages[AGES:]}
+        ages = {name for name in scores if name.startswith("popularity.")}
+        left_out: set[str] = set()
+        for of in (HALF_LIVES.keys() & ages, ages - HALF_LIVES.keys()):  # alone, and within categories
+            left_out |= set(sorted(sorted(of), key=lambda name: ndcg(scores[name]), reverse=True)[AGES:])
+        kept = {name: values for name, values in scores.items() if name not in left_out}
         return self._greedy(task, replace(lists, scores=kept), ndcg)
 
     def _greedy(self, task: Task, lists: Shortlists, metric: Callable[[Float], float]) -> dict[str, float]:

@@ -86,6 +86,7 @@ class ItemTower(nn.Module):
 
     Attributes:
         fresh: items and their text vectors, in place of those of `text` where joint training has just read them.
+        direct: what each statistic, such as popularity at an age, adds to each prior, (priors, F).
     """
 
     text: Tensor
@@ -121,6 +122,7 @@ class ItemTower(nn.Module):
         self.from_category = CategoricalEmbedding(shape.item_categories, dim)
         self.from_numbers = Mlp(shape.statistics + shape.item_numbers, hidden, dim)
         self.prior = Mlp(shape.statistics + shape.item_numbers, hidden, priors)
+        self.direct = nn.Parameter(torch.zeros(priors, shape.statistics))
 
     def forward(self, statistics: Tensor, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """Statistics (N, F) of one as-of time -> vectors (N, dim), priors (N, priors); of some `rows` alone."""
@@ -134,7 +136,13 @@ class ItemTower(nn.Module):
                 items, read = self.fresh
                 text = text.index_copy(0, items, read.to(text.dtype))  # a GPU reads in half precision
             vectors = vectors + self.from_text(text[rows])
-        return vectors, self.prior(features) + self.bias.weight[rows]
+        return vectors, self.priors(statistics[rows], self.numeric[rows]) + self.bias.weight[rows]
+
+    def priors(self, statistics: Tensor, numeric: Tensor) -> Tensor:
+        """What statistics and numbers say of items apart from who they are, (N, priors)."""
+        features = torch.cat([statistics, numeric], dim=1)
+        priors: Tensor = self.prior(features) + statistics @ self.direct.T
+        return priors
 
 
 class EventLayer(nn.Module):

@@ -177,7 +177,8 @@ def _findings(
         *(f"{device.name}: {cost}, over the budget" for cost in fits if not cost.here and not cost.kept),
     ]
     kept = keeps_teacher(fidelity.get("int8 ~ teacher", {}), settings)
-    return Findings(against, kept, device.name, fits, tuple(failures))
+    fallback = {task: str(by) for task, by in Bundle.open(run.bundle).manifest.fallback.items()}
+    return Findings(against, kept, device.name, fits, tuple(failures), fallback)
 
 
 def evaluate_stages(

@@ -1,4 +1,4 @@
-"""The bundle as it was at the time of each request, where the evaluation split is no part of the time."""
+"""The bundle as it was, or would have been with newer rows, at the time of each request."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from edgerec.bundle import MANIFEST, Bundle, write_bundle
 from edgerec.compression.catalog_filter import without
+from edgerec.compression.current import statistics_until, with_later
 from edgerec.compression.export import export_student, with_priors
 from edgerec.compression.graphs import Expectation
 from edgerec.compression.quantization import write_graphs
@@ -23,11 +24,12 @@ from edgerec.files import read_json
 from edgerec.runtime import ArrayRecommender
 from edgerec.stages.run import Run
 from edgerec.tasks.history import Float, Int
+from edgerec.tasks.units import MS_PER_DAY
 from edgerec.training.checkpoint import load_student
 
-__all__ = ["versions_of"]
+__all__ = ["daily_versions", "versions_of"]
 
-MOST = 128
+MOST = 256
 MAX_BYTES = 200_000_000
 """Of all versions together."""
 
@@ -52,6 +54,30 @@ def versions_of(run: Run, data: LearningData, eval_requests: EvaluationRequests)
         yield Versions(last, data.statistics.as_of_ms[times], earlier)
 
 
+@contextmanager
+def daily_versions(run: Run, data: LearningData, eval_requests: EvaluationRequests) -> Iterator[Versions]:
+    """The bundle of a run with a time split, as newer rows would have refreshed it at the start of each day.
+
+    A day begins a whole number of days after the training rows' end; at most `MOST` of them.
+    """
+    assert data.evaluation.sessions is not None and not data.by_user
+    end_ms = int(data.statistics.as_of_ms[-1])
+    last_ms = int(data.evaluation.sessions.requests.time_ms[eval_requests.rows].max(initial=end_ms))
+    times = np.arange(end_ms, last_ms + 1, MS_PER_DAY)[:MOST]
+    later = data.evaluation_log
+    known = later.item < data.n_items
+    labels = {name: values[known] for name, values in later.labels.items()}
+    log = with_later(data.train_log, later.user[known], later.item[known], later.time_ms[known], labels)
+    with ExitStack() as stack:
+        last = stack.enter_context(ArrayRecommender.of(run.bundle))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        write, of_days = _writer(run, data), []
+        for time_ms in times.tolist():
+            write(statistics_until(log, data, time_ms), folder / str(time_ms))
+            of_days.append(stack.enter_context(ArrayRecommender.of(folder / str(time_ms))))
+        yield Versions(last, times, of_days)
+
+
 def _times(run: Run, data: LearningData, eval_requests: EvaluationRequests) -> Int:
     """As-of times, ascending, by which the requests fall into groups of about the same size; none with a time split.
 
@@ -66,8 +92,8 @@ def _times(run: Run, data: LearningData, eval_requests: EvaluationRequests) -> I
     as_of = data.statistics.as_of_before(np.concatenate(asked)) if asked else np.zeros(0, np.int64)
     size = sum(path.stat().st_size for path in run.bundle.iterdir())
     most = int(np.clip(MAX_BYTES // size, 1, MOST))
-    if not len(as_of):
-        return as_of
+    if len(np.unique(as_of)) <= most:
+        return np.unique(as_of)
     return np.unique(np.quantile(as_of, np.arange(most) / most, method="lower")).astype(np.int64)
 
 
