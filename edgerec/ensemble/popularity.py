@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -46,12 +46,19 @@ class PopularityMembers:
 
         Within categories it is the popularity times the share of the user's past that the item's category has.
         """
-        names = [name for name in self.names() if name in wanted]
-        split = {name: _split(name) for name in names}
-        popular = {age: self._popular(age, requests, chosen) for age in sorted({age for age, _ in split.values()})}
-        columns = sorted({column for _, column in split.values() if column})
-        shares = {column: self._log_shares(column, requests, chosen) for column in columns}
-        return {n: popular[age] + shares[column] if column else popular[age] for n, (age, column) in split.items()}
+        return dict(self.each([name for name in self.names() if name in wanted], requests, chosen))
+
+    def each(self, names: Sequence[str], requests: Requests, chosen: Int) -> Iterator[tuple[str, Float]]:
+        """The same of the members `names`, one after the other."""
+        popular: tuple[str, Float] | None = None
+        shares: dict[str, Float] = {}
+        for name in sorted(names):  # those of one half-life follow each other
+            age, column = _split(name)
+            if popular is None or popular[0] != age:
+                popular = age, self._popular(age, requests, chosen)
+            if column and column not in shares:
+                shares[column] = self._log_shares(column, requests, chosen)
+            yield name, popular[1] + shares[column] if column else popular[1]
 
     def _popular(self, name: str, requests: Requests, chosen: Int) -> Float:
         """A member of `HALF_LIVES`; a request whose statistics are of a later time than its own is one of that time."""
