@@ -246,7 +246,7 @@ def _notes(data: LearningData, eval_requests: EvaluationRequests, bundles: Versi
         notes.append(f"{left_out} users without a past are left out of the ranking metrics")
     if len(bundles.earlier):
         notes.append(
-            f"int8 is asked as of each request: {len(bundles.earlier)} times gave it newer priors, as a delta does"
+            f"int8 is asked as of each request: of the items it knows what was known at {len(bundles.earlier)} times"
         )
     return notes
 

@@ -10,7 +10,7 @@ import torch
 
 from edgerec.ensemble.transition_lists import transition_lists
 from edgerec.examples.batches import BatchSettings, JointBatches
-from edgerec.models.blocks import later_items, scatter_repeat
+from edgerec.models.blocks import CategoricalEmbedding, later_items, scatter_repeat
 from edgerec.models.inputs import RequestBatch
 from edgerec.models.student import Student, StudentSizes
 from edgerec.models.teacher import Teacher
@@ -283,3 +283,13 @@ def test_a_task_can_be_ranked_by_one_statistic_alone_and_the_others_stay(kind, r
     assert torch.allclose(after[:, 1], expected, atol=1e-5)
     others = [0, 2, 3, 4]
     assert torch.equal(after[:, others], before[:, others])
+
+
+def test_values_of_short_columns_of_items_start_apart_and_those_of_long_ones_near_zero():
+    torch.manual_seed(0)
+    table = CategoricalEmbedding([5, 65], 16, apart=True).table.weight
+    length = table.norm(dim=1)
+
+    assert len(table) == 70
+    assert (length[:5] > 0.5).all() and (length[:5] < 2).all()
+    assert (length[5:] < 0.2).all()
