@@ -130,6 +130,8 @@ def day_by_day(out: Path, seed: int) -> list[list[str]]:
         before, after = (
             evaluate_lists(top[chosen], task, data, of_day, (10,))["ndcg@10"] for top in (shipped, refreshed)
         )
+        if not after.n:  # nobody came for a film that the bundle knows
+            continue
         gain = after.minus(before)
         figures = [f"{e.value:.4f} ±{e.se:.4f}" for e in (before, after)]
         rows.append([name, f"{after.n}", *figures, f"{gain.value:+.4f} ±{gain.se:.4f}"])
