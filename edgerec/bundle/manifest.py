@@ -23,11 +23,13 @@ MAX_FILE_BYTES = 2**33
 MAX_FILES, MAX_TASKS, MAX_TENSORS = 64, 256, 4096
 MAX_ITEMS, MAX_DIM, MAX_THREADS = 2**31, 2**16, 64
 MAX_VERSION = 2**53
+MAX_NUMBER = 1e9
 
 # Bundles are flat: a name without a separator cannot leave the folder on any platform.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 """What Windows takes for a device, whatever its ending."""
+_BASELINE = re.compile(r"[a-z_]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _AGAIN = "copy the bundle again or build it again"
 
@@ -49,6 +51,29 @@ class TensorEntry(NamedTuple):
     bytes: int
 
 
+class FallbackEntry(NamedTuple):
+    """A simple baseline that ranks a task in place of the student, since it ranked better before the bundle was built.
+
+    Attributes:
+        baseline: "recent_popularity", or "own_frequency", which also counts what the user had before.
+        half_life_h: of the popularity, in hours.
+        ndcg, of_student, n: NDCG@10 of the baseline and of the student on so many requests.
+    """
+
+    baseline: str
+    half_life_h: float
+    ndcg: float
+    of_student: float
+    n: int
+
+    def __str__(self) -> str:
+        """In one sentence."""
+        return (
+            f"ranked by {self.baseline.replace('_', ' ')} (half-life {self.half_life_h:g} hours) in place of the "
+            f"student: ndcg@10 {self.ndcg:.4f} against {self.of_student:.4f} on {self.n:,} requests before the test"
+        )
+
+
 class Manifest(NamedTuple):
     """The typed form of manifest.json.
 
@@ -58,6 +83,7 @@ class Manifest(NamedTuple):
         tasks: the scored tasks (not "related"), in the order of the graphs' outputs.
         n_items, dim: rows and columns of the item table.
         inputs: JSON of `edgerec.tasks.RequestEncoder`.
+        fallback: by retrieval task, what ranks it in place of the student; most bundles have none.
         settings, metrics, device: JSON for people and tools; the runtime reads ``device["threads"]`` only.
     """
 
@@ -73,6 +99,7 @@ class Manifest(NamedTuple):
     settings: Mapping[str, Any]
     metrics: Mapping[str, Any]
     device: Mapping[str, Any]
+    fallback: Mapping[str, FallbackEntry] = {}
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -170,11 +197,12 @@ class _ManifestReader(NamedTuple):
             raise BundleError(
                 f"{self.source}: format {version!r}, this edgerec reads {FORMAT}; build it again or update edgerec"
             )
+        tasks = tuple(self.task(i, t) for i, t in enumerate(self.some(top, "tasks", list, MAX_TASKS)))
         return Manifest(
             name=self.get(top, "name", str),
             version=self.natural(top, "version", MAX_VERSION),
             created=self.get(top, "created", str),
-            tasks=tuple(self.task(i, t) for i, t in enumerate(self.some(top, "tasks", list, MAX_TASKS))),
+            tasks=tasks,
             n_items=self.natural(top, "n_items", MAX_ITEMS),
             dim=self.natural(top, "dim", MAX_DIM),
             inputs=self.get(top, "inputs", dict),
@@ -183,7 +211,27 @@ class _ManifestReader(NamedTuple):
             settings=self.get(top, "settings", dict),
             metrics=self.get(top, "metrics", dict),
             device=self.device(self.get(top, "device", dict)),
+            fallback=self.fallback({"fallback": {}, **top}, {t.name for t in tasks if t.kind == "retrieval"}),
         )
+
+    def fallback(self, top: Mapping[str, Any], retrieval: set[str]) -> dict[str, FallbackEntry]:
+        found = {}
+        for task, value in self.some(top, "fallback", dict, MAX_TASKS).items():
+            if task not in retrieval:
+                raise self.error("fallback", f"names {task[:40]!r}, which is no retrieval task of this bundle")
+            fields = self.typed(value, dict, "fallback")
+            baseline = self.get(fields, "baseline", str)
+            if not _BASELINE.fullmatch(baseline):
+                raise self.error("fallback", f"must name a baseline, got {baseline[:40]!r}")
+            half_life_h, ndcg, of_student = (self.number(fields, key) for key in ("half_life_h", "ndcg", "of_student"))
+            found[task] = FallbackEntry(baseline, half_life_h, ndcg, of_student, self.natural(fields, "n", MAX_VERSION))
+        return found
+
+    def number(self, fields: Mapping[str, Any], key: str) -> float:
+        value = fields.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_NUMBER:
+            raise self.error(f"fallback.{key}", f"must be a number from 0 to {MAX_NUMBER:g}, got {str(value)[:40]!r}")
+        return float(value)
 
     def device(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
         threads = self.natural({"threads": 1, **value}, "threads", MAX_THREADS)

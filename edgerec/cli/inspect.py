@@ -36,6 +36,8 @@ def inspect(bundle: BundleArgument, as_json: JsonOption = False) -> None:
     typer.echo(f"history of up to {inputs.get('history', {}).get('max_items')} items; columns: {known}")
     tasks = [[t.name, t.kind, t.repeats if t.kind == "retrieval" else "", t.after, t.unit] for t in manifest.tasks]
     print_table(["task", "kind", "repeats", "after", "unit"], tasks, title="Tasks")
+    for task, fallback in manifest.fallback.items():
+        typer.echo(f"{task}: {fallback}")
     files = [[name, entry.bytes, entry.sha256[:12]] for name, entry in sorted(manifest.files.items())]
     print_table(["file", "bytes", "sha256"], files, title="Files")
     if metrics := list(_leaves(manifest.metrics)):

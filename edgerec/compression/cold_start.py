@@ -37,11 +37,12 @@ def rows_as_new(student: Student, data: LearningData) -> tuple[Float, Float]:
     statistics = item_statistics(data.train_log, data.tasks, 2 * n, twice, end_ms, data.scratch, last_only=True)
     tower = student.items
     with torch.inference_mode():
-        numbers = torch.cat([torch.from_numpy(statistics.values[-1][n:]), tower.numeric], dim=1)
+        without_events = torch.from_numpy(statistics.values[-1][n:])
+        numbers = torch.cat([without_events, tower.numeric], dim=1)
         vectors = tower.from_attributes() + tower.from_numbers(numbers)
         if tower.from_text is not None:
             vectors = vectors + tower.from_text(tower.text)
-        return vectors.numpy(), tower.prior(numbers).numpy()
+        return vectors.numpy(), tower.priors(without_events, tower.numeric).numpy()
 
 
 def fit_cold_start(student: Student, data: LearningData) -> ColdStartTable:

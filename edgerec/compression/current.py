@@ -5,6 +5,7 @@ Such a bundle differs from the one before by a few kilobytes, which `edgerec del
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,12 +53,16 @@ def newest_statistics(newer: NewerRows, data: LearningData, progress: Progress) 
         f"{newer.display_path}: {used:,} rows after those of the dataset say what is popular now; "
         f"{unknown:,} of unknown items"
     )
+    return statistics_until(log, data, int(log.time_ms.max()) + 1)
+
+
+def statistics_until(log: Log, data: LearningData, end_ms: int) -> Float:
+    """Statistics (N, F) of the items over the rows of `log` before a time."""
     groups = [
         (c.name, data.dataset.items().head(data.n_items)[f"cat.{c.name}"].to_numpy().astype(np.int64))
         for c in data.dataset.meta.items.categorical
     ]
     assert data.scratch is not None
-    end_ms = int(log.time_ms.max()) + 1
     statistics = item_statistics(log, data.tasks, data.n_items, groups, end_ms, data.scratch, last_only=True)
     newest: Float = statistics.values[-1]
     return newest
@@ -85,28 +90,33 @@ def _with_newer(newer: NewerRows, data: LearningData) -> tuple[Log, int, int]:
     user = _places(frame["user"], data.dataset.users()["id"])
     new_users = frame["user"].rank("dense").to_numpy().astype(np.int64)
     user = np.where(user >= 0, user, len(old.offsets) - 2 + new_users)[known]
+    labels_of = {name: frame[f"label.{name}"].to_numpy()[known] for name in old.labels}
+    time_ms = frame["time"].to_numpy().astype(np.int64)[known]
+    return with_later(old, user, item[known], time_ms, labels_of), int(known.sum()), int((~known).sum())
+
+
+def with_later(old: Log, user: Int, item: Int, time_ms: Int, labels: Mapping[str, npt.NDArray[Any]]) -> Log:
+    """A log with more rows, for item statistics: these use neither kind nor session nor features."""
     rows = len(old) + len(user)
     joined = {
         "user": np.concatenate([old.user, user]),
-        "item": np.concatenate([old.item, item[known]]),
-        "time_ms": np.concatenate([old.time_ms, frame["time"].to_numpy().astype(np.int64)[known]]),
+        "item": np.concatenate([old.item, item]),
+        "time_ms": np.concatenate([old.time_ms, time_ms]),
     }
     order = np.lexsort((np.arange(rows), joined["time_ms"], joined["user"]))
     sizes = np.bincount(joined["user"], minlength=len(old.offsets) - 1)
-    new_labels = {name: frame[f"label.{name}"].to_numpy()[known] for name in old.labels}
     number = np.arange(rows)
-    log = Log(
+    return Log(
         offsets=np.concatenate(([0], np.cumsum(sizes))).astype(np.int64),
         row=number,
-        kind=np.zeros(rows, np.int64),  # item statistics use neither kind nor session nor features
+        kind=np.zeros(rows, np.int64),
         session=number,
-        labels={n: np.concatenate([old.labels[n], v])[order].astype(np.float32) for n, v in new_labels.items()},
+        labels={n: np.concatenate([old.labels[n], v])[order].astype(np.float32) for n, v in labels.items()},
         categorical=np.zeros((rows, 0), np.int64),
         numeric=np.zeros((rows, 0)),
         limits=old.limits,
         **{name: values[order] for name, values in joined.items()},
     )
-    return log, int(known.sum()), int((~known).sum())
 
 
 def _places(values: pl.Series, ids: pl.Series) -> Int:

@@ -140,6 +140,12 @@ def with_priors(exported: ExportedStudent, student: Student, statistics: Float) 
     return replace(exported, prior=prior[: student.tasks], relation_prior=prior[student.tasks] if related else None)
 
 
+def as_of(exported: ExportedStudent, student: Student, statistics: Float) -> ExportedStudent:
+    """The same student as if it had been exported with other `statistics` (N, F)."""
+    table, scales, _ = _folded(student, statistics)
+    return with_priors(replace(exported, table=table, scales=scales), student, statistics)
+
+
 def _folded(student: Student, statistics: Float) -> tuple[Float, Float, Float]:
     """Table (N, dim), scales (N,) and priors (T + 1, N), computed in parts to save memory."""
     n, dim = student.shape.n_items, student.sizes.dim

@@ -131,11 +131,12 @@ def _sessions_label(sessions: SessionExamples, ensemble: Ensemble, seed: int) ->
     """Log-probabilities of the catalogue for every retrieval task.
 
     Requests are labelled in the order of view of the log, then fold of users: one view and fold share their models.
+    Those of one as-of time, which share the items, follow each other.
     """
     requests, n_seen = sessions.requests, ensemble.data.train.n_seen
     views = np.full(len(requests), -1) if ensemble.views is None else ensemble.views.serving(requests)
     folds = fold_of(np.asarray(requests.user), len(ensemble.networks))
-    order = np.lexsort((folds, views))
+    order = np.lexsort((requests.time_ms, folds, views))
 
     def label_part(start: int, end: int) -> Columns:
         chosen = order[start:end]

@@ -14,7 +14,7 @@ from edgerec.examples.requests import Ragged, SessionExamples, draw_sessions, jo
 from edgerec.tasks.history import Int
 from edgerec.tasks.units import MS_PER_DAY
 
-TIMES = 128
+TIMES = 512
 """Item statistics of at most so many times are read by a student's sessions, where it has no split by time."""
 MAX_SESSIONS = 1_000_000
 """Sessions of the log that pseudo-labelled and future requests are derived from."""
@@ -121,6 +121,4 @@ def _served(sessions: SessionExamples, views: Views | None) -> SessionExamples:
     """The sessions that a view of the log can label without having seen their outcome."""
     if views is None:
         return sessions
-    chosen = np.flatnonzero(views.serving(sessions.requests) >= 0)
-    truth = {name: lists.take(chosen) for name, lists in sessions.truth.items()}
-    return SessionExamples(sessions.requests.take(chosen), sessions.items.take(chosen), truth)
+    return sessions.take(np.flatnonzero(views.serving(sessions.requests) >= 0))

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgerec.ensemble.boosting import Boosting
 from edgerec.ensemble.histories import FlatHistories
-from edgerec.ensemble.popularity import HALF_LIVES, PopularityMembers
+from edgerec.ensemble.popularity import PopularityMembers
 from edgerec.ensemble.reranker import Reranker
 from edgerec.ensemble.signals import Snapshot
 from edgerec.ensemble.snapshots import Snapshots
@@ -27,7 +27,7 @@ __all__ = ["CLOSED_FORM", "FITTED_BY_VIEW", "MemberScores", "Members", "closed_f
 
 CLOSED_FORM = ("ease", "als", "transitions", "own")
 FITTED_BY_VIEW = (*CLOSED_FORM, "popularity")
-"""Members of `[ensemble]` that know only what a view allows; "popularity" stands for all of `HALF_LIVES`."""
+"""Members of `[ensemble]` that know only what a view allows; "popularity" stands for several members."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,7 @@ class MemberScores:
                     if name in wanted:
                         scores[name] = np.repeat(values[:, None], n_tasks, axis=1)
             if self.members.popularity is not None:
-                for name in HALF_LIVES.keys() & set(wanted):
-                    values = self.members.popularity.scores(name, requests, chosen)
+                for name, values in self.members.popularity.scores(wanted, requests, chosen).items():
                     scores[name] = np.repeat(values[:, None], n_tasks, axis=1)
             if "reranker" in wanted and reranker is not None:
                 scores["reranker"] = reranker.scores(snapshot, requests, chosen, self.candidates, fold)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,10 @@ MOST_SESSIONS = 1_000
 """Sessions of the evaluation split that weights of related items are chosen on."""
 K = 10
 AGES = 3
-"""Half-lives of popularity, the best ones, that compete with the other members."""
+"""Half-lives of popularity, the best ones, that compete with the other members; as many within categories."""
+MOST_FOR_AGES = 500
+"""Evaluation requests that these half-lives are chosen on."""
+Bool = npt.NDArray[np.bool_]
 Double = npt.NDArray[np.float64]
 
 
@@ -134,26 +137,56 @@ class _WeightSearch:
     # -------------------------------------------------------------------------------------------- retrieval
 
     def _catalog_weights(self) -> dict[str, dict[str, float]]:
-        sessions, log = self.data.evaluation.sessions, self.data.train_log
+        sessions = self.data.evaluation.sessions
         assert sessions is not None
         tasks = [t for t in self.tasks if t.kind == "retrieval"]
         chosen = self._requests_with_a_past(sessions)
-        wanted = {"network", *self.settings.members}
-        wanted |= set(HALF_LIVES) if "popularity" in wanted else set()
+        wanted = {"network", *self.settings.members} | self._best_ages(sessions, chosen, tasks)
         short: dict[str, list[Shortlists]] = {task.name: [] for task in tasks}
         for part in requests_at_once(chosen, self.data.n_items, len(tasks)):
             scores = self.scores.catalog(wanted, sessions.requests, part)
-            own = np.zeros((len(part), self.data.n_items), bool)
-            for r, user in enumerate(sessions.requests.user[part]):
-                own[r, log.item[log.offsets[user] : log.offsets[user + 1]]] = True
-            for t, task in enumerate(tasks):
-                truth = np.zeros_like(own)
-                lists = sessions.truth[task.name].take(part)
-                truth[lists.owner(), lists.values] = True
-                excluded = own if task.repeats == "exclude" else None
+            for t, (task, truth, excluded) in enumerate(self._outcomes(sessions, part, tasks)):
                 of_task = Shortlists.of({n: s[:, t] for n, s in scores.items()}, truth, excluded, self.rng)
                 short[task.name].append(of_task)
         return {task.name: self._retrieval_weights(task, Shortlists.joined(short[task.name])) for task in tasks}
+
+    def _outcomes(
+        self, sessions: SessionExamples, part: Int, tasks: Sequence[Task]
+    ) -> Iterator[tuple[Task, Bool, Bool | None]]:
+        """By task which items followed each request of `part`, (R, N), and which may not be listed; None: all may."""
+        log = self.data.train_log
+        own = np.zeros((len(part), self.data.n_items), bool)
+        for r, user in enumerate(sessions.requests.user[part]):
+            own[r, log.item[log.offsets[user] : log.offsets[user + 1]]] = True
+        for task in tasks:
+            truth = np.zeros_like(own)
+            lists = sessions.truth[task.name].take(part)
+            truth[lists.owner(), lists.values] = True
+            yield task, truth, own if task.repeats == "exclude" else None
+
+    def _best_ages(self, sessions: SessionExamples, chosen: Int, tasks: Sequence[Task]) -> set[str]:
+        """The members of popularity that compete: of each task the best `AGES` alone, and as many within categories.
+
+        They are chosen on a part of the requests, and one at a time: with many columns there are many of them.
+        """
+        popularity = self.scores.members.popularity
+        if popularity is None:
+            return set()
+        names = popularity.names()
+        short: dict[tuple[str, str], list[Shortlists]] = {(task.name, name): [] for task in tasks for name in names}
+        for part in requests_at_once(_sample(chosen, MOST_FOR_AGES, self.rng), self.data.n_items, 1):
+            outcomes = list(self._outcomes(sessions, part, tasks))
+            for name, scores in popularity.each(names, sessions.requests, part):
+                for task, truth, excluded in outcomes:
+                    short[task.name, name].append(Shortlists.of({name: scores}, truth, excluded, self.rng))
+        best: set[str] = set()
+        for task in tasks:
+            lists = {name: Shortlists.joined(short[task.name, name]) for name in names}
+            ndcg = {name: _ndcg_of(of)(of.scores[name]) if len(of.item) else 0.0 for name, of in lists.items()}
+            for within in (False, True):
+                of_kind = [name for name in names if (name not in HALF_LIVES) == within]
+                best |= set(sorted(of_kind, key=lambda name: -ndcg[name])[:AGES])
+        return best
 
     def _requests_with_a_past(self, sessions: SessionExamples) -> Int:
         """The evaluation requests of users who are in the training rows, at most `MOST_REQUESTS`."""
@@ -164,10 +197,7 @@ class _WeightSearch:
     def _retrieval_weights(self, task: Task, lists: Shortlists) -> dict[str, float]:
         if not len(lists.item):
             return {"network": 1.0}
-        ndcg, scores = _ndcg_of(lists), lists.scores
-        ages = sorted(HALF_LIVES.keys() & scores.keys(), key=lambda name: ndcg(scores[name]), reverse=True)
-        kept = {name: values for name, values in scores.items() if name not in ages[AGES:]}
-        return self._greedy(task, replace(lists, scores=kept), ndcg)
+        return self._greedy(task, lists, _ndcg_of(lists))
 
     def _greedy(self, task: Task, lists: Shortlists, metric: Callable[[Float], float]) -> dict[str, float]:
         """Weights that maximise `metric`, times the temperature that fits their softmax to what followed best."""

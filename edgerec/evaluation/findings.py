@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from edgerec.config import EvaluationConfig
@@ -123,13 +123,19 @@ class DeviceCost:
 
 @dataclass(frozen=True)
 class Findings:
-    """The answers, by task; `failures` are the gates that are broken, one line each."""
+    """The answers, by task.
+
+    Attributes:
+        failures: the gates that are broken, one line each.
+        fallback: by task, what ranks it in place of the student.
+    """
 
     baseline: Mapping[str, AgainstBaseline] = field(default_factory=dict)
     teacher: Mapping[str, AgainstTeacher] = field(default_factory=dict)
     device: str = ""
     costs: tuple[DeviceCost, ...] = ()
     failures: tuple[str, ...] = ()
+    fallback: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def word(self) -> Word:
@@ -152,6 +158,8 @@ class Findings:
             yield "better than the best simple baseline? cannot tell: no task was compared with one"
         for task, against in self.baseline.items():
             yield f"{task}: better than the best simple baseline? {against}"
+        for task, by in self.fallback.items():
+            yield f"{task}: {by}"
         if self.teacher:
             yield f"keeps its teacher? {'; '.join(f'{task} {kept}' for task, kept in self.teacher.items())}"
         if self.costs:
@@ -172,6 +180,7 @@ class Findings:
             "teacher": {task: asdict(a) for task, a in self.teacher.items()},
             "device": {"name": self.device, "costs": [{**asdict(c), "kept": c.kept} for c in self.costs]},
             "data": data,
+            "fallback": dict(self.fallback),
         }
         plain: dict[str, Any] = _plain(parts)
         return {"word": self.word, "because": list(self.lines()), **plain}
@@ -194,12 +203,13 @@ class Findings:
             device.get("name", ""),
             tuple(read(DeviceCost, cost) for cost in costs),
             tuple(failures),
+            values.get("fallback", {}),
         )
 
     def without_times(self) -> Findings:
         """Without what differs from machine to machine."""
         costs = tuple(cost for cost in self.costs if not cost.here)
-        return Findings(self.baseline, self.teacher, self.device, costs, self.failures)
+        return replace(self, costs=costs)
 
 
 def _enough(of: AgainstBaseline) -> str:

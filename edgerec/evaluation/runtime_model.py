@@ -25,10 +25,10 @@ RequestArguments: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True)
 class Versions:
-    """A bundle, and the same bundle with the priors of earlier times: `since_ms` (V,), ascending, and as many bundles.
+    """A bundle, and the same bundle as of other times: `since_ms` (V,), ascending, and as many bundles.
 
-    Without a time split, requests are as old as their users; each is then asked of the version of its time, as of a
-    device that gets a delta now and then. Empty: the bundle serves all times.
+    Without a time split, requests are as old as their users; each is then asked of the version of its time. Empty: the
+    bundle serves all times.
     """
 
     last: ArrayRecommender

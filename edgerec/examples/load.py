@@ -223,6 +223,7 @@ class _Builder:
         n_items = catalogue_length(settings.data, dataset, part)
         tasks, items = dataset.meta.tasks, dataset.items().head(n_items)
         end_ms, _ = _boundary(dataset, part, train_log)
+        groups, by_user = _groups(dataset, items), dataset.meta.boundaries_ms.valid is None
         return cls(
             dataset=dataset,
             settings=settings,
@@ -233,7 +234,7 @@ class _Builder:
             end_ms=end_ms,
             n_items=n_items,
             n_seen=dataset.meta.catalog["train" if part == "valid" else "valid"],
-            statistics=item_statistics(train_log, tasks, n_items, _groups(dataset, items), end_ms, scratch),
+            statistics=item_statistics(train_log, tasks, n_items, groups, end_ms, scratch, fine=by_user),
             scales={t.name: _scale(train_log, t.name) for t in tasks if t.kind == "regression"},
         )
 

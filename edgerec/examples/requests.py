@@ -200,6 +200,11 @@ class SessionExamples:
     items: Ragged
     truth: dict[str, Ragged]
 
+    def take(self, rows: Int) -> SessionExamples:
+        """The sessions `rows`."""
+        truth = {name: lists.take(rows) for name, lists in self.truth.items()}
+        return SessionExamples(self.requests.take(rows), self.items.take(rows), truth)
+
 
 @dataclass(frozen=True)
 class ImpressionExamples:

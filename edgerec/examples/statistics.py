@@ -22,6 +22,8 @@ POPULARITY_HALF_LIVES = (0.05, 0.25, 1.0, 3.0, 10.0, 30.0, 90.0, 365.0)
 ADOPTION_HALF_LIVES = (3.0, 10.0, 30.0, 90.0)
 MAX_STEPS = 200
 """As-of times of a log with finer ones than weeks."""
+MOST_STEPS, FINE_BYTES = 2_000, 32 * 2**20
+"""As-of times where each request is asked at a time of its own, and what their statistics may take."""
 SMOOTHING = 20.0
 """Rows at the population's rate that are added to those of an item or group."""
 
@@ -45,10 +47,14 @@ class ItemStatistics:
         return np.maximum(np.searchsorted(self.as_of_ms, time_ms, side="right") - 1, 0).astype(np.int64)
 
 
-def as_of_times(first_ms: int, end_ms: int) -> Int:
-    """As-of times, counted back from `end_ms`: every hour or day if that makes at most `MAX_STEPS`, else every week."""
-    steps = (MS_PER_HOUR, MS_PER_DAY, 7 * MS_PER_DAY)
-    step = next((step for step in steps if end_ms - first_ms <= MAX_STEPS * step), steps[-1])
+def as_of_times(first_ms: int, end_ms: int, most: int = MAX_STEPS) -> Int:
+    """As-of times, counted back from `end_ms`: every hour, or few hours, or day if that makes at most `most`.
+
+    Else every week; between an hour and a day only for more than `MAX_STEPS`.
+    """
+    hours = (1, 24, 7 * 24) if most <= MAX_STEPS else (1, 3, 6, 12, 24, 7 * 24)
+    steps = [hour * MS_PER_HOUR for hour in hours]
+    step = next((step for step in steps if end_ms - first_ms <= most * step), steps[-1])
     count = -(-(end_ms - first_ms) // step) + 1
     return end_ms - step * np.arange(count, dtype=np.int64)[::-1]
 
@@ -61,6 +67,7 @@ def item_statistics(
     end_ms: int,
     scratch: Scratch,
     last_only: bool = False,
+    fine: bool = False,
 ) -> ItemStatistics:
     """Take the statistics of `n_items` items.
 
@@ -70,10 +77,12 @@ def item_statistics(
         end_ms: the last as-of time; rows from then on are left out.
         scratch: where what is as long as the log lies.
         last_only: of the last as-of time alone.
+        fine: at up to `MOST_STEPS` times, since requests come all over the log: what is new is popular for hours.
     """
-    at = as_of_times(int(log.time_ms.min(initial=end_ms - 1)), end_ms)
     keys = [("item", np.arange(n_items)), *groups]
     sums = _Sums(log, tasks, n_items, keys, scratch)
+    most = int(np.clip(FINE_BYTES // (4 * n_items * len(sums.names())), MAX_STEPS, MOST_STEPS)) if fine else MAX_STEPS
+    at = as_of_times(int(log.time_ms.min(initial=end_ms - 1)), end_ms, most)
     values = []
     for s, rows in enumerate(_until_each(log, at, n_items, scratch)):
         for start, end in pieces(len(rows), scratch.limits.rows):

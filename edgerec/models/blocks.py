@@ -15,6 +15,8 @@ EVENT_FEATURES = 6
 """Columns of `event_features` without the order of events."""
 FOLLOWS = 0.3
 """What an event adds at first, before training, to an item that follows it with weight 1."""
+FEW_VALUES = 64
+"""Of a categorical column, unknown included: each of them has many items."""
 ABSENT = -1e4
 """Logit of padding; small enough to leave no attention, and within the range of float16."""
 
@@ -68,12 +70,21 @@ class CategoricalEmbedding(nn.Module):
 
     first: Tensor
 
-    def __init__(self, sizes: Sequence[int], dim: int) -> None:
+    def __init__(self, sizes: Sequence[int], dim: int, apart: bool = False) -> None:
+        """`apart`: the values of columns of few values start with vectors of about length 1, all others near zero.
+
+        A history of such vectors shows from the first step on which values a user likes.
+        """
         super().__init__()
         first = [sum(sizes[:column]) for column in range(len(sizes))]
         self.register_buffer("first", torch.tensor(first, dtype=torch.int64), persistent=False)
         self.table = nn.Embedding(max(sum(sizes), 1), dim)
         nn.init.normal_(self.table.weight, std=0.02)
+        if apart:
+            with torch.no_grad():
+                for start, size in zip(first, sizes, strict=True):
+                    if size <= FEW_VALUES:
+                        self.table.weight[start : start + size] *= dim**-0.5 / 0.02
 
     def forward(self, index: Tensor) -> Tensor:
         """(..., C) int64 -> (..., dim)."""
@@ -86,6 +97,7 @@ class ItemTower(nn.Module):
 
     Attributes:
         fresh: items and their text vectors, in place of those of `text` where joint training has just read them.
+        direct: what each statistic, such as popularity at an age, adds to each prior, (priors, F).
     """
 
     text: Tensor
@@ -120,7 +132,7 @@ class ItemTower(nn.Module):
         self.bias = nn.Embedding(shape.n_items, priors)
         nn.init.zeros_(self.bias.weight)
         self.from_text = nn.Linear(shape.text, dim, bias=False) if shape.text else None
-        self.from_category = CategoricalEmbedding(shape.item_categories, dim)
+        self.from_category = CategoricalEmbedding(shape.item_categories, dim, apart=True)
         self.from_parts: nn.Embedding | None = None
         if features.parts is not None and features.shares is not None:
             self.register_buffer("parts", features.parts, persistent=False)
@@ -129,6 +141,7 @@ class ItemTower(nn.Module):
             nn.init.normal_(self.from_parts.weight, std=0.02)
         self.from_numbers = Mlp(shape.statistics + shape.item_numbers, hidden, dim)
         self.prior = Mlp(shape.statistics + shape.item_numbers, hidden, priors)
+        self.direct = nn.Parameter(torch.zeros(priors, shape.statistics))
 
     def forward(self, statistics: Tensor, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """Statistics (N, F) of one as-of time -> vectors (N, dim), priors (N, priors); of some `rows` alone."""
@@ -142,7 +155,13 @@ class ItemTower(nn.Module):
                 items, read = self.fresh
                 text = text.index_copy(0, items, read.to(text.dtype))  # a GPU reads in half precision
             vectors = vectors + self.from_text(text[rows])
-        return vectors, self.prior(features) + self.bias.weight[rows]
+        return vectors, self.priors(statistics[rows], self.numeric[rows]) + self.bias.weight[rows]
+
+    def priors(self, statistics: Tensor, numeric: Tensor) -> Tensor:
+        """What statistics and numbers say of items apart from who they are, (N, priors)."""
+        features = torch.cat([statistics, numeric], dim=1)
+        priors: Tensor = self.prior(features) + statistics @ self.direct.T
+        return priors
 
     def from_attributes(self, rows: slice = slice(None)) -> Tensor:
         """What categories add to the vectors, (N, dim): of columns with several values in a cell, their mean."""

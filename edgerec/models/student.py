@@ -163,6 +163,7 @@ class Student(nn.Module):
         rows = slice(task * tower.dim, (task + 1) * tower.dim)
         with torch.no_grad():
             scaled = [prior.bias.weight[:, task], prior.prior.last.weight[task], prior.prior.last.bias[task : task + 1]]
+            scaled.append(prior.direct[task])
             if task == self.tasks:
                 scaled.append(self.relation.weight)
             else:
@@ -172,6 +173,25 @@ class Student(nn.Module):
             for values in scaled:
                 values.mul_(slope)
             prior.prior.last.bias[task] += offset
+
+    def rank_by(self, task: int, statistic: int, repeat: bool) -> None:
+        """Make a task's logits one statistic of the items, such as popularity at an age, by its weights alone.
+
+        `repeat`: what past items add to their own logits stays.
+        """
+        tower, items = self.requests, self.items
+        rows = slice(task * tower.dim, (task + 1) * tower.dim)
+        last = items.prior.last
+        nothing = [items.bias.weight[:, task], last.weight[task], last.bias[task : task + 1], items.direct[task]]
+        nothing += [tower.mix.weight[rows], tower.head.last.weight[rows], tower.head.last.bias[rows]]
+        added = [] if repeat else [task]
+        added += [self.tasks + task] if self.transitions is not None else []
+        for row in added:
+            nothing += [tower.repeat.out.weight[row], tower.repeat.out.bias[row : row + 1]]
+        with torch.no_grad():
+            for values in nothing:
+                values.zero_()
+            items.direct[task, statistic] = 1.0
 
     def encode_requests(self, batch: RequestBatch, table: Tensor) -> EncodedRequests:
         """See `RequestTower`; padding and events that are too long ago have no transitions."""

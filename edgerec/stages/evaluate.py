@@ -203,7 +203,8 @@ def _findings(
         *(f"{device.name}: {cost}, over the budget" for cost in fits if not cost.here and not cost.kept),
     ]
     kept = keeps_teacher(fidelity.get("int8 ~ teacher", {}), settings)
-    return Findings(against, kept, device.name, fits, tuple(failures))
+    fallback = {task: str(by) for task, by in Bundle.open(run.bundle).manifest.fallback.items()}
+    return Findings(against, kept, device.name, fits, tuple(failures), fallback)
 
 
 def evaluate_stages(
@@ -271,7 +272,7 @@ def _notes(data: LearningData, eval_requests: EvaluationRequests, bundles: Versi
         notes.append(f"{left_out} users without a past are left out of the ranking metrics")
     if len(bundles.earlier):
         notes.append(
-            f"int8 is asked as of each request: {len(bundles.earlier)} times gave it newer priors, as a delta does"
+            f"int8 is asked as of each request: of the items it knows what was known at {len(bundles.earlier)} times"
         )
     return notes
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgerec.distillation.fallback import held_out, without
 from edgerec.distillation.label import label, read
 from edgerec.distillation.requests import at_few_times, with_pseudo_labelled
 from edgerec.distillation.student import needs_teacher
@@ -25,9 +26,11 @@ def labelled_examples(run: Run, data: LearningData, folder: Path | None = None) 
     """The training examples with a teacher's labels and with added requests, and how many requests were added.
 
     The added requests have no outcome: pseudo-labelled and future ones. Labels are stored in `folder`, or else in
-    ``soft/`` of the run, and made again only for another teacher, dataset or other requests.
+    ``soft/`` of the run, and made again only for another teacher, dataset or other requests. The sessions on which the
+    student is judged against popularity are left out.
     """
     d, seed = run.config.distillation, run.config.seed
+    data = without(data, held_out(data, seed))
     if not needs_teacher(d):
         return at_few_times(replace(data.train, graph=None), data), 0
     views = labelling_views(run.ensemble_settings, data)

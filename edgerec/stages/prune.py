@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+from edgerec.bundle.manifest import FallbackEntry
 from edgerec.compression.catalog_filter import ban, never_shown
 from edgerec.compression.pruning import bundle_parameters, pruned_student
+from edgerec.distillation.fallback import fall_back
 from edgerec.models.student import StudentSizes
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
@@ -19,13 +21,14 @@ from edgerec.training.checkpoint import load_student, save_student
 class PruneReport:
     """Parameters of the request tower and the item table before and after, and the widths that are left.
 
-    `never_shown`: number of items that leave the bundle.
+    `never_shown`: number of items that leave the bundle. `fallback`: the tasks that popularity ranks.
     """
 
     before: int
     after: int
     sizes: StudentSizes
     never_shown: int = 0
+    fallback: Mapping[str, FallbackEntry] = field(default_factory=dict)
 
     def lines(self) -> Sequence[str]:
         """For the screen."""
@@ -36,6 +39,7 @@ class PruneReport:
             f"hidden units {s.inner}/{s.context}/{s.pooling}/{s.repeat}/{s.head} (context, its output, attention, "
             "repeat, head)",
             *gone,
+            *(f"{task}: {fallback}" for task, fallback in self.fallback.items()),
         ]
 
 
@@ -50,12 +54,21 @@ def prune(run: Run) -> PruneReport:
     pruned = pruned_student(
         config.pruning, run.student_settings, four_bits, data, examples, student, work, run.progress
     )
+    with run.progress.track(None, "comparing with popularity"):
+        fallbacks = fall_back(pruned, data, config.seed)
     with run.progress.track(None, "calibrating"):
         expectations = calibrate(pruned, data)
     gone = never_shown(config.pruning.never_shown, data.dataset, run.part, data.n_items)
     ban(pruned, gone)
     out = run.folder / "pruned"
     shutil.rmtree(out, ignore_errors=True)
-    save_student(pruned, out, {"expectations": expectations, "never_shown": gone.tolist()})
+    facts = {
+        "expectations": expectations,
+        "never_shown": gone.tolist(),
+        "fallback": {task: fallback._asdict() for task, fallback in fallbacks.items()},
+    }
+    save_student(pruned, out, facts)
     shutil.rmtree(work)
-    return PruneReport(bundle_parameters(student), bundle_parameters(pruned, len(gone)), pruned.sizes, len(gone))
+    return PruneReport(
+        bundle_parameters(student), bundle_parameters(pruned, len(gone)), pruned.sizes, len(gone), fallbacks
+    )

@@ -87,7 +87,7 @@ def quantize(run: Run) -> QuantizeReport:
     facts = read_json(pruned / "model.json")
     expectations = {name: Expectation(**values) for name, values in facts["expectations"].items()}
     gone = np.array(facts["never_shown"], np.int64)
-    kernel = build(config, data, student, expectations, run.bundle, gone, run.progress)
+    kernel = build(config, data, student, expectations, run.bundle, gone, run.progress, facts["fallback"])
     return QuantizeReport({p.name: p.stat().st_size for p in sorted(run.bundle.iterdir())}, kernel)
 
 
@@ -99,8 +99,12 @@ def build(
     out: Path,
     gone: Int = NONE,
     progress: Progress | None = None,
+    fallback: Mapping[str, Any] | None = None,
 ) -> KernelChoice:
-    """Write a student as the bundle `out`, without the items `gone`; returns the kernel of its graphs."""
+    """Write a student as the bundle `out`, without the items `gone`; returns the kernel of its graphs.
+
+    `fallback`: which tasks popularity ranks, for the manifest.
+    """
     q, device = config.quantization, load_profile(config.device)
     kept = np.setdiff1d(np.arange(data.n_items), gone)
     progress = progress or Silent()
@@ -136,7 +140,8 @@ def build(
         if q.web or device.runtime == "onnxruntime-web":
             files[COLUMNS] = columns_file(catalog)
         files["policy.json"] = _checked_policy(config, data, catalog)
-        write_bundle(out, files, _manifest(config, data, graphs.tensors, student.sizes, work))
+        manifest = _manifest(config, data, graphs.tensors, student.sizes, work)
+        write_bundle(out, files, manifest | {"fallback": dict(fallback or {})})
     return choice
 
 

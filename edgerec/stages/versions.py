@@ -1,4 +1,4 @@
-"""The bundle as it was at the time of each request, where the evaluation split is no part of the time."""
+"""The bundle as it was, or would have been with newer rows, at the time of each request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from edgerec.bundle import MANIFEST, Bundle, write_bundle
 from edgerec.compression.catalog_filter import without
-from edgerec.compression.export import export_student, with_priors
+from edgerec.compression.current import statistics_until, with_later
+from edgerec.compression.export import ExportedStudent, as_of, export_student, with_priors
 from edgerec.compression.graphs import Expectation
 from edgerec.compression.quantization import write_graphs
 from edgerec.compression.workload import Workload
@@ -20,23 +21,25 @@ from edgerec.evaluation.runtime_model import Versions
 from edgerec.examples.evaluation_requests import EvaluationRequests
 from edgerec.examples.load import LearningData
 from edgerec.files import read_json
+from edgerec.models.student import Student
 from edgerec.runtime import ArrayRecommender
 from edgerec.stages.run import Run
 from edgerec.tasks.history import Float, Int
+from edgerec.tasks.units import MS_PER_DAY
 from edgerec.training.checkpoint import load_student
 
-__all__ = ["versions_of"]
+__all__ = ["daily_versions", "versions_of"]
 
-MOST = 128
+MOST = 256
 MAX_BYTES = 200_000_000
 """Of all versions together."""
 
 
 @contextmanager
 def versions_of(run: Run, data: LearningData, eval_requests: EvaluationRequests) -> Iterator[Versions]:
-    """The bundle of a run; without a time split also with the priors of up to `MOST` times before the requests.
+    """The bundle of a run; without a time split also as of up to `MOST` times before the requests.
 
-    Such a version differs from the bundle in its priors alone, as after a delta with newer rows.
+    Such a version has the weights of the bundle, and knows of the items what was known then, nothing later.
     """
     with ExitStack() as stack:
         last = stack.enter_context(ArrayRecommender.of(run.bundle))
@@ -45,11 +48,35 @@ def versions_of(run: Run, data: LearningData, eval_requests: EvaluationRequests)
             yield Versions(last)
             return
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        write, earlier = _writer(run, data), []
-        for as_of in times.tolist():
-            write(data.statistics.values[as_of], folder / str(as_of))
-            earlier.append(stack.enter_context(ArrayRecommender.of(folder / str(as_of))))
+        write, earlier = _writer(run, data, as_of), []
+        for index in times.tolist():
+            write(data.statistics.values[index], folder / str(index))
+            earlier.append(stack.enter_context(ArrayRecommender.of(folder / str(index))))
         yield Versions(last, data.statistics.as_of_ms[times], earlier)
+
+
+@contextmanager
+def daily_versions(run: Run, data: LearningData, eval_requests: EvaluationRequests) -> Iterator[Versions]:
+    """The bundle of a run with a time split, as newer rows would have refreshed it at the start of each day.
+
+    A day begins a whole number of days after the training rows' end; at most `MOST` of them.
+    """
+    assert data.evaluation.sessions is not None and not data.by_user
+    end_ms = int(data.statistics.as_of_ms[-1])
+    last_ms = int(data.evaluation.sessions.requests.time_ms[eval_requests.rows].max(initial=end_ms))
+    times = np.arange(end_ms, last_ms + 1, MS_PER_DAY)[:MOST]
+    later = data.evaluation_log
+    known = later.item < data.n_items
+    labels = {name: values[known] for name, values in later.labels.items()}
+    log = with_later(data.train_log, later.user[known], later.item[known], later.time_ms[known], labels)
+    with ExitStack() as stack:
+        last = stack.enter_context(ArrayRecommender.of(run.bundle))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        write, of_days = _writer(run, data, with_priors), []
+        for time_ms in times.tolist():
+            write(statistics_until(log, data, time_ms), folder / str(time_ms))
+            of_days.append(stack.enter_context(ArrayRecommender.of(folder / str(time_ms))))
+        yield Versions(last, times, of_days)
 
 
 def _times(run: Run, data: LearningData, eval_requests: EvaluationRequests) -> Int:
@@ -63,16 +90,19 @@ def _times(run: Run, data: LearningData, eval_requests: EvaluationRequests) -> I
     sessions, impressions = data.evaluation.sessions, data.evaluation.impressions
     asked = [] if sessions is None else [sessions.requests.time_ms[eval_requests.rows]]
     asked += [] if impressions is None else [impressions.requests.time_ms]
-    as_of = data.statistics.as_of_before(np.concatenate(asked)) if asked else np.zeros(0, np.int64)
+    known = data.statistics.as_of_before(np.concatenate(asked)) if asked else np.zeros(0, np.int64)
     size = sum(path.stat().st_size for path in run.bundle.iterdir())
     most = int(np.clip(MAX_BYTES // size, 1, MOST))
-    if not len(as_of):
-        return as_of
-    return np.unique(np.quantile(as_of, np.arange(most) / most, method="lower")).astype(np.int64)
+    if len(np.unique(known)) <= most:
+        return np.unique(known)
+    return np.unique(np.quantile(known, np.arange(most) / most, method="lower")).astype(np.int64)
 
 
-def _writer(run: Run, data: LearningData) -> Callable[[Float, Path], None]:
-    """Writes the bundle of a run with the priors of other statistics (N, F) into a folder."""
+Refresh = Callable[[ExportedStudent, Student, Float], ExportedStudent]
+
+
+def _writer(run: Run, data: LearningData, refresh: Refresh) -> Callable[[Float, Path], None]:
+    """Writes the bundle of a run, refreshed with other statistics (N, F), into a folder."""
     pruned, bundle = run.folder / "pruned", Bundle.open(run.bundle)
     student, facts = load_student(pruned, data.shape, data.features), read_json(pruned / "model.json")
     expectations = {name: Expectation(**values) for name, values in facts["expectations"].items()}
@@ -82,7 +112,7 @@ def _writer(run: Run, data: LearningData) -> Callable[[Float, Path], None]:
     kernel, table = Workload.from_json(manifest["device"]["work"]).kernel, run.config.quantization.table
 
     def write(statistics: Float, out: Path) -> None:
-        exported = without(with_priors(now, student, statistics), gone)
+        exported = without(refresh(now, student, statistics), gone)
         with tempfile.TemporaryDirectory() as folder:
             graphs = write_graphs(exported, kernel, table, expectations, Path(folder))
             changed = {name: Path(folder) / name for name in (*graphs.names, "weights.bin")}

@@ -157,3 +157,31 @@ def test_a_bundle_that_relates_nothing_says_which_task_and_column_to_add(toy_bun
     with pytest.raises(BundleError) as with_sessions:
         Bundle.open(toy_bundle).path("similar.onnx")
     assert "session = COLUMN" not in str(with_sessions.value)
+
+
+FALLBACK = {"baseline": "recent_popularity", "half_life_h": 24.0, "ndcg": 0.3, "of_student": 0.2, "n": 500}
+
+
+def test_a_manifest_says_which_task_popularity_ranks_and_most_say_nothing(toy_bundle):
+    assert not Bundle.open(toy_bundle).manifest.fallback
+    edit(toy_bundle, lambda fields: fields.update(fallback={"next": FALLBACK}))
+
+    said = str(Bundle.open(toy_bundle).manifest.fallback["next"])
+    assert said.startswith("ranked by recent popularity (half-life 24 hours) in place of the student: ndcg@10 0.3000")
+
+
+@pytest.mark.parametrize(
+    ("fallback", "match"),
+    [
+        ([], "fallback must be an object"),
+        ({"other": FALLBACK}, "names 'other', which is no retrieval task"),
+        ({"next": 1}, "fallback must be an object"),
+        ({"next": {**FALLBACK, "baseline": "<b>x</b>"}}, "must name a baseline"),
+        ({"next": {**FALLBACK, "half_life_h": float("inf")}}, "fallback.half_life_h must be a number from 0 to 1e"),
+        ({"next": {**FALLBACK, "ndcg": None}}, "fallback.ndcg must be a number"),
+        ({"next": {**FALLBACK, "n": -1}}, "n must not be negative"),
+    ],
+)
+def test_a_fallback_of_another_form_is_refused(toy_bundle, fallback, match):
+    edit(toy_bundle, lambda fields: fields.update(fallback=fallback))
+    refused(toy_bundle, match)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
-import pytest
 
-from edgerec.data.splits import Boundaries
 from edgerec.distillation.requests import WEEKS, at_few_times, future_requests, pseudo_labelled_requests
 from edgerec.tasks.units import MS_PER_DAY
 
@@ -26,14 +22,6 @@ def test_future_requests_are_of_the_logs_users_at_the_hour_and_weekday_of_their_
     assert (extra.truth["next"].sizes() == 0).all()
     pasts = [log.item[log.offsets[u] : log.offsets[u + 1]] for u in requests.user]
     assert requests.lengths().tolist() == [min(len(np.unique(past)), 16) for past in pasts]  # whole ones
-
-
-@pytest.fixture(scope="module")
-def split_by_user(tiny_data):
-    """The same data, as if the last event of each user were the evaluation split."""
-    meta = tiny_data.dataset.meta
-    dataset = replace(tiny_data.dataset, meta=replace(meta, boundaries_ms=Boundaries(None, None, None)))
-    return replace(tiny_data, dataset=dataset)
 
 
 def test_where_the_log_is_split_by_user_requests_come_as_soon_as_users_come_back(split_by_user):

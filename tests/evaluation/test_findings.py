@@ -118,8 +118,15 @@ def test_a_cost_above_the_budget_here_makes_one_wait():
     assert f"fits kiosk-x86? no: 1 of {device.budget.bundle_mb.limit:g} MB" in list(found.lines())[-2]
 
 
+def test_a_task_that_popularity_ranks_is_said_in_the_verdict():
+    found = replace(compared(0.05, 0.001, 600), fallback={"next": "ranked by recent popularity"})
+
+    assert "next: ranked by recent popularity" in found.lines()
+    assert "next: ranked by recent popularity" in found.without_times().to_json()["because"]
+
+
 def test_a_verdict_reads_back_the_same_from_json():
-    found = compared(0.0, 0.0, 2)
+    found = replace(compared(0.0, 0.0, 2), fallback={"next": "ranked by recent popularity"})
     text = json.dumps(found.to_json(), allow_nan=False)
 
     assert Findings.from_json(json.loads(text), ()).to_json() == found.to_json()

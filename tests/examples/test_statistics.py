@@ -62,6 +62,14 @@ def test_moments_are_whole_days_back_from_the_end_hours_for_a_short_log_and_week
     assert as_of_times(0, 300 * day).tolist() == [d * day for d in range(-1, 301, 7)]
 
 
+def test_where_more_moments_are_affordable_they_are_a_few_hours_apart():
+    day, hour = MS_PER_DAY, MS_PER_HOUR
+
+    assert as_of_times(0, 10 * day, 250).tolist() == [h * hour for h in range(241)]
+    assert as_of_times(0, 100 * day, 500).tolist() == [h * hour for h in range(0, 2401, 6)]
+    assert as_of_times(0, 300 * day, 400).tolist() == [d * day for d in range(301)]
+
+
 def test_a_request_sees_the_last_moment_that_is_not_after_it():
     found = statistics([(0, 0, 0.0, 1, 1)], days=3)
 

@@ -10,7 +10,7 @@ import torch
 
 from edgerec.ensemble.transition_lists import transition_lists
 from edgerec.examples.batches import BatchSettings, JointBatches
-from edgerec.models.blocks import later_items
+from edgerec.models.blocks import CategoricalEmbedding, later_items, scatter_repeat
 from edgerec.models.inputs import RequestBatch
 from edgerec.models.student import Student, StudentSizes
 from edgerec.models.teacher import Teacher
@@ -263,3 +263,33 @@ def test_transitions_are_added_to_their_own_logits_alone(tiny_data):
             wanted[:, other] += follow[place] * w
     assert torch.allclose(whole - without, wanted, atol=1e-3)
     assert wanted.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("kind", [student, transition])
+@pytest.mark.parametrize("repeat", [False, True])
+def test_a_task_can_be_ranked_by_one_statistic_alone_and_the_others_stay(kind, repeat, tiny_data):
+    model, requests = random(kind, tiny_data), tiny_data.evaluation.sessions.requests
+    batch = requests.batch(np.arange(len(requests)))
+    with torch.inference_mode():
+        before = model.score_catalog(batch, last_items(model, tiny_data))
+        added = model.encode_requests(batch, last_items(model, tiny_data)[0]).repeat
+    model.rank_by(1, 2, repeat)
+    with torch.inference_mode():
+        after = model.score_catalog(batch, last_items(model, tiny_data))
+    expected = torch.from_numpy(tiny_data.statistics.values[-1][:, 2]).expand(len(requests), -1)
+    if repeat:
+        expected = scatter_repeat(expected.unsqueeze(1).contiguous(), added[:, :, 1:2], batch)[:, 0]
+
+    assert torch.allclose(after[:, 1], expected, atol=1e-5)
+    others = [0, 2, 3, 4]
+    assert torch.equal(after[:, others], before[:, others])
+
+
+def test_values_of_short_columns_of_items_start_apart_and_those_of_long_ones_near_zero():
+    torch.manual_seed(0)
+    table = CategoricalEmbedding([5, 65], 16, apart=True).table.weight
+    length = table.norm(dim=1)
+
+    assert len(table) == 70
+    assert (length[:5] > 0.5).all() and (length[:5] < 2).all()
+    assert (length[5:] < 0.2).all()
