@@ -18,7 +18,7 @@ from edgerec.bundle.columns import Parameter, Texts
 from edgerec.bundle.policy import MAX_WEIGHT, NOW, Policy
 from edgerec.errors import BundleError, ConfigError
 from edgerec.runtime.arguments import AHEAD_MS, EARLIEST_MS, LATEST_MS, Time, mapping, milliseconds, number, short
-from edgerec.runtime.engine import Engine, EngineName, Float, Int
+from edgerec.runtime.engine import EngineName, Float, Int, open_engine
 from edgerec.runtime.events import NO_EVENTS, Events
 from edgerec.tasks import Encoded, RequestEncoder, UserPast
 
@@ -70,7 +70,7 @@ class Model:
         """
         self.bundle, self._clock_ms = bundle, clock_ms
         self.encoder = _read_encoder(bundle)
-        self.engine = Engine(bundle, engine)
+        self.engine = open_engine(bundle, engine)
         self.catalog = Catalog.of(bundle)
         self.tasks = tuple(task.name for task in bundle.manifest.tasks)
         self.n_items = bundle.manifest.n_items
