@@ -49,3 +49,29 @@ void er_leave(er_control control) {
     BARRIER();
 }
 #endif
+
+/* Compilers call these for large assignments even where there is no libc. The bytes are volatile, so that no compiler
+ * makes a call to the function itself out of its loop. */
+#if !__STDC_HOSTED__
+__attribute__((weak, visibility("hidden"))) void *memset(void *to, int value, size_t count);
+void *memset(void *to, int value, size_t count) {
+    for (size_t i = 0; i < count; i++) ((volatile uint8_t *)to)[i] = (uint8_t)value;
+    return to;
+}
+
+__attribute__((weak, visibility("hidden"))) void *memcpy(void *restrict to, const void *restrict from, size_t count);
+void *memcpy(void *restrict to, const void *restrict from, size_t count) {
+    for (size_t i = 0; i < count; i++) ((volatile uint8_t *)to)[i] = ((const uint8_t *)from)[i];
+    return to;
+}
+#endif
+
+#if defined(_WIN32) && !__STDC_HOSTED__
+/* What a library begins with on Windows; there is nothing to do. */
+int __stdcall DllMainCRTStartup(void *instance, uint32_t reason, void *reserved);
+int __stdcall DllMainCRTStartup(void *instance, uint32_t reason, void *reserved) {
+    (void)instance, (void)reason, (void)reserved;
+    return 1;
+}
+int _fltused = 1;
+#endif

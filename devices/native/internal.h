@@ -91,6 +91,7 @@ typedef struct {
                    float prior_middle, float *z);
     void (*exps)(float *x, size_t count, float shift);
     float (*sum)(const float *x);
+    void (*range)(const float *x, float *low, float *high);
     void (*matmul)(const float *w, size_t inputs, size_t stride, const float *x, size_t x_stride, size_t rows, float *y,
                    size_t y_stride);
 } er_kernels;

@@ -92,13 +92,12 @@ static size_t items_of(const edgerec_engine *e, size_t block) {
 }
 
 /* One block's part of a softmax: the sum of exp(z - largest so far), which a larger one scales down. */
-static void add_to_softmax(const edgerec_engine *e, edgerec_workspace *own, size_t t) {
+static void add_to_softmax(const edgerec_engine *e, edgerec_workspace *own, size_t t, float most) {
     const float *z = own->z + t * BLOCK;
-    float most = z[0], *terms = own->p, shrink;
-    for (size_t i = 1; i < BLOCK; i++) most = z[i] > most ? z[i] : most;
+    float *terms = own->p;
     if (most == NOTHING_BELOW) return;
     if (most > own->total_max[t]) {
-        shrink = own->total_max[t];
+        float shrink = own->total_max[t];
         e->kernels->exps(&shrink, 1, most);
         own->total[t] = own->total[t] * (double)shrink;
         own->total_max[t] = most;
@@ -108,25 +107,31 @@ static void add_to_softmax(const edgerec_engine *e, edgerec_workspace *own, size
     own->total[t] = own->total[t] + (double)e->kernels->sum(terms);
 }
 
+/* The range of those of a block's items that are not excluded; low > high if there are none. */
+static void range_of_allowed(const float *z, size_t items, uint64_t excluded, float *low, float *high) {
+    *low = -NOTHING_BELOW, *high = NOTHING_BELOW;
+    for (size_t i = 0; i < items; i++) {
+        if (excluded >> i & 1) continue;
+        *low = z[i] < *low ? z[i] : *low;
+        *high = z[i] > *high ? z[i] : *high;
+    }
+}
+
 /* The first pass. `masked`: an excluded item has logit -infinity, as in step 28; else only its utility is removed. */
 static void survey(const edgerec_engine *e, edgerec_workspace *own, const er_head *head, int masked) {
     for (size_t t = 0; t < head->tasks; t++) own->total[t] = 0.0, own->total_max[t] = NOTHING_BELOW;
     for (size_t b = 0; b < e->blocks; b++) {
-        logits_of_block(e, own, head, b);
         uint64_t excluded = own->excluded[b];
+        size_t items = items_of(e, b);
+        logits_of_block(e, own, head, b);
         for (size_t t = 0; t < head->tasks; t++) {
-            float *z = own->z + t * BLOCK, low = -NOTHING_BELOW, high = NOTHING_BELOW;
-            for (size_t i = items_of(e, b); i < BLOCK; i++) z[i] = NOTHING_BELOW;
+            float *z = own->z + t * BLOCK, *low = own->low + b * head->tasks + t, *high = own->high + b * head->tasks + t;
+            for (size_t i = items; i < BLOCK; i++) z[i] = NOTHING_BELOW;
             for (size_t i = 0; masked && excluded && i < BLOCK; i++)
                 if (excluded >> i & 1) z[i] = NOTHING_BELOW;
-            for (size_t i = 0; i < items_of(e, b); i++) {
-                if (excluded >> i & 1) continue;
-                low = z[i] < low ? z[i] : low;
-                high = z[i] > high ? z[i] : high;
-            }
-            own->low[b * head->tasks + t] = low;
-            own->high[b * head->tasks + t] = high;
-            if (head->task[t].kind == RETRIEVAL) add_to_softmax(e, own, t);
+            e->kernels->range(z, low, high);
+            if (head->task[t].kind == RETRIEVAL) add_to_softmax(e, own, t, *high);
+            if (excluded || items < BLOCK) range_of_allowed(z, items, excluded, low, high);
         }
     }
     for (size_t t = 0; t < head->tasks; t++) own->inverse[t] = own->total[t] > 0.0 ? (float)(1.0 / own->total[t]) : 0.0f;

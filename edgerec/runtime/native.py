@@ -217,13 +217,15 @@ class NativeEngine:
         """A request, and the arrays that it points to."""
         shape, events = self.shape, len(arrays["history"])
         kinds = (np.int64, np.int64, np.float32, np.float32, np.float32)
-        kept = tuple(np.ascontiguousarray(arrays[n], t) for n, t in zip(_HISTORY, kinds, strict=True))
-        beside = (
+        kept: tuple[Array, ...] = tuple(
+            np.ascontiguousarray(arrays[n], t) for n, t in zip(_HISTORY, kinds, strict=True)
+        )
+        beside: tuple[Array, ...] = (
             np.ascontiguousarray(arrays["context_categorical"], np.int64),
             np.ascontiguousarray(arrays["context_numeric"], np.float32),
             np.ascontiguousarray(weights, np.float32),
         )
-        removed = np.ascontiguousarray(() if exclude is None else exclude, np.int64)
+        removed: Array = np.ascontiguousarray(() if exclude is None else exclude, np.int64)
         lengths = [len(a) for a in (*kept, *beside)]
         if lengths != [events] * 5 + [shape.categorical, shape.numeric, shape.tasks]:
             raise BundleError(
@@ -261,7 +263,7 @@ class NativeEngine:
             raise BundleError(f"{self._source}: {self._library.edgerec_message(code).decode()}")
 
 
-def _at(array: Array) -> ctypes.c_void_p:
+def _at(array: npt.NDArray[Any]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
