@@ -66,6 +66,7 @@ int main(int count, char **words) {
             refused++;
         free(copy);
     }
+    free(whole), fclose(file);
     printf("%zu opened, %zu refused\n", opened, refused);
     return 0;
 }
