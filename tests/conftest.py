@@ -35,12 +35,12 @@ def native_library() -> Path:
 
     pytest.importorskip("ziglang", reason="the native engine is built with zig: pip install ziglang")
     from edgerec.runtime.native import library_name
-    from tools.native_builds import BUILDS, FLAGS, OUT, amalgamation, compile_library
+    from tools.native_builds import BUILDS, FLAGS, LOOPS, OUT, REST, amalgamation, compile_library
 
     build = next((b for b in BUILDS.values() if b.file == library_name()), None)
     if build is None:
         pytest.skip(f"no build of the native engine for {sys.platform} on this processor")
-    state = hashlib.sha256((amalgamation() + str(FLAGS) + str(build)).encode()).hexdigest()[:16]
+    state = hashlib.sha256(f"{amalgamation()}{FLAGS}{LOOPS}{REST}{build}".encode()).hexdigest()[:16]
     folder = OUT / "tests" / state
     return folder / build.file if (folder / build.file).exists() else compile_library(build, folder)
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,15 @@ from edgerec.runtime.native import FOLDER, library_name
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "devices" / "native"
 OUT = ROOT / "build" / "native"
-FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fno-builtin", "-ffp-contract=off",
+FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fno-builtin", "-ffp-contract=off", "-fPIC",
          "-fvisibility=hidden", "-fno-stack-protector", "-fno-sanitize=undefined", "-fno-unwind-tables",
          "-fno-asynchronous-unwind-tables", "-g0")  # fmt: skip
-SHARED = ("-shared", "-fPIC", "-nostdlib", "-s")
-PAGES = ("-Wl,-z,max-page-size=16384",)
+LOOPS, REST = "-O2", "-Os"
+"""The inner loops take most of the time, the rest most of the bytes."""
+SHARED = ("-shared", "-nostdlib", "-s")
+PAGES = (*SHARED, "-Wl,-z,max-page-size=16384")
+WASM = ("-nostdlib", "-Wl,--no-entry", "-Wl,--export-dynamic", "-s")
+ARMV7 = ("-mcpu=cortex_a7",)
 
 
 @dataclass(frozen=True)
@@ -32,33 +37,34 @@ class Build:
 
     Attributes:
         target: zig's name of the system. file: name of the library.
-        flags: beside `FLAGS`. python: the Python package loads it.
+        link: flags of the linker; none makes a static library. cpu: what the processor has at least.
+        python: the Python package loads it.
     """
 
     target: str
     file: str
-    flags: tuple[str, ...] = SHARED
+    link: tuple[str, ...] = SHARED
+    cpu: tuple[str, ...] = ()
     python: bool = False
 
 
 BUILDS = {
     "linux-x86_64": Build("x86_64-linux-gnu.2.17", library_name("linux", "x86_64"), python=True),
-    "linux-arm64": Build("aarch64-linux-gnu.2.17", library_name("linux", "aarch64"), (*SHARED, *PAGES), python=True),
-    "linux-armv7": Build("arm-linux-gnueabihf", library_name("linux", "armv7l"), (*SHARED, "-mcpu=cortex_a7"), True),
+    "linux-arm64": Build("aarch64-linux-gnu.2.17", library_name("linux", "aarch64"), PAGES, python=True),
+    "linux-armv7": Build("arm-linux-gnueabihf", library_name("linux", "armv7l"), cpu=ARMV7, python=True),
     "linux-riscv64": Build("riscv64-linux-gnu", library_name("linux", "riscv64")),
     "macos-arm64": Build("aarch64-macos.11.0", library_name("darwin", "arm64"), python=True),
     "macos-x86_64": Build("x86_64-macos.11.0", library_name("darwin", "x86_64"), python=True),
     "windows-x86_64": Build("x86_64-windows-gnu", library_name("win32", "AMD64"), python=True),
     "windows-arm64": Build("aarch64-windows-gnu", library_name("win32", "ARM64")),
-    "android-arm64": Build("aarch64-linux-android", "android/arm64-v8a/libedgerec.so", (*SHARED, *PAGES)),
-    "android-armv7": Build("arm-linux-androideabi", "android/armeabi-v7a/libedgerec.so", (*SHARED, "-mcpu=cortex_a7")),
-    "android-x86_64": Build("x86_64-linux-android", "android/x86_64/libedgerec.so", (*SHARED, *PAGES)),
-    "ios-arm64": Build("aarch64-ios.13.0", "ios/libedgerec.a", ("-c",)),
-    "ios-simulator-arm64": Build("aarch64-ios.13.0-simulator", "ios-simulator/libedgerec.a", ("-c",)),
-    "wasm": Build("wasm32-freestanding", "edgerec.wasm", ("-nostdlib", "-Wl,--no-entry", "-Wl,--export-dynamic")),
-    "wasm-simd": Build("wasm32-freestanding", "edgerec-simd.wasm",
-                       ("-msimd128", "-nostdlib", "-Wl,--no-entry", "-Wl,--export-dynamic")),
-}  # fmt: skip
+    "android-arm64": Build("aarch64-linux-android", "android/arm64-v8a/libedgerec.so", PAGES),
+    "android-armv7": Build("arm-linux-androideabi", "android/armeabi-v7a/libedgerec.so", cpu=ARMV7),
+    "android-x86_64": Build("x86_64-linux-android", "android/x86_64/libedgerec.so", PAGES),
+    "ios-arm64": Build("aarch64-ios.13.0", "ios/libedgerec.a", ()),
+    "ios-simulator-arm64": Build("aarch64-ios.13.0-simulator", "ios-simulator/libedgerec.a", ()),
+    "wasm": Build("wasm32-freestanding", "edgerec.wasm", WASM),
+    "wasm-simd": Build("wasm32-freestanding", "edgerec-simd.wasm", WASM, ("-msimd128",)),
+}
 
 
 def amalgamation() -> str:
@@ -82,7 +88,7 @@ def amalgamation() -> str:
     return "".join(parts)
 
 
-def compile_library(build: Build, out: Path, extra: Sequence[str] = ()) -> Path:
+def compile_library(build: Build, out: Path) -> Path:
     """Compile one library into the folder `out`; returns its path.
 
     Raises:
@@ -90,17 +96,31 @@ def compile_library(build: Build, out: Path, extra: Sequence[str] = ()) -> Path:
     """
     path = out / build.file
     path.parent.mkdir(parents=True, exist_ok=True)
-    source = path.with_name(f".{path.name}.c")
-    source.write_text(amalgamation(), "utf-8")
-    command = [sys.executable, "-m", "ziglang", "cc", "-target", build.target, *FLAGS, *build.flags, *extra,
-               f"-I{SOURCES}", f"-ffile-prefix-map={path.parent}=.", source.name, "-o", path.name]  # fmt: skip
-    try:
-        run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=path.parent)
-    finally:
-        source.unlink()
-    if run.returncode:
-        raise RuntimeError(f"{build.target}: {run.stderr}")
+    others = "".join(f'#include "{p.name}"\n' for p in sorted(SOURCES.glob("*.c")) if p.name != "kernels.c")
+    with tempfile.TemporaryDirectory() as folder:
+        work, target = Path(folder), ("-target", build.target)
+        for name, source, level in (("loops", '#include "kernels.c"\n', LOOPS), ("rest", others, REST)):
+            flags = (*target, *FLAGS, *build.cpu, level, f"-I{SOURCES}")
+            _zig(work, "cc", *flags, "-x", "c", "-", "-c", "-o", f"{name}.o", source=source)
+        if build.link:
+            _zig(work, "cc", *target, *build.cpu, *build.link, "loops.o", "rest.o", "-o", path.name)
+        else:
+            _zig(work, "ar", "rcsD", path.name, "loops.o", "rest.o")
+        shutil.copy(work / path.name, path)
     return path
+
+
+def _zig(folder: Path, *command: str, source: str = "") -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "ziglang", *command],
+        input=source,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+    )
+    if run.returncode:
+        raise RuntimeError(run.stderr)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

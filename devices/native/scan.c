@@ -203,6 +203,7 @@ static void search(const edgerec_engine *e, edgerec_workspace *own, const er_hea
         uint64_t excluded = own->excluded[b];
         for (size_t i = 0; i < items_of(e, b); i++) {
             float utility = excluded >> i & 1 || own->p[i] != own->p[i] ? NOTHING_BELOW : own->p[i];
+            if (best->size == best->most && utility < best->utility[0]) continue;
             er_push(best, (int64_t)(b * BLOCK + i), utility, own->z + i);
         }
     }

@@ -296,8 +296,8 @@ def probed(folder, target, student, requests, *flags):
     (folder / "data.h").write_text(data(student, requests))
     (folder / "edgerec.c").write_text(amalgamation())
     command = [sys.executable, "-m", "ziglang", "cc", "-target", target, *(f for f in FLAGS if f != "-Werror"),
-               "-std=c11", f"-I{SOURCES}", f"-I{folder}", "-nostdlib", "-static", *flags, str(PROBES / "probe.c"),
-               "-o", str(folder / "probe")]  # fmt: skip
+               "-std=c11", "-O2", f"-I{SOURCES}", f"-I{folder}", "-nostdlib", "-static", *flags,
+               str(PROBES / "probe.c"), "-o", str(folder / "probe")]  # fmt: skip
     subprocess.run(command, capture_output=True, text=True, check=True)
     return folder / "probe"
 
