@@ -25,6 +25,27 @@ def toy_bundle(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def native_library() -> Path:
+    """The native engine for this machine, built once for each state of its sources; skips where zig is not installed.
+
+    The folder has the library alone, under the name that the runtime looks for.
+    """
+    import hashlib
+    import sys
+
+    pytest.importorskip("ziglang", reason="the native engine is built with zig: pip install ziglang")
+    from edgerec.runtime.native import library_name
+    from tools.native_builds import BUILDS, FLAGS, LOOPS, OUT, REST, amalgamation, compile_library
+
+    build = next((b for b in BUILDS.values() if b.file == library_name()), None)
+    if build is None:
+        pytest.skip(f"no build of the native engine for {sys.platform} on this processor")
+    state = hashlib.sha256(f"{amalgamation()}{FLAGS}{LOOPS}{REST}{build}".encode()).hexdigest()[:16]
+    folder = OUT / "tests" / state
+    return folder / build.file if (folder / build.file).exists() else compile_library(build, folder)
+
+
+@pytest.fixture(scope="session")
 def tiny_config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """Settings of the tiny log, prepared under `tiny_run`; see tests/tiny.py."""
     from tests import tiny

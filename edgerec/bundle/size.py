@@ -8,13 +8,15 @@ from typing import NamedTuple
 
 CATALOG = "catalog.sqlite"
 WEIGHTS = "weights.bin"
+STUDENT = "student.bin"
+"""The student for the native engine; a bundle without it has graphs only."""
 
 
 class BundleSize(NamedTuple):
     """Bytes of a bundle's files.
 
     Attributes:
-        model: graphs and weights, all that is needed to score.
+        model: graphs and weights, and the engine's student.bin: all that is needed to score.
         catalog: catalog.sqlite, which shops fill as they like.
         total: all files, the manifest and its signature too.
     """
@@ -35,7 +37,7 @@ class BundleSize(NamedTuple):
         >>> BundleSize.of({"score.onnx": 20, "weights.bin": 70, "catalog.sqlite": 8, "policy.json": 2})
         BundleSize(model=90, catalog=8, total=100)
         """
-        model = sum(size for name, size in sizes.items() if name.endswith(".onnx") or name == WEIGHTS)
+        model = sum(size for name, size in sizes.items() if name.endswith(".onnx") or name in (WEIGHTS, STUDENT))
         return cls(model, sizes.get(CATALOG, 0), sum(sizes.values()))
 
 

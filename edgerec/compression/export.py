@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,6 +47,8 @@ class ExportedStudent:
         transitions: int32 (N, K) and transition_weight, float32 (N, K), or None. Without them `follow` is (L, 0).
         relation: float32 (dim, dim) and relation_prior (N,), of the related task, or None.
         tasks: the scored tasks. heads: number of attention heads.
+        weights: of the request tower, by their names in the student, for engines that need no ONNX.
+        categories: sizes of the request's categorical inputs.
     """
 
     tower: onnx.GraphProto
@@ -59,6 +61,8 @@ class ExportedStudent:
     relation_prior: Float | None
     tasks: tuple[Task, ...]
     heads: int
+    weights: Mapping[str, Float]
+    categories: tuple[int, ...]
 
 
 class _Tower(nn.Module):
@@ -130,6 +134,8 @@ def export_student(student: Student, statistics: Float, tasks: Sequence[Task]) -
         relation_prior=prior[student.tasks] if related else None,
         tasks=tuple(scored_tasks(tasks)),
         heads=student.requests.heads,
+        weights={name: value.detach().numpy() for name, value in student.requests.named_parameters()},
+        categories=tuple(student.shape.categories),
     )
 
 

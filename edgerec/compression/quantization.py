@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgerec.bundle.size import STUDENT, WEIGHTS
+from edgerec.compression.engine_file import engine_file
 from edgerec.compression.export import ExportedStudent
 from edgerec.compression.graph import ManifestTensor, pack
 from edgerec.compression.graphs import (
@@ -35,16 +37,22 @@ RELATED = 32
 
 @dataclass(frozen=True)
 class WrittenGraphs:
-    """Graphs in a folder with their weights.bin: the names of the files, and the tensors as the manifest lists them."""
+    """Graphs in a folder with their weights.bin, and student.bin.
+
+    Attributes:
+        names: of the graphs. files: names of all files.
+        tensors: of weights.bin, as the manifest lists them.
+    """
 
     names: tuple[str, ...]
+    files: tuple[str, ...]
     tensors: list[ManifestTensor]
 
 
 def write_graphs(
     exported: ExportedStudent, kernel: str, table: str, expectations: Mapping[str, Expectation], folder: Path
 ) -> WrittenGraphs:
-    """Write all graphs of a student and their weights into `folder`.
+    """Write all graphs of a student and their weights into `folder`, and the same for the native engine.
 
     Args:
         kernel, table: names as for `make_kernel`.
@@ -54,10 +62,15 @@ def write_graphs(
     if exported.relation is not None:
         builders.append(similar_graph(exported, items))
     builders.append(vectors_graph(items, exported.table.shape[1]))
-    models, tensors = pack(builders, folder / "weights.bin")
+    models, tensors = pack(builders, folder / WEIGHTS)
     for builder, model in zip(builders, models, strict=True):
         (folder / f"{builder.name}.onnx").write_bytes(model)
-    return WrittenGraphs(tuple(f"{builder.name}.onnx" for builder in builders), tensors)
+    names = tuple(f"{builder.name}.onnx" for builder in builders)
+    engine = engine_file(exported, items, expectations)
+    if engine is None:
+        return WrittenGraphs(names, (*names, WEIGHTS), tensors)
+    (folder / STUDENT).write_bytes(engine)
+    return WrittenGraphs(names, (*names, WEIGHTS, STUDENT), tensors)
 
 
 def conformance(

@@ -1,18 +1,20 @@
-"""The graphs of a bundle as functions over arrays, run by onnxruntime or by numpy."""
+"""The student of a bundle as functions over arrays, run by the native engine, by onnxruntime or by numpy."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from threading import Lock
-from typing import Literal, Protocol, TypeAlias, get_args
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from edgerec.bundle import Bundle
+from edgerec.bundle.size import STUDENT
 from edgerec.errors import BundleError, ConfigError, MissingExtraError
 from edgerec.runtime.arguments import short
 from edgerec.runtime.onnx_file import WEIGHTS, Array, read_graph
@@ -21,9 +23,13 @@ from edgerec.tasks import Encoded
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float32]
-EngineName: TypeAlias = Literal["auto", "onnxruntime", "numpy"]
-"""auto: onnxruntime where it is installed, else numpy."""
+EngineName: TypeAlias = Literal["auto", "native", "onnxruntime", "numpy"]
+"""auto: native where its library loads, the bundle has student.bin, and the answers are the bundle's own; else
+onnxruntime where it is installed, else numpy."""
+CHECKED = 8
+"""Conformance requests that "auto" asks the native engine before it is used; `Recommender.check` asks all."""
 
+CONFORMANCE = "conformance.json"
 OUTPUTS = {
     "recommend.onnx": ("item", "utility", "probability", "reason"),
     "score.onnx": ("utility", "probability", "reason"),
@@ -69,21 +75,67 @@ class Scoring(Protocol):
         """The k items that most often share a session with `item`: indices and probabilities."""
 
 
-class Engine:
-    """Runs the graphs of a bundle; thread-safe."""
+class Engine(Scoring, Protocol):
+    """Runs the student of a bundle; thread-safe.
 
-    def __init__(self, bundle: Bundle, engine: EngineName = "auto") -> None:
+    Attributes:
+        name: an `EngineName` other than "auto".
+    """
+
+    name: str
+
+    def vectors(self, items: Int) -> Float:
+        """Rows (n, dim) of the item table, for item indices (n,).
+
+        Raises:
+            BundleError: the bundle was built by an edgerec that did not write vectors.onnx.
+        """
+
+    def run(self, name: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """What the graph "recommend.onnx", "score.onnx" or "similar.onnx" gives for JSON inputs; outputs by name."""
+
+
+def open_engine(bundle: Bundle, engine: EngineName = "auto") -> Engine:
+    """The engine of this name for a bundle.
+
+    With "auto" a native engine that cannot be used is left out, with one line that says why.
+
+    Raises:
+        BundleError: a part of the bundle is damaged, or was built without what the engine reads.
+        ConfigError: no engine has this name. MissingExtraError: it is not installed.
+    """
+    if not isinstance(engine, str) or engine not in get_args(EngineName):
+        raise ConfigError(f"engine: expected one of {', '.join(get_args(EngineName))}, got {short(engine)}")
+    if engine == "native" or (engine == "auto" and STUDENT in bundle.manifest.files):
+        from edgerec.runtime.native import NativeEngine  # loaded on use
+
+        try:
+            native = NativeEngine.of(bundle)
+            if engine == "auto" and CONFORMANCE in bundle.manifest.files:
+                from edgerec.runtime.conformance import check_conformance
+
+                check_conformance(bundle, native, CHECKED)
+            return native
+        except (BundleError, MissingExtraError) as error:
+            if engine == "native":
+                raise
+            logging.getLogger(__name__).warning("%s: the bundle's graphs are used instead", error)
+    if engine == "auto":
+        engine = "onnxruntime" if find_spec("onnxruntime") else "numpy"
+    return GraphEngine(bundle, engine)
+
+
+class GraphEngine:
+    """Runs the graphs of a bundle with onnxruntime or numpy; thread-safe."""
+
+    def __init__(self, bundle: Bundle, engine: str) -> None:
         """Read and check all graphs, and load recommend.onnx; the others are loaded from memory when first used.
 
         So nothing that happens to the bundle's files afterwards is noticed: they may be exchanged, cut off, or deleted.
         Raises:
             BundleError: a graph is damaged, has an operator that no graph of ours has, or does not load.
-            ConfigError: no engine has this name. MissingExtraError: onnxruntime is requested and not installed.
+            MissingExtraError: onnxruntime is requested and not installed.
         """
-        if not isinstance(engine, str) or engine not in get_args(EngineName):
-            raise ConfigError(f"engine: expected one of {', '.join(get_args(EngineName))}, got {short(engine)}")
-        if engine == "auto":
-            engine = "onnxruntime" if find_spec("onnxruntime") else "numpy"
         self.name = engine
         self._bundle, self._threads = bundle, int(bundle.manifest.device.get("threads", 1))
         self._weights = bundle.read(WEIGHTS)
@@ -131,17 +183,13 @@ class Engine:
         return items, score
 
     def vectors(self, items: Int) -> Float:
-        """Rows (n, dim) of the item table, for item indices (n,).
-
-        Raises:
-            BundleError: the bundle was built by an edgerec that did not write vectors.onnx.
-        """
+        """See `Engine`."""
         with self._lock:
             graph = self._vectors
         return graph.run({"item": items})[0]
 
-    def run(self, name: str, inputs: Mapping[str, object]) -> dict[str, Array]:
-        """Run "recommend.onnx", "score.onnx" or "similar.onnx" on JSON inputs; outputs by name."""
+    def run(self, name: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """See `Engine`."""
         if name not in OUTPUTS:
             raise KeyError(name)
         graph = self._recommend if name == "recommend.onnx" else self._load(name)

@@ -28,7 +28,7 @@ from edgerec.runtime.arguments import (
     number,
     short,
 )
-from edgerec.runtime.engine import Engine, EngineName, Float, Int
+from edgerec.runtime.engine import EngineName, Float, Int, open_engine
 from edgerec.runtime.events import NO_EVENTS, Events
 from edgerec.tasks import Encoded, RequestEncoder, UserPast
 
@@ -82,7 +82,7 @@ class Model:
         """
         self.bundle, self._clock_ms = bundle, clock_ms
         self.encoder = _read_encoder(bundle)
-        self.engine = Engine(bundle, engine)
+        self.engine = open_engine(bundle, engine)
         self.catalog = Catalog.of(bundle)
         self.tasks = tuple(task.name for task in bundle.manifest.tasks)
         self.n_items = bundle.manifest.n_items

@@ -58,7 +58,8 @@ class Recommender(UserView):
                 the key's file, or its 32 bytes. Needs the extra `sign`. None: a signature is not looked at.
             updates: folder for what `update` brings, created when it is needed; a newer bundle that lies there is
                 opened in place of this one. None: beside the bundle, under its name with ".updates".
-            engine: "auto" is onnxruntime where it is installed, else "numpy", which gives the same lists more slowly.
+            engine: "auto" is "native" where the bundle has student.bin and the library for this machine gives the
+                bundle's answers, else "onnxruntime" where it is installed, else "numpy". All give the same lists.
             store_key: 32 bytes that encrypt `store`. Needs the extra `encrypt`.
         Raises:
             BundleError: the bundle is damaged, unsafe, of another format, or not signed by a pinned key.

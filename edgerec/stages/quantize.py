@@ -18,7 +18,7 @@ from edgerec.bundle import Catalog, dump_json, write_bundle, write_catalog
 from edgerec.bundle.catalog import OWN_COLUMNS
 from edgerec.bundle.columns_file import COLUMNS, columns_file
 from edgerec.bundle.policy import Policy
-from edgerec.bundle.size import BundleSize, bundle_size
+from edgerec.bundle.size import STUDENT, BundleSize, bundle_size
 from edgerec.compression.catalog_filter import among, without
 from edgerec.compression.cold_start import fit_cold_start
 from edgerec.compression.current import ItemsNow, NewerRows, TableNow, items_now, newest_statistics, with_added
@@ -31,11 +31,14 @@ from edgerec.compression.workload import Workload, macs
 from edgerec.config import Config
 from edgerec.data.readers import Reading
 from edgerec.devices import load_profile
-from edgerec.errors import ConfigError
+from edgerec.errors import BundleError, ConfigError, MissingExtraError
 from edgerec.examples.load import LearningData
 from edgerec.files import read_json
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress, Silent
+from edgerec.runtime.conformance import first_difference
+from edgerec.runtime.engine import CONFORMANCE
+from edgerec.runtime.native import NativeEngine
 from edgerec.stages.run import Run
 from edgerec.tasks import scored_tasks
 from edgerec.tasks.cold_start import ColdStartTable
@@ -130,12 +133,16 @@ def build(
         )
         catalog = scratch / "catalog.sqlite"
         write_catalog(catalog, rows, list(_attributes(data)))
-        files: dict[str, bytes | Path] = {name: scratch / name for name in (*graphs.names, "weights.bin")}
+        files: dict[str, bytes | Path] = {name: scratch / name for name in graphs.files}
         files["catalog.sqlite"] = catalog
         if contents.cold_start is not None:
             files[COLD_START] = contents.cold_start.to_bytes()
         with progress.track(None, "answering the conformance requests"):
-            files["conformance.json"] = dump_json(conformance(n, tasks, scratch, requests, related))
+            answers = conformance(n, tasks, scratch, requests, related)
+            files[CONFORMANCE] = dump_json(answers)
+        if STUDENT in graphs.files:
+            with progress.track(None, "comparing the native engine with the graphs"):
+                _compare_engine((scratch / STUDENT).read_bytes(), answers["requests"], progress)
         files["report.json"] = dump_json({"format": 1, "name": config.name, "metrics": {}})
         if q.web or device.runtime == "onnxruntime-web":
             files[COLUMNS] = columns_file(catalog)
@@ -143,6 +150,21 @@ def build(
         manifest = _manifest(config, data, graphs.tensors, student.sizes, work)
         write_bundle(out, files, manifest | {"fallback": dict(fallback or {})})
     return choice
+
+
+def _compare_engine(student: bytes, requests: Sequence[Mapping[str, Any]], progress: Progress) -> None:
+    """Refuse a bundle whose engine would give other answers than its graphs.
+
+    Raises:
+        BundleError: the first difference.
+    """
+    try:
+        differs = first_difference(requests, NativeEngine(student), STUDENT)
+    except MissingExtraError as error:
+        progress.say(f"{STUDENT} is not compared with the graphs: {error}")
+        return
+    if differs is not None:
+        raise BundleError(f"{STUDENT}: {differs} than the graphs; this is an error of edgerec: please report it")
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def _writer(run: Run, data: LearningData, refresh: Refresh) -> Callable[[Float, 
         exported = without(refresh(now, student, statistics), gone)
         with tempfile.TemporaryDirectory() as folder:
             graphs = write_graphs(exported, kernel, table, expectations, Path(folder))
-            changed = {name: Path(folder) / name for name in (*graphs.names, "weights.bin")}
+            changed = {name: Path(folder) / name for name in graphs.files}
             same = {name: bundle.path(name) for name in bundle.manifest.files}
             write_bundle(out, {**same, **changed}, manifest | {"tensors": graphs.tensors})
 

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgerec.bundle import Bundle
 from edgerec.errors import BundleError, ConfigError
 from edgerec.runtime import Recommender
-from edgerec.runtime.engine import Engine
+from edgerec.runtime.engine import open_engine
 from edgerec.runtime.numpy_session import NumpySession
 from edgerec.runtime.onnx_file import read_graph
 from tests import toy
@@ -61,8 +61,8 @@ def test_it_is_taken_where_onnxruntime_is_not_installed(toy_bundle):
 
 
 def test_an_unknown_engine_is_refused(toy_bundle):
-    with pytest.raises(ConfigError, match="expected one of auto, onnxruntime, numpy"):
-        Engine(Bundle.open(toy_bundle), "torch")
+    with pytest.raises(ConfigError, match="expected one of auto, native, onnxruntime, numpy"):
+        open_engine(Bundle.open(toy_bundle), "torch")
 
 
 def graph(tmp_path, nodes, inputs, outputs, constants=()):

@@ -182,7 +182,7 @@ def test_what_python_refuses_is_refused(node, tmp_path):
             options = {PYTHONS.get(name, name): value for name, value in given.items()}
             with pytest.raises(EdgerecError) as caught:
                 getattr(rec, method)(*arguments, **options)
-            assert got["error"] == type(caught.value).__name__, got
+            assert got.get("error") == type(caught.value).__name__, (method, arguments, options, got)
             assert "\n" not in got["message"]
 
 

@@ -123,7 +123,7 @@ def made_up(n: int) -> ExportedStudent:
     table = rng.normal(scale=0.3, size=(n, DIM)).astype(np.float32)
     scales = (np.abs(table).max(axis=1) / 127).astype(np.float32)
     prior = rng.normal(size=(len(TASKS), n)).astype(np.float32)
-    return ExportedStudent(parts.tower, table, scales, prior, None, None, None, None, TASKS, HEADS)
+    return replace(parts, table=table, scales=scales, prior=prior)
 
 
 def sparse(parts: ExportedStudent) -> ExportedStudent:

@@ -83,7 +83,7 @@ def made_up(
         scratch = Path(folder)
         files = write_graphs(exported, kernel, "int8", untrained.expectations(), scratch)
         write_catalog(scratch / "catalog.sqlite", _items(n_items), [])
-        content: dict[str, bytes | Path] = {n: scratch / n for n in (*files.names, "weights.bin", "catalog.sqlite")}
+        content: dict[str, bytes | Path] = {n: scratch / n for n in (*files.files, "catalog.sqlite")}
         scored = scored_tasks(untrained.tasks)
         content["policy.json"] = dump_json({"weights": {t.name: 1.0 for t in scored}, "where": None})
         write_bundle(out, content, {
