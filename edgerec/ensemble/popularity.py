@@ -57,7 +57,7 @@ class PopularityMembers:
             if popular is None or popular[0] != age:
                 popular = age, self._popular(age, requests, chosen)
             if column and column not in shares:
-                shares[column] = self._log_shares(column, requests, chosen)
+                shares[column] = self._log_preferences(column, requests, chosen)
             yield name, popular[1] + shares[column] if column else popular[1]
 
     def _popular(self, name: str, requests: Requests, chosen: Int) -> Float:
@@ -77,7 +77,7 @@ class PopularityMembers:
             scores[places == i] = np.log(counts / max(counts.mean(), 1e-9) + 0.05)
         return scores
 
-    def _log_shares(self, column: str, requests: Requests, chosen: Int) -> Float:
+    def _log_preferences(self, column: str, requests: Requests, chosen: Int) -> Float:
         """Log of the share of the user's past that each item's category has, (B, N); 0, unknown, has none."""
         category = self.categories[column]
         past, size = FlatHistories.of(requests, chosen), int(category.max(initial=0)) + 1

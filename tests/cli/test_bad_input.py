@@ -149,7 +149,7 @@ OTHERS = {
     "serve bundle --store s.sqlite --replicas many": "expected LEAST:MOST such as 1:4",
     "serve bundle --host 0.0.0.0": "calls need a token: give --token-file FILE",
     "serve bundle --cors *": "expected an origin without a path",
-    "serve bundle --engine torch": "expected one of auto, onnxruntime, numpy",
+    "serve bundle --engine torch": "expected one of auto, native, onnxruntime, numpy",
     "events show gone.sqlite": "gone.sqlite: no such file",
     "events show file.txt": "cannot be used as an event log",
     "events export log.csv --epsilon inf": "expected a number of at least 0.01",

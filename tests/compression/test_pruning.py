@@ -118,7 +118,11 @@ def test_every_parameter_that_grows_with_a_width_is_listed(tiny_data, factor):
     ]
 
     changed = {n for n, shape in shapes[0].items() if shapes[1][n] != shape}
-    not_here = {"items.from_text.weight", "items.identity.weight" if factor else "items.fold.weight"}
+    not_here = {
+        "items.from_text.weight",
+        "items.from_parts.weight",
+        "items.identity.weight" if factor else "items.fold.weight",
+    }
     assert changed == set(pruning._WIDTHS) - not_here
 
 

@@ -84,12 +84,12 @@ export function named(what, given) {
   throw new ConfigError(`${what} must be an object, such as {a: 1}; got ${shown(given)}`);
 }
 
-/** Values by name: texts, numbers, booleans, null, or lists of these. */
-export function values(what, given) {
+/** Values by name: texts, numbers, booleans, null; with `lists` also lists of these. */
+export function values(what, given, lists = false) {
   for (const [key, value] of Object.entries(named(what, given))) {
-    if (Array.isArray(value) && value.length > MAX_PARTS)
+    if (lists && Array.isArray(value) && value.length > MAX_PARTS)
       throw new ConfigError(`${what}: ${key.slice(0, 60)} has at most ${MAX_PARTS} values`);
-    for (const part of Array.isArray(value) ? value : [value])
+    for (const part of lists && Array.isArray(value) ? value : [value])
       if (!((part ?? null) === null || ["number", "boolean"].includes(typeof part) || (typeof part === "string" && part.length <= MAX_TEXT)))
         throw new ConfigError(`${what}: ${key.slice(0, 60)} must be a number, or a text of at most ${MAX_TEXT} characters`);
   }

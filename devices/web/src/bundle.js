@@ -143,7 +143,7 @@ async function requireSignature(subtle, manifest, signature, publicKey) {
     const key = await subtle.importKey("raw", publicKey, { name: "Ed25519" }, false, ["verify"]);
     valid = await subtle.verify({ name: "Ed25519" }, key, raw, manifest);
   } catch (error) {
-    throw new BundleError(`manifest.sig: cannot be checked here (${error.message}): it is no signature, or this platform has no Ed25519`);
+    throw new BundleError(`manifest.sig: cannot be checked here (${error.message}): it is not a signature, or this platform has no Ed25519`);
   }
   if (!valid)
     throw new BundleError(`manifest.sig: the signature is not valid: the manifest was changed; ${UNSAFE}`);

@@ -403,7 +403,7 @@ function indices({ catalog }, items) {
 /** The values of "context" or "user": of columns that the bundle has, and numbers where it has numbers. */
 function columns({ encoder }, asked, source) {
   const known = encoder.columns(source);
-  for (const [name, value] of Object.entries(given.values(source, asked))) {
+  for (const [name, value] of Object.entries(given.values(source, asked, true))) {
     if (!known.includes(name))
       throw new ConfigError(`${source}: no column '${name.slice(0, 200)}' (this bundle has: ${known.join(", ") || "none"})`);
     if (Array.isArray(value) && !encoder.multi.some((column) => column.name === name))
