@@ -12,7 +12,20 @@ from typing import Any
 
 from edgerec.errors import DataError
 
-__all__ = ["alone_in", "dump_json", "read_json", "replacing", "write_json", "write_whole"]
+__all__ = ["alone_in", "dump_json", "read_json", "replacing", "user_cache", "write_json", "write_whole"]
+
+
+def user_cache(name: str, otherwise: Path) -> Path:
+    """A folder of this user for what costs time to make again, whichever run asks; anything in it may be deleted.
+
+    It lies in EDGEREC_CACHE, by default ``~/.cache/edgerec``; where nothing can be written there, it is `otherwise`.
+    """
+    try:
+        folder = Path(os.environ.get("EDGEREC_CACHE") or Path.home() / ".cache" / "edgerec") / name
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # no home, or not ours
+        return otherwise
+    return folder if os.access(folder, os.W_OK | os.X_OK) else otherwise
 
 
 @contextmanager

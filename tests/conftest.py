@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from edgerec.config import Config
     from edgerec.examples.load import LearningData
 
+os.environ.setdefault("EDGEREC_CACHE", tempfile.mkdtemp(prefix="edgerec-cache-"))  # not the user's
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: tiny models only lose by more threads
 
 

@@ -13,6 +13,7 @@ from edgerec.examples.load import is_consumed
 from edgerec.examples.log import Log
 from edgerec.examples.text_pairs import co_consumed
 from edgerec.examples.text_vectors import Components, TextSource, principal_components, text_vectors
+from edgerec.files import user_cache
 from edgerec.models.text import default_model
 from edgerec.progress import Progress
 from edgerec.training.text_tuning import Tuning, tuned_folder, tuned_vectors
@@ -49,7 +50,8 @@ class TextComponents:
             return _nothing(n_items)
         texts = self.dataset.items()["text"].fill_null("").to_list()
         if self.tuning is None:
-            vectors = text_vectors(texts, model, self.cache, self.progress)[:n_items]
+            cache = user_cache("texts", self.cache)  # another run of the same catalogue finds them, too
+            vectors = text_vectors(texts, model, cache, self.progress)[:n_items]
             return principal_components(vectors, teacher.text_components).apply(vectors), None
         consumed = is_consumed(train_log, self.dataset.meta.tasks)
         pairs = co_consumed(train_log, consumed, texts, self.has_sessions)
