@@ -78,7 +78,7 @@ def read_text_files(files: Sequence[Path], path: str, suffix: str, dialect: Dial
     if separator != SEPARATORS[suffix]:
         notes.append(f"columns are separated by {_NAMES.get(separator, separator)}")
     names = list(dialect.header) or _fields(first[0], separator)
-    if not dialect.header and _are_values(names):
+    if not dialect.header and (_are_values(names) or _like_the_rest(names, [_fields(f, separator) for f in first[1:]])):
         raise DataError(
             f"{path}: the first line, {first[0][:60]!r}, holds no names of columns; name them in the settings, beside "
             'the path: header = ["user", "item", ...]; or put a line with names before it'
@@ -206,6 +206,35 @@ def _are_values(names: Sequence[str]) -> bool:
     counted = len(numbers) > 2 and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     lettered = any(re.search(r"[^\W\d]", name) for name in names)
     return not lettered or (2 * len(numbers) > len(names) and not counted)
+
+
+def _like_the_rest(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Does the first line look as the others do, such as u58, home, 17? Each of its fields stands in its column again,
+    or has digits and is built as most fields of its column; and one stands there again or has no letter."""
+    whole = [row for row in rows if len(row) == len(names)]
+    if len(whole) < 3:
+        return False
+    columns = list(zip(names, zip(*whole, strict=True), strict=True))
+
+    def alike(name: str, column: Sequence[str]) -> bool:
+        built = sum(_built(field) == _built(name) for field in column)
+        return name in column or (_has_digit(name) and 2 * built > len(column))
+
+    told = any(name in column or (_has_digit(name) and "a" not in _built(name)) for name, column in columns)
+    return told and all(alike(name, column) for name, column in columns)
+
+
+def _has_digit(text: str) -> bool:
+    return re.search(r"\d", text) is not None
+
+
+def _built(text: str) -> str:
+    """How a text is built: one 9 for digits in a row, one a for letters in a row.
+
+    >>> _built("u58"), _built("2024-01-31")
+    ('a9', '9-9-9')
+    """
+    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", text))
 
 
 def _separator(lines: list[str], promised: str | None) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from edgerec.config import Config
 from edgerec.data.guess import GuessedSettings, guess_settings
+from edgerec.data.readers import Source
 from edgerec.errors import DataError
 
 T0 = 1_700_000_000
@@ -30,6 +31,11 @@ def guess(folder: Path, columns: dict[str, list], roles=None, **tables: dict[str
         pl.DataFrame(table).write_csv(folder / f"{name}.csv")
         paths[name] = folder / f"{name}.csv"
     return guess_settings(folder / "log.parquet", paths.get("items"), paths.get("users"), folder, roles)
+
+
+def _csv(path: Path, columns: dict) -> str:
+    pl.DataFrame({name: list(values) for name, values in columns.items()}).write_csv(path)
+    return str(path)
 
 
 def data_of(guessed: GuessedSettings):
@@ -287,6 +293,15 @@ def test_a_first_line_of_values_is_no_header(tmp_path):
     (tmp_path / "u.tsv").write_text("196\t242\t3\t881250949\n186\t302\t3\t891717742\n")
     with pytest.raises(DataError, match="the first line"):
         guess_settings(tmp_path / "u.tsv", None, None, tmp_path)
+
+
+def test_a_first_line_built_as_the_others_is_no_header_and_one_of_numbered_names_is(tmp_path):
+    lines = [f"u{rng.randrange(20)}::i{k}::{('home', 'shop')[k % 2]}" for k in range(30)]
+    (tmp_path / "u.dat").write_text("\n".join(lines))
+    with pytest.raises(DataError, match="the first line"):
+        guess_settings(tmp_path / "u.dat", None, None, tmp_path)
+    columns = {"user1": [f"u{k % 9}" for k in range(40)], "item2": range(40), "time3": [T0 + k for k in range(40)]}
+    assert Source.open(_csv(tmp_path / "named.csv", columns)).frame.collect().height == 40
 
 
 def test_genres_are_several_values_in_a_cell_and_not_one_category_for_each_combination(tmp_path):
