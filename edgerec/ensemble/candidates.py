@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec.ensemble.histories import FlatHistories, session_rank
+from edgerec.ensemble.parts import part_columns
 from edgerec.ensemble.signals import NEAREST, Snapshot, pools
 from edgerec.examples.requests import Requests
 from edgerec.examples.statistics import ItemStatistics
@@ -65,7 +66,7 @@ class Candidates:
 
     def __init__(self, statistics: ItemStatistics, features: ItemFeatures, n_items: int) -> None:
         self.statistics, self.n_items = statistics, n_items
-        self.numeric = features.numeric.numpy().astype(np.float32)
+        self.numeric = np.concatenate([features.numeric.numpy(), part_columns(features)], axis=1, dtype=np.float32)
         self.popularity = [i for i, n in enumerate(statistics.names) if n.startswith("popularity")]
         self.adoption = [i for i, n in enumerate(statistics.names) if n.startswith("adoption")]
 

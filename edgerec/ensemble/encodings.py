@@ -19,6 +19,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from edgerec.ensemble.parts import part_columns
 from edgerec.examples.load import LearningData
 from edgerec.examples.log import Log, latest_since
 from edgerec.examples.requests import Requests
@@ -75,6 +76,7 @@ class Encoder:
         self.keys = _keys(data, max_crosses)
         self.buckets = _buckets(data)
         self.item_categories = data.features.categorical.numpy().astype(np.int64)
+        self.item_parts = part_columns(data.features)
         log, rows = data.train_log, _latest_rows(data.train_log)
         self.past = ImpressionFeatures(
             log.user[rows], log.item[rows], log.categorical[rows], self._day(log.time_ms[rows])
@@ -148,6 +150,7 @@ class Encoder:
         names = [c.name for c in encoder.categorical] + encoder.numeric_names
         names += [c.name for c in meta.categorical] + [n.name for n in meta.numeric]
         text = self.data.features.text.shape[1]
+        names += [f"part.{i}" for i in range(self.item_parts.shape[1])]
         return [*names, *(f"text.{i}" for i in range(text)), *self.data.statistics.names, "time of day"]
 
     def _raw(self, requests: Requests, item: Int, chosen: Int) -> list[npt.NDArray[np.generic]]:
@@ -157,6 +160,7 @@ class Encoder:
             requests.numeric(chosen),
             self.item_categories[item],
             features.numeric.numpy()[item],
+            self.item_parts[item],
             features.text.numpy()[item],
         ]
         columns = [column for table in tables for column in table.T]

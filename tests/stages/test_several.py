@@ -14,6 +14,7 @@ from edgerec.bundle.columns_file import COLUMNS, columns_file
 from edgerec.cli.main import app
 from edgerec.config import Config
 from edgerec.data import prepare
+from edgerec.ensemble.encodings import Encoder
 from edgerec.errors import ConfigError
 from edgerec.evaluation.segments import find_segments
 from edgerec.examples.evaluation_requests import find_evaluation_requests
@@ -71,6 +72,17 @@ def test_items_have_the_mean_of_their_values_and_the_graph_knows_these(data):
         number = int(item[1:])
         assert {values[p] for p in parts[index]} == {CAMPS[number % 2], "xyz"[number % 3]}
     assert data.shape.entities == 3 + 5  # a shelf and a tag each
+
+
+def test_trees_see_the_share_of_each_value_of_an_item(data):
+    encoder = Encoder(data, max_crosses=0)
+    impressions = data.train.impressions
+    matrix = encoder.train_rows(np.arange(20))
+    columns = matrix[:, [i for i, name in enumerate(encoder.names) if name.startswith("part.")]]
+    assert sorted(columns[0].tolist()) == [0.0, 0.0, 0.0, 0.5, 0.5]
+    ids = data.dataset.items()["id"]
+    odd = np.array([int(ids[i][1:]) % 2 for i in impressions.item[:20].tolist()])
+    assert any(np.array_equal(2 * column, odd) for column in columns.T)
 
 
 def test_a_user_with_two_values_is_in_the_segment_of_each(data):

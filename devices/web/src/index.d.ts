@@ -28,7 +28,7 @@ export interface RequestOptions {
   /** How much each task counts; the bundle's defaults if left out. */
   weights?: Record<string, number>;
   context?: Record<string, Value>;
-  user?: Record<string, Value>;
+  user?: Record<string, Value | Value[]>;
   now?: number;
   /** Used instead of the stored events. */
   history?: PastEvent[];
@@ -62,7 +62,7 @@ export interface Recommendation {
   utility: number;
   probability: Record<string, number>;
   reasons: Reason[];
-  readonly attributes: Record<string, string | number | null>;
+  readonly attributes: Record<string, string | number | string[] | null>;
 }
 
 export interface Recommendations extends Array<Recommendation> {
