@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 __all__ = ["ahead", "cores", "share_cores", "with_threads"]
 
 T = TypeVar("T")
 
+_M_ARENA_MAX = -8
+"""Of malloc.h."""
 _COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What torch, LightGBM, scikit-learn and BLAS read when they are loaded."""
 
@@ -29,8 +33,22 @@ def share_cores(threads: int | None = None) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # GNU's OpenMP: rounds before a thread sleeps
     os.environ.setdefault("KMP_BLOCKTIME", "1")  # Intel's and LLVM's: milliseconds
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")  # numpy's BLAS: log2 of the clock cycles; 26 by default
+    _share_freed_memory()
     if threads is not None:
         os.environ.update(dict.fromkeys(_COUNTS, str(threads)))
+
+
+def _share_freed_memory() -> None:
+    """Let all threads take memory from the same two pools of GNU's malloc, here and in processes that are started.
+
+    Each thread has a pool of its own by default, and what one of them freed no other one uses: a run on 100,000 ratings
+    held 0.4 GB more.
+    """
+    if sys.platform != "linux" or "MALLOC_ARENA_MAX" in os.environ:
+        return
+    os.environ["MALLOC_ARENA_MAX"] = "2"  # read when a process starts
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def cores() -> int:

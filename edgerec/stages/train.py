@@ -80,6 +80,7 @@ def train(run: Run) -> TeacherReport:
     data = run.learning_data("valid")
     chosen = _learn_from_valid(run, data, work)
     if run.part == "test":
+        del data  # before the next one is read
         data = run.learning_data("test")
     weights = Blend(**read_json(work / WEIGHTS))
     settings = run.ensemble_settings.only(weights.worth_fitting(config.ensemble.members))
