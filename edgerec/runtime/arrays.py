@@ -13,7 +13,7 @@ import numpy as np
 from edgerec.bundle import Bundle
 from edgerec.bundle.columns import Parameter
 from edgerec.errors import ConfigError
-from edgerec.runtime.arguments import number, whole
+from edgerec.runtime.arguments import number, path, whole
 from edgerec.runtime.engine import EngineName, Float, Int, Ranked, Scoring
 from edgerec.runtime.events import Events
 from edgerec.runtime.model import EncodedHistory, Model, RequestArguments
@@ -54,7 +54,7 @@ class ArrayRecommender:
         Raises:
             BundleError: see `Recommender.open`.
         """
-        return cls(Model(bundle if isinstance(bundle, Bundle) else Bundle.open(bundle), engine))
+        return cls(Model(bundle if isinstance(bundle, Bundle) else Bundle.open(path(bundle, "bundle")), engine))
 
     def scored_by(self, scoring: Scoring) -> ArrayRecommender:
         """The same with another scoring than the bundle's graphs, such as the models that the bundle was made from."""

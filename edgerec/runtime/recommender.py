@@ -81,7 +81,7 @@ class Recommender(UserView):
             BundleError: see `open`.
         """
         load = partial(Model, engine=engine)
-        model = load(bundle if isinstance(bundle, Bundle) else Bundle.open(bundle))
+        model = load(bundle if isinstance(bundle, Bundle) else Bundle.open(arguments.path(bundle, "bundle")))
         events = EventStore(None, model.policy.log)
         return cls(Device(model, events, load), UserMemory(events))
 

@@ -9,7 +9,7 @@ import pytest
 
 from edgerec.bundle.policy import Bounds
 from edgerec.errors import ConfigError, DataError, EdgerecError
-from edgerec.runtime import Events, Recommender
+from edgerec.runtime import ArrayRecommender, Events, Recommender
 from edgerec.runtime.arguments import MAX_NAME
 from tests import toy
 
@@ -237,7 +237,8 @@ def test_what_is_no_path_is_refused_in_one_line(toy_bundle, tmp_path, odd, monke
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.chdir(home)
-    calls = [lambda: Recommender.open(odd), lambda: Recommender.open(toy_bundle).update(odd)]
+    calls = [lambda: Recommender.open(odd), lambda: Recommender.open(toy_bundle).update(odd),
+             lambda: Recommender.of(odd), lambda: ArrayRecommender.of(odd)]  # fmt: skip
     if odd is not None:
         calls += [lambda: Recommender.open(toy_bundle, odd), lambda: Recommender.open(toy_bundle, updates=odd)]
     for call in calls:

@@ -4,7 +4,7 @@ import { BundleError } from "./errors.js";
 export class Catalog {
   /** @param {{format: number, id: string[], title: string[], unavailable: number[], columns: object[]}} value */
   constructor(value) {
-    const lists = [value.id, value.title, value.unavailable, ...(value.columns ?? []).map((c) => c.numbers ?? c.codes)];
+    const lists = [value.id, value.title, value.unavailable, ...value.columns.flatMap((c) => [c.numbers ?? c.codes, ...(c.lists ?? [])])];
     if (value.format !== 1 || !lists.every(Array.isArray) || ![...value.id, ...value.columns.map((c) => c.name)].every((id) => typeof id === "string"))
       throw new BundleError("catalog.json: not of this format; build the bundle again");
     if (!value.unavailable.every((i) => i >= 0 && i < value.id.length && Number.isInteger(i)))
