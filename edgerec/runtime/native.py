@@ -201,7 +201,7 @@ class NativeEngine:
         if name == "similar.onnx":
             found = self.similar(int(inputs["item"]), exclude, int(inputs["k"]))
             return dict(zip(OUTPUTS[name], found, strict=True))
-        request = _encoded(inputs)
+        request = encoded(inputs)
         weights = np.asarray(inputs["task_weights"], np.float32)
         if name == "recommend.onnx":
             ranked = self.recommend(request, weights, exclude, int(inputs["k"]))
@@ -273,7 +273,7 @@ def _ranked(item: Int, utility: Float, probability: Float, reason: Float, histor
     return Ranked(item, utility, probability, reason, history)
 
 
-def _encoded(inputs: Mapping[str, Any]) -> Encoded:
+def encoded(inputs: Mapping[str, Any]) -> Encoded:
     """JSON values as the arrays of a request; a graph without categorical context has no such input."""
     events = len(inputs["history"])
     zeros = np.zeros(events)
