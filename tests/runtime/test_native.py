@@ -431,6 +431,20 @@ def test_other_processors_give_the_same_bits(engine, student, asked, tmp_path, p
     assert subprocess.run([qemu, program], capture_output=True, check=True).stdout == answers(engine, asked)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("build", ["wasm", "wasm-simd"])
+def test_webassembly_gives_the_same_bits(engine, bundle, asked, tmp_path, build):
+    if (node := shutil.which("node")) is None:
+        pytest.skip("Node is not installed")
+    wasm = compile_library(BUILDS[build], tmp_path)
+    files = [str(bundle.path(name)) for name in ("student.bin", "conformance.json")]
+
+    run = subprocess.run([node, PROBES / "probe.mjs", wasm, *files, "10"], capture_output=True, check=True)
+
+    assert run.stdout == answers(engine, asked)
+    assert wasm.stat().st_size <= 32 * 1024
+
+
 def test_the_single_file_needs_nothing_but_its_header():
     text = amalgamation()
 
