@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.util import find_spec
 from threading import Lock
 from typing import Any, Literal, Protocol, TypeAlias, get_args
@@ -119,10 +119,16 @@ def open_engine(bundle: Bundle, engine: EngineName = "auto") -> Engine:
         except (BundleError, MissingExtraError) as error:
             if engine == "native":
                 raise
-            logging.getLogger(__name__).warning("%s: the bundle's graphs are used instead", error)
+            say_once(f"{error}: the bundle's graphs are used instead")
     if engine == "auto":
         engine = "onnxruntime" if find_spec("onnxruntime") else "numpy"
     return GraphEngine(bundle, engine)
+
+
+@cache
+def say_once(line: str) -> None:
+    """A line of the log, once in a process: an app may open bundles again and again."""
+    logging.getLogger(__name__).warning(line)
 
 
 class GraphEngine:

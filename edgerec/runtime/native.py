@@ -35,14 +35,14 @@ FOLDER: Final = Path(__file__).parent / "libraries"
 _HISTORY: Final = ("history", "history_kind", "history_count", "history_age_h", "history_interval_h")
 
 
-class _Shape(ctypes.Structure):
+class _StudentShape(ctypes.Structure):
     """`edgerec_shape` of edgerec.h."""
 
     _fields_ = (("items", ctypes.c_int64), *((name, ctypes.c_int32) for name in
                 ("dim", "tasks", "categorical", "numeric", "kinds", "related")))  # fmt: skip
 
 
-class _Request(ctypes.Structure):
+class _AskedRequest(ctypes.Structure):
     """`edgerec_request` of edgerec.h."""
 
     _fields_ = (
@@ -126,7 +126,7 @@ class NativeEngine:
         # A copy, since a file that is mapped could be cut off by another process, which would end this one.
         self._file = _Memory(len(content))
         self._file.bytes[:] = content
-        need, self._engine, shape = ctypes.c_size_t(), ctypes.c_void_p(), _Shape()
+        need, self._engine, shape = ctypes.c_size_t(), ctypes.c_void_p(), _StudentShape()
         size = ctypes.c_size_t(len(content))
         at = ctypes.c_void_p(self._file.address)
         self._done(self._library.edgerec_measure(at, size, ctypes.byref(need)))
@@ -201,7 +201,7 @@ class NativeEngine:
         if name == "similar.onnx":
             found = self.similar(int(inputs["item"]), exclude, int(inputs["k"]))
             return dict(zip(OUTPUTS[name], found, strict=True))
-        request = _encoded(inputs)
+        request = encoded(inputs)
         weights = np.asarray(inputs["task_weights"], np.float32)
         if name == "recommend.onnx":
             ranked = self.recommend(request, weights, exclude, int(inputs["k"]))
@@ -213,7 +213,7 @@ class NativeEngine:
 
     def _request(
         self, arrays: Mapping[str, Array], weights: Float, exclude: Int | None
-    ) -> tuple[_Request, tuple[Array, ...]]:
+    ) -> tuple[_AskedRequest, tuple[Array, ...]]:
         """A request, and the arrays that it points to."""
         shape, events = self.shape, len(arrays["history"])
         kinds = (np.int64, np.int64, np.float32, np.float32, np.float32)
@@ -231,7 +231,7 @@ class NativeEngine:
             raise BundleError(
                 f"{self._source}: a request has arrays of {lengths} entries, which do not fit the student"
             )
-        asked = _Request(*map(_at, kept), events, *map(_at, beside), _at(removed), len(removed))
+        asked = _AskedRequest(*map(_at, kept), events, *map(_at, beside), _at(removed), len(removed))
         return asked, (*kept, *beside, removed)
 
     @contextmanager
@@ -273,7 +273,7 @@ def _ranked(item: Int, utility: Float, probability: Float, reason: Float, histor
     return Ranked(item, utility, probability, reason, history)
 
 
-def _encoded(inputs: Mapping[str, Any]) -> Encoded:
+def encoded(inputs: Mapping[str, Any]) -> Encoded:
     """JSON values as the arrays of a request; a graph without categorical context has no such input."""
     events = len(inputs["history"])
     zeros = np.zeros(events)

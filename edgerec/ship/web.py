@@ -138,7 +138,7 @@ def _settings(rec: Recommender, title: str | None, language: str, public_key: Pa
 
 def _listed(folder: Path) -> dict[str, Any]:
     """The files that the service worker caches, and a version that changes with any of them."""
-    skipped = {"worker.js", "catalog.sqlite", "newcomers.npz", "report.json"}
+    skipped = {"worker.js", "catalog.sqlite", "newcomers.npz", "report.json", "student.bin"}
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in skipped)
     digest = hashlib.sha256(b"".join(hashlib.sha256(p.read_bytes()).digest() for p in paths)).hexdigest()
     return {"version": digest[:16], "files": ["./", *(p.relative_to(folder).as_posix() for p in paths)]}

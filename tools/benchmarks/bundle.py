@@ -44,7 +44,7 @@ def size_mb(bundle: Path) -> tuple[float, float]:
 def call_ms(bundle: Path, k: int) -> tuple[list[float], list[float]]:
     """Times of recommend() for k items and of its session.run alone, in turn, without a warm-up of a tenth."""
     with recording() as calls:
-        opened = Recommender.of(bundle)
+        opened = Recommender.of(bundle, "onnxruntime")
     with opened as recommender:
         observe_made_up_user(recommender)
         k = min(k, recommender.bundle.manifest.n_items)

@@ -86,7 +86,7 @@ def warm(bundle: Path, n_calls: int) -> dict[str, float]:
     """Milliseconds that recommend(k=20) takes beyond its session's run: plain, and with a condition and diversity."""
     figures: dict[str, float] = {}
     with recording() as calls:
-        opened = Recommender.of(bundle)
+        opened = Recommender.of(bundle, "onnxruntime")
     with opened as recommender:
         observe_made_up_user(recommender)
         for name, request in REQUESTS.items():

@@ -11,8 +11,8 @@ const GROWTH = 4;
 const REQUIRED = ["recommend.onnx", "score.onnx", "weights.bin", "policy.json", "catalog.json"];
 const UNSAFE = "do not use this bundle";
 const AGAIN = "copy the bundle again or build it again";
-/** Files of a bundle that only Python reads; they are not downloaded. */
-const UNUSED = new Set(["catalog.sqlite", "newcomers.npz", "report.json"]);
+/** Files of a bundle that JavaScript does not read; they are not downloaded. */
+const UNUSED = new Set(["catalog.sqlite", "newcomers.npz", "report.json", "student.bin"]);
 
 export class Bundle {
   constructor(manifest, files) {
