@@ -107,10 +107,10 @@ struct edgerec_engine {
     er_head scored, related;
     int has_related;
     er_matrix relation;
-    const uint16_t *followers16; /* items x transitions, one of the two */
-    const uint32_t *followers32;
-    const int8_t *follower_codes;
-    const float *follower_scales;
+    const uint16_t *transition16; /* items x transitions, one of the two */
+    const uint32_t *transition32;
+    const int8_t *transition_codes;
+    const float *transition_scales;
     er_rows category;
     const uint32_t *category_first; /* columns + 1 */
     er_matrix inner_numbers, context_inner;
@@ -163,7 +163,7 @@ void er_row(const er_rows *table, size_t row, float *out);
 void er_item(const edgerec_engine *e, int64_t item, float *out);
 int er_check_request(const edgerec_engine *e, const edgerec_workspace *own, const edgerec_request *r);
 void er_tower(const edgerec_engine *e, edgerec_workspace *own, const edgerec_request *r);
-int64_t er_follower(const edgerec_engine *e, int64_t item, size_t place, float *weight);
+int64_t er_transition(const edgerec_engine *e, int64_t item, size_t place, float *weight);
 
 /* topk.c: the best k of what is pushed, each with `tasks` probabilities. */
 typedef struct {

@@ -1,5 +1,5 @@
 /* Opens a student.bin: every width, offset and size is checked here once, with arithmetic that cannot overflow, and
- * matrices are brought into the order of the kernels. The item table, priors, followers and looked-up rows stay where
+ * matrices are brought into the order of the kernels. The item table, priors, transitions and looked-up rows stay where
  * they lie. */
 #include "internal.h"
 
@@ -10,7 +10,7 @@ enum {
     TABLE = 1, BOOKS, SCALES,
     TASK_KINDS, EXPECTATIONS, PRIOR, PRIOR_SCALE, PRIOR_MIDDLE,
     RELATION, RELATION_PRIOR, RELATION_SCALE, RELATION_MIDDLE,
-    FOLLOWERS, FOLLOWER_CODES, FOLLOWER_SCALES,
+    TRANSITIONS, TRANSITION_CODES, TRANSITION_SCALES,
     CATEGORY_FIRST, CATEGORY, CATEGORY_SCALES, INNER_NUMBERS, INNER_BIAS, CONTEXT, CONTEXT_BIAS,
     POOLING, /* and the seven of EVENT_* behind it */
     NOTHING = POOLING + 8,
@@ -287,19 +287,19 @@ static void categories(er_reader *f, edgerec_engine *e, size_t count) {
     if (e->columns) e->category = rows(f, CATEGORY, CATEGORY_SCALES, count, e->inner);
 }
 
-static void followers(er_reader *f, edgerec_engine *e) {
+static void transitions(er_reader *f, edgerec_engine *e) {
     size_t n = (size_t)e->items, k = e->transitions;
     if (!k) return;
-    if (type_of(f, FOLLOWERS) == U16) e->followers16 = content(f, FOLLOWERS, U16, n, k);
-    else e->followers32 = content(f, FOLLOWERS, I32, n, k);
-    e->follower_codes = content(f, FOLLOWER_CODES, I8, n, k);
-    e->follower_scales = floats(f, FOLLOWER_SCALES, n);
+    if (type_of(f, TRANSITIONS) == U16) e->transition16 = content(f, TRANSITIONS, U16, n, k);
+    else e->transition32 = content(f, TRANSITIONS, I32, n, k);
+    e->transition_codes = content(f, TRANSITION_CODES, I8, n, k);
+    e->transition_scales = floats(f, TRANSITION_SCALES, n);
 }
 
 /* Sections that only some students have. */
 static int has_surplus(const er_reader *f, const edgerec_engine *e) {
     const uint32_t optional[][3] = {{RELATION, RELATION_MIDDLE, (uint32_t)e->has_related},
-                                    {FOLLOWERS, FOLLOWER_SCALES, e->transitions > 0},
+                                    {TRANSITIONS, TRANSITION_SCALES, e->transitions > 0},
                                     {CATEGORY, CATEGORY_SCALES, e->columns > 0},
                                     {BOOKS, BOOKS, type_of(f, TABLE) == U8}};
     for (size_t i = 0; i < sizeof optional / sizeof *optional; i++)
@@ -342,7 +342,7 @@ static int build(er_reader *f, edgerec_engine *e) {
         e->related = head(f, e, RELATION_PRIOR, 1);
         e->related.task = &related;
     }
-    followers(f, e);
+    transitions(f, e);
     categories(f, e, category_rows);
     e->inner_numbers = whole(f, INNER_NUMBERS, e->inner, e->numbers);
     e->inner_bias = vector(f, INNER_BIAS, 1, e->inner);

@@ -54,7 +54,7 @@ static void add_own(const edgerec_engine *e, const edgerec_workspace *own, const
         if (!e->transitions || own->later[l] >= FOLLOWED) continue;
         float strength = 0.0f, weight;
         for (size_t k = 0; k < e->transitions; k++)
-            if (er_follower(e, r->history[l], k, &weight) == item) strength = strength + weight;
+            if (er_transition(e, r->history[l], k, &weight) == item) strength = strength + weight;
         if (strength != 0.0f) reason[l] = reason[l] + strength * weighted(e, own, r->weights, l, e->tasks);
     }
 }

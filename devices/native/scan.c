@@ -50,8 +50,8 @@ void er_hang_additions(const edgerec_engine *e, edgerec_workspace *own, const ed
     for (size_t l = r->events; e->transitions && l-- > 0;)
         for (size_t k = e->transitions; own->later[l] < FOLLOWED && k-- > 0;) {
             er_addition addition = {0, (uint32_t)l, 0.0f, 0, 0};
-            int64_t follower = er_follower(e, r->history[l], k, &addition.weight);
-            hang(own, follower, addition);
+            int64_t next = er_transition(e, r->history[l], k, &addition.weight);
+            hang(own, next, addition);
         }
     for (size_t l = r->events; l-- > 0;) hang(own, r->history[l], (er_addition){0, (uint32_t)l, 0.0f, 0, 1});
 }
@@ -61,7 +61,7 @@ void er_unhang_additions(const edgerec_engine *e, edgerec_workspace *own, const 
     float weight;
     for (size_t l = 0; l < r->events; l++) {
         own->first[r->history[l] / BLOCK] = -1;
-        for (size_t k = 0; k < e->transitions; k++) own->first[er_follower(e, r->history[l], k, &weight) / BLOCK] = -1;
+        for (size_t k = 0; k < e->transitions; k++) own->first[er_transition(e, r->history[l], k, &weight) / BLOCK] = -1;
     }
     own->additions = 0;
 }

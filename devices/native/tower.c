@@ -45,11 +45,11 @@ void er_item(const edgerec_engine *e, int64_t item, float *out) {
 
 /* The item that follows another one, and with what weight. The index is checked here, where it is used; one that is out
  * of range counts as the item itself with weight 0, like a place that no item takes. */
-int64_t er_follower(const edgerec_engine *e, int64_t item, size_t place, float *weight) {
+int64_t er_transition(const edgerec_engine *e, int64_t item, size_t place, float *weight) {
     size_t at = (size_t)item * e->transitions + place;
-    int64_t follower = e->followers16 ? (int64_t)e->followers16[at] : (int64_t)e->followers32[at];
-    *weight = (float)e->follower_codes[at] * e->follower_scales[item];
-    if (follower < e->items) return follower;
+    int64_t next = e->transition16 ? (int64_t)e->transition16[at] : (int64_t)e->transition32[at];
+    *weight = (float)e->transition_codes[at] * e->transition_scales[item];
+    if (next < e->items) return next;
     *weight = 0.0f;
     return item;
 }

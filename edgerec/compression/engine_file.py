@@ -53,9 +53,9 @@ class Section(IntEnum):
     PRIOR = 6
     RELATION = 9
     RELATION_PRIOR = 10
-    FOLLOWERS = 13
-    FOLLOWER_CODES = 14
-    FOLLOWER_SCALES = 15
+    TRANSITIONS = 13
+    TRANSITION_CODES = 14
+    TRANSITION_SCALES = 15
     CATEGORY_FIRST = 16
     CATEGORY = 17
     INNER_NUMBERS = 19
@@ -94,7 +94,7 @@ def engine_file(exported: ExportedStudent, items: ItemTable, expectations: Mappi
         file.add_matrix(Section.RELATION, exported.relation)
         file.add_prior(Section.RELATION_PRIOR, items.relation_prior)
     if exported.transitions is not None and exported.transition_weight is not None:
-        file.add_followers(exported.transitions, exported.transition_weight)
+        file.add_transitions(exported.transitions, exported.transition_weight)
     file.add_tower(exported)
     return file.content(_widths(exported))
 
@@ -186,12 +186,12 @@ class _File:
         self.add(section + 1, prior.scale[:, 0])
         self.add(section + 2, prior.middle[:, 0])
 
-    def add_followers(self, item: npt.NDArray[np.int32], weight: Float) -> None:
+    def add_transitions(self, item: npt.NDArray[np.int32], weight: Float) -> None:
         """Add the transitions (N, K) and their weights."""
         codes, scales = quantize_rows(weight)
-        self.add(Section.FOLLOWERS, item.astype(np.uint16) if len(item) <= 1 << 16 else item)
-        self.add(Section.FOLLOWER_CODES, codes)
-        self.add(Section.FOLLOWER_SCALES, scales)
+        self.add(Section.TRANSITIONS, item.astype(np.uint16) if len(item) <= 1 << 16 else item)
+        self.add(Section.TRANSITION_CODES, codes)
+        self.add(Section.TRANSITION_SCALES, scales)
 
     def add_tower(self, exported: ExportedStudent) -> None:
         """Add the weights of the request tower."""
