@@ -107,8 +107,8 @@ struct edgerec_engine {
     er_head scored, related;
     int has_related;
     er_matrix relation;
-    const uint16_t *next16; /* items x transitions, one of the two */
-    const uint32_t *next32;
+    const uint16_t *transition16; /* items x transitions, one of the two */
+    const uint32_t *transition32;
     const int8_t *transition_codes;
     const float *transition_scales;
     er_rows category;

@@ -1,5 +1,5 @@
 /* Opens a student.bin: every width, offset and size is checked here once, with arithmetic that cannot overflow, and
- * matrices are brought into the order of the kernels. The item table, priors, next items and looked-up rows stay where
+ * matrices are brought into the order of the kernels. The item table, priors, transitions and looked-up rows stay where
  * they lie. */
 #include "internal.h"
 
@@ -287,11 +287,11 @@ static void categories(er_reader *f, edgerec_engine *e, size_t count) {
     if (e->columns) e->category = rows(f, CATEGORY, CATEGORY_SCALES, count, e->inner);
 }
 
-static void transition_lists(er_reader *f, edgerec_engine *e) {
+static void transitions(er_reader *f, edgerec_engine *e) {
     size_t n = (size_t)e->items, k = e->transitions;
     if (!k) return;
-    if (type_of(f, TRANSITIONS) == U16) e->next16 = content(f, TRANSITIONS, U16, n, k);
-    else e->next32 = content(f, TRANSITIONS, I32, n, k);
+    if (type_of(f, TRANSITIONS) == U16) e->transition16 = content(f, TRANSITIONS, U16, n, k);
+    else e->transition32 = content(f, TRANSITIONS, I32, n, k);
     e->transition_codes = content(f, TRANSITION_CODES, I8, n, k);
     e->transition_scales = floats(f, TRANSITION_SCALES, n);
 }
@@ -342,7 +342,7 @@ static int build(er_reader *f, edgerec_engine *e) {
         e->related = head(f, e, RELATION_PRIOR, 1);
         e->related.task = &related;
     }
-    transition_lists(f, e);
+    transitions(f, e);
     categories(f, e, category_rows);
     e->inner_numbers = whole(f, INNER_NUMBERS, e->inner, e->numbers);
     e->inner_bias = vector(f, INNER_BIAS, 1, e->inner);

@@ -47,7 +47,7 @@ void er_item(const edgerec_engine *e, int64_t item, float *out) {
  * of range counts as the item itself with weight 0, like a place that no item takes. */
 int64_t er_transition(const edgerec_engine *e, int64_t item, size_t place, float *weight) {
     size_t at = (size_t)item * e->transitions + place;
-    int64_t next = e->next16 ? (int64_t)e->next16[at] : (int64_t)e->next32[at];
+    int64_t next = e->transition16 ? (int64_t)e->transition16[at] : (int64_t)e->transition32[at];
     *weight = (float)e->transition_codes[at] * e->transition_scales[item];
     if (next < e->items) return next;
     *weight = 0.0f;
