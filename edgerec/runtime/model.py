@@ -150,8 +150,10 @@ class Model:
 
     def encode_history(self, events: Events) -> EncodedHistory:
         """Encode what was done; events of unknown items are left out."""
-        if not len(events.item) == len(events.kind) == len(events.time_ms):
-            raise ConfigError("history: item, kind and time_ms must have equal length")
+        of_items = events.item.shape if isinstance(events.item, np.ndarray) else (len(events.item),)
+        shapes = {of_items, np.shape(events.kind), np.shape(events.time_ms)}
+        if len(shapes) > 1:
+            raise ConfigError("history: item, kind and time_ms must have equal length, and a value for each event")
         item = self._indices(events.item)
         known = (item >= 0) & (item < self.n_items)
         item, kind, time_ms = item[known], events.kind[known], events.time_ms[known]
