@@ -25,8 +25,9 @@ from edgerec.training.predictions import group_by_as_of
 
 __all__ = ["fall_back", "held_out", "without"]
 
-LEAST, MOST, PART = 100, 1_000, 0.1
-"""Requests that are held out: at most this part of all sessions; none where these are too few to tell anything."""
+LEAST, MOST, PART, OF_LATE = 100, 1_000, 0.1, 0.25
+"""Requests that are held out: at most these parts of all sessions and of the late ones, which teach the student most;
+none where they are too few to tell anything."""
 SIGMAS = 1.645
 """Standard errors by which popularity must be better, one-sided 95 %."""
 K = 10
@@ -53,7 +54,7 @@ def held_out(data: LearningData, seed: int) -> Int:
         places = np.flatnonzero(sessions.requests.time_ms >= _begin_ms(data))
         places = places[np.unique(user[places], return_index=True)[1]]
     places = places[sessions.requests.lengths(places) > 0]
-    n = min(len(places), MOST, int(PART * len(user)))
+    n = min(MOST, int(PART * len(user)), int(OF_LATE * len(places)))
     return none if n < LEAST else np.sort(np.random.default_rng((seed, 3)).choice(places, n, replace=False))
 
 

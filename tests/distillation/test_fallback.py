@@ -16,6 +16,7 @@ from edgerec.tasks import scored_tasks
 def few(monkeypatch):
     """A log of a few hundred sessions is enough to hold some out."""
     monkeypatch.setattr(fallback, "LEAST", 20)
+    monkeypatch.setattr(fallback, "OF_LATE", 1.0)
     monkeypatch.setattr(fallback, "PART", 0.3)
 
 

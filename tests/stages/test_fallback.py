@@ -25,6 +25,7 @@ from tests import tiny
 @pytest.mark.slow
 def test_a_bundle_that_falls_back_lists_what_is_popular_and_says_so(tiny_chain, tmp_path, monkeypatch):
     monkeypatch.setattr(fallback, "LEAST", 20)
+    monkeypatch.setattr(fallback, "OF_LATE", 1.0)
     monkeypatch.setattr(fallback, "PART", 0.3)
     monkeypatch.setattr(fallback, "SIGMAS", -1e9)  # whatever popularity is worth, it wins
     folder = shutil.copytree(tiny_chain, tmp_path / "chain")
