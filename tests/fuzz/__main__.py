@@ -1,4 +1,4 @@
-"""Fuzz one target, guided by coverage: python -m tests.fuzz NAME [SECONDS [FOLDER]].
+"""Fuzz one target, guided by coverage: python -m tests.fuzz NAME [SECONDS [FOLDER [SEED]]].
 
 Writes what it finds into FOLDER/NAME, by default tests/fuzz/found, whose files the quick tests try again. A finding is
 an exception that is not of ours, one for each place that raised one; or an input that takes over 25 seconds or two
@@ -82,16 +82,16 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
     return [place for key, inner in pairs for place in ((value, key), *_places(inner))]
 
 
-def main(name: str, seconds: int, folder: Path) -> None:
-    """Fuzz for so long; ends the process."""
+def main(name: str, seconds: int, folder: Path, seed: int = 0) -> None:
+    """Fuzz for so long, in another way each time if `seed` is 0; ends the process."""
     findings = Findings(name, folder / name)
     corpus = Path(tempfile.mkdtemp(prefix="edgerec-corpus-"))
-    for number, seed in enumerate(targets.seeds(name)):
-        (corpus / str(number)).write_bytes(seed)
-        findings.one(seed)  # makes what targets share, before memory is watched
+    for number, content in enumerate(targets.seeds(name)):
+        (corpus / str(number)).write_bytes(content)
+        findings.one(content)  # makes what targets share, before memory is watched
     longest = max(path.stat().st_size for path in corpus.iterdir())
     options = [f"-max_total_time={seconds}", f"-max_len={2 * longest + 64}", "-timeout=25", "-rss_limit_mb=2048",
-               f"-artifact_prefix={folder}/{name}-", "-print_final_stats=1"]  # fmt: skip
+               f"-artifact_prefix={folder}/{name}-", "-print_final_stats=1", f"-seed={seed}"]  # fmt: skip
     if name == "condition":
         words = corpus.with_suffix(".dict")
         words.write_text("".join(f'"{word}"\n' for word in WORDS))
@@ -104,4 +104,4 @@ def main(name: str, seconds: int, folder: Path) -> None:
 
 if __name__ == "__main__":
     _, name, *rest = sys.argv
-    main(name, int(rest[0]) if rest else 20, Path(rest[1]) if rest[1:] else targets.FOUND)
+    main(name, int(rest[0]) if rest else 20, Path(rest[1]) if rest[1:] else targets.FOUND, *map(int, rest[2:]))
