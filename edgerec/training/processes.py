@@ -120,7 +120,7 @@ class Beside(Generic[T_co]):
         while (heard := _heard(connection, self._progress, Silent())) is not _OVER:
             found = heard or found
         _finished(process)
-        return cast(T_co, cast(tuple[object], found)[0])
+        return cast(T_co, found[0] if isinstance(found, tuple) else None)
 
 
 _OVER = object()

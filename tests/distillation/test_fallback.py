@@ -45,6 +45,15 @@ def test_what_is_held_out_are_late_sessions_one_of_each_user_that_the_student_do
     assert np.array_equal(places, held_out(tiny_data, 0))
 
 
+def test_a_quarter_of_the_late_sessions_is_held_out_at_most(tiny_data, few, monkeypatch):
+    monkeypatch.setattr(fallback, "PART", 1.0)
+    late = len(held_out(tiny_data, 0))
+    monkeypatch.setattr(fallback, "LEAST", 1)
+    monkeypatch.setattr(fallback, "OF_LATE", 0.25)
+
+    assert late >= 20 and len(held_out(tiny_data, 0)) == late // 4
+
+
 def test_where_the_log_is_split_by_user_each_ones_last_session_may_be_held_out(split_by_user, few):
     requests = split_by_user.train.sessions.requests
     last = dict(zip(requests.user.tolist(), requests.time_ms.tolist(), strict=True))
