@@ -172,7 +172,10 @@ class TorchModel:
     def __init__(
         self, scorer: AnyScorer, data: LearningData, eval_requests: EvaluationRequests, kept: Path | None = None
     ) -> None:
-        """`kept`: file of the lists that were made before for the same model and requests, or that will be."""
+        """`kept`: file (.npz) of the lists that were made before for the same model and requests, or that will be.
+
+        The answers for impressions lie beside it (.npy).
+        """
         self.scorer, self.data, self.eval_requests, self.kept = scorer, data, eval_requests, kept
         self._scored: dict[str, tuple[Int, list[Scores]]] | None = None
 
@@ -185,9 +188,16 @@ class TorchModel:
     def rows(self) -> Scores:
         rows = self.data.evaluation.impressions
         assert rows is not None
+        kept = None if self.kept is None else self.kept.with_suffix(".npy")
+        if kept is not None and kept.exists():
+            return np.asarray(np.load(kept, allow_pickle=False))
         chunks = np.array_split(np.arange(len(rows.item)), -(-len(rows.item) // self.scorer.rows_at_once))
         parts = (self.scorer.rows(rows.requests, rows.item[c], c) for c in chunks)
-        return np.concatenate(list(parts))
+        scores = np.concatenate(list(parts))
+        if kept is not None:
+            with replacing(kept) as part, part.open("wb") as file:
+                np.save(file, scores, allow_pickle=False)
+        return scores
 
     def related(self) -> Int:
         queries = np.array_split(np.arange(self.data.n_items), -(-self.data.n_items // AT_ONCE))

@@ -28,6 +28,8 @@ ALL = "all"
 RETAINED, OVERLAP, ORDER = "retained", "overlap@10", "rank_correlation"
 DIFFERENCES = {"binary": "auc", "regression": "xauc"}
 """The metric of each kind of task whose difference is reported."""
+AT_ONCE = 10_000
+"""Lists that are compared at a time: bounds memory."""
 
 
 def fidelity(
@@ -107,24 +109,23 @@ def rank_correlation(ours: Int, theirs: Int) -> Estimate:
 
     Items that `ours` lacks come last; lists of fewer than two items are left out.
     """
-    values = []
-    for mine, other in zip(ours, theirs, strict=True):
-        other = other[other >= 0]
-        if len(other) < 2:
-            continue
-        order = np.argsort(mine, kind="stable")
-        at = np.minimum(np.searchsorted(mine, other, sorter=order), len(mine) - 1)
-        position = np.where(mine[order[at]] == other, order[at], len(mine)).astype(np.float64)
-        rank, own = _ranks(position), np.arange(len(other))
-        spread = rank.std() * own.std()
-        covariance = ((rank - rank.mean()) * (own - (len(other) - 1) / 2)).mean()
-        values.append(float(covariance / spread) if spread > 0 else 0.0)
-    return metrics.mean(np.array(values))
+    pieces = [slice(start, start + AT_ONCE) for start in range(0, len(ours), AT_ONCE)]
+    return metrics.mean(np.concatenate([_correlations(ours[p], theirs[p]) for p in pieces]) if pieces else np.zeros(0))
 
 
-def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Ranks from 0; equal values share the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    ranks: npt.NDArray[np.float64] = ((ends - counts) + (counts - 1) / 2)[inverse]
-    return ranks
+def _correlations(ours: Int, theirs: Int) -> npt.NDArray[np.float64]:
+    """One correlation for each list of two items or more."""
+    rows = np.arange(len(ours))[:, None] * (int(max(ours.max(initial=0), theirs.max(initial=0))) + 2)
+    places = np.argsort(ours, axis=1, kind="stable")
+    keys = (rows + np.take_along_axis(ours, places, 1)).ravel()  # ascend over all rows
+    at = np.minimum(np.searchsorted(keys, rows + theirs), len(keys) - 1)
+    listed = theirs >= 0
+    found = listed & (keys[at] == rows + theirs)
+    n_listed, n_found = listed.sum(1, keepdims=True), found.sum(1, keepdims=True)
+    order = np.argsort(np.where(found, places.ravel()[at], ours.shape[1]), axis=1)
+    rank = np.where(found, np.argsort(order, axis=1), (n_found + n_listed - 1) / 2)
+    off = np.where(listed, rank - (n_listed - 1) / 2, 0)
+    own = np.where(listed, np.cumsum(listed, axis=1) - 1 - (n_listed - 1) / 2, 0)
+    spread = np.sqrt(np.square(off).sum(1) * np.square(own).sum(1))
+    values = np.divide((off * own).sum(1), spread, out=np.zeros(len(ours)), where=spread > 0)
+    return np.asarray(values[n_listed[:, 0] > 1])

@@ -7,17 +7,20 @@ from typing import TypeAlias
 
 import numpy as np
 
-from edgerec import metrics
+from edgerec.evaluation.answers import Answers
 from edgerec.evaluation.runtime_model import RequestArguments, RuntimeModel, Versions
-from edgerec.examples.evaluation_requests import EvaluationRequests, evaluate_lists, evaluation_labels
+from edgerec.examples.evaluation_requests import EvaluationRequests, thinned
 from edgerec.examples.load import LearningData
-from edgerec.metrics import MetricTable, ModelMetrics, main_metric
+from edgerec.metrics import MetricTable, main_metric
 from edgerec.progress import Progress, Silent
 from edgerec.runtime import Events
-from edgerec.tasks import Task, scored_tasks
+from edgerec.tasks import Task
 from edgerec.tasks.history import Int
 
 __all__ = ["evaluate_inputs"]
+
+MOST_REQUESTS, MOST_ROWS = 2_000, 5_000
+"""That are asked again for each change."""
 
 Change: TypeAlias = Callable[[RequestArguments], RequestArguments]
 
@@ -27,19 +30,25 @@ def evaluate_inputs(
     data: LearningData,
     eval_requests: EvaluationRequests,
     k: Sequence[int],
-    whole: ModelMetrics,
+    whole: Answers,
     progress: Progress,
 ) -> MetricTable:
     """By what is withheld and by task, the main metric minus that of `whole` requests, paired.
 
-    `whole` holds the metrics of the bundle on the same requests with nothing withheld.
+    `whole` holds the answers of the bundle to the same requests with nothing withheld. Of many requests and impressions
+    an even sample is asked again: differences of the same requests are known well from few.
     """
+    asked = eval_requests.every(MOST_REQUESTS)
+    eval_requests = eval_requests.where(asked)
+    data, rows = thinned(data, MOST_ROWS)
+    before = whole.of_sample(asked, rows).metrics(data, eval_requests, k)
     table: MetricTable = {}
     for name, change in _changes(data):
         with progress.track(None, f"int8, {name}"):
-            partial = _metrics(_ChangedRequests(versions, data, eval_requests, change), data, eval_requests, k)
+            model = _ChangedRequests(versions, data, eval_requests, change)
+            partial = Answers.of(model, data, related=False).metrics(data, eval_requests, k)
         table[name] = {
-            task: {main: values[main].minus(whole[task][main])}
+            task: {main: values[main].minus(before[task][main])}
             for task, values in partial.items()
             if (main := main_metric(values)) is not None
         }
@@ -96,19 +105,3 @@ def _last(past: Events) -> Events:
 
 def _plain(past: Events) -> Events:
     return Events(past.item, np.zeros_like(past.kind), past.time_ms)
-
-
-def _metrics(
-    model: RuntimeModel, data: LearningData, eval_requests: EvaluationRequests, k: Sequence[int]
-) -> ModelMetrics:
-    """Metrics of all tasks but related items, which depend on no request."""
-    by_task: ModelMetrics = {}
-    impressions = data.evaluation.impressions
-    scores = model.rows() if impressions is not None and len(impressions.item) else None
-    for i, task in enumerate(scored_tasks(data.tasks)):
-        if task.kind == "retrieval":
-            by_task[task.name] = evaluate_lists(model.lists(task), task, data, eval_requests, k)
-        elif impressions is not None and scores is not None:
-            compute = metrics.binary_metrics if task.kind == "binary" else metrics.regression_metrics
-            by_task[task.name] = compute(evaluation_labels(data, task), scores[:, i], impressions.requests.user)
-    return by_task

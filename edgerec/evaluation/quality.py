@@ -14,16 +14,13 @@ from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.examples.evaluation_requests import (
     EvaluatedModel,
     EvaluationRequests,
-    evaluate_lists,
-    evaluation_labels,
-    evaluation_sessions,
     find_evaluation_requests,
 )
 from edgerec.examples.load import LearningData
 from edgerec.metrics import ModelMetrics, TaskMetrics
 from edgerec.progress import Progress
 from edgerec.runtime import ArrayRecommender
-from edgerec.tasks import Task, scored_tasks
+from edgerec.tasks import Task
 
 __all__ = ["evaluate_bundle", "evaluate_model", "evaluate_scorer"]
 
@@ -48,20 +45,14 @@ def evaluate_model(
 
     A retrieval task with repeats also has "TASK_again": the AUC of telling which past items are consumed again.
     """
+    answers = Answers.of(model, data)
     by_task: ModelMetrics = {}
-    answers, impressions = Answers.of(model, data), data.evaluation.impressions
-    for i, task in enumerate(scored_tasks(data.tasks)):
-        if task.kind == "retrieval":
-            by_task[task.name] = evaluate_lists(answers.lists[task.name], task, data, eval_requests, k)
-            if task.repeats == "allow" and any(len(past) for past in eval_requests.pasts):
-                by_task[f"{task.name}_again"] = _repeat_metrics(model.own_items(task), task, data, eval_requests)
-        elif impressions is not None and answers.rows is not None:
-            compute = metrics.binary_metrics if task.kind == "binary" else metrics.regression_metrics
-            label, user = evaluation_labels(data, task), impressions.requests.user
-            by_task[task.name] = compute(label, answers.rows[:, i], user)
-    if answers.related is not None:
-        name = next(t.name for t in data.tasks if t.kind == "related")
-        by_task[name] = metrics.related_metrics(evaluation_sessions(data), answers.related)
+    tasks = {t.name: t for t in data.tasks}
+    for name, of_task in answers.metrics(data, eval_requests, k).items():
+        by_task[name] = of_task
+        task = tasks[name]
+        if task.kind == "retrieval" and task.repeats == "allow" and any(len(past) for past in eval_requests.pasts):
+            by_task[f"{name}_again"] = _repeat_metrics(model.own_items(task), task, data, eval_requests)
     return by_task, answers
 
 

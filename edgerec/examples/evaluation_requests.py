@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,10 +39,25 @@ class EvaluationRequests:
         """No request."""
         return cls(np.zeros(0, np.int64), [], [])
 
+    def every(self, most: int) -> Mask:
+        """An even sample of at most `most` requests, (n,)."""
+        return np.asarray(np.arange(len(self.rows)) % max(-(-len(self.rows) // most), 1) == 0)
+
     def where(self, mask: Mask) -> EvaluationRequests:
         """The requests for which `mask`, (n,), is true."""
         at = np.flatnonzero(mask)
         return EvaluationRequests(self.rows[at], [self.pasts[i] for i in at], [self.events[i] for i in at])
+
+
+def thinned(data: LearningData, most: int) -> tuple[LearningData, Int]:
+    """The data with at most about `most` evaluation impressions, all of every k-th user; and which those are."""
+    impressions = data.evaluation.impressions
+    if impressions is None:
+        return data, np.zeros(0, np.int64)
+    number = np.unique(impressions.requests.user, return_inverse=True)[1]
+    chosen = np.flatnonzero(number % max(-(-len(impressions.item) // most), 1) == 0)
+    evaluation = replace(data.evaluation, impressions=impressions.take(chosen))
+    return replace(data, evaluation=evaluation), chosen
 
 
 class EvaluatedModel(Protocol):

@@ -30,7 +30,7 @@ __all__ = [
 
 def auc(label: Array, score: Array) -> float:
     """Probability that a positive scores above a negative, ties one half; NaN when a class is missing."""
-    return _WeightedAuc(label, score)(np.ones(len(label)))
+    return _WeightedAuc(label, score, np.zeros(len(label), np.int64))(np.ones(1))
 
 
 def gauc(label: Array, score: Array, user: Array) -> float:
@@ -84,7 +84,7 @@ def auc_metrics(label: Array, score: Array, user: Array | None = None, boot: int
         user: whose row it is, shape (n,); None makes every row its own user (then there is no GAUC).
     """
     label, score, user = _checked(label, score, user)
-    return _bootstrap(_auc_terms(label, score, user), user, boot, seed)
+    return _bootstrap(_auc_terms(label, score, user), int(user.max(initial=-1)) + 1, boot, seed)
 
 
 def binary_metrics(
@@ -100,10 +100,12 @@ def binary_metrics(
         raise ValueError(f"a probability is in [0, 1], got [{probability.min():.4g}, {probability.max():.4g}]")
     bins = 15
     bin_of, gap = _equal_mass(probability, bins), label - probability
+    rows = np.bincount(user).astype(np.float64)
+    gaps = np.bincount(bin_of * len(rows) + user, gap, bins * len(rows)).reshape(bins, len(rows))
     terms = _auc_terms(label, probability, user)
-    terms["logloss"] = _weighted_mean(_row_logloss(label, probability))
-    terms["ece"] = _Term(lambda w: float(np.abs(np.bincount(bin_of, gap * w, bins)).sum() / w.sum()), len(label))
-    return _bootstrap(terms, user, boot, seed)
+    terms["logloss"] = _mean(_row_logloss(label, probability), user)
+    terms["ece"] = _Term(lambda drawn: float(np.abs(gaps @ drawn).sum() / (rows @ drawn)), len(label))
+    return _bootstrap(terms, len(rows), boot, seed)
 
 
 def regression_metrics(
@@ -115,7 +117,7 @@ def regression_metrics(
     (the limit of the bootstrap), since a bootstrap of pairs would sort the rows 200 times.
     """
     label, prediction, user = _checked(label, prediction, user)
-    out = _bootstrap({"mae": _weighted_mean(np.abs(label - prediction))}, user, boot, seed)
+    out = _bootstrap({"mae": _mean(np.abs(label - prediction), user)}, int(user.max(initial=-1)) + 1, boot, seed)
     alike, pairs = _ordered_pairs(label, prediction)
     if not pairs.any():
         return out | {"xauc": Estimate(math.nan, len(label))}
@@ -137,68 +139,67 @@ def _checked(label: Array, score: Array, user: Array | None) -> tuple[Floats, Fl
 
 @dataclass(frozen=True)
 class _Term:
-    """A metric as a function of the rows' weights; a bootstrap draw is a weight per user."""
+    """A metric as a function of how often each user is drawn, (n_users,)."""
 
-    of_weights: Callable[[Floats], float]
+    of_draw: Callable[[Floats], float]
     n: int
 
 
-def _weighted_mean(values: Floats) -> _Term:
-    return _Term(lambda w: float(values @ w / w.sum()) if w.any() else math.nan, len(values))
+def _mean(values: Floats, user: Array) -> _Term:
+    """The mean over rows, one value each."""
+    sums, rows = np.bincount(user, values), np.bincount(user).astype(np.float64)
+    return _Term(lambda drawn: float(sums @ drawn / (rows @ drawn)), len(values))
 
 
 def _auc_terms(label: Floats, score: Floats, user: Array) -> dict[str, _Term]:
     area, rows = _auc_per_user(label, score, user)
-    last = np.zeros(len(area), np.int64)
-    last[user] = np.arange(len(user))  # any row of a user carries the user's weight
 
-    def weighted_gauc(w: Floats) -> float:
-        weight = rows * w[last] if len(rows) else rows
+    def weighted_gauc(drawn: Floats) -> float:
+        weight = rows * drawn
         return float(area @ weight / weight.sum()) if weight.any() else math.nan
 
-    return {"auc": _Term(_WeightedAuc(label, score), len(label)), "gauc": _Term(weighted_gauc, int((rows > 0).sum()))}
+    auc = _Term(_WeightedAuc(label, score, user), len(label))
+    return {"auc": auc, "gauc": _Term(weighted_gauc, int((rows > 0).sum()))}
 
 
-def _bootstrap(terms: Mapping[str, _Term], user: Array, boot: int, seed: int) -> TaskMetrics:
-    ones = np.ones(len(user))
-    draws = np.array([[t.of_weights(w) for t in terms.values()] for w in _user_weights(user, boot, seed)])
+def _bootstrap(terms: Mapping[str, _Term], n_users: int, boot: int, seed: int) -> TaskMetrics:
+    draws = np.array([[t.of_draw(drawn) for t in terms.values()] for drawn in _draws(n_users, boot, seed)])
     out = {}
     for i, (name, term) in enumerate(terms.items()):
-        drawn = draws[:, i] if len(draws) else np.zeros(0)
-        known = np.isfinite(drawn)
+        values = draws[:, i] if len(draws) else np.zeros(0)
+        known = np.isfinite(values)
         deviations = None
         if known.sum() > 1:
             # A draw without both classes has no AUC: it is left out of the spread.
-            deviations = np.where(known, drawn - drawn[known].mean(), 0.0) / math.sqrt(known.sum() - 1)
-        out[name] = Estimate(term.of_weights(ones) if term.n else math.nan, term.n, deviations)
+            deviations = np.where(known, values - values[known].mean(), 0.0) / math.sqrt(known.sum() - 1)
+        out[name] = Estimate(term.of_draw(np.ones(n_users)) if term.n else math.nan, term.n, deviations)
     return out
 
 
-def _user_weights(user: Array, boot: int, seed: int) -> Iterator[Floats]:
-    """Per draw, how often each row counts when as many users are drawn with replacement as there are."""
-    n_users = int(user.max(initial=-1)) + 1
+def _draws(n_users: int, boot: int, seed: int) -> Iterator[Floats]:
+    """How often each user is drawn when as many are drawn with replacement as there are."""
     rng = np.random.default_rng(seed)
     for _ in range(boot if n_users else 0):
-        yield np.bincount(rng.integers(0, n_users, n_users), minlength=n_users).astype(np.float64)[user]
+        yield np.bincount(rng.integers(0, n_users, n_users), minlength=n_users).astype(np.float64)
 
 
 class _WeightedAuc:
-    """AUC where a row counts `w` times; the sort is done once."""
+    """AUC where a row counts as often as its user is drawn; rows are sorted once."""
 
-    def __init__(self, label: Array, score: Array) -> None:
-        self._order = np.argsort(score, kind="stable")
-        self._positive = (np.asarray(label) > 0)[self._order]
-        ranked = np.asarray(score)[self._order]
-        self._starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]]) if len(ranked) else np.zeros(0, int)
+    def __init__(self, label: Array, score: Array, user: Array) -> None:
+        label, score = np.asarray(label), np.asarray(score)
+        negative = np.flatnonzero(~(label > 0))
+        negative = negative[np.argsort(score[negative], kind="stable")]
+        self._positive_user, self._negative_user = user[label > 0], user[negative]
+        ordered, positive = score[negative], score[label > 0]
+        self._below, self._upto = (np.searchsorted(ordered, positive, side) for side in ("left", "right"))
 
-    def __call__(self, w: Floats) -> float:
-        if not len(w):
-            return math.nan
-        w = w[self._order]
-        positive = np.add.reduceat(np.where(self._positive, w, 0.0), self._starts)
-        negative = np.add.reduceat(np.where(self._positive, 0.0, w), self._starts)
-        pairs = positive.sum() * negative.sum()
-        return float(positive @ (np.cumsum(negative) - negative / 2) / pairs) if pairs else math.nan
+    def __call__(self, drawn: Floats) -> float:
+        positive = drawn[self._positive_user]
+        negative = np.concatenate(([0.0], np.cumsum(drawn[self._negative_user])))
+        pairs = positive.sum() * negative[-1]
+        won = positive @ (negative[self._below] + negative[self._upto]) / 2  # ties count one half
+        return float(won / pairs) if pairs else math.nan
 
 
 def _auc_per_user(label: Array, score: Array, user: Array) -> tuple[Floats, Floats]:

@@ -100,7 +100,7 @@ def distill(run: Run) -> StudentReport:
         log.rename(out / log.name)
     scorer = TorchScorer([student], data, expectations)
     errors.append(_calibration_errors(scorer, data))
-    retained = _retained(run, scorer, data) if examples.soft is not None else {}
+    retained = _retained(run, data) if examples.soft is not None else {}
     write_json(out / "fidelity.json", {"parts": metrics_to_json(retained)})
     shutil.rmtree(work)
     return StudentReport(
@@ -115,12 +115,12 @@ def distill(run: Run) -> StudentReport:
     )
 
 
-def _retained(run: Run, scorer: TorchScorer, data: LearningData) -> MetricTable:
+def _retained(run: Run, data: LearningData) -> MetricTable:
     """How much of its teacher's quality the student retains on the evaluation split."""
     with run.progress.track(None, "comparing with the teacher"):
         eval_requests = find_evaluation_requests(data)
-        teacher = Answers.of(run.teacher_model(data, eval_requests), data)
-        return fidelity(Answers.of(TorchModel(scorer, data, eval_requests), data), teacher, data, eval_requests)
+        student, teacher = (Answers.of(run.model(s, data, eval_requests), data) for s in ("student", "teacher"))
+        return fidelity(student, teacher, data, eval_requests)
 
 
 def _calibration_errors(scorer: TorchScorer, data: LearningData) -> dict[str, float]:

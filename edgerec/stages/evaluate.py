@@ -133,7 +133,7 @@ def _report(
         stage: segment_metrics(answers[stage], data, eval_requests, settings.segments) for stage in ("teacher", "int8")
     }
     off_policy = evaluate_logged_policy(RuntimeModel(bundles, data, eval_requests, run.progress))
-    of_bundle = _of_the_bundle(run, data, eval_requests, stages["int8"], bundles)
+    of_bundle = _of_the_bundle(run, data, eval_requests, answers["int8"], bundles)
     with run.progress.track(None, "judging the baselines"):
         baselines = judging.result()
         table = stages | baselines.metrics
@@ -168,7 +168,7 @@ def _report(
 
 
 def _of_the_bundle(
-    run: Run, data: LearningData, eval_requests: EvaluationRequests, int8: ModelMetrics, bundles: Versions
+    run: Run, data: LearningData, eval_requests: EvaluationRequests, int8: Answers, bundles: Versions
 ) -> dict[str, Any]:
     """What a report says of the bundle alone, by the name of the field."""
     bundle, settings, track = run.bundle, run.config.evaluation, run.progress.track
@@ -230,9 +230,8 @@ def evaluate_stage(run: Run, stage: str) -> ModelMetrics:
 def _models(
     run: Run, data: LearningData, eval_requests: EvaluationRequests, bundles: Versions
 ) -> Iterator[tuple[str, TorchModel | RuntimeModel]]:
-    yield "teacher", run.teacher_model(data, eval_requests)
-    for stage in STAGES[1:]:
-        yield stage, TorchModel(run.scorer(stage, data), data, eval_requests)
+    for stage in STAGES:
+        yield stage, run.model(stage, data, eval_requests)
     yield "int8", RuntimeModel(bundles, data, eval_requests, run.progress)
 
 

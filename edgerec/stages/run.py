@@ -146,18 +146,18 @@ class Run:
         student = load_student(folder, data.shape, data.features).eval()
         return TorchScorer([student], data, read_json(folder / "model.json")["expectations"])
 
-    def teacher_model(self, data: LearningData, eval_requests: EvaluationRequests) -> TorchModel:
-        """The teacher, asked on the evaluation split; its lists are made once, by the first stage that asks."""
+    def model(self, stage: str, data: LearningData, eval_requests: EvaluationRequests) -> TorchModel:
+        """The model of a stage, as of `scorer`, asked on the evaluation split once: its answers are kept."""
         key = hashlib.sha256((self.dataset / "dataset.json").read_bytes())
-        for path in self.teacher_files():
+        for path in self.teacher_files() if stage == "teacher" else sorted((self.folder / stage).glob("model.*")):
             key.update(path.read_bytes())
         key.update(json.dumps([self.part, self.config.seed, self.config.ensemble.candidates, __version__]).encode())
-        kept = self.folder / "work" / f"answers-{key.hexdigest()[:12]}.npz"
-        for old in kept.parent.glob("answers-*"):
-            if old != kept:
+        kept = self.folder / "work" / f"answers-{stage}-{key.hexdigest()[:12]}.npz"
+        for old in kept.parent.glob(f"answers-{stage}-*"):
+            if old.name.split(".")[0] != kept.stem:
                 old.unlink()
         kept.parent.mkdir(parents=True, exist_ok=True)
-        return TorchModel(self.scorer("teacher", data), data, eval_requests, kept)
+        return TorchModel(self.scorer(stage, data), data, eval_requests, kept)
 
     def work_folder(self, stage: str, sections: Sequence[str]) -> Path:
         """Where a stage keeps unfinished work, so that it can go on after a stop.

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from edgerec.config import Config
+from edgerec.evaluation.answers import Answers
 from edgerec.evaluation.inputs import _last, _plain, evaluate_inputs
-from edgerec.evaluation.quality import evaluate_bundle
-from edgerec.evaluation.runtime_model import Versions
+from edgerec.evaluation.runtime_model import RuntimeModel, Versions
 from edgerec.examples.evaluation_requests import find_evaluation_requests
 from edgerec.progress import Silent
 from edgerec.runtime import ArrayRecommender, Events
@@ -19,9 +19,9 @@ from edgerec.stages.run import Run
 def table(tiny_chain):
     config, run = Config.load(tiny_chain / "edgerec.toml"), tiny_chain / "run"
     data = Run(config, run, Silent()).learning_data("test")
-    whole = evaluate_bundle(run / "bundle", data, config.evaluation.k, Silent())
     with ArrayRecommender.of(run / "bundle") as recommender:
         versions, requests = Versions(recommender), find_evaluation_requests(data)
+        whole = Answers.of(RuntimeModel(versions, data, requests, Silent()), data)
         return evaluate_inputs(versions, data, requests, config.evaluation.k, whole, Silent())
 
 
