@@ -12,6 +12,11 @@ from edgerec.tasks.units import MS_PER_HOUR
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+FEW = 500
+"""Pairs that are sorted without more ado."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +62,19 @@ def encode_history(request: Int, item: Int, kind: Int, time_ms: Int, n_requests:
         time_ms: int64 (E,).
         max_items: only the items with the latest events are kept.
     """
-    order = np.lexsort((time_ms, item, request))
-    request, item, kind, time_ms = request[order], item[order], kind[order], time_ms[order]
-    is_first = np.ones(len(item), bool)
-    is_first[1:] = (request[1:] != request[:-1]) | (item[1:] != item[:-1])
+    request, item, kind, time_ms = by_time(request, time_ms, item, kind)
+    moment = np.cumsum(_is_new(request, time_ms))
+    order = _sorted_by(request, item)
+    request, item, kind = request[order], item[order], kind[order]
+    time_ms, moment = time_ms[order], moment[order]
+    is_first = _is_new(request, item)
     first = np.flatnonzero(is_first)
     last = np.append(first[1:], len(item))[: len(first)] - 1
     count = last - first + 1
     kinds = np.bitwise_or.reduceat(kind, first) if len(first) else kind[:0]
 
     # Ties are broken by the item, so that the order never depends on the order of the log.
-    recent = np.lexsort((item[first], time_ms[last], request[first]))
+    recent = _sorted_by(moment[last], item[first])
     first, last, count, kinds = first[recent], last[recent], count[recent], kinds[recent]
     sizes = np.bincount(request[first], minlength=n_requests)
     ends = np.cumsum(sizes)
@@ -83,3 +90,34 @@ def encode_history(request: Int, item: Int, kind: Int, time_ms: Int, n_requests:
         last_ms=time_ms[last].astype(np.int64),
         interval_h=gap_h.astype(np.float32),
     )
+
+
+def by_time(request: Int, time_ms: Int, *columns: Int) -> tuple[Int, ...]:
+    """Requests, other columns and times of events, by request and then by time; events of one time stay in order."""
+    later = (request[1:] > request[:-1]) | ((request[1:] == request[:-1]) & (time_ms[1:] >= time_ms[:-1]))
+    if later.all():  # as the rows of a log are
+        return (request, *columns, time_ms)
+    order = np.lexsort((time_ms, request))
+    return tuple(values[order] for values in (request, *columns, time_ms))
+
+
+def _is_new(first: Int, second: Int) -> Mask:
+    """Whether a pair differs from the one before it."""
+    new: Mask = np.ones(len(first), bool)
+    new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
+    return new
+
+
+def _sorted_by(first: Int, second: Int) -> Int:
+    """Indices that sort pairs of numbers from 0; equal pairs stay in order.
+
+    Sorting whole numbers is several times faster than sorting indices by two keys: the pair and its place are put into
+    one number, where it has room for them.
+    """
+    n = len(first)
+    if n > FEW:
+        width = int(second.max()) + 1
+        if (int(first.max()) + 1) * width * n < 1 << 63:
+            order: Int = np.sort((first.astype(np.int64) * width + second) * n + np.arange(n)) % n
+            return order
+    return np.lexsort((second, first))

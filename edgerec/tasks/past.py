@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from edgerec.tasks.history import Float, Int, elapsed
+from edgerec.tasks.history import Float, Int, by_time, elapsed
 from edgerec.tasks.units import MS_PER_DAY
 
 SMOOTHING = 20.0
@@ -48,8 +48,7 @@ class Timeless(NamedTuple):
 
 def summarize_past(request: Int, kind: Int, time_ms: Int, n_requests: int, n_binary: int) -> PastSums:
     """Sum up the events of each request; shapes as in `encode_history`."""
-    order = np.lexsort((time_ms, request))
-    request, kind, time_ms = request[order], kind[order], time_ms[order]
+    request, kind, time_ms = by_time(request, time_ms, kind)
     new_session = np.ones(len(request))
     new_session[1:] = (request[1:] != request[:-1]) | (time_ms[1:] != time_ms[:-1])
     events = np.bincount(request, minlength=n_requests).astype(np.float64)
