@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from edgerec.data.dataset import Dataset
 from edgerec.examples.scratch import Columns, Limits, Scratch, pieces
 from edgerec.tasks import Categorical, History, Multi, Numeric, RequestEncoder, binary_tasks, encode_history
 from edgerec.tasks.history import Float, Int
-from edgerec.tasks.past import PastSums, summarize_past
+from edgerec.tasks.past import PastSums
 from edgerec.tasks.units import MS_PER_DAY
 
 EVENTS_AT_ONCE = 4_000_000
@@ -93,6 +94,39 @@ class Log:
             before[searching] = self.time_ms[middle[searching]] < cut_ms[searching]
             low, high = np.where(before, middle + 1, low), np.where(searching & ~before, middle, high)
         return self.offsets[user], low
+
+    def sums(self, start: Int, end: Int, n_binary: int) -> PastSums:
+        """What `summarize_past` sums up, of H ranges of rows, each of one user: `start`, `end` (H,)."""
+        some = np.flatnonzero(end > start)
+        first, last = start[some], end[some] - 1
+
+        def spread(values: npt.NDArray[Any], kind: type = np.float64) -> npt.NDArray[Any]:
+            whole: npt.NDArray[Any] = np.zeros(len(start), kind)
+            whole[some] = values
+            return whole
+
+        changes, *kinds = self._running
+        absent = [np.zeros(len(start))] * (n_binary - len(kinds))
+        positives = [spread(k[last] - k[first] + (self.kind[first] >> b & 1)) for b, k in enumerate(kinds[:n_binary])]
+        return PastSums(
+            events=(end - start).astype(np.float64),
+            sessions=spread(changes[last] - changes[first] + 1),
+            first_ms=spread(self.time_ms[first], np.int64),
+            last_ms=spread(self.time_ms[last], np.int64),
+            positives=np.array([*positives, *absent], np.float64).reshape(n_binary, len(start)).T,
+        )
+
+    @cached_property
+    def _running(self) -> npt.NDArray[np.int32]:
+        """Up to and with each row: changes of the time, then rows with each bit of `kind`; (1 + bits, E)."""
+        bits = max((int(self.kind[start:end].max(initial=0)).bit_length() for start, end in self.pieces()), default=0)
+        counts = np.zeros((1 + bits, len(self)), np.int32)
+        for start, end in self.pieces():
+            before = max(start - 1, 0)
+            counts[0, before + 1 : end] = np.diff(self.time_ms[before:end]) != 0
+            for b in range(bits):
+                counts[1 + b, start:end] = self.kind[start:end] >> b & 1
+        return np.cumsum(counts, axis=1, out=counts)
 
 
 def request_encoder(dataset: Dataset, part: Literal["valid", "test"], max_history: int) -> RequestEncoder:
@@ -220,22 +254,22 @@ def earlier_events(
     log: Log, encoder: RequestEncoder, user: Int, cut_ms: Int, at_once: int = EVENTS_AT_ONCE
 ) -> tuple[History, PastSums]:
     """History and sums of what each of H users did before `cut_ms` (H,), by the function the device uses."""
-    return events_between(log, encoder, *log.range_before(user, cut_ms), at_once)
+    start, end = log.range_before(user, cut_ms)
+    return histories_between(log, encoder, start, end, at_once), log.sums(start, end, len(encoder.binary))
 
 
-def events_between(
+def histories_between(
     log: Log, encoder: RequestEncoder, start: Int, end: Int, at_once: int = EVENTS_AT_ONCE
-) -> tuple[History, PastSums]:
-    """History and sums of H pasts, each a range of rows of one user: `start`, `end` (H,)."""
-    histories, pasts = [], []
+) -> History:
+    """Histories of H pasts, each a range of rows of one user: `start`, `end` (H,)."""
+    histories = []
     for first, last in _chunks(start, end, at_once):
         sizes = last - first
         request = np.repeat(np.arange(len(sizes)), sizes)
         rows = np.arange(len(request)) + np.repeat(first - (np.cumsum(sizes) - sizes), sizes)
         item, kind, time_ms = log.item[rows], log.kind[rows], log.time_ms[rows]
         histories.append(encode_history(request, item, kind, time_ms, len(sizes), encoder.max_history))
-        pasts.append(summarize_past(request, kind, time_ms, len(sizes), len(encoder.binary)))
-    return join_histories(histories), _join_pasts(pasts)
+    return join_histories(histories)
 
 
 def _chunks(start: Int, end: Int, size: int) -> Iterator[tuple[Int, Int]]:
@@ -247,17 +281,9 @@ def _chunks(start: Int, end: Int, size: int) -> Iterator[tuple[Int, Int]]:
 
 def join_histories(parts: list[History]) -> History:
     """The histories of several groups of requests, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
     sizes = np.concatenate([np.diff(p.offsets) for p in parts])
     names = ("item", "kind", "count", "last_ms", "interval_h")
     joined = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
     return History(offsets=np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), **joined)
-
-
-def _join_pasts(parts: list[PastSums]) -> PastSums:
-    return PastSums(
-        events=np.concatenate([p.events for p in parts]),
-        sessions=np.concatenate([p.sessions for p in parts]),
-        first_ms=np.concatenate([p.first_ms for p in parts]),
-        last_ms=np.concatenate([p.last_ms for p in parts]),
-        positives=np.concatenate([p.positives for p in parts]),
-    )

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgerec.examples.log import Log, events_between
+from edgerec.examples.log import Log, histories_between
 from edgerec.models.inputs import LatestEvents
-from edgerec.tasks import History, PastSums, RequestEncoder
+from edgerec.tasks import History, RequestEncoder
 from edgerec.tasks.history import Float, Int
 from edgerec.tasks.units import MS_PER_HOUR
 
@@ -37,10 +37,9 @@ class Pasts(Protocol):
 
 @dataclass(frozen=True)
 class _ReadPasts:
-    """Distinct pasts, read from the log, and which of them each request has."""
+    """Distinct histories, read from the log, and which of them each request has."""
 
     history: History
-    past: PastSums
     which: Int
 
 
@@ -86,7 +85,7 @@ class LogPasts:
         first, last, which = _distinct(start, end)
         if int((last - first).sum()) > log.limits.events:
             return unread
-        return replace(unread, read=_ReadPasts(*events_between(log, encoder, first, last), which))
+        return replace(unread, read=_ReadPasts(histories_between(log, encoder, first, last), which))
 
     def take(self, rows: Int) -> LogPasts:
         read = None if self.read is None else replace(self.read, which=self.read.which[rows])
@@ -106,15 +105,15 @@ class LogPasts:
         return np.asarray(self.end[rows] - self.start[rows])
 
     def histories(self, rows: Int) -> tuple[History, Int]:
-        read = self._read(rows)
-        return read.history, read.which
+        if self.read is not None:
+            return self.read.history, self.read.which[rows]
+        first, last, which = _distinct(np.asarray(self.start[rows]), np.asarray(self.end[rows]))
+        return histories_between(self.log, self.encoder, first, last), which
 
     def numeric(self, rows: Int, time_ms: Int) -> Float:
-        read = self._read(rows)
-        p, which = read.past, read.which
-        each = PastSums(p.events[which], p.sessions[which], p.first_ms[which], p.last_ms[which], p.positives[which])
+        sums = self.log.sums(np.asarray(self.start[rows]), np.asarray(self.end[rows]), len(self.encoder.binary))
         held = self.log.held[self.user[rows]] if self.encoder.multi else None
-        return self.encoder.numbers(each, time_ms, np.asarray(self.given[rows]), held)
+        return self.encoder.numbers(sums, time_ms, np.asarray(self.given[rows]), held)
 
     def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> LatestEvents | None:
         if not self.sequence:
@@ -123,12 +122,6 @@ class LogPasts:
         start, until_ms = np.maximum(self.start[rows], end - self.sequence), np.asarray(self.until_ms[rows])
         log = self.log
         return latest_events(log.item, log.kind, log.time_ms, start, end, until_ms, dropout, rng)
-
-    def _read(self, rows: Int) -> _ReadPasts:
-        if self.read is not None:
-            return replace(self.read, which=self.read.which[rows])
-        first, last, which = _distinct(np.asarray(self.start[rows]), np.asarray(self.end[rows]))
-        return _ReadPasts(*events_between(self.log, self.encoder, first, last), which)
 
 
 @dataclass(frozen=True)
@@ -167,8 +160,10 @@ class GivenPasts:
 
 def _distinct(start: Int, end: Int) -> tuple[Int, Int, Int]:
     """Starts and ends of the distinct ranges, and which of them each is; all empty pasts are the same."""
-    pairs, which = np.unique(np.where(end > start, [start, end], 0).T, axis=0, return_inverse=True)
-    return pairs[:, 0], pairs[:, 1], which.reshape(-1).astype(np.int64)
+    start, end = np.where(end > start, [start, end], 0)
+    width = int(end.max(initial=0)) + 1
+    pairs, which = np.unique(start * width + end, return_inverse=True)
+    return pairs // width, pairs % width, which.astype(np.int64)
 
 
 def latest_events(
