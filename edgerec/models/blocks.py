@@ -143,10 +143,10 @@ class ItemTower(nn.Module):
         self.prior = Mlp(shape.statistics + shape.item_numbers, hidden, priors)
         self.direct = nn.Parameter(torch.zeros(priors, shape.statistics))
 
-    def forward(self, statistics: Tensor, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
+    def forward(self, statistics: Tensor, rows: slice | Tensor = slice(None)) -> tuple[Tensor, Tensor]:
         """Statistics (N, F) of one as-of time -> vectors (N, dim), priors (N, priors); of some `rows` alone."""
         features = torch.cat([statistics[rows], self.numeric[rows]], dim=1)
-        identity = self.identity.weight[rows]
+        identity = _rows_of(self.identity, rows)
         identity = identity if self.fold is None else self.fold(identity)
         vectors = identity + self.from_attributes(rows) + self.from_numbers(features)
         if self.from_text is not None:
@@ -155,7 +155,18 @@ class ItemTower(nn.Module):
                 items, read = self.fresh
                 text = text.index_copy(0, items, read.to(text.dtype))  # a GPU reads in half precision
             vectors = vectors + self.from_text(text[rows])
-        return vectors, self.priors(statistics[rows], self.numeric[rows]) + self.bias.weight[rows]
+        return vectors, self.priors(statistics[rows], self.numeric[rows]) + _rows_of(self.bias, rows)
+
+    def needed(self, statistics: Tensor, about: Tensor | None) -> tuple[Tensor, Tensor]:
+        """`forward` with all N rows, but only those of the items `about`, int64 (n,), are computed; others are 0."""
+        n = len(statistics)
+        if about is None or 2 * len(about) > n:
+            return self.forward(statistics)
+        vectors, priors = self.forward(statistics, about)
+        return (
+            vectors.new_zeros(n, vectors.shape[1]).index_copy(0, about, vectors),
+            priors.new_zeros(n, priors.shape[1]).index_copy(0, about, priors),
+        )
 
     def priors(self, statistics: Tensor, numeric: Tensor) -> Tensor:
         """What statistics and numbers say of items apart from who they are, (N, priors)."""
@@ -163,7 +174,7 @@ class ItemTower(nn.Module):
         priors: Tensor = self.prior(features) + statistics @ self.direct.T
         return priors
 
-    def from_attributes(self, rows: slice = slice(None)) -> Tensor:
+    def from_attributes(self, rows: slice | Tensor = slice(None)) -> Tensor:
         """What categories add to the vectors, (N, dim): of columns with several values in a cell, their mean."""
         vectors: Tensor = self.from_category(self.categorical[rows])
         if self.from_parts is None:
@@ -171,6 +182,14 @@ class ItemTower(nn.Module):
         parts, shares = self.parts[rows], self.shares[rows]
         weight = self.from_parts.weight
         return vectors + functional.embedding_bag(parts, weight, per_sample_weights=shares, mode="sum")
+
+
+def _rows_of(table: nn.Embedding, rows: slice | Tensor) -> Tensor:
+    """Some rows of a table; of listed ones, the gradient comes faster than by indexing."""
+    if isinstance(rows, slice):
+        return table.weight[rows]
+    found: Tensor = table(rows)
+    return found
 
 
 class EventLayer(nn.Module):

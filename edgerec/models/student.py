@@ -148,9 +148,12 @@ class Student(nn.Module):
         self.relation = nn.Linear(sizes.dim, sizes.dim, bias=False)
         nn.init.eye_(self.relation.weight)
 
-    def encode_items(self, as_of: ItemsAsOf) -> Items:
-        """Item vectors (N, dim) and priors (N, T + 1; the last column belongs to `related`)."""
-        table, prior = self.items(as_of.statistics)
+    def encode_items(self, as_of: ItemsAsOf, about: Tensor | None = None) -> Items:
+        """Item vectors (N, dim) and priors (N, T + 1; the last column belongs to `related`).
+
+        `about`: the only items that are asked for, see `ItemTower.needed`.
+        """
+        table, prior = self.items.needed(as_of.statistics, about)
         return (round_rows(table, self.scales(table), self.sizes.levels) if self.qat else table), prior
 
     def scales(self, table: Tensor, rows: slice = slice(None)) -> Tensor:

@@ -67,9 +67,12 @@ class Teacher(nn.Module):
         )
         self.row_heads = nn.Parameter(torch.zeros(tasks, hidden))
 
-    def encode_items(self, as_of: ItemsAsOf) -> Items:
-        """Item vectors (N, dim), priors (N, T + 1), and the statistics themselves for the crosses."""
-        table, prior = self.items(as_of.statistics)
+    def encode_items(self, as_of: ItemsAsOf, about: Tensor | None = None) -> Items:
+        """Item vectors (N, dim), priors (N, T + 1), and the statistics themselves for the crosses.
+
+        `about`: the only items that are asked for, see `ItemTower.needed`; a graph needs them all.
+        """
+        table, prior = self.items.needed(as_of.statistics, about if self.graph is None else None)
         if self.graph is not None:
             assert as_of.graph is not None, "a teacher with graph layers needs the edges of the as-of time"
             table = self.graph(table, as_of.graph)

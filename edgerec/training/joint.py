@@ -33,7 +33,7 @@ SEQUENCE_WEIGHT = 0.5
 class Scorer(Protocol):
     """What training and evaluation need of a model, teacher or student. Shapes as in `Student`."""
 
-    def encode_items(self, as_of: ItemsAsOf) -> Items: ...
+    def encode_items(self, as_of: ItemsAsOf, about: Tensor | None = None) -> Items: ...
     def score_catalog(self, batch: RequestBatch, items: Items, tasks: Sequence[int] | None = None) -> Tensor: ...
     def score_rows(self, batch: RequestBatch, candidate: Tensor, items: Items) -> Tensor: ...
     def score_related(self, query: Tensor, items: Items) -> Tensor: ...
@@ -186,8 +186,8 @@ class JointTraining(nn.Module):
         """The sum of the losses of tasks by the tasks' own weights."""
         return torch.stack([self.weights[name] * loss for name, loss in values.items()]).sum()
 
-    def _items(self, as_of: ItemsAsOf) -> Items:
-        items = self.scorer.encode_items(as_of)
+    def _items(self, as_of: ItemsAsOf, about: Tensor | None = None) -> Items:
+        items = self.scorer.encode_items(as_of, about)
         return items if self.alter is None else self.alter(items)
 
     def _sessions(self, batch: SessionBatch) -> list[LossPart]:
@@ -225,7 +225,7 @@ class JointTraining(nn.Module):
         return parts
 
     def _impressions(self, batch: ImpressionBatch) -> list[LossPart]:
-        items = self._items(batch.as_of)
+        items = self._items(batch.as_of, _read_of(batch))
         logits = self.scorer.score_rows(batch.requests, batch.candidate, items)
         log_p = losses.conditional_log_probs(logits, self.scored)
         count = torch.tensor(float(len(batch.candidate)))
@@ -300,6 +300,19 @@ def _about(batch: JointBatch) -> Tensor:
     if batch.impressions is not None:
         items.append(batch.impressions.candidate)
     return torch.cat(items)
+
+
+def _read_of(batch: ImpressionBatch) -> Tensor | None:
+    """The items that a batch of impressions reads: its candidates and those of the pasts.
+
+    None: all. A sequence reads others, and a compiled step wants one shape.
+    """
+    if batch.requests.latest is not None or torch.compiler.is_compiling():
+        return None
+    read = torch.zeros(len(batch.as_of.statistics), dtype=torch.bool, device=batch.candidate.device)
+    read[batch.candidate] = True
+    read[batch.requests.item.flatten()] = True
+    return read.nonzero()[:, 0]
 
 
 def joined(parts: Sequence[LossPart]) -> dict[str, Tensor]:
