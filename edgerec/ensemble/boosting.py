@@ -34,13 +34,14 @@ class Boosting:
 
     Attributes:
         trees: number of each task's trees, by name.
-        models: by fold, then by task.
+        models: by fold, then by task. complete: whether every fold has its models.
     """
 
     data: LearningData
     encoder: Encoder
     trees: dict[str, int]
     models: Sequence[dict[str, BoostedModel]]
+    complete: bool
 
     @classmethod
     def fit(
@@ -48,31 +49,32 @@ class Boosting:
         settings: EnsembleSettings,
         data: LearningData,
         folder: Path,
+        folds: Sequence[int],
         progress: Progress,
         trees: dict[str, int] | None,
     ) -> Boosting:
         """Train, or go on where an earlier call with the same `folder` was stopped.
 
         Args:
+            folds: of users, for which models are trained; `train_rows` needs them all.
             trees: of each task; None chooses them by early stopping on the evaluation impressions, with the first
                 fold's model.
         """
         encoder = Encoder(data)
         tasks = _boosted(data)
-        folds = settings.folds
-        with progress.track(folds * len(tasks), "boosting") as done:
+        with progress.track(len(folds) * len(tasks), "boosting") as done:
             training = BoostedTraining(settings, data, encoder)
             chosen: dict[str, int] = {}
-            for fold in range(folds):
+            for fold in folds:
                 for task in tasks:
                     path = folder / _file(fold, data, task)
                     if not path.exists():
                         number = chosen.get(task.name) if trees is None else trees[task.name]
                         training.model(fold, task, number).save(path)
-                    if fold == 0:
+                    if fold == folds[0]:
                         chosen[task.name] = BoostedModel.load(path).booster.num_trees()
                     done.advance(note=task.name)
-        write_json(folder / FACTS, {"columns": encoder.names, "folds": folds, "trees": chosen})
+        write_json(folder / FACTS, {"columns": encoder.names, "folds": list(folds), "trees": chosen})
         return cls.load(settings, data, folder, encoder)
 
     @classmethod
@@ -86,13 +88,16 @@ class Boosting:
         """
         encoder = encoder or Encoder(data)
         facts = read_json(folder / FACTS)
-        if facts.get("columns") != encoder.names or facts.get("folds") != settings.folds:
+        folds = facts["folds"] if isinstance(facts.get("folds"), list) else []
+        known = folds and set(folds) <= set(range(settings.folds))
+        if facts.get("columns") != encoder.names or not known:
             raise DataError(f"{folder / FACTS}: is of other columns or folds; run the stage that writes it again")
         models = [
             {task.name: BoostedModel.load(folder / _file(fold, data, task)) for task in _boosted(data)}
-            for fold in range(settings.folds)
+            for fold in folds
         ]
-        return cls(data, encoder, {name: int(n) for name, n in facts["trees"].items()}, models)
+        trees = {name: int(n) for name, n in facts["trees"].items()}
+        return cls(data, encoder, trees, models, len(folds) == settings.folds)
 
     def train_rows(self, chosen: Int) -> Float:
         """Cross-fitted log-probabilities (binary) and standardised logs (regression) of the training impressions.
@@ -103,7 +108,7 @@ class Boosting:
             (len(chosen), T), columns as `scored_tasks`; those of retrieval tasks are 0.
         """
         impressions = self.data.train.impressions
-        assert impressions is not None
+        assert impressions is not None and self.complete
         matrix = self.encoder.train_rows(chosen)
         fold = fold_of(impressions.requests.user[chosen], len(self.models))
         scores = np.zeros((len(matrix), len(scored_tasks(self.data.tasks))), np.float32)

@@ -55,7 +55,7 @@ class Members:
         """Fit on the training rows of `data`, or go on where an earlier call with this folder was stopped.
 
         Args:
-            folds: of users, for which re-rankers are trained. trees: see `Boosting.fit`.
+            folds: of users, for which re-rankers and trees are trained. trees: see `Boosting.fit`.
         """
         wanted = set(settings.members)
         kinds = {t.kind for t in data.tasks}
@@ -67,7 +67,7 @@ class Members:
             if "reranker" in wanted and "retrieval" in kinds:
                 reranker = Reranker.fit(settings, data, snapshots, folds, folder, progress)
         if "boosting" in wanted and kinds & {"binary", "regression"}:
-            boosting = Boosting.fit(settings, data, folder, progress, trees)
+            boosting = Boosting.fit(settings, data, folder, folds, progress, trees)
         return cls(snapshots, _popularity(settings, data), reranker, boosting)
 
     @classmethod

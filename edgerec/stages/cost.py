@@ -107,7 +107,8 @@ class _Counts:
         snapshots = e.windows + 1 if named - {"boosting"} and self.listed else 0
         dense = snapshots if {"ease", "als"} & named and self.dense else 0
         reranked = min(e.requests, self.sessions) * e.candidates if "reranker" in named else 0
-        boosted = self.rows * e.trees if "boosting" in named else 0
+        rated = sum(t.kind in ("binary", "regression") for t in self.config.task)
+        boosted = self.rows * e.trees * folds * rated if "boosting" in named else 0
         return {
             "snapshot": snapshots,
             "snapshot, row": snapshots * self.size.rows,

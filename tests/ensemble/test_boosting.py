@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ TREES = {"click": 30, "liked": 20, "watch": 25}
 @pytest.fixture(scope="module")
 def folder(tiny_config, tiny_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("boosting")
-    Boosting.fit(ensemble_settings(tiny_config), tiny_data, folder, Silent(), TREES)
+    Boosting.fit(ensemble_settings(tiny_config), tiny_data, folder, range(tiny_config.teacher.folds), Silent(), TREES)
     return folder
 
 
@@ -75,7 +77,9 @@ def test_a_folds_models_do_not_change_with_the_labels_of_its_users(tiny_config, 
     try:
         for values in rows.labels.values():
             values[mine] = 1 - values[mine]
-        other = Boosting.fit(ensemble_settings(tiny_config), tiny_data, tmp_path, Silent(), TREES)
+        other = Boosting.fit(
+            ensemble_settings(tiny_config), tiny_data, tmp_path, range(tiny_config.teacher.folds), Silent(), TREES
+        )
     finally:
         for name, values in labels.items():
             rows.labels[name][:] = values
@@ -90,15 +94,31 @@ def test_it_goes_on_where_it_was_stopped_and_ends_the_same(tiny_config, tiny_dat
     written, text = there.stat().st_mtime_ns, lost.read_bytes()
     lost.unlink()
 
-    again = Boosting.fit(ensemble_settings(tiny_config), tiny_data, folder, Silent(), TREES)
+    again = Boosting.fit(
+        ensemble_settings(tiny_config), tiny_data, folder, range(tiny_config.teacher.folds), Silent(), TREES
+    )
 
     assert there.stat().st_mtime_ns == written
     assert lost.read_bytes() == text
     assert np.array_equal(evaluation_scores(again), evaluation_scores(boosting))
 
 
+def test_one_fold_scores_other_requests_by_itself_and_no_training_rows(tiny_config, tiny_data, boosting, tmp_path):
+    alone = Boosting.fit(ensemble_settings(tiny_config), tiny_data, tmp_path, [0], Silent(), TREES)
+
+    assert [path.name for path in sorted(tmp_path.glob("boosting-*.txt"))] == [
+        f"boosting-0-{i}.txt" for i, t in enumerate(tiny_data.tasks) if t.name in TREES
+    ]
+    first = replace(boosting, models=boosting.models[:1])
+    assert np.array_equal(evaluation_scores(alone), evaluation_scores(first))
+    with pytest.raises(AssertionError):
+        alone.train_rows(EVERYONE)
+
+
 def test_trees_are_chosen_where_none_are_given(tiny_config, tiny_data, tmp_path):
-    boosting = Boosting.fit(ensemble_settings(tiny_config), tiny_data, tmp_path, Silent(), None)
+    boosting = Boosting.fit(
+        ensemble_settings(tiny_config), tiny_data, tmp_path, range(tiny_config.teacher.folds), Silent(), None
+    )
 
     assert set(boosting.trees) == {"click", "liked", "watch"}
     for name, number in boosting.trees.items():
@@ -115,7 +135,14 @@ def test_chosen_rows_are_scored_as_among_all(tiny_data, boosting):
 
 
 def test_a_damaged_file_is_named(tiny_config, tiny_data, tmp_path):
-    Boosting.fit(ensemble_settings(tiny_config), tiny_data, tmp_path, Silent(), dict.fromkeys(TREES, 1))
+    Boosting.fit(
+        ensemble_settings(tiny_config),
+        tiny_data,
+        tmp_path,
+        range(tiny_config.teacher.folds),
+        Silent(),
+        dict.fromkeys(TREES, 1),
+    )
     (tmp_path / "boosting-1-2.txt").write_text("no trees")
 
     with pytest.raises(DataError, match=r"boosting-1-2\.txt"):
