@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from edgerec.evaluation.answers import Answers
 from edgerec.evaluation.fidelity import ALL, ORDER, OVERLAP, RETAINED, fidelity, rank_correlation
@@ -64,6 +65,23 @@ def test_rank_correlation_is_of_the_positions_in_the_other_list():
     assert rank_correlation(np.array([[0, 1, 8, 9]]), theirs).value == pytest.approx(
         np.corrcoef([0, 1, 2.5, 2.5], range(4))[0, 1]
     )
+
+
+def test_rank_correlation_of_lists_with_gaps_is_spearmans():
+    rng = np.random.default_rng(0)
+    lists = np.argsort(rng.random((2, 200, 30)), axis=2)[..., :12]
+    lists[np.arange(12) >= rng.integers(0, 13, (2, 200, 1))] = -1
+    ours, theirs = lists
+
+    each = []
+    for mine, other in zip(ours, theirs, strict=True):
+        listed = [item for item in other if item >= 0]
+        if len(listed) > 1:
+            places = [mine.tolist().index(item) if item in mine else 99 for item in listed]
+            each.append(0.0 if len(set(places)) < 2 else spearmanr(places, range(len(listed))).statistic)
+
+    assert rank_correlation(ours, theirs).value == pytest.approx(np.mean(each))
+    assert rank_correlation(ours, theirs).n == len(each)
 
 
 def test_a_gate_fails_only_by_more_than_chance():
