@@ -37,7 +37,7 @@ def rows_as_new(student: Student, data: LearningData) -> tuple[Float, Float]:
     statistics = item_statistics(data.train_log, data.tasks, 2 * n, twice, end_ms, data.scratch, last_only=True)
     tower = student.items
     with torch.inference_mode():
-        without_events = torch.from_numpy(statistics.values[-1][n:])
+        without_events = torch.from_numpy(np.array(statistics.values[-1][n:]))
         numbers = torch.cat([without_events, tower.numeric], dim=1)
         vectors = tower.from_attributes() + tower.from_numbers(numbers)
         if tower.from_text is not None:

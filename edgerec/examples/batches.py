@@ -196,7 +196,7 @@ class Examples:
         graph = None
         if self.graph is not None:
             graph = self.graph.until(index) if rng is None else self.graph.draw(index, rng)
-        return ItemsAsOf(torch.from_numpy(self.statistics.values[index]), graph)
+        return ItemsAsOf(torch.from_numpy(np.array(self.statistics.values[index])), graph)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import tempfile
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,8 +25,10 @@ class Limits:
 
     rows: int = 2_000_000
     """Rows that are worked on together; columns of no more rows stay in memory."""
-    events: int = 8_000_000
+    events: int = 1_000_000
     """Events of all distinct pasts together up to which their histories are made once and stay in memory."""
+    shared: int = 16_000_000
+    """Bytes from which a table lies in a file, whose pages all processes of a run share."""
 
 
 class Mapped(np.memmap):
@@ -71,6 +74,18 @@ class Scratch:
         for _, room in files.values():
             room.flush()  # type: ignore[attr-defined]
         return {name: mapped(path) for name, (path, _) in files.items()}
+
+    def stacked(self, n: int, parts: Iterable[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """The `n` arrays of one shape that come in `parts`, (n, ...)."""
+        each = iter(parts)
+        first = next(each)
+        if n * first.nbytes < self.limits.shared:
+            return np.stack([first, *each])
+        path, room = self._room(n, first[None])
+        for i, values in enumerate(chain([first], each)):
+            room[i] = values
+        room.flush()  # type: ignore[attr-defined]
+        return mapped(path)
 
     def folder_of(self, name: str) -> Path:
         """A folder of this process for files of its own, emptied where it is there already."""

@@ -83,15 +83,18 @@ def item_statistics(
     sums = _Sums(log, tasks, n_items, keys, scratch)
     most = int(np.clip(FINE_BYTES // (4 * n_items * len(sums.names())), MAX_STEPS, MOST_STEPS)) if fine else MAX_STEPS
     at = as_of_times(int(log.time_ms.min(initial=end_ms - 1)), end_ms, most)
-    values = []
-    for s, rows in enumerate(_until_each(log, at, n_items, scratch)):
-        for start, end in pieces(len(rows), scratch.limits.rows):
-            sums.add(rows[start:end], int(at[s]))
-        if s + 1 == len(at) or not last_only:
-            values.append(sums.features(int(at[s])))
-        if s + 1 < len(at):
-            sums.pass_by(float(at[s + 1] - at[s]) / MS_PER_DAY)
-    return ItemStatistics(at[-len(values) :], np.stack(values), tuple(sums.names()))
+
+    def each() -> Iterator[Float]:
+        for s, rows in enumerate(_until_each(log, at, n_items, scratch)):
+            for start, end in pieces(len(rows), scratch.limits.rows):
+                sums.add(rows[start:end], int(at[s]))
+            if s + 1 == len(at) or not last_only:
+                yield sums.features(int(at[s]))
+            if s + 1 < len(at):
+                sums.pass_by(float(at[s + 1] - at[s]) / MS_PER_DAY)
+
+    n = 1 if last_only else len(at)
+    return ItemStatistics(at[-n:], scratch.stacked(n, each()), tuple(sums.names()))
 
 
 def _until_each(log: Log, at: Int, n_items: int, scratch: Scratch) -> Iterator[Int]:

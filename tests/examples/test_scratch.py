@@ -14,7 +14,7 @@ import torch
 from edgerec.ensemble.views import Views
 from edgerec.examples import log
 from edgerec.examples.batches import BatchSettings, JointBatches
-from edgerec.examples.scratch import Limits, Scratch, pieces
+from edgerec.examples.scratch import Limits, Mapped, Scratch, pieces
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
 
@@ -24,7 +24,7 @@ SETTINGS = BatchSettings(sessions=16, impressions=64, sessions_per_epoch=1_000, 
 @pytest.fixture(scope="module")
 def long_data(tiny_config, tiny_run):
     """The tiny log, read as if it were long: 50 rows at once, no history made in advance."""
-    return Run(tiny_config, tiny_run, Silent()).learning_data("test", Limits(rows=50, events=0))
+    return Run(tiny_config, tiny_run, Silent()).learning_data("test", Limits(rows=50, events=0, shared=0))
 
 
 def test_its_columns_lie_on_disk(long_data, tiny_run):
@@ -132,3 +132,15 @@ def test_an_empty_past_has_no_events(tiny_data):
 
     history, which = lazy.histories(nobody)
     assert len(history.item) == 0 and set(which.tolist()) == {0}
+
+
+def test_a_large_table_lies_in_a_file_that_another_process_is_told_by_name(tmp_path):
+    parts = [np.full((3, 4), i, np.float32) for i in range(5)]
+
+    small = Scratch(tmp_path, Limits(shared=241)).stacked(5, iter(parts))  # 5 * 3 * 4 * 4 bytes are 240
+    scratch = Scratch(tmp_path, Limits(shared=240))  # whose files live as long as it does
+    large = scratch.stacked(5, iter(parts))
+
+    assert type(small) is np.ndarray and isinstance(large, Mapped)
+    assert np.array_equal(small, np.stack(parts)) and np.array_equal(large, small)
+    assert len(pickle.dumps(large)) < 240 and np.array_equal(pickle.loads(pickle.dumps(large)), small)
