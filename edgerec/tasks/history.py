@@ -63,10 +63,10 @@ def encode_history(request: Int, item: Int, kind: Int, time_ms: Int, n_requests:
         max_items: only the items with the latest events are kept.
     """
     request, item, kind, time_ms = by_time(request, time_ms, item, kind)
-    moment = np.cumsum(_is_new(request, time_ms))
+    instant = np.cumsum(_is_new(request, time_ms))
     order = _sorted_by(request, item)
     request, item, kind = request[order], item[order], kind[order]
-    time_ms, moment = time_ms[order], moment[order]
+    time_ms, instant = time_ms[order], instant[order]
     is_first = _is_new(request, item)
     first = np.flatnonzero(is_first)
     last = np.append(first[1:], len(item))[: len(first)] - 1
@@ -74,7 +74,7 @@ def encode_history(request: Int, item: Int, kind: Int, time_ms: Int, n_requests:
     kinds = np.bitwise_or.reduceat(kind, first) if len(first) else kind[:0]
 
     # Ties are broken by the item, so that the order never depends on the order of the log.
-    recent = _sorted_by(moment[last], item[first])
+    recent = _sorted_by(instant[last], item[first])
     first, last, count, kinds = first[recent], last[recent], count[recent], kinds[recent]
     sizes = np.bincount(request[first], minlength=n_requests)
     ends = np.cumsum(sizes)
