@@ -22,20 +22,26 @@ def embed(
     title: Annotated[
         str | None, typer.Option(help="For web: title of the page. Default: the name of the bundle.")
     ] = None,
-    language: Annotated[str, typer.Option(help="For web: language of the page: en, de or zh.")] = "en",
+    language: Annotated[
+        str, typer.Option(help="For web: language of the page, such as en or de; auto: the browser's.")
+    ] = "en",
     public_key: Annotated[
         Path | None, typer.Option(help="For web: public key; the page then loads only bundles signed with it.")
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="For web: folder of pictures named like the items' ids, such as 22423.jpg.")
     ] = None,
 ) -> None:
     """Write a folder for an app: runtime, bundle and example.
 
     The example runs on a machine where edgerec is not installed.
     """
+    from edgerec.ship.page import check_language
     from edgerec.ship.python import embed_python
-    from edgerec.ship.web import check_language, embed_web
+    from edgerec.ship.web import embed_web
 
     if kind == "web":
-        report = embed_web(bundle, folder, ort, title, check_language(language), public_key)
+        report = embed_web(bundle, folder, ort, title, check_language(language), public_key, pictures)
         typer.echo(
             f"{folder}: page and runtimes {report.runtime_bytes:,} bytes, bundle {report.bundle_bytes:,} bytes\n"
             f"any web server shows it, such as: python -m http.server --directory {folder}"

@@ -1,0 +1,46 @@
+/** Opens the bundle: the newest one that is whole. */
+import * as ort from "../ort/ort.wasm.min.mjs";
+import { Recommender, fromUrl } from "../edgerec/index.js";
+import { openNewest, take } from "../edgerec/updates.js";
+import { sha256 } from "./sha256.js";
+
+ort.env.wasm.numThreads = 1;
+ort.env.wasm.wasmPaths = new URL("../ort/", import.meta.url).href;
+/** Severity 3: errors, and no advice about graphs. */
+const engine = { ort, sessionOptions: { logSeverityLevel: 3 } };
+
+/** A page by plain http has no WebCrypto: hashes are checked all the same, signatures cannot be. */
+const crypto = globalThis.crypto?.subtle
+  ? globalThis.crypto
+  : { subtle: { digest: async (_, bytes) => sha256(bytes).buffer }, randomUUID: () => `${Date.now()}-${Math.random()}` };
+
+/** Each file is downloaded once, whoever asks for it first. */
+function once(read) {
+  const files = new Map();
+  return (name, most) => {
+    if (!files.has(name)) files.set(name, read(name, most));
+    return files.get(name);
+  };
+}
+
+/** @param {string | null} publicKey base64; then only bundles signed with it are used */
+export async function openBundle(publicKey, url = "./bundle/") {
+  if (publicKey !== null && !globalThis.crypto?.subtle) throw new Error("a signature can be checked over https or on localhost only");
+  const key = publicKey === null ? null : Uint8Array.from(atob(publicKey), (c) => c.charCodeAt(0));
+  return openNewest(once(fromUrl(url)), { ...engine, crypto, publicKey: key });
+}
+
+/** One bundle of any folder, as it is there. */
+export async function openShipped(url) {
+  return Recommender.open(once(fromUrl(url)), { ...engine, crypto });
+}
+
+/** The version of a bundle in `folder` if it is newer than the one in use; null if there is none. */
+export async function newer(rec, folder) {
+  const answer = await fetch(new URL("manifest.json", new URL(folder, document.baseURI)), { cache: "no-store" });
+  if (!answer.ok) return null;
+  const { version } = await answer.json();
+  return version > rec.manifest.version ? version : null;
+}
+
+export { take };
