@@ -36,7 +36,7 @@ _KINDS: Final = {
 }
 _NAMES: Final = {
     "picture": ("image", "picture", "photo", "img", "thumbnail", "poster", "cover"),
-    "category": ("category", "categories", "department", "genre", "genres", "group", "section", "class", "type", "tags"),
+    "category": ("category", "categories", "department", "genre", "genres", "group", "class", "type", "tags"),
     "new": ("is_new", "new", "added", "created", "released", "release_date", "first_seen"),
 }  # fmt: skip
 
