@@ -109,6 +109,7 @@ def test_it_recommends_and_a_click_changes_the_list_with_its_reason(seen):
 def test_a_look_is_no_purchase_so_that_what_was_looked_at_keeps_its_place(seen):
     for went in seen["shopping"]:
         assert went["afterLook"].index("Item 2") == went["first"].index("Item 2") == 2
+        assert went["scrolledBack"] == 40
 
 
 @slow

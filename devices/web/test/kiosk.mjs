@@ -73,6 +73,8 @@ async function shopping(view) {
   await settled(page);
   await judge(page, "home", view);
 
+  await page.evaluate(() => scrollTo(0, 40));
+  await settled(page);
   await page.click("#list .card:nth-child(3) .open");
   await page.waitForSelector("#item:not([hidden]) #related .title");
   went.facts = await texts(page, "#facts dt");
@@ -80,6 +82,7 @@ async function shopping(view) {
   await judge(page, "item", view);
   await page.goBack();
   await settled(page);
+  went.scrolledBack = await page.evaluate(() => scrollY);
   went.afterLook = await titles(page);
   went.reasonsAfterLook = await texts(page, "#list .why");
   went.rows = await texts(page, "#rows h2");

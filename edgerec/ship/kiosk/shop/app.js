@@ -332,8 +332,15 @@ function dress() {
 
 function listen() {
   let shown = view();
+  // Whoever comes back from an item finds the list where they left it.
+  let here = 0;
+  let homeAt = 0;
+  history.scrollRestoration = "manual";
+  addEventListener("scroll", () => (here = scrollY), { passive: true });
   addEventListener("hashchange", async () => {
     const { name, id } = view();
+    if (shown.name === "home") homeAt = here;
+    const back = name === "home" && shown.name === "item";
     const again = shown.name === name && shown.id === id;
     shown = { name, id };
     if (!again) at("toast").replaceChildren();
@@ -341,7 +348,7 @@ function listen() {
     if (name !== "home") at("words").value = "";
     await refresh();
     if (again) return;
-    scrollTo(0, 0);
+    scrollTo(0, back ? homeAt : 0);
     at({ item: "item-title", basket: "basket-title", thanks: "thanks-title" }[name] ?? "main").focus({ preventScroll: true });
   });
   at("search").addEventListener("submit", (event) => {
