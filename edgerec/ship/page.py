@@ -78,10 +78,11 @@ def page_settings(rec: Recommender, title: str | None, language: str, public_key
 def event_kinds(kinds: Iterable[str]) -> dict[str, str | None]:
     """For what a visitor does, the kind of the log that it is most like; None: the model is not told.
 
-    A log with one kind only has "event" for all that a visitor wants; what they do not want, it knows nothing of.
+    A log with one kind only has "event" for all that a visitor wants; what they do not want, it knows nothing of. Where
+    a log has kinds, "event" is a row without any of them, so a purchase is at least what a basket is, and that a look.
 
     >>> event_kinds(["is_click", "is_like", "is_hate"])
-    {'view': 'is_click', 'basket': 'is_like', 'buy': 'event', 'dismiss': 'is_hate'}
+    {'view': 'is_click', 'basket': 'is_like', 'buy': 'is_like', 'dismiss': 'is_hate'}
     >>> event_kinds([])
     {'view': 'event', 'basket': 'event', 'buy': 'event', 'dismiss': None}
     """
@@ -91,7 +92,9 @@ def event_kinds(kinds: Iterable[str]) -> dict[str, str | None]:
     for what in ("dismiss", "buy", "basket", "view"):
         free = [kind for kind in known if kind not in found.values()]
         found[what] = next((kind for kind in free if any(word in kind.lower() for word in _KINDS[what])), None)
-    return {what: found[what] or (None if what == "dismiss" else "event") for what in _KINDS}
+    view = found["view"] or "event"
+    basket = found["basket"] or found["buy"] or view
+    return {"view": view, "basket": basket, "buy": found["buy"] or basket, "dismiss": found["dismiss"]}
 
 
 def popular_items(rec: Recommender) -> list[dict[str, Any]]:

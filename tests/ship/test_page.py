@@ -31,8 +31,8 @@ def test_what_a_visitor_does_is_mapped_to_the_kind_of_the_log_that_it_is_most_li
     }
     assert event_kinds(["is_click", "is_dislike"]) == {
         "view": "is_click",
-        "basket": "event",
-        "buy": "event",
+        "basket": "is_click",
+        "buy": "is_click",
         "dismiss": "is_dislike",
     }
 

@@ -103,6 +103,7 @@ async function shopping(view) {
   went.lines = await titles(page, "#lines");
   went.total = await page.textContent("#total strong");
   went.with = await titles(page, "#with");
+  went.withReasons = await texts(page, "#with .why");
   await judge(page, "basket", view);
   await page.click("#lines .step >> nth=1");
   await settled(page);
@@ -293,13 +294,14 @@ async function failures() {
   await rm(join(folder, "shop", "app.js"));
   await failure("missingFile", { ready: "body[data-broken]" });
   await writeFile(join(folder, "shop", "app.js"), app);
-  const weights = join(folder, "bundle", "weights.bin");
-  const content = await readFile(weights);
-  content[7] ^= 1;
-  await writeFile(weights, content);
+  const { files } = JSON.parse(await readFile(join(folder, "files.json"), "utf8"));
+  const model = join(folder, "bundle", Object.hasOwn(files, "bundle/student.bin") ? "student.bin" : "weights.bin");
+  const content = await readFile(model);
+  content[content.length - 7] ^= 1;
+  await writeFile(model, content);
   await failure("damaged");
-  content[7] ^= 1;
-  await writeFile(weights, content);
+  content[content.length - 7] ^= 1;
+  await writeFile(model, content);
 }
 
 /** Languages, the shop's own colours, an existing page with a list in it, a visitor who is remembered. */

@@ -1,22 +1,26 @@
 /** The shop's page: shows the popular items at once, then the visitor's own list; works offline and tells nobody. */
-import { basketLine, card, make, skeletons } from "./cards.js";
+import { attract } from "./attract.js";
+import { order, showBasket, showCount, showThanks } from "./basket.js";
+import { make } from "./cards.js";
+import { fill } from "./fill.js";
 import { Goods } from "./goods.js";
 import { watch } from "./idle.js";
-import { byTaste, forYou, popular, related, withBasket } from "./lists.js";
+import { showItem } from "./item.js";
+import { byTaste, forYou, popular, related } from "./lists.js";
 import { pictureOf } from "./pictures.js";
-import { badgeOf, rankings, reasonsOf } from "./reasons.js";
+import { rankings } from "./reasons.js";
 import { Search } from "./search.js";
 import { applyTheme, made, readSettings } from "./settings.js";
 import { Staff } from "./staff.js";
-import { capital, plain, pricer } from "./titles.js";
+import { capital, pricer } from "./titles.js";
 import { Tune } from "./tune.js";
 import { Visit } from "./visit.js";
 import { filled, rightToLeft, wordsOf } from "./words.js";
 
 const at = (id) => document.getElementById(id);
 const VIEWS = ["home", "item", "basket", "thanks"];
-/** Found items on one page; items of a row; items of the attracting screen; seconds of a toast and of the last screen. */
-const [FOUND, ROW, PARADE, TOAST_S, THANKS_S] = [60, 8, 12, 5, 30];
+/** Found items on one page; items of a row; seconds of a toast and of the last screen. */
+const [FOUND, ROW, TOAST_S, THANKS_S] = [60, 8, 5, 30];
 
 const { settings: base, items: shipped } = made();
 const staff = new Staff();
@@ -31,7 +35,7 @@ const visit = new Visit(settings.events, settings.remember, trouble);
 
 /** What the modules share of the page. */
 const shop = {
-  settings, words, visit, staff, rec: null, ranks: new Map(), inCategory: new Map(),
+  settings, words, code, format, visit, staff, rec: null, popular: shipped, ranks: new Map(), inCategory: new Map(),
   goods: new Goods(shipped, { ...settings, language: code }),
   picture: pictureOf(settings, pictures),
   price: (item, count = 1) => format(count * (item.attributes?.[settings.price] ?? NaN)),
@@ -57,6 +61,7 @@ const shop = {
     refresh();
   },
 };
+const nice = (text) => capital(text, code);
 const tune = new Tune(shop, () => refresh());
 let search = null;
 let category = null;
@@ -80,12 +85,12 @@ function refresh() {
   const { name, id } = view();
   for (const one of VIEWS) at(one).hidden = one !== name;
   for (const chip of at("chips").querySelectorAll("button")) chip.setAttribute("aria-pressed", String(name === "home" && (chip.value || null) === category));
-  count();
+  showCount(shop);
   const current = () => mine === turn;
   last = last.then(async () => {
     if (!current()) return;
     try {
-      await { home: showHome, item: showItem, basket: showBasket, thanks: showThanks }[name](current, id);
+      await { home: showHome, item: showItem, basket: showBasket, thanks: showThanks }[name](shop, current, id);
     } catch (error) {
       trouble(`this list could not be made: ${error.message}`);
     }
@@ -93,20 +98,7 @@ function refresh() {
   return last;
 }
 
-function count() {
-  const n = [...visit.basket.values()].reduce((a, b) => a + b, 0);
-  at("basket-count").textContent = String(n);
-  at("basket-count").hidden = n === 0;
-}
-
-async function fill(list, items, current) {
-  const known = items.filter((item) => shop.goods.get(item.item));
-  const reasons = shop.rec ? await reasonsOf(shop, known) : known.map(() => "");
-  if (!current()) return;
-  list.replaceChildren(...known.map((item, i) => card(shop, item, { why: reasons[i], badge: badgeOf(shop, item) })));
-}
-
-async function showHome(current) {
+async function showHome(_, current) {
   const asked = at("words").value.trim();
   at("did-you-mean").hidden = true;
   if (asked !== "") return showFound(asked, current);
@@ -116,10 +108,10 @@ async function showHome(current) {
     const index = new Map(shop.goods.all.map((item, i) => [item, i]));
     const items = await byTaste(shop, all.map((item) => ({ item: index.get(item), score: 0 })));
     at("list-title").textContent = nice(category);
-    return fill(at("list"), items.slice(0, FOUND), current);
+    return fill(shop, at("list"), items.slice(0, FOUND), current);
   }
   at("list-title").textContent = shop.rec ? words.forYou : words.popular;
-  await fill(at("list"), shop.rec ? await forYou(shop, settings.k) : shipped.filter((item) => !visit.basket.has(item.item)), current);
+  await fill(shop, at("list"), shop.rec ? await forYou(shop, settings.k) : shipped.filter(({ item }) => !visit.basket.has(item) && !visit.items("dismiss").includes(item)), current);
   if (shop.rec && current()) await showRows(current);
 }
 
@@ -136,7 +128,7 @@ async function showRows(current) {
     return [make("section", {}, make("h2", { textContent: title }), list), list, items];
   });
   at("rows").replaceChildren(...sections.map(([section]) => section));
-  for (const [, list, items] of sections) await fill(list, items, current);
+  for (const [, list, items] of sections) await fill(shop, list, items, current);
 }
 
 async function showFound(asked, current) {
@@ -147,7 +139,7 @@ async function showFound(asked, current) {
   if (!current()) return;
   if (items.length) {
     at("list-title").textContent = filled(words.found, { n: new Intl.NumberFormat(code).format(items.length) });
-    return fill(at("list"), items.slice(0, FOUND), current);
+    return fill(shop, at("list"), items.slice(0, FOUND), current);
   }
   at("list-title").textContent = filled(words.nothing, { words: asked });
   const near = search.nearest(asked);
@@ -161,80 +153,7 @@ async function showFound(asked, current) {
   });
   at("did-you-mean").replaceChildren(near.length ? `${words.didYouMean} ` : `${words.maybe}`, ...buttons);
   at("did-you-mean").hidden = false;
-  await fill(at("list"), shop.rec ? await forYou(shop, ROW) : shipped.slice(0, ROW), current);
-}
-
-async function showItem(current, id) {
-  const item = shop.goods.get(id);
-  at("item-add").disabled = at("item-hide").disabled = item === undefined;
-  if (item === undefined) {
-    at("item-title").textContent = words.gone;
-    for (const part of ["item-picture", "item-price", "facts"]) at(part).replaceChildren();
-    at("related-section").hidden = true;
-    return;
-  }
-  const title = shop.goods.title(item);
-  at("item-title").textContent = title;
-  at("item-price").textContent = shop.price(item);
-  at("item-picture").replaceChildren(shop.picture(item, title, shop.goods.categories(item)[0]));
-  at("item-add").onclick = () => shop.add(item);
-  at("item-hide").onclick = () => shop.hide(item);
-  at("facts").replaceChildren(...facts(item, title));
-  at("related-section").hidden = !settings.related || at("notice").dataset.broken === "true";
-  if (!shop.rec) return at("related").replaceChildren(...skeletons(6));
-  const list = await related(shop, id, ROW);
-  if (!current()) return;
-  at("related-section").hidden = !list.length;
-  await fill(at("related"), list, current);
-}
-
-/** Attributes that say something: not the title again, nor price and picture. */
-function facts(item, title) {
-  const known = [settings.price, settings.picture];
-  const rows = Object.entries(item.attributes ?? {}).filter(
-    ([name, value]) => !known.includes(name) && value !== null && plain(String(value)) !== plain(item.title) && plain(String(value)) !== plain(title),
-  );
-  const shown = (value) => (Array.isArray(value) ? value.map(nice).join(", ") : typeof value === "number" ? new Intl.NumberFormat(code).format(value) : nice(String(value)));
-  return rows.flatMap(([name, value]) => [make("dt", { textContent: nice(name.replace(/_+/g, " ").trim()) }), make("dd", { textContent: shown(value) })]);
-}
-
-const nice = (text) => capital(text, code);
-
-function basketRows() {
-  return [...visit.basket].map(([id, n]) => [shop.goods.get(id), n]).filter(([item]) => item);
-}
-
-function total(rows) {
-  return format(rows.reduce((sum, [item, n]) => sum + n * (item.attributes?.[settings.price] ?? NaN), 0));
-}
-
-async function showBasket(current) {
-  const rows = basketRows();
-  at("basket-full").hidden = rows.length === 0;
-  at("basket-empty").hidden = rows.length > 0;
-  at("lines").replaceChildren(...rows.map(([item, n]) => basketLine(shop, item, n)));
-  at("total").hidden = total(rows) === "";
-  at("total").querySelector("strong").textContent = total(rows);
-  at("with-title").textContent = rows.length ? words.withBasket : words.popular;
-  const list = !shop.rec ? [] : rows.length ? await withBasket(shop, ROW) : shop.popular.slice(0, ROW);
-  if (!current()) return;
-  at("with-title").hidden = !list.length;
-  await fill(at("with"), list, current);
-}
-
-function showThanks() {
-  // Only `order` leads here; a reloaded page has no list to show.
-  if (!at("bought").children.length) location.replace("#/");
-}
-
-function order() {
-  const rows = basketRows();
-  at("bought").replaceChildren(...rows.map(([item, n]) => make("li", { textContent: `${n} × ${shop.goods.title(item)}` })));
-  at("bought-total").hidden = total(rows) === "";
-  at("bought-total").querySelector("strong").textContent = total(rows);
-  visit.buy();
-  location.hash = "#/thanks";
-  setTimeout(() => view().name === "thanks" && reset(), THANKS_S * 1000);
+  await fill(shop, at("list"), shop.rec ? await forYou(shop, ROW) : shipped.slice(0, ROW), current);
 }
 
 let toasted;
@@ -293,18 +212,9 @@ async function renewed() {
   return true;
 }
 
-function attract() {
-  if (at("attract").open) return;
-  const items = (shop.popular ?? shipped).filter((item) => shop.goods.get(item.item)).slice(0, PARADE);
-  const plainShop = { ...shop, add: undefined, hide: undefined };
-  // Twice, so that the end of the band is its beginning.
-  at("parade").replaceChildren(...[...items, ...items].map((item) => card(plainShop, item)));
-  at("attract").showModal();
-}
-
 async function leave() {
   await reset();
-  attract();
+  attract(shop, shop.popular);
 }
 
 /** Everything that follows from the bundle in use. */
@@ -371,7 +281,11 @@ function listen() {
   });
   at("done").addEventListener("click", reset);
   at("thanks-done").addEventListener("click", reset);
-  at("order").addEventListener("click", order);
+  at("order").addEventListener("click", () => {
+    order(shop);
+    location.hash = "#/thanks";
+    setTimeout(() => view().name === "thanks" && reset(), THANKS_S * 1000);
+  });
   at("here").addEventListener("click", () => at("still").close());
   at("attract").addEventListener("click", () => at("attract").close());
   if (!settings.remember)

@@ -8,8 +8,8 @@ const HUES = {
   purple: 276, lilac: 282, violet: 270, brown: 24, cream: 40, ivory: 42, silver: 210, rot: 2, blau: 212, gruen: 128, gelb: 48, rouge: 2, bleu: 212, vert: 128,
 };
 
-/** @param {{picture: string | null}} settings @param {Record<string, string>} folder file by item, below pictures/ */
-export function pictureOf(settings, folder) {
+/** @param {{picture: string | null}} settings @param {Record<string, string>} folder file by item, below pictures/ of `home` */
+export function pictureOf(settings, folder, home = document.baseURI) {
   return (item, title, kind) => {
     const own = settings.picture === null ? null : item.attributes?.[settings.picture];
     const source = folder[item.item] ? `pictures/${folder[item.item]}` : typeof own === "string" && own !== "" ? own : null;
@@ -20,7 +20,7 @@ export function pictureOf(settings, folder) {
     else {
       const image = Object.assign(new Image(), { alt: "", loading: "lazy", decoding: "async" });
       image.addEventListener("error", drawn);
-      image.src = source;
+      image.src = new URL(source, home).href;
       frame.append(image);
     }
     return frame;

@@ -23,16 +23,20 @@ function once(read) {
   };
 }
 
-/** @param {string | null} publicKey base64; then only bundles signed with it are used */
-export async function openBundle(publicKey, url = "./bundle/") {
-  if (publicKey !== null && !globalThis.crypto?.subtle) throw new Error("a signature can be checked over https or on localhost only");
-  const key = publicKey === null ? null : Uint8Array.from(atob(publicKey), (c) => c.charCodeAt(0));
-  return openNewest(once(fromUrl(url)), { ...engine, crypto, publicKey: key });
+function options(publicKey) {
+  if (publicKey === null) return { ...engine, crypto };
+  if (!globalThis.crypto?.subtle) throw new Error("a signature can be checked over https or on localhost only");
+  return { ...engine, crypto, publicKey: Uint8Array.from(atob(publicKey), (c) => c.charCodeAt(0)) };
 }
 
-/** One bundle of any folder, as it is there. */
-export async function openShipped(url) {
-  return Recommender.open(once(fromUrl(url)), { ...engine, crypto });
+/** @param {string | null} publicKey base64; then only bundles signed with it are used */
+export async function openBundle(publicKey, url = "./bundle/") {
+  return openNewest(once(fromUrl(url)), options(publicKey));
+}
+
+/** The bundle of a folder, as it is there. */
+export async function openShipped(url, publicKey) {
+  return Recommender.open(once(fromUrl(url)), options(publicKey));
 }
 
 /** The version of a bundle in `folder` if it is newer than the one in use; null if there is none. */

@@ -1,31 +1,35 @@
 /**
  * <edgerec-list>: a list of recommendations for a page that already exists; see devices/web/examples/shop-page.html.
- * Attributes: bundle (URL; needed), layout (grid, carousel), because (an item's id: what goes with it), search (a search box), k,
- * heading, href (with {id}), language, price (column), currency, picture (column), remember. A tapped item is an event
+ * It takes bundle and kiosk.json of the folder that it lies in. Attributes: layout (grid, carousel), because (an item's id:
+ * what goes with it), search (a search box), k, heading, href (with {id}), language. A tapped item is an event
  * "edgerec-pick" with detail {item, title}; `element.put(item)` and `element.hide(item)` tell what a visitor did.
  */
-import { card, make, skeletons } from "./cards.js";
+import { make, skeletons } from "./cards.js";
+import { fill } from "./fill.js";
 import { Goods } from "./goods.js";
 import { byTaste, forYou, popular, related } from "./lists.js";
 import { pictureOf } from "./pictures.js";
-import { badgeOf, rankings, reasonsOf } from "./reasons.js";
+import { rankings } from "./reasons.js";
 import { Search } from "./search.js";
 import { pricer } from "./titles.js";
 import { Visit } from "./visit.js";
 import { filled, wordsOf } from "./words.js";
 
-/** Lists of one bundle on one page share it, and what the visitor does. */
-const shops = new Map();
+const HOME = new URL("../", import.meta.url);
 
-async function open(url, remember) {
+/** What all lists of a page share: the bundle, and what the visitor does. */
+let shared = null;
+
+async function open() {
+  const settings = await (await fetch(new URL("kiosk.json", HOME))).json();
   const { openShipped } = await import("./recommender.js");
-  const rec = await openShipped(url);
-  const kind = (what) => rec.manifest.inputs.history.kinds.find((name) => name.includes(what)) ?? "event";
-  const events = { view: kind("click"), basket: kind("like"), buy: "event", dismiss: null };
+  const rec = await openShipped(new URL("bundle/", HOME).href, settings.public_key);
+  const pictures = await fetch(new URL("pictures.json", HOME)).then((answer) => answer.json()).catch(() => ({}));
   const { catalog } = rec.home.model;
   const gone = new Set(catalog.unavailable);
   const items = catalog.ids.map((item, i) => ({ item, title: catalog.titles[i], gone: gone.has(i), get attributes() { return catalog.attributes(i); } }));
-  return { rec, items, visit: new Visit(events, remember), lists: new Set(), last: Promise.resolve() };
+  const visit = new Visit(settings.events, settings.remember);
+  return { rec, settings, pictures, items, visit, lists: new Set(), last: Promise.resolve() };
 }
 
 class EdgerecList extends HTMLElement {
@@ -40,7 +44,7 @@ class EdgerecList extends HTMLElement {
   }
 
   disconnectedCallback() {
-    this.shop?.lists.delete(this);
+    this.shared?.lists.delete(this);
   }
 
   /** The visitor put an item into the page's own basket. */
@@ -65,11 +69,9 @@ class EdgerecList extends HTMLElement {
     this.words = make("input", { type: "search", "aria-label": words.search, placeholder: words.search });
     this.words.addEventListener("input", () => this.refresh());
     root.append(style, ...(this.hasAttribute("search") ? [this.words] : []), this.heading, this.list);
-    const url = new URL(this.getAttribute("bundle"), document.baseURI).href;
-    if (!shops.has(url)) shops.set(url, open(url, this.hasAttribute("remember")));
     try {
-      const shared = await shops.get(url);
-      await this.furnish(shared, code, words);
+      shared ??= open();
+      await this.furnish(await shared, code, words);
       await this.refresh();
     } catch (error) {
       // A page goes on without its list, and the page's owner can know why.
@@ -78,21 +80,18 @@ class EdgerecList extends HTMLElement {
     }
   }
 
-  async furnish(shared, code, words) {
-    const { rec, items, visit, lists } = shared;
-    this.shared = shared;
-    const column = (name) => this.getAttribute(name);
-    const settings = { related: "similar.onnx" in rec.manifest.files, new: null, picture: column("picture"), category: column("category"), sold_out: [], language: code };
-    const goods = new Goods(items, settings);
-    const format = pricer(code, column("currency") ?? "EUR");
-    const best = await popular({ rec, goods });
-    const address = column("href") ?? "#{id}";
+  async furnish(all, code, words) {
+    const { rec, items, visit, lists, settings } = all;
+    this.shared = all;
+    const goods = new Goods(items, { ...settings, language: code });
+    const format = pricer(code, settings.currency);
+    const address = this.getAttribute("href") ?? "#{id}";
     this.shop = {
-      rec, visit, lists, settings, words, goods, ...rankings(goods, best),
-      weights: () => rec.home.model.policy.weights,
-      diversity: () => rec.home.model.policy.diversity,
-      picture: pictureOf(settings, {}),
-      price: (item) => format(item.attributes?.[column("price")] ?? NaN),
+      rec, visit, settings, words, goods, ...rankings(goods, await popular({ rec, goods })),
+      weights: () => settings.weights,
+      diversity: () => settings.diversity,
+      picture: pictureOf(settings, all.pictures, HOME),
+      price: (item) => format(item.attributes?.[settings.price] ?? NaN),
       address: (item) => filled(address, { id: encodeURIComponent(item.item) }),
     };
     lists.add(this);
@@ -106,7 +105,7 @@ class EdgerecList extends HTMLElement {
   }
 
   all() {
-    return Promise.all([...(this.shop?.lists ?? [])].map((list) => list.refresh()));
+    return Promise.all([...(this.shared?.lists ?? [])].map((list) => list.refresh()));
   }
 
   /** One list after the other, since they share a model; only the latest wish of each counts. */
@@ -137,11 +136,9 @@ class EdgerecList extends HTMLElement {
       items = await forYou(shop, k);
       title = titled(shop.words.forYou);
     }
-    items = items.slice(0, k);
-    const reasons = await reasonsOf(shop, items);
     this.heading.textContent = title;
     this.list.className = this.getAttribute("layout") === "carousel" ? "cards row" : "cards";
-    this.list.replaceChildren(...items.map((item, i) => card(shop, item, { why: reasons[i], badge: badgeOf(shop, item) })));
+    await fill(shop, this.list, items.slice(0, k));
   }
 }
 
