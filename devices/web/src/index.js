@@ -201,7 +201,7 @@ export class Recommender {
     const rows = await model.engine.similar(index, gone, Math.min(given.whole("k", k), model.n));
     return rows
       .filter((row) => row.score !== -Infinity && row.item !== index)
-      .map(({ item: i, score }) => ({ ...named(model, i), utility: score, probability: { related: score }, reasons: [] }));
+      .map(({ item: i, score }) => row(model.catalog, i, score, { related: score }, []));
   }
 
   /** Logs what the user did; true once it is on the disk. */
@@ -378,27 +378,31 @@ function whyFewer(n, removed, length, pool) {
   return lost;
 }
 
-function named({ catalog }, i) {
-  return { item: catalog.ids[i], title: catalog.titles[i], get attributes() { return catalog.attributes(i); } };
+function recommendation({ tasks, catalog }, { item, utility, probability, reason }, request, explain) {
+  const chances = {};
+  for (let t = 0; t < tasks.length; t++) chances[tasks[t]] = probability[t];
+  return row(catalog, item, utility, chances, explain ? reasons(catalog, item, reason, request) : []);
 }
 
-function recommendation(model, { item, utility, probability, reason }, request, explain) {
-  const row = named(model, item);
-  row.utility = utility;
-  row.probability = Object.fromEntries(model.tasks.map((task, t) => [task, probability[t]]));
-  row.reasons = explain ? reasons(model, item, reason, request) : [];
-  return row;
+function row(catalog, i, utility, probability, reasons) {
+  const [item, title] = [catalog.ids[i], catalog.titles[i]];
+  return { item, title, get attributes() { return catalog.attributes(i); }, utility, probability, reasons };
 }
 
-/** The strongest positive reasons of an item. */
-function reasons(model, item, reason, { inputs }) {
-  const order = Array.from(reason, (weight, at) => ({ weight, at })).sort((a, b) => b.weight - a.weight || a.at - b.at);
-  const strongest = order.slice(0, MAX_REASONS).filter(({ weight }) => weight > 0);
+/** The strongest positive reasons of an item; of equal ones the older event comes first. */
+function reasons({ ids, titles }, item, reason, { inputs }) {
+  const strongest = [];
+  for (let at = 0; at < reason.length; at++) {
+    const weight = reason[at];
+    if (!(weight > (strongest.length < MAX_REASONS ? 0 : strongest.at(-1).weight))) continue;
+    const after = strongest.findIndex((other) => other.weight < weight);
+    strongest.splice(after < 0 ? strongest.length : after, 0, { weight, at });
+    strongest.length = Math.min(strongest.length, MAX_REASONS);
+  }
   if (!strongest.length) return [{ kind: "popular", item: null, title: null, weight: 0 }];
   return strongest.map(({ weight, at }) => {
     const cause = Number(inputs.history[at]);
-    const { item: id, title } = named(model, cause);
-    return { kind: cause === item ? "again" : "history", item: id, title, weight };
+    return { kind: cause === item ? "again" : "history", item: ids[cause], title: titles[cause], weight };
   });
 }
 
