@@ -1,4 +1,4 @@
-"""A static folder with the JavaScript runtime, onnxruntime-web, a bundle, and a kiosk page that uses them."""
+"""A static folder with the JavaScript runtime, a bundle, and a kiosk page that uses them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import edgerec
 from edgerec.bundle import Bundle
 from edgerec.bundle.columns_file import COLUMNS
 from edgerec.bundle.sign import public_key_of
+from edgerec.bundle.size import STUDENT
 from edgerec.errors import ConfigError
 from edgerec.files import dump_json, write_json
 from edgerec.runtime import Recommender
@@ -24,37 +25,36 @@ from edgerec.ship.python import EmbedReport, folder_size, refuse_full
 _HOME: Final = Path(edgerec.__file__).parent
 # In a wheel the sources are in the package, in a source tree beside it.
 SOURCES: Final = (_HOME / "ship" / "javascript", _HOME.parent / "devices" / "web" / "src")
-ORT_FILES: Final = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+ENGINE: Final = ("wasm/simd.js", "wasm/scalar.js")
+"""Of the runtime: the engine as WebAssembly, which `tools/native` builds."""
+NOT_OF_A_PAGE: Final = ("*.d.ts", "node.js", "electron.js", "react-native.js", "journal.js", "onnx.js", "graphs.js")
+NOT_READ: Final = ("catalog.sqlite", "newcomers.npz", "report.json", "weights.bin", "*.onnx")
+"""Files of a bundle that a page leaves alone."""
 FALLBACK: Final = 30
 """Items of the list that the page shows while the bundle is damaged."""
 
 
-def embed_web(
-    bundle: Path, folder: Path, ort: Path | None, title: str | None, language: str, public_key: Path | None
-) -> EmbedReport:
+def embed_web(bundle: Path, folder: Path, title: str | None, language: str, public_key: Path | None) -> EmbedReport:
     """Write the folder; the bundle is verified first.
 
     Args:
-        ort: folder of the npm package onnxruntime-web, or its dist; None: it is looked for in node_modules.
         public_key: the key that the page pins; then it accepts only bundles signed with it.
     Raises:
-        BundleError: the bundle is damaged. ConfigError: it was not built for the web, or there is no onnxruntime-web.
+        BundleError: the bundle is damaged.
+        ConfigError: it was not built for the web, or the engine is not built.
         DataError: `folder` is not empty.
     """
     opened = Bundle.open(bundle)
-    if COLUMNS not in opened.manifest.files:
-        raise ConfigError(
-            f"{bundle}: has no {COLUMNS}, which a browser reads; set web = true in [quantization] and run "
-            "edgerec quantize"
-        )
-    dist = find_ort(ort)
+    for name in (COLUMNS, STUDENT):
+        if name not in opened.manifest.files:
+            raise ConfigError(
+                f"{bundle}: has no {name}, which a browser reads; set web = true in [quantization] and run "
+                "edgerec quantize"
+            )
+    source = find_runtime()
     refuse_full(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    source = next(path for path in SOURCES if path.is_dir())
-    shutil.copytree(source, folder / "edgerec", ignore=shutil.ignore_patterns("node.js", "*.d.ts"))
-    (folder / "ort").mkdir()
-    for name in ORT_FILES:
-        shutil.copyfile(dist / name, folder / "ort" / name)
+    shutil.copytree(source, folder / "edgerec", ignore=shutil.ignore_patterns(*NOT_OF_A_PAGE))
     shutil.copytree(opened.folder, folder / "bundle")
     shutil.copytree(str(files("edgerec.ship") / "kiosk"), folder, dirs_exist_ok=True)
     with Recommender.of(opened) as rec:
@@ -75,21 +75,19 @@ def dump_json_list(values: list[Any]) -> bytes:
     return json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
 
 
-def find_ort(given: Path | None) -> Path:
-    """The folder with onnxruntime-web's files: `given`, or of an installed npm package.
+def find_runtime() -> Path:
+    """The folder of the JavaScript runtime, with its engine.
 
     Raises:
-        ConfigError: no such folder has them.
+        ConfigError: the engine is not built.
     """
-    here = [Path("node_modules"), _HOME.parent / "devices" / "web" / "node_modules"]
-    places = [given] if given is not None else [home / "onnxruntime-web" for home in here]
-    for place in places:
-        for folder in (place, place / "dist"):
-            if all((folder / name).is_file() for name in ORT_FILES):
-                return folder
-    raise ConfigError(
-        f"no onnxruntime-web in {places[0]}: npm install onnxruntime-web, or give its folder with --ort FOLDER"
-    )
+    source = next(path for path in SOURCES if path.is_dir())
+    for name in ENGINE:
+        if not (source / name).is_file():
+            raise ConfigError(
+                f"the engine for browsers is not built ({source / name}): run tools/native wasm wasm-simd"
+            )
+    return source
 
 
 def serve_folder(folder: Path, port: int, say: Callable[[str], None]) -> None:
@@ -99,9 +97,7 @@ def serve_folder(folder: Path, port: int, say: Callable[[str], None]) -> None:
     class Page(SimpleHTTPRequestHandler):
         extensions_map = {  # noqa: RUF012
             **SimpleHTTPRequestHandler.extensions_map,
-            ".mjs": "text/javascript",
             ".js": "text/javascript",
-            ".wasm": "application/wasm",
         }
 
         def log_message(self, format: str, *arguments: Any) -> None:
@@ -138,8 +134,8 @@ def _settings(rec: Recommender, title: str | None, language: str, public_key: Pa
 
 def _listed(folder: Path) -> dict[str, Any]:
     """The files that the service worker caches, and a version that changes with any of them."""
-    skipped = {"worker.js", "catalog.sqlite", "newcomers.npz", "report.json", "student.bin"}
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in skipped)
+    skipped = ("worker.js", *NOT_READ)
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and not any(p.match(name) for name in skipped))
     digest = hashlib.sha256(b"".join(hashlib.sha256(p.read_bytes()).digest() for p in paths)).hexdigest()
     return {"version": digest[:16], "files": ["./", *(p.relative_to(folder).as_posix() for p in paths)]}
 

@@ -1,6 +1,5 @@
 /** A touch page for a shop: search, items, what goes with them, and why; works offline and stores nothing about a visitor. */
-import * as ort from "./ort/ort.wasm.min.mjs";
-import { BundleError, IndexedStore } from "./edgerec/index.js";
+import { BundleError, EdgerecError, IndexedStore } from "./edgerec/index.js";
 import { openNewest, take } from "./edgerec/updates.js";
 import { WORDS } from "./words.js";
 
@@ -9,9 +8,6 @@ const say = { ...WORDS.en, ...WORDS[settings.language] };
 const at = (id) => document.getElementById(id);
 let rec = null;
 let catalog = [];
-
-ort.env.wasm.numThreads = 1;
-ort.env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
 
 document.documentElement.lang = settings.language;
 document.title = at("name").textContent = settings.title;
@@ -146,13 +142,13 @@ async function start() {
   const key = settings.public_key ? Uint8Array.from(atob(settings.public_key), (c) => c.charCodeAt(0)) : null;
   try {
     const store = await IndexedStore.open("edgerec-kiosk");
-    rec = await openNewest("./bundle/", { ort, store, publicKey: key });
+    rec = await openNewest("./bundle/", { store, publicKey: key });
     await rec.forget(); // whoever was here before the power went
     const { ids, titles } = rec.home.model.catalog;
     catalog = ids.map((item, i) => ({ item, title: titles[i], get attributes() { return rec.home.model.catalog.attributes(i); } }));
     sliders();
   } catch (error) {
-    if (!(error instanceof BundleError)) throw error;
+    if (!(error instanceof EdgerecError)) throw error; // such as a browser without WebAssembly
     console.warn(error.message);
     rec = null;
     catalog = await (await fetch("fallback.json")).json();
