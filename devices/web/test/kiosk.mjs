@@ -7,7 +7,7 @@ import { launch, serve } from "./origin.mjs";
 const [, , folder, next, bad, pictures, executablePath] = process.argv;
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const seen = { requests: [], errors: [] };
-const roots = { "": folder, ort: join(folder, "ort") };
+const roots = { "": folder };
 let origin = await serve(roots);
 const { port, url } = origin;
 const browser = await launch(executablePath);
@@ -102,10 +102,10 @@ try {
   seen.phoneOverflow = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
   await phone.close();
 
-  const weights = join(folder, "bundle", "weights.bin");
-  const content = await readFile(weights);
-  content[7] ^= 1;
-  await writeFile(weights, content);
+  const student = join(folder, "bundle", "student.bin");
+  const content = await readFile(student);
+  content[content.length - 7] ^= 1;
+  await writeFile(student, content);
   const broken = await browser.newContext({ viewport: { width: 1920, height: 1080 }, bypassCSP: true });
   page = await open(broken);
   seen.broken = await titles(page);
