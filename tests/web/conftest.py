@@ -69,7 +69,9 @@ def student_files(n_items: int) -> tuple[dict[str, bytes], list[Any]]:
     encoder = toy.encoder()
     numbers = 6 + 2 * len(encoder.binary) + 1 + 2
     shape = Shape(n_items, 4, (3, 3, 25), numbers, (), 0, 0, 4)
-    features = ItemFeatures(torch.zeros(n_items, 0), torch.zeros(n_items, 0, dtype=torch.int64), torch.zeros(n_items, 0))
+    features = ItemFeatures(
+        torch.zeros(n_items, 0), torch.zeros(n_items, 0, dtype=torch.int64), torch.zeros(n_items, 0)
+    )
     sizes = {"heads": 2, "inner": 12, "context": 20, "pooling": 17, "repeat": 9, "head": 33, "item": 8}
     student = Student(shape, features, len(toy.TASKS), StudentSizes(dim=DIM, **sizes))
     with torch.no_grad():
