@@ -45,11 +45,10 @@ def embed_web(bundle: Path, folder: Path, title: str | None, language: str, publ
         DataError: `folder` is not empty.
     """
     opened = Bundle.open(bundle)
-    for name in (COLUMNS, STUDENT):
+    for name, setting in ((COLUMNS, "web = true"), (STUDENT, 'kernel = "u8s8"')):
         if name not in opened.manifest.files:
             raise ConfigError(
-                f"{bundle}: has no {name}, which a browser reads; set web = true in [quantization] and run "
-                "edgerec quantize"
+                f"{bundle}: has no {name}, which a browser reads; set {setting} in [quantization] and run edgerec quantize"
             )
     source = find_runtime()
     refuse_full(folder)

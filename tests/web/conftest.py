@@ -25,7 +25,8 @@ from edgerec.runtime import native
 from edgerec.tasks import Task
 from tests import toy
 from tests.conftest import built
-from tools.native_builds import BUILDS, WEB as MODULES, module
+from tools.native_builds import BUILDS, module
+from tools.native_builds import WEB as MODULES
 
 WEB = Path(__file__).parents[2] / "devices" / "web"
 CHROMIUM = shutil.which("chromium")

@@ -109,7 +109,8 @@ const files = new Map(readdirSync(folder).map((name) => [name, new Uint8Array(re
 const hex = (buffer) => [...new Uint8Array(buffer)].map((b) => b.toString(16).padStart(2, "0")).join("");
 async function attempt(student) {
   const manifest = JSON.parse(new TextDecoder().decode(files.get("manifest.json")));
-  manifest.files["student.bin"] = { bytes: student.length, sha256: hex(await crypto.subtle.digest("SHA-256", student)) };
+  const sha256 = hex(await crypto.subtle.digest("SHA-256", student));
+  manifest.files["student.bin"] = { bytes: student.length, sha256 };
   const forged = new Map(files).set("student.bin", student);
   forged.set("manifest.json", new TextEncoder().encode(JSON.stringify(manifest)));
   try {

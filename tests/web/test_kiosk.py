@@ -24,7 +24,7 @@ def test_a_bundle_without_a_catalogue_for_browsers_is_refused(tmp_path):
 
 def test_without_a_built_engine_it_says_how_to_build_it(tmp_path, monkeypatch):
     monkeypatch.setattr(web, "SOURCES", (tmp_path,))
-    with pytest.raises(ConfigError, match="engine for browsers is not built .* run tools/native wasm wasm-simd"):
+    with pytest.raises(ConfigError, match=r"engine for browsers is not built .* run tools/native wasm wasm-simd"):
         embed_web(write(tmp_path / "a"), tmp_path / "app", None, "en", None)
     assert not (tmp_path / "app").exists()
 

@@ -254,8 +254,8 @@ def test_it_is_small(node, tmp_path):
     loaded_on_use = ["--external:./onnx.js", "--external:./wasm/*"]
     command = [bundler, "src/index.js", "--bundle", "--minify", "--format=esm", *loaded_on_use]
     code = subprocess.run(command, cwd=WEB, capture_output=True, check=True).stdout
-    # 30 kB until 0.2.0; the rest is what keeps the device private and whole: plausible times, bounds, a database that is
-    # damaged, full or cleared; and cells with several values.
+    # 30 kB until 0.2.0; the rest is what keeps the device private and whole: plausible times, bounds, a database that
+    # is damaged, full or cleared; and cells with several values.
     assert len(code) <= 43_500
     assert len(gzip.compress(code, 9)) <= 16_500
     for engine in ("simd.js", "scalar.js"):

@@ -129,7 +129,7 @@ function check(manifest, graphs) {
     if (!NAME.test(name) || typeof manifest.files[name].sha256 !== "string")
       throw new BundleError(`manifest.json: '${name}' is not a plain file name; ${UNSAFE}`);
   if (!graphs && !names.includes(STUDENT))
-    throw new BundleError(`manifest.json: lists no ${STUDENT}; run edgerec quantize again, or give ort, the module of onnxruntime`);
+    throw new BundleError(`manifest.json: lists no ${STUDENT}; run edgerec quantize again with kernel = "u8s8", or give ort, the module of onnxruntime`);
   for (const name of ["policy.json", "catalog.json", ...(graphs ? GRAPHS : [])])
     if (!names.includes(name))
       throw new BundleError(`manifest.json: lists no ${name}; set web = true in [quantization]`);
