@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edgerec.cli.options import OrtOption
 from edgerec.errors import ConfigError
 
 __all__ = ["embed"]
@@ -16,9 +17,7 @@ def embed(
     kind: Annotated[str, typer.Argument(help="Kind of app: python or web.")],
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
     folder: Annotated[Path, typer.Argument(help="Folder to write; it must be empty or not exist.")],
-    ort: Annotated[
-        Path | None, typer.Option(help="For web: folder of the npm package onnxruntime-web. Default: in node_modules.")
-    ] = None,
+    ort: OrtOption = None,
     title: Annotated[
         str | None, typer.Option(help="For web: title of the page. Default: the name of the bundle.")
     ] = None,
@@ -41,9 +40,9 @@ def embed(
     from edgerec.ship.web import embed_web
 
     if kind == "web":
-        report = embed_web(bundle, folder, ort, title, check_language(language), public_key, pictures)
+        report = embed_web(bundle, folder, title, check_language(language), public_key, pictures)
         typer.echo(
-            f"{folder}: page and runtimes {report.runtime_bytes:,} bytes, bundle {report.bundle_bytes:,} bytes\n"
+            f"{folder}: page and runtime {report.runtime_bytes:,} bytes, bundle {report.bundle_bytes:,} bytes\n"
             f"any web server shows it, such as: python -m http.server --directory {folder}"
         )
         return

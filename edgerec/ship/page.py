@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -102,11 +103,18 @@ def popular_items(rec: Recommender) -> list[dict[str, Any]]:
     return [{"item": r.item, "title": r.title, "attributes": r.attributes} for r in rec.recommend(POPULAR)]
 
 
-def write_page(folder: Path, settings: Mapping[str, Any], items: list[dict[str, Any]], pictures: Path | None) -> None:
+def write_page(
+    folder: Path,
+    settings: Mapping[str, Any],
+    items: list[dict[str, Any]],
+    pictures: Path | None,
+    not_read: Iterable[str],
+) -> None:
     """The files of the page, with the popular items in its HTML; then the list of all files of the folder.
 
     Args:
         pictures: a folder of pictures that are named like the items' ids, such as 22423.jpg.
+        not_read: patterns of the bundle's files that a page leaves alone.
     Raises:
         DataError: `pictures` is no folder, or holds no picture.
     """
@@ -123,7 +131,7 @@ def write_page(folder: Path, settings: Mapping[str, Any], items: list[dict[str, 
         # Until the shop puts a bundle there, so that the page asks for no file that is missing.
         (folder / settings["updates"]).mkdir()
         (folder / settings["updates"] / "manifest.json").write_text(_json({"version": 0}), "utf-8")
-    (folder / "files.json").write_text(_json({"files": listed(folder)}), "utf-8")
+    (folder / "files.json").write_text(_json({"files": listed(folder, not_read)}), "utf-8")
 
 
 def page_html(
@@ -164,18 +172,12 @@ def page_html(
     return page
 
 
-def listed(folder: Path) -> dict[str, str]:
+def listed(folder: Path, not_read: Iterable[str]) -> dict[str, str]:
     """SHA-256 of each file that the worker keeps; pictures are kept as they are seen."""
-    skipped = {"catalog.sqlite", "newcomers.npz", "report.json", "student.bin"}
     paths = sorted(p for p in folder.rglob("*") if p.is_file())
     names = {p.relative_to(folder).as_posix(): p for p in paths}
-    kept = {
-        name: p
-        for name, p in names.items()
-        if name not in NOT_KEPT
-        and not name.startswith(f"{PICTURES}/")
-        and not (name.startswith("bundle/") and p.name in skipped)
-    }
+    left = (*NOT_KEPT, f"{PICTURES}/*", *(f"bundle/{pattern}" for pattern in not_read))
+    kept = {name: p for name, p in names.items() if not any(fnmatch(name, pattern) for pattern in left)}
     return {name: hashlib.sha256(p.read_bytes()).hexdigest() for name, p in kept.items()}
 
 

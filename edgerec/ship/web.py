@@ -1,4 +1,4 @@
-"""A static folder with the JavaScript runtime, onnxruntime-web, a bundle, and a kiosk page that uses them."""
+"""A static folder with the JavaScript runtime, a bundle, and a kiosk page that uses them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Final
 import edgerec
 from edgerec.bundle import Bundle
 from edgerec.bundle.columns_file import COLUMNS
+from edgerec.bundle.size import STUDENT
 from edgerec.errors import ConfigError
 from edgerec.runtime import Recommender
 from edgerec.ship.page import page_settings, popular_items, write_page
@@ -19,13 +20,16 @@ from edgerec.ship.python import EmbedReport, folder_size, refuse_full
 _HOME: Final = Path(edgerec.__file__).parent
 # In a wheel the sources are in the package, in a source tree beside it.
 SOURCES: Final = (_HOME / "ship" / "javascript", _HOME.parent / "devices" / "web" / "src")
-ORT_FILES: Final = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+ENGINE: Final = ("wasm/simd.js", "wasm/scalar.js")
+"""Of the runtime: the engine as WebAssembly, which `tools/native` builds."""
+NOT_OF_A_PAGE: Final = ("*.d.ts", "node.js", "electron.js", "react-native.js", "journal.js", "onnx.js", "graphs.js")
+NOT_READ: Final = ("catalog.sqlite", "newcomers.npz", "report.json", "weights.bin", "*.onnx")
+"""Files of a bundle that a page leaves alone."""
 
 
 def embed_web(
     bundle: Path,
     folder: Path,
-    ort: Path | None,
     title: str | None,
     language: str,
     public_key: Path | None,
@@ -34,49 +38,44 @@ def embed_web(
     """Write the folder; the bundle is verified first.
 
     Args:
-        ort: folder of the npm package onnxruntime-web, or its dist; None: it is looked for in node_modules.
         public_key: the key that the page pins; then it accepts only bundles signed with it.
         pictures: a folder of pictures that are named like the items' ids, such as 22423.jpg.
     Raises:
-        BundleError: the bundle is damaged. ConfigError: it was not built for the web, or there is no onnxruntime-web.
+        BundleError: the bundle is damaged.
+        ConfigError: it was not built for the web, or the engine is not built.
         DataError: `folder` is not empty.
     """
     opened = Bundle.open(bundle)
-    if COLUMNS not in opened.manifest.files:
-        raise ConfigError(
-            f"{bundle}: has no {COLUMNS}, which a browser reads; set web = true in [quantization] and run "
-            "edgerec quantize"
-        )
-    dist = find_ort(ort)
+    for name, setting in ((COLUMNS, "web = true"), (STUDENT, 'kernel = "u8s8"')):
+        if name not in opened.manifest.files:
+            raise ConfigError(
+                f"{bundle}: has no {name}, which a browser reads; set {setting} in [quantization] and run "
+                "edgerec quantize"
+            )
+    source = find_runtime()
     refuse_full(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    source = next(path for path in SOURCES if path.is_dir())
-    shutil.copytree(source, folder / "edgerec", ignore=shutil.ignore_patterns("node.js", "*.d.ts"))
-    (folder / "ort").mkdir()
-    for name in ORT_FILES:
-        shutil.copyfile(dist / name, folder / "ort" / name)
+    shutil.copytree(source, folder / "edgerec", ignore=shutil.ignore_patterns(*NOT_OF_A_PAGE))
     shutil.copytree(opened.folder, folder / "bundle")
     with Recommender.of(opened) as rec:
         settings, popular = page_settings(rec, title, language, public_key), popular_items(rec)
-    write_page(folder, settings, popular, pictures)
+    write_page(folder, settings, popular, pictures, NOT_READ)
     return EmbedReport(folder_size(folder) - folder_size(folder / "bundle"), folder_size(folder / "bundle"))
 
 
-def find_ort(given: Path | None) -> Path:
-    """The folder with onnxruntime-web's files: `given`, or of an installed npm package.
+def find_runtime() -> Path:
+    """The folder of the JavaScript runtime, with its engine.
 
     Raises:
-        ConfigError: no such folder has them.
+        ConfigError: the engine is not built.
     """
-    here = [Path("node_modules"), _HOME.parent / "devices" / "web" / "node_modules"]
-    places = [given] if given is not None else [home / "onnxruntime-web" for home in here]
-    for place in places:
-        for folder in (place, place / "dist"):
-            if all((folder / name).is_file() for name in ORT_FILES):
-                return folder
-    raise ConfigError(
-        f"no onnxruntime-web in {places[0]}: npm install onnxruntime-web, or give its folder with --ort FOLDER"
-    )
+    source = next(path for path in SOURCES if path.is_dir())
+    for name in ENGINE:
+        if not (source / name).is_file():
+            raise ConfigError(
+                f"the engine for browsers is not built ({source / name}): run tools/native wasm wasm-simd"
+            )
+    return source
 
 
 def serve_folder(folder: Path, port: int, say: Callable[[str], None]) -> None:
@@ -86,9 +85,7 @@ def serve_folder(folder: Path, port: int, say: Callable[[str], None]) -> None:
     class Page(SimpleHTTPRequestHandler):
         extensions_map = {  # noqa: RUF012
             **SimpleHTTPRequestHandler.extensions_map,
-            ".mjs": "text/javascript",
             ".js": "text/javascript",
-            ".wasm": "application/wasm",
         }
 
         def log_message(self, format: str, *arguments: Any) -> None:

@@ -12,40 +12,46 @@ import pytest
 from edgerec.bundle.sign import make_keys, sign_bundle
 from edgerec.errors import ConfigError, DataError
 from edgerec.runtime import Recommender
-from edgerec.ship.web import ORT_FILES, embed_web
+from edgerec.ship import web
+from edgerec.ship.web import embed_web
 from tests import toy
 from tests.web.conftest import CHROMIUM, WEB, write
-
-ORT = WEB / "node_modules" / "onnxruntime-web"
 
 
 def test_a_bundle_without_a_catalogue_for_browsers_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"has no catalog.json.*set web = true in \[quantization\]"):
-        embed_web(toy.write(tmp_path), tmp_path / "app", None, None, "en", None)
+        embed_web(toy.write(tmp_path), tmp_path / "app", None, "en", None)
     assert not (tmp_path / "app").exists()
 
 
-def test_without_onnxruntime_web_it_says_where_to_get_it(tmp_path):
-    with pytest.raises(ConfigError, match="npm install onnxruntime-web, or give its folder with --ort"):
-        embed_web(write(tmp_path / "a"), tmp_path / "app", tmp_path, None, "en", None)
+def test_without_a_built_engine_it_says_how_to_build_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(web, "SOURCES", (tmp_path,))
+    with pytest.raises(ConfigError, match=r"engine for browsers is not built .* run tools/native wasm wasm-simd"):
+        embed_web(write(tmp_path / "a"), tmp_path / "app", None, "en", None)
     assert not (tmp_path / "app").exists()
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path):
-    for name in ORT_FILES:
-        (tmp_path / name).write_text("")
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "mine.txt").write_text("mine")
     with pytest.raises(DataError, match="exists and is not empty"):
-        embed_web(write(tmp_path / "a"), tmp_path / "app", tmp_path, None, "en", None)
+        embed_web(write(tmp_path / "a"), tmp_path / "app", None, "en", None)
+
+
+def test_the_worker_keeps_what_the_page_reads_and_nothing_else(tmp_path):
+    embed_web(write(tmp_path / "a"), tmp_path / "app", None, "en", None)
+    kept = json.loads((tmp_path / "app" / "files.json").read_text())["files"]
+    assert {"index.html", "bundle/student.bin", "edgerec/wasm/simd.js", "edgerec/wasm/scalar.js"} <= set(kept)
+    assert not [name for name in kept if name.endswith((".onnx", ".sqlite", "weights.bin", "onnx.js", "node.js"))]
+    assert all((tmp_path / "app" / name).exists() for name in kept)
+    page = (tmp_path / "app" / "index.html").read_text()
+    assert "script-src 'self' 'wasm-unsafe-eval'" in page and "unsafe-eval" not in page.replace("wasm-unsafe-eval", "")
 
 
 def test_a_folder_of_pictures_without_one_is_refused(tmp_path):
-    for name in ORT_FILES:
-        (tmp_path / name).write_text("")
     (tmp_path / "pictures").mkdir()
     with pytest.raises(DataError, match=r"holds no picture; expected files such as 22423.jpg"):
-        embed_web(write(tmp_path / "a"), tmp_path / "app", tmp_path, None, "en", None, tmp_path / "pictures")
+        embed_web(write(tmp_path / "a"), tmp_path / "app", None, "en", None, tmp_path / "pictures")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +65,7 @@ def seen(node, tmp_path_factory):
     first, newer, unsigned = write(home / "1", 60), write(home / "2", 61, version=2), write(home / "3", 61, version=2)
     for bundle in (first, newer):
         sign_bundle(bundle, home / "k")
-    embed_web(first, home / "app", ORT, "Toy shop", "en", home / "k.pub")
+    embed_web(first, home / "app", "Toy shop", "en", home / "k.pub")
     settings = json.loads((home / "app" / "kiosk.json").read_text()) | {"update_s": 1, "diversity": 0}
     (home / "app" / "kiosk.json").write_text(json.dumps(settings))
     shutil.copyfile(WEB / "examples" / "shop-page.html", home / "app" / "shop-page.html")
@@ -91,8 +97,8 @@ def test_the_popular_items_are_painted_before_any_script_runs(seen):
 
 @slow
 def test_a_first_visit_downloads_each_file_once(seen):
-    # next/ is asked again and again for newer bundles; a private window's cache may not hold a large engine.
-    downloads = {path: n for path, n in seen["downloads"] if not path.startswith(("/next/", "/ort/"))}
+    # next/ is asked again and again for newer bundles.
+    downloads = {path: n for path, n in seen["downloads"] if not path.startswith("/next/")}
     assert {path: n for path, n in downloads.items() if n != 1} == {}
     assert {"/bundle/catalog.json", "/kiosk.json", "/files.json", "/shop/app.js"} <= set(downloads)
     assert not {"/index.html", "/bundle/catalog.sqlite", "/bundle/report.json"} & set(downloads)
@@ -217,7 +223,7 @@ def test_an_unsigned_update_is_refused_and_a_signed_one_is_taken_and_kept(seen):
 @pytest.mark.parametrize(
     ("failure", "line"),
     [
-        ("damaged", r"no personal lists: \w+\.bin: damaged"),
+        ("damaged", "no personal lists: student.bin: damaged"),
         ("plainHttpSigned", "no personal lists: a signature can be checked over https or on localhost only"),
         ("asFile", "Opened as a file, which browsers do not let run"),
         ("missingFile", "A script of the page is missing or has the wrong type: shop/app.js"),

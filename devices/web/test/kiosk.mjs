@@ -12,7 +12,7 @@ import { launch, serve } from "./origin.mjs";
 const [, , folder, next, bad, pictures, executablePath] = process.argv;
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const seen = { requests: [], errors: [], console: [], violations: [], overflow: [], fileNames: [] };
-const roots = { "": folder, kiosk: folder, ort: join(folder, "ort") };
+const roots = { "": folder, kiosk: folder };
 let origin = await serve(roots);
 const { port, url } = origin;
 const browser = await launch(executablePath, ["--host-resolver-rules=MAP shop.lan 127.0.0.1"]);
@@ -294,8 +294,7 @@ async function failures() {
   await rm(join(folder, "shop", "app.js"));
   await failure("missingFile", { ready: "body[data-broken]" });
   await writeFile(join(folder, "shop", "app.js"), app);
-  const { files } = JSON.parse(await readFile(join(folder, "files.json"), "utf8"));
-  const model = join(folder, "bundle", Object.hasOwn(files, "bundle/student.bin") ? "student.bin" : "weights.bin");
+  const model = join(folder, "bundle", "student.bin");
   const content = await readFile(model);
   content[content.length - 7] ^= 1;
   await writeFile(model, content);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { launch, serve } from "./origin.mjs";
 
 const job = JSON.parse(readFileSync(0, "utf8"));
-const origin = await serve({ "": job.folder, ort: join(job.folder, "ort") });
+const origin = await serve({ "": job.folder });
 const browser = await launch(job.chromium);
 
 async function open(options) {

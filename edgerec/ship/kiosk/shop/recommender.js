@@ -1,13 +1,7 @@
 /** Opens the bundle: the newest one that is whole. */
-import * as ort from "../ort/ort.wasm.min.mjs";
 import { Recommender, fromUrl } from "../edgerec/index.js";
 import { openNewest, take } from "../edgerec/updates.js";
 import { sha256 } from "./sha256.js";
-
-ort.env.wasm.numThreads = 1;
-ort.env.wasm.wasmPaths = new URL("../ort/", import.meta.url).href;
-/** Severity 3: errors, and no advice about graphs. */
-const engine = { ort, sessionOptions: { logSeverityLevel: 3 } };
 
 /** A page by plain http has no WebCrypto: hashes are checked all the same, signatures cannot be. */
 const crypto = globalThis.crypto?.subtle
@@ -24,9 +18,9 @@ function once(read) {
 }
 
 function options(publicKey) {
-  if (publicKey === null) return { ...engine, crypto };
+  if (publicKey === null) return { crypto };
   if (!globalThis.crypto?.subtle) throw new Error("a signature can be checked over https or on localhost only");
-  return { ...engine, crypto, publicKey: Uint8Array.from(atob(publicKey), (c) => c.charCodeAt(0)) };
+  return { crypto, publicKey: Uint8Array.from(atob(publicKey), (c) => c.charCodeAt(0)) };
 }
 
 /** @param {string | null} publicKey base64; then only bundles signed with it are used */
