@@ -248,6 +248,11 @@ def test_plain_http_and_a_browser_that_stores_nothing_still_recommend(seen):
 
 
 @slow
+def test_a_page_that_comes_late_says_so_until_it_is_there(seen):
+    assert seen["late"] == ["Shopping does not work here at the moment. Please ask our staff.", ""]
+
+
+@slow
 def test_no_shopper_reads_a_file_name_and_nothing_goes_to_the_console(seen):
     assert seen["fileNames"] == seen["console"] == seen["errors"] == []
 

@@ -272,7 +272,28 @@ async function failure(name, { prepare = () => {}, address = url, ready = "body[
   await context.close();
 }
 
+/** A page whose settings come after half a minute. */
+async function late() {
+  const context = await visitor();
+  await context.clock.install();
+  let go;
+  const gate = new Promise((done) => (go = done));
+  await context.route("**/kiosk.json", async (route) => {
+    await gate;
+    await route.continue();
+  });
+  const page = await open(context, { ready: "body", quiet: false });
+  await page.clock.fastForward(31_000);
+  await page.waitForSelector("body[data-broken]");
+  const before = await shopperReads(page, "late");
+  go();
+  await page.waitForSelector("body[data-ready]");
+  seen.late = [before, await shopperReads(page, "late")];
+  await context.close();
+}
+
 async function failures() {
+  await late();
   await writeFile(join(folder, "kiosk.json"), `{"title": "x" "k": 3}`);
   await failure("typo");
   await writeFile(join(folder, "kiosk.json"), JSON.stringify({ ...settings, titel: "x", k: "many", theme: { accent: "greenish", colour: "red" } }));

@@ -320,6 +320,7 @@ async function start() {
   }
   await refresh();
   document.body.dataset.ready = "true";
+  if (shop.rec) at("notice").hidden = true; // of start.js, where the page came late
   performance.mark("personal");
   try {
     const { Fresh } = await import("./fresh.js");
