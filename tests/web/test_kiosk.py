@@ -258,6 +258,11 @@ def test_no_shopper_reads_a_file_name_and_nothing_goes_to_the_console(seen):
 
 
 @slow
+def test_its_engine_runs_under_its_content_security_policy(seen):
+    assert seen["strict"] == {"list": seen["first"], "refused": []}
+
+
+@slow
 def test_nobody_else_is_asked(seen):
     assert seen["outside"] == [] and seen["requests"] > 1000
 

@@ -272,6 +272,18 @@ async function failure(name, { prepare = () => {}, address = url, ready = "body[
   await context.close();
 }
 
+/** By the page's own content security policy, which the tools of this walk step around elsewhere. */
+async function strict() {
+  const context = await visitor({ bypassCSP: false });
+  await context.addInitScript(() => {
+    globalThis.refused = [];
+    document.addEventListener("securitypolicyviolation", (event) => globalThis.refused.push(`${event.violatedDirective} ${event.blockedURI}`));
+  });
+  const page = await open(context);
+  seen.strict = { list: await titles(page), refused: await page.evaluate(() => globalThis.refused) };
+  await context.close();
+}
+
 /** A page whose settings come after half a minute. */
 async function late() {
   const context = await visitor();
@@ -376,6 +388,7 @@ async function variants() {
 
 try {
   await offline();
+  await strict();
   seen.shopping = [];
   for (const view of VIEWS) seen.shopping.push(await shopping(view));
   await variants();
