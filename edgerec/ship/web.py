@@ -48,7 +48,8 @@ def embed_web(bundle: Path, folder: Path, title: str | None, language: str, publ
     for name, setting in ((COLUMNS, "web = true"), (STUDENT, 'kernel = "u8s8"')):
         if name not in opened.manifest.files:
             raise ConfigError(
-                f"{bundle}: has no {name}, which a browser reads; set {setting} in [quantization] and run edgerec quantize"
+                f"{bundle}: has no {name}, which a browser reads; set {setting} in [quantization] and run "
+                "edgerec quantize"
             )
     source = find_runtime()
     refuse_full(folder)
