@@ -95,6 +95,11 @@ def test_it_opens_with_the_server_stopped_and_asks_nobody_else(seen):
 
 
 @slow
+def test_its_engine_runs_under_its_content_security_policy(seen):
+    assert seen["strict"] == seen["first"] and not seen["strictNotice"]
+
+
+@slow
 def test_an_unsigned_update_is_refused_and_a_signed_one_is_taken_and_kept(seen):
     assert seen["badUpdate"].startswith("An update was refused: manifest.sig")
     assert seen["afterBadUpdate"] == seen["first"]
