@@ -40,13 +40,13 @@ const violations = async (page) => {
 
 try {
   const strict = await browser.newContext(); // by the page's own content security policy
-  page = await open(strict);
+  let page = await open(strict);
   seen.strict = await titles(page);
   seen.strictNotice = await page.isVisible("#notice");
   await strict.close();
 
   const context = await browser.newContext({ viewport: { width: 1920, height: 1080 }, bypassCSP: true });
-  let page = await open(context);
+  page = await open(context);
   seen.first = await titles(page);
   await page.screenshot({ path: join(pictures, "kiosk-1920x1080.png") });
   seen.violations = await violations(page);
