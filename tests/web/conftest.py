@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -40,7 +41,9 @@ def engines(native_library: Path) -> Any:
     for name in ("wasm", "wasm-simd"):
         path, text = MODULES / BUILDS[name].web, module(built(name).read_bytes())
         if not path.exists() or path.read_text() != text:
-            path.write_text(text)
+            mine = path.with_suffix(f".{os.getpid()}")  # another process of tests may read the old one
+            mine.write_text(text)
+            mine.replace(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "FOLDER", native_library.parent)
         yield

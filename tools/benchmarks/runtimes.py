@@ -20,6 +20,7 @@ import numpy as np
 from fastapi.testclient import TestClient
 
 from edgerec.bundle.columns_file import COLUMNS
+from edgerec.bundle.size import STUDENT
 from edgerec.config import Config
 from edgerec.evaluation.page import RUNTIMES, redraw
 from edgerec.evaluation.report import settings_of
@@ -132,8 +133,10 @@ def answers_of(run: Path, count: int) -> dict[str, Answers]:
             "serve": partial(by_http, client, ort, requests),
         }
         if (bundle / COLUMNS).exists() and javascript.installed():
-            engines = {"node": "wasm", "node-scalar": "scalar", "node-onnxruntime": "onnxruntime-node"}
-            engines |= {"chromium": "chromium"} if javascript.chromium() else {}
+            engines = {"node-onnxruntime": "onnxruntime-node"}
+            if (bundle / STUDENT).exists() and javascript.engine_built():
+                engines |= {"node": "wasm", "node-scalar": "scalar"}
+                engines |= {"chromium": "chromium"} if javascript.chromium() else {}
             for name, engine in engines.items():
                 runtimes[name] = partial(by_javascript, bundle, ort, requests, engine)
         return {name: Answers.timed(answer) for name, answer in runtimes.items()}

@@ -60,7 +60,7 @@ export class Engine {
     this.events = 0;
   }
 
-  /** A list with its reasons: rows of {item, utility, probability (by task), reason (by past item)}, best first. */
+  /** A list, best first, with its reasons if `explain`: rows as `ranked` makes them. */
   recommend(inputs, weights, exclude, k, explain = true) {
     const { item, ...outputs } = this.best(inputs, weights, exclude, k, explain);
     return ranked(item, outputs);
@@ -135,7 +135,7 @@ export class Engine {
   load(file) {
     this.free = up(this.exports.memory.buffer.byteLength);
     const [at, word] = this.places([file.length, ALIGNMENT], true);
-    new Uint8Array(this.buffer, at, file.length).set(file);
+    this.u8.set(file, at);
     const code = this.exports.edgerec_measure(at, file.length, word);
     if (code) return code;
     const size = this.word(word);
@@ -146,7 +146,7 @@ export class Engine {
   opened(word) {
     this.engine = this.word(word);
     this.exports.edgerec_describe(this.engine, word);
-    const [items, , dim, tasks, categorical, numeric, , related] = new Int32Array(this.buffer, word, 8);
+    const [items, , dim, tasks, categorical, numeric, , related] = this.i32.subarray(word / 4);
     this.shape = { items, dim, tasks, categorical, numeric, related };
     this.name = this.text(this.exports.edgerec_kernel(this.engine));
     this.room(64);
@@ -188,10 +188,10 @@ export class Engine {
     this.room(events);
     const sizes = [...arrays.map((array) => array.byteLength), 8 * exclude.length, 4 * 11];
     const at = this.places([...sizes, ...outputs(events)]);
-    arrays.forEach((array, i) => new array.constructor(this.buffer, at[i], array.length).set(array));
+    arrays.forEach((array, i) => (array instanceof Float32Array ? this.f32.set(array, at[i] / 4) : this.i64.set(array, at[i] / 8)));
     const [removed, request] = at.slice(8);
     this.put(removed, exclude);
-    new Uint32Array(this.buffer, request, 11).set([...at.slice(0, 5), events, ...at.slice(5, 8), removed, exclude.length]);
+    this.u32.set([...at.slice(0, 5), events, ...at.slice(5, 8), removed, exclude.length], request / 4);
     return [request, this.workspace, events, ...at.slice(10)];
   }
 
@@ -220,34 +220,36 @@ export class Engine {
         throw new BundleError(`${STUDENT}: needs ${end} bytes of memory, which this device does not give`);
       }
     if (kept) this.free = end;
+    if (this.u8?.buffer !== memory.buffer) this.view(memory.buffer); // it is another one after it has grown
     return places;
   }
 
-  /** All of the memory; another object after it has grown. */
-  get buffer() {
-    return this.exports.memory.buffer;
+  view(buffer) {
+    this.u8 = new Uint8Array(buffer);
+    this.i32 = new Int32Array(buffer);
+    this.u32 = new Uint32Array(buffer);
+    this.f32 = new Float32Array(buffer);
+    this.i64 = new BigInt64Array(buffer);
   }
 
   word(at) {
-    return new Uint32Array(this.buffer, at, 1)[0];
+    return this.u32[at / 4];
   }
 
   floats(at, count) {
-    return new Float32Array(this.buffer, at, count).slice();
+    return this.f32.slice(at / 4, at / 4 + count);
   }
 
   /** Numbers of 64 bits, of which the upper half is the sign. */
   put(at, values) {
-    const halves = new Int32Array(this.buffer, at, 2 * values.length);
     for (let i = 0; i < values.length; i++) {
-      halves[2 * i] = values[i];
-      halves[2 * i + 1] = values[i] < 0 ? -1 : 0;
+      this.i32[at / 4 + 2 * i] = values[i];
+      this.i32[at / 4 + 2 * i + 1] = values[i] < 0 ? -1 : 0;
     }
   }
 
   wholes(at, count) {
-    const halves = new Int32Array(this.buffer, at, 2 * count);
-    return Array.from({ length: count }, (_, i) => halves[2 * i]);
+    return Array.from({ length: count }, (_, i) => this.i32[at / 4 + 2 * i]);
   }
 
   counts(k) {
@@ -260,8 +262,7 @@ export class Engine {
   }
 
   text(at) {
-    const bytes = new Uint8Array(this.buffer, at);
-    return new TextDecoder().decode(bytes.slice(0, bytes.indexOf(0)));
+    return new TextDecoder().decode(this.u8.slice(at, this.u8.indexOf(0, at)));
   }
 }
 

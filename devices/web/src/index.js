@@ -378,10 +378,10 @@ function whyFewer(n, removed, length, pool) {
   return lost;
 }
 
-function recommendation({ tasks, catalog }, { item, utility, probability, reason }, request, explain) {
-  const chances = {};
-  for (let t = 0; t < tasks.length; t++) chances[tasks[t]] = probability[t];
-  return row(catalog, item, utility, chances, explain ? reasons(catalog, item, reason, request) : []);
+function recommendation({ tasks, catalog }, { item, utility, place, outputs }, { inputs }, explain) {
+  const probability = {};
+  for (let t = 0; t < tasks.length; t++) probability[tasks[t]] = outputs.probability[place * tasks.length + t];
+  return row(catalog, item, utility, probability, explain ? reasons(catalog, item, place, outputs, inputs) : []);
 }
 
 function row(catalog, i, utility, probability, reasons) {
@@ -390,10 +390,10 @@ function row(catalog, i, utility, probability, reasons) {
 }
 
 /** The strongest positive reasons of an item; of equal ones the older event comes first. */
-function reasons({ ids, titles }, item, reason, { inputs }) {
+function reasons({ ids, titles }, item, place, { reason }, { history }) {
   const strongest = [];
-  for (let at = 0; at < reason.length; at++) {
-    const weight = reason[at];
+  for (let at = 0; at < history.length; at++) {
+    const weight = reason[place * history.length + at];
     if (!(weight > (strongest.length < MAX_REASONS ? 0 : strongest.at(-1).weight))) continue;
     const after = strongest.findIndex((other) => other.weight < weight);
     strongest.splice(after < 0 ? strongest.length : after, 0, { weight, at });
@@ -401,7 +401,7 @@ function reasons({ ids, titles }, item, reason, { inputs }) {
   }
   if (!strongest.length) return [{ kind: "popular", item: null, title: null, weight: 0 }];
   return strongest.map(({ weight, at }) => {
-    const cause = Number(inputs.history[at]);
+    const cause = Number(history[at]);
     return { kind: cause === item ? "again" : "history", item: ids[cause], title: titles[cause], weight };
   });
 }

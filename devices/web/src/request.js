@@ -148,8 +148,7 @@ export function ints(values) {
   return BigInt64Array.from(values, BigInt);
 }
 
-/** Flat outputs of an engine as rows: {item, utility, probability (by task), reason (by past item)}. */
-export function ranked(items, { utility, probability, reason }) {
-  const row = (values, i) => values.slice((i * values.length) / items.length, ((i + 1) * values.length) / items.length);
-  return items.map((item, i) => ({ item, utility: utility[i], probability: row(probability, i), reason: row(reason, i) }));
+/** Items with their places in the flat outputs of an engine: utility, probability (by task), reason (by past item). */
+export function ranked(items, outputs) {
+  return items.map((item, place) => ({ item, utility: outputs.utility[place], place, outputs }));
 }
