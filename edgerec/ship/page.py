@@ -147,13 +147,12 @@ def page_html(
     def say(found: re.Match[str]) -> str:
         return f"{found[1]}{html.escape(words[found[2]])}<"
 
+    def name(found: re.Match[str]) -> str:
+        attribute = "aria-label" if found[1] == "label" else found[1]
+        return f'data-say-{found[1]}="{found[2]}" {attribute}="{html.escape(words[found[2]])}"'
+
     page = re.sub(r'(<[^>]*data-say="(\w+)"[^>]*>)[^<]*<', say, page)
-    for attribute, name in (("data-say-label", "aria-label"), ("data-say-placeholder", "placeholder")):
-        page = re.sub(
-            rf'{attribute}="(\w+)"(?: {name}="[^"]*")?',
-            lambda m, n=name, a=attribute: f'{a}="{m[1]}" {n}="{html.escape(words[m[1]])}"',  # type: ignore[misc]
-            page,
-        )
+    page = re.sub(r'data-say-(label|placeholder)="(\w+)"(?: aria-label="[^"]*")?', name, page)
     language = "en" if settings["language"] == "auto" else settings["language"]
     title = html.escape(settings["title"])
     cards = "\n".join(_card(item, settings, pictures) for item in items[: settings["k"]])
