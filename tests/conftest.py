@@ -28,20 +28,29 @@ def toy_bundle(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def native_library() -> Path:
-    """The native engine for this machine, built once for each state of its sources; skips where zig is not installed.
+    """The native engine for this machine; skips where zig is not installed.
 
     The folder has the library alone, under the name that the runtime looks for.
     """
-    import hashlib
     import sys
 
     pytest.importorskip("ziglang", reason="the native engine is built with zig: pip install ziglang")
     from edgerec.runtime.native import library_name
+    from tools.native_builds import BUILDS
+
+    name = next((name for name, build in BUILDS.items() if build.file == library_name()), None)
+    if name is None:
+        pytest.skip(f"no build of the native engine for {sys.platform} on this processor")
+    return built(name)
+
+
+def built(name: str) -> Path:
+    """A build of the native engine, made once for each state of its sources."""
+    import hashlib
+
     from tools.native_builds import BUILDS, FLAGS, LOOPS, OUT, REST, amalgamation, compile_library
 
-    build = next((b for b in BUILDS.values() if b.file == library_name()), None)
-    if build is None:
-        pytest.skip(f"no build of the native engine for {sys.platform} on this processor")
+    build = BUILDS[name]
     state = hashlib.sha256(f"{amalgamation()}{FLAGS}{LOOPS}{REST}{build}".encode()).hexdigest()[:16]
     folder = OUT / "tests" / state
     return folder / build.file if (folder / build.file).exists() else compile_library(build, folder)

@@ -6,6 +6,7 @@ The same sources and the same version of ziglang give the same bytes, wherever a
 from __future__ import annotations
 
 import argparse
+import base64
 import re
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from edgerec.runtime.native import FOLDER, library_name
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "devices" / "native"
 OUT = ROOT / "build" / "native"
+WEB = ROOT / "devices" / "web" / "src" / "wasm"
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fno-builtin", "-ffp-contract=off", "-fPIC",
          "-fvisibility=hidden", "-fno-stack-protector", "-fno-sanitize=undefined", "-fno-unwind-tables",
          "-fno-asynchronous-unwind-tables", "-g0")  # fmt: skip
@@ -38,7 +40,7 @@ class Build:
     Attributes:
         target: zig's name of the system. file: name of the library.
         link: flags of the linker; none makes a static library. cpu: what the processor has at least.
-        python: the Python package loads it.
+        python: the Python package loads it. web: devices/web does, as a module of this name in `WEB`.
     """
 
     target: str
@@ -46,6 +48,7 @@ class Build:
     link: tuple[str, ...] = SHARED
     cpu: tuple[str, ...] = ()
     python: bool = False
+    web: str = ""
 
 
 BUILDS = {
@@ -62,8 +65,8 @@ BUILDS = {
     "android-x86_64": Build("x86_64-linux-android", "android/x86_64/libedgerec.so", PAGES),
     "ios-arm64": Build("aarch64-ios.13.0", "ios/libedgerec.a", ()),
     "ios-simulator-arm64": Build("aarch64-ios.13.0-simulator", "ios-simulator/libedgerec.a", ()),
-    "wasm": Build("wasm32-freestanding", "edgerec.wasm", WASM),
-    "wasm-simd": Build("wasm32-freestanding", "edgerec-simd.wasm", WASM, ("-msimd128",)),
+    "wasm": Build("wasm32-freestanding", "edgerec.wasm", WASM, web="scalar.js"),
+    "wasm-simd": Build("wasm32-freestanding", "edgerec-simd.wasm", WASM, ("-msimd128",), web="simd.js"),
 }
 
 
@@ -110,6 +113,11 @@ def compile_library(build: Build, out: Path) -> Path:
     return path
 
 
+def module(library: bytes) -> str:
+    """A JavaScript module of a WebAssembly library: a file that every browser, bundler and platform finds and loads."""
+    return f'/** Made by tools/native from devices/native. */\nexport default "{base64.b64encode(library).decode()}";\n'
+
+
 def _zig(folder: Path, *command: str, source: str = "") -> None:
     run = subprocess.run(
         [sys.executable, "-m", "ziglang", *command],
@@ -144,6 +152,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if BUILDS[name].python:
             FOLDER.mkdir(exist_ok=True)
             shutil.copy(path, FOLDER / path.name)
+        if BUILDS[name].web:
+            WEB.mkdir(exist_ok=True)
+            (WEB / BUILDS[name].web).write_text(module(path.read_bytes()), "ascii")
         print(f"{name:20} {path.stat().st_size:8,} bytes  {path.relative_to(ROOT)}", flush=True)
     return failed
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgerec.cli.options import EffortOption, RunDirOption, SeedOption, checked_effort, load_run
+from edgerec.cli.options import EffortOption, OrtOption, RunDirOption, SeedOption, checked_effort, load_run
 from edgerec.cli.output import print_table
 from edgerec.cli.stages import gate_shown, print_report
 from edgerec.samples.folders import copy_sample
@@ -28,10 +28,7 @@ def demo(
     run_dir: RunDirOption = None,
     seed: SeedOption = None,
     effort: EffortOption = None,
-    ort: Annotated[
-        Path | None,
-        typer.Option(help="For kiosk: folder of the npm package onnxruntime-web. Default: in node_modules."),
-    ] = None,
+    ort: OrtOption = None,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="For kiosk: port on this machine; 0 takes a free one.")
     ] = (8080),
@@ -41,7 +38,7 @@ def demo(
     Each recommended item is printed with its reasons.
     """
     if sample == KIOSK:
-        _kiosk(run_dir or Path("runs") / RETAIL, seed, effort, ort, port)
+        _kiosk(run_dir or Path("runs") / RETAIL, seed, effort, port)
         return
     folder = run_dir or Path("runs") / sample
     copy_sample(sample, folder, others=(KIOSK,))
@@ -59,20 +56,20 @@ def demo(
     _recommend_to_someone(folder)
 
 
-def _kiosk(folder: Path, seed: int | None, effort: str | None, ort: Path | None, port: int) -> None:
+def _kiosk(folder: Path, seed: int | None, effort: str | None, port: int) -> None:
     """The retail demo's bundle as a page, served until Ctrl-C."""
     from edgerec.progress import progress_for
-    from edgerec.ship.web import embed_web, find_ort, serve_folder
+    from edgerec.ship.web import embed_web, find_runtime, serve_folder
     from edgerec.stages import pipeline
 
-    ort = find_ort(ort)  # before minutes of training
+    find_runtime()  # before minutes of training
     copy_sample(RETAIL, folder)
     settings, _ = load_run(folder / "edgerec.toml", folder, seed)
     pipeline.run(settings, folder, progress_for(), until="quantize", effort=checked_effort(effort))
     page = folder / KIOSK
     if (page / "kiosk.json").exists():  # of an earlier call
         shutil.rmtree(page)
-    embed_web(folder / "bundle", page, ort, "Gift shop", "en", None)
+    embed_web(folder / "bundle", page, "Gift shop", "en", None)
     serve_folder(page, port, lambda url: typer.echo(f"the kiosk is on {url} (Ctrl-C stops)"))
 
 

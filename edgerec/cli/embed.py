@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edgerec.cli.options import OrtOption
 from edgerec.errors import ConfigError
 
 __all__ = ["embed"]
@@ -16,28 +17,32 @@ def embed(
     kind: Annotated[str, typer.Argument(help="Kind of app: python or web.")],
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
     folder: Annotated[Path, typer.Argument(help="Folder to write; it must be empty or not exist.")],
-    ort: Annotated[
-        Path | None, typer.Option(help="For web: folder of the npm package onnxruntime-web. Default: in node_modules.")
-    ] = None,
+    ort: OrtOption = None,
     title: Annotated[
         str | None, typer.Option(help="For web: title of the page. Default: the name of the bundle.")
     ] = None,
-    language: Annotated[str, typer.Option(help="For web: language of the page: en, de or zh.")] = "en",
+    language: Annotated[
+        str, typer.Option(help="For web: language of the page, such as en or de; auto: the browser's.")
+    ] = "en",
     public_key: Annotated[
         Path | None, typer.Option(help="For web: public key; the page then loads only bundles signed with it.")
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="For web: folder of pictures named like the items' ids, such as 22423.jpg.")
     ] = None,
 ) -> None:
     """Write a folder for an app: runtime, bundle and example.
 
     The example runs on a machine where edgerec is not installed.
     """
+    from edgerec.ship.page import check_language
     from edgerec.ship.python import embed_python
-    from edgerec.ship.web import check_language, embed_web
+    from edgerec.ship.web import embed_web
 
     if kind == "web":
-        report = embed_web(bundle, folder, ort, title, check_language(language), public_key)
+        report = embed_web(bundle, folder, title, check_language(language), public_key, pictures)
         typer.echo(
-            f"{folder}: page and runtimes {report.runtime_bytes:,} bytes, bundle {report.bundle_bytes:,} bytes\n"
+            f"{folder}: page and runtime {report.runtime_bytes:,} bytes, bundle {report.bundle_bytes:,} bytes\n"
             f"any web server shows it, such as: python -m http.server --directory {folder}"
         )
         return

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from edgerec.errors import OLD_NAMES_UNTIL, RenamedWarning
 
 if TYPE_CHECKING:
     from edgerec.config import Config
@@ -17,6 +20,7 @@ __all__ = [
     "ConfigOption",
     "EffortOption",
     "JsonOption",
+    "OrtOption",
     "RunDirOption",
     "SeedOption",
     "checked_effort",
@@ -38,6 +42,16 @@ EffortOption = Annotated[
     typer.Option(help="How much is learned where the settings do not say: quick, normal or full. Default: theirs."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+def _unused(folder: Path | None) -> None:
+    if folder is not None:
+        message = f"command line: --ort is not used: a page has an engine of its own; it goes with {OLD_NAMES_UNTIL}"
+        warnings.warn(message, RenamedWarning, stacklevel=2)
+
+
+OrtOption = Annotated[Path | None, typer.Option("--ort", hidden=True, callback=_unused)]
+"""Of earlier versions, whose pages took onnxruntime-web."""
 
 
 def load_run(config: Path, run_dir: Path | None, seed: int | None) -> tuple[Config, Path]:

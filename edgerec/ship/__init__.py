@@ -1,6 +1,7 @@
 """Folders to drop into an app: a bundle with a runtime and an example."""
 
+from edgerec.ship.page import check_language
 from edgerec.ship.python import EmbedReport, embed_python
-from edgerec.ship.web import check_language, embed_web, find_ort, serve_folder
+from edgerec.ship.web import embed_web, find_runtime, serve_folder
 
-__all__ = ["EmbedReport", "check_language", "embed_python", "embed_web", "find_ort", "serve_folder"]
+__all__ = ["EmbedReport", "check_language", "embed_python", "embed_web", "find_runtime", "serve_folder"]

@@ -96,7 +96,6 @@ OTHERS = {
     "run -c good.toml --effort fast": "--effort fast: expected quick, normal or full",
     "demo --effort fast": "--effort fast: expected quick, normal or full",
     "demo music": "expected one of: retail, video, kiosk",
-    "demo kiosk --ort file.txt": "no onnxruntime-web in file.txt",
     "demo retail --run-dir file.txt": "file.txt: File exists",
     "diff bundle gone -c good.toml": "run: edgerec prepare",
     "refresh -c good.toml": "no bundle here",

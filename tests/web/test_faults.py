@@ -101,6 +101,44 @@ def test_a_power_cut_takes_no_line_of_the_journal_that_was_acknowledged(node, tm
             assert [n for n in kept["gone"] if n in said[:erased]] == [], (stop, loose)
 
 
+NUMBERS = """
+import { readFileSync, readdirSync } from "node:fs";
+import { BundleError, Recommender } from "./src/index.js";
+const folder = process.argv.at(-1);
+const files = new Map(readdirSync(folder).map((name) => [name, new Uint8Array(readFileSync(`${folder}/${name}`))]));
+const hex = (buffer) => [...new Uint8Array(buffer)].map((b) => b.toString(16).padStart(2, "0")).join("");
+async function attempt(student) {
+  const manifest = JSON.parse(new TextDecoder().decode(files.get("manifest.json")));
+  const sha256 = hex(await crypto.subtle.digest("SHA-256", student));
+  manifest.files["student.bin"] = { bytes: student.length, sha256 };
+  const forged = new Map(files).set("student.bin", student);
+  forged.set("manifest.json", new TextEncoder().encode(JSON.stringify(manifest)));
+  try {
+    const list = await (await Recommender.open(async (name) => forged.get(name))).recommend(3);
+    return list.every((row) => Number.isFinite(row.utility)) ? "lists" : "no lists";
+  } catch (error) {
+    if (!(error instanceof BundleError) || /\\n/.test(error.message)) return String(error.stack);
+    return "refused";
+  }
+}
+const said = {};
+const good = files.get("student.bin");
+for (const value of [0xffffffff, 0x80000000, 0x7fffffff, 0x10000, 0])
+  for (let at = 0; at + 4 <= 1600; at += 4) {
+    const student = good.slice();
+    new DataView(student.buffer).setUint32(at, value, true);
+    const answer = await attempt(student);
+    said[answer] = (said[answer] ?? 0) + 1;
+  }
+console.log(JSON.stringify(said));
+"""
+
+
+def test_too_large_numbers_in_the_head_of_a_student_are_refused_or_do_no_harm(node, tmp_path):
+    said = run_code(node, NUMBERS, write(tmp_path / "a"))
+    assert set(said) == {"lists", "refused"} and said["refused"] > 500
+
+
 def run_code(node, code, *arguments):
     """What a module prints as JSON."""
     command = [node, "--input-type=module", "-e", code, "--", *map(str, arguments)]
@@ -134,7 +172,6 @@ def test_a_download_ends_at_the_size_that_it_may_have(node):
 
 BROWSER = """
 import { existsSync, readFileSync } from "node:fs";
-import * as ort from "onnxruntime-node";
 const [shipped, newer, newest] = process.argv.slice(-3);
 const stored = new Map(), kept = new Map();
 let full = false;
@@ -154,9 +191,9 @@ define("fetch", async (url) => {
 });
 const { openNewest, take } = await import("./src/updates.js");
 const url = (folder) => `http://x${folder}/`;
-const version = async (folder) => (await openNewest(url(folder), { ort })).manifest.version;
+const version = async (folder) => (await openNewest(url(folder))).manifest.version;
 const said = [];
-const rec = await openNewest(url(shipped), { ort });
+const rec = await openNewest(url(shipped));
 """
 
 
@@ -164,7 +201,7 @@ def test_an_update_is_kept_and_a_page_that_brings_a_newer_one_goes_before_it(nod
     folders = [write(tmp_path / str(version), 9, version) for version in (1, 2, 3)]
     code = f"""{BROWSER}
     said.push(await take(rec, url(newer)), await version(shipped), await version(newest));
-    stored.set("/2/weights.bin", new Response("damaged"));
+    stored.set("/2/student.bin", new Response("damaged"));
     said.push(await version(shipped), JSON.parse(kept.get("edgerec-bundle")).failed);
     console.log(JSON.stringify(said));
     """
@@ -191,14 +228,14 @@ def test_where_the_browser_keeps_nothing_an_update_says_so_and_the_page_opens(no
 
 def test_an_update_that_is_larger_than_its_manifest_says_is_not_downloaded(node, tmp_path):
     folders = [write(tmp_path / str(version), 9, version) for version in (1, 2, 3)]
-    with (folders[1] / "weights.bin").open("ab") as file:
+    with (folders[1] / "student.bin").open("ab") as file:
         file.truncate(50_000_000)
     code = f"""{BROWSER}
     said.push(await take(rec, url(newer)).catch((error) => error.message), rec.manifest.version, stored.size);
     console.log(JSON.stringify(said));
     """
     refused, version, files = run_code(node, code, *folders)
-    assert "weights.bin: has more than" in refused and (version, files) == (1, 0)
+    assert "student.bin: has more than" in refused and (version, files) == (1, 0)
 
 
 def test_a_graph_that_two_readers_could_read_differently_or_that_loops_is_refused(node, tmp_path):

@@ -20,7 +20,8 @@ def host(request, node, tmp_path):
     folder, journal = write(tmp_path / "a", 12), tmp_path / "edgerec.jsonl"
 
     def run_calls(calls, **keys):
-        job = {"folder": str(folder), "engine": "onnxruntime-node", "host": request.param, "journal": str(journal)}
+        engine = "onnxruntime-node" if request.param == "react-native" else "wasm"  # Hermes has no WebAssembly
+        job = {"folder": str(folder), "engine": engine, "host": request.param, "journal": str(journal)}
         run = subprocess.run(
             [node, "test/run.mjs"], cwd=WEB, input=json.dumps({**job, "calls": calls, **keys}),
             capture_output=True, text=True, check=False,
@@ -124,12 +125,37 @@ def test_without_webcrypto_it_says_so(node, tmp_path):
     code = f"""
       import {{ Recommender }} from "./src/index.js";
       import {{ fromFolder }} from "./src/node.js";
-      const ort = {{ InferenceSession: {{}} }};
-      const opened = Recommender.open(fromFolder({folder}), {{ ort, crypto: {{}} }});
+      const opened = Recommender.open(fromFolder({folder}), {{ crypto: {{}} }});
       await opened.catch((e) => console.log(e.message));
     """
     run = subprocess.run([node, "--input-type=module", "-e", code], cwd=WEB, capture_output=True, text=True, check=True)
     assert "there is no WebCrypto here" in run.stdout
+
+
+WITHOUT = """
+      import { Recommender } from "./src/index.js";
+      import { fromFolder } from "./src/node.js";
+      delete globalThis.WebAssembly;
+      const said = (opened) => opened.then(() => "opened", (e) => `${e.name}: ${e.message}`);
+      const folder = process.argv.at(-1);
+      console.log(await said(Recommender.open(fromFolder(folder))));
+"""
+
+
+def test_where_there_is_no_webassembly_or_no_student_it_says_what_to_give(node, tmp_path):
+    def said(code, folder):
+        command = [node, "--input-type=module", "-e", code, "--", folder]
+        return subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=True).stdout
+
+    folder = write(tmp_path / "a")
+    assert said(WITHOUT, folder).startswith("ConfigError: there is no WebAssembly here: give ort, the module of onnx")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["files"]["student.bin"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    answer = said(WITHOUT.replace("delete globalThis.WebAssembly;", ""), folder)
+    assert answer.startswith(
+        "BundleError: manifest.json: lists no student.bin; run edgerec quantize again, or give ort"
+    )
 
 
 @pytest.fixture
@@ -153,8 +179,7 @@ def test_the_electron_example_is_bundled(tool, tmp_path):
     bundler = WEB / "node_modules" / "@esbuild" / "linux-x64" / "bin" / "esbuild"
     if not bundler.exists():
         pytest.skip("esbuild is not for this machine")
-    outside = ["--external:electron", "--external:onnxruntime-node"]
-    options = ["--bundle", "--platform=node", *outside]
+    options = ["--bundle", "--platform=node", "--external:electron"]
     tool(bundler, "electron/main.ts", *options, "--format=esm", f"--outfile={tmp_path}/main.mjs")
     tool(bundler, "electron/preload.ts", *options, "--format=cjs", f"--outfile={tmp_path}/preload.cjs")
     tool(bundler, "electron/page.ts", "--bundle", f"--outfile={tmp_path}/page.js")

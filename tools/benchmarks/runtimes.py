@@ -20,6 +20,7 @@ import numpy as np
 from fastapi.testclient import TestClient
 
 from edgerec.bundle.columns_file import COLUMNS
+from edgerec.bundle.size import STUDENT
 from edgerec.config import Config
 from edgerec.evaluation.page import RUNTIMES, redraw
 from edgerec.evaluation.report import settings_of
@@ -72,7 +73,7 @@ def by_python(recommender: Recommender, requests: list[Request]) -> list[Ranked]
 
 
 def by_javascript(bundle: Path, recommender: Recommender, requests: list[Request], engine: str) -> list[Ranked]:
-    """The lists that JavaScript gives, start included; `engine`: onnxruntime-node or chromium."""
+    """The lists that JavaScript gives, start included; `engine`: wasm, scalar, onnxruntime-node, or chromium (wasm)."""
     calls = [["recommend", K, {**as_json(recommender, request), "now": request["now"]}] for request in requests]
     place = {"folder": str(bundle.absolute()), "chromium": javascript.chromium()}
     answers = javascript.run_script("run.mjs", {**place, "engine": engine, "calls": [["open"], *calls]})
@@ -132,9 +133,12 @@ def answers_of(run: Path, count: int) -> dict[str, Answers]:
             "serve": partial(by_http, client, ort, requests),
         }
         if (bundle / COLUMNS).exists() and javascript.installed():
-            runtimes["node"] = partial(by_javascript, bundle, ort, requests, "onnxruntime-node")
-            if javascript.chromium():
-                runtimes["chromium"] = partial(by_javascript, bundle, ort, requests, "chromium")
+            engines = {"node-onnxruntime": "onnxruntime-node"}
+            if (bundle / STUDENT).exists() and javascript.engine_built():
+                engines |= {"node": "wasm", "node-scalar": "scalar"}
+                engines |= {"chromium": "chromium"} if javascript.chromium() else {}
+            for name, engine in engines.items():
+                runtimes[name] = partial(by_javascript, bundle, ort, requests, engine)
         return {name: Answers.timed(answer) for name, answer in runtimes.items()}
 
 

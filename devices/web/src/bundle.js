@@ -1,4 +1,5 @@
 /** Reads a bundle from a URL, a folder (Node) or a map of bytes; every file's hash is checked before it is used. */
+import { STUDENT } from "./engine.js";
 import { BundleError, ConfigError } from "./errors.js";
 
 const FORMAT = 1;
@@ -8,11 +9,12 @@ export const MAX_MANIFEST = 2 ** 23;
 /** Of numbers in a manifest; of a file's bytes. */
 const MAX = 2 ** 31;
 const GROWTH = 4;
-const REQUIRED = ["recommend.onnx", "score.onnx", "weights.bin", "policy.json", "catalog.json"];
+const GRAPHS = ["recommend.onnx", "score.onnx", "weights.bin"];
 const UNSAFE = "do not use this bundle";
 const AGAIN = "copy the bundle again or build it again";
 /** Files of a bundle that JavaScript does not read; they are not downloaded. */
-const UNUSED = new Set(["catalog.sqlite", "newcomers.npz", "report.json", "student.bin"]);
+const UNUSED = new Set(["catalog.sqlite", "newcomers.npz", "report.json"]);
+const ofGraphs = (name) => name.endsWith(".onnx") || name === "weights.bin";
 
 export class Bundle {
   constructor(manifest, files) {
@@ -25,17 +27,18 @@ export class Bundle {
    * @param {Uint8Array | null} publicKey 32 bytes of Ed25519; then only a bundle signed with it is accepted
    * @param {Crypto} crypto WebCrypto
    * @param {number} most bytes of all files together
+   * @param {boolean} graphs onnxruntime is to run the graphs, in place of the engine that runs student.bin
    */
-  static async open(read, publicKey = null, crypto = globalThis.crypto, most = Infinity) {
+  static async open(read, publicKey = null, crypto = globalThis.crypto, most = Infinity, graphs = false) {
     if (!crypto?.subtle) throw new BundleError("cannot be checked: there is no WebCrypto here; serve by https, or give crypto");
     // First the signature, then the sizes, then the files.
     const bytes = await readFile(read, "manifest.json", MAX_MANIFEST);
     if (publicKey !== null) await requireSignature(crypto.subtle, bytes, await readFile(read, "manifest.sig", MAX_MANIFEST), publicKey);
     const manifest = parsed("manifest.json", bytes);
-    check(manifest);
+    check(manifest, graphs);
     const whole = size(manifest);
     if (whole > most) throw new BundleError(`its files have ${whole} bytes, and this device takes at most ${most}`);
-    const names = Object.keys(manifest.files).filter((name) => !UNUSED.has(name));
+    const names = Object.keys(manifest.files).filter((name) => !UNUSED.has(name) && (graphs ? name !== STUDENT : !ofGraphs(name)));
     const files = new Map(await Promise.all(names.map(async (name) => [name, await verified(crypto.subtle, read, name, manifest)])));
     return new Bundle(manifest, files);
   }
@@ -113,7 +116,7 @@ async function verified(subtle, read, name, manifest) {
   return content;
 }
 
-function check(manifest) {
+function check(manifest, graphs) {
   if (manifest.format !== FORMAT)
     throw new BundleError(
       `manifest.json: format ${manifest.format}, this edgerec reads ${FORMAT}; build it again or update edgerec`,
@@ -125,7 +128,9 @@ function check(manifest) {
   for (const name of names)
     if (!NAME.test(name) || typeof manifest.files[name].sha256 !== "string")
       throw new BundleError(`manifest.json: '${name}' is not a plain file name; ${UNSAFE}`);
-  for (const name of REQUIRED)
+  if (!graphs && !names.includes(STUDENT))
+    throw new BundleError(`manifest.json: lists no ${STUDENT}; run edgerec quantize again with kernel = "u8s8", or give ort, the module of onnxruntime`);
+  for (const name of ["policy.json", "catalog.json", ...(graphs ? GRAPHS : [])])
     if (!names.includes(name))
       throw new BundleError(`manifest.json: lists no ${name}; set web = true in [quantization]`);
 }

@@ -1,6 +1,6 @@
 /**
- * Electron: the model runs in the main process over onnxruntime-node, and pages call it through the preload script. A page
- * has these calls and nothing else.
+ * Electron: the model runs in the main process, and pages call it through the preload script. A page has these calls and
+ * nothing else.
  */
 const CHANNEL = "edgerec";
 const CALLS = ["recommend", "score", "similar", "observe", "forget"];

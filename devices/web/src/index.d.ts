@@ -1,6 +1,6 @@
 /** Types of the edgerec runtime; the names are Python's, in camel case. */
 
-/** What `ort` must be: onnxruntime-web, onnxruntime-node or onnxruntime-react-native. */
+/** What `ort` must be: onnxruntime-react-native, onnxruntime-web or onnxruntime-node. */
 export interface Onnxruntime {
   InferenceSession: { create(model: Uint8Array, options?: object): Promise<unknown> };
   Tensor: unknown;
@@ -94,6 +94,13 @@ export interface StoreHealth {
   trouble: string | null;
 }
 
+export interface Health extends Partial<StoreHealth> {
+  /** Name and version. */
+  bundle: string;
+  /** The engine's kernel, "wasm-simd128" or "scalar"; or "onnxruntime". */
+  engine: string;
+}
+
 export interface Bounds {
   rows?: number;
   days?: number | null;
@@ -111,8 +118,9 @@ export interface ObserveOptions {
 export declare class Recommender {
   static open(
     bundle: string | Read,
-    options: {
-      ort: Onnxruntime;
+    options?: {
+      /** Runs the bundle's ONNX graphs in place of the engine: where there is no WebAssembly, as in React Native. */
+      ort?: Onnxruntime;
       store?: Store;
       /** 32 bytes of Ed25519; then only bundles signed with it are accepted. */
       publicKey?: Uint8Array;
@@ -133,7 +141,7 @@ export declare class Recommender {
   forget(): Promise<void>;
   update(bundle: string | Read): Promise<string>;
   check(): Promise<number>;
-  health(): Promise<{ bundle: string } & Partial<StoreHealth>>;
+  health(): Promise<Health>;
   close(): Promise<void>;
 }
 

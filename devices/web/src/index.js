@@ -4,7 +4,6 @@ import { Bundle, fromUrl } from "./bundle.js";
 import { Catalog } from "./catalog.js";
 import { Condition } from "./conditions.js";
 import { Engine } from "./engine.js";
-import { checkGraph } from "./graphs.js";
 import { BundleError, ConfigError, DataError, EdgerecError } from "./errors.js";
 import { RequestEncoder, ints } from "./request.js";
 import { arrange, multiplied } from "./slate.js";
@@ -22,10 +21,10 @@ const FLOATS = /_(count|age_h|interval_h|numeric|weights)$/;
 
 /** One loaded bundle; it never changes. */
 class Model {
-  constructor(bundle, ort, sessionOptions) {
+  constructor(bundle, engine) {
     const { manifest } = bundle;
     this.bundle = bundle;
-    for (const [name, content] of bundle.files) if (name.endsWith(".onnx")) checkGraph(name, content);
+    this.engine = engine;
     this.tasks = manifest.tasks.map((task) => task.name);
     this.name = `${manifest.name} ${manifest.version}`;
     this.n = manifest.n_items;
@@ -34,9 +33,8 @@ class Model {
     this.catalog = new Catalog(bundle.json("catalog.json"));
     if (this.catalog.length !== this.n)
       throw new BundleError(
-        `catalog.json has ${this.catalog.length} items, the graphs have ${this.n}; build the bundle again`,
+        `catalog.json has ${this.catalog.length} items, the student has ${this.n}; build the bundle again`,
       );
-    this.engine = new Engine(ort, bundle, sessionOptions);
     this.policy = readPolicy(bundle.json("policy.json"), this.catalog);
     this.weights(null);
     this.conditions = new Map();
@@ -128,11 +126,11 @@ export class Recommender {
   /**
    * Verifies a bundle and loads it.
    * @param {string | ((name: string) => Promise<Uint8Array>)} bundle a URL, or a function that reads its files
-   * @param {{ort: object, store?: object, publicKey?: Uint8Array, profile?: string, sessionOptions?: object,
-   *   crypto?: Crypto}} options `ort` is onnxruntime-web, onnxruntime-node or onnxruntime-react-native
+   * @param {{ort?: object, store?: object, publicKey?: Uint8Array, profile?: string, sessionOptions?: object,
+   *   crypto?: Crypto}} options `ort`, a module of onnxruntime, runs the bundle's graphs where there is no WebAssembly
    */
-  static async open(bundle, { ort, store, publicKey = null, profile = "", sessionOptions = {}, crypto = globalThis.crypto }) {
-    if (ort?.InferenceSession === undefined) throw new ConfigError("ort: give the module of onnxruntime");
+  static async open(bundle, { ort = null, store, publicKey = null, profile = "", sessionOptions = {}, crypto = globalThis.crypto } = {}) {
+    if (ort !== null && ort.InferenceSession === undefined) throw new ConfigError("ort: give the module of onnxruntime");
     const home = { ort, publicKey, sessionOptions, crypto, model: null };
     home.model = await load(home, bundle);
     home.store = store ?? new MemoryStore(home.model.policy.log);
@@ -175,7 +173,7 @@ export class Recommender {
     const request = await this.request(model, options);
     const removed = await this.removed(model, options, request);
     if (!mayRepeat) removed.push(["history", request.events.map((e) => e.item)]);
-    const { rows, pool } = await bestList(model, k, request, weights, removed, diversity);
+    const { rows, pool } = await bestList(model, k, request, weights, removed, diversity, explain);
     const list = rows.map((row) => recommendation(model, row, request, explain));
     list.whyFewer = rows.length < k ? whyFewer(model.n, removed, rows.length, pool) : {};
     list.listName = log ? await this.logged(model, list, request) : null;
@@ -189,8 +187,9 @@ export class Recommender {
     const candidates = given.itemIds("items", items).map((item) => model.known(item));
     const [weights] = model.weights(options.weights);
     const request = await this.request(model, options);
-    const rows = await model.engine.score(request.inputs, weights, candidates);
-    return rows.map((row) => recommendation(model, row, request, options.explain ?? false));
+    const explain = options.explain ?? false;
+    const rows = await model.engine.score(request.inputs, weights, candidates, explain);
+    return rows.map((row) => recommendation(model, row, request, explain));
   }
 
   /** The k items that most often share a session with an item. */
@@ -202,7 +201,7 @@ export class Recommender {
     const rows = await model.engine.similar(index, gone, Math.min(given.whole("k", k), model.n));
     return rows
       .filter((row) => row.score !== -Infinity && row.item !== index)
-      .map(({ item: i, score }) => ({ ...named(model, i), utility: score, probability: { related: score }, reasons: [] }));
+      .map(({ item: i, score }) => row(model.catalog, i, score, { related: score }, []));
   }
 
   /** Logs what the user did; true once it is on the disk. */
@@ -242,9 +241,10 @@ export class Recommender {
     return conform(this.home.model);
   }
 
-  /** For a log of the app: the bundle, and what the store says of itself. */
+  /** For a log of the app: the bundle, what runs it, and what the store says of itself. */
   async health() {
-    return { bundle: this.home.model.name, ...(await this.store.health?.()) };
+    const { name, engine } = this.home.model;
+    return { bundle: name, engine: engine.name, ...(await this.store.health?.()) };
   }
 
   close() {
@@ -304,23 +304,29 @@ export class Recommender {
 
 async function load({ ort, publicKey, sessionOptions, crypto, model: old }, bundle) {
   const read = typeof bundle === "string" ? fromUrl(bundle) : bundle;
-  const opened = await Bundle.open(read, publicKey, crypto, old?.bundle.most);
+  const opened = await Bundle.open(read, publicKey, crypto, old?.bundle.most, ort !== null);
+  const engine = await engineOf(opened, ort, sessionOptions);
   try {
-    const model = new Model(opened, ort, sessionOptions);
-    await model.engine.session("recommend.onnx");
-    return model;
+    return new Model(opened, engine);
   } catch (error) {
     if (error instanceof BundleError) throw error;
     throw new BundleError(`does not load (${error.message}); build the bundle again`);
   }
 }
 
-async function bestList(model, k, request, weights, removed, diversity) {
+/** The engine of student.bin, or the bundle's graphs in sessions of `ort`. */
+async function engineOf(bundle, ort, options) {
+  if (ort === null) return Engine.open(bundle);
+  const { GraphEngine } = await import("./onnx.js");
+  return GraphEngine.open(ort, bundle, options);
+}
+
+async function bestList(model, k, request, weights, removed, diversity, explain) {
   const { policy, engine, n } = model;
   const gone = removed.flatMap(([, part]) => part);
   const plain = !diversity && !policy.boosts.length && !policy.quotas.length && policy.calibration === null;
   for (let size = Math.min(plain ? k : Math.max(policy.pool, k), n); ; size = Math.min(4 * size, n)) {
-    const all = await engine.recommend(request.inputs, weights, gone, size);
+    const all = await engine.recommend(request.inputs, weights, gone, size, explain);
     const pool = all.filter((row) => row.utility !== -Infinity);
     if (plain) return { rows: pool, pool };
     const moved = boosted(model, pool, request);
@@ -372,27 +378,31 @@ function whyFewer(n, removed, length, pool) {
   return lost;
 }
 
-function named({ catalog }, i) {
-  return { item: catalog.ids[i], title: catalog.titles[i], get attributes() { return catalog.attributes(i); } };
+function recommendation({ tasks, catalog }, { item, utility, place, outputs }, { inputs }, explain) {
+  const probability = {};
+  for (let t = 0; t < tasks.length; t++) probability[tasks[t]] = outputs.probability[place * tasks.length + t];
+  return row(catalog, item, utility, probability, explain ? reasons(catalog, item, place, outputs, inputs) : []);
 }
 
-function recommendation(model, { item, utility, probability, reason }, request, explain) {
-  const row = named(model, item);
-  row.utility = utility;
-  row.probability = Object.fromEntries(model.tasks.map((task, t) => [task, probability[t]]));
-  row.reasons = explain ? reasons(model, item, reason, request) : [];
-  return row;
+function row(catalog, i, utility, probability, reasons) {
+  const [item, title] = [catalog.ids[i], catalog.titles[i]];
+  return { item, title, get attributes() { return catalog.attributes(i); }, utility, probability, reasons };
 }
 
-/** The strongest positive reasons of an item. */
-function reasons(model, item, reason, { inputs }) {
-  const order = Array.from(reason, (weight, at) => ({ weight, at })).sort((a, b) => b.weight - a.weight || a.at - b.at);
-  const strongest = order.slice(0, MAX_REASONS).filter(({ weight }) => weight > 0);
+/** The strongest positive reasons of an item; of equal ones the older event comes first. */
+function reasons({ ids, titles }, item, place, { reason }, { history }) {
+  const strongest = [];
+  for (let at = 0; at < history.length; at++) {
+    const weight = reason[place * history.length + at];
+    if (!(weight > (strongest.length < MAX_REASONS ? 0 : strongest.at(-1).weight))) continue;
+    const after = strongest.findIndex((other) => other.weight < weight);
+    strongest.splice(after < 0 ? strongest.length : after, 0, { weight, at });
+    strongest.length = Math.min(strongest.length, MAX_REASONS);
+  }
   if (!strongest.length) return [{ kind: "popular", item: null, title: null, weight: 0 }];
   return strongest.map(({ weight, at }) => {
-    const cause = Number(inputs.history[at]);
-    const { item: id, title } = named(model, cause);
-    return { kind: cause === item ? "again" : "history", item: id, title, weight };
+    const cause = Number(history[at]);
+    return { kind: cause === item ? "again" : "history", item: ids[cause], title: titles[cause], weight };
   });
 }
 

@@ -147,3 +147,8 @@ function spelled(text) {
 export function ints(values) {
   return BigInt64Array.from(values, BigInt);
 }
+
+/** Items with their places in the flat outputs of an engine: utility, probability (by task), reason (by past item). */
+export function ranked(items, outputs) {
+  return items.map((item, place) => ({ item, utility: outputs.utility[place], place, outputs }));
+}

@@ -44,7 +44,7 @@ function fromCache(version) {
  * Like `Recommender.open`, with the newest bundle that opens: one installed by `take`, the one before, or `shipped`. A
  * page that brings a newer one goes before both.
  */
-export async function openNewest(shipped, options) {
+export async function openNewest(shipped, options = {}) {
   const { current, previous } = state();
   const least = await versionOf(shipped);
   for (const version of [current, previous]) {

@@ -2,7 +2,7 @@
 import { Recommender } from "../src/index.js";
 
 /**
- * @param {object} ort onnxruntime
+ * @param {object | undefined} ort onnxruntime, or nothing for the engine
  * @param {(place: string) => (string | Function)} place what `open` and `update` take for a bundle's name
  */
 export async function answers(ort, place, { folder, calls, publicKey }) {

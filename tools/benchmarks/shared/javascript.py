@@ -9,12 +9,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgerec.ship.web import ENGINE
+
 WEB = Path(__file__).parents[3] / "devices" / "web"
 
 
 def installed() -> bool:
     """Are there the packages of devices/web?"""
     return (WEB / "node_modules").exists()
+
+
+def engine_built() -> bool:
+    """Did tools/native build the engine that devices/web runs?"""
+    return all((WEB / "src" / name).exists() for name in ENGINE)
 
 
 def chromium() -> str | None:

@@ -1,7 +1,6 @@
-/** The main process: the model runs here, on onnxruntime-node; events are stored in the app's own folder. */
+/** The main process: the model runs here; events are stored in the app's own folder. */
 import { join } from "node:path";
 import { app, BrowserWindow, ipcMain } from "electron";
-import * as ort from "onnxruntime-node";
 import { Recommender } from "edgerec";
 import { answerPages } from "edgerec/electron";
 import { JournalStore } from "edgerec/journal";
@@ -12,7 +11,7 @@ async function start(): Promise<void> {
   const here = import.meta.dirname;
   const journal = journalFile(join(app.getPath("userData"), "edgerec.jsonl"));
   const store = await JournalStore.open(journal, { rows: 5000, days: 90 });
-  const rec = await Recommender.open(fromFolder(join(here, "bundle")), { ort, store });
+  const rec = await Recommender.open(fromFolder(join(here, "bundle")), { store });
   answerPages(ipcMain, rec);
   const window = new BrowserWindow({ webPreferences: { preload: join(here, "preload.cjs") } });
   await window.loadFile(join(here, "index.html"));

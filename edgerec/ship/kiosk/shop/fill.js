@@ -1,0 +1,11 @@
+/** Fills a list with cards of items that are on sale, each with its reason and badge. */
+import { card } from "./cards.js";
+import { badgeOf, reasonsOf } from "./reasons.js";
+
+/** @param {() => boolean} current whether the list is still wanted once its reasons are found */
+export async function fill(shop, list, items, current = () => true) {
+  const known = items.filter((item) => shop.goods.get(item.item));
+  const reasons = shop.rec ? await reasonsOf(shop, known) : known.map(() => "");
+  if (!current()) return;
+  list.replaceChildren(...known.map((item, i) => card(shop, item, { why: reasons[i], badge: badgeOf(shop, item) })));
+}
