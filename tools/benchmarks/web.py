@@ -49,7 +49,7 @@ def measure(folder: Path) -> tuple[list[Row], Row]:
         kept = json.loads((page / "files.json").read_text())["files"]
         files = [page / name for name in kept if name != "./"]
         downloads = {"page_download_mb": compressed_mb(files), "page_first_list_ms": figures["page_ms"]}
-    rows = []
+    rows: list[Row] = []
     for name in bundles:
         for host in ("chromium", "node"):
             row = figures[name][host]
