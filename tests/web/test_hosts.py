@@ -153,9 +153,7 @@ def test_where_there_is_no_webassembly_or_no_student_it_says_what_to_give(node, 
     del manifest["files"]["student.bin"]
     (folder / "manifest.json").write_text(json.dumps(manifest))
     answer = said(WITHOUT.replace("delete globalThis.WebAssembly;", ""), folder)
-    assert answer.startswith(
-        "BundleError: manifest.json: lists no student.bin; run edgerec quantize again, or give ort"
-    )
+    assert answer.startswith("BundleError: manifest.json: lists no student.bin;") and "or give ort" in answer
 
 
 @pytest.fixture
