@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from edgerec.evaluation.examples import Entry, Example
-from edgerec.evaluation.fidelity import RETAINED
-from edgerec.evaluation.report import STAGES, Report, Table, figure
-from edgerec.evaluation.verdict import combine
+from edgerec.evaluation.findings import Findings
+from edgerec.evaluation.first_screen import answer_table, first_screen
+from edgerec.evaluation.report import STAGES, Report, Table, figure, segments_in_order
 
-__all__ = ["EXAMPLES", "RUNTIMES", "page", "redraw", "write_page"]
+__all__ = ["EXAMPLES", "RUNTIMES", "Drawn", "page", "redraw", "write_page"]
 
 EXAMPLES = "examples.json"
 """Beside report.json, never in a bundle: it holds histories of people."""
@@ -25,28 +27,47 @@ ABLATED = {
     "student": "Ablations of the student: change of each metric on the validation split; bars are 95 % intervals.",
 }
 """Captions by what was trained again, see `edgerec.experiments.ablation`."""
-OPEN_TABLES = 3
+OPEN_TABLES = 1
 """The first tables are shown, the others are folded."""
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A plot as SVG, see `edgerec.evaluation.plots.Plot`."""
+
+    name: str
+    caption: str
+    panels: tuple[str, ...]
+    folded: str = ""
+
+
 def write_page(report: Report, folder: Path) -> None:
-    """Write report.html, and the plots as plots/NAME.png. The page shows what other commands left in `folder`, too."""
-    from edgerec.evaluation.plots import ablations, plots, svg, write_png
+    """Write report.html, and the plots as plots/NAME-PANEL.png. The page shows what other commands left in `folder`."""
+    from edgerec.evaluation.plots import Plot, ablations, plots, svg, write_png
 
     (folder / "plots").mkdir(parents=True, exist_ok=True)
-    drawn = []
     changed = {what: of for what, of in (_read(folder / "ablations.json") or {}).items() if what in ABLATED}
     more = (
-        (f"ablations-{what}", ABLATED[what] + _earlier(of, report), ablations(of))
+        Plot(f"ablations-{what}", ABLATED[what] + _earlier(of, report), dict(ablations(of)))
         for what, of in changed.items()
         if of["changes"]
     )
-    for name, caption, plot in (*plots(report), *more):
-        drawn.append((name, caption, svg(plot, name)))
-        write_png(plot, folder / "plots" / f"{name}.png")
+    drawn = []
+    for plot in (*plots(report), *more):
+        panels = []
+        for label, panel in plot.panels.items():
+            name = f"{plot.name}-{_plain(label)}"
+            panels.append(svg(panel, name))
+            write_png(panel, folder / "plots" / f"{name}.png")
+        drawn.append(Drawn(plot.name, plot.caption, tuple(panels), plot.folded))
     others = (EXAMPLES, "transfer.json", "online.json", RUNTIMES)
     text = page(report, drawn, *(_read(folder / name) for name in others))
     (folder / "report.html").write_text(text, encoding="utf-8")
+
+
+def _plain(label: str) -> str:
+    """A label as a part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", label)
 
 
 def redraw(folder: Path) -> None:
@@ -57,62 +78,71 @@ def redraw(folder: Path) -> None:
 
 def page(
     report: Report,
-    drawn: Sequence[tuple[str, str, str]] = (),
+    drawn: Sequence[Drawn] = (),
     examples: Sequence[Example] | None = None,
     transfer: Mapping[str, Any] | None = None,
     online: Mapping[str, Any] | None = None,
     runtimes: Mapping[str, Any] | None = None,
 ) -> str:
-    """The page. `drawn`: name, caption and SVG of each plot."""
+    """The page."""
+    changed = [plot for plot in drawn if plot.name.startswith("ablations")]
+    gained = [*_of(drawn, "inputs"), *map(_figure, changed), *_transfer(transfer, report)]
+    sections = (
+        ("quality", "Quality and costs", [*_cards(report), *_of(drawn, "chain", "pareto"), *_costs(report)]),
+        ("calibration", "Calibration", _of(drawn, "reliability")),
+        ("segments", "Segments", [*_of(drawn, "segments"), *_segments(report)]),
+        ("ablations", "What each part gains", gained),
+        ("examples", "Examples, with what was missed", [*_examples(examples or ())]),
+        ("metrics", "All metrics", [*_tables(report)]),
+        ("training", "Training", _of(drawn, "learning")),
+        ("made", "How it was made", [*_runtimes(runtimes, report), _notes(report), *_settings(report)]),
+    )
+    shown = [(name, title, "".join(parts)) for name, title, parts in sections if any(parts)]
+    links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in shown)
     body = [
-        _summary(report, online),
-        *(
-            f'<figure id="{name}" tabindex="0">{drawing}<figcaption>{escape(caption)}</figcaption></figure>'
-            for name, caption, drawing in drawn
-        ),
-        *_costs(report),
-        *_runtimes(runtimes, report),
-        *_examples(examples or ()),
-        *_transfer(transfer, report),
-        *_tables(report),
-        _notes(report),
-        *_settings(report),
+        first_screen(report, online),
+        f'<nav aria-label="Sections">{links}</nav>\n',
+        *(f'<section id="{name}"><h2>{title}</h2>\n{inner}</section>\n' for name, title, inner in shown),
     ]
     style = (files("edgerec.evaluation") / "page.css").read_text(encoding="utf-8")
     title = escape(f"{report.name}: {report.part}")
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}<title>{title}</title>\n<style>\n{style}</style></head>\n'
-        f"<body><main>\n<h1>{title}</h1>\n{''.join(body)}</main></body></html>\n"
+        f"<body><main>\n{''.join(body)}</main></body></html>\n"
     )
+
+
+def _of(drawn: Sequence[Drawn], *names: str) -> list[str]:
+    return [_figure(plot) for name in names for plot in drawn if plot.name == name]
+
+
+def _figure(plot: Drawn) -> str:
+    panels, caption = "".join(plot.panels), f"<figcaption>{escape(plot.caption)}</figcaption>"
+    drawing = f'<figure id="plot-{plot.name}"><div class="panels">{panels}</div>{caption}</figure>\n'
+    return f"<details><summary>{escape(plot.folded)}</summary>{drawing}</details>\n" if plot.folded else drawing
 
 
 def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def _summary(report: Report, online: Mapping[str, Any] | None) -> str:
-    verdict = combine(report, None)
-    word, because = (online["verdict"], online["because"]) if online else (verdict.word, verdict.because)
-    cards = "".join(f"<div><b>{escape(value)}</b><span>{escape(what)}</span></div>" for what, value in _cards(report))
-    lines = "".join(f"<li>{escape(line)}</li>" for line in because)
-    title = {"ship": "Ready to ship", "wait": "Undecided: wait", "stop": "Not ready to ship"}[word]
-    return (
-        f'<section class="verdict {word}"><h2>{title}</h2><ul>{lines}</ul><div class="cards">{cards}</div></section>\n'
-    )
-
-
-def _cards(report: Report) -> Iterator[tuple[str, str]]:
-    costs = report.costs
+def _cards(report: Report) -> Iterator[str]:
+    """What a report is quoted for."""
+    costs, cards = report.costs, []
     if "teacher" in costs and "int8" in costs:
         small, big = costs["int8"], costs["teacher"]
-        yield "graphs and weights", f"{small['bytes'] / 1e6:.2f} MB"
-        yield "smaller than its teacher", f"{big['bytes'] / small['bytes']:,.0f} times"
-        yield "per request, one thread", f"{small['ms']:.2f} ms"
-        yield "faster than its teacher", f"{big['ms'] / small['ms']:,.0f} times"
-    for task, values in report.fidelity.get("int8 ~ teacher", {}).items():
-        if RETAINED in values:
-            yield f"of the teacher's quality retained, {task}", f"{values[RETAINED].value:.1%}"
+        cards = [
+            ("bundle, without the catalogue", f"{small['bytes'] / 1e6:.2f} MB"),
+            ("smaller than its teacher", f"{big['bytes'] / small['bytes']:,.0f} times"),
+            ("a request, one thread", f"{small['ms']:.2f} ms"),
+            ("faster than its teacher", f"{big['ms'] / small['ms']:,.0f} times"),
+        ]
+    if cards:
+        shown = "".join(f"<div><b>{value}</b><span>{what}</span></div>" for what, value in cards)
+        yield f'<div class="cards">{shown}</div>\n'
+    if report.verdict:
+        yield _table(answer_table(Findings.from_json(report.verdict, report.failures)))
 
 
 def _costs(report: Report) -> Iterator[str]:
@@ -146,7 +176,7 @@ def _runtimes(content: Mapping[str, Any] | None, report: Report) -> Iterator[str
 
 def _examples(examples: Sequence[Example]) -> Iterator[str]:
     if examples:
-        yield "<h2>Example users</h2>\n<p>Items in bold are what the user consumed next.</p>\n"
+        yield "<p>Items in bold are what the user consumed next. The latest events come first.</p>\n"
     for of in examples:
         columns = "".join(
             f"<div><h4>{escape(stage)}</h4><ol>{''.join(_entry(row) for row in rows)}</ol></div>"
@@ -154,10 +184,15 @@ def _examples(examples: Sequence[Example]) -> Iterator[str]:
         )
         why = "".join(f"<li>{escape(', '.join(reasons) or 'popular now')}</li>" for reasons in of["reasons"])
         columns += f"<div><h4>reasons (int8)</h4><ol>{why}</ol></div>"
-        past, after = escape("; ".join(of["past"])), escape("; ".join(of["next"]))
+        listed = {row["title"] for row in of["lists"].get("int8", ())}
+        found = sum(row["hit"] for row in of["lists"].get("int8", ()))
+        missed = [title for title in of["next"] if title not in listed]
         yield (
-            f"<article><h3>{of['events']} events</h3>\n<p><b>Latest events</b>: {past}</p>\n"
-            f'<p><b>Consumed next</b>: {after}</p>\n<div class="lists">{columns}</div></article>\n'
+            f"<article><h3>{escape(of['task'])}, a user with {of['events']} events: {found} of the bundle's "
+            f"{len(listed)} were right</h3>\n"
+            f"<p><b>Latest events</b>: {escape('; '.join(of['past']))}</p>\n"
+            f"<p><b>Missed</b>: {escape('; '.join(missed) or 'nothing')}</p>\n"
+            f'<div class="lists">{columns}</div></article>\n'
         )
 
 
@@ -181,18 +216,27 @@ def _transfer(content: Mapping[str, Any] | None, report: Report) -> Iterator[str
 
 
 def _tables(report: Report) -> Iterator[str]:
-    yield "<h2>All metrics</h2>\n<p>Value ± standard error. Higher is better, except for logloss, ece and mae.</p>\n"
-    for i, table in enumerate(report.tables()):
+    tables = report.tables()
+    if tables:
+        yield "<p>Value ± standard error. Higher is better, except for logloss, ece and mae.</p>\n"
+    for i, table in enumerate(tables):
         yield _table(table, folded=i >= OPEN_TABLES)
-    if report.segments:
-        rows = tuple(
-            (segment, task, name, figure(of))
-            for segment, tasks in report.segments.items()
-            for task, values in tasks.items()
-            for name, of in values.items()
-        )
-        columns = ("stage and segment", "task", "metric", "value")
-        yield _table(Table("Quality by segment", columns, rows, 1), folded=True)
+
+
+def _segments(report: Report) -> Iterator[str]:
+    """A row for each segment, task and metric, the stages side by side."""
+    stages: dict[str, None] = {}
+    found: dict[tuple[str, str, str], dict[str, str]] = {}
+    for key in segments_in_order(report.segments):
+        stage, _, segment = key.partition(", ")
+        stages[stage] = None
+        for task, values in report.segments[key].items():
+            for name, of in values.items():
+                found.setdefault((report.segment_title(segment), task, name), {})[stage] = figure(of)
+    if found:
+        rows = tuple((*which, *(of.get(stage, "-") for stage in stages)) for which, of in found.items())
+        columns = ("segment", "task", "metric", *stages)
+        yield _table(Table("Quality by segment", columns, rows, len(stages)), folded=True)
 
 
 def _notes(report: Report) -> str:

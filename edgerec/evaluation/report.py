@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -14,9 +14,10 @@ from edgerec.evaluation.findings import Findings
 from edgerec.files import read_json, write_json
 from edgerec.metrics import Estimate, MetricTable, TaskMetrics, metrics_from_json, metrics_to_json
 
-__all__ = ["STAGES", "Report", "Table", "figure", "settings_of"]
+__all__ = ["STAGES", "Report", "Table", "figure", "segments_in_order", "settings_of"]
 
 STAGES = ("teacher", "student", "pruned", "int8")
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 FORMAT = 1
 
 
@@ -58,6 +59,7 @@ class Report:
         costs: by stage, see `edgerec.evaluation.costs`.
         curves: by stage and name, (step, value).
         settings, versions: what the report was made with.
+        about: when, how and of what it was made, see `edgerec.evaluation.about`.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Report:
     curves: Mapping[str, Mapping[str, Sequence[Sequence[float]]]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     def with_search(self, search: Mapping[str, Any]) -> Report:
         """The same report with how the device search chose the bundle."""
@@ -99,7 +102,8 @@ class Report:
         """What goes into the bundle: all that is the same whenever and wherever it is built; no times, no curves."""
         costs = {stage: {k: of[k] for k in ("bytes", "macs") if k in of} for stage, of in self.costs.items()}
         verdict = Findings.from_json(self.verdict, self.failures).without_times().to_json() if self.verdict else {}
-        kept = {"costs": costs, "curves": {}, "settings": {}, "versions": {}, "verdict": verdict}
+        about = {key: of for key, of in self.about.items() if key not in ("made", "command")}
+        kept = {"costs": costs, "curves": {}, "settings": {}, "versions": {}, "verdict": verdict, "about": about}
         return self.to_json() | kept
 
     @classmethod
@@ -154,6 +158,12 @@ class Report:
             tables.append(Table("Sizes", ("of", "value"), rows, numbers=1))
         return tables if self.search is None else [*tables, *_search_tables(self.search)]
 
+    def segment_title(self, segment: str) -> str:
+        """The name of a segment; that of a weekday which the log's times gave with the day."""
+        timed = self.settings.get("data", {}).get("context", {}).get("from_time", ())
+        _, equals, value = segment.partition("weekday = ")
+        return f"{segment} ({DAYS[int(value)]})" if equals and "weekday" in timed else segment
+
     def lines(self) -> list[str]:
         """What was left out, and why; the metrics are in `tables`."""
         return list(self.notes)
@@ -162,6 +172,23 @@ class Report:
 def settings_of(config: Settings) -> dict[str, Any]:
     """The settings that a report was made with, without defaults."""
     return config.model_dump(mode="json", exclude_defaults=True)
+
+
+def segments_in_order(names: Iterable[str]) -> list[str]:
+    """Names such as "hour = 9" with the numbers of a column ascending; all else stays where it is.
+
+    >>> segments_in_order(["int8, all", "int8, hour = 12", "int8, hour = 9", "int8, tab = 1"])
+    ['int8, all', 'int8, hour = 9', 'int8, hour = 12', 'int8, tab = 1']
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        column, equals, _ = name.partition(" = ")
+        groups.setdefault(column if equals else name, []).append(name)
+    for group in groups.values():
+        values = [name.partition(" = ")[2] for name in group]
+        if all(value.lstrip("-").isdecimal() for value in values):
+            group.sort(key=lambda name: int(name.partition(" = ")[2]))
+    return [name for group in groups.values() for name in group]
 
 
 # ------------------------------------------------------------------------------------------------ JSON

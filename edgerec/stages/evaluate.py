@@ -19,6 +19,7 @@ from edgerec.devices.machine import versions
 from edgerec.ensemble.members import Members
 from edgerec.ensemble.scoring import STAGES, TorchModel
 from edgerec.ensemble.views import EnsembleSettings
+from edgerec.evaluation.about import about
 from edgerec.evaluation.answers import Answers
 from edgerec.evaluation.baselines import Baselines, evaluate_baselines
 from edgerec.evaluation.card import model_card
@@ -162,6 +163,7 @@ def _report(
         curves=read_curves(run.folder),
         settings=settings_of(run.config),
         versions=versions(),
+        about=about(data, eval_requests, run.folder),
         costs=costs,
         **of_bundle,
     )

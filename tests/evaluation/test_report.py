@@ -1,13 +1,19 @@
 import json
 import math
+import re
 from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edgerec.cli.output import format_table
 from edgerec.errors import DataError, RenamedWarning
+from edgerec.evaluation.about import command
+from edgerec.evaluation.findings import AgainstBaseline, AgainstTeacher, DeviceCost, Findings
 from edgerec.evaluation.page import page as page_of
-from edgerec.evaluation.report import Report
+from edgerec.evaluation.plots import plots
+from edgerec.evaluation.report import STAGES, Report
 from edgerec.metrics import Estimate, binary_metrics, ranking_metrics, regression_metrics
 
 
@@ -114,3 +120,93 @@ def test_a_report_of_an_earlier_version_is_read_with_one_warning(tmp_path):
     assert read.search == {"device": "pi"} and read.versions == {}
     assert read.metrics["int8"]["next_cold_start"]["mrr"].value == 0.75
     assert read.fidelity["int8 ~ teacher"]["next"]["retained"].value == 0.9
+
+
+def judged(**changes: Any) -> Report:
+    against = AgainstBaseline("ndcg@10", 0.33, "ease", "ridge 200", 0.3, 0.03, (0.015, 0.045), 400, 0.02, "yes")
+    costs = (DeviceCost("MB of graphs and weights", 0.5, 10.0, False), DeviceCost("ms per request", 32.0, 16.0, True))
+    kept = AgainstTeacher("retained", 0.98, (0.96, 1.0), 0.95, "yes")
+    findings = Findings({"next": against}, {"next": kept}, "pi", costs)
+    return replace(report(), verdict=findings.to_json(), **changes)
+
+
+def test_the_page_begins_with_the_verdict_and_its_four_answers_in_a_line_each():
+    page = page_of(judged())
+    questions = re.findall("<dt>(.*?)</dt><dd><b><i.*?</i> (.*?)</b>", page)
+
+    assert page.index("Undecided: wait") < page.index("<dt>") < page.index("Gain over") < page.index("<table>")
+    assert questions == [
+        ("Better than the best simple baseline?", "yes"), ("Keeps its teacher?", "yes"), ("Fits pi?", "no"),
+        ("Enough data?", "yes"),
+    ]  # fmt: skip
+
+
+def test_the_gain_is_drawn_in_per_cent_with_its_interval_beside_a_line_at_zero():
+    page = page_of(judged())
+
+    assert "+10.0% (+5.0% to +15.0%)" in page and page.count('class="zero"') == 1
+    # From 0 to 15 % with room of 0.9 % on both sides: zero is at 0.9 / 16.8 of the width.
+    assert 'x1="5.36%" x2="5.36%"' in page and 'cx="64.88%"' in page
+
+
+def test_a_cost_over_the_budget_fills_its_bar_and_says_by_how_much():
+    page = page_of(judged())
+
+    assert '<div class="kept"><b>MB of graphs and weights</b>' in page and "width:5.0%" in page
+    assert '<div class="over"><b>ms per request</b>' in page and "32 of 16 ms, 200%" in page and "width:100.0%" in page
+
+
+def test_the_page_says_when_how_and_of_what_it_was_made_and_a_bundle_does_not_say_when():
+    about = {
+        "made": "2026-01-02 03:04 UTC", "command": "edgerec evaluate", "from": "2011-11-11", "until": "2011-12-09",
+        "events": 5000, "requests": 400, "learned_from": 90000, "users": 30, "items": 20,
+    }  # fmt: skip
+    dated = judged(about=about)
+
+    for words in (
+        "2011-11-11 to 2011-12-09",
+        "5,000 events, 400 requests",
+        "2026-01-02",
+        "<code>edgerec evaluate</code>",
+    ):
+        assert words in page_of(dated)
+    assert dated.sealed()["about"].keys() == about.keys() - {"made", "command"}
+
+
+def test_hours_are_in_order_and_weekdays_have_names():
+    of = {"next": {"ndcg@10": Estimate(0.5, 9)}}
+    hours = {
+        f"{stage}, {part}": of for stage in ("teacher", "int8") for part in ("hour = 12", "hour = 9", "weekday = 0")
+    }
+    settings = {"data": {"context": {"from_time": ["hour", "weekday"]}}}
+    page = page_of(replace(report(), segments=hours, settings=settings))
+
+    assert page.index("<td>hour = 9</td>") < page.index("<td>hour = 12</td>") < page.index("weekday = 0 (Mon)")
+    assert "(Mon)" not in page_of(replace(report(), segments=hours))
+
+
+def test_an_example_names_what_the_bundle_missed():
+    entry = {"title": "lantern", "hit": True}
+    example = {
+        "task": "next", "events": 12, "lists": {"int8": [entry, {"title": "mug", "hit": False}]},
+        "reasons": [["tea"], []], "past": ["tea"], "next": ["lantern", "cake stand"],
+    }  # fmt: skip
+    page = page_of(report(), examples=[example])
+
+    assert "1 of the bundle&#x27;s 2 were right" in page.replace("'", "&#x27;")
+    assert "<b>Missed</b>: cake stand</p>" in page
+
+
+def test_an_axis_that_does_not_begin_at_zero_is_marked_and_a_legend_is_beside_the_data():
+    values = {stage: {"next": {"ndcg@10": Estimate(0.3 + 0.01 * i, 9)}} for i, stage in enumerate(STAGES)}
+    (plot,) = plots(replace(report(), metrics=values | {"ease": {"next": {"ndcg@10": Estimate(0.29, 9)}}}))
+    (ax,) = plot.panels["next"].axes
+
+    assert [line.get_label() for line in ax.lines].count("_cut") == 2 and ax.get_legend() is None
+    assert len(plot.panels["next"].legends) == 1
+
+
+def test_the_command_of_a_report_names_no_place_outside(tmp_path):
+    assert command(Path("runs/shop")) == "edgerec evaluate"
+    assert command(Path("other/shop")) == "edgerec evaluate --run-dir other/shop"
+    assert command(tmp_path) == "edgerec evaluate"

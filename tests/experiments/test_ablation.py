@@ -91,7 +91,7 @@ def test_the_report_s_page_shows_them(config, run):
     page = (run / "report" / "report.html").read_text()
     assert "Ablations of the student" in page and "the log alone" in page
     assert "other settings" not in page
-    assert (run / "report" / "plots" / "ablations-student.png").stat().st_size > 5_000
+    assert (run / "report" / "plots" / "ablations-student-next.png").stat().st_size > 5_000
 
 
 def test_several_seeds_are_a_mean(config, run, monkeypatch):

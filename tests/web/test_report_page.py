@@ -24,3 +24,7 @@ def test_a_report_needs_no_network_fits_a_phone_and_is_accessible(node, tiny_cha
         assert seen["asked"] == 1 and seen["errors"] == []
         assert not seen["overflow"] and seen["plots"] >= 3
         assert seen["violations"] == []
+        answers = dict(seen["answers"])
+        assert list(answers)[:2] == ["Better than the best simple baseline?", "Keeps its teacher?"] and len(answers) == 4
+        assert all(answers.values()), "an answer is below the first screen"
+        assert len(seen["budget"]) == 3 and seen["links"] == 0

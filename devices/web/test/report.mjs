@@ -24,6 +24,9 @@ for (const [width, height, colorScheme] of [[1440, 900, "light"], [390, 844, "da
     asked: asked.length,
     errors,
     overflow: await page.evaluate(() => document.documentElement.scrollWidth > innerWidth),
+    answers: await page.$$eval(".answers dt", (all) => all.map((of) => [of.textContent, of.parentElement.getBoundingClientRect().bottom <= innerHeight])),
+    budget: await page.$$eval(".budget span", (all) => all.map((of) => of.textContent)),
+    links: await page.$$eval("nav a", (all) => all.filter((of) => !document.querySelector(of.getAttribute("href"))).length),
     plots: await page.$$eval("figure svg", (all) => all.filter((svg) => svg.getBoundingClientRect().height > 50).length),
     violations: await page.evaluate(async () => (await globalThis.axe.run()).violations.map((v) => `${v.id}: ${v.nodes[0].html.slice(0, 200)}`)),
   });
