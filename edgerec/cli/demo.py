@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 RETAIL, KIOSK = "retail", "kiosk"
+STEPS = (
+    ("prepare", "read, clean and split the log"),
+    ("train", "the teacher: networks, and simple models beside them"),
+    ("distill", "a small student learns from the teacher"),
+    ("prune, quantize", "smaller still, and INT8: the bundle"),
+    ("evaluate", "all of them, and simple baselines, on days that none has seen"),
+)
+OF = {
+    "retail": "the orders of an online shop, a year of them",
+    "video": "what users of a video app watched and liked, two weeks of it",
+}
 
 
 def demo(
@@ -41,6 +52,7 @@ def demo(
         _kiosk(run_dir or Path("runs") / RETAIL, seed, effort, port)
         return
     folder = run_dir or Path("runs") / sample
+    _say_what_comes(sample, folder)
     copy_sample(sample, folder, others=(KIOSK,))
     settings, _ = load_run(folder / "edgerec.toml", folder, seed)
     from edgerec.progress import progress_for
@@ -54,6 +66,20 @@ def demo(
 
     typer.echo("\n" + "\n".join(compare_size_and_speed(Run(settings, folder, progress_for())).lines()))
     _recommend_to_someone(folder)
+
+
+def _say_what_comes(sample: str, folder: Path) -> None:
+    """What will happen, how long it takes, and where the results will be."""
+    if sample not in OF:
+        return  # `copy_sample` refuses it
+    typer.echo(f"edgerec demo {sample}: {OF[sample]}.", err=True)
+    for step, what in STEPS:
+        typer.echo(f"  {step:<15}  {what}", err=True)
+    typer.echo(
+        "Then it recommends to a user. That takes minutes; once the log is read, it says how many on this\n"
+        f"machine. Results are in {folder}. Ctrl-C stops, and the same command goes on.\n",
+        err=True,
+    )
 
 
 def _kiosk(folder: Path, seed: int | None, effort: str | None, port: int) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edgerec.cli.options import OrtOption
+from edgerec.cli.options import JsonOption, OrtOption
+from edgerec.cli.output import print_json
 from edgerec.errors import ConfigError
 
 __all__ = ["embed"]
@@ -30,6 +32,7 @@ def embed(
     pictures: Annotated[
         Path | None, typer.Option(help="For web: folder of pictures named like the items' ids, such as 22423.jpg.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a folder for an app: runtime, bundle and example.
 
@@ -41,6 +44,9 @@ def embed(
 
     if kind == "web":
         report = embed_web(bundle, folder, title, check_language(language), public_key, pictures)
+        if as_json:
+            print_json({"folder": str(folder), **asdict(report)})
+            return
         typer.echo(
             f"{folder}: page and runtime {report.runtime_bytes:,} bytes, bundle {report.bundle_bytes:,} bytes\n"
             f"any web server shows it, such as: python -m http.server --directory {folder}"
@@ -49,6 +55,9 @@ def embed(
     if kind != "python":
         raise ConfigError(f"embed: no kind {kind!r}; there are python and web")
     report = embed_python(bundle, folder)
+    if as_json:
+        print_json({"folder": str(folder), **asdict(report)})
+        return
     typer.echo(
         f"{folder}: runtime {report.runtime_bytes:,} bytes, bundle {report.bundle_bytes:,} bytes\n"
         f"pip install -r {folder}/requirements.lock, then python {folder}/app.py"

@@ -68,9 +68,9 @@ def events(
         if action == "show":
             _show(log, store, as_json)
         elif action in ("consent", "withdraw", "forget"):
-            _change(log, store, action, profile)
+            _change(log, store, action, profile, as_json)
         elif action in ("export", "lists"):
-            _export(log, store, action, bundle, out, force, epsilon, seed, past)
+            _export(log, store, action, bundle, out, force, epsilon, seed, past, as_json)
         else:
             raise ConfigError(f"events: there is no action {action!r}; expected one of {', '.join(ACTIONS)}")
     finally:
@@ -87,7 +87,7 @@ def _show(log: EventStore, store: Path, as_json: bool) -> None:
         print_table(_COLUMNS, rows, title=f"{store}: {log.size()['bytes']:,} bytes, {log.lost} events lost")
 
 
-def _change(log: EventStore, store: Path, action: str, profile: str | None) -> None:
+def _change(log: EventStore, store: Path, action: str, profile: str | None, as_json: bool) -> None:
     from edgerec.runtime.export import consent
 
     if profile is None:
@@ -96,6 +96,9 @@ def _change(log: EventStore, store: Path, action: str, profile: str | None) -> N
         log.forget(profile)
     else:
         consent(log, profile, action == "consent")
+    if as_json:
+        print_json({"store": str(store), "action": action, "profile": profile})
+        return
     typer.echo(f"{store}: {action} of {profile or '(default)'}: done")
 
 
@@ -109,6 +112,7 @@ def _export(
     epsilon: float | None,
     seed: int | None,
     past: bool,
+    as_json: bool,
 ) -> None:
     import numpy as np
 
@@ -131,5 +135,8 @@ def _export(
     else:
         rows = exported_lists(log, kinds, random, past)
     n = write_rows(rows, out)
+    if as_json:
+        print_json({"out": str(out), "rows": n, "users": len(users), "epsilon": epsilon})
+        return
     noise = f", noise with epsilon {epsilon:g}" if epsilon is not None and action == "export" else ""
     typer.echo(f"{out}: {n} rows of {len(users)} users who agreed{noise}")

@@ -9,51 +9,31 @@ from collections.abc import Callable
 from functools import wraps
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from edgerec import __version__
+from edgerec.cli.next_steps import print_next_steps
 from edgerec.errors import EdgerecError, QualityError, RenamedWarning, deprecated
 from edgerec.threads import share_cores
 
 __all__ = ["app"]
 
-# In the order of `edgerec --help`. Each one is the function NAME of edgerec/cli/NAME.py.
-COMMANDS = (
-    "init",
-    "prepare",
-    "train",
-    "distill",
-    "prune",
-    "quantize",
-    "evaluate",
-    "run",
-    "search",
-    "tune",
-    "transfer",
-    "ablate",
-    "encoder",
-    "recommend",
-    "similar",
-    "score",
-    "explain",
-    "inspect",
-    "verify",
-    "keygen",
-    "sign",
-    "diff",
-    "refresh",
-    "delta",
-    "embed",
-    "serve",
-    "events",
-    "devices",
-    "doctor",
-    "bench",
-    "demo",
-)
+GROUPS = {
+    "Build": (
+        "init", "prepare", "train", "distill", "prune", "quantize", "run", "search", "tune", "encoder", "doctor",
+        "demo",
+    ),
+    "Judge": ("evaluate", "bench", "ablate", "transfer", "diff", "devices"),
+    "Ship": ("embed", "serve", "keygen", "sign", "verify"),
+    "Use": ("recommend", "similar", "score", "explain", "inspect"),
+    "Keep": ("refresh", "delta", "events"),
+}  # fmt: skip
+"""In the order of `edgerec --help`. Each one is the function NAME of edgerec/cli/NAME.py."""
+COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 
 
 OLD_NAMES = {"fit": "search"}
@@ -84,11 +64,24 @@ class _OneLineErrors(TyperGroup):
             typer.echo("\nstopped: the same command goes on from the last checkpoint", err=True)
             raise typer.Exit(130) from stop
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The list of commands in `--help`, by what one wants to do; columns of all groups are aligned."""
+        width = max(map(len, COMMANDS))
+        for title, names in GROUPS.items():
+            known = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl(
+                    [
+                        (name.ljust(width), of.get_short_help_str(formatter.width))
+                        for name, of in known
+                        if of is not None
+                    ]
+                )
+
 
 app = typer.Typer(
     cls=_OneLineErrors,
-    add_completion=False,
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -102,12 +95,19 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def edgerec(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Cores to use. Default: all of this process.")] = None,
 ) -> None:
-    """Turn an interaction log into a recommender that runs inside an app."""
+    """Turn an interaction log into a recommender that runs inside an app.
+
+    Without a command: the three next steps for this folder.
+    """
+    if ctx.invoked_subcommand is None:
+        print_next_steps(Path.cwd())
+        return
     share_cores(threads)
     _show_old_names_in_one_line()
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from edgerec.cli.options import JsonOption
+from edgerec.cli.output import print_json
 from edgerec.cli.recommend import BundleArgument, ForceOption, StageOption, StageRunDirOption, WeightsOption, weights_of
 
 __all__ = ["score"]
@@ -23,6 +25,7 @@ def score(
     stage: StageOption = None,
     run_dir: StageRunDirOption = None,
     force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Predict probabilities for the rows of a file.
 
@@ -38,5 +41,8 @@ def score(
     rec, ask_as = open_stage(bundle, stage, run_dir, progress)
     with rec:
         scored = score_all(rec, ask_as, rows, history, out, progress, weights_of(weights))
+    if as_json:
+        print_json({"out": str(out), "rows": scored.rows, "unknown": scored.unknown})
+        return
     note = f"; {scored.unknown} have an item that is not in the catalog and no scores" if scored.unknown else ""
     typer.echo(f"{out}: {scored.rows} rows{note}")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from edgerec.cli.options import JsonOption
+from edgerec.cli.output import print_json
 from edgerec.cli.recommend import BundleArgument
 
 __all__ = ["sign"]
@@ -15,6 +17,7 @@ __all__ = ["sign"]
 def sign(
     bundle: BundleArgument,
     key: Annotated[Path, typer.Option(help="Private key, written by edgerec keygen.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Check the files of a bundle and sign it.
 
@@ -24,5 +27,9 @@ def sign(
     from edgerec.bundle.sign import sign_bundle
 
     folder = Bundle.open(bundle).folder
-    for signer in sign_bundle(folder, key):
+    signers = [str(signer) for signer in sign_bundle(folder, key)]
+    if as_json:
+        print_json({"bundle": str(bundle), "signers": signers})
+        return
+    for signer in signers:
         typer.echo(f"{bundle}: signed by {signer}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from edgerec.cli.options import load_run
-from edgerec.cli.output import print_json, print_table
+from edgerec.cli.output import print_json, print_lines, print_table
 from edgerec.errors import QualityError
 
 __all__ = ["gate_shown", "print_report", "run_and_print"]
@@ -49,5 +49,6 @@ def print_report(run_folder: Path, whole: bool = False) -> None:
     report = Report.read(run_folder / "report")
     for table in report.tables() if whole else summary.tables(report):
         print_table(table.columns, table.rows, table.title)
-    typer.echo("\n" + "\n".join(summary.lines(report)))
+    typer.echo()
+    print_lines(summary.lines(report))
     typer.echo(f"\nbundle: {run_folder / 'bundle'}   all figures: {run_folder / 'report' / 'report.html'}")

@@ -62,8 +62,49 @@ def test_help_lists_every_command():
     assert run(app, ["--version"]).stdout == f"edgerec {__version__}\n"
 
 
-def test_help_cuts_no_line():
-    assert "..." not in run(app, ["--help"], env={"COLUMNS": "80"}).stdout.partition("Commands:")[2]
+def test_help_groups_the_commands_with_a_whole_line_for_each():
+    said = run(app, ["--help"], env={"COLUMNS": "80"}).stdout.partition("\nBuild:\n")[2].splitlines()
+
+    groups = [line for line in said if line and not line.startswith(" ")]
+    assert groups == ["Judge:", "Ship:", "Use:", "Keep:"]
+    assert len([line for line in said if line.startswith("  ")]) == len(COMMANDS) == len(set(COMMANDS))
+    assert all(len(line) <= 80 and line.endswith(".") for line in said if line.startswith("  "))
+
+
+def test_a_shell_can_complete_commands():
+    env = {"_EDGEREC_COMPLETE": "complete_bash", "COMP_WORDS": "edgerec ser", "COMP_CWORD": "1"}
+
+    assert run(app, [], prog_name="edgerec", env=env).stdout.split() == ["serve"]
+
+
+@pytest.mark.parametrize(
+    ("files", "found", "first"),
+    [
+        ({}, "no log and no settings", "edgerec demo retail"),
+        ({"users.csv": "u" * 99, "my orders.csv": "a"}, "a table, my orders.csv", 'edgerec init "my orders.csv"'),
+        ({"a.csv": "", "edgerec.toml": 'name = "shop"'}, "settings for shop", "edgerec run"),
+        ({"runs/a/bundle/manifest.json": ""}, "a bundle in runs/a/bundle.", "edgerec evaluate"),
+        (
+            {"runs/a/bundle/manifest.json": "", "runs/a/edgerec.toml": "", "runs/a/report/report.html": ""},
+            "its report is runs/a/report/report.html",
+            "edgerec inspect runs/a/bundle",
+        ),
+        ({"runs/a/bundle/manifest.json": "", "edgerec.toml": 'name = "b"'}, "settings for b", "edgerec run"),
+    ],
+)
+def test_without_a_command_three_next_steps_for_the_folder_are_said(tmp_path, monkeypatch, files, found, first):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    result = run(app, [])
+
+    said = result.stdout.splitlines()
+    steps = [line for line in said if line.startswith("  edgerec ")]
+    assert result.exit_code == 0 and found in " ".join(said[:2])
+    assert len(steps) == 3 and steps[0].partition("  #")[0].strip() == first
+    assert all(len(line) <= 80 for line in said)
+    assert {step.split()[1] for step in steps} <= set(COMMANDS)
 
 
 def test_json_is_the_only_thing_on_standard_output(tmp_path, monkeypatch):
@@ -75,3 +116,19 @@ def test_json_is_the_only_thing_on_standard_output(tmp_path, monkeypatch):
 
 def test_an_empty_table_has_a_head():
     assert format_table(("item", "score"), []) == "item  score\n----  -----"
+
+
+def test_a_wide_table_has_cells_of_several_lines_or_goes_on_below_with_its_first_column():
+    row = ["retail", "how often the user had it (half-life 7 days)", *(f"0.{i}234 ±0.0056" for i in range(9))]
+    columns = ["task", "best baseline", *(f"stage{i}" for i in range(9))]
+    for width in (80, 40):
+        lines = format_table(columns, [row], width).splitlines()
+
+        assert max(map(len, lines)) <= width
+        said = " ".join(lines).split()
+        assert all(word in said for cell in row for word in cell.split())
+    assert [line.split()[0] for line in lines if line.startswith(("task", "retail"))] == ["task", "retail"] * 4
+
+
+def test_a_table_that_fits_is_as_before():
+    assert format_table(["a", "b"], [["x", 1]], 80) == format_table(["a", "b"], [["x", 1]])
