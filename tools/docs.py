@@ -206,7 +206,14 @@ def code_blocks(text: str) -> list[tuple[str, str]]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser("tools/docs", description=__doc__)
     parser.add_argument("--measure", type=Path, metavar="RUN", help="measure the benchmark tables on this run")
+    parser.add_argument("--client", action="store_true", help="write the TypeScript client of the HTTP service")
     given = parser.parse_args()
+    if given.client:
+        from tools.typescript_client import CLIENT, client
+
+        CLIENT.write_text(client(), encoding="utf-8")
+        print(CLIENT)
+        sys.exit()
     if given.measure is not None:
         measure(given.measure)
     print(build())

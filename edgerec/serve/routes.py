@@ -6,10 +6,11 @@ from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Depends, Query, Request, Response, Security
 from fastapi import Path as InPath
-from fastapi.responses import PlainTextResponse, RedirectResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from edgerec import __version__
 from edgerec.runtime import Recommender
 from edgerec.serve.metrics import Metrics
 from edgerec.serve.schemas import (
@@ -26,6 +27,7 @@ from edgerec.serve.schemas import (
     RecommendRequest,
     ScoreRequest,
     ScoresOut,
+    ServiceOut,
     SimilarRequest,
 )
 
@@ -147,10 +149,19 @@ def tell_metrics(request: Request) -> Response:
     return Response(counted.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-@metrics.get("/", include_in_schema=False)
-def root() -> Response:
-    """Lead to the documentation."""
-    return RedirectResponse("docs")
+@metrics.get("/", name="service", response_model=ServiceOut)
+def root(request: Request, opened: Opened) -> Response:
+    """What this is, and where all else is; a browser is led to the documentation."""
+    if "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse("docs")
+    paths = request.app.openapi()["paths"]
+    routes = {
+        f"{verb.upper()} {path}": of["description"].partition("\n")[0]
+        for path, verbs in paths.items()
+        for verb, of in verbs.items()
+    }
+    told = ServiceOut(service="edgerec", version=__version__, bundle=bundle_name(opened), docs="/docs", routes=routes)
+    return JSONResponse(told.model_dump())
 
 
 def bundle_name(rec: Recommender) -> str:

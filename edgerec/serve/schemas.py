@@ -326,6 +326,21 @@ class HealthOut(Answer):
     """Why events are in memory only, where the store cannot be used."""
 
 
+class ServiceOut(Answer):
+    """What this service is."""
+
+    service: str
+    """Always "edgerec"."""
+    version: str
+    """Of edgerec."""
+    bundle: str
+    """Name and version of the bundle in use."""
+    docs: str
+    """Where a person reads on; programs read /openapi.json."""
+    routes: dict[str, str]
+    """Method and path, and what the route does."""
+
+
 class Problem(Answer):
     """What is wrong with a request."""
 

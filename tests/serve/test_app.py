@@ -56,6 +56,16 @@ def test_it_answers_as_the_runtime_does(client, toy_bundle):
     assert ids(client.get("/similar/i3?k=2")) == related
 
 
+def test_the_root_says_what_it_is_and_every_route_in_a_line(client):
+    told = client.get("/").json()
+    with_method = {
+        f"{verb.upper()} {path}" for path, of in client.get("/openapi.json").json()["paths"].items() for verb in of
+    }
+
+    assert told["service"] == "edgerec" and told["bundle"].startswith("toy ")
+    assert told["routes"].keys() == with_method and all(line.endswith(".") for line in told["routes"].values())
+
+
 def test_what_is_observed_counts_for_its_profile_until_it_is_forgotten(client):
     before = ids(client.post("/recommend", json={"profile": "anna", "now": NOW}))
     for _ in range(9):
@@ -134,7 +144,7 @@ def test_every_item_can_be_asked_for_whatever_its_id(tmp_path):
 
 
 def test_the_documentation_comes_from_here_and_the_root_leads_to_it(client):
-    page = client.get("/")
+    page = client.get("/", headers={"accept": "text/html,*/*"})
     assert page.status_code == 200 and page.url.path == "/docs"
     links = re.findall(r"(?:src|href)=\"([^\"]+)\"", page.text)
     assert links and all(link.startswith("/") for link in links)
