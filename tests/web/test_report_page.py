@@ -25,6 +25,6 @@ def test_a_report_needs_no_network_fits_a_phone_and_is_accessible(node, tiny_cha
         assert not seen["overflow"] and seen["plots"] >= 3
         assert seen["violations"] == []
         answers = dict(seen["answers"])
-        assert len(answers) == 4 and list(answers)[0] == "Better than the best simple baseline?"
+        assert len(answers) == 4 and next(iter(answers)) == "Better than the best simple baseline?"
         assert all(answers.values()), "an answer is below the first screen"
         assert len(seen["budget"]) == 3 and seen["links"] == 0
