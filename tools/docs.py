@@ -42,6 +42,8 @@ PYTHON = {
 """What the Python page describes."""
 MEASURED = ("overhead", "runtimes", "web")
 """Benchmarks that take a run and print a table."""
+BY_ROW = ("glossary", "settings")
+"""Pages of tables whose rows the search finds one by one."""
 
 
 def pages(folder: Path) -> None:
@@ -92,7 +94,11 @@ def search_index(folder: Path) -> Iterator[dict[str, str]]:
             heading = re.sub(r"[`*]", "", head.lstrip("# "))
             title = title or heading
             anchor = unique(slugify(heading, "-"), ids)
-            yield {"page": title, "heading": heading, "url": f"{address}#{anchor}", "text": _words(body)}
+            url = f"{address}#{anchor}"
+            yield {"page": title, "heading": heading, "url": url, "text": _words(body)}
+            if path.stem in BY_ROW:
+                for row in re.findall(r"^\| (?!-|key|term)(.+?) \| (.+)", body, flags=re.MULTILINE):
+                    yield {"page": f"{title}, {heading}", "heading": _words(row[0]), "url": url, "text": _words(row[1])}
 
 
 def _without_headings_in_code(text: str) -> str:

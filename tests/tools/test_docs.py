@@ -92,7 +92,7 @@ ASKED = {
     "image": "questions.html#can-i-use-images", "images": "questions.html#can-i-use-images", "curl": "howto/http.html",
     "privacy": "questions.html#what-about-privacy", "gdpr": "questions.html#what-about-the-gdpr",
     "GDPR erase": "questions.html",
-    "cold start": "questions.html",
+    "cold start": "questions.html", "min_ndcg_retained": "reference/settings.html",
     "edgerec embed": "reference/commands.html",
     "ndcg": "glossary.html", "kiosk": "tutorials/shop-kiosk.html",
 }  # fmt: skip
