@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -82,8 +83,6 @@ def with_pictures(text: str, page: Path, folder: Path) -> str:
 
 def search_index(folder: Path) -> Iterator[dict[str, str]]:
     """What the search knows: heading, address and words of each section of each page."""
-    from markdown.extensions.toc import slugify, unique  # of the extra docs
-
     for path in sorted(folder.rglob("*.md")):
         title, address, ids = "", path.relative_to(folder).with_suffix(".html").as_posix(), set[str]()
         text = re.sub(r"<!--.*?-->", "", path.read_text(encoding="utf-8"), flags=re.S)
@@ -93,12 +92,22 @@ def search_index(folder: Path) -> Iterator[dict[str, str]]:
                 continue
             heading = re.sub(r"[`*]", "", head.lstrip("# "))
             title = title or heading
-            anchor = unique(slugify(heading, "-"), ids)
+            anchor = _anchor(heading, ids)
             url = f"{address}#{anchor}"
             yield {"page": title, "heading": heading, "url": url, "text": _words(body)}
             if path.stem in BY_ROW:
                 for row in re.findall(r"^\| (?!-|key|term)(.+?) \| (.+)", body, flags=re.MULTILINE):
                     yield {"page": f"{title}, {heading}", "heading": _words(row[0]), "url": url, "text": _words(row[1])}
+
+
+def _anchor(heading: str, taken: set[str]) -> str:
+    """The id that Markdown gives a heading; `taken`: those of the page so far."""
+    plain = unicodedata.normalize("NFKD", heading).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", plain).strip().lower())
+    names = (slug, *(f"{slug}_{again}" for again in range(1, len(taken) + 1)))
+    free = next(name for name in names if name not in taken)
+    taken.add(free)
+    return free
 
 
 def _without_headings_in_code(text: str) -> str:

@@ -81,7 +81,6 @@ def test_the_site_builds_and_asks_no_other_host():
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
-    pytest.importorskip("markdown", reason="mkdocs-material is not installed: pip install edgerec[docs]")
     folder = tmp_path_factory.mktemp("site") / "pages"
     docs.pages(folder)
     return list(docs.search_index(folder))
