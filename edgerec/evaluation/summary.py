@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from edgerec.evaluation.findings import NOT_SIMPLE
 from edgerec.evaluation.report import STAGES, Report, Table, figure
 from edgerec.evaluation.verdict import combine
-from edgerec.metrics import main_metric
+from edgerec.metrics import Estimate, main_metric
 
 __all__ = ["best_baseline", "lines", "tables"]
 
@@ -21,8 +21,13 @@ def tables(report: Report) -> Iterator[Table]:
     stages = [stage for stage in STAGES if stage in report.metrics]
     main_of = {task: main_metric(values) for task, values in report.metrics.get("int8", {}).items()}
     rows = tuple(_row(report, task, main, stages) for task, main in main_of.items() if main is not None)
-    columns = ("task", "metric", *stages, "int8 / teacher", "best baseline")
-    yield Table(f"{report.name}, {report.part}: value ± standard error", columns, rows, len(stages) + 1)
+    columns = ("task", "metric", *stages, "share", "best baseline")
+    yield Table(
+        f"{report.name}, {report.part}; share: int8 / teacher; standard errors: --tables",
+        columns,
+        rows,
+        len(stages) + 2,
+    )
     if report.costs:
         yield Table(
             "Costs of each stage on this machine",
@@ -62,4 +67,5 @@ def _row(report: Report, task: str, metric: str, stages: list[str]) -> tuple[str
     if teacher is not None and teacher.value and math.isfinite(int8.value):
         share = f"{int8.value / teacher.value:.1%}"
     best = best_baseline(report, task, metric)
-    return task, metric, *map(figure, values), share, "-" if best is None else f"{best[0]} {best[1]:.4f}"
+    shown = (figure(value).partition(" ±")[0] for value in values)
+    return task, metric, *shown, share, "-" if best is None else figure(Estimate(best[1], 1))

@@ -16,11 +16,11 @@ def test_a_task_is_a_row_with_each_stage_the_retained_share_and_the_best_baselin
     half = {"next": {"ndcg@10": Estimate(figures["next"]["ndcg@10"].value / 2, 2)}}
     (table,) = summary.tables(replace(found, metrics={"teacher": figures | half, **found.metrics}))
 
-    assert table.columns == ("task", "metric", "teacher", "int8", "int8 / teacher", "best baseline")
+    assert table.columns == ("task", "metric", "teacher", "int8", "share", "best baseline")
     assert [row[0] for row in table.rows] == ["next", "new", "click", "watch"]
     value = figures["next"]["ndcg@10"].value
     assert table.rows[0][1] == "ndcg@10" and table.rows[0][4] == "200.0%"
-    assert table.rows[0][5] == f"own frequency {value:.4f}"
+    assert table.rows[0][5] == f"{value:.4f}"
     assert table.rows[1][4:] == ("100.0%", "-")
     assert format_table(table.columns, table.rows)
 
