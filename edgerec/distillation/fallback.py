@@ -212,9 +212,9 @@ class _Judged:
     @cached_property
     def _never(self) -> Float:
         """`NEVER` where an item may not be listed, else 0."""
-        never = np.zeros(self._student.shape, np.float32)
+        never, n_seen = np.zeros_like(self._student), self.data.train.n_seen
         for row, items in enumerate(self._excluded or ()):
-            never[row, items[items < never.shape[1]]] = NEVER
+            never[row, items[items < n_seen]] = NEVER
         return never
 
     @cached_property

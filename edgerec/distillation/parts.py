@@ -92,13 +92,13 @@ def category_parts(data: LearningData) -> list[CategoryPart]:
             parts.append(CategoryPart(column.name, first + 1, False, one_hot))
         first += size + 1
     first = 0
-    for column in meta.multi:
-        size = len(column.values)
+    for several in meta.multi:
+        size = len(several.values)
         if 1 < size <= MOST_VALUES and features.parts is not None and features.shares is not None:
             eye = torch.zeros(max(sum(len(c.values) for c in meta.multi), 1), size)
             eye[first : first + size] = torch.eye(size)
             shares = functional.embedding_bag(features.parts, eye, per_sample_weights=features.shares, mode="sum")
-            parts.append(CategoryPart(column.name, first, True, shares.numpy()))
+            parts.append(CategoryPart(several.name, first, True, shares.numpy()))
         first += size
     return parts
 
