@@ -12,7 +12,7 @@ from edgerec.config import PruningConfig
 from edgerec.examples.batches import BatchSettings, JointBatches
 from edgerec.models.qat import round_rows
 from edgerec.models.student import Student, StudentSizes
-from edgerec.models.widths import axes_of
+from edgerec.models.widths import WIDTHS, axes_of
 from edgerec.training.joint import JointTraining
 
 HIDDEN = ("inner", "context", "pooling", "repeat", "head")
@@ -124,7 +124,7 @@ def test_every_parameter_that_grows_with_a_width_is_listed(tiny_data, factor):
         "items.from_parts.weight",
         "items.identity.weight" if factor else "items.fold.weight",
     }
-    assert changed == set(pruning._WIDTHS) - not_here
+    assert changed == set(WIDTHS) - not_here
 
 
 def test_a_folded_table_is_cut_without_a_trace_too(tiny_data):

@@ -131,7 +131,7 @@ def test_impressions_are_judged_by_what_was_clicked_and_lists_shown_at_one_time_
 
 @pytest.mark.parametrize(("again", "repeats"), [(False, "exclude"), (True, "allow")])
 def test_where_nobody_has_an_item_twice_lists_leave_out_what_the_user_had(tmp_path, again, repeats):
-    log = [(u, (u + place) % 50 if not again else place % 4, place) for u in range(60) for place in range(12)]
+    log = [(u, (u + place % 4 if again else u + place) % 50, place) for u in range(60) for place in range(12)]
     columns = {
         "user_id": [f"u{u}" for u, _, _ in log],
         "item_id": [f"i{i}" for _, i, _ in log],

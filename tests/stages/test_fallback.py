@@ -22,7 +22,7 @@ from edgerec.stages.run import Run
 from tests import tiny
 
 
-def popular(judged):
+def popularity_alone(judged):
     """Popularity alone, whatever else would be better."""
     mix = fallback.PartMix(popularity=(3.0, 1.0))
     return mix, judged._ndcg(judged._scores(mix))
@@ -33,7 +33,7 @@ def test_a_bundle_that_falls_back_lists_what_is_popular_and_says_so(tiny_chain, 
     monkeypatch.setattr(held_out, "LEAST", 10)
     monkeypatch.setattr(held_out, "LEAST_ASKED", 10)
     monkeypatch.setattr(fallback, "SIGMAS", -1e9)  # whatever a mix is worth, it wins
-    monkeypatch.setattr(fallback._Judged, "_grown", lambda judged, _: popular(judged))
+    monkeypatch.setattr(fallback._Judged, "_grown", lambda judged, _: popularity_alone(judged))
     folder = shutil.copytree(tiny_chain, tmp_path / "chain")
     free = {"beat_baselines": False, "min_ndcg_retained": 0.0}
     settings = tiny.settings(pruning={"hidden": 0.5}, evaluation=free)
