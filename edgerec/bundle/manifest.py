@@ -30,6 +30,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 """What Windows takes for a device, whatever its ending."""
 _BASELINE = re.compile(r"[a-z_]{1,64}")
+_DETAIL = re.compile(r"[^\x00-\x1f\x7f]{0,256}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _AGAIN = "copy the bundle again or build it again"
 
@@ -52,26 +53,31 @@ class TensorEntry(NamedTuple):
 
 
 class FallbackEntry(NamedTuple):
-    """A simple baseline that ranks a task in place of the student, since it ranked better before the bundle was built.
+    """A simple baseline that ranked a task better than the student did, before the bundle was built.
 
     Attributes:
-        baseline: "recent_popularity", or "own_frequency", which also counts what the user had before.
-        half_life_h: of the popularity, in hours.
-        ndcg, of_student, n: NDCG@10 of the baseline and of the student on so many requests.
+        baseline: its name, such as "recent_popularity". detail: its settings, in words.
+        with_student: it ranks beside what the student learned, not in its place.
+        used: the bundle ranks by it; false: the student's form cannot say it, so that the student ranks all the same.
+        ndcg, of_student, n: NDCG@10 of what is named here and of the student alone, on so many requests.
     """
 
     baseline: str
-    half_life_h: float
+    detail: str
+    with_student: bool
+    used: bool
     ndcg: float
     of_student: float
     n: int
 
     def __str__(self) -> str:
         """In one sentence."""
-        return (
-            f"ranked by {self.baseline.replace('_', ' ')} (half-life {self.half_life_h:g} hours) in place of the "
-            f"student: ndcg@10 {self.ndcg:.4f} against {self.of_student:.4f} on {self.n:,} requests before the test"
-        )
+        how = "ranked by the student and" if self.with_student else "ranked by"
+        name = f"{self.baseline.replace('_', ' ')} ({self.detail})"
+        of = f"ndcg@10 {self.ndcg:.4f} against {self.of_student:.4f} on {self.n:,} requests before the test"
+        if not self.used:
+            return f"{name} ranked better than the student, and a bundle has no form for it: {of}"
+        return f"{how} {name} in place of the student alone: {of}"
 
 
 class Manifest(NamedTuple):
@@ -83,7 +89,7 @@ class Manifest(NamedTuple):
         tasks: the scored tasks (not "related"), in the order of the graphs' outputs.
         n_items, dim: rows and columns of the item table.
         inputs: JSON of `edgerec.tasks.RequestEncoder`.
-        fallback: by retrieval task, what ranks it in place of the student; most bundles have none.
+        fallback: by retrieval task, what ranked it better than the student; most bundles have none.
         settings, metrics, device: JSON for people and tools; the runtime reads ``device["threads"]`` only.
     """
 
@@ -223,8 +229,13 @@ class _ManifestReader(NamedTuple):
             baseline = self.get(fields, "baseline", str)
             if not _BASELINE.fullmatch(baseline):
                 raise self.error("fallback", f"must name a baseline, got {baseline[:40]!r}")
-            half_life_h, ndcg, of_student = (self.number(fields, key) for key in ("half_life_h", "ndcg", "of_student"))
-            found[task] = FallbackEntry(baseline, half_life_h, ndcg, of_student, self.natural(fields, "n", MAX_VERSION))
+            detail = self.get(fields, "detail", str)
+            if not _DETAIL.fullmatch(detail):
+                raise self.error("fallback.detail", f"must be a few plain words, got {detail[:40]!r}")
+            with_student, used = (self.get(fields, key, bool) for key in ("with_student", "used"))
+            ndcg, of_student = (self.number(fields, key) for key in ("ndcg", "of_student"))
+            n = self.natural(fields, "n", MAX_VERSION)
+            found[task] = FallbackEntry(baseline, detail, with_student, used, ndcg, of_student, n)
         return found
 
     def number(self, fields: Mapping[str, Any], key: str) -> float:
@@ -300,7 +311,7 @@ class _ManifestReader(NamedTuple):
 
     def typed(self, value: object, kind: type, key: str) -> Any:
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            names = {dict: "an object", list: "a list", str: "a string", int: "a whole number"}
+            names = {dict: "an object", list: "a list", str: "a string", int: "a whole number", bool: "true or false"}
             raise self.error(key, f"must be {names[kind]}, got {str(value)[:40]!r}")
         return value
 

@@ -5,7 +5,7 @@ Only whole units are cut: a single zero saves nothing in a dense product.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from edgerec.examples.batches import Examples, JointBatches
 from edgerec.examples.load import LearningData
 from edgerec.models.qat import round_rows, row_scales
 from edgerec.models.student import Student, StudentSizes
+from edgerec.models.widths import Cut, axes_of
 from edgerec.progress import Progress
 from edgerec.training.joint import JointTraining
 from edgerec.training.teacher import batch_settings
@@ -27,10 +28,6 @@ HIDDEN = ("inner", "context", "pooling", "repeat", "head")
 """Widths that `hidden` of ``[pruning]`` cuts."""
 STEPS = 40
 """Joint batches whose gradients give the importance of units."""
-
-Index = Tensor
-Cut = Mapping[str, Index]
-"""By width of `StudentSizes` that is cut: indices of the units that stay, int64, ascending."""
 
 
 def pruned_student(
@@ -128,7 +125,7 @@ def shrink(student: Student, cut: Cut, data: LearningData, dropout: float) -> St
     with torch.no_grad():
         for name, parameter in small.named_parameters():
             value = old[name]
-            for axis, stay in _axes(name, student, cut):
+            for axis, stay in axes_of(name, student, cut):
                 value = value.index_select(axis, stay)
             parameter.copy_(value)
         if small.transitions is not None:
@@ -169,68 +166,6 @@ def _effects(student: Student) -> dict[str, Tensor]:
 
 def _grad(parameter: Tensor) -> Tensor:
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-
-
-def _axes(name: str, student: Student, cut: Cut) -> Iterator[tuple[int, Index]]:
-    """The axes of a parameter that are cut, each with the indices that stay."""
-    s, tasks = student.sizes, student.tasks
-    dim = cut.get("dim", torch.arange(s.dim))
-
-    def blocks(of: Index) -> Index:
-        return (of[:, None] * s.dim + dim).flatten()
-
-    pooled = blocks(cut.get("heads", torch.arange(s.heads)))
-    rows, columns = _WIDTHS.get(name, ("", ""))
-    if s.factor and name == "items.identity.weight":
-        columns = ""
-    for axis, width in ((0, rows), (1, columns)):
-        if width in cut:
-            yield axis, cut[width]
-        elif width == "tasks*dim" and "dim" in cut:
-            yield axis, blocks(torch.arange(tasks))
-        elif width == "heads*dim" and ("dim" in cut or "heads" in cut):
-            yield axis, pooled
-        elif width == "context+heads*dim" and not cut.keys().isdisjoint(("context", "dim", "heads")):
-            yield axis, torch.cat([cut.get("context", torch.arange(s.context)), pooled + s.context])
-
-
-_WIDTHS = {
-    "items.identity.weight": ("", "dim"),
-    "items.fold.weight": ("dim", ""),
-    "items.from_category.table.weight": ("", "dim"),
-    "items.from_parts.weight": ("", "dim"),
-    "items.from_text.weight": ("dim", ""),
-    "items.from_numbers.last.weight": ("dim", ""),
-    "items.from_numbers.last.bias": ("dim", ""),
-    "relation.weight": ("dim", "dim"),
-    "requests.context.category.table.weight": ("", "inner"),
-    "requests.context.numbers.weight": ("inner", ""),
-    "requests.context.numbers.bias": ("inner", ""),
-    "requests.context.out.weight": ("context", "inner"),
-    "requests.context.out.bias": ("context", ""),
-    "requests.pooling.kind.weight": ("", "pooling"),
-    "requests.pooling.from_item.weight": ("pooling", "dim"),
-    "requests.pooling.from_item.bias": ("pooling", ""),
-    "requests.pooling.from_numbers.weight": ("pooling", ""),
-    "requests.pooling.from_numbers.bias": ("pooling", ""),
-    "requests.pooling.from_context.weight": ("pooling", "context"),
-    "requests.pooling.attention.weight": ("heads", "pooling"),
-    "requests.pooling.attention.bias": ("heads", ""),
-    "requests.pooling.nothing": ("heads", ""),
-    "requests.repeat.kind.weight": ("", "repeat"),
-    "requests.repeat.from_item.weight": ("repeat", "dim"),
-    "requests.repeat.from_item.bias": ("repeat", ""),
-    "requests.repeat.from_numbers.weight": ("repeat", ""),
-    "requests.repeat.from_numbers.bias": ("repeat", ""),
-    "requests.repeat.from_context.weight": ("repeat", "context"),
-    "requests.repeat.out.weight": ("", "repeat"),
-    "requests.mix.weight": ("tasks*dim", "heads*dim"),
-    "requests.head.first.weight": ("head", "context+heads*dim"),
-    "requests.head.first.bias": ("head", ""),
-    "requests.head.last.weight": ("tasks*dim", "head"),
-    "requests.head.last.bias": ("tasks*dim", ""),
-}
-"""The widths of each parameter's rows and columns; "": never cut."""
 
 
 def bundle_parameters(student: Student, gone: int = 0) -> int:

@@ -59,7 +59,7 @@ class QuotaConfig(Settings):
     """Limits how many items of a list share a value."""
 
     by: str
-    """A column of the catalogue."""
+    """A column of the catalogue with one value in a cell; columns of `multi` are refused."""
     most: int = Field(ge=1)
     """Most items of a list with the same value."""
 
@@ -68,7 +68,7 @@ class CalibrationConfig(Settings):
     """Calibrated recommendations: a list's mix of values follows that of the user's history."""
 
     by: str
-    """A column of the catalogue."""
+    """A column of the catalogue with one value in a cell; columns of `multi` are refused."""
     strength: float = Field(ge=0, le=1)
     """Weight of the calibration, from 0, none, to 1."""
 

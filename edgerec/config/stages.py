@@ -207,9 +207,10 @@ class StudentConfig(Settings):
     """Dimensions of the embeddings of item ids during training. A matrix then folds them into the table, since a
     product of two factors learns better than a narrow table alone. None: four times `dim`; 0: `dim`, without a
     matrix."""
-    transitions: int = Field(0, ge=0)
+    transitions: int | None = Field(None, ge=0)
     """Item transition lists: for each item, this many items that most often come next, with a weight each; three bytes
-    an entry. For logs in which the order of items matters most; the history is then read in order, too. 0: no lists."""
+    an entry. For logs in which the order of items matters most; the history is then read in order, too. 0: no lists.
+    None: 32 where such lists find new items better than popularity does, on late sessions that are held out; else 0."""
     max_history: int = Field(256, ge=1)
     """Most distinct items of a history; the latest ones are used."""
 
@@ -227,8 +228,11 @@ class DistillationConfig(Settings):
     start_from: str | None = None
     """Folder of an earlier run whose student this one starts from, see edgerec refresh; None: random weights."""
     hard: NonNegativeFloat = 0.5
-    """Loss weight of the labels of the log."""
-    probabilities: NonNegativeFloat = 0.5
+    """Loss weight of what the log says of rankings and related items."""
+    hard_impressions: NonNegativeFloat = 0.1
+    """Loss weight of the log's labels of impressions. One yes or no is mostly chance, and a student that learns it by
+    heart ranks new impressions worse; the teacher's probability is not. Without a teacher it is 1."""
+    probabilities: NonNegativeFloat = 0.9
     """Loss weight of the teacher's probabilities and regression outputs for impressions. Here and below, 0 leaves a
     term out; without any term of the teacher, the student is trained on the log alone and needs no teacher."""
     listwise: NonNegativeFloat = 0.5

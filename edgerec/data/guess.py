@@ -56,6 +56,9 @@ _WHY: Mapping[AttributeKind, str] = {
 _MOST_PLACES: Final = 1000
 """A place with more different values is none."""
 
+FEW_REPEATS = 0.001
+"""Share of the rows of an item that their user had before, below which nobody has an item twice."""
+
 
 @dataclass(frozen=True)
 class GuessedSettings:
@@ -113,7 +116,7 @@ def guess_settings(
     found = _lists_as_sessions(draft, found, outcomes)
     tasks = propose_tasks(sample, found, outcomes)
     proposal, portrait, few = _measured(sample, found, where, tasks)
-    tasks = [task for task in tasks if task.name not in few]
+    tasks = [_without_repeats(task, portrait) for task in tasks if task.name not in few]
     draft.guesses += [Guess(f"task {task.name}", task.keys.get("label", ""), task.why) for task in tasks]
     beside = {"items": _opened(items, folder) if items else None, "users": _opened(users, folder) if users else None}
     context = _context(draft, found)
@@ -165,6 +168,13 @@ def _opened(path: Path, folder: Path) -> Sample:
 
 def _in_order(sample: Sample, fates: Sequence[Fate]) -> list[Fate]:
     return sorted(fates, key=lambda fate: sample.columns.index(fate.column))
+
+
+def _without_repeats(task: TaskGuess, portrait: Portrait | None) -> TaskGuess:
+    """Where hardly anybody has an item twice, such as films, lists leave out what the user had."""
+    if task.kind != "retrieval" or "repeats" in task.keys or portrait is None or portrait.repeats >= FEW_REPEATS:
+        return task
+    return replace(task, why=f"{task.why}; nobody has an item twice", keys={**task.keys, "repeats": '"exclude"'})
 
 
 def _measured(

@@ -324,8 +324,10 @@ def _scan(files: list[Path], path: str, how: Reading) -> Source:
         parts = [pl.scan_ndjson(file, infer_schema_length=None) for file in files]
         frame = parts[0] if len(parts) == 1 else pl.concat(parts, how="diagonal_relaxed")
         return Source(path, frame, how, rows=count_lines(files))
+    hint = "; write one object of the array a line, as .jsonl" if suffix == ".json" else ""
     raise DataError(
-        f"{files[0]}: expected a .csv, .tsv, .dat, .txt, .parquet, .jsonl or .ndjson file, got {suffix or 'no ending'}"
+        f"{files[0]}: expected a .csv, .tsv, .dat, .txt, .parquet, .jsonl or .ndjson file, "
+        f"got {suffix or 'no ending'}{hint}"
     )
 
 

@@ -1,93 +1,86 @@
-"""Where popularity ranks better than the student, the student ranks by popularity: a bundle of the same form.
+"""Where simple parts rank better than the student, a bundle ranks by them, alone or beside what the student learned.
 
-Both are judged on requests that the student does not learn from: the latest ones of some users.
+Parts are what the student's own form can say: popularity at an age, what the user had before, the share of the user's
+past that an item's category has, and short lists of items that go with each item (EASE, item-kNN, co-occurrence). All
+are judged on requests that the student did not learn from, and on those the parts have not seen the outcome either.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from edgerec import metrics
 from edgerec.bundle.manifest import FallbackEntry
+from edgerec.distillation.held_out import HeldOut, late_since
+from edgerec.distillation.parts import CategoryPart, ListPart, category_parts, list_parts, popularity_column
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Requests
 from edgerec.examples.statistics import POPULARITY_HALF_LIVES
-from edgerec.metrics import Estimate, top_k
+from edgerec.metrics import Estimate, duration, top_k
 from edgerec.models.student import Student
 from edgerec.tasks import Task, scored_tasks
-from edgerec.tasks.history import Int
+from edgerec.tasks.history import Float, Int
+from edgerec.training.calibration import fit_temperature
 from edgerec.training.joint import exclude_history
+from edgerec.training.losses import NEVER
 from edgerec.training.predictions import group_by_as_of
 
-__all__ = ["fall_back", "held_out", "without"]
+__all__ = ["fall_back"]
 
-LEAST, MOST, PART, OF_LATE = 100, 1_000, 0.1, 0.25
-"""Requests that are held out: at most these parts of all sessions and of the late ones, which teach the student most;
-none where they are too few to tell anything."""
 SIGMAS = 1.645
-"""Standard errors by which popularity must be better, one-sided 95 %."""
+"""Standard errors by which a mix must be better than the student, one-sided 95 %."""
+HINT = 0.5
+"""Standard errors of its own gain by which a part must be better to join the mix; the mix is tested as a whole."""
 K = 10
-OWN = "own_frequency"
+PARTS = 3
+"""Beside the student, or in its place."""
 
 
-def held_out(data: LearningData, seed: int) -> Int:
-    """Places of the training sessions that the student does not learn from, ascending.
+@dataclass(frozen=True)
+class PartMix:
+    """What ranks a task: the sum of its parts.
 
-    They are of users drawn at random: the first one in the last part of the time, as long as valid; where each user's
-    last event is the evaluation split, the last one.
+    Attributes:
+        student: slope of the student's logits; 0 leaves it out. repeat: what past items add to their own logits stays.
+        popularity: days of the half-life and weight. category, listed: place of the part and weight.
     """
-    sessions, bounds = data.train.sessions, data.dataset.meta.boundaries_ms
-    none = np.zeros(0, np.int64)
-    if sessions is None or all(t.kind != "retrieval" for t in data.tasks):
-        return none
-    user = sessions.requests.user
-    places = np.arange(len(user))
-    if data.by_user:
-        ends = np.append(np.flatnonzero(np.diff(user)), len(user) - 1)
-        places = places[ends[ends >= 0]]
-    else:
-        assert bounds.valid is not None and bounds.test is not None
-        places = np.flatnonzero(sessions.requests.time_ms >= _begin_ms(data))
-        places = places[np.unique(user[places], return_index=True)[1]]
-    places = places[sessions.requests.lengths(places) > 0]
-    n = min(MOST, int(PART * len(user)), int(OF_LATE * len(places)))
-    return none if n < LEAST else np.sort(np.random.default_rng((seed, 3)).choice(places, n, replace=False))
+
+    student: float = 0.0
+    repeat: bool = False
+    popularity: tuple[float, float] | None = None
+    category: tuple[int, float] | None = None
+    listed: tuple[int, float] | None = None
 
 
-def without(data: LearningData, places: Int) -> LearningData:
-    """The same without these training sessions."""
-    sessions = data.train.sessions
-    if sessions is None or not len(places):
-        return data
-    kept = np.setdiff1d(np.arange(len(sessions.requests)), places)
-    return replace(data, train=replace(data.train, sessions=sessions.take(kept)))
+def fall_back(student: Student, data: LearningData, seed: int) -> tuple[Student, dict[str, FallbackEntry]]:
+    """The student with simple parts in those retrieval tasks that they rank better beyond chance; which, by task.
 
-
-def _begin_ms(data: LearningData) -> int:
-    """When the last part of the training rows begins that is as long as valid."""
-    bounds = data.dataset.meta.boundaries_ms
-    assert bounds.valid is not None and bounds.test is not None
-    return int(data.statistics.as_of_ms[-1]) - (bounds.test - bounds.valid)
-
-
-def fall_back(student: Student, data: LearningData, seed: int) -> dict[str, FallbackEntry]:
-    """Let popularity rank those retrieval tasks, in place, that it ranks better beyond chance; what it is, by task.
-
-    The student must not have learned from the sessions that `held_out` names.
+    A student that has no room for a part grows. The student must not have learned from what `HeldOut` holds, with the
+    same seed. An entry that is not `used` names what ranks better and cannot be said in the student's form.
     """
-    chosen, found = held_out(data, seed), {}
+    held, found = HeldOut.of(data, seed), dict[str, FallbackEntry]()
+    asked = {}
     for i, task in enumerate(scored_tasks(data.tasks)):
-        judged = _Judged.of(i, task, data, chosen) if task.kind == "retrieval" and len(chosen) else None
-        better = None if judged is None else judged.better(student)
-        if better is not None:
-            fallback, statistic = better
-            student.rank_by(i, statistic, fallback.baseline == OWN)
-            found[task.name] = fallback
-    return found
+        of_task = held.asked(task, data)
+        if of_task is not None:
+            asked[i] = task, *of_task
+    if not asked:
+        return student, found
+    categories, lists = category_parts(data), list_parts(data, held.since_ms)
+    for i, (task, requests, truth) in asked.items():
+        judged = _Judged(i, task, data, student, requests, truth, categories, lists)
+        mix, entry = judged.best()
+        if entry is not None:
+            found[task.name] = entry
+        if mix is not None:
+            student = judged.applied(mix)
+    return student, found
 
 
 @dataclass(frozen=True)
@@ -97,52 +90,193 @@ class _Judged:
     index: int
     task: Task
     data: LearningData
+    student: Student
     requests: Requests
     truth: list[Int]
+    categories: Sequence[CategoryPart]
+    lists: Sequence[ListPart]
 
-    @classmethod
-    def of(cls, index: int, task: Task, data: LearningData, chosen: Int) -> _Judged | None:
-        """Of the training sessions `chosen` those that have one; None if they are too few."""
-        assert data.train.sessions is not None
-        requests, truth = data.train.sessions.requests, data.train.sessions.truth[task.name].take(chosen)
-        some = np.flatnonzero(truth.sizes() > 0)
-        if len(some) < LEAST:
-            return None
-        requests = requests.take(chosen[some])
-        if not data.by_user:  # a bundle knows of its items what was known when its training rows ended
-            last = data.statistics.as_of_before(np.array([_begin_ms(data)]))
-            requests = replace(requests, as_of=np.minimum(requests.as_of, last))
-        return cls(index, task, data, requests, [np.unique(truth.row(int(r))) for r in some])
+    # -------------------------------------------------------------------------------------------- choosing
 
-    def better(self, student: Student) -> tuple[FallbackEntry, int] | None:
-        """What ranks better than the student beyond chance, and its statistic; None if nothing does."""
-        of_student, best = self._ndcg(student), None
-        for repeat in (False, True) if self.task.repeats == "allow" else (False,):
+    def best(self) -> tuple[PartMix | None, FallbackEntry | None]:
+        """The best mix, if it is better than the student, and what to say of it; None where the student stays."""
+        own = self._ndcg(self._student)
+        starts = [PartMix(student=self._slope), PartMix()]
+        starts += [PartMix(repeat=True)] if self.task.repeats == "allow" else []
+        tried = [self._grown(start) for start in starts]
+        mix, ndcg = max(tried, key=lambda each: each[1].value)
+        gain = ndcg.minus(own)
+        if gain.value > SIGMAS * gain.se:
+            return mix, self._entry(mix, ndcg, own)
+        return None, self._out_of_reach(own)
+
+    def _grown(self, mix: PartMix) -> tuple[PartMix, Estimate]:
+        """The mix with the parts that make it better, one after the other."""
+        scores = self._scores(mix)
+        now = self._ndcg(scores)
+        for _ in range(PARTS):
+            each = [(more, self._ndcg(scores + added)) for more, added in self._options(mix)]
+            if not each:
+                break
+            more, ndcg = max(each, key=lambda option: option[1].value)
+            gain = ndcg.minus(now)
+            if not gain.value > HINT * gain.se:
+                break
+            mix, now, scores = more, ndcg, self._scores(more)
+        return mix, now
+
+    def _options(self, mix: PartMix) -> Iterator[tuple[PartMix, Float]]:
+        """The mix with one more part each, and what the part adds."""
+        alone = mix == PartMix()
+        if mix.popularity is None:
             for days in POPULARITY_HALF_LIVES:
-                simple, statistic = copy.deepcopy(student), self.data.statistics.names.index(f"popularity.{days:g}d")
-                simple.rank_by(self.index, statistic, repeat)
-                ndcg = self._ndcg(simple)
+                for weight in (1.0,) if alone else (0.25, 0.5, 1.0):
+                    part = (days, weight)
+                    yield replace(mix, popularity=part), self._popularity(*part)
+        if not mix.student and mix.popularity is None:
+            return  # other parts say nothing of most items
+        if mix.category is None:
+            for place in range(len(self.categories)):
+                for weight in (1.0, 3.0, 6.0):
+                    yield replace(mix, category=(place, weight)), np.float32(weight) * self._shares[place]
+        if mix.listed is None and self.student.transitions is None:
+            for place in range(len(self.lists)):
+                for weight in (0.5, 1.5, 5.0):
+                    yield replace(mix, listed=(place, weight)), np.float32(weight) * self._listed[place]
+
+    def _scores(self, mix: PartMix) -> Float:
+        """Scores of known items, (n, N), `NEVER` for what may not be listed."""
+        scores = np.zeros_like(self._student) + self._never
+        if mix.student:
+            scores += np.float32(mix.student) * np.where(self._never, 0, self._student)
+        if mix.repeat:
+            scores += self._repeats
+        if mix.popularity is not None:
+            scores += self._popularity(*mix.popularity)
+        if mix.category is not None:
+            scores += np.float32(mix.category[1]) * self._shares[mix.category[0]]
+        if mix.listed is not None:
+            scores += np.float32(mix.listed[1]) * self._listed[mix.listed[0]]
+        return scores
+
+    def _ndcg(self, scores: Float) -> Estimate:
+        top = top_k(scores, min(K, scores.shape[1]))
+        return metrics.ranking_metrics(top, self.truth, scores.shape[1], self._excluded, (K,))[f"ndcg@{K}"]
+
+    def _entry(self, mix: PartMix, ndcg: Estimate, own: Estimate) -> FallbackEntry:
+        words = []
+        name = "recent_popularity"
+        if mix.popularity is not None:
+            days, weight = mix.popularity
+            words.append(f"{weight:g} popularity of half-life {duration(24 * days)}")
+        if mix.repeat:
+            name = "own_frequency"
+            words.append("what the user had")
+        if mix.category is not None:
+            name = "category_popularity"
+            words.append(f"{mix.category[1]:g} share of {self.categories[mix.category[0]].name}")
+        if mix.listed is not None:
+            name = self.lists[mix.listed[0]].name
+            words.append(f"{mix.listed[1]:g} lists of {self.lists[mix.listed[0]].item.shape[1]} items")
+        return FallbackEntry(name, " + ".join(words), mix.student > 0, True, ndcg.value, own.value, ndcg.n)
+
+    def _out_of_reach(self, own: Estimate) -> FallbackEntry | None:
+        """A whole matrix between items that ranks better and is too large for lists of few items."""
+        popular = max(
+            (self._popularity(days, 1.0) for days in POPULARITY_HALF_LIVES),
+            key=lambda p: self._ndcg(p + self._never).value,
+        )
+        best: tuple[Estimate, str] | None = None
+        for part in self.lists:
+            for weight in (1.5, 5.0, 20.0):
+                scores = popular + np.float32(weight) * part.whole(self.requests) + self._never
+                ndcg = self._ndcg(scores)
                 if best is None or ndcg.value > best[0].value:
-                    best = ndcg, days, statistic, OWN if repeat else "recent_popularity"
-        assert best is not None
-        ndcg, days, statistic, name = best
-        gain = ndcg.minus(of_student)
+                    best = ndcg, part.name
+        if best is None:
+            return None
+        gain = best[0].minus(own)
         if not gain.value > SIGMAS * gain.se:
             return None
-        return FallbackEntry(name, 24 * days, ndcg.value, of_student.value, ndcg.n), statistic
+        return FallbackEntry(best[1], "of all past items", False, False, best[0].value, own.value, best[0].n)
 
-    def _ndcg(self, student: Student) -> Estimate:
-        """NDCG@10 of a student's lists of known items."""
-        n_seen, n = self.data.train.n_seen, len(self.truth)
-        top, exclude = np.full((n, min(K, n_seen)), -1, np.int64), self.task.repeats == "exclude"
-        past = [np.zeros(0, np.int64)] * n
+    # -------------------------------------------------------------------------------------------- scores
+
+    @cached_property
+    def _excluded(self) -> list[Int] | None:
+        if self.task.repeats != "exclude":
+            return None
+        history, which = self.requests.histories(np.arange(len(self.truth)))
+        return [np.unique(history.item[history.offsets[w] : history.offsets[w + 1]]) for w in which]
+
+    @cached_property
+    def _never(self) -> Float:
+        """`NEVER` where an item may not be listed, else 0."""
+        never, n_seen = np.zeros_like(self._student), self.data.train.n_seen
+        for row, items in enumerate(self._excluded or ()):
+            never[row, items[items < n_seen]] = NEVER
+        return never
+
+    @cached_property
+    def _student(self) -> Float:
+        return self._catalog(self.student)
+
+    @cached_property
+    def _slope(self) -> float:
+        """Of the student's logits, so that all parts are in one unit: its probabilities are right with it."""
+        truth = np.zeros_like(self._student)
+        for row, items in enumerate(self.truth):
+            truth[row, items] = 1 / len(items)
+        return fit_temperature(self._student, truth)
+
+    @cached_property
+    def _repeats(self) -> Float:
+        """What past items add to their own logits."""
+        silent = copy.deepcopy(self.student)
+        silent.silence(self.index, repeat=True)
+        return self._catalog(silent)
+
+    def _catalog(self, student: Student) -> Float:
+        n_seen = self.data.train.n_seen
+        scores = np.empty((len(self.truth), n_seen), np.float32)
         with torch.inference_mode():
-            for items, places in group_by_as_of(student.eval(), self.data, self.requests, np.arange(n)):
+            for items, places in group_by_as_of(student.eval(), self.data, self.requests, np.arange(len(self.truth))):
                 batch = self.requests.batch(places)
-                scores = student.score_catalog(batch, items, [self.index])[:, 0]
-                scores = exclude_history(scores, batch) if exclude else scores
-                top[places] = top_k(scores[:, :n_seen].numpy(), top.shape[1])
-                for place, item, present in zip(places.tolist(), batch.item, batch.present, strict=True):
-                    past[place] = np.unique(item[present].numpy())
-        excluded = past if exclude else None
-        return metrics.ranking_metrics(top, self.truth, n_seen, excluded, (K,))[f"ndcg@{K}"]
+                own = student.score_catalog(batch, items, [self.index])[:, 0]
+                own = exclude_history(own, batch) if self.task.repeats == "exclude" else own
+                scores[places] = own[:, :n_seen].numpy()
+        return scores
+
+    def _popularity(self, days: float, weight: float) -> Float:
+        column = popularity_column(self.data, days)
+        values = self.data.statistics.values[:, : self.data.train.n_seen, column]
+        scores: Float = np.float32(weight) * values[self.requests.as_of]
+        return scores
+
+    @cached_property
+    def _shares(self) -> list[Float]:
+        return [part.scores(self.requests)[:, : self.data.train.n_seen] for part in self.categories]
+
+    @cached_property
+    def _listed(self) -> list[Float]:
+        return [part.scores(self.requests) for part in self.lists]
+
+    # -------------------------------------------------------------------------------------------- the student's weights
+
+    def applied(self, mix: PartMix) -> Student:
+        """A student whose logits of the task are the mix, by its weights; lists know all rows now."""
+        student, i = copy.deepcopy(self.student), self.index
+        if mix.student:
+            student.rescale(i, mix.student, 0.0)
+        else:
+            student.silence(i, mix.repeat)
+        if mix.category is not None:
+            student = self.categories[mix.category[0]].added(student, self.data, i, mix.category[1])
+        if mix.listed is not None:
+            now = list_parts(self.data, np.full_like(late_since(self.data), np.iinfo(np.int64).max))
+            student = now[mix.listed[0]].added(student, self.data, i, mix.listed[1])
+        if mix.popularity is not None:
+            days, weight = mix.popularity
+            with torch.no_grad():
+                student.items.direct[i, popularity_column(self.data, days)] += weight
+        return student

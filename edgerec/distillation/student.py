@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from edgerec.config import DistillationConfig, StudentConfig, TeacherConfig, TrainingConfig
+from edgerec.distillation.parts import LISTED, transitions_pay
 from edgerec.ensemble.transition_lists import transition_lists
 from edgerec.examples.batches import Examples, JointBatches
 from edgerec.examples.load import LearningData
@@ -43,15 +44,17 @@ class StudentSettings:
 
 
 def sizes_of(student: StudentConfig) -> StudentSizes:
-    """The widths that the settings ask for."""
+    """The widths that the settings ask for; lists that are left to the data are left out."""
     dim, hidden, heads, factor = student.widths
-    return StudentSizes.of(dim, hidden, heads, factor, max(hidden, ITEM_UNITS), student.transitions)
+    return StudentSizes.of(dim, hidden, heads, factor, max(hidden, ITEM_UNITS), student.transitions or 0)
 
 
 def new_student(settings: StudentSettings, data: LearningData) -> Student:
     """An untrained student, the same for the same seed."""
     torch.manual_seed(settings.seed)
     sizes, dropout = sizes_of(settings.student), settings.distillation.dropout
+    if settings.student.transitions is None and transitions_pay(data, settings.seed):
+        sizes = replace(sizes, transitions=LISTED)
     student = Student(data.shape, data.features, len(scored_tasks(data.tasks)), sizes, dropout)
     if student.transitions is not None:
         student.transitions.start(*transition_lists(data, sizes.transitions))

@@ -22,6 +22,7 @@ from edgerec.examples.requests import (
     FOREVER,
     ImpressionExamples,
     Ragged,
+    Requests,
     SessionExamples,
     day_before,
     draw_sessions,
@@ -105,6 +106,13 @@ class LearningData:
     def as_of(self, index: int) -> ItemsAsOf:
         """What a model knows of the items at the as-of time of this index; -1 is the end of the training rows."""
         return self.train.as_of(index)
+
+    def sessions_at(self, first: Int) -> SessionExamples:
+        """The training sessions that begin at the rows `first`, whether or not they are drawn to learn from."""
+        log = self.train_log
+        cut_ms = _own_time(log.time_ms[first])
+        requests = make_requests(log, self.encoder, self.statistics, log, first, cut_ms, sequence=self.sequence)
+        return _session_examples(requests, log, first, self.tasks, self.train.n_seen)
 
     @property
     def shape(self) -> Shape:
@@ -265,16 +273,7 @@ class _Builder:
         """Requests at the start of sessions, and the known items of each session."""
         cut_ms, sequence = cut(rows.time_ms[first]), self.settings.teacher.sequence
         requests = make_requests(self.train_log, self.encoder, self.statistics, rows, first, cut_ms, sequence=sequence)
-        known = session_rows(rows, first)
-        known = known.where(rows.item[known.values] < self.n_seen)
-        truth = {}
-        for task in self.tasks:
-            if task.kind != "retrieval":
-                continue
-            consumed = known.where(_consumed(rows, task, known.values) > 0)
-            items = Ragged(consumed.offsets, rows.item[consumed.values])
-            truth[task.name] = items.where(~in_history(requests, items)) if task.repeats == "exclude" else items
-        return SessionExamples(requests, Ragged(known.offsets, rows.item[known.values]), truth)
+        return _session_examples(requests, rows, first, self.tasks, self.n_seen)
 
     def impressions(self, rows: Log, cut: Cut) -> ImpressionExamples:
         """All rows of known items, with their labels."""
@@ -325,6 +324,20 @@ class _Builder:
             layers=teacher.graph_layers,
             neighbours=teacher.graph_neighbours,
         )
+
+
+def _session_examples(requests: Requests, rows: Log, first: Int, tasks: Sequence[Task], n_seen: int) -> SessionExamples:
+    """The known items of the sessions that begin at the rows `first`, one request each."""
+    known = session_rows(rows, first)
+    known = known.where(rows.item[known.values] < n_seen)
+    truth = {}
+    for task in tasks:
+        if task.kind != "retrieval":
+            continue
+        consumed = known.where(_consumed(rows, task, known.values) > 0)
+        items = Ragged(consumed.offsets, rows.item[consumed.values])
+        truth[task.name] = items.where(~in_history(requests, items)) if task.repeats == "exclude" else items
+    return SessionExamples(requests, Ragged(known.offsets, rows.item[known.values]), truth)
 
 
 def _groups(dataset: Dataset, items: pl.DataFrame) -> list[tuple[str, Int]]:

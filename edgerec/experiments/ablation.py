@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 import torch
 
 from edgerec.config import Config, Scalar
+from edgerec.distillation.held_out import calibrated
 from edgerec.distillation.student import needs_teacher, new_student, train_student
 from edgerec.ensemble.ensemble import Ensemble
 from edgerec.ensemble.members import Members
@@ -33,7 +34,6 @@ from edgerec.metrics import Estimate, TaskMetrics
 from edgerec.stages import pipeline
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import WEIGHTS, Run, student_settings
-from edgerec.training.calibrate import calibrate
 from edgerec.training.teacher import fit_on_valid
 
 __all__ = ["BASE", "LOG_ALONE", "WHAT", "Ablations", "ablate", "changes_of", "judged_network"]
@@ -53,7 +53,7 @@ LOG_ALONE: Mapping[str, float] = {"hard": 1.0, **dict.fromkeys(_TERMS, 0.0)}
 _WITHOUT_PROBABILITIES = "without teacher's probabilities"
 _STUDENT: Mapping[str, Change] = {
     "the log alone": {f"distillation.{term}": weight for term, weight in LOG_ALONE.items()},
-    "the teacher alone": {"distillation.hard": 0.0},
+    "the teacher alone": {"distillation.hard": 0.0, "distillation.hard_impressions": 0.0},
     _WITHOUT_PROBABILITIES: {"distillation.probabilities": 0.0},
     "without teacher's softmax": {"distillation.listwise": 0.0},
     "without teacher's top list": {"distillation.top_list": 0.0},
@@ -253,7 +253,7 @@ class Students(Trainings):
         settings = student_settings(config)
         student = new_student(settings, self.data)
         train_student(settings, self.data, examples, student, config.distillation.epochs, work, progress, name)
-        expectations = calibrate(student, self.data)
+        expectations = calibrated(student, self.data, config.seed)
         student.qat = True
         return evaluate_scorer(TorchScorer([student.eval()], self.data, expectations), self.data, config.evaluation.k)
 

@@ -177,8 +177,8 @@ class Student(nn.Module):
                 values.mul_(slope)
             prior.prior.last.bias[task] += offset
 
-    def rank_by(self, task: int, statistic: int, repeat: bool) -> None:
-        """Make a task's logits one statistic of the items, such as popularity at an age, by its weights alone.
+    def silence(self, task: int, repeat: bool = False) -> None:
+        """Make a task's logits 0 for every item, by its weights alone.
 
         `repeat`: what past items add to their own logits stays.
         """
@@ -194,7 +194,6 @@ class Student(nn.Module):
         with torch.no_grad():
             for values in nothing:
                 values.zero_()
-            items.direct[task, statistic] = 1.0
 
     def encode_requests(self, batch: RequestBatch, table: Tensor) -> EncodedRequests:
         """See `RequestTower`; padding and events that are too long ago have no transitions."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgerec import metrics
+from edgerec.distillation.held_out import calibrated
 from edgerec.distillation.student import new_student, train_student
 from edgerec.distillation.warm_start import warm_start
 from edgerec.ensemble.scoring import TorchModel, TorchScorer
@@ -21,7 +22,6 @@ from edgerec.metrics import MetricTable, metrics_to_json
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
 from edgerec.tasks import scored_tasks
-from edgerec.training.calibrate import calibrate
 from edgerec.training.checkpoint import save_student
 
 
@@ -94,7 +94,7 @@ def distill(run: Run) -> StudentReport:
     shutil.rmtree(out, ignore_errors=True)
     errors = [_calibration_errors(TorchScorer([student.eval()], data), data)]
     with progress.track(None, "calibrating"):
-        expectations = calibrate(student, data)
+        expectations = calibrated(student, data, run.config.seed)
     save_student(student, out, {"expectations": expectations})
     for log in work.glob("*-log"):
         log.rename(out / log.name)
@@ -108,7 +108,7 @@ def distill(run: Run) -> StudentReport:
         parameters=sum(p.numel() for p in student.parameters()),
         sessions=0 if examples.sessions is None else len(examples.sessions.requests) - pseudo_labelled,
         pseudo_labelled=pseudo_labelled,
-        impressions=0 if data.train.impressions is None else len(data.train.impressions.item),
+        impressions=0 if examples.impressions is None else len(examples.impressions.item),
         calibration={task: (errors[0][task], errors[1][task]) for task in errors[0]},
         retained=metrics_to_json(retained),
         failures=tuple(teacher_failures(retained.get(ALL, {}), d.min_ndcg_retained, d.max_auc_drop)),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgerec.distillation.fallback import held_out, without
+from edgerec.distillation.held_out import HeldOut
 from edgerec.distillation.label import label, read
 from edgerec.distillation.requests import at_few_times, with_pseudo_labelled
 from edgerec.distillation.student import needs_teacher
@@ -26,17 +26,19 @@ def labelled_examples(run: Run, data: LearningData, folder: Path | None = None) 
     """The training examples with a teacher's labels and with added requests, and how many requests were added.
 
     The added requests have no outcome: pseudo-labelled and future ones. Labels are stored in `folder`, or else in
-    ``soft/`` of the run, and made again only for another teacher, dataset or other requests. The sessions on which the
-    student is judged against popularity are left out.
+    ``soft/`` of the run, and made again only for another teacher, dataset or other requests. What is held out, to
+    calibrate the student and to judge it against simple baselines, is left out.
     """
     d, seed = run.config.distillation, run.config.seed
-    data = without(data, held_out(data, seed))
+    held = HeldOut.of(data, seed)
+    data = held.without(data)
+    among = _impressions_to_learn_from(run, data.train.impressions, held)
     if not needs_teacher(d):
-        return at_few_times(replace(data.train, graph=None), data), 0
+        plain = replace(data.train, graph=None, impressions=_taken(data.train.impressions, among))
+        return at_few_times(plain, data), 0
     views = labelling_views(run.ensemble_settings, data)
     examples, added = with_pseudo_labelled(data, views, d.pseudo_labelled, d.future, seed)
     folder = folder or run.labels
-    among = _impressions_to_learn_from(run, examples.impressions)
     store = SoftStore.open(folder, labels_key(run, examples.sessions, len(among)))
     bytes_before = store.bytes
 
@@ -50,16 +52,28 @@ def labelled_examples(run: Run, data: LearningData, folder: Path | None = None) 
         run.progress.say(f"labels: {store.bytes / 1e6:,.1f} MB in {folder.name}/, made in {store.seconds:,.0f} s")
     assert data.scratch is not None
     soft = read(store, data, data.scratch.folder_of("soft"))
-    if examples.impressions is not None and len(among) < len(examples.impressions.item):
-        examples = replace(examples, impressions=examples.impressions.take(among))
+    examples = replace(examples, impressions=_taken(examples.impressions, among))
     return replace(at_few_times(examples, data), soft=soft), added
 
 
-def _impressions_to_learn_from(run: Run, impressions: ImpressionExamples | None) -> Int:
-    """Places of the impressions that are labelled: as many, at random, as all epochs of the student see, or all."""
-    n, config = 0 if impressions is None else len(impressions.item), run.config
+def _impressions_to_learn_from(run: Run, impressions: ImpressionExamples | None, held: HeldOut) -> Int:
+    """Places of the impressions that are labelled: as many, at random, as all epochs of the student see, or all.
+
+    None of them is held out.
+    """
+    if impressions is None:
+        return np.zeros(0, np.int64)
+    n, config = len(impressions.item), run.config
     most = config.teacher.impressions_per_epoch * config.distillation.epochs
-    return np.arange(n) if n <= most else np.sort(np.random.default_rng(config.seed).choice(n, most, replace=False))
+    places = np.arange(n) if n <= most else np.sort(np.random.default_rng(config.seed).choice(n, most, replace=False))
+    return places[~held.holds(impressions.requests, places)]
+
+
+def _taken(impressions: ImpressionExamples | None, places: Int) -> ImpressionExamples | None:
+    """The impressions `places`, ascending; all of them as they are, since a long log is not in memory."""
+    if impressions is None or len(places) == len(impressions.item):
+        return impressions
+    return impressions.take(places)
 
 
 def labels_key(run: Run, sessions: SessionExamples | None, n_impressions: int) -> str:

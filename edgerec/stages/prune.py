@@ -10,10 +10,10 @@ from edgerec.bundle.manifest import FallbackEntry
 from edgerec.compression.catalog_filter import ban, never_shown
 from edgerec.compression.pruning import bundle_parameters, pruned_student
 from edgerec.distillation.fallback import fall_back
+from edgerec.distillation.held_out import calibrated
 from edgerec.models.student import StudentSizes
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
-from edgerec.training.calibrate import calibrate
 from edgerec.training.checkpoint import load_student, save_student
 
 
@@ -21,7 +21,7 @@ from edgerec.training.checkpoint import load_student, save_student
 class PruneReport:
     """Parameters of the request tower and the item table before and after, and the widths that are left.
 
-    `never_shown`: number of items that leave the bundle. `fallback`: the tasks that popularity ranks.
+    `never_shown`: number of items that leave the bundle. `fallback`: the tasks that simple baselines rank.
     """
 
     before: int
@@ -54,10 +54,10 @@ def prune(run: Run) -> PruneReport:
     pruned = pruned_student(
         config.pruning, run.student_settings, four_bits, data, examples, student, work, run.progress
     )
-    with run.progress.track(None, "comparing with popularity"):
-        fallbacks = fall_back(pruned, data, config.seed)
+    with run.progress.track(None, "comparing with simple baselines"):
+        pruned, fallbacks = fall_back(pruned, data, config.seed)
     with run.progress.track(None, "calibrating"):
-        expectations = calibrate(pruned, data)
+        expectations = calibrated(pruned, data, config.seed)
     gone = never_shown(config.pruning.never_shown, data.dataset, run.part, data.n_items)
     ban(pruned, gone)
     out = run.folder / "pruned"

@@ -8,7 +8,7 @@ import torch
 from scipy.special import expit
 
 from edgerec.examples.load import LearningData
-from edgerec.examples.requests import Requests
+from edgerec.examples.requests import ImpressionExamples, Requests, SessionExamples
 from edgerec.models.student import Student
 from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Int
@@ -18,28 +18,40 @@ from edgerec.training.predictions import group_by_as_of, network_logits
 
 MOST_LOGITS = 4_000_000
 """Held in memory while a ranking is calibrated."""
+LEAST_ROWS = 400
+"""Held out; fewer tell less than many that were learned from."""
 MOST_REQUESTS = 250_000
 """Of more requests an even sample is looked at: two numbers a task are known well by then."""
 
 
-def calibrate(student: Student, data: LearningData) -> dict[str, dict[str, float]]:
-    """Calibrate every task in place on the latest fifth of what it learned from; regression is left to `expectations`.
+def calibrate(
+    student: Student,
+    data: LearningData,
+    sessions: SessionExamples | None = None,
+    impressions: ImpressionExamples | None = None,
+) -> dict[str, dict[str, float]]:
+    """Calibrate every task in place; regression is left to `expectations`.
 
+    Args:
+        sessions, impressions: what the student did not learn from, where it looks less sure than it is of what it
+            knows; without them, or with too few impressions, the latest fifth of what it learned from.
     Returns:
         See `expectations`.
     """
-    _calibrate_rows(student.eval(), data)
-    _calibrate_rankings(student, data)
-    return expectations(student, data)
+    if impressions is not None and len(impressions.item) < LEAST_ROWS:
+        impressions = None
+    _calibrate_rows(student.eval(), data, impressions)
+    _calibrate_rankings(student, data, sessions)
+    return expectations(student, data, impressions)
 
 
-def _calibrate_rows(student: Student, data: LearningData) -> None:
+def _calibrate_rows(student: Student, data: LearningData, held_out: ImpressionExamples | None) -> None:
     """Calibrate the odds of binary tasks; a conditional task comes after its condition."""
-    rows, tasks = data.train.impressions, scored_tasks(data.tasks)
-    if rows is None:
+    tasks = scored_tasks(data.tasks)
+    if data.train.impressions is None:
         return
-    latest = _latest_fifth(rows.requests)
-    logits = network_logits(student, data, rows.requests, rows.item, latest).astype(np.float64)
+    rows, chosen = _chosen(data.train.impressions, held_out)
+    logits = network_logits(student, data, rows.requests, rows.item, chosen).astype(np.float64)
     place = {t.name: i for i, t in enumerate(tasks)}
     done: dict[str, npt.NDArray[np.float64]] = {}
     binary = [t for t in tasks if t.kind == "binary"]
@@ -47,18 +59,18 @@ def _calibrate_rows(student: Student, data: LearningData) -> None:
         for task in binary:
             if task.name in done or (task.after is not None and task.after not in done):
                 continue
-            i, before = place[task.name], np.ones(len(latest)) if task.after is None else done[task.after]
-            slope, offset = fit_odds(logits[:, i], before, rows.labels[task.name][latest].astype(np.float64))
+            i, before = place[task.name], np.ones(len(chosen)) if task.after is None else done[task.after]
+            slope, offset = fit_odds(logits[:, i], before, rows.labels[task.name][chosen].astype(np.float64))
             student.rescale(i, slope, offset)
             done[task.name] = before * expit(slope * logits[:, i] + offset)
 
 
-def _calibrate_rankings(student: Student, data: LearningData) -> None:
+def _calibrate_rankings(student: Student, data: LearningData, held_out: SessionExamples | None) -> None:
     """Calibrate how far the best items of a ranking stand above the others."""
-    sessions, n_seen = data.train.sessions, data.train.n_seen
+    n_seen, sessions = data.train.n_seen, held_out or data.train.sessions
     if sessions is None:
         return
-    latest = _latest_fifth(sessions.requests)
+    latest = _latest_fifth(sessions.requests) if held_out is None else np.arange(len(sessions.requests))
     latest = latest[:: -(-len(latest) * n_seen // MOST_LOGITS)]
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind != "retrieval":
@@ -80,25 +92,40 @@ def _calibrate_rankings(student: Student, data: LearningData) -> None:
         student.rescale(i, fit_temperature(logits, probs), 0.0)
 
 
-def expectations(student: Student, data: LearningData) -> dict[str, dict[str, float]]:
-    """Calibration of every regression task on the last fifth of the training rows.
+def expectations(
+    student: Student, data: LearningData, held_out: ImpressionExamples | None = None
+) -> dict[str, dict[str, float]]:
+    """Calibration of every regression task on what is held out, or else on the last fifth of the training rows.
 
     Returns:
         By task: "slope" and "offset", see `fit_expectation`, and "cap", the largest label, in the label's unit.
     """
-    rows = data.train.impressions
-    if rows is None:
+    if data.train.impressions is None:
         return {}
-    latest = _latest_fifth(rows.requests)
-    logits = network_logits(student.eval(), data, rows.requests, rows.item, latest)
+    rows, chosen = _chosen(data.train.impressions, held_out)
+    logits = network_logits(student.eval(), data, rows.requests, rows.item, chosen)
+    latest = _latest_fifth(data.train.impressions.requests)
     calibrations = {}
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind == "regression":
-            scale = data.scales[task.name]
-            labels = np.expm1(rows.labels[task.name][latest].astype(np.float64) * scale.std + scale.mean)
+            labels = _in_unit(rows, task.name, chosen, data)
             slope, offset = fit_expectation(logits[:, i].astype(np.float64), labels)
-            calibrations[task.name] = {"slope": slope, "offset": offset, "cap": float(labels.max())}
+            cap = float(_in_unit(data.train.impressions, task.name, latest, data).max())
+            calibrations[task.name] = {"slope": slope, "offset": offset, "cap": cap}
     return calibrations
+
+
+def _chosen(rows: ImpressionExamples, held_out: ImpressionExamples | None) -> tuple[ImpressionExamples, Int]:
+    """The impressions that calibrate, and which of them."""
+    if held_out is not None:
+        return held_out, np.arange(len(held_out.item))
+    return rows, _latest_fifth(rows.requests)
+
+
+def _in_unit(rows: ImpressionExamples, task: str, chosen: Int, data: LearningData) -> npt.NDArray[np.float64]:
+    """Labels of a regression task in their own unit."""
+    scale = data.scales[task]
+    return np.expm1(rows.labels[task][chosen].astype(np.float64) * scale.std + scale.mean)
 
 
 def _latest_fifth(requests: Requests) -> Int:

@@ -57,10 +57,11 @@ MOST_LOGITS = 2**26
 class Terms:
     """What is learned from, and the weight of each term; 0 leaves it out.
 
-    Only `hard` counts where there is no teacher. See `DistillationConfig`.
+    Where there is no teacher, the log's labels alone count. See `DistillationConfig`.
     """
 
     hard: float = 1.0
+    hard_impressions: float = 1.0
     probabilities: float = 0.0
     listwise: float = 0.0
     top_list: float = 0.0
@@ -243,7 +244,7 @@ class JointTraining(nn.Module):
             soft_loss = losses.binary_soft if task.kind == "binary" else loss_of
             soft = soft_loss(log_p[:, i], batch.soft[:, i])
             parts += [
-                replace(hard, weight=self.terms.hard),
+                replace(hard, weight=self.terms.hard_impressions),
                 LossPart(task.name, "soft", self.terms.probabilities, soft, count),
             ]
         return parts

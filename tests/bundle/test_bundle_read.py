@@ -159,15 +159,29 @@ def test_a_bundle_that_relates_nothing_says_which_task_and_column_to_add(toy_bun
     assert "session = COLUMN" not in str(with_sessions.value)
 
 
-FALLBACK = {"baseline": "recent_popularity", "half_life_h": 24.0, "ndcg": 0.3, "of_student": 0.2, "n": 500}
+FALLBACK = {
+    "baseline": "recent_popularity",
+    "detail": "1 popularity of half-life 1 day",
+    "with_student": False,
+    "used": True,
+    "ndcg": 0.3,
+    "of_student": 0.2,
+    "n": 500,
+}
 
 
-def test_a_manifest_says_which_task_popularity_ranks_and_most_say_nothing(toy_bundle):
+def test_a_manifest_says_which_task_a_baseline_ranks_and_most_say_nothing(toy_bundle):
     assert not Bundle.open(toy_bundle).manifest.fallback
     edit(toy_bundle, lambda fields: fields.update(fallback={"next": FALLBACK}))
 
-    said = str(Bundle.open(toy_bundle).manifest.fallback["next"])
-    assert said.startswith("ranked by recent popularity (half-life 24 hours) in place of the student: ndcg@10 0.3000")
+    alone = Bundle.open(toy_bundle).manifest.fallback["next"]
+    name = "recent popularity (1 popularity of half-life 1 day)"
+    figures = "ndcg@10 0.3000 against 0.2000 on 500 requests before the test"
+    assert str(alone) == f"ranked by {name} in place of the student alone: {figures}"
+    assert str(alone._replace(with_student=True)).startswith(f"ranked by the student and {name}")
+    assert str(alone._replace(used=False)) == (
+        f"{name} ranked better than the student, and a bundle has no form for it: {figures}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,7 +191,8 @@ def test_a_manifest_says_which_task_popularity_ranks_and_most_say_nothing(toy_bu
         ({"other": FALLBACK}, "names 'other', which is no retrieval task"),
         ({"next": 1}, "fallback must be an object"),
         ({"next": {**FALLBACK, "baseline": "<b>x</b>"}}, "must name a baseline"),
-        ({"next": {**FALLBACK, "half_life_h": float("inf")}}, "fallback.half_life_h must be a number from 0 to 1e"),
+        ({"next": {**FALLBACK, "detail": "a\nb"}}, "fallback.detail must be a few plain words"),
+        ({"next": {**FALLBACK, "used": 1}}, "used must be"),
         ({"next": {**FALLBACK, "ndcg": None}}, "fallback.ndcg must be a number"),
         ({"next": {**FALLBACK, "n": -1}}, "n must not be negative"),
     ],

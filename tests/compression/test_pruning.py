@@ -12,6 +12,7 @@ from edgerec.config import PruningConfig
 from edgerec.examples.batches import BatchSettings, JointBatches
 from edgerec.models.qat import round_rows
 from edgerec.models.student import Student, StudentSizes
+from edgerec.models.widths import WIDTHS, axes_of
 from edgerec.training.joint import JointTraining
 
 HIDDEN = ("inner", "context", "pooling", "repeat", "head")
@@ -41,7 +42,7 @@ def kill(model, width, units):
     stay = torch.tensor([u for u in range(size) if u not in units])
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            for axis, kept in pruning._axes(name, model, {width: stay}):
+            for axis, kept in axes_of(name, model, {width: stay}):
                 gone = torch.ones(parameter.shape[axis], dtype=torch.bool)
                 gone[kept] = False
                 parameter.index_fill_(axis, gone.nonzero().flatten(), 0.0)
@@ -123,7 +124,7 @@ def test_every_parameter_that_grows_with_a_width_is_listed(tiny_data, factor):
         "items.from_parts.weight",
         "items.identity.weight" if factor else "items.fold.weight",
     }
-    assert changed == set(pruning._WIDTHS) - not_here
+    assert changed == set(WIDTHS) - not_here
 
 
 def test_a_folded_table_is_cut_without_a_trace_too(tiny_data):

@@ -129,6 +129,18 @@ def test_impressions_are_judged_by_what_was_clicked_and_lists_shown_at_one_time_
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("again", "repeats"), [(False, "exclude"), (True, "allow")])
+def test_where_nobody_has_an_item_twice_lists_leave_out_what_the_user_had(tmp_path, again, repeats):
+    log = [(u, (u + place % 4 if again else u + place) % 50, place) for u in range(60) for place in range(12)]
+    columns = {
+        "user_id": [f"u{u}" for u, _, _ in log],
+        "item_id": [f"i{i}" for _, i, _ in log],
+        "time": [T0 + 86_400 * place + u for u, _, place in log],
+    }
+    tasks = Config.of(tomllib.loads(guess(tmp_path, columns).toml)).task
+    assert {t.name: t.repeats for t in tasks}["next"] == repeats
+
+
 def test_yes_and_no_make_a_label(tmp_path):
     config = Config.of(tomllib.loads(guess(tmp_path, impressions(clicked=["no", "yes"] * 1000)).toml))
     assert {task.label for task in config.task} == {"clicked = 'yes'", None}

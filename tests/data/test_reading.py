@@ -11,6 +11,7 @@ from edgerec.config import Config
 from edgerec.data import Dataset, prepare
 from edgerec.data.cleaning import duplicates
 from edgerec.data.numbers import number_of
+from edgerec.data.readers import Source
 from edgerec.errors import ConfigError, DataError
 from tests.data.test_prepare import BINARY, config, log, rejected, run, write
 
@@ -196,3 +197,9 @@ def test_settings_with_a_byte_order_mark_are_read(tmp_path):
     (tmp_path / "edgerec.toml").write_text(text + '[[task]]\nname = "next"\nkind = "retrieval"\n', "utf-8-sig")
 
     assert Config.load(tmp_path / "edgerec.toml").name == "x"
+
+
+def test_an_array_of_json_objects_is_refused_and_the_way_out_named(tmp_path):
+    (tmp_path / "log.json").write_text('[{"user": 1}]')
+    with pytest.raises(DataError, match=r"got \.json; write one object of the array a line, as \.jsonl$"):
+        Source.open(tmp_path / "log.json")

@@ -45,7 +45,7 @@ def config(tiny_chain):
 
 def test_only_what_changes_something_is_a_change(tmp_path):
     tiny.write(tmp_path)
-    config = tiny.config(tmp_path, student={"factor": 0}, teacher={"sequence": 7})
+    config = tiny.config(tmp_path, student={"factor": 0, "transitions": 0}, teacher={"sequence": 7})
     student, teacher = changes_of(config, "student"), changes_of(config, "teacher")
 
     assert student[BASE] == teacher[BASE] == config

@@ -14,6 +14,7 @@ from edgerec.models.blocks import CategoricalEmbedding, later_items, scatter_rep
 from edgerec.models.inputs import RequestBatch
 from edgerec.models.student import Student, StudentSizes
 from edgerec.models.teacher import Teacher
+from edgerec.models.widths import grown
 from edgerec.progress import Silent
 from edgerec.stages.run import Run
 from edgerec.training.job import LoopSettings, TrainingJob
@@ -267,22 +268,37 @@ def test_transitions_are_added_to_their_own_logits_alone(tiny_data):
 
 @pytest.mark.parametrize("kind", [student, transition])
 @pytest.mark.parametrize("repeat", [False, True])
-def test_a_task_can_be_ranked_by_one_statistic_alone_and_the_others_stay(kind, repeat, tiny_data):
+def test_a_silent_task_has_no_logits_but_those_of_repeats_and_the_others_stay(kind, repeat, tiny_data):
     model, requests = random(kind, tiny_data), tiny_data.evaluation.sessions.requests
     batch = requests.batch(np.arange(len(requests)))
     with torch.inference_mode():
         before = model.score_catalog(batch, last_items(model, tiny_data))
         added = model.encode_requests(batch, last_items(model, tiny_data)[0]).repeat
-    model.rank_by(1, 2, repeat)
+    model.silence(1, repeat)
     with torch.inference_mode():
         after = model.score_catalog(batch, last_items(model, tiny_data))
-    expected = torch.from_numpy(tiny_data.statistics.values[-1][:, 2]).expand(len(requests), -1)
+    expected = torch.zeros_like(after[:, 1])
     if repeat:
         expected = scatter_repeat(expected.unsqueeze(1).contiguous(), added[:, :, 1:2], batch)[:, 0]
 
     assert torch.allclose(after[:, 1], expected, atol=1e-5)
     others = [0, 2, 3, 4]
     assert torch.equal(after[:, others], before[:, others])
+
+
+@pytest.mark.parametrize("kind", [student, transition])
+def test_a_larger_student_scores_as_before(kind, tiny_data):
+    model, requests = random(kind, tiny_data), tiny_data.evaluation.sessions.requests
+    large = grown(model, tiny_data.features, dim=3, heads=1, repeat=2, transitions=5).eval()
+    batch, query = requests.batch(np.arange(len(requests))), torch.arange(4)
+    with torch.inference_mode():
+        before, after = (m.score_catalog(batch, last_items(m, tiny_data)) for m in (model, large))
+        related = [m.score_related(query, last_items(m, tiny_data)) for m in (model, large)]
+
+    assert (large.sizes.dim, large.sizes.heads) == (model.sizes.dim + 3, model.sizes.heads + 1)
+    assert large.sizes.transitions == (model.sizes.transitions or 5)
+    assert torch.allclose(after, before, atol=1e-4)
+    assert torch.allclose(related[1], related[0], atol=1e-4)
 
 
 def test_values_of_short_columns_of_items_start_apart_and_those_of_long_ones_near_zero():

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from edgerec.bundle import Bundle
 from edgerec.cli.main import app
 from edgerec.config import Config
-from edgerec.distillation import fallback
+from edgerec.distillation import fallback, held_out
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.examples.evaluation_requests import find_evaluation_requests
 from edgerec.progress import Silent
@@ -22,12 +22,18 @@ from edgerec.stages.run import Run
 from tests import tiny
 
 
+def popularity_alone(judged):
+    """Popularity alone, whatever else would be better."""
+    mix = fallback.PartMix(popularity=(3.0, 1.0))
+    return mix, judged._ndcg(judged._scores(mix))
+
+
 @pytest.mark.slow
 def test_a_bundle_that_falls_back_lists_what_is_popular_and_says_so(tiny_chain, tmp_path, monkeypatch):
-    monkeypatch.setattr(fallback, "LEAST", 20)
-    monkeypatch.setattr(fallback, "OF_LATE", 1.0)
-    monkeypatch.setattr(fallback, "PART", 0.3)
-    monkeypatch.setattr(fallback, "SIGMAS", -1e9)  # whatever popularity is worth, it wins
+    monkeypatch.setattr(held_out, "LEAST", 10)
+    monkeypatch.setattr(held_out, "LEAST_ASKED", 10)
+    monkeypatch.setattr(fallback, "SIGMAS", -1e9)  # whatever a mix is worth, it wins
+    monkeypatch.setattr(fallback._Judged, "_grown", lambda judged, _: popularity_alone(judged))
     folder = shutil.copytree(tiny_chain, tmp_path / "chain")
     free = {"beat_baselines": False, "min_ndcg_retained": 0.0}
     settings = tiny.settings(pruning={"hidden": 0.5}, evaluation=free)
@@ -38,12 +44,13 @@ def test_a_bundle_that_falls_back_lists_what_is_popular_and_says_so(tiny_chain, 
     run = Run(config, folder / "run", Silent())
     data, manifest = run.learning_data(), Bundle.open(run.bundle).manifest
     entry = manifest.fallback["new"]  # without repeats: popularity alone
-    assert entry.baseline == "recent_popularity"
+    assert (entry.baseline, entry.detail) == ("recent_popularity", "1 popularity of half-life 3 days")
+    assert entry.used and not entry.with_student
     requests = find_evaluation_requests(data)
     task = next(t for t in data.tasks if t.name == "new")
     with ArrayRecommender.of(run.bundle) as recommender:
         lists = RuntimeModel(recommender, data, requests, Silent()).lists(task)
-    column = data.statistics.names.index(f"popularity.{entry.half_life_h / 24:g}d")
+    column = data.statistics.names.index("popularity.3d")
     popular = data.statistics.values[-1][:, column]
     for top, past in zip(lists[:20], requests.pasts, strict=False):
         best = np.sort(np.delete(popular, past))[::-1][:5]

@@ -13,6 +13,7 @@ from edgerec.bundle.size import bundle_size
 from edgerec.compression.graphs import Expectation
 from edgerec.compression.pruning import pruned_student
 from edgerec.config import Config
+from edgerec.distillation.held_out import calibrated
 from edgerec.distillation.student import new_student, train_student
 from edgerec.evaluation.quality import evaluate_bundle, evaluate_scorer
 from edgerec.examples.batches import Examples
@@ -23,7 +24,6 @@ from edgerec.models.student import Student
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.quantize import build
 from edgerec.stages.run import student_settings
-from edgerec.training.calibrate import calibrate
 from edgerec.training.checkpoint import load_student, save_student
 
 SHORT = 0.25
@@ -59,7 +59,7 @@ class ShortBundles:
         data, work = self.data, self.context.folder / "work"
         shutil.rmtree(work, ignore_errors=True)  # of a trial that was stopped
         pruned = self._pruned(settings, work / "pruned")
-        expectations = {name: Expectation(**values) for name, values in calibrate(pruned, data).items()}
+        expectations = {name: Expectation(**values) for name, values in calibrated(pruned, data, settings.seed).items()}
         build(settings, data, pruned, expectations, work / "bundle", self.context.gone)
         size = bundle_size(work / "bundle")
         own = main_figures(evaluate_bundle(work / "bundle", data, settings.evaluation.k, self.progress), settings)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from edgerec.config import Config
+from edgerec.distillation.held_out import calibrated
 from edgerec.distillation.student import new_student, train_student
 from edgerec.ensemble.scoring import TorchScorer
 from edgerec.errors import EdgerecError
@@ -22,7 +23,6 @@ from edgerec.metrics import ModelMetrics
 from edgerec.progress import Progress
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
-from edgerec.training.calibrate import calibrate
 from edgerec.training.teacher import fit_on_valid
 
 OnLoss: TypeAlias = Callable[[int, float], None]
@@ -67,7 +67,7 @@ def judge(search: Search, config: Config, folder: Path, progress: Progress, titl
         student = new_student(settings, data)
         epochs = config.distillation.epochs
         train_student(settings, data, examples, student, epochs, folder / "model", progress, title, on_epoch)
-        scorer = TorchScorer([student.eval()], data, calibrate(student, data))
+        scorer = TorchScorer([student.eval()], data, calibrated(student, data, config.seed))
     metrics = evaluate_scorer(scorer, data, config.evaluation.k)
     value, se = weighed(search.metric, metrics)
     return Outcome(value, se, {t: {m: _finite(e.value) for m, e in own.items()} for t, own in metrics.items()})

@@ -1,0 +1,124 @@
+"""What a student does not learn from: the latest rows of some users, on which it is calibrated and judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from edgerec.examples.load import LearningData, is_consumed
+from edgerec.examples.requests import FOREVER, ImpressionExamples, Requests, SessionExamples
+from edgerec.models.student import Student
+from edgerec.tasks import Task
+from edgerec.tasks.history import Int
+from edgerec.training.calibrate import calibrate
+
+__all__ = ["HeldOut", "calibrated", "late_since"]
+
+LEAST, MOST, PART, OF_LATE = 60, 1_000, 0.1, 0.25
+"""Users whose latest rows are held out: at most these parts of all sessions and of the users with late ones, which
+teach the student most, but of few users up to half; none where that are fewer than the least, which tell nothing."""
+LEAST_ASKED = 40
+"""Of them that have a true item of a task."""
+
+SCORES = 4_000_000
+"""Rankings are judged on as many requests as have so many scores together, or on the least."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Sessions and impressions of the drawn users.
+
+    Attributes:
+        since_ms: of every user, from when on rows are held out.
+        sessions: the first such session of each drawn user that counts for a ranking. impressions: all such rows.
+    """
+
+    since_ms: Int
+    sessions: SessionExamples | None = None
+    impressions: ImpressionExamples | None = None
+
+    @classmethod
+    def of(cls, data: LearningData, seed: int) -> HeldOut:
+        """Draw users at random. What is late is as long as the evaluation split; where that is each user's last event,
+        it is the last session of each user.
+        """
+        log, since = data.train_log, late_since(data)
+        ranked = any(t.kind == "retrieval" for t in data.tasks)
+        starts = log.session_starts()
+        if ranked:  # only what was consumed tells rankings apart
+            starts = starts[np.add.reduceat(is_consumed(log, data.tasks), starts) > 0]
+        n_sessions = len(starts)
+        starts = starts[log.time_ms[starts] >= since[log.user[starts]]]
+        user, places = np.unique(log.user[starts], return_index=True)
+        first = starts[places]
+        past = first > log.offsets[user]
+        user, first = user[past], first[past]
+        n = min(MOST, max(int(PART * n_sessions), LEAST), max(int(OF_LATE * len(user)), min(LEAST, len(user) // 2)))
+        drawn = np.sort(np.random.default_rng((seed, 3)).choice(len(user), n if n >= LEAST else 0, replace=False))
+        since_ms = np.full(len(since), FOREVER)
+        since_ms[user[drawn]] = since[user[drawn]]
+        held = cls(since_ms)
+        if not len(drawn):
+            return held
+        rows = data.train.impressions
+        return cls(
+            since_ms,
+            data.sessions_at(first[drawn]) if ranked else None,
+            None if rows is None else rows.take(np.flatnonzero(held.holds(rows.requests))),
+        )
+
+    def holds(self, requests: Requests, places: Int | slice = slice(None)) -> npt.NDArray[np.bool_]:
+        """Whether each of the requests `places` is held out."""
+        held: npt.NDArray[np.bool_] = requests.time_ms[places] >= self.since_ms[requests.user[places]]
+        return held
+
+    def asked(self, task: Task, data: LearningData) -> tuple[Requests, list[Int]] | None:
+        """The requests that have a true item of a retrieval task, as a bundle is asked, and these items.
+
+        None for other tasks, and where they are too few.
+        """
+        if self.sessions is None or task.kind != "retrieval":
+            return None
+        truth = self.sessions.truth[task.name]
+        some = np.flatnonzero(truth.sizes() > 0)
+        if len(some) < LEAST_ASKED:
+            return None
+        most = max(SCORES // data.train.n_seen, LEAST)
+        if len(some) > most:
+            some = some[np.linspace(0, len(some) - 1, most).astype(np.int64)]
+        requests = self.sessions.requests.take(some)
+        if not data.by_user:  # a bundle knows of its items what was known when its training rows ended
+            last = data.statistics.as_of_before(late_since(data)[:1])
+            requests = replace(requests, as_of=np.minimum(requests.as_of, last))
+        return requests, [np.unique(truth.row(int(r))) for r in some]
+
+    def without(self, data: LearningData) -> LearningData:
+        """The same without the sessions that are held out; its impressions stay, see `holds`."""
+        sessions = data.train.sessions
+        if sessions is None:
+            return data
+        kept = np.flatnonzero(~self.holds(sessions.requests))
+        if len(kept) == len(sessions.requests):
+            return data
+        return replace(data, train=replace(data.train, sessions=sessions.take(kept)))
+
+
+def late_since(data: LearningData) -> Int:
+    """Of every user, from when on training rows are late."""
+    log, bounds = data.train_log, data.dataset.meta.boundaries_ms
+    n_users = len(log.offsets) - 1
+    if data.by_user:
+        starts = log.session_starts()
+        since = np.full(n_users, FOREVER)
+        since[log.user[starts]] = log.time_ms[starts]  # ascending, so that the last one stays
+        return since
+    assert bounds.valid is not None and bounds.test is not None
+    return np.full(n_users, int(data.statistics.as_of_ms[-1]) - (bounds.test - bounds.valid))
+
+
+def calibrated(student: Student, data: LearningData, seed: int) -> dict[str, dict[str, float]]:
+    """Calibrate a student in place on what it did not learn from, see `edgerec.training.calibrate.calibrate`."""
+    held = HeldOut.of(data, seed)
+    return calibrate(student, data, held.sessions, held.impressions)
