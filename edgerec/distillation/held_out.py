@@ -19,7 +19,7 @@ __all__ = ["HeldOut", "calibrated", "late_since"]
 LEAST, MOST, PART, OF_LATE = 60, 1_000, 0.1, 0.25
 """Users whose latest rows are held out: at most these parts of all sessions and of the users with late ones, which
 teach the student most, but of few users up to half; none where that are fewer than the least, which tell nothing."""
-LEAST_ASKED = 40
+LEAST_ASKED = 60
 """Of them that have a true item of a task."""
 
 SCORES = 4_000_000
