@@ -111,11 +111,28 @@ static APART const void *content(er_reader *f, uint32_t id, uint32_t type, uint6
 
 static uint32_t type_of(const er_reader *f, uint32_t id) { return f->section[id] ? f->section[id]->type : 0; }
 
+/* The address sanitizer knows where the arena ends, but not where its parts do: a gap behind each is forbidden to it. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+void __asan_poison_memory_region(const volatile void *from, size_t bytes);
+#define GAP 64
+#define FORBID(from, bytes) __asan_poison_memory_region(from, (size_t)(bytes))
+#else
+#define GAP 0
+#define FORBID(from, bytes)
+#endif
+
 /* `bytes` of the arena, aligned; NULL while only the size is counted. */
 static APART void *take(er_reader *f, uint64_t bytes) {
     uint64_t at = f->used;
-    f->used += (bytes + EDGEREC_ALIGNMENT - 1) / EDGEREC_ALIGNMENT * EDGEREC_ALIGNMENT;
-    return f->arena ? f->arena + at : NULL;
+    f->used += (bytes + EDGEREC_ALIGNMENT - 1) / EDGEREC_ALIGNMENT * EDGEREC_ALIGNMENT + GAP;
+    if (!f->arena) return NULL;
+    FORBID(f->arena + at + bytes, f->used - at - bytes);
+    return f->arena + at;
 }
 
 static int finite(float x) { return x - x == 0.0f; }
