@@ -23,7 +23,10 @@ static void *aligned(size_t bytes) {
 }
 
 /* Seldom out of range. */
-static int64_t index_of(int64_t count) { return next(64) ? next((uint32_t)count) : count - 1 + next(3); }
+static int64_t index_of(int64_t count) {
+    if (next(64)) return next((uint32_t)count);
+    return next(2) ? count - 1 + next(2) : (int64_t)next(2000) - 1000;
+}
 
 /* Every array has just the size that the header file says. */
 static void ask(edgerec_engine *engine, edgerec_workspace *own) {

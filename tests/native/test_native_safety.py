@@ -23,9 +23,8 @@ SEEDS = (
 SECONDS = int(os.environ.get("EDGEREC_FUZZ_SECONDS", "20"))
 PLANTED = {
     "the index of a transition": ("tower.c", "if (next < e->items) return next;", "return next;"),
-    "where a section ends": ("open.c", " || s->bytes > f->size - s->offset)", ")"),
     "rows and columns": ("open.c", " || s->rows != rows || s->columns != columns)", ")"),
-    "the first row of a category": ("open.c", "if (c ? first[c] <= first[c - 1] : first[c] != 0)", "if (0)"),
+    "the kind of an event": ("tower.c", "r->history_kind[l] < 0 || r->history_kind[l] >= (int64_t)e->kinds", "0"),
     "the task that another comes after": ("open.c", "after >= (int32_t)t || ", ""),
     "the item of a request": ("tower.c", "r->history[l] < 0 || r->history[l] >= e->items", "0"),
     "the size of a workspace's part": ("open.c", "PART(hidden, l * width);", "PART(hidden, l * width - 1);"),
@@ -66,7 +65,7 @@ def seeds(tmp_path_factory):
 def fuzzed(program, seeds, found, seconds, *options):
     """A run of libFuzzer that begins with the seeds."""
     found.mkdir(exist_ok=True)
-    command = [program, f"-max_total_time={seconds}", "-max_len=8192", "-seed=1", "-timeout=20",
+    command = [program, f"-max_total_time={seconds}", "-max_len=8192", "-seed=1", "-timeout=600",
                f"-artifact_prefix={found}/", *options, found, seeds]  # fmt: skip
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
