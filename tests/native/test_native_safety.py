@@ -28,7 +28,7 @@ PLANTED = {
     "the task that another comes after": ("open.c", "after >= (int32_t)t || ", ""),
     "the item of a request": ("tower.c", "r->history[l] < 0 || r->history[l] >= e->items", "0"),
     "the size of a workspace's part": ("open.c", "PART(hidden, l * width);", "PART(hidden, l * width - 1);"),
-    "a float that no integer holds": ("scan.c", "x = x < (float)CODES ? x : (float)CODES;", ""),
+    "the number of events": ("tower.c", " || r->events > own->most_events)", ")"),
 }
 """What keeps the engine inside: file, text, and what is put in its place."""
 

@@ -6,13 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 int main(int count, char **words) {
     enum { K = 10 };
     struct stat about;
-    struct rusage used;
     int file = count == 2 ? open(words[1], O_RDONLY) : -1;
     if (file < 0 || fstat(file, &about)) return 1;
     size_t size = (size_t)about.st_size, need;
@@ -32,7 +30,9 @@ int main(int count, char **words) {
     for (int t = 0; t < shape.tasks; t++) weights[t] = 1.0f;
     edgerec_request request = {.categorical = categorical, .numeric = numbers, .weights = weights};
     if (edgerec_recommend(engine, own, &request, shape.items < K ? 1 : K, item, utility, NULL, NULL)) return 5;
-    getrusage(RUSAGE_SELF, &used);
-    printf("%ld\n", used.ru_maxrss);
+    FILE *status = fopen("/proc/self/status", "r");
+    long peak = 0;
+    for (char line[256]; status && fgets(line, sizeof line, status);) sscanf(line, "VmHWM: %ld", &peak);
+    printf("%ld\n", peak);
     return 0;
 }
