@@ -172,7 +172,7 @@ def native_calls(native: NativeEngine, asked: Feed) -> dict[str, Call]:
 
 def room_bytes(native: NativeEngine) -> int:
     """Bytes of the arena and of a workspace for 256 events."""
-    return native._arena.size + native._library.edgerec_workspace_bytes(native._engine, ctypes.c_size_t(256))
+    return native._arena.size + int(native._library.edgerec_workspace_bytes(native._engine, ctypes.c_size_t(256)))
 
 
 def usearch(parts: ExportedStudent, n: int) -> Mapping[str, Call]:
