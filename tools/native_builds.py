@@ -100,7 +100,9 @@ def compile_library(build: Build, out: Path) -> Path:
     """
     path = out / build.file
     path.parent.mkdir(parents=True, exist_ok=True)
-    fast, level = (FAST[:1], FEW) if build.link == WASM else (FAST, LOOPS)
+    fast, level = FAST, LOOPS
+    if build.link == WASM:  # without SIMD it is only for old browsers
+        fast, level = FAST[:1], FEW if build.cpu else REST
     rest = [path.name for path in sorted(SOURCES.glob("*.c")) if path.name not in fast]
     with tempfile.TemporaryDirectory() as folder:
         work, target = Path(folder), ("-target", build.target)
