@@ -24,6 +24,8 @@
 #define LANES 16   /* floats of a padded width, and lanes of a sum */
 #define GROUP 4    /* dimensions of an item that lie together */
 #define FOLLOWED 32 /* events of the history whose transitions count, see step 12 */
+#define KEPT 131072 /* bytes of logits that a workspace keeps at most, so that small catalogues are scanned once */
+#define FOREMOST 16 /* blocks that are looked at first */
 #define BATCH 16   /* items whose reasons are computed together */
 #define CODES 8127 /* largest code of a user vector: 63 * 128 + 63, two signed digits of base 128 */
 #define ALWAYS static inline __attribute__((always_inline))
@@ -83,15 +85,25 @@ typedef struct {
     const float *prior_scale, *prior_middle;
 } er_head;
 
-/* The inner loops, one set for each kind of processor; see kernels.inc. */
+/* The user vectors of all tasks in integers: codes, their two digits of base 128, and the sum of each task's codes. */
+typedef struct {
+    int16_t *code;
+    int8_t *digit;
+    int32_t *sum;
+} er_codes;
+
+/* The inner loops, one set for each kind of processor; see kernels.inc and dots.inc. */
 typedef struct {
     const char *name;
-    void (*dots)(const int8_t *block, size_t groups, const int16_t *code, const int8_t *digit, int32_t *dot);
-    void (*logits)(const int32_t *dot, float task_scale, const float *scale, const int8_t *prior, float prior_scale,
-                   float prior_middle, float *z);
+    void (*dots)(const int8_t *block, size_t groups, const er_codes *user, size_t tasks, int32_t *dot);
+    void (*logits)(const int32_t *dot, const float *task_scale, const er_head *head, const float *scale,
+                   const int8_t *prior, size_t prior_stride, float *z);
     void (*exps)(float *x, size_t count, float shift);
-    float (*sum)(const float *x);
-    void (*range)(const float *x, float *low, float *high);
+    void (*logs)(float *x, size_t count);
+    float (*sum)(const float *z, float shift);
+    void (*range)(const float *z, float *low, float *high);
+    void (*attend)(float *x, size_t rows, size_t stride, const float *nothing);
+    void (*weigh)(float *out, const float *a, const float *x, size_t count);
     void (*matmul)(const float *w, size_t inputs, size_t stride, const float *x, size_t x_stride, size_t rows, float *y,
                    size_t y_stride);
 } er_kernels;
@@ -100,6 +112,7 @@ struct edgerec_engine {
     const void *checked; /* this address, once everything is checked */
     int64_t items;
     size_t blocks, padded; /* padded = BLOCK * blocks */
+    size_t ranged;         /* blocks, padded to LANES */
     size_t dim, dim_padded, groups, tasks, heads, transitions, columns, numbers, kinds, inner, context, head, features;
     const er_kernels *kernels;
     const int8_t *table; /* [blocks][4][groups][16][GROUP] */
@@ -139,16 +152,14 @@ struct edgerec_workspace {
     uint32_t *later;
     size_t events;
     /* scan */
-    float *task_scale, *z, *p, *low, *high, *top, *total_max, *inverse;
+    float *task_scale, *z, *p, *kept, *low, *high, *total_max, *inverse;
     double *total;
-    int16_t *code;
-    int8_t *digit;
+    er_codes user_codes;
     int32_t *dot, *first;
     er_addition *addition;
     int32_t additions;
     uint64_t *excluded;
     float *bound;
-    int64_t *order;
     /* reasons */
     float *linear, *active, *rows, *moved, *unit, *reason;
 };
@@ -156,7 +167,6 @@ struct edgerec_workspace {
 /* kernels.c */
 const er_kernels *er_best_kernels(void);
 const er_kernels *er_named_kernels(const char *name);
-float er_log(float x);
 
 /* tower.c */
 void er_row(const er_rows *table, size_t row, float *out);

@@ -100,7 +100,7 @@ static int read_sections(er_reader *f) {
 }
 
 /* The content of a section of exactly this shape and type; NULL and `damaged` if the file has another one. */
-static const void *content(er_reader *f, uint32_t id, uint32_t type, uint64_t rows, uint64_t columns) {
+static APART const void *content(er_reader *f, uint32_t id, uint32_t type, uint64_t rows, uint64_t columns) {
     const er_section *s = f->section[id];
     if (!s || s->type != type || s->rows != rows || s->columns != columns) {
         f->damaged = 1;
@@ -111,17 +111,34 @@ static const void *content(er_reader *f, uint32_t id, uint32_t type, uint64_t ro
 
 static uint32_t type_of(const er_reader *f, uint32_t id) { return f->section[id] ? f->section[id]->type : 0; }
 
+/* The address sanitizer knows where the arena ends, but not where its parts do: a gap behind each is forbidden to it. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+void __asan_poison_memory_region(const volatile void *from, size_t bytes);
+#define GAP 64
+#define FORBID(from, bytes) __asan_poison_memory_region(from, (size_t)(bytes))
+#else
+#define GAP 0
+#define FORBID(from, bytes)
+#endif
+
 /* `bytes` of the arena, aligned; NULL while only the size is counted. */
-static void *take(er_reader *f, uint64_t bytes) {
+static APART void *take(er_reader *f, uint64_t bytes) {
     uint64_t at = f->used;
-    f->used += (bytes + EDGEREC_ALIGNMENT - 1) / EDGEREC_ALIGNMENT * EDGEREC_ALIGNMENT;
-    return f->arena ? f->arena + at : NULL;
+    f->used += (bytes + EDGEREC_ALIGNMENT - 1) / EDGEREC_ALIGNMENT * EDGEREC_ALIGNMENT + GAP;
+    if (!f->arena) return NULL;
+    FORBID(f->arena + at + bytes, f->used - at - bytes);
+    return f->arena + at;
 }
 
 static int finite(float x) { return x - x == 0.0f; }
 
 /* Finite float32 that stay where they lie. */
-static const float *floats(er_reader *f, uint32_t id, uint64_t count) {
+static APART const float *floats(er_reader *f, uint32_t id, uint64_t count) {
     const float *values = content(f, id, F32, 1, count);
     for (uint64_t i = 0; values && i < count; i++)
         if (!finite(values[i])) f->damaged = 1;
@@ -140,7 +157,7 @@ static float half(uint16_t bits) {
 }
 
 /* Entry `i` of a matrix section, float32 or float16. */
-static float entry(er_reader *f, const void *values, uint32_t type, uint64_t i) {
+static APART float entry(er_reader *f, const void *values, uint32_t type, uint64_t i) {
     float x = type == F16 ? half(((const uint16_t *)values)[i]) : ((const float *)values)[i];
     if (!finite(x)) f->damaged = 1;
     return x;
@@ -194,7 +211,7 @@ static er_matrix whole(er_reader *f, uint32_t id, size_t outputs, size_t inputs)
 }
 
 /* A table of which rows are looked up: float32, or INT8 with the scales in section `scales`. */
-static er_rows rows(er_reader *f, uint32_t id, uint32_t scales, size_t count, size_t columns) {
+static APART er_rows rows(er_reader *f, uint32_t id, uint32_t scales, size_t count, size_t columns) {
     er_rows table = {NULL, NULL, NULL, count, columns};
     if (type_of(f, id) == I8) {
         table.codes = content(f, id, I8, count, columns);
@@ -270,7 +287,7 @@ static const er_task *tasks(er_reader *f, const edgerec_engine *e) {
     return task;
 }
 
-static er_head head(er_reader *f, const edgerec_engine *e, uint32_t prior, size_t count) {
+static APART er_head head(er_reader *f, const edgerec_engine *e, uint32_t prior, size_t count) {
     er_head h = {count, NULL, content(f, prior, I8, count, e->padded), NULL, NULL};
     h.prior_scale = floats(f, prior + 1, count);
     h.prior_middle = floats(f, prior + 2, count);
@@ -324,6 +341,7 @@ static int build(er_reader *f, edgerec_engine *e) {
     e->items = word[0];
     e->blocks = ((size_t)word[0] + BLOCK - 1) / BLOCK;
     e->padded = e->blocks * BLOCK;
+    e->ranged = padded(e->blocks);
     e->dim = word[1], e->tasks = word[2], e->heads = word[3], e->transitions = word[4], e->columns = word[5];
     e->numbers = word[6], e->kinds = word[7], e->inner = word[8], e->context = word[9], e->head = word[12];
     e->has_related = (int)word[13];
@@ -445,21 +463,22 @@ static uint64_t lay_out(const edgerec_engine *e, size_t most, edgerec_workspace 
     PART(later, l);
     PART(task_scale, tasks);
     PART(z, tasks * BLOCK);
-    PART(p, tasks * BLOCK);
-    PART(low, e->blocks * tasks);
-    PART(high, e->blocks * tasks);
-    PART(top, tasks);
+    PART(p, BLOCK);
+    w->kept = NULL;
+    if (tasks * e->padded * sizeof(float) <= KEPT) PART(kept, tasks * e->padded);
+    PART(low, tasks * e->ranged);
+    PART(high, tasks * e->ranged);
     PART(total_max, tasks);
     PART(inverse, tasks);
     PART(total, tasks);
-    PART(code, tasks * e->groups * GROUP);
-    PART(digit, tasks * 2 * e->groups * GROUP);
-    PART(dot, BLOCK);
+    PART(user_codes.code, tasks * e->groups * GROUP);
+    PART(user_codes.digit, tasks * 2 * e->groups * GROUP);
+    PART(user_codes.sum, tasks);
+    PART(dot, tasks * BLOCK);
     PART(first, e->blocks);
     PART(addition, additions);
     PART(excluded, e->blocks);
-    PART(bound, e->blocks);
-    PART(order, e->blocks);
+    PART(bound, e->ranged);
     PART(linear, e->dim * pooled);
     PART(active, e->dim * padded(e->head));
     PART(rows, BATCH * dp);
@@ -486,6 +505,7 @@ int edgerec_workspace_open(const edgerec_engine *e, size_t most_events, void *me
     lay_out(e, most_events, w, memory);
     /* These two are empty between requests: each request takes back what it wrote. */
     for (size_t b = 0; b < e->blocks; b++) w->first[b] = -1, w->excluded[b] = 0;
+    for (size_t b = 0; b < e->tasks * e->ranged; b++) w->low[b] = w->high[b] = 0.0f;
     w->additions = 0;
     w->checked = e;
     *workspace = w;

@@ -46,17 +46,23 @@ static float weighted(const edgerec_engine *e, const edgerec_workspace *own, con
     return sum;
 }
 
-/* Step 27 for one item: `reason` has what came through the attention, and gets the rest. */
-static void add_own(const edgerec_engine *e, const edgerec_workspace *own, const edgerec_request *r, int64_t item,
+/* Step 27 for one item, whose additions hang in the list of its block: `reason` has what came through the attention,
+ * and gets the rest. The transitions of one event follow each other. */
+static void add_own(const edgerec_engine *e, const edgerec_workspace *own, const float *weights, int64_t item,
                     float *reason) {
-    for (size_t l = 0; l < r->events; l++) {
-        if (r->history[l] == item) reason[l] = reason[l] + weighted(e, own, r->weights, l, 0);
-        if (!e->transitions || own->later[l] >= FOLLOWED) continue;
-        float strength = 0.0f, weight;
-        for (size_t k = 0; k < e->transitions; k++)
-            if (er_transition(e, r->history[l], k, &weight) == item) strength = strength + weight;
-        if (strength != 0.0f) reason[l] = reason[l] + strength * weighted(e, own, r->weights, l, e->tasks);
+    float strength = 0.0f;
+    size_t event = 0;
+    for (int32_t at = own->first[item / BLOCK]; at >= 0; at = own->addition[at].next) {
+        const er_addition *a = own->addition + at;
+        if (a->place != item % BLOCK) continue;
+        if (a->repeats) reason[a->event] = reason[a->event] + weighted(e, own, weights, a->event, 0);
+        if (a->repeats) continue;
+        if (a->event != event && strength != 0.0f)
+            reason[event] = reason[event] + strength * weighted(e, own, weights, event, e->tasks);
+        strength = (a->event == event ? strength : 0.0f) + a->weight;
+        event = a->event;
     }
+    if (strength != 0.0f) reason[event] = reason[event] + strength * weighted(e, own, weights, event, e->tasks);
 }
 
 void er_reasons(const edgerec_engine *e, edgerec_workspace *own, const edgerec_request *r, const int64_t *item,
@@ -64,6 +70,9 @@ void er_reasons(const edgerec_engine *e, edgerec_workspace *own, const edgerec_r
     size_t n = r->events, lp = wide(n), pooled = e->mix_back.stride;
     if (!n) return;
     derive(e, own, r->weights);
+    zero(own->vectors_by_dim, e->dim * lp);
+    for (size_t l = 0; l < n; l++)
+        for (size_t i = 0; i < e->dim; i++) own->vectors_by_dim[i * lp + l] = own->vectors[l * e->dim_padded + i];
     for (size_t from = 0; from < items; from += BATCH) {
         size_t count = items - from < BATCH ? items - from : BATCH;
         float *out = reason + from * n;
@@ -73,9 +82,8 @@ void er_reasons(const edgerec_engine *e, edgerec_workspace *own, const edgerec_r
             zero(own->reason, count * lp);
             e->kernels->matmul(own->vectors_by_dim, e->dim, lp, own->moved + h * e->dim, pooled, count, own->reason, lp);
             for (size_t i = 0; i < count; i++)
-                for (size_t l = 0; l < n; l++)
-                    out[i * n + l] = out[i * n + l] + own->attention[h * lp + l] * own->reason[i * lp + l];
+                e->kernels->weigh(out + i * n, own->attention + h * lp, own->reason + i * lp, n);
         }
-        for (size_t i = 0; i < count; i++) add_own(e, own, r, item[from + i], out + i * n);
+        for (size_t i = 0; i < count; i++) add_own(e, own, r->weights, item[from + i], out + i * n);
     }
 }

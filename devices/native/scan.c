@@ -1,6 +1,7 @@
 /* The scan of the catalogue: steps 13 to 24, block by block and without a table of all logits. A first pass finds the
  * range of every task's logits in each block, and the sums of the softmax. From the ranges follows what utility a block
- * can have at most; a second pass computes again only the blocks that can hold one of the best. */
+ * can have at most; a second pass looks again only at the blocks that can hold one of the best. Logits of a small
+ * catalogue are kept from the first to the second pass, those of a large one are computed again. */
 #include "internal.h"
 
 #pragma STDC FP_CONTRACT OFF
@@ -17,8 +18,9 @@ void er_quantize_user(const edgerec_engine *e, edgerec_workspace *own, const flo
     size_t width = e->groups * GROUP;
     for (size_t t = 0; t < tasks; t++) {
         const float *u = user + t * e->dim_padded;
-        int16_t *code = own->code + t * width;
-        int8_t *high = own->digit + 2 * t * width, *low = high + width;
+        int16_t *code = own->user_codes.code + t * width;
+        int8_t *high = own->user_codes.digit + 2 * t * width, *low = high + width;
+        int32_t sum = 0;
         float most = 1e-12f;
         for (size_t i = 0; i < e->dim; i++) most = magnitude(u[i]) > most ? magnitude(u[i]) : most;
         float scale = most / (float)CODES;
@@ -32,7 +34,9 @@ void er_quantize_user(const edgerec_engine *e, edgerec_workspace *own, const flo
             code[i] = (int16_t)x;
             low[i] = (int8_t)(((code[i] + 64) & 127) - 64);
             high[i] = (int8_t)((code[i] - low[i]) / 128);
+            sum = sum + code[i];
         }
+        own->user_codes.sum[t] = sum;
     }
 }
 
@@ -67,21 +71,17 @@ void er_unhang_additions(const edgerec_engine *e, edgerec_workspace *own, const 
 }
 
 /* Steps 14 to 18: the logits of a block, z[tasks][BLOCK]. */
-static void logits_of_block(const edgerec_engine *e, edgerec_workspace *own, const er_head *head, size_t block) {
-    size_t width = e->groups * GROUP;
-    for (size_t t = 0; t < head->tasks; t++) {
-        e->kernels->dots(e->table + block * BLOCK * width, e->groups, own->code + t * width,
-                         own->digit + 2 * t * width, own->dot);
-        e->kernels->logits(own->dot, own->task_scale[t], e->scales + block * BLOCK,
-                           head->prior + t * e->padded + block * BLOCK, head->prior_scale[t], head->prior_middle[t],
-                           own->z + t * BLOCK);
-    }
+static void logits_of_block(const edgerec_engine *e, edgerec_workspace *own, const er_head *head, size_t block,
+                            float *z) {
+    const er_kernels *k = e->kernels;
+    k->dots(e->table + block * BLOCK * e->groups * GROUP, e->groups, &own->user_codes, head->tasks, own->dot);
+    k->logits(own->dot, own->task_scale, head, e->scales + block * BLOCK, head->prior + block * BLOCK, e->padded, z);
     for (int32_t at = own->first[block]; at >= 0; at = own->addition[at].next) {
         const er_addition *a = own->addition + at;
         const float *added = own->added + a->event * e->repeat.out.stride;
         for (size_t t = 0; t < head->tasks; t++) {
-            float *z = own->z + t * BLOCK + a->place;
-            *z = *z + (a->repeats ? added[t] + head->task[t].never : added[head->tasks + t] * a->weight);
+            float *to = z + t * BLOCK + a->place;
+            *to = *to + (a->repeats ? added[t] + head->task[t].never : added[head->tasks + t] * a->weight);
         }
     }
 }
@@ -92,9 +92,7 @@ static size_t items_of(const edgerec_engine *e, size_t block) {
 }
 
 /* One block's part of a softmax: the sum of exp(z - largest so far), which a larger one scales down. */
-static void add_to_softmax(const edgerec_engine *e, edgerec_workspace *own, size_t t, float most) {
-    const float *z = own->z + t * BLOCK;
-    float *terms = own->p;
+static void add_to_softmax(const edgerec_engine *e, edgerec_workspace *own, size_t t, const float *z, float most) {
     if (most == NOTHING_BELOW) return;
     if (most > own->total_max[t]) {
         float shrink = own->total_max[t];
@@ -102,9 +100,7 @@ static void add_to_softmax(const edgerec_engine *e, edgerec_workspace *own, size
         own->total[t] = own->total[t] * (double)shrink;
         own->total_max[t] = most;
     }
-    for (size_t i = 0; i < BLOCK; i++) terms[i] = z[i];
-    e->kernels->exps(terms, BLOCK, own->total_max[t]);
-    own->total[t] = own->total[t] + (double)e->kernels->sum(terms);
+    own->total[t] = own->total[t] + (double)e->kernels->sum(z, own->total_max[t]);
 }
 
 /* The range of those of a block's items that are not excluded; low > high if there are none. */
@@ -123,14 +119,15 @@ static void survey(const edgerec_engine *e, edgerec_workspace *own, const er_hea
     for (size_t b = 0; b < e->blocks; b++) {
         uint64_t excluded = own->excluded[b];
         size_t items = items_of(e, b);
-        logits_of_block(e, own, head, b);
-        for (size_t t = 0; t < head->tasks; t++) {
-            float *z = own->z + t * BLOCK, *low = own->low + b * head->tasks + t, *high = own->high + b * head->tasks + t;
+        float *z = own->kept ? own->kept + b * head->tasks * BLOCK : own->z;
+        logits_of_block(e, own, head, b, z);
+        for (size_t t = 0; t < head->tasks; t++, z += BLOCK) {
+            float *low = own->low + t * e->ranged + b, *high = own->high + t * e->ranged + b;
             for (size_t i = items; i < BLOCK; i++) z[i] = NOTHING_BELOW;
             for (size_t i = 0; masked && excluded && i < BLOCK; i++)
                 if (excluded >> i & 1) z[i] = NOTHING_BELOW;
             e->kernels->range(z, low, high);
-            if (head->task[t].kind == RETRIEVAL) add_to_softmax(e, own, t, *high);
+            if (head->task[t].kind == RETRIEVAL) add_to_softmax(e, own, t, z, *high);
             if (excluded || items < BLOCK) range_of_allowed(z, items, excluded, low, high);
         }
     }
@@ -158,7 +155,8 @@ static void probabilities(const edgerec_engine *e, const edgerec_workspace *own,
 /* Steps 14 to 22 for one block: probabilities in z[tasks][BLOCK], utilities in p. */
 static void rate_block(const edgerec_engine *e, edgerec_workspace *own, const er_head *head, const float *weights,
                        size_t block) {
-    logits_of_block(e, own, head, block);
+    if (!own->kept) logits_of_block(e, own, head, block, own->z);
+    for (size_t i = 0; own->kept && i < head->tasks * BLOCK; i++) own->z[i] = own->kept[block * head->tasks * BLOCK + i];
     for (size_t i = 0; i < BLOCK; i++) own->p[i] = 0.0f;
     for (size_t t = 0; t < head->tasks; t++) {
         const er_task *task = head->task + t;
@@ -166,47 +164,58 @@ static void rate_block(const edgerec_engine *e, edgerec_workspace *own, const er
         probabilities(e, own, task, t, z, BLOCK, task->after < 0 ? NULL : own->z + task->after * BLOCK);
         for (size_t i = 0; i < BLOCK; i++) own->p[i] = own->p[i] + weights[t] * z[i];
     }
+    for (size_t i = 0; i < BLOCK; i++) own->p[i] = own->p[i] == own->p[i] ? own->p[i] : NOTHING_BELOW;
 }
 
-/* No item of a block has a higher utility than this. Every probability lies between those of the block's lowest and
- * highest logit; the margin is far more than rounding can move a probability. */
-static float bound_of_block(const edgerec_engine *e, edgerec_workspace *own, const er_head *head, const float *weights,
-                            size_t block) {
-    float *low = own->low + block * head->tasks, *high = own->high + block * head->tasks, bound = 0.0f, sum = 0.0f;
-    if (low[0] > high[0]) return NOTHING_BELOW; /* all of its items are excluded */
+/* No item of a block has a higher utility than its bound. Every probability lies between those of the block's lowest and
+ * highest logit; the margin is far more than rounding can move a probability. Of a task that comes after another one
+ * both are binary, so that the lowest belongs to the lowest. */
+static void bound_blocks(const edgerec_engine *e, edgerec_workspace *own, const er_head *head, const float *weights) {
+    /* Where all items of a block are excluded, low > high before the logits become probabilities. */
+    for (size_t b = 0; b < e->ranged; b++) own->bound[b] = own->low[b] > own->high[b] ? NOTHING_BELOW : 1e-30f;
     for (size_t t = 0; t < head->tasks; t++) {
         const er_task *task = head->task + t;
-        float ends[2] = {low[t], high[t]};
-        probabilities(e, own, task, t, ends, 2, NULL);
-        float least = ends[0] < ends[1] ? ends[0] : ends[1], most = ends[0] < ends[1] ? ends[1] : ends[0];
-        if (task->after >= 0) least = least * low[task->after], most = most * high[task->after];
-        low[t] = least, high[t] = most;
-        float a = weights[t] * least, b = weights[t] * most;
-        bound = bound + (a > b ? a : b);
-        sum = sum + (magnitude(a) > magnitude(b) ? magnitude(a) : magnitude(b));
-    }
-    bound = bound + sum * 1e-4f + 1e-30f;
-    return bound == bound ? bound : -NOTHING_BELOW;
-}
-
-/* The second pass: blocks with the highest bounds first, until no other block can hold one of the best. */
-static void search(const edgerec_engine *e, edgerec_workspace *own, const er_head *head, const float *weights,
-                   er_top *best) {
-    er_top order = {own->order, own->bound, NULL, 0, 0, e->blocks};
-    for (size_t b = 0; b < e->blocks; b++)
-        er_push(&order, (int64_t)b, -bound_of_block(e, own, head, weights, b), NULL);
-    while (order.size) {
-        float bound;
-        size_t b = (size_t)er_pop(&order, &bound);
-        if (best->size == best->most && -bound < best->utility[0]) break;
-        rate_block(e, own, head, weights, b);
-        uint64_t excluded = own->excluded[b];
-        for (size_t i = 0; i < items_of(e, b); i++) {
-            float utility = excluded >> i & 1 || own->p[i] != own->p[i] ? NOTHING_BELOW : own->p[i];
-            if (best->size == best->most && utility < best->utility[0]) continue;
-            er_push(best, (int64_t)(b * BLOCK + i), utility, own->z + i);
+        float *ends[2] = {own->low, own->high};
+        for (size_t i = 0; i < 2; i++)
+            probabilities(e, own, task, t, ends[i] + t * e->ranged, e->ranged,
+                          task->after < 0 ? NULL : ends[i] + task->after * e->ranged);
+        const float *low = own->low + t * e->ranged, *high = own->high + t * e->ranged;
+        for (size_t b = 0; b < e->ranged; b++) {
+            float x = weights[t] * low[b], y = weights[t] * high[b];
+            float most = x > y ? x : y, size = magnitude(x) > magnitude(y) ? magnitude(x) : magnitude(y);
+            own->bound[b] = own->bound[b] + (most + size * 1e-4f);
         }
     }
+    for (size_t b = 0; b < e->ranged; b++) own->bound[b] = own->bound[b] == own->bound[b] ? own->bound[b] : -NOTHING_BELOW;
+}
+
+/* Put what is among the best of a block into the list. A block that was looked at has no bound any more. */
+static void look(const edgerec_engine *e, edgerec_workspace *own, const er_head *head, const float *weights, size_t b,
+                 er_top *best) {
+    if (best->size == best->most && own->bound[b] < best->utility[0]) return;
+    rate_block(e, own, head, weights, b);
+    own->bound[b] = __builtin_nanf("");
+    uint64_t excluded = own->excluded[b];
+    for (size_t i = 0; i < items_of(e, b); i++) {
+        float utility = excluded >> i & 1 ? NOTHING_BELOW : own->p[i];
+        if (best->size < best->most || utility >= best->utility[0])
+            er_push(best, (int64_t)(b * BLOCK + i), utility, own->z + i);
+    }
+}
+
+/* The second pass: the blocks with the highest bounds, then those of the others that can still hold one of the best. */
+static void search(const edgerec_engine *e, edgerec_workspace *own, const er_head *head, const float *weights,
+                   er_top *best) {
+    int64_t block[FOREMOST];
+    float bound[FOREMOST];
+    er_top foremost = {block, bound, NULL, 0, 0, FOREMOST};
+    bound_blocks(e, own, head, weights);
+    for (size_t b = 0; b < e->blocks; b++)
+        if (foremost.size < FOREMOST || own->bound[b] > bound[0]) er_push(&foremost, (int64_t)b, own->bound[b], NULL);
+    er_sort(&foremost);
+    for (size_t i = 0; i < foremost.size; i++) look(e, own, head, weights, (size_t)block[i], best);
+    for (size_t b = 0; b < e->blocks; b++)
+        if (own->bound[b] == own->bound[b]) look(e, own, head, weights, b, best);
     er_sort(best);
 }
 
@@ -227,8 +236,8 @@ static APART void recommend(const edgerec_engine *e, edgerec_workspace *own, con
     survey(e, own, &e->scored, 0);
     search(e, own, &e->scored, r->weights, best);
     include(own, r->exclude, r->excluded);
-    er_unhang_additions(e, own, r);
     if (reason) er_reasons(e, own, r, best->item, best->size, reason);
+    er_unhang_additions(e, own, r);
 }
 
 int edgerec_recommend(const edgerec_engine *e, edgerec_workspace *own, const edgerec_request *r, size_t k,
@@ -248,7 +257,7 @@ static APART void score(const edgerec_engine *e, edgerec_workspace *own, const e
     er_tower(e, own, r);
     er_quantize_user(e, own, own->user, e->tasks);
     er_hang_additions(e, own, r);
-    int over_catalogue = 0; /* only a softmax needs the other items */
+    int over_catalogue = own->kept != NULL; /* only a softmax needs the other items, and what is kept */
     for (size_t t = 0; t < e->tasks; t++) over_catalogue |= e->scored.task[t].kind == RETRIEVAL;
     if (over_catalogue) survey(e, own, &e->scored, 0);
     size_t rated = e->blocks;
@@ -258,8 +267,8 @@ static APART void score(const edgerec_engine *e, edgerec_workspace *own, const e
         utility[c] = own->p[i];
         for (size_t t = 0; probability && t < e->tasks; t++) probability[c * e->tasks + t] = own->z[t * BLOCK + i];
     }
-    er_unhang_additions(e, own, r);
     if (reason) er_reasons(e, own, r, candidate, count, reason);
+    er_unhang_additions(e, own, r);
 }
 
 int edgerec_score(const edgerec_engine *e, edgerec_workspace *own, const edgerec_request *r, const int64_t *candidate,

@@ -80,27 +80,30 @@ int er_check_request(const edgerec_engine *e, const edgerec_workspace *own, cons
 
 /* Steps 1 to 3: vectors, the order of events, and numbers of each past item. */
 static void read_history(const edgerec_engine *e, edgerec_workspace *own, const edgerec_request *r) {
-    size_t n = r->events, lp = up(n);
+    size_t n = r->events;
     fill(own->vectors, n * e->dim_padded, 0.0f);
-    fill(own->vectors_by_dim, e->dim * lp, 0.0f);
     for (size_t l = 0; l < n; l++) {
-        float *v = own->vectors + l * e->dim_padded, *x = own->numbers + l * 8;
-        er_item(e, r->history[l], v);
-        for (size_t i = 0; i < e->dim; i++) own->vectors_by_dim[i * lp + l] = v[i];
-        float days = r->history_age_h[l] / 24.0f, every = r->history_interval_h[l] / 24.0f;
-        float of_days = er_log(1.0f + days), of_every = er_log(1.0f + every);
-        float repeated = r->history_count[l] > 1.0f ? 1.0f : 0.0f;
-        x[0] = er_log(r->history_count[l]);
-        x[1] = er_log(1.0f + r->history_age_h[l]) * 0.2f;
-        x[2] = of_days * 0.4f;
-        x[3] = of_every * 0.4f;
-        x[4] = (of_days - of_every) * repeated;
-        x[5] = repeated;
-        if (!e->transitions) continue;
+        float *x = own->numbers + l * 8;
+        er_item(e, r->history[l], own->vectors + l * e->dim_padded);
         uint32_t later = 0;
-        for (size_t m = 0; m < n; m++) later += r->history_age_h[m] < r->history_age_h[l];
+        for (size_t m = 0; e->transitions && m < n; m++) later += r->history_age_h[m] < r->history_age_h[l];
         own->later[l] = later;
-        x[6] = er_log(1.0f + (float)later) * 0.5f;
+        x[0] = r->history_count[l];
+        x[1] = 1.0f + r->history_age_h[l];
+        x[2] = 1.0f + r->history_age_h[l] / 24.0f;
+        x[3] = 1.0f + r->history_interval_h[l] / 24.0f;
+        x[4] = x[5] = x[7] = 1.0f;
+        x[6] = 1.0f + (float)later;
+    }
+    e->kernels->logs(own->numbers, n * 8);
+    for (size_t l = 0; l < n; l++) {
+        float *x = own->numbers + l * 8, repeated = r->history_count[l] > 1.0f ? 1.0f : 0.0f;
+        x[4] = (x[2] - x[3]) * repeated;
+        x[5] = repeated;
+        x[1] = x[1] * 0.2f;
+        x[2] = x[2] * 0.4f;
+        x[3] = x[3] * 0.4f;
+        x[6] = x[6] * 0.5f;
     }
 }
 
@@ -123,8 +126,9 @@ static void read_events(const edgerec_engine *e, edgerec_workspace *own, const e
     copy(own->base, layer->bias, width);
     times(e, layer->context, own->context, own->base);
     for (size_t l = 0; l < n; l++) {
-        copy(own->hidden + l * width, own->base, width);
-        er_row(&layer->kind, (size_t)r->history_kind[l], own->hidden + l * width);
+        int same = l && r->history_kind[l] == r->history_kind[l - 1];
+        copy(own->hidden + l * width, same ? own->hidden + (l - 1) * width : own->base, width);
+        if (!same) er_row(&layer->kind, (size_t)r->history_kind[l], own->hidden + l * width);
         copy(out + l * layer->out.stride, layer->out_bias, layer->out.stride);
     }
     e->kernels->matmul(layer->item.w, e->dim, width, own->vectors, e->dim_padded, n, own->hidden, width);
@@ -133,19 +137,12 @@ static void read_events(const edgerec_engine *e, edgerec_workspace *own, const e
     e->kernels->matmul(layer->out.w, layer->width, layer->out.stride, own->hidden, width, n, out, layer->out.stride);
 }
 
-/* Step 7: softmax over "nothing" and the events, for each head, into attention[heads][L padded]. */
+/* Step 7, into attention[heads][L padded]. */
 static void attend(const edgerec_engine *e, edgerec_workspace *own, size_t n) {
     size_t lp = up(n), stride = up(e->heads);
-    for (size_t h = 0; h < e->heads; h++) {
-        float *a = own->attention + h * lp, most = e->nothing[h];
-        for (size_t l = 0; l < lp; l++) a[l] = l < n ? own->attention_by_event[l * stride + h] : 0.0f;
-        for (size_t l = 0; l < n; l++) most = a[l] > most ? a[l] : most;
-        float sum = e->nothing[h];
-        e->kernels->exps(&sum, 1, most);
-        e->kernels->exps(a, n, most);
-        for (size_t l = 0; l < n; l++) sum = sum + a[l];
-        for (size_t l = 0; l < n; l++) a[l] = a[l] / sum;
-    }
+    e->kernels->attend(own->attention_by_event, n, stride, e->nothing);
+    for (size_t h = 0; h < e->heads; h++)
+        for (size_t l = 0; l < lp; l++) own->attention[h * lp + l] = l < n ? own->attention_by_event[l * stride + h] : 0.0f;
 }
 
 /* Steps 8 to 10. */

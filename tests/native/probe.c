@@ -38,6 +38,7 @@ static long call(long number, long a, long b, long c) {
 #define EXIT 1
 #endif
 
+enum { EVENTS = 256 };
 static _Alignas(64) uint8_t arena[1 << 22], memory[1 << 22];
 
 static void need(int code) {
@@ -62,10 +63,10 @@ void _start(void) {
 #if defined(KERNEL)
     need(edgerec_use_kernel(engine, KERNEL));
 #endif
-    need(edgerec_workspace_open(engine, 64, memory, sizeof memory, &own));
+    need(edgerec_workspace_open(engine, EVENTS, memory, sizeof memory, &own));
     edgerec_describe(engine, &shape);
     static int64_t item[K];
-    static float utility[K], probability[K * 64], reason[K * 64];
+    static float utility[K], probability[K * 64], reason[K * EVENTS];
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
         need(edgerec_recommend(engine, own, requests + i, K, item, utility, probability, reason));
         put_out(item, sizeof item);

@@ -31,8 +31,8 @@ done(engine.edgerec_measure(bytes, file.length, pointer));
 const need = word(pointer);
 done(engine.edgerec_open(bytes, file.length, take(need), need, pointer));
 const opened = word(pointer);
-const room = engine.edgerec_workspace_bytes(opened, 64);
-done(engine.edgerec_workspace_open(opened, 64, take(room), room, pointer));
+const room = engine.edgerec_workspace_bytes(opened, 256);
+done(engine.edgerec_workspace_open(opened, 256, take(room), room, pointer));
 const own = word(pointer);
 
 const whole = (values) => put(BigInt64Array.from((values ?? []).map(BigInt)));

@@ -7,28 +7,23 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from edgerec.bundle import Bundle, write_bundle
-from edgerec.compression.export import export_student
-from edgerec.compression.graphs import Expectation
-from edgerec.compression.quantization import write_graphs
 from edgerec.errors import BundleError, ConfigError, MissingExtraError
-from edgerec.models.inputs import ItemFeatures, Shape
-from edgerec.models.student import Student, StudentSizes
 from edgerec.runtime import Recommender, native
 from edgerec.runtime.engine import OUTPUTS, GraphEngine, open_engine, say_once
 from edgerec.runtime.native import NativeEngine
 from edgerec.runtime.sessions import session
-from edgerec.tasks import Task, scored_tasks
+from edgerec.tasks import scored_tasks
 from tests import toy
-from tools.native_builds import BUILDS, FLAGS, SOURCES, amalgamation, compile_library
+from tests.native.students import NARROW, TASKS, WIDE, random_requests, random_student
+from tools.native_builds import BUILDS, SOURCES, amalgamation, compile_library
+from tools.native_probe import FLUSHED, PROCESSORS, answers, emulator, in_node, probe
 
-PROBES = Path(__file__).parents[1] / "native"
 KERNELS = ("avx512-vnni", "avx2", "sse4.1", "neon-dot", "neon", "scalar")
 NONE = np.zeros(0, np.int64)
 NOTHING = 1e-7
@@ -43,6 +38,12 @@ def bundle(tiny_chain):
 @pytest.fixture(scope="session")
 def requests(bundle):
     return bundle.json("conformance.json")["requests"]
+
+
+@pytest.fixture(scope="session")
+def asked(requests):
+    """The requests for recommendations alone."""
+    return [r["inputs"] for r in requests if "graph" not in r]
 
 
 @pytest.fixture(scope="session")
@@ -76,12 +77,6 @@ def compare(got, expected, rtol=1e-4):
         assert ((np.abs(rank[:, None] - rank[~same]) <= NOTHING).sum(axis=0) > 1).all(), "items are in another order"
 
 
-def answers(engine, requests):
-    """All results as bytes."""
-    found = [engine.run(r.get("graph", "recommend.onnx"), r["inputs"]).values() for r in requests]
-    return b"".join(value.tobytes() for values in found for value in values)
-
-
 def test_it_gives_the_lists_of_onnxruntime(engine, graphs, requests):
     for request in requests:
         name = request.get("graph", "recommend.onnx")
@@ -99,15 +94,15 @@ def test_rows_of_the_item_table_are_the_same_to_the_bit(engine, graphs):
     np.testing.assert_array_equal(engine.vectors(np.arange(40)), graphs.vectors(np.arange(40)))
 
 
-def test_every_kernel_gives_the_same_bits(engine, requests):
-    expected, tried = answers(engine, requests), []
+def test_every_kernel_gives_the_same_bits(engine, asked):
+    expected, tried = answers(engine, asked), []
     for kernel in KERNELS:
         try:
             engine.kernel = kernel
         except ConfigError:
             continue
         tried.append(engine.kernel)
-        assert answers(engine, requests) == expected
+        assert answers(engine, asked) == expected
     assert tried[-1] == "scalar"
     assert len(tried) > 1
 
@@ -127,10 +122,10 @@ def test_excluded_items_come_last_without_utility(engine, requests):
     assert np.isneginf(got["utility"][20:]).all()
 
 
-def test_threads_share_an_engine(engine, requests):
-    expected = answers(engine, requests)
+def test_threads_share_an_engine(engine, asked):
+    expected = answers(engine, asked)
     with ThreadPoolExecutor(4) as pool:
-        assert set(pool.map(lambda _: answers(engine, requests), range(16))) == {expected}
+        assert set(pool.map(lambda _: answers(engine, asked), range(16))) == {expected}
 
 
 @pytest.mark.parametrize(
@@ -255,78 +250,6 @@ def test_a_damaged_file_is_refused_or_answers_but_never_crashes(bundle, native_l
     assert refused > 100
 
 
-def sanitized(folder, source, times):
-    """Output of tests/native/damage.c, compiled with the sanitizers of this machine's own compiler."""
-    compiler = shutil.which("clang") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no compiler with an address sanitizer: install gcc or clang")
-    program = folder / "damage"
-    build = [compiler, "-std=c11", "-O1", "-g", "-Wno-unknown-pragmas", "-ffp-contract=off",
-             "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{SOURCES}",
-             *map(str, sorted(SOURCES.glob("*.c"))), str(PROBES / "damage.c"), "-o", str(program)]  # fmt: skip
-    if (built := subprocess.run(build, capture_output=True, text=True, check=False)).returncode:
-        pytest.skip(f"the sanitizers are not installed: {built.stderr[-200:]}")
-    return subprocess.run([program, source, str(times), "1"], capture_output=True, text=True, check=False)
-
-
-@pytest.mark.slow
-def test_the_sanitizers_find_nothing_in_damaged_files(bundle, tmp_path):
-    run = sanitized(tmp_path, str(bundle.path("student.bin")), 20_000)
-
-    assert run.returncode == 0, run.stderr[:2000]
-    assert int(run.stdout.split()[0]) > 1000
-
-
-TASKS = (
-    Task("next", "retrieval"),
-    Task("new", "retrieval", repeats="exclude"),
-    Task("click", "binary"),
-    Task("like", "binary", after="click"),
-    Task("watch", "regression"),
-    Task("related", "related"),
-)
-
-
-def random_student(folder, n, categories, storage, tasks, **sizes):
-    """Files of a student with random weights; its graphs are the judge."""
-    torch.manual_seed(n)
-    shape = Shape(n, 4, categories, 9, (), 0, 0, 4)
-    features = ItemFeatures(torch.zeros(n, 0), torch.zeros(n, 0, dtype=torch.int64), torch.zeros(n, 0))
-    student = Student(shape, features, len(scored_tasks(tasks)), StudentSizes(**sizes))
-    with torch.no_grad():
-        for parameter in student.parameters():
-            parameter.normal_(std=0.2)
-        student.step.zero_()
-    if student.transitions is not None:
-        student.transitions.item.copy_(torch.randint(n, student.transitions.item.shape))
-    exported = export_student(student, np.random.default_rng(n).normal(size=(n, 4)).astype(np.float32), tasks)
-    expectations = {t.name: Expectation(0.3, 1.0, 50.0) for t in tasks if t.kind == "regression"}
-    write_graphs(exported, "u8s8", storage, expectations, folder)
-
-
-def random_requests(n, categories, tasks, count=40):
-    """Histories of 0 to 70 items, some of them long ago."""
-    rng = np.random.default_rng(1)
-    for number in range(count):
-        events = int(rng.integers(70)) if number else 0
-        yield {
-            "history": rng.permutation(n)[:events],
-            "history_kind": rng.integers(4, size=events),
-            "history_count": rng.integers(1, 5, events).astype(np.float32),
-            "history_age_h": np.sort(rng.exponential(300, events).astype(np.float32))[::-1].copy(),
-            "history_interval_h": rng.exponential(50, events).astype(np.float32),
-            "context_categorical": np.array([rng.integers(size) for size in categories], np.int64),
-            "context_numeric": rng.normal(size=9).astype(np.float32),
-            "task_weights": rng.normal(size=tasks).astype(np.float32) if number % 3 else np.ones(tasks, np.float32),
-            "exclude": rng.permutation(n)[: rng.integers(n // 2)],
-            "k": np.array(20),
-        }
-
-
-NARROW = {"heads": 2, "inner": 12, "context": 20, "pooling": 17, "repeat": 9, "head": 33, "item": 8}
-WIDE = {"heads": 4, "inner": 96, "context": 300, "pooling": 64, "repeat": 31, "head": 80, "item": 8}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "categories", "storage", "tasks", "sizes"),
@@ -366,68 +289,22 @@ def test_students_of_all_kinds_give_the_lists_of_their_graphs(
     )
 
 
-def array(name, kind, values):
-    return f"static const {kind} {name}[] = {{{','.join(values)}}};\n"
-
-
-def data(student, requests):
-    """data.h of tests/native/probe.c."""
-    lines = ["#define K 10\n", f"#define STUDENT_BYTES {len(student)}\n", "_Alignas(64) "]
-    lines += [array("student", "uint8_t", map(str, student))]
-    rows = []
-    names = ("history", "history_kind", "history_count", "history_age_h", "history_interval_h",
-             "context_categorical", "context_numeric", "task_weights", "exclude")  # fmt: skip
-    for i, request in enumerate(requests):
-        for name in names:
-            whole = name in ("history", "history_kind", "context_categorical", "exclude")
-            values = request["inputs"][name]
-            texts = map(str, values) if whole else (f"{float(np.float32(v)).hex()}f" for v in values)
-            lines.append(array(f"{name}_{i}", "int64_t" if whole else "float", texts or ["0"]))
-        events, excluded = len(request["inputs"]["history"]), len(request["inputs"]["exclude"])
-        at = [f"{name}_{i}" for name in names]
-        rows.append(f"{{{', '.join([*at[:5], str(events), *at[5:], str(excluded)])}}}")
-    lines.append(f"static const edgerec_request requests[] = {{{', '.join(rows)}}};\n")
-    return "".join(lines)
-
-
-def probed(folder, target, student, requests, *flags):
-    """The program of tests/native/probe.c for a target."""
-    (folder / "data.h").write_text(data(student, requests))
-    (folder / "edgerec.c").write_text(amalgamation())
-    command = [sys.executable, "-m", "ziglang", "cc", "-target", target, *(f for f in FLAGS if f != "-Werror"),
-               "-std=c11", "-O2", f"-I{SOURCES}", f"-I{folder}", "-nostdlib", "-static", *flags,
-               str(PROBES / "probe.c"), "-o", str(folder / "probe")]  # fmt: skip
-    subprocess.run(command, capture_output=True, text=True, check=True)
-    return folder / "probe"
-
-
-@pytest.fixture(scope="session")
-def asked(requests):
-    """The requests for recommendations alone."""
-    return [r for r in requests if "graph" not in r]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("-DFLUSH",), ("-O1",), ('-DKERNEL="scalar"', "-DFLUSH")])
 def test_flushed_subnormals_and_other_rounding_of_the_host_change_no_bit(engine, student, asked, tmp_path, flags):
     if "x86_64" not in native.library_name():
         pytest.skip("the control word that is set is that of x86-64")
-    program = probed(tmp_path, "x86_64-linux-musl", student, asked, *flags)
+    program = probe(tmp_path, replace(FLUSHED, flags=flags), student, asked)
 
     assert subprocess.run([program], capture_output=True, check=True).stdout == answers(engine, asked)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("processor", "target", "flags"),
-    [("aarch64", "aarch64-linux-musl", ()), ("aarch64", "aarch64-linux-musl", ('-DKERNEL="neon"',)),
-     ("arm", "arm-linux-musleabihf", ("-mcpu=cortex_a7",)), ("riscv64", "riscv64-linux-musl", ())],
-)  # fmt: skip
-def test_other_processors_give_the_same_bits(engine, student, asked, tmp_path, processor, target, flags):
-    qemu = shutil.which(f"qemu-{processor}-static") or shutil.which(f"qemu-{processor}")
-    if qemu is None:
-        pytest.skip(f"qemu-{processor} is not installed: apt-get install qemu-user-static")
-    program = probed(tmp_path, target, student, asked, *flags)
+@pytest.mark.parametrize("processor", PROCESSORS, ids=lambda p: p.name)
+def test_other_processors_give_the_same_bits(engine, student, asked, tmp_path, processor):
+    if (qemu := emulator(processor)) is None:
+        pytest.skip(f"qemu-{processor.qemu} is not installed: apt-get install qemu-user-static")
+    program = probe(tmp_path, processor, student, asked)
 
     assert subprocess.run([qemu, program], capture_output=True, check=True).stdout == answers(engine, asked)
 
@@ -435,15 +312,25 @@ def test_other_processors_give_the_same_bits(engine, student, asked, tmp_path, p
 @pytest.mark.slow
 @pytest.mark.parametrize("build", ["wasm", "wasm-simd"])
 def test_webassembly_gives_the_same_bits(engine, bundle, asked, tmp_path, build):
-    if (node := shutil.which("node")) is None:
+    if shutil.which("node") is None:
         pytest.skip("Node is not installed")
-    wasm = compile_library(BUILDS[build], tmp_path)
-    files = [str(bundle.path(name)) for name in ("student.bin", "conformance.json")]
+    files = [bundle.path(name) for name in ("student.bin", "conformance.json")]
 
-    run = subprocess.run([node, PROBES / "probe.mjs", wasm, *files, "10"], capture_output=True, check=True)
+    assert in_node(tmp_path, build, *files) == answers(engine, asked)
+    assert (tmp_path / BUILDS[build].file).stat().st_size <= 32 * 1024
 
-    assert run.stdout == answers(engine, asked)
-    assert wasm.stat().st_size <= 32 * 1024
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_any_compiler_makes_the_same_library_of_the_single_file(engine, student, asked, tmp_path, compiler):
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    (tmp_path / "edgerec.c").write_text(amalgamation())
+    shutil.copy(SOURCES / "edgerec.h", tmp_path)
+    flags = ["-std=c99", "-O2", "-Wall", "-Wno-unknown-pragmas", "-Wno-psabi", "-Werror", "-fPIC", "-shared"]
+    subprocess.run([compiler, *flags, "edgerec.c", "-o", "edgerec.so"], cwd=tmp_path, check=True)
+
+    assert answers(NativeEngine(student, path=tmp_path / "edgerec.so"), asked) == answers(engine, asked)
 
 
 def test_the_single_file_needs_nothing_but_its_header():

@@ -1,5 +1,9 @@
 """How many of a bundle's lists are the same by onnxruntime, numpy, HTTP, Node and Chromium, and milliseconds of each.
 
+Where the native engine is built (tools/native), its lists are compared too, and the bits of all that it computes for
+the bundle's conformance requests: by every kernel of this machine, with subnormals flushed, on other processors under
+qemu where that is installed, and in Node.
+
 Two items whose utilities differ by less than a ten-thousandth of the first one's may change places: engines add up
 float32 numbers in another order, and a task vector that lies between two INT8 steps may fall to either. They are
 counted as ties. The table is also written beside the run's report, whose page shows it. Exits with 1 if lists differ.
@@ -8,10 +12,14 @@ counted as ties. The table is also written beside the run's report, whose page s
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -19,6 +27,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from fastapi.testclient import TestClient
 
+from edgerec.bundle import Bundle
 from edgerec.bundle.columns_file import COLUMNS
 from edgerec.bundle.size import STUDENT
 from edgerec.config import Config
@@ -28,12 +37,17 @@ from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.examples.evaluation_requests import find_evaluation_requests
 from edgerec.progress import Silent
 from edgerec.runtime import Events, Recommender
+from edgerec.runtime.native import FOLDER, NativeEngine, library_name
 from edgerec.serve.app import create_app
 from tools.benchmarks.shared import javascript
 from tools.benchmarks.shared.command import FinishedRun, Parser, add_json, add_run, print_rows
+from tools.native_probe import Request as Inputs
+from tools.native_probe import answers, elsewhere, in_node
 
 DURATION = "1 minute"
 K = 20
+CONFORMED = 200
+"""Most conformance requests that other processors answer."""
 TIE = 1e-4
 Request: TypeAlias = dict[str, Any]
 """Arguments of `Recommender.recommend`, with the past by ids."""
@@ -132,6 +146,9 @@ def answers_of(run: Path, count: int) -> dict[str, Answers]:
             "numpy": partial(by_python, plain, requests),
             "serve": partial(by_http, client, ort, requests),
         }
+        if native_is_built():
+            opened = Recommender.of(bundle, "native")
+            runtimes["native"] = partial(by_python, opened, requests)
         if (bundle / COLUMNS).exists() and javascript.installed():
             engines = {"node-onnxruntime": "onnxruntime-node"}
             if (bundle / STUDENT).exists() and javascript.engine_built():
@@ -140,6 +157,36 @@ def answers_of(run: Path, count: int) -> dict[str, Answers]:
             for name, engine in engines.items():
                 runtimes[name] = partial(by_javascript, bundle, ort, requests, engine)
         return {name: Answers.timed(answer) for name, answer in runtimes.items()}
+
+
+def native_is_built() -> bool:
+    """Whether the native engine has a library for this machine."""
+    return (FOLDER / library_name()).exists()
+
+
+def same_bits(folder: Path, count: int) -> list[dict[str, str | float]]:
+    """A row for each kernel and processor: all outputs of the native engine for conformance requests of a bundle."""
+    bundle = Bundle.open(folder)
+    student, engine = bundle.read(STUDENT), NativeEngine.of(bundle)
+    asked = [r["inputs"] for r in bundle.json("conformance.json")["requests"] if "graph" not in r]
+    rows: list[dict[str, str | float]] = []
+
+    def add(name: str, found: bytes | None, requests: list[Inputs]) -> None:
+        if found is None:
+            print(f"{name} is not installed and left out", file=sys.stderr)
+            return
+        same = len(requests) * (found == answers(engine, requests))
+        rows.append({"runtime": f"native, {name}", "requests": len(requests), "same lists": same, "ties": 0,
+                     "other lists": len(requests) - same, "same bits": "yes" if same else "no"})  # fmt: skip
+
+    with tempfile.TemporaryDirectory() as work:
+        for name, found in elsewhere(Path(work), engine, student, asked[:count]):
+            add(name, found, asked[:count])
+        for build in ("wasm-simd", "wasm") if shutil.which("node") else ():
+            files = Path(work) / "conformance.json"
+            files.write_text(json.dumps({"requests": [{"inputs": inputs} for inputs in asked[:count]]}))
+            add(f"Node, {build}", in_node(Path(work), build, bundle.path(STUDENT), files), asked[:count])
+    return rows
 
 
 def compare(run: Path, count: int) -> list[dict[str, str | float]]:
@@ -153,6 +200,8 @@ def compare(run: Path, count: int) -> list[dict[str, str | float]]:
             "runtime": name, "requests": len(answer.lists), "same lists": differences.count("same"),
             "ties": differences.count("tie"), "other lists": differences.count("other"), "ms": answer.ms,
         })  # fmt: skip
+    if native_is_built() and find_spec("ziglang"):
+        rows += same_bits(run / "bundle", min(count, CONFORMED))
     return rows
 
 
