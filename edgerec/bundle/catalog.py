@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
+from math import isfinite, nan
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-import numpy as np
-import numpy.typing as npt
-
 from edgerec.bundle.columns import Lists, Numbers, Parameter, Texts, Value
 from edgerec.errors import BundleError, ConfigError
+from edgerec.tasks.buffers import Ints, ints
 
 if TYPE_CHECKING:
     from edgerec.bundle.read import Bundle
@@ -175,12 +175,12 @@ class Catalog:
                 return [row[0] for row in rows]
         return []
 
-    def unavailable(self) -> npt.NDArray[np.int64]:
+    def unavailable(self) -> Ints:
         """Indices of the items that are not to be recommended."""
         rows = self._rows("SELECT idx FROM items WHERE available = 0 ORDER BY idx")
-        return np.array([row[0] for row in rows], np.int64)
+        return ints(row[0] for row in rows)
 
-    def failing(self, condition: str, parameters: Mapping[str, Parameter] | None = None) -> npt.NDArray[np.int64]:
+    def failing(self, condition: str, parameters: Mapping[str, Parameter] | None = None) -> Ints:
         """Indices of the items for which a condition over the catalogue's columns is not true.
 
         Raises:
@@ -188,7 +188,7 @@ class Catalog:
         """
         from edgerec.bundle.conditions import Condition  # loaded on use: many policies have none
 
-        return np.flatnonzero(~Condition.parse(condition, self).met(self, parameters or {}))
+        return Condition.parse(condition, self).failing(self, parameters or {})
 
     # --- as columns, for conditions and for rules about attributes ---
 
@@ -258,25 +258,21 @@ def _authorize(action: int, first: str | None, second: str | None, *_: object) -
 
 def _numbers(values: Sequence[Any]) -> Numbers:
     """A column of numbers; what is not a number is missing, whatever kind the file declares."""
-    known = (v if isinstance(v, int | float) else np.nan for v in values)
-    numbers = np.fromiter(known, np.float64, len(values))
-    return np.where(np.isfinite(numbers), numbers, np.nan)
+    return array("d", [v if isinstance(v, int | float) and isfinite(v) else nan for v in values])
 
 
 def _texts(values: Sequence[Any]) -> Texts:
     """A column of strings, in the same way."""
     index: dict[str, int] = {}
-    codes = (index.setdefault(v, len(index)) if isinstance(v, str) else -1 for v in values)
-    distinct = np.fromiter(codes, np.int32, len(values))
-    return Texts(list(index), distinct)
+    codes = [index.setdefault(v, len(index)) if isinstance(v, str) else -1 for v in values]
+    return Texts(list(index), array("i", codes))
 
 
 def _lists(values: Sequence[Any]) -> Lists:
     """A column of lists of strings, in the same way."""
     texts = _texts(values)
-    lists = [_list_of(text) for text in texts.values]
-    none = np.array([not cell for cell in lists] + [True], bool)
-    return Lists([tuple(cell or ()) for cell in lists], np.where(none[texts.codes], np.int32(-1), texts.codes))
+    cells = [tuple(_list_of(text) or ()) for text in texts.values]
+    return Lists(cells, array("i", [code if code >= 0 and cells[code] else -1 for code in texts.codes]))
 
 
 def _list_of(value: Any) -> list[str] | None:

@@ -99,9 +99,10 @@ def _first(past: Events, n: int) -> Events:
 def _last(past: Events) -> Events:
     if not len(past.time_ms):
         return past
-    latest = slice(int(np.argmax(past.time_ms)), int(np.argmax(past.time_ms)) + 1)
+    at = int(np.asarray(past.time_ms).argmax())
+    latest = slice(at, at + 1)
     return Events(past.item[latest], past.kind[latest], past.time_ms[latest])
 
 
 def _plain(past: Events) -> Events:
-    return Events(past.item, np.zeros_like(past.kind), past.time_ms)
+    return Events(past.item, [0] * len(past.kind), past.time_ms)

@@ -21,7 +21,8 @@ from edgerec.errors import BundleError, ConfigError, MissingExtraError
 from edgerec.models.inputs import ItemFeatures, Shape
 from edgerec.models.student import Student, StudentSizes
 from edgerec.runtime import Recommender, native
-from edgerec.runtime.engine import OUTPUTS, GraphEngine, open_engine, say_once
+from edgerec.runtime.engine import OUTPUTS, open_engine, say_once
+from edgerec.runtime.graphs import GraphEngine
 from edgerec.runtime.native import NativeEngine
 from edgerec.runtime.sessions import session
 from edgerec.tasks import Task, scored_tasks

@@ -19,9 +19,10 @@ import numpy as np
 import edgerec
 from edgerec.bundle import Bundle
 from edgerec.errors import ConfigError
-from edgerec.runtime.engine import GraphEngine
+from edgerec.runtime.graphs import GraphEngine
 from edgerec.runtime.native import FOLDER, NativeEngine, encoded, library_name
 from edgerec.tasks import Encoded
+from edgerec.tasks.buffers import Floats, Ints, floats, ints
 from tools.benchmarks.shared.command import Parser, Row, add_json, print_rows
 
 DURATION = "half a minute"
@@ -34,9 +35,9 @@ ArrayRecommender.of(sys.argv[1], sys.argv[2]).rank(10)
 """
 
 
-def answer(engine: GraphEngine | NativeEngine, request: Encoded, weights: np.ndarray, k: int) -> np.ndarray:
+def answer(engine: GraphEngine | NativeEngine, request: Encoded, weights: Floats, k: int) -> Ints:
     """The list of an engine."""
-    return engine.recommend(request, weights, np.zeros(0, np.int64), k).item
+    return engine.recommend(request, weights, ints(), k).item
 
 
 def kernels(engine: NativeEngine) -> list[str]:
@@ -69,13 +70,13 @@ def measure(folder: Path, rounds: int = ROUNDS) -> list[Row]:
     bundle = Bundle.open(folder)
     native, graphs = NativeEngine.of(bundle), GraphEngine(bundle, "onnxruntime")
     asked = [r["inputs"] for r in bundle.json("conformance.json")["requests"] if "graph" not in r]
-    requests = [(encoded(inputs), np.asarray(inputs["task_weights"], np.float32)) for inputs in asked]
+    requests = [(encoded(inputs), floats(inputs["task_weights"])) for inputs in asked]
     k = min(K, bundle.manifest.n_items)
     names = kernels(native)
     times: dict[str, list[int]] = {name: [] for name in ("onnxruntime", *names)}
     same = dict.fromkeys(times, 0)
 
-    def timed(name: str, call: Callable[[], np.ndarray]) -> np.ndarray:
+    def timed(name: str, call: Callable[[], Ints]) -> Ints:
         start = thread_time_ns()
         items = call()
         times[name].append(thread_time_ns() - start)
@@ -87,7 +88,7 @@ def measure(folder: Path, rounds: int = ROUNDS) -> list[Row]:
             for name in names:
                 native.kernel = name
                 items = timed(name, lambda: answer(native, request, weights, k))  # noqa: B023
-                same[name] += number == 0 and np.array_equal(items, expected)
+                same[name] += number == 0 and items == expected
     same["onnxruntime"] = len(requests)
     base = statistics.median(times["onnxruntime"])
     return [
