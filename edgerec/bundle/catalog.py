@@ -11,7 +11,6 @@ from math import isfinite, nan
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 from edgerec.bundle.columns import Lists, Numbers, Parameter, Texts, Value
 from edgerec.errors import BundleError, ConfigError
@@ -100,10 +99,8 @@ class Catalog:
         Raises:
             BundleError: not a catalogue.
         """
-        # "immutable" takes no lock and writes no file beside it: the bundle may be on a read-only disk.
-        uri = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
         try:
-            where = uri if content is None else ":memory:"
+            where = _uri(path) if content is None else ":memory:"
             self._db = sqlite3.connect(where, uri=True, check_same_thread=False, isolation_level=None)
             if content is not None:
                 self._db.deserialize(content)
@@ -240,6 +237,13 @@ class Catalog:
             return []
         except _DAMAGED as error:
             raise BundleError(f"{self._path}: cannot be read ({_line(error)}); build the bundle again") from error
+
+
+def _uri(path: Path) -> str:
+    from urllib.parse import quote  # loaded on use: most catalogues are read into memory
+
+    # "immutable" takes no lock and writes no file beside it: the bundle may be on a read-only disk.
+    return f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
 
 
 def _line(error: Exception) -> str:

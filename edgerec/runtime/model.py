@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
+from importlib.util import find_spec
 from itertools import cycle
 from numbers import Real
 from operator import sub
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypedDict, Typ
 from edgerec.bundle import Bundle, Catalog
 from edgerec.bundle.columns import Lists, Parameter, Texts
 from edgerec.bundle.policy import MAX_WEIGHT, NOW, Policy
-from edgerec.errors import BundleError, ConfigError
+from edgerec.errors import BundleError, ConfigError, MissingExtraError
 from edgerec.runtime.arguments import (
     AHEAD_MS,
     EARLIEST_MS,
@@ -101,6 +102,10 @@ class Model:
             self.policy = Policy.parse(bundle.json("policy.json"), self.catalog, self.tasks, self.encoder.binary)
         except ConfigError as error:
             raise BundleError(f"{bundle.folder}: policy.json: {error}; build the bundle again") from None
+        if (self.policy.explore or self.policy.adapt) and not find_spec("numpy"):
+            raise MissingExtraError(
+                f"{bundle.folder}: its policy explores or adapts, which needs numpy: pip install numpy"
+            )
         self._default_weights = self.weights(self.policy.weights)
         self._lock = Lock()
         self._failing: dict[tuple[object, ...], Ints] = {}

@@ -63,6 +63,7 @@ def graphs(bundle):
 
 def compare(got, expected, rtol=1e-4):
     """All outputs, and the order of all items whose utilities differ; rows of the others are of other items."""
+    got, expected = ({name: np.asarray(value) for name, value in of.items()} for of in (got, expected))
     listed = next((n for n in ("item", "related") if n in expected), None)
     same = slice(None) if listed is None else got[listed] == expected[listed]
     for name, value in expected.items():
@@ -80,7 +81,7 @@ def compare(got, expected, rtol=1e-4):
 def answers(engine, requests):
     """All results as bytes."""
     found = [engine.run(r.get("graph", "recommend.onnx"), r["inputs"]).values() for r in requests]
-    return b"".join(value.tobytes() for values in found for value in values)
+    return b"".join(np.asarray(value).tobytes() for values in found for value in values)
 
 
 def test_it_gives_the_lists_of_onnxruntime(engine, graphs, requests):
