@@ -15,6 +15,7 @@ from edgerec.metrics import MetricTable, main_metric
 from edgerec.progress import Progress, Silent
 from edgerec.runtime import Events
 from edgerec.tasks import Task
+from edgerec.tasks.buffers import ints
 from edgerec.tasks.history import Int
 
 __all__ = ["evaluate_inputs"]
@@ -105,4 +106,4 @@ def _last(past: Events) -> Events:
 
 
 def _plain(past: Events) -> Events:
-    return Events(past.item, [0] * len(past.kind), past.time_ms)
+    return Events(past.item, ints([0] * len(past.kind)), past.time_ms)

@@ -110,8 +110,8 @@ def _choices(model: RuntimeModel, rows: npt.NDArray[np.int64]) -> _Choices:
                 predicted[i] = model.recommender.rate([place], **request).probability[0]
             for name, size in POLICIES.items():
                 shown = ranked.item[:size]
-                target[name][i] = shown.count(place) / max(len(shown), 1)
-                if shown:
+                target[name][i] = list(shown).count(place) / max(len(shown), 1)
+                if len(shown):
                     expected[name][i] = np.mean(ranked.probability[:size], axis=0)
             done.advance()
     return _Choices(target, expected, predicted)

@@ -80,9 +80,7 @@ class LearnedState:
         z = self.level + np.log(u) - np.where(u < 1, np.log1p(-np.minimum(u, 1 - _TINY)), 0.0) + moved
         return 1 / (1 + np.exp(-np.clip(z, -30, 30)))
 
-    def learn(
-        self, utility: Utilities, vectors: Vectors, taken: npt.NDArray[np.bool_], adapt: Adapt
-    ) -> None:
+    def learn(self, utility: Utilities, vectors: Vectors, taken: npt.NDArray[np.bool_], adapt: Adapt) -> None:
         """Learn from a list of n items: utilities (n,), vectors (n, dim), and which were taken (n,)."""
         x = unit_rows(vectors)
         if self.weights is None or len(self.weights) != x.shape[1]:
