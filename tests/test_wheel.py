@@ -2,14 +2,17 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from edgerec import __version__
+from tools import native_builds
 
 ROOT = Path(__file__).parents[1]
 
@@ -19,6 +22,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("dist")
+    native_builds.main([name for name, build in native_builds.BUILDS.items() if build.python])
     subprocess.run([sys.executable, "-m", "build", "--wheel", "--outdir", out, ROOT], check=True, capture_output=True)
     (built,) = out.glob("*.whl")
     return built
@@ -55,11 +59,34 @@ def test_the_wheel_brings_the_device_profiles(python, tmp_path):
     assert names
 
 
-def test_the_light_install_recommends_from_a_bundle(python, toy_bundle, tmp_path):
+def test_the_wheel_brings_the_native_engine_for_each_system_in_less_than_a_quarter_megabyte(wheel):
+    with zipfile.ZipFile(wheel) as packed:
+        libraries = [entry for entry in packed.infolist() if "/runtime/libraries/" in entry.filename]
+
+    assert {Path(entry.filename).name for entry in libraries} >= {
+        native_builds.library_name(*system)
+        for system in (("linux", "x86_64"), ("linux", "arm64"), ("darwin", "arm64"), ("win32", "AMD64"))
+    }
+    assert sum(entry.compress_size for entry in libraries) < 250_000
+
+
+def test_the_light_install_says_how_to_use_a_bundle_without_the_native_engines_file(python, toy_bundle, tmp_path):
+    code = f"from edgerec.runtime import Recommender; Recommender.open({str(toy_bundle)!r})"
+    run = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert run.stderr.splitlines()[-1].endswith(
+        'its graphs need onnxruntime, or numpy at least: pip install "edgerec[onnx]"'
+    )
+
+
+def test_the_light_install_recommends_from_a_bundle(python, tiny_chain, tmp_path):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(tiny_chain / "run" / "bundle", bundle)
     code = f"""
-import json
+import json, sys
 from edgerec.runtime import Recommender
-with Recommender.open({str(toy_bundle)!r}) as recommender:
+with Recommender.open({str(bundle)!r}) as recommender:
+    assert recommender.health()["engine"] == "native" and {{"numpy", "onnxruntime"}}.isdisjoint(sys.modules)
     item, _ = recommender.arrays.named(3)
     recommender.observe(item)
     print(json.dumps([r.item for r in recommender.recommend(k=3, explain=True)]))

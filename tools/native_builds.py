@@ -100,7 +100,8 @@ def compile_library(build: Build, out: Path) -> Path:
     """
     path = out / build.file
     path.parent.mkdir(parents=True, exist_ok=True)
-    fast, level = FAST, LOOPS
+    fast: tuple[str, ...] = FAST
+    level: tuple[str, ...] = LOOPS
     if build.link == WASM:  # without SIMD it is only for old browsers
         fast, level = FAST[:1], FEW if build.cpu else REST
     rest = [path.name for path in sorted(SOURCES.glob("*.c")) if path.name not in fast]

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
+from math import isfinite, nan
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
-
-import numpy as np
-import numpy.typing as npt
 
 from edgerec.bundle.columns import Lists, Numbers, Parameter, Texts, Value
 from edgerec.errors import BundleError, ConfigError
+from edgerec.tasks.buffers import Ints, ints
 
 if TYPE_CHECKING:
     from edgerec.bundle.read import Bundle
@@ -100,10 +99,8 @@ class Catalog:
         Raises:
             BundleError: not a catalogue.
         """
-        # "immutable" takes no lock and writes no file beside it: the bundle may be on a read-only disk.
-        uri = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
         try:
-            where = uri if content is None else ":memory:"
+            where = _uri(path) if content is None else ":memory:"
             self._db = sqlite3.connect(where, uri=True, check_same_thread=False, isolation_level=None)
             if content is not None:
                 self._db.deserialize(content)
@@ -175,12 +172,12 @@ class Catalog:
                 return [row[0] for row in rows]
         return []
 
-    def unavailable(self) -> npt.NDArray[np.int64]:
+    def unavailable(self) -> Ints:
         """Indices of the items that are not to be recommended."""
         rows = self._rows("SELECT idx FROM items WHERE available = 0 ORDER BY idx")
-        return np.array([row[0] for row in rows], np.int64)
+        return ints(row[0] for row in rows)
 
-    def failing(self, condition: str, parameters: Mapping[str, Parameter] | None = None) -> npt.NDArray[np.int64]:
+    def failing(self, condition: str, parameters: Mapping[str, Parameter] | None = None) -> Ints:
         """Indices of the items for which a condition over the catalogue's columns is not true.
 
         Raises:
@@ -188,7 +185,7 @@ class Catalog:
         """
         from edgerec.bundle.conditions import Condition  # loaded on use: many policies have none
 
-        return np.flatnonzero(~Condition.parse(condition, self).met(self, parameters or {}))
+        return Condition.parse(condition, self).failing(self, parameters or {})
 
     # --- as columns, for conditions and for rules about attributes ---
 
@@ -242,6 +239,13 @@ class Catalog:
             raise BundleError(f"{self._path}: cannot be read ({_line(error)}); build the bundle again") from error
 
 
+def _uri(path: Path) -> str:
+    from urllib.parse import quote  # loaded on use: most catalogues are read into memory
+
+    # "immutable" takes no lock and writes no file beside it: the bundle may be on a read-only disk.
+    return f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
+
+
 def _line(error: Exception) -> str:
     """What an error says, in one line: SQLite quotes names, which may hold several."""
     return " ".join(str(error).split())
@@ -258,25 +262,21 @@ def _authorize(action: int, first: str | None, second: str | None, *_: object) -
 
 def _numbers(values: Sequence[Any]) -> Numbers:
     """A column of numbers; what is not a number is missing, whatever kind the file declares."""
-    known = (v if isinstance(v, int | float) else np.nan for v in values)
-    numbers = np.fromiter(known, np.float64, len(values))
-    return np.where(np.isfinite(numbers), numbers, np.nan)
+    return array("d", [v if isinstance(v, int | float) and isfinite(v) else nan for v in values])
 
 
 def _texts(values: Sequence[Any]) -> Texts:
     """A column of strings, in the same way."""
     index: dict[str, int] = {}
-    codes = (index.setdefault(v, len(index)) if isinstance(v, str) else -1 for v in values)
-    distinct = np.fromiter(codes, np.int32, len(values))
-    return Texts(list(index), distinct)
+    codes = [index.setdefault(v, len(index)) if isinstance(v, str) else -1 for v in values]
+    return Texts(list(index), array("i", codes))
 
 
 def _lists(values: Sequence[Any]) -> Lists:
     """A column of lists of strings, in the same way."""
     texts = _texts(values)
-    lists = [_list_of(text) for text in texts.values]
-    none = np.array([not cell for cell in lists] + [True], bool)
-    return Lists([tuple(cell or ()) for cell in lists], np.where(none[texts.codes], np.int32(-1), texts.codes))
+    cells = [tuple(_list_of(text) or ()) for text in texts.values]
+    return Lists(cells, array("i", [code if code >= 0 and cells[code] else -1 for code in texts.codes]))
 
 
 def _list_of(value: Any) -> list[str] | None:

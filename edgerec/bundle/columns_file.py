@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from edgerec.bundle.catalog import OWN_COLUMNS, Catalog
 from edgerec.bundle.columns import Lists, Texts
 from edgerec.files import dump_json
@@ -40,5 +38,5 @@ def _column(catalog: Catalog, name: str) -> dict[str, Any]:
         return {"name": name, "lists": [list(cell) for cell in value.values], "codes": value.codes.tolist()}
     if isinstance(value, Texts):
         return {"name": name, "values": list(value.values), "codes": value.codes.tolist()}
-    whole = all(v.is_integer() for v in value[np.isfinite(value)].tolist())
-    return {"name": name, "numbers": [None if np.isnan(v) else int(v) if whole else v for v in value.tolist()]}
+    whole = all(v.is_integer() for v in value if v == v)
+    return {"name": name, "numbers": [None if v != v else int(v) if whole else v for v in value]}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgerec.bundle.manifest import MANIFEST, SIGNATURE
-from edgerec.bundle.patch import make_patch, stream_patch
+from edgerec.bundle.patch import stream_patch
 from edgerec.bundle.read import Bundle, open_plain, read_manifest
 from edgerec.errors import BundleError, DataError
 from edgerec.files import dump_json
@@ -47,6 +47,8 @@ def make_delta(old: Path, new: Path, out: Path) -> DeltaReport:
         BundleError: one of them is damaged.
         DataError: they are not two versions of one bundle, or `out` exists.
     """
+    from edgerec.bundle.difference import make_patch  # loaded on use: it needs numpy, which a device may lack
+
     before, after = Bundle.open(old), Bundle.open(new)
     if before.manifest.name != after.manifest.name:
         raise DataError(f"{new}: is a bundle {after.manifest.name!r}, but {old} is {before.manifest.name!r}")

@@ -114,7 +114,7 @@ def _export(
     past: bool,
     as_json: bool,
 ) -> None:
-    import numpy as np
+    from random import Random
 
     from edgerec.bundle import Bundle, Catalog
     from edgerec.runtime.export import agreed, exported, exported_lists, write_rows
@@ -129,7 +129,7 @@ def _export(
         raise DataError(f"{store}: no user agreed to an export; see edgerec events consent")
     opened = Bundle.open(bundle)
     kinds = RequestEncoder.from_json(opened.manifest.inputs).binary
-    random = np.random.default_rng(seed)
+    random = Random(seed)
     if action == "export":
         rows = exported(log, Catalog(opened.path("catalog.sqlite")), kinds, epsilon, random)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import compress
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from edgerec.errors import ConfigError
 from edgerec.examples.load import EvaluationPart
 from edgerec.models.student import Student
 from edgerec.tasks import Encoded
+from edgerec.tasks.buffers import ints
 from edgerec.tasks.history import Int
 from edgerec.tasks.units import MS_PER_DAY
 
@@ -86,8 +88,9 @@ def without(exported: ExportedStudent, items: Int) -> ExportedStudent:
 
 def among(kept: Int, request: Encoded) -> Encoded:
     """A request whose history has only the items `kept`, ascending, by their indices in a bundle of these items."""
-    place = np.searchsorted(kept, request.history)
+    history = np.asarray(request.history)
+    place = np.searchsorted(kept, history)
     known = place < len(kept)
-    known[known] = kept[place[known]] == request.history[known]
-    past = {name: value[known] for name, value in vars(request).items() if name.startswith("history_")}
-    return replace(request, history=place[known], **past)
+    known[known] = kept[place[known]] == history[known]
+    past = {n: type(v)(v.typecode, compress(v, known)) for n, v in vars(request).items() if n.startswith("history_")}
+    return replace(request, history=ints(place[known]), **past)

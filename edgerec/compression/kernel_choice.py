@@ -109,7 +109,7 @@ def _compared(
             inputs = {
                 **vars(request), "task_weights": weights, "exclude": np.zeros(0, np.int64), "k": np.array(k, np.int64)
             }  # fmt: skip
-            feed = {name: value for name, value in inputs.items() if name in known}
+            feed = {name: np.asarray(value) for name, value in inputs.items() if name in known}
             lists = [set(one.run(["item"], feed)[0].tolist()) for one in (ours, fp32)]
             same.append(len(lists[0] & lists[1]) / k)
         for _ in range(CALLS):

@@ -26,6 +26,7 @@ from edgerec.compression.graphs import (
 from edgerec.examples.load import LearningData
 from edgerec.runtime.sessions import session
 from edgerec.tasks import Encoded
+from edgerec.tasks.buffers import floats, ints
 
 K = 10
 """Length of the lists in conformance.json."""
@@ -94,7 +95,7 @@ def conformance(
         ]  # fmt: skip
         exclude = warm.history[: number % 4]
         inputs = {**vars(request), "task_weights": weights, "exclude": exclude, "k": np.array(k, np.int64)}
-        feed = {name: value for name, value in inputs.items() if name in known}
+        feed = {name: np.asarray(value) for name, value in inputs.items() if name in known}
         item, utility, probability, _ = recommend.run(None, feed)
         if np.isfinite(utility).all():
             expect = {"item": item.tolist(), "utility": _short(utility, 7), "probability": _short(probability, 7)}
@@ -120,7 +121,7 @@ def _short(values: npt.NDArray[Any], digits: int) -> Any:
 def _cold(request: Encoded) -> Encoded:
     """The same request without a history."""
     nothing = {name: value[:0] for name, value in vars(request).items() if name.startswith("history")}
-    return replace(request, **nothing, context_numeric=np.zeros_like(request.context_numeric))
+    return replace(request, **nothing, context_numeric=floats([0.0] * len(request.context_numeric)))
 
 
 def some_requests(data: LearningData, count: int) -> Iterator[Encoded]:
@@ -132,11 +133,11 @@ def some_requests(data: LearningData, count: int) -> Iterator[Encoded]:
         batch = requests.batch(np.array([r]))
         length = int(batch.present.sum())
         yield Encoded(
-            history=batch.item[0, :length].numpy(),
-            history_kind=batch.kind[0, :length].numpy(),
-            history_count=batch.count[0, :length].numpy(),
-            history_age_h=batch.age_h[0, :length].numpy(),
-            history_interval_h=batch.interval_h[0, :length].numpy(),
-            context_categorical=batch.categorical[0].numpy(),
-            context_numeric=batch.numeric[0].numpy(),
+            history=ints(batch.item[0, :length]),
+            history_kind=ints(batch.kind[0, :length]),
+            history_count=floats(batch.count[0, :length]),
+            history_age_h=floats(batch.age_h[0, :length]),
+            history_interval_h=floats(batch.interval_h[0, :length]),
+            context_categorical=ints(batch.categorical[0]),
+            context_numeric=floats(batch.numeric[0]),
         )

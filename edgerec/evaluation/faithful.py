@@ -19,7 +19,7 @@ from edgerec.examples.load import LearningData
 from edgerec.metrics import TaskMetrics
 from edgerec.progress import Silent
 from edgerec.runtime import ArrayRecommender, Events
-from edgerec.tasks.history import Int
+from edgerec.tasks.buffers import Ints
 
 __all__ = ["deletion_test", "evaluate_reasons"]
 
@@ -48,10 +48,10 @@ def deletion_test(recommender: ArrayRecommender, requests: Iterable[Mapping[str,
         best = recommender.rank(1, **request)
         if not len(best.item) or len(best.history) < 2 or best.utility[0] <= 0:
             continue
-        top = int(best.reason[0].argmax())
+        top = int(np.argmax(best.reason[0]))
         other = int(random.choice(np.delete(np.arange(len(best.history)), top)))
-        without = [_without(recommender, best.item, int(best.history[at]), request) for at in (top, other)]
-        lost.append([1 - utility / float(best.utility[0]) for utility in without])
+        without = [_without(recommender, best.item, best.history[at], request) for at in (top, other)]
+        lost.append([1 - utility / best.utility[0] for utility in without])
     if not lost:
         return {}
     by_top, by_other = np.array(lost).T
@@ -62,8 +62,8 @@ def deletion_test(recommender: ArrayRecommender, requests: Iterable[Mapping[str,
     }
 
 
-def _without(recommender: ArrayRecommender, item: Int, removed: int, request: Mapping[str, Any]) -> float:
+def _without(recommender: ArrayRecommender, item: Ints, removed: int, request: Mapping[str, Any]) -> float:
     past = request["history"]
     rest = past.item != removed
     history = Events(past.item[rest], past.kind[rest], past.time_ms[rest])
-    return float(recommender.rate(item, **{**request, "history": history}).utility[0])
+    return recommender.rate(item, **{**request, "history": history}).utility[0]

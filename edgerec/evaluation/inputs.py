@@ -15,6 +15,7 @@ from edgerec.metrics import MetricTable, main_metric
 from edgerec.progress import Progress, Silent
 from edgerec.runtime import Events
 from edgerec.tasks import Task
+from edgerec.tasks.buffers import ints
 from edgerec.tasks.history import Int
 
 __all__ = ["evaluate_inputs"]
@@ -99,9 +100,10 @@ def _first(past: Events, n: int) -> Events:
 def _last(past: Events) -> Events:
     if not len(past.time_ms):
         return past
-    latest = slice(int(np.argmax(past.time_ms)), int(np.argmax(past.time_ms)) + 1)
+    at = int(np.asarray(past.time_ms).argmax())
+    latest = slice(at, at + 1)
     return Events(past.item[latest], past.kind[latest], past.time_ms[latest])
 
 
 def _plain(past: Events) -> Events:
-    return Events(past.item, np.zeros_like(past.kind), past.time_ms)
+    return Events(past.item, ints([0] * len(past.kind)), past.time_ms)

@@ -107,11 +107,11 @@ def _choices(model: RuntimeModel, rows: npt.NDArray[np.int64]) -> _Choices:
             ranked = model.recommender.rank(max(POLICIES.values()), **request)
             place = model.place[item] if item < len(model.place) else -1
             if place >= 0:
-                predicted[i] = model.recommender.rate(np.array([place]), **request).probability[0]
+                predicted[i] = model.recommender.rate([place], **request).probability[0]
             for name, size in POLICIES.items():
                 shown = ranked.item[:size]
-                target[name][i] = (shown == place).sum() / max(len(shown), 1)
+                target[name][i] = list(shown).count(place) / max(len(shown), 1)
                 if len(shown):
-                    expected[name][i] = ranked.probability[: len(shown)].mean(axis=0)
+                    expected[name][i] = np.mean(ranked.probability[:size], axis=0)
             done.advance()
     return _Choices(target, expected, predicted)

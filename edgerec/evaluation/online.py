@@ -252,8 +252,8 @@ def _choices(
     kinds = rec.encoder.binary
     history = Events(
         [str(item) for item, _, _ in past],
-        np.array([kind_mask(_known(kind, kinds), kinds) for _, kind, _ in past], np.int64),
-        np.array([time_ms for _, _, time_ms in past], np.int64),
+        [kind_mask(_known(kind, kinds), kinds) for _, kind, _ in past],
+        [time_ms for _, _, time_ms in past],
     )
     request: dict[str, Any] = {"history": history, "now": first.time_ms, **_split(context, rec)}
     wanted = [row.item for row in rec.recommend(len(places), log=False, **request)]

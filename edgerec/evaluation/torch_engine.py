@@ -11,7 +11,8 @@ from edgerec.examples.pasts import GivenPasts
 from edgerec.examples.requests import Requests
 from edgerec.runtime import Ranked
 from edgerec.tasks import Encoded
-from edgerec.tasks.history import Float, History, Int
+from edgerec.tasks.buffers import Floats, Ints, Matrix, floats, ints
+from edgerec.tasks.history import History, Int
 from edgerec.tasks.units import MS_PER_HOUR
 
 NOBODY = -1
@@ -37,33 +38,36 @@ class TorchEngine:
         """Set the user and the time of the next requests: boosting reads the rates of the user and the time of day."""
         self._asked = (NOBODY if user is None else self.users.get(user, NOBODY), time_ms)
 
-    def recommend(self, request: Encoded, weights: Float, exclude: Int, k: int) -> Ranked:
+    def recommend(self, request: Encoded, weights: Floats, exclude: Ints, k: int) -> Ranked:
         """See `edgerec.runtime.engine.Engine`."""
         probs = self._probs(request)
-        utility = weights[self._ranks] @ probs
-        counts = ~self._ranks & (weights != 0)
+        each = np.asarray(weights)
+        utility = each[self._ranks] @ probs
+        counts = ~self._ranks & (each != 0)
         if counts.any():
-            utility = utility + self._rows(request, np.arange(self.scorer.n_items))[:, counts] @ weights[counts]
+            utility = utility + self._rows(request, np.arange(self.scorer.n_items))[:, counts] @ each[counts]
         utility[exclude] = -np.inf
         best = np.argsort(-utility, kind="stable")[:k]
         return self._ranked(request, best, utility[best], self._probability(request, probs, best))
 
-    def score(self, request: Encoded, weights: Float, candidates: Int) -> Ranked:
+    def score(self, request: Encoded, weights: Floats, candidates: Ints) -> Ranked:
         """See `edgerec.runtime.engine.Engine`."""
-        probability = self._probability(request, self._probs(request), candidates)
-        return self._ranked(request, candidates, probability @ weights, probability)
+        items = np.asarray(candidates)
+        probability = self._probability(request, self._probs(request), items)
+        return self._ranked(request, items, probability @ np.asarray(weights), probability)
 
-    def similar(self, item: int, exclude: Int, k: int) -> tuple[Int, Float]:
+    def similar(self, item: int, exclude: Ints, k: int) -> tuple[Ints, Floats]:
         """See `edgerec.runtime.engine.Engine`."""
         scores = self.scorer.related(np.array([item]))[0]
         probs = np.exp(scores - np.logaddexp.reduce(scores)).astype(np.float32)
         probs[[item, *exclude]] = -np.inf
         best = np.argsort(-probs, kind="stable")[:k]
-        return best, probs[best]
+        return ints(best), floats(probs[best])
 
     def _ranked(self, request: Encoded, item: Int, utility: Scores, probability: Scores) -> Ranked:
-        reason = np.zeros((len(item), len(request.history)), np.float32)
-        return Ranked(item, utility.astype(np.float32), probability.astype(np.float32), reason, request.history)
+        events, n = len(request.history), len(item)
+        rows = Matrix(floats(probability.ravel()), probability.shape[1], n)
+        return Ranked(ints(item), floats(utility), rows, Matrix(floats([0.0] * events * n), events, n), request.history)
 
     def _probs(self, request: Encoded) -> Scores:
         """Probability to be the next item, (retrieval tasks, N); a task without repeats excludes the past."""
@@ -82,21 +86,21 @@ class TorchEngine:
     def _requests(self, request: Encoded, n: int = 1) -> Requests:
         """The request, n times."""
         size, (user, time_ms) = len(request.history), self._asked
-        last_ms = time_ms - np.round(request.history_age_h.astype(np.float64) * MS_PER_HOUR).astype(np.int64)
+        last_ms = time_ms - np.round(np.asarray(request.history_age_h, np.float64) * MS_PER_HOUR).astype(np.int64)
         history = History(
             offsets=np.array([0, size]),
-            item=request.history,
-            kind=request.history_kind,
-            count=request.history_count,
+            item=np.asarray(request.history),
+            kind=np.asarray(request.history_kind),
+            count=np.asarray(request.history_count),
             last_ms=last_ms,
-            interval_h=request.history_interval_h,
+            interval_h=np.asarray(request.history_interval_h),
         )
-        pasts = GivenPasts(n, history, request.context_numeric, time_ms, self.sequence)
+        pasts = GivenPasts(n, history, np.asarray(request.context_numeric), time_ms, self.sequence)
         return Requests(
             user=np.full(n, user),
             time_ms=np.full(n, time_ms),
             as_of=np.zeros(n, np.int64),
-            categorical=np.repeat(request.context_categorical[None], n, axis=0),
+            categorical=np.repeat(np.asarray(request.context_categorical)[None], n, axis=0),
             pasts=pasts,
         )
 

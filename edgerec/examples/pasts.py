@@ -11,7 +11,7 @@ import torch
 
 from edgerec.examples.log import Log, histories_between
 from edgerec.models.inputs import LatestEvents
-from edgerec.tasks import History, RequestEncoder
+from edgerec.tasks import History, RequestEncoder, context_numbers
 from edgerec.tasks.history import Float, Int
 from edgerec.tasks.units import MS_PER_HOUR
 
@@ -113,7 +113,7 @@ class LogPasts:
     def numeric(self, rows: Int, time_ms: Int) -> Float:
         sums = self.log.sums(np.asarray(self.start[rows]), np.asarray(self.end[rows]), len(self.encoder.binary))
         held = self.log.held[self.user[rows]] if self.encoder.multi else None
-        return self.encoder.numbers(sums, time_ms, np.asarray(self.given[rows]), held)
+        return context_numbers(self.encoder, sums, time_ms, np.asarray(self.given[rows]), held)
 
     def latest(self, rows: Int, dropout: float, rng: np.random.Generator | None) -> LatestEvents | None:
         if not self.sequence:

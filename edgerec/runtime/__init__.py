@@ -1,4 +1,4 @@
-"""Recommendations on the device: standard library, numpy and onnxruntime; nothing here opens a socket."""
+"""Recommendations on the device: the standard library alone, with the native engine; nothing here opens a socket."""
 
 from edgerec.runtime.arrays import ArrayRecommender
 from edgerec.runtime.engine import Ranked, Scoring

@@ -3,23 +3,24 @@
 The probability that an item of a list is taken is ``sigmoid(level + log-odds of the utility + correction)``. `level` is
 learned for all items alike; the correction is a linear function of the item's row less the table's mean row, learned by
 stochastic gradient and bounded. It is used only while it has predicted the user's answers better than no correction
-would have.
+would have. It needs numpy.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from edgerec.bundle.policy import Adapt
-from edgerec.runtime.slate import unit_rows
+from edgerec.tasks.buffers import Floats, Matrix
 
 Double = npt.NDArray[np.float64]
-Float = npt.NDArray[np.float32]
+Utilities: TypeAlias = "Floats | npt.NDArray[np.float32]"
+Vectors: TypeAlias = "Matrix | npt.NDArray[np.float32]"
 
 START_LEVEL: Final = 0.0
 LEVEL_RATE: Final = 0.05
@@ -64,21 +65,22 @@ class LearnedState:
         """Whether the guard lets the correction be used."""
         return self.answers >= NEEDED and self.gained > MARGIN
 
-    def correction(self, vectors: Float, adapt: Adapt) -> Double:
+    def correction(self, vectors: Vectors, adapt: Adapt) -> Double:
         """Log-odds (n,) for items with these vectors (n, dim), whether they are trusted or not."""
-        if self.weights is None or len(self.weights) != vectors.shape[1]:
-            return np.zeros(len(vectors))
-        bounded: Double = np.clip(unit_rows(vectors) @ self.weights, -adapt.most, adapt.most)
+        x = unit_rows(vectors)
+        if self.weights is None or len(self.weights) != x.shape[1]:
+            return np.zeros(len(x))
+        bounded: Double = np.clip(x @ self.weights, -adapt.most, adapt.most)
         return bounded
 
-    def chance(self, utility: Float, moved: Double | float = 0.0) -> Double:
+    def chance(self, utility: Utilities, moved: Double | float = 0.0) -> Double:
         """Probability of being taken, (n,)."""
-        u = np.maximum(utility.astype(np.float64), _TINY)
+        u = np.maximum(np.asarray(utility, np.float64), _TINY)
         # The log-odds of a probability; the logarithm of a utility of 1 or more, which is not a probability.
         z = self.level + np.log(u) - np.where(u < 1, np.log1p(-np.minimum(u, 1 - _TINY)), 0.0) + moved
         return 1 / (1 + np.exp(-np.clip(z, -30, 30)))
 
-    def learn(self, utility: Float, vectors: Float, taken: npt.NDArray[np.bool_], adapt: Adapt) -> None:
+    def learn(self, utility: Utilities, vectors: Vectors, taken: npt.NDArray[np.bool_], adapt: Adapt) -> None:
         """Learn from a list of n items: utilities (n,), vectors (n, dim), and which were taken (n,)."""
         x = unit_rows(vectors)
         if self.weights is None or len(self.weights) != x.shape[1]:
@@ -102,9 +104,9 @@ class LearnedState:
             often = sorted(self.counts, key=lambda item: self.counts[item][0], reverse=True)
             self.counts = {item: self.counts[item] for item in often[: MAX_COUNTED // 2]}
 
-    def refine(self, vectors: Float, taken: npt.NDArray[np.bool_]) -> None:
+    def refine(self, vectors: Vectors, taken: npt.NDArray[np.bool_]) -> None:
         """LinUCB's sums, by Sherman and Morrison."""
-        x = unit_rows(vectors).astype(np.float64)
+        x = unit_rows(vectors)
         dim = x.shape[1]
         if self.inverse is None or self.response is None or len(self.response) != dim:
             self.inverse, self.response = np.eye(dim), np.zeros(dim)
@@ -131,3 +133,11 @@ class LearnedState:
             return cls(**values)
         except (AttributeError, ValueError, KeyError, TypeError, RecursionError):
             return cls(bundle)
+
+
+def unit_rows(vectors: Vectors) -> Double:
+    """Rows (n, dim) of length 1, or 0."""
+    rows = np.asarray(vectors, np.float64)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: Double = rows / np.where(length > 0, length, 1)
+    return unit

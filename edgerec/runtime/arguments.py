@@ -7,15 +7,14 @@ import math
 import os
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
-from numbers import Rational, Real
+from numbers import Integral, Rational, Real
 from pathlib import Path
 from typing import Final, TypeAlias, TypeGuard, cast
-
-import numpy as np
 
 from edgerec.bundle.columns import Parameter
 from edgerec.errors import ConfigError, DataError
 from edgerec.runtime.events import Events
+from edgerec.tasks.buffers import ints, plain
 from edgerec.tasks.units import MS_PER_DAY
 
 Time: TypeAlias = int | datetime | None
@@ -74,11 +73,12 @@ def item_ids(items: object, what: str) -> list[str]:
     """
     if isinstance(items, str | bytes) or not isinstance(items, Iterable):
         raise ConfigError(f"{what} must be a list of ids; got {short(items)}" + ("; write [ID]" if items else ""))
-    ids = items.tolist() if isinstance(items, np.ndarray) else list(items)
-    for item in ids if isinstance(ids, list) else [ids]:
+    told = plain(items)
+    ids = list(told) if isinstance(told, Iterable) else [told]
+    for item in ids:
         if not isinstance(item, str):
             raise ConfigError(f"{what} must be a list of ids, which are strings; it holds {short(item)}")
-    return list(ids)
+    return ids
 
 
 def name(value: object, what: str) -> str:
@@ -109,9 +109,9 @@ def values(given: object, what: str) -> Mapping[str, object]:
             if len(value) > MAX_PARTS:
                 raise ConfigError(f"{what}: {column} has at most {MAX_PARTS} values; got {len(value)}")
             for part in value:
-                if not (part is None or isinstance(part, str | Real | np.bool_)):
+                if not (part is None or isinstance(part, str | Real)):
                     raise ConfigError(f"{what}: {column} must be a list of texts or numbers; it holds {short(part)}")
-        elif not (value is None or isinstance(value, str | Real | np.bool_)):
+        elif not (value is None or isinstance(value, str | Real)):
             value = _text(value, f"{what}: {column}")
         for part in value if is_several(value) else [value]:
             if isinstance(part, str) and len(part) > MAX_TEXT:
@@ -124,7 +124,7 @@ def values(given: object, what: str) -> Mapping[str, object]:
 
 def is_several(value: object) -> TypeGuard[Collection[object]]:
     """Whether it is a list of values, as columns with several in a cell take."""
-    return isinstance(value, list | tuple | set | frozenset) or (isinstance(value, np.ndarray) and value.ndim == 1)
+    return isinstance(value, list | tuple | set | frozenset) or _is_array(value)
 
 
 def mapping(given: object, what: str) -> Mapping[str, object]:
@@ -151,7 +151,7 @@ def number(value: object, what: str, least: float, most: float) -> float:
 
 def is_number(value: object) -> TypeGuard[Real]:
     """Whether it is a finite number, and one that a float holds."""
-    return isinstance(value, Real) and not isinstance(value, bool | np.bool_) and _fits(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and _fits(value)
 
 
 def parameters(given: object) -> Mapping[str, Parameter]:
@@ -163,7 +163,7 @@ def parameters(given: object) -> Mapping[str, Parameter]:
     if given is None:
         return {}
     for key, value in mapping(given, "parameters").items():
-        if not (value is None or isinstance(value, str | Real | np.bool_)):
+        if not (value is None or isinstance(value, str | Real)):
             raise ConfigError(f"parameters: {key} must be a text or a number, got {short(value)}")
         if _is_too_large(value):
             raise ConfigError(f"parameters: {key} is larger than any number that can be used; got {short(value)}")
@@ -226,17 +226,19 @@ def events(history: object) -> Events | None:
     if not isinstance(history, Events):
         raise ConfigError(f"history must be edgerec.runtime.Events, got {short(history)}")
     item = history.item
-    if not (isinstance(item, np.ndarray) and item.dtype.kind in "iu"):
-        item = item_ids(item, "history: item")
     try:
-        kind, times = np.asarray(history.kind, np.int64), np.asarray(history.time_ms, np.float64)
+        kind, times = ints(history.kind), list(plain(history.time_ms))
+        indices = ints(plain(item)) if _is_array(item) and len(item) and isinstance(item[0], Integral) else None
     except (TypeError, ValueError, OverflowError):
         raise ConfigError("history: kind must be whole numbers, and time_ms milliseconds since 1970 UTC") from None
-    if not len(item) == np.size(kind) == np.size(times):
+    ids = item_ids(item, "history: item") if indices is None else indices
+    if not len(ids) == len(kind) == len(times):
         raise ConfigError("history: item, kind and time_ms must have equal length")
-    for time in times[~((times >= EARLIEST_MS) & (times <= LATEST_MS))][:1].tolist():
-        milliseconds(time, "history: time_ms")
-    return Events(item, kind, times.astype(np.int64))
+    plausible = (
+        time if type(time) is int and EARLIEST_MS <= time <= LATEST_MS else milliseconds(time, "history: time_ms")
+        for time in times
+    )
+    return Events(ids, kind, ints(plausible))
 
 
 def whole(value: object, what: str) -> int:
@@ -245,11 +247,16 @@ def whole(value: object, what: str) -> int:
     Raises:
         ConfigError: it is something else.
     """
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise ConfigError(f"{what} must be a whole number of at least 1, got {short(value)}")
     if value < 1:
         raise ConfigError(f"{what} must be at least 1, got {short(value)}")
     return int(value)
+
+
+def _is_array(value: object) -> bool:
+    """Of the standard library or of another package, with one dimension."""
+    return hasattr(value, "tolist") and getattr(value, "ndim", 1) == 1
 
 
 def _implausible(ms: float, latest_ms: int) -> str:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
-
-import numpy as np
 
 from edgerec.bundle import Bundle
 from edgerec.bundle.columns import Parameter
 from edgerec.errors import ConfigError
 from edgerec.runtime.arguments import number, path, whole
-from edgerec.runtime.engine import EngineName, Float, Int, Ranked, Scoring
+from edgerec.runtime.engine import EngineName, Ranked, Scoring
 from edgerec.runtime.events import Events
 from edgerec.runtime.model import EncodedHistory, Model, RequestArguments
 from edgerec.runtime.naming import named
 from edgerec.runtime.removals import Filters, filtered, policy_values, seen_or_capped
 from edgerec.runtime.results import Recommendation
-from edgerec.runtime.selection import Question, Removal, Selection, select
+from edgerec.runtime.selection import Question, Removal, Selection, joined, select
 from edgerec.tasks import RequestEncoder
+from edgerec.tasks.buffers import Floats, Ints, Matrix, floats, ints
 
 if TYPE_CHECKING:
     from edgerec.runtime.memory import UserMemory
@@ -33,7 +33,7 @@ class ArrayRecommender:
     A request without ``history`` is of the user of `Recommender.arrays`; with `of`, of a user without a past.
 
     >>> with ArrayRecommender.of("bundle") as rec:  # doctest: +SKIP
-    ...     ranked = rec.rank(10, history=Events(np.array([3]), np.array([0]), np.array([now_ms])), now=now_ms)
+    ...     ranked = rec.rank(10, history=Events(array("q", [3]), [0], [now_ms]), now=now_ms)
     ...     print([rec.named(index) for index in ranked.item])
     """
 
@@ -94,14 +94,15 @@ class ArrayRecommender:
         """
         return self.select(k, Filters(where, parameters, exclude), diversity, request).ranked
 
-    def rate(self, candidates: Int, **request: Unpack[RequestArguments]) -> Ranked:
-        """The given items in their order, as `Recommender.score`: `candidates` int64 (M,), each in [0, n_items).
+    def rate(self, candidates: Iterable[int], **request: Unpack[RequestArguments]) -> Ranked:
+        """The given items in their order, as `Recommender.score`: `candidates` are item indices, each in [0, n_items).
 
         Raises:
             ConfigError: see there; or a candidate is out of range.
         """
         model = self.model
-        if len(candidates) and not 0 <= candidates.min() <= candidates.max() < model.n_items:
+        candidates = ints(candidates)
+        if candidates and not 0 <= min(candidates) <= max(candidates) < model.n_items:
             raise ConfigError(f"candidates must be item indices from 0 to {model.n_items - 1}")
         history = self.history(request.get("history"))
         weights, _ = model.weights(request.get("weights"))
@@ -115,7 +116,7 @@ class ArrayRecommender:
         where: str | None = None,
         parameters: Mapping[str, Parameter] | None = None,
         exclude: Collection[str] = (),
-    ) -> tuple[Int, Float]:
+    ) -> tuple[Ints, Floats]:
         """The items that most often share a session with another, as `Recommender.similar`.
 
         Returns:
@@ -139,9 +140,9 @@ class ArrayRecommender:
         """Ranked items as `Recommender` returns them: with ids and titles, and with reasons if `explain`."""
         return named(self.model, ranked, explain)
 
-    def directions(self, items: Int) -> Float:
+    def directions(self, items: Iterable[int]) -> Matrix:
         """Rows (n, dim) of the item table for item indices (n,), less the table's mean row."""
-        return self.model.directions(items)
+        return self.model.directions(ints(items))
 
     # --- the bundle ---
 
@@ -198,15 +199,14 @@ class ArrayRecommender:
             how_often = self.memory.how_often if self.memory is not None else _never
             removed += seen_or_capped(model, history, model.now_ms(request.get("now")), how_often)
         if not may_repeat:
-            removed.append(("history", history.items))
+            removed.append(("history", ints(history.items)))
         return removed
 
-    def related(self, item: int, k: int, removed: Sequence[Removal]) -> tuple[Int, Float]:
+    def related(self, item: int, k: int, removed: Sequence[Removal]) -> tuple[Ints, Floats]:
         """See `relate`."""
-        gone = np.concatenate([part for _, part in removed])
-        items, score = self.scoring.similar(item, gone, min(k, self.model.n_items))
-        listed = (score != -np.inf) & (items != item)
-        return items[listed], score[listed]
+        items, score = self.scoring.similar(item, joined(removed), min(k, self.model.n_items))
+        listed = [at for at, (i, s) in enumerate(zip(items, score, strict=True)) if s != -inf and i != item]
+        return ints([items[at] for at in listed]), floats([score[at] for at in listed])
 
 
 def _never(since_ms: int) -> Counter[str]:

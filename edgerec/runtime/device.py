@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from threading import Lock, RLock
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from edgerec.bundle import Bundle
 from edgerec.errors import BundleError, ConfigError
@@ -16,6 +15,9 @@ from edgerec.runtime.memory import UserMemory
 from edgerec.runtime.model import Model
 from edgerec.runtime.store import EventStore
 from edgerec.runtime.updates import Updates
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_USERS = 256
 """Users of a device whose encoded history is remembered."""
@@ -51,7 +53,9 @@ class Device:
 
     @cached_property
     def random(self) -> np.random.Generator:
-        """For trials; made on use, since loading numpy.random takes time."""
+        """For trials; made on use, since a device may lack numpy, and loading it takes time."""
+        import numpy as np
+
         return np.random.default_rng()
 
     def update(self, folder: Path) -> str:

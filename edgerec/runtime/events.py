@@ -8,11 +8,9 @@ from numbers import Real
 from sqlite3 import Connection
 from typing import Final, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from edgerec.errors import DataError
 from edgerec.runtime.database import Database
+from edgerec.tasks.buffers import AnyArray, ints
 from edgerec.tasks.units import MS_PER_DAY
 
 NO_KIND: Final = "event"
@@ -30,14 +28,14 @@ class Events(NamedTuple):
     """Past events of one user, in any order; the three have equal length E.
 
     Attributes:
-        item: ids, or int64 (E,) item indices; items that the bundle does not know are ignored.
-        kind: int64 (E,), bit i set: binary task i was positive.
-        time_ms: int64 (E,), milliseconds since 1970 UTC.
+        item: ids, or an array of item indices; items that the bundle does not know are ignored.
+        kind: bit i set: binary task i was positive.
+        time_ms: milliseconds since 1970 UTC.
     """
 
-    item: Sequence[str] | npt.NDArray[np.int64]
-    kind: npt.NDArray[np.int64]
-    time_ms: npt.NDArray[np.int64]
+    item: Sequence[str] | AnyArray
+    kind: Sequence[int] | AnyArray
+    time_ms: Sequence[int] | AnyArray
 
 
 class Clock(NamedTuple):
@@ -47,7 +45,7 @@ class Clock(NamedTuple):
     built_ms: int = 0
 
 
-NO_EVENTS: Final = Events(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+NO_EVENTS: Final = Events(ints(), ints(), ints())
 
 
 def kind_mask(kind: str, kinds: Sequence[str]) -> int:
@@ -180,8 +178,8 @@ class EventTable:
         masks = {k: kind_mask("+".join(known.intersection(k.split("+"))) or NO_KIND, kinds) for _, k, _ in rows}
         return Events(
             item=[item for item, _, _ in rows],
-            kind=np.array([masks[kind] for _, kind, _ in rows], np.int64),
-            time_ms=np.array([time_ms for _, _, time_ms in rows], np.int64),
+            kind=ints([masks[kind] for _, kind, _ in rows]),
+            time_ms=ints([time_ms for _, _, time_ms in rows]),
         )
 
     def answers(self, list_name: str, profile: str = DEFAULT_PROFILE) -> dict[str, str]:

@@ -11,9 +11,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Collection, Mapping, Sequence
+from random import Random
 from typing import Final, Literal, Unpack
-
-import numpy as np
 
 from edgerec.bundle.columns import Parameter
 from edgerec.errors import ConfigError
@@ -87,7 +86,7 @@ class Experiment:
             return (self.b if self.arm == "b" else self.a).recommend(k, **asked)
         lists = [rec.recommend(k, **asked) for rec in (self.a, self.b)]
         rows = {row.item: row for recommended in lists for row in recommended[::-1]}
-        random = np.random.default_rng(secrets.randbits(64))
+        random = Random(secrets.randbits(64))
         of_a, of_b = ([row.item for row in recommended] for recommended in lists)
         items, teams = team_draft(of_a, of_b, k, random)
         merged = [rows[item] for item in items]
@@ -144,7 +143,7 @@ def share_of(salt: str, unit: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def team_draft(a: Sequence[str], b: Sequence[str], k: int, random: np.random.Generator) -> tuple[list[str], str]:
+def team_draft(a: Sequence[str], b: Sequence[str], k: int, random: Random) -> tuple[list[str], str]:
     """The k items that two lists choose in turns, and a letter for each: who chose it.
 
     In each round a coin says who is first; each then takes its best item that is not taken. A side that has no item
@@ -156,7 +155,7 @@ def team_draft(a: Sequence[str], b: Sequence[str], k: int, random: np.random.Gen
     taken: set[str] = set()
     while len(items) < k:
         before = len(items)
-        for side in ("ab", "ba")[int(random.integers(2))]:
+        for side in ("ab", "ba")[random.randrange(2)]:
             item = next((i for i in rests[side] if i not in taken), None)
             if item is not None and len(items) < k:
                 items.append(item)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from edgerec.runtime.arrays import ArrayRecommender
 from edgerec.runtime.engine import Ranked
 from edgerec.runtime.events import Events
@@ -13,6 +11,7 @@ from edgerec.runtime.model import RequestArguments
 from edgerec.runtime.removals import Filters
 from edgerec.runtime.results import Contribution, Explanation
 from edgerec.tasks import Encoded
+from edgerec.tasks.buffers import floats, ints
 
 MAX_CONTRIBUTIONS = 10
 """Past items that are taken out one by one."""
@@ -26,23 +25,25 @@ def explain_item(arrays: ArrayRecommender, item: str, filters: Filters, request:
     weights, may_repeat = model.weights(request.get("weights"))
 
     def ask(encoded: Encoded) -> Ranked:
-        return arrays.scoring.score(encoded, weights, np.array([index]))
+        return arrays.scoring.score(encoded, weights, ints([index]))
 
     without_past = model.encode(model.no_history, request)
     without_context = replace(
         without_past,
-        context_categorical=np.zeros_like(without_past.context_categorical),
-        context_numeric=np.zeros_like(without_past.context_numeric),
+        context_categorical=ints([0] * len(without_past.context_categorical)),
+        context_numeric=floats([0.0] * len(without_past.context_numeric)),
     )
     whole = ask(model.encode(history, request))
-    total, alone, popular = (float(r.utility[0]) for r in (whole, ask(without_past), ask(without_context)))
+    total, alone, popular = (r.utility[0] for r in (whole, ask(without_past), ask(without_context)))
     contributions = []
-    for at in np.argsort(-np.abs(whole.reason[0]), kind="stable")[:MAX_CONTRIBUTIONS]:
-        cause = int(whole.history[at])
-        others = history.items != cause
-        rest = model.encode_history(Events(history.items[others], history.kinds[others], history.time_ms[others]))
-        lost = total - float(ask(model.encode(rest, request)).utility[0])
-        contributions.append(Contribution(*model.catalog.named(cause), float(whole.reason[0, at]), lost))
+    reason = whole.reason[0]
+    for at in sorted(range(len(reason)), key=lambda at: -abs(reason[at]))[:MAX_CONTRIBUTIONS]:
+        cause = whole.history[at]
+        events = zip(history.items, history.kinds, history.time_ms, strict=True)
+        others = [event for event in events if event[0] != cause]
+        rest = model.encode_history(Events(ints(e[0] for e in others), [e[1] for e in others], [e[2] for e in others]))
+        lost = total - ask(model.encode(rest, request)).utility[0]
+        contributions.append(Contribution(*model.catalog.named(cause), reason[at], lost))
     removed = arrays.removed(filters, request, history, may_repeat)
     return Explanation(
         *model.catalog.named(index),

@@ -2,7 +2,8 @@
 
 A place is filled evenly from the pool with probability epsilon, so that every candidate can be estimated off-policy;
 otherwise by the method: the next best ("epsilon"), a draw from what is believed of each item ("thompson"; Chapelle and
-Li, NIPS 2011), or the largest upper bound ("linucb"; Li et al., WWW 2010).
+Li, NIPS 2011), or the largest upper bound ("linucb"; Li et al., WWW 2010). It needs numpy: one place by "thompson" is
+tens of thousands of random numbers.
 """
 
 from __future__ import annotations
@@ -13,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec.bundle.policy import Explore
-from edgerec.runtime.adaptation import LearnedState
-from edgerec.runtime.slate import unit_rows
+from edgerec.runtime.adaptation import LearnedState, Vectors, unit_rows
+from edgerec.tasks.buffers import Floats, floats
 
 Int = npt.NDArray[np.int64]
-Float = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 
 DRAWS: Final = 256
@@ -28,8 +28,8 @@ def fill(
     explore: Explore,
     k: int,
     ids: list[str],
-    utility: Float,
-    vectors: Float | None,
+    utility: Floats,
+    vectors: Vectors | None,
     learned: LearnedState,
     random: np.random.Generator,
 ) -> tuple[Int, Double]:
@@ -45,9 +45,9 @@ def fill(
     rest = list(range(k - slots, len(ids)))
     # Thompson and LinUCB start from the model's utility; an item without evidence keeps it.
     for _ in range(slots):
-        left = None if vectors is None else vectors[rest]
+        left = None if vectors is None else np.asarray(vectors)[rest]
         p = (1 - explore.epsilon) * _probabilities(
-            explore, [ids[i] for i in rest], utility[rest], left, learned, random
+            explore, [ids[i] for i in rest], floats(utility[i] for i in rest), left, learned, random
         )
         p += explore.epsilon / len(rest)
         p /= p.sum()
@@ -60,8 +60,8 @@ def fill(
 def _probabilities(
     explore: Explore,
     ids: list[str],
-    utility: Float,
-    vectors: Float | None,
+    utility: Floats,
+    vectors: Vectors | None,
     learned: LearnedState,
     random: np.random.Generator,
 ) -> Double:
@@ -79,7 +79,7 @@ def _probabilities(
 
 
 def _draws(
-    explore: Explore, ids: list[str], utility: Float, learned: LearnedState, random: np.random.Generator
+    explore: Explore, ids: list[str], utility: Floats, learned: LearnedState, random: np.random.Generator
 ) -> Double:
     """Chances (DRAWS, n) by Beta distributions: the model's probability counts as 1 / width answers."""
     chance = np.clip(learned.chance(utility), 1e-6, 1 - 1e-6)
@@ -89,9 +89,9 @@ def _draws(
     return random.beta(a, b, (DRAWS, len(ids)))
 
 
-def _upper(explore: Explore, utility: Float, vectors: Float, learned: LearnedState) -> Double:
+def _upper(explore: Explore, utility: Floats, vectors: Vectors, learned: LearnedState) -> Double:
     chance = learned.chance(utility)
-    x = unit_rows(vectors).astype(np.float64)
+    x = unit_rows(vectors)
     if learned.inverse is None or learned.response is None or len(learned.response) != x.shape[1]:
         return chance + explore.width
     theta = learned.inverse @ learned.response

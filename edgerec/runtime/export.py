@@ -13,9 +13,8 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from random import Random
 from typing import Final, NamedTuple
-
-import numpy as np
 
 from edgerec.bundle import Catalog
 from edgerec.files import write_whole
@@ -38,7 +37,7 @@ def agreed(store: EventStore) -> list[str]:
 
 
 def exported(
-    store: EventStore, catalog: Catalog, kinds: Sequence[str], epsilon: float | None, random: np.random.Generator
+    store: EventStore, catalog: Catalog, kinds: Sequence[str], epsilon: float | None, random: Random
 ) -> Iterator[dict[str, object]]:
     """Rows ``user, item, kind, time_ms`` of the events of all users who agreed.
 
@@ -47,9 +46,9 @@ def exported(
             left out, since randomised response never gives them.
     """
     n = len(catalog)
-    for number, profile in enumerate(random.permutation(np.array(agreed(store), object)).tolist(), 1):
+    for number, profile in enumerate(_shuffled(agreed(store), random), 1):
         events = store.events.read(kinds, profile)
-        for item, kind, time_ms in zip(events.item, events.kind.tolist(), events.time_ms.tolist(), strict=True):
+        for item, kind, time_ms in zip(events.item, events.kind, events.time_ms, strict=True):
             index = catalog.index_of(str(item))
             if epsilon is not None:
                 if index is None:
@@ -60,22 +59,26 @@ def exported(
             yield {"user": number, "item": item, "kind": kind_name(kind, kinds), "time_ms": time_ms}
 
 
-def other_item(index: int, n: int, epsilon: float, random: np.random.Generator) -> int:
+def other_item(index: int, n: int, epsilon: float, random: Random) -> int:
     """An item of n by randomised response."""
     if random.random() < math.exp(epsilon) / (math.exp(epsilon) + n - 1):
         return index
-    other = int(random.integers(n - 1))
+    other = random.randrange(n - 1)
     return other + (other >= index)
 
 
-def other_kinds(kind: int, n: int, epsilon: float, random: np.random.Generator) -> int:
+def other_kinds(kind: int, n: int, epsilon: float, random: Random) -> int:
     """A bitmask of n kinds by randomised response."""
-    flips = random.random(n) < 1 / (math.exp(epsilon) + 1)
-    return kind ^ sum(1 << i for i in np.flatnonzero(flips).tolist())
+    flipped = 1 / (math.exp(epsilon) + 1)
+    return kind ^ sum(1 << i for i in range(n) if random.random() < flipped)
+
+
+def _shuffled(profiles: Sequence[str], random: Random) -> list[str]:
+    return random.sample(profiles, len(profiles))
 
 
 def exported_lists(
-    store: EventStore, kinds: Sequence[str], random: np.random.Generator, with_past: bool = False
+    store: EventStore, kinds: Sequence[str], random: Random, with_past: bool = False
 ) -> Iterator[dict[str, object]]:
     """One row for each place of a logged list of users who agreed: for off-policy evaluation and experiments.
 
@@ -85,7 +88,7 @@ def exported_lists(
     context, and past, the user's events before it as [item, kind, time_ms].
     """
     number = 0
-    for user, profile in enumerate(random.permutation(np.array(agreed(store), object)).tolist(), 1):
+    for user, profile in enumerate(_shuffled(agreed(store), random), 1):
         events = store.events.read(kinds, profile) if with_past else None
         for logged in store.lists.read(profile):
             number += 1
@@ -104,7 +107,7 @@ def exported_lists(
 
 
 def _before(events: Events, time_ms: int, kinds: Sequence[str]) -> list[list[object]]:
-    rows = zip(events.item, events.kind.tolist(), events.time_ms.tolist(), strict=True)
+    rows = zip(events.item, events.kind, events.time_ms, strict=True)
     return [[str(item), kind_name(kind, kinds), at] for item, kind, at in rows if at < time_ms]
 
 

@@ -9,6 +9,7 @@ from edgerec.runtime.adaptation import LearnedState
 from edgerec.runtime.events import NO_KIND
 from edgerec.runtime.model import Model
 from edgerec.runtime.store import EventStore
+from edgerec.tasks.buffers import Matrix, floats, ints
 
 NAME = "learned"
 """Under which name it is stored."""
@@ -38,12 +39,12 @@ def learn_from(store: EventStore, profile: str, model: Model) -> None:
     answers = store.events.answers(logged.name, profile)
     kinds = {item: set(kind.split("+")) - {NO_KIND} for item, kind in answers.items()}
     liked = [item in answers and bool(kinds[item] or not model.encoder.binary) for item in logged.items]
-    taken = np.array(liked)[known]
-    items = np.array([indices[at] for at in known], np.int64)
-    utility = np.array(logged.utility, np.float32)[known]
+    taken = np.array([liked[at] for at in known])
+    items = ints(index for index in indices if index is not None)
+    utility = floats(logged.utility[at] for at in known)
     learned.count(tuple(logged.items[at] for at in known), taken)
     needs_rows = policy.adapt is not None or (policy.explore is not None and policy.explore.method == "linucb")
-    vectors = model.directions(items) if needs_rows else np.zeros((len(items), 1), np.float32)
+    vectors = model.directions(items) if needs_rows else Matrix(floats([0.0] * len(items)), 1)
     learned.learn(utility, vectors, taken, policy.adapt or Adapt())
     if policy.explore is not None and policy.explore.method == "linucb":
         learned.refine(vectors, taken)

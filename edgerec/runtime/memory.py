@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
-
-import numpy as np
-import numpy.typing as npt
 
 from edgerec.bundle.policy import NOW
 from edgerec.errors import DataError
@@ -99,7 +96,7 @@ class UserMemory:
         self,
         model: Model,
         ranked: Ranked,
-        probability: npt.NDArray[np.float64] | None,
+        probability: Sequence[float] | None,
         pool: int,
         request: RequestArguments,
     ) -> str | None:
@@ -113,14 +110,14 @@ class UserMemory:
             from edgerec.runtime.feedback import learn_from
 
             learn_from(self.store, self.profile, model)
-        ids = tuple(model.catalog.named(i)[0] for i in ranked.item.tolist())
+        ids = tuple(model.catalog.named(i)[0] for i in ranked.item)
         logged = LoggedList(
             name=new_name(),
             time_ms=model.now_ms(request.get("now")),
             bundle=model.name,
             items=ids,
-            probability=(1.0,) * len(ids) if probability is None else tuple(probability.tolist()),
-            utility=tuple(ranked.utility.tolist()),
+            probability=(1.0,) * len(ids) if probability is None else tuple(probability),
+            utility=tuple(ranked.utility),
             pool=pool,
             context={n: v for n, v in policy_values(model, request).items() if n != NOW},
         )

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time as clock
+from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
+from importlib.util import find_spec
+from itertools import cycle
 from numbers import Real
+from operator import sub
 from threading import Lock
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar
-
-import numpy as np
-import numpy.typing as npt
 
 from edgerec.bundle import Bundle, Catalog
 from edgerec.bundle.columns import Lists, Parameter, Texts
 from edgerec.bundle.policy import MAX_WEIGHT, NOW, Policy
-from edgerec.errors import BundleError, ConfigError
+from edgerec.errors import BundleError, ConfigError, MissingExtraError
 from edgerec.runtime.arguments import (
     AHEAD_MS,
     EARLIEST_MS,
@@ -28,9 +29,10 @@ from edgerec.runtime.arguments import (
     number,
     short,
 )
-from edgerec.runtime.engine import EngineName, Float, Int, open_engine
+from edgerec.runtime.engine import EngineName, open_engine
 from edgerec.runtime.events import NO_EVENTS, Events
 from edgerec.tasks import Encoded, RequestEncoder, UserPast
+from edgerec.tasks.buffers import Floats, Ints, Matrix, ints, plain
 
 if TYPE_CHECKING:
     from edgerec.bundle.conditions import Condition
@@ -61,12 +63,12 @@ class RequestArguments(TypedDict, total=False):
 
 
 class EncodedHistory(NamedTuple):
-    """What a user did before: for the graph, and as events of known items, also those beyond the graph's history."""
+    """What a user did before: for the engine, and as events of known items, also those beyond its history."""
 
     encoded: UserPast
-    items: Int
-    kinds: Int
-    time_ms: Int
+    items: Sequence[int]
+    kinds: Sequence[int]
+    time_ms: Sequence[int]
 
 
 class Model:
@@ -100,10 +102,14 @@ class Model:
             self.policy = Policy.parse(bundle.json("policy.json"), self.catalog, self.tasks, self.encoder.binary)
         except ConfigError as error:
             raise BundleError(f"{bundle.folder}: policy.json: {error}; build the bundle again") from None
+        if (self.policy.explore or self.policy.adapt) and not find_spec("numpy"):
+            raise MissingExtraError(
+                f"{bundle.folder}: its policy explores or adapts, which needs numpy: pip install numpy"
+            )
         self._default_weights = self.weights(self.policy.weights)
         self._lock = Lock()
-        self._failing: dict[tuple[object, ...], Int] = {}
-        self._groups: dict[str, Int] = {}
+        self._failing: dict[tuple[object, ...], Ints] = {}
+        self._groups: dict[str, tuple[Ints, int]] = {}
         self._conditions: dict[str, Condition] = {}
 
     def now_ms(self, time: Time) -> int:
@@ -150,27 +156,24 @@ class Model:
 
     def encode_history(self, events: Events) -> EncodedHistory:
         """Encode what was done; events of unknown items are left out."""
-        of_items = events.item.shape if isinstance(events.item, np.ndarray) else (len(events.item),)
-        shapes = {of_items, np.shape(events.kind), np.shape(events.time_ms)}
-        if len(shapes) > 1:
+        item, mask, time_ms = (list(plain(values)) for values in events)
+        if not len(item) == len(mask) == len(time_ms):
             raise ConfigError("history: item, kind and time_ms must have equal length, and a value for each event")
-        item = self._indices(events.item)
-        known = (item >= 0) & (item < self.n_items)
-        item, kind, time_ms = item[known], events.kind[known], events.time_ms[known]
-        return EncodedHistory(self.encoder.past(item, kind, time_ms), item, kind, time_ms)
+        indices, kinds, times = [], [], []
+        for told, kind, at in zip(item, mask, time_ms, strict=True):
+            index = self.catalog.index_of(told) if isinstance(told, str) else told
+            if index is not None and 0 <= index < self.n_items:
+                indices.append(index)
+                kinds.append(kind)
+                times.append(at)
+        return EncodedHistory(self.encoder.past(indices, kinds, times), indices, kinds, times)
 
     @cached_property
     def no_history(self) -> EncodedHistory:
         """Of a user who did nothing."""
         return self.encode_history(NO_EVENTS)
 
-    def _indices(self, items: Sequence[str] | npt.NDArray[np.int64]) -> Int:
-        if isinstance(items, np.ndarray):
-            return items
-        indices = (self.catalog.index_of(item) for item in items)
-        return np.array([-1 if index is None else index for index in indices], np.int64)
-
-    def weights(self, weights: Mapping[str, float] | None) -> tuple[Float, bool]:
+    def weights(self, weights: Mapping[str, float] | None) -> tuple[Floats, bool]:
         """Weights by task, and whether a task that counts may repeat what the user had."""
         if weights is None:
             return self._default_weights
@@ -179,7 +182,7 @@ class Model:
                 raise ConfigError(f"weights: no task {name!r}; this bundle has: {', '.join(self.tasks)}")
             number(weights[name], f"weights: {name}", -MAX_WEIGHT, MAX_WEIGHT)
         may_repeat = any(weights[name] for name in self._may_repeat & weights.keys())
-        return np.array([weights.get(name, 0.0) for name in self.tasks], np.float32), may_repeat
+        return array("f", [weights.get(name, 0.0) for name in self.tasks]), may_repeat
 
     def check_columns(self, values: Mapping[str, object], source: str) -> None:
         """Refuse a name that is not a column of "context" or "user", and a value of another kind than the column's."""
@@ -214,22 +217,25 @@ class Model:
             raise ConfigError(f"no item {item[:200]!r} in the catalogue" + (f"; did you mean {near}?" if near else ""))
         return index
 
-    def indices_of(self, items: Collection[str]) -> Int:
+    def indices_of(self, items: Collection[str]) -> Ints:
         """Of the items that the catalogue holds."""
-        return np.array([i for i in map(self.catalog.index_of, items) if i is not None], np.int64)
+        return ints([i for i in map(self.catalog.index_of, items) if i is not None])
 
     # --- the item table ---
 
     @cached_property
-    def _middle(self) -> Float:
+    def _middle(self) -> Sequence[float]:
         """The mean row of some items, evenly spread."""
-        some = np.linspace(0, self.n_items - 1, min(self.n_items, MIDDLE_OF)).astype(np.int64)
-        middle: Float = self.engine.vectors(some).mean(axis=0)
-        return middle
+        n = min(self.n_items, MIDDLE_OF)
+        some = ints([at * (self.n_items - 1) // max(n - 1, 1) for at in range(n)])
+        rows = self.engine.vectors(some)
+        return [sum(rows.values[at :: rows.width]) / n for at in range(rows.width)]
 
-    def directions(self, items: Int) -> Float:
+    def directions(self, items: Ints) -> Matrix:
         """Rows (n, dim) of items less the mean row of the table: what distinguishes items, not what all share."""
-        return self.engine.vectors(items) - self._middle
+        rows = self.engine.vectors(items)
+        less = map(sub, rows.values, cycle(self._middle))
+        return Matrix(array("f", less), rows.width, len(rows))
 
     # --- conditions and columns ---
 
@@ -251,29 +257,29 @@ class Model:
         self._remember(self._conditions, text, condition)
         return condition
 
-    def failing(self, condition: Condition, parameters: Mapping[str, Parameter]) -> Int:
+    def failing(self, condition: Condition, parameters: Mapping[str, Parameter]) -> Ints:
         """Indices of the items that a condition is not true for; remembered, unless it depends on the time."""
         if NOW in condition.parameters:
-            return np.flatnonzero(~condition.met(self.catalog, parameters))
+            return condition.failing(self.catalog, parameters)
         key = (condition.text, tuple((type(v), v) for v in map(parameters.get, condition.parameters)))
         failing = self._failing.get(key)
         if failing is None:
-            failing = np.flatnonzero(~condition.met(self.catalog, parameters))
+            failing = condition.failing(self.catalog, parameters)
             self._remember(self._failing, key, failing)
         return failing
 
-    def groups(self, column: str) -> tuple[Int, int]:
+    def groups(self, column: str) -> tuple[Ints, int]:
         """Of each item, which of a column's distinct values it has, -1 for none; and how many there are."""
         groups = self._groups.get(column)
         if groups is None:
             value = self.catalog.column(column)
             if isinstance(value, Texts | Lists):  # a policy groups by no lists; see `Policy.parse`
-                groups = value.codes.astype(np.int64)
+                groups = value.codes, len(value.values)
             else:
-                _, codes = np.unique(value, return_inverse=True)
-                groups = np.where(np.isnan(value), -1, codes).astype(np.int64)
+                index = {number: at for at, number in enumerate(sorted({v for v in value if v == v}))}
+                groups = ints(index.get(v, -1) for v in value), len(index)
             self._remember(self._groups, column, groups)
-        return groups, int(groups.max(initial=-1)) + 1
+        return groups
 
     def _remember(self, cache: dict[K, V], key: K, value: V) -> None:
         with self._lock:
@@ -291,7 +297,10 @@ def _columns(encoder: RequestEncoder, source: str) -> dict[str, ColumnKind]:
 
 def _read_encoder(bundle: Bundle) -> RequestEncoder:
     try:
-        return RequestEncoder.from_json(bundle.manifest.inputs)
+        encoder = RequestEncoder.from_json(bundle.manifest.inputs)
+        if not all(0 < rate < 1 for rate in encoder.rates) or not all(column.std > 0 for column in encoder.numeric):
+            raise ValueError("a rate is not between 0 and 1, or a deviation not above 0")
+        return encoder
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(
             f"{bundle.folder}: manifest.json: inputs are not valid ({error!r}); build it again"

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import repeat
 
-import numpy as np
-
 from edgerec.runtime.engine import Ranked
 from edgerec.runtime.model import Model
 from edgerec.runtime.results import Reason, Recommendation
@@ -23,19 +21,19 @@ def named(model: Model, ranked: Ranked, explain: bool) -> list[Recommendation]:
     """Scored items, with reasons if they are to be explained."""
     reasons = _reasons(model, ranked) if explain else repeat(_NONE)
     # As [dict(zip(tasks, row)) for row in ...], but in half the time: it is most of what naming costs.
-    probability = list(map(dict, map(zip, repeat(model.tasks), ranked.probability.tolist())))
-    return _recommendations(model, ranked.item.tolist(), ranked.utility.tolist(), probability, reasons)
+    probability = list(map(dict, map(zip, repeat(model.tasks), ranked.probability)))
+    return _recommendations(model, ranked.item, ranked.utility, probability, reasons)
 
 
-def named_related(model: Model, items: list[int], scores: list[float]) -> list[Recommendation]:
+def named_related(model: Model, items: Sequence[int], scores: Sequence[float]) -> list[Recommendation]:
     """Items that share sessions with another, and how likely."""
     return _recommendations(model, items, scores, [{"related": s} for s in scores], repeat(_NONE))
 
 
 def _recommendations(
     model: Model,
-    items: list[int],
-    utility: list[float],
+    items: Sequence[int],
+    utility: Sequence[float],
     probability: Sequence[Mapping[str, float]],
     reasons: Iterable[tuple[Reason, ...]],
 ) -> list[Recommendation]:
@@ -48,13 +46,12 @@ def _recommendations(
 
 def _reasons(model: Model, ranked: Ranked) -> list[tuple[Reason, ...]]:
     """The strongest positive reasons of each item."""
-    order = np.argsort(-ranked.reason, axis=1, kind="stable")[:, :MAX_REASONS]
-    weight = np.take_along_axis(ranked.reason, order, axis=1).tolist()
-    cause = ranked.history[order].tolist()
-    return [
-        tuple(_reason(model, index, c, w) for c, w in zip(causes, weights, strict=True) if w > 0) or _POPULAR
-        for index, causes, weights in zip(ranked.item.tolist(), cause, weight, strict=True)
-    ]
+    reasons = []
+    for index, row in zip(ranked.item, ranked.reason, strict=True):
+        order = sorted(range(len(row)), key=lambda at: -row[at])[:MAX_REASONS]
+        strongest = tuple(_reason(model, index, ranked.history[at], row[at]) for at in order if row[at] > 0)
+        reasons.append(strongest or _POPULAR)
+    return reasons
 
 
 def _reason(model: Model, index: int, cause: int, weight: float) -> Reason:

@@ -6,29 +6,23 @@ import ctypes
 import mmap
 import os
 import sys
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
 from edgerec.bundle import Bundle
 from edgerec.bundle.size import STUDENT
 from edgerec.errors import BundleError, ConfigError, MissingExtraError
-from edgerec.runtime.onnx_file import Array
+from edgerec.runtime.engine import OUTPUTS, Ranked
 from edgerec.tasks import Encoded
+from edgerec.tasks.buffers import Floats, Ints, Matrix, floats, ints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from edgerec.runtime.engine import Ranked
-
-Int = npt.NDArray[np.int64]
-Float = npt.NDArray[np.float32]
 
 FOLDER: Final = Path(__file__).parent / "libraries"
 """Where `tools/native` puts the libraries, and where a wheel has them."""
@@ -148,84 +142,77 @@ class NativeEngine:
         if self._library.edgerec_use_kernel(self._engine, name.encode()):
             raise ConfigError(f"this processor has no kernel {name!r}")
 
-    def recommend(self, request: Encoded, weights: Float, exclude: Int, k: int, explain: bool = True) -> Ranked:
+    def recommend(self, request: Encoded, weights: Floats, exclude: Ints, k: int, explain: bool = True) -> Ranked:
         """See `edgerec.runtime.engine.Scoring`; without `explain` the reasons are 0."""
         asked, kept = self._request(vars(request), weights, exclude)
-        item, utility = np.empty(k, np.int64), np.empty(k, np.float32)
-        probability = np.empty((k, self.shape.tasks), np.float32)
-        reason = np.zeros((k, asked.events), np.float32)
+        item, utility = array("q", bytes(8 * k)), array("f", bytes(4 * k))
+        probability, reason = self._rows(k, self.shape.tasks), self._rows(k, asked.events)
         with self._workspace(asked.events) as own:
-            out = (_at(item), _at(utility), _at(probability), _at(reason) if explain else None)
+            out = (_at(item), _at(utility), _at(probability.values), _at(reason.values) if explain else None)
             size = ctypes.c_size_t(k)
             self._done(self._library.edgerec_recommend(self._engine, own, ctypes.byref(asked), size, *out))
-        return _ranked(item, utility, probability, reason, kept[0])
+        return Ranked(item, utility, probability, reason, kept[0])
 
-    def score(self, request: Encoded, weights: Float, candidates: Int) -> Ranked:
+    def score(self, request: Encoded, weights: Floats, candidates: Ints) -> Ranked:
         """See `edgerec.runtime.engine.Scoring`."""
-        asked, kept = self._request(vars(request), weights, None)
-        item = np.ascontiguousarray(candidates, np.int64)
-        utility = np.empty(len(item), np.float32)
-        probability = np.empty((len(item), self.shape.tasks), np.float32)
-        reason = np.empty((len(item), asked.events), np.float32)
+        asked, kept = self._request(vars(request), weights, ())
+        item = ints(candidates)
+        n, utility = len(item), array("f", bytes(4 * len(item)))
+        probability, reason = self._rows(n, self.shape.tasks), self._rows(n, asked.events)
         with self._workspace(asked.events) as own:
-            out = (_at(utility), _at(probability), _at(reason))
-            size = ctypes.c_size_t(len(item))
+            out = (_at(utility), _at(probability.values), _at(reason.values))
+            size = ctypes.c_size_t(n)
             self._done(self._library.edgerec_score(self._engine, own, ctypes.byref(asked), _at(item), size, *out))
-        return _ranked(candidates, utility, probability, reason, kept[0])
+        return Ranked(item, utility, probability, reason, kept[0])
 
-    def similar(self, item: int, exclude: Int, k: int) -> tuple[Int, Float]:
-        """See `edgerec.runtime.engine.Engine`."""
+    def similar(self, item: int, exclude: Ints, k: int) -> tuple[Ints, Floats]:
+        """See `edgerec.runtime.engine.Scoring`."""
         if not self.shape.related:
             raise BundleError(f"{self._source}: this bundle was built without a related task; build it with one")
-        related, score = np.empty(k, np.int64), np.empty(k, np.float32)
-        exclude = np.ascontiguousarray(exclude, np.int64)
+        related, score = array("q", bytes(8 * k)), array("f", bytes(4 * k))
+        gone = ints(exclude)
         with self._workspace(0) as own:
-            asked = (ctypes.c_int64(item), _at(exclude), ctypes.c_size_t(len(exclude)), ctypes.c_size_t(k))
+            asked = (ctypes.c_int64(item), _at(gone), ctypes.c_size_t(len(gone)), ctypes.c_size_t(k))
             self._done(self._library.edgerec_similar(self._engine, own, *asked, _at(related), _at(score)))
         return related, score
 
-    def vectors(self, items: Int) -> Float:
+    def vectors(self, items: Ints) -> Matrix:
         """See `edgerec.runtime.engine.Engine`."""
-        items = np.ascontiguousarray(items, np.int64)
-        vector = np.empty((len(items), self.shape.dim), np.float32)
-        self._done(self._library.edgerec_vectors(self._engine, _at(items), ctypes.c_size_t(len(items)), _at(vector)))
-        return vector
+        items = ints(items)
+        rows, n = self._rows(len(items), self.shape.dim), ctypes.c_size_t(len(items))
+        self._done(self._library.edgerec_vectors(self._engine, _at(items), n, _at(rows.values)))
+        return rows
 
-    def run(self, name: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
+    def _rows(self, n: int, width: int) -> Matrix:
+        return Matrix(array("f", bytes(4 * n * width)), width, n)
+
+    def run(self, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """See `edgerec.runtime.engine.Engine`."""
-        from edgerec.runtime.engine import OUTPUTS
-
-        exclude = np.asarray(inputs.get("exclude", ()), np.int64)
+        exclude = ints(inputs.get("exclude", ()))
         if name == "vectors.onnx":
-            return {"vector": self.vectors(np.asarray(inputs["item"], np.int64))}
+            return {"vector": self.vectors(ints(inputs["item"]))}
         if name == "similar.onnx":
             found = self.similar(int(inputs["item"]), exclude, int(inputs["k"]))
             return dict(zip(OUTPUTS[name], found, strict=True))
-        request = encoded(inputs)
-        weights = np.asarray(inputs["task_weights"], np.float32)
+        request, weights = encoded(inputs), floats(inputs["task_weights"])
         if name == "recommend.onnx":
             ranked = self.recommend(request, weights, exclude, int(inputs["k"]))
         elif name == "score.onnx":
-            ranked = self.score(request, weights, np.asarray(inputs["candidates"], np.int64))
+            ranked = self.score(request, weights, ints(inputs["candidates"]))
         else:
             raise KeyError(name)
         return {output: getattr(ranked, output) for output in OUTPUTS[name]}
 
     def _request(
-        self, arrays: Mapping[str, Array], weights: Float, exclude: Int | None
-    ) -> tuple[_AskedRequest, tuple[Array, ...]]:
+        self, arrays: Mapping[str, Any], weights: Floats, exclude: Iterable[int]
+    ) -> tuple[_AskedRequest, tuple[Any, ...]]:
         """A request, and the arrays that it points to."""
         shape, events = self.shape, len(arrays["history"])
-        kinds = (np.int64, np.int64, np.float32, np.float32, np.float32)
-        kept: tuple[Array, ...] = tuple(
-            np.ascontiguousarray(arrays[n], t) for n, t in zip(_HISTORY, kinds, strict=True)
-        )
-        beside: tuple[Array, ...] = (
-            np.ascontiguousarray(arrays["context_categorical"], np.int64),
-            np.ascontiguousarray(arrays["context_numeric"], np.float32),
-            np.ascontiguousarray(weights, np.float32),
-        )
-        removed: Array = np.ascontiguousarray(() if exclude is None else exclude, np.int64)
+        kinds = (ints, ints, floats, floats, floats)
+        kept: tuple[Any, ...] = tuple(make(arrays[name]) for name, make in zip(_HISTORY, kinds, strict=True))
+        categorical, numeric = arrays["context_categorical"], arrays["context_numeric"]
+        beside: tuple[Any, ...] = (ints(categorical), floats(numeric), floats(weights))
+        removed = ints(exclude)
         lengths = [len(a) for a in (*kept, *beside)]
         if lengths != [events] * 5 + [shape.categorical, shape.numeric, shape.tasks]:
             raise BundleError(
@@ -263,30 +250,19 @@ class NativeEngine:
             raise BundleError(f"{self._source}: {self._library.edgerec_message(code).decode()}")
 
 
-def _at(array: npt.NDArray[Any]) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
-
-
-def _ranked(item: Int, utility: Float, probability: Float, reason: Float, history: Array) -> Ranked:
-    from edgerec.runtime.engine import Ranked
-
-    return Ranked(item, utility, probability, reason, history)
+def _at(values: Ints | Floats) -> ctypes.c_void_p:
+    return ctypes.c_void_p(values.buffer_info()[0])
 
 
 def encoded(inputs: Mapping[str, Any]) -> Encoded:
     """JSON values as the arrays of a request; a graph without categorical context has no such input."""
-    events = len(inputs["history"])
-    zeros = np.zeros(events)
-
-    def array(name: str, kind: type, default: Any) -> Array:
-        return np.asarray(inputs.get(name, default), kind)
-
+    zeros = [0] * len(inputs["history"])
     return Encoded(
-        history=array("history", np.int64, ()),
-        history_kind=array("history_kind", np.int64, zeros),
-        history_count=array("history_count", np.float32, zeros),
-        history_age_h=array("history_age_h", np.float32, zeros),
-        history_interval_h=array("history_interval_h", np.float32, zeros),
-        context_categorical=array("context_categorical", np.int64, ()),
-        context_numeric=array("context_numeric", np.float32, ()),
+        history=ints(inputs["history"]),
+        history_kind=ints(inputs.get("history_kind", zeros)),
+        history_count=floats(inputs.get("history_count", zeros)),
+        history_age_h=floats(inputs.get("history_age_h", zeros)),
+        history_interval_h=floats(inputs.get("history_interval_h", zeros)),
+        context_categorical=ints(inputs.get("context_categorical", ())),
+        context_numeric=floats(inputs.get("context_numeric", ())),
     )

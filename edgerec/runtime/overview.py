@@ -7,9 +7,10 @@ it holds for the bundle and not for a model behind it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from heapq import nlargest
+from operator import mul
+from statistics import fmean
 from typing import Final, NamedTuple
-
-import numpy as np
 
 from edgerec.runtime.events import NO_EVENTS, NO_KIND, Events
 from edgerec.runtime.model import RequestArguments
@@ -57,7 +58,7 @@ def overview(rec: Recommender) -> Overview:
 def _rates(rec: Recommender, items: Sequence[str], request: RequestArguments) -> dict[str, float]:
     """Mean over items, by task."""
     rows = rec.score(list(items), **request)
-    return {task: float(np.mean([row.probability[task] for row in rows])) for task in rec.tasks}
+    return {task: fmean(row.probability[task] for row in rows) for task in rec.tasks}
 
 
 def _with_column(request: RequestArguments, source: str, name: str, value: object) -> RequestArguments:
@@ -98,21 +99,21 @@ def _repeats(rec: Recommender, items: Sequence[str], now_ms: int, plain: Mapping
         for days in AGES_DAYS:
             rates = []
             for item in items:
-                past = Events([item], np.array([mask], np.int64), np.array([now_ms - days * MS_PER_DAY], np.int64))
+                past = Events([item], [mask], [now_ms - days * MS_PER_DAY])
                 rates.append(_rates(rec, [item], {"now": now_ms, "history": past}))
-            mean = {task: float(np.mean([of[task] for of in rates])) for task in plain}
+            mean = {task: fmean(of[task] for of in rates) for task in plain}
             repeats.append(Effect(f"had it: {kind}", f"{days} days ago", _factors(mean, plain)))
     return repeats
 
 
 def _neighbours(rec: Recommender, items: Sequence[str]) -> list[tuple[str, list[str]]]:
     arrays = rec.arrays
-    unit = unit_rows(arrays.directions(np.arange(arrays.model.n_items)))
+    unit = unit_rows(arrays.directions(range(arrays.model.n_items)))
     neighbours = []
     for item in items[:10]:
         at = arrays.index_of(item)
         assert at is not None
-        order = np.argsort(-(unit @ unit[at]), kind="stable")
-        closest = [int(i) for i in order if i != at][:NEIGHBOURS]
+        closeness = [sum(map(mul, row, unit[at])) for row in unit]
+        closest = nlargest(NEIGHBOURS, (i for i in range(len(unit)) if i != at), key=closeness.__getitem__)
         neighbours.append((arrays.named(at)[1], [arrays.named(i)[1] for i in closest]))
     return neighbours

@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from edgerec.bundle import Bundle
 from edgerec.bundle.columns import Parameter
 from edgerec.runtime import arguments
@@ -25,6 +23,7 @@ from edgerec.runtime.selection import Selection, count_losses
 from edgerec.runtime.store import EventStore
 from edgerec.runtime.updates import Updates
 from edgerec.runtime.view import UserView
+from edgerec.tasks.buffers import ints
 
 if TYPE_CHECKING:
     from edgerec.bundle.sign import PublicKey
@@ -150,7 +149,7 @@ class Recommender(UserView):
             ConfigError: an item that the catalogue does not hold; see also `recommend`.
         """
         arrays = self.arrays
-        candidates = np.array([arrays.model.known(item) for item in arguments.item_ids(items, "items")], np.int64)
+        candidates = ints([arrays.model.known(item) for item in arguments.item_ids(items, "items")])
         ranked = arrays.rate(candidates, **_request(weights, context, user, now, history))
         return arrays.recommendations(ranked, arguments.flag(explain, "explain"))
 
@@ -171,9 +170,9 @@ class Recommender(UserView):
         """
         arrays, k = self.arrays, arguments.whole(k, "k")
         model, index = arrays.model, arrays.model.known(item)
-        removed = [*filtered(model, _filters(where, parameters, exclude), {}), ("excluded", np.array([index]))]
+        removed = [*filtered(model, _filters(where, parameters, exclude), {}), ("excluded", ints([index]))]
         indices, score = arrays.related(index, k, removed)
-        items = named_related(model, indices.tolist(), score.tolist())
+        items = named_related(model, indices, score)
         why_fewer = count_losses(removed, model.n_items, len(items), "history") if len(items) < k else {}
         return Recommendations(items, why_fewer)
 

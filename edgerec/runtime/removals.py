@@ -10,11 +10,11 @@ from typing import NamedTuple
 from edgerec.bundle.columns import Parameter
 from edgerec.bundle.policy import NOW
 from edgerec.errors import ConfigError
-from edgerec.runtime.engine import Int
 from edgerec.runtime.events import NO_KIND
 from edgerec.runtime.logged_lists import EVER
 from edgerec.runtime.model import EncodedHistory, Model, RequestArguments
 from edgerec.runtime.selection import Removal
+from edgerec.tasks.buffers import Ints, ints
 from edgerec.tasks.units import MS_PER_DAY, MS_PER_HOUR
 
 
@@ -68,18 +68,18 @@ def seen_or_capped(
     removed: list[Removal] = []
     for seen in model.policy.seen:
         since_ms = now_ms - int(seen.days * MS_PER_DAY) if seen.days is not None else EVER
-        hit = history.time_ms >= since_ms
-        if seen.kind is not None:
-            hit &= (history.kinds >> model.encoder.binary.index(seen.kind)) & 1 == 1
-        removed.append((f"seen {seen.kind or NO_KIND}", history.items[hit]))
+        bit = 0 if seen.kind is None else 1 << model.encoder.binary.index(seen.kind)
+        events = zip(history.items, history.kinds, history.time_ms, strict=True)
+        items = [i for i, kind, at in events if at >= since_ms and (seen.kind is None or kind & bit)]
+        removed.append((f"seen {seen.kind or NO_KIND}", ints(items)))
     for cap in model.policy.caps:
         counts = how_often(now_ms - int(cap.hours * MS_PER_HOUR))
-        items = model.indices_of([item for item, n in counts.items() if n >= cap.shown])
-        removed.append(("shown too often", items))
+        shown = model.indices_of([item for item, n in counts.items() if n >= cap.shown])
+        removed.append(("shown too often", shown))
     return removed
 
 
-def _failing(model: Model, where: str, parameters: Mapping[str, Parameter]) -> Int:
+def _failing(model: Model, where: str, parameters: Mapping[str, Parameter]) -> Ints:
     condition = model.condition(where)
     if missing := [name for name in condition.parameters if name not in parameters]:
         raise ConfigError(f"where: no value for :{missing[0]}; give it in parameters")

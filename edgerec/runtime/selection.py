@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
+from math import exp, inf
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
-
-import numpy as np
-import numpy.typing as npt
 
 from edgerec.bundle.columns import Parameter
 from edgerec.bundle.policy import Explore
-from edgerec.runtime.engine import Float, Int, Ranked, Scoring
+from edgerec.runtime.engine import Ranked, Scoring
 from edgerec.runtime.model import EncodedHistory, Model
 from edgerec.tasks import Encoded
+from edgerec.tasks.buffers import Floats, Ints, Matrix, floats
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from edgerec.runtime.adaptation import LearnedState
     from edgerec.runtime.slate import Mix
 
-Removal: TypeAlias = tuple[str, Int]
+Removal: TypeAlias = tuple[str, Ints]
 """A cause, and the item indices that it removes."""
 
 
@@ -40,19 +42,18 @@ class Selection(NamedTuple):
 
     def explored(
         self, model: Model, explore: Explore, k: int, learned: LearnedState, random: np.random.Generator
-    ) -> tuple[Ranked, npt.NDArray[np.float64]]:
+    ) -> tuple[Ranked, Sequence[float]]:
         """The list with its last places filled by trial, and the probability of each choice."""
         from edgerec.runtime.exploration import fill  # loaded on use
 
-        chosen = {int(i) for i in self.ranked.item}
-        rest = [at for at, i in enumerate(self.pool.item.tolist()) if i not in chosen]
-        where = {i: at for at, i in enumerate(self.pool.item.tolist())}
-        order = np.array([*(where[int(i)] for i in self.ranked.item), *rest], np.int64)
-        pool = self.pool.take(order)
+        where = {i: at for at, i in enumerate(self.pool.item)}
+        chosen = {where[i] for i in self.ranked.item}
+        rest = (at for at in range(len(where)) if at not in chosen)
+        pool = self.pool.take([*(where[i] for i in self.ranked.item), *rest])
         vectors = model.directions(pool.item) if explore.method == "linucb" else None
-        ids = [model.catalog.named(i)[0] for i in pool.item.tolist()]
+        ids = [model.catalog.named(i)[0] for i in pool.item]
         at, probability = fill(explore, min(k, len(ids)), ids, pool.utility, vectors, learned, random)
-        return pool.take(at), probability
+        return pool.take(at.tolist()), probability.tolist()
 
 
 class Question(NamedTuple):
@@ -64,7 +65,7 @@ class Question(NamedTuple):
     """
 
     encoded: Encoded
-    weights: Float
+    weights: Floats
     removed: Sequence[Removal]
     history: EncodedHistory
     values: Mapping[str, Parameter]
@@ -73,27 +74,37 @@ class Question(NamedTuple):
 
 def count_losses(removed: Sequence[Removal], n_items: int, n_listed: int, rest: str) -> dict[str, int]:
     """By cause, how many items were lost, every item counted once; `rest` is the cause of those without another."""
-    gone = np.zeros(n_items, bool)
+    gone: set[int] = set()
     lost: dict[str, int] = {}
     for cause, part in removed:
-        before = int(gone.sum())
-        gone[part] = True
-        lost[cause] = lost.get(cause, 0) + int(gone.sum()) - before
-    lost[rest] = lost.get(rest, 0) + n_items - int(gone.sum()) - n_listed
+        before = len(gone)
+        gone.update(part)
+        lost[cause] = lost.get(cause, 0) + len(gone) - before
+    lost[rest] = lost.get(rest, 0) + n_items - len(gone) - n_listed
     return {"catalogue": n_items, **{cause: n for cause, n in lost.items() if n}}
+
+
+def joined(removed: Sequence[Removal]) -> Ints:
+    """The items that are removed for any cause; one may stand twice."""
+    if len(removed) == 1:
+        return removed[0][1]
+    gone = array("q")
+    for _, part in removed:
+        gone += part
+    return gone
 
 
 def select(model: Model, scoring: Scoring, question: Question, k: int, diversity: float | None) -> Selection:
     """The best k items by the policy; `diversity` in place of the policy's."""
     policy, removed = model.policy, question.removed
     diversity = policy.diversity if diversity is None else diversity
-    gone = removed[0][1] if len(removed) == 1 else np.concatenate([part for _, part in removed])
+    gone = joined(removed)
     arranged = bool(diversity) or policy.rearranges
     size = min(max(policy.pool, k), model.n_items) if arranged or policy.explore else min(k, model.n_items)
     while True:
         pool = _candidates(scoring.recommend(question.encoded, question.weights, gone, size))
         if not arranged:
-            best = pool.take(np.arange(min(k, len(pool.item)))) if len(pool.item) > k else pool
+            best = pool.take(range(k)) if len(pool.item) > k else pool
             return Selection(best, pool, removed)
         pool = _moved(model, pool, question.values, question.learned)
         at = _arranged(model, pool, k, diversity, question.history)
@@ -104,37 +115,37 @@ def select(model: Model, scoring: Scoring, question: Question, k: int, diversity
 
 
 def _candidates(ranked: Ranked) -> Ranked:
-    if not len(ranked.utility) or ranked.utility[-1] != -np.inf:
+    if not ranked.utility or ranked.utility[-1] != -inf:
         return ranked
-    return ranked.take(np.flatnonzero(ranked.utility != -np.inf))
+    return ranked.take([at for at, utility in enumerate(ranked.utility) if utility != -inf])
 
 
 def _moved(model: Model, pool: Ranked, values: Mapping[str, Parameter], learned: LearnedState | None) -> Ranked:
     """The pool with boosts and what was learned of the user, best first again."""
     from edgerec.runtime.slate import multiplied  # loaded on use, as all that a plain list does not need
 
-    utility, policy = pool.utility, model.policy
-    factor = np.ones(len(utility))
+    policy, factors = model.policy, [1.0] * len(pool.item)
     for boost in policy.boosts:
-        hit = np.ones(model.n_items, bool)
-        hit[model.failing(boost.where, values)] = False
-        factor *= np.where(hit[pool.item], boost.factor, 1.0)
+        missed = set(model.failing(boost.where, values))
+        factors = [f if i in missed else f * boost.factor for f, i in zip(factors, pool.item, strict=True)]
     if policy.adapt is not None and learned is not None and learned.trusted():
-        factor *= np.exp(learned.correction(model.directions(pool.item), policy.adapt))
-    if (factor == 1).all():
+        correction = learned.correction(model.directions(pool.item), policy.adapt)
+        factors = [f * exp(c) for f, c in zip(factors, correction, strict=True)]
+    if all(f == 1 for f in factors):
         return pool
-    moved = Ranked(pool.item, multiplied(utility, factor), pool.probability, pool.reason, pool.history)
-    return moved.take(np.argsort(-moved.utility, kind="stable"))
+    utility = floats(map(multiplied, pool.utility, factors))
+    moved = Ranked(pool.item, utility, pool.probability, pool.reason, pool.history)
+    return moved.take(sorted(range(len(utility)), key=lambda at: -utility[at]))
 
 
-def _arranged(model: Model, pool: Ranked, k: int, diversity: float, history: EncodedHistory) -> Int:
+def _arranged(model: Model, pool: Ranked, k: int, diversity: float, history: EncodedHistory) -> Sequence[int]:
     policy = model.policy
     if not (diversity or policy.quotas or policy.calibration):
-        return np.arange(min(k, len(pool.item)))
+        return range(min(k, len(pool.item)))
     from edgerec.runtime.slate import GroupLimit, arrange
 
-    quotas = [GroupLimit(model.groups(quota.by)[0][pool.item], quota.most) for quota in policy.quotas]
-    vectors = model.engine.vectors(pool.item) if diversity else None
+    quotas = [GroupLimit(_of(model.groups(quota.by)[0], pool.item), quota.most) for quota in policy.quotas]
+    vectors: Matrix | None = model.engine.vectors(pool.item) if diversity else None
     return arrange(pool.utility, k, vectors, diversity, quotas, _mix(model, pool, history))
 
 
@@ -146,8 +157,14 @@ def _mix(model: Model, pool: Ranked, history: EncodedHistory) -> Mix | None:
     if calibration is None:
         return None
     group, n = model.groups(calibration.by)
-    own = group[history.items]
-    count = np.bincount(own[own >= 0], minlength=n).astype(np.float64)
-    if not count.sum():
+    own = [g for g in _of(group, history.items) if g >= 0]
+    if not own:
         return None
-    return Mix(group[pool.item], count / count.sum(), calibration.strength)
+    share = [0.0] * n
+    for g in own:
+        share[g] += 1 / len(own)
+    return Mix(_of(group, pool.item), share, calibration.strength)
+
+
+def _of(groups: Ints, items: Sequence[int]) -> Sequence[int]:
+    return [groups[item] for item in items]

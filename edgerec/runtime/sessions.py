@@ -28,7 +28,7 @@ def onnxruntime() -> ModuleType:
     try:
         return importlib.import_module("onnxruntime")
     except ImportError as error:
-        raise MissingExtraError('onnxruntime is not installed: pip install onnxruntime, or engine="numpy"') from error
+        raise MissingExtraError('onnxruntime is not installed: pip install "edgerec[onnx]"') from error
 
 
 def session(graph: Path | bytes, threads: int = 0, weights: bytes | None = None) -> Any:

@@ -2,50 +2,48 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, log, sqrt
+from operator import mul
 
-import numpy as np
-import numpy.typing as npt
-
-Int = npt.NDArray[np.int64]
-Float = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
+from edgerec.tasks.buffers import Floats, Matrix
 
 SMOOTHED = 0.01
 """Share of the user's own mix that is added to a list's, so that no share is zero. Source: Steck, RecSys 2018."""
 
 
-def multiplied(utility: Float, factor: Double) -> Float:
-    """Utilities with factors above 0: a factor above 1 is always for an item, also where its utility is negative."""
-    return np.where(utility >= 0, utility * factor, utility / factor).astype(np.float32)
+def multiplied(utility: float, factor: float) -> float:
+    """A utility with a factor above 0: one above 1 is always for the item, also where its utility is negative."""
+    return utility * factor if utility >= 0 else utility / factor
 
 
 @dataclass(frozen=True)
 class GroupLimit:
-    """At most `most` items of a list with one value; `group` int64 (P,), -1 where an item has no value."""
+    """At most `most` items of a list with one value; `group` (P,), -1 where an item has no value."""
 
-    group: Int
+    group: Sequence[int]
     most: int
 
 
 @dataclass(frozen=True)
 class Mix:
-    """The user's own mix of values: `share` float64 (G,), adding up to 1; `group` int64 (P,), -1 without a value."""
+    """The user's own mix of values: `share` (G,), adding up to 1; `group` (P,), -1 without a value."""
 
-    group: Int
-    share: Double
+    group: Sequence[int]
+    share: Sequence[float]
     strength: float
 
 
 def arrange(
-    utility: Float,
+    utility: Floats,
     k: int,
-    vectors: Float | None = None,
+    vectors: Matrix | None = None,
     diversity: float = 0.0,
     quotas: Sequence[GroupLimit] = (),
     mix: Mix | None = None,
-) -> Int:
+) -> list[int]:
     """Positions in the pool of at most k items, first to last.
 
     Each step takes the item with the largest
@@ -53,93 +51,106 @@ def arrange(
     [0, 1] over the pool; its largest cosine to an item that was taken; and how far the list's mix with it would be
     from the user's (Kullback-Leibler).
     Args:
-        utility: float32 (P,), finite. vectors: float32 (P, dim), needed where diversity > 0.
+        utility: (P,), finite. vectors: (P, dim), needed where diversity > 0.
     Source: Carbonell and Goldstein, SIGIR 1998; Steck, RecSys 2018.
     """
     n, strength = len(utility), mix.strength if mix is not None else 0.0
-    span = float(utility.max() - utility.min()) if n else 0.0
-    relevance = (utility - utility.min()) / (span or 1.0) if n else utility
-    base = ((1 - diversity - strength) * relevance).astype(np.float64)
-    penalties: list[_Likeness | _Divergence] = []
-    if diversity and vectors is not None:
-        penalties.append(_Likeness(vectors, diversity))
-    if mix is not None:
-        penalties.append(_Divergence(mix))
+    least = min(utility, default=0.0)
+    span = max(utility, default=0.0) - least or 1.0
+    # In float32, as other runtimes do it, so that items that are close keep one order everywhere.
+    relevance = array("f", [x / span for x in array("f", [u - least for u in utility])])
+    share = array("f", [1 - diversity - strength])[0]
+    base = array("f", [share * x for x in relevance])
+    likeness = _Likeness(vectors, diversity) if diversity and vectors is not None else None
+    divergence = None if mix is None else _Divergence(mix)
     counts = [_QuotaCount(quota) for quota in quotas]
-    closed = np.zeros(n, bool)  # taken, or of a value whose quota is full
+    left = set(range(n))  # less what was taken, or is of a value whose quota is full
     chosen: list[int] = []
-    while len(chosen) < min(k, n):
-        gain = np.where(closed, -np.inf, base)
-        for penalty in penalties:
-            gain -= penalty.of_candidates()
-        best = int(gain.argmax())
-        if gain[best] == -np.inf:
+    while left and len(chosen) < k:
+        gain: Sequence[float] = base
+        for penalty in (likeness, divergence):
+            if penalty is not None:
+                gain = [g - p for g, p in zip(gain, penalty.of_candidates(), strict=True)]
+        best = max(left, key=lambda at: (gain[at], -at))
+        if gain[best] == -inf:
             break
         chosen.append(best)
-        closed[best] = True
-        for penalty in penalties:
-            penalty.take(best)
+        left.discard(best)
+        for taken in (likeness, divergence):
+            if taken is not None:
+                taken.take(best)
         for count in counts:
-            count.take(best, closed)
-    return np.array(chosen, np.int64)
+            left -= count.closed_by(best)
+    return chosen
 
 
-def unit_rows(vectors: Float) -> Float:
+def unit_rows(vectors: Matrix) -> list[list[float]]:
     """Rows of length 1, or 0."""
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(length > 0, length, 1)).astype(np.float32)
+    rows = []
+    for row in vectors:
+        length = sqrt(_dot(row, row)) or 1.0
+        rows.append([x / length for x in row])
+    return rows
+
+
+def _dot(a: Sequence[float], b: Sequence[float]) -> float:
+    total: float = sum(map(mul, a, b))
+    return total
 
 
 class _Likeness:
     """The largest cosine of each candidate to an item of the list, times the diversity."""
 
-    def __init__(self, vectors: Float, diversity: float) -> None:
+    def __init__(self, vectors: Matrix, diversity: float) -> None:
         self._unit, self._diversity = unit_rows(vectors), diversity
-        self._largest: Double | None = None
+        self._largest: list[float] | None = None
 
-    def of_candidates(self) -> Double | float:
-        return 0.0 if self._largest is None else self._diversity * self._largest
+    def of_candidates(self) -> Sequence[float]:
+        if self._largest is None:
+            return [0.0] * len(self._unit)
+        return [self._diversity * cosine for cosine in self._largest]
 
     def take(self, position: int) -> None:
-        before = np.full(len(self._unit), -1.0) if self._largest is None else self._largest
-        self._largest = np.maximum(before, self._unit @ self._unit[position])
+        own = self._unit[position]
+        cosines = [_dot(row, own) for row in self._unit]
+        self._largest = cosines if self._largest is None else list(map(max, self._largest, cosines))
 
 
 class _Divergence:
     """How far the list's mix with each candidate would be from the user's, times the mix's strength."""
 
     def __init__(self, mix: Mix) -> None:
-        self._mix, self._taken = mix, np.zeros(len(mix.share))
+        self._mix, self._taken = mix, [0] * len(mix.share)
 
-    def of_candidates(self) -> Double:
-        group, before, after = self._mix.group, self._parts(self._taken), self._parts(self._taken + 1)
-        by_group = before.sum() + (after - before)
-        without = before.sum()  # an item without a value adds to no share
-        divergence: Double = np.where(group >= 0, by_group[group] if len(by_group) else without, without)
-        return self._mix.strength * divergence
+    def of_candidates(self) -> Sequence[float]:
+        size = sum(self._taken) + 1
+        before = [self._part(n, share, size) for n, share in zip(self._taken, self._mix.share, strict=True)]
+        after = [self._part(n + 1, share, size) for n, share in zip(self._taken, self._mix.share, strict=True)]
+        whole = sum(before)
+        # An item without a value adds to no share; its group is -1, the last.
+        by_group = [*(whole + (a - b) for a, b in zip(after, before, strict=True)), whole]
+        return [self._mix.strength * by_group[group] for group in self._mix.group]
 
     def take(self, position: int) -> None:
         group = self._mix.group[position]
         if group >= 0:
             self._taken[group] += 1
 
-    def _parts(self, count: Double) -> Double:
-        """What each value adds to the divergence, if the list had so many items of it and one item more in all."""
-        share, some = self._mix.share, self._mix.share > 0
-        own = (1 - SMOOTHED) * count / (self._taken.sum() + 1) + SMOOTHED * share
-        return np.where(some, share * np.log(np.where(some, share / np.where(some, own, 1), 1)), 0.0)
+    def _part(self, count: int, share: float, size: int) -> float:
+        """What a value adds to the divergence of a list of `size` items of which `count` have it."""
+        return share * log(share / ((1 - SMOOTHED) * count / size + SMOOTHED * share)) if share > 0 else 0.0
 
 
 class _QuotaCount:
     """How many items of each value a list has, against one quota."""
 
     def __init__(self, quota: GroupLimit) -> None:
-        self._quota, self._counts = quota, np.zeros(int(quota.group.max(initial=-1)) + 1, np.int64)
+        self._quota, self._counts = quota, dict.fromkeys(quota.group, 0)
 
-    def take(self, position: int, closed: npt.NDArray[np.bool_]) -> None:
-        """Count an item, and close its value once the quota is full."""
+    def closed_by(self, position: int) -> set[int]:
+        """Count an item; the candidates of its value, once its quota is full."""
         group = self._quota.group[position]
-        if group >= 0:
-            self._counts[group] += 1
-            if self._counts[group] >= self._quota.most:
-                closed |= self._quota.group == group
+        self._counts[group] += 1
+        if group < 0 or self._counts[group] < self._quota.most:
+            return set()
+        return {at for at, other in enumerate(self._quota.group) if other == group}

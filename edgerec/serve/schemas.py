@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, StrictStr
 
 from edgerec.runtime import Events, Recommendation, Recommendations
@@ -79,8 +78,8 @@ class AnyRequest(RequestPart):
         if self.history is not None:
             past = Events(
                 [e.item for e in self.history],
-                np.array([kind_mask(e.kind, kinds) for e in self.history], np.int64),
-                np.array([e.time for e in self.history], np.int64),
+                [kind_mask(e.kind, kinds) for e in self.history],
+                [e.time for e in self.history],
             )
         return RequestArguments(weights=self.weights, context=self.context, user=self.user, now=self.now, history=past)
 

@@ -1,4 +1,7 @@
-"""The user's own past as numbers: rates of each binary task, counts, times. One function for training and device."""
+"""The user's own past as numbers, of many requests at once: rates of each binary task, counts, times.
+
+`edgerec.tasks.request` has the same for one request.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec.tasks.history import Float, Int, by_time, elapsed
+from edgerec.tasks.request import CLIP, SMOOTHING, Numeric, RequestEncoder
 from edgerec.tasks.units import MS_PER_DAY
-
-SMOOTHING = 20.0
-"""Events at the population's rate that are added to a user's own; KuaiRand's users have 14 events on average."""
 
 
 class PastSums(NamedTuple):
@@ -29,21 +30,6 @@ class PastSums(NamedTuple):
     first_ms: Int
     last_ms: Int
     positives: npt.NDArray[np.float64]
-
-
-class Timeless(NamedTuple):
-    """`past_numbers` before the time of the request is known.
-
-    Attributes:
-        numbers: float32 (R, 6 + 2B), the result with gaps that `with_times` fills.
-        from_ms: int64 (3, R), the times that elapsed times start from: the last, first and last event.
-        unit_ms: float64 (3, R), their units: a day, a day, the mean gap between sessions plus a day; infinite without
-            events.
-    """
-
-    numbers: Float
-    from_ms: Int
-    unit_ms: npt.NDArray[np.float64]
 
 
 def summarize_past(request: Int, kind: Int, time_ms: Int, n_requests: int, n_binary: int) -> PastSums:
@@ -67,12 +53,6 @@ def summarize_past(request: Int, kind: Int, time_ms: Int, n_requests: int, n_bin
     )
 
 
-def past_names(binary: Sequence[str]) -> list[str]:
-    """Names of the columns of `past_numbers`, in order."""
-    base = ["events", "visits", "days_since_last", "days_since_first", "visit_gap_days", "overdue"]
-    return base + [f"{kind}.{task}" for task in binary for kind in ("rate", "positives")]
-
-
 def past_numbers(past: PastSums, now_ms: Int, rates: npt.NDArray[np.float64]) -> Float:
     """Turn sums into model inputs of about unit size; a user without events gets zeros.
 
@@ -83,28 +63,44 @@ def past_numbers(past: PastSums, now_ms: Int, rates: npt.NDArray[np.float64]) ->
         float32 (R, 6 + 2B): log counts, log days, the gap between sessions and how far it is exceeded; then for
         each binary task the log-odds of its smoothed rate against the population's, and its log count.
     """
-    inputs = timeless(past, rates)
-    return with_times(inputs.numbers, elapsed(now_ms, inputs.from_ms, inputs.unit_ms))
-
-
-def with_times(numbers: Float, since: npt.NDArray[np.float64]) -> Float:
-    """Fill the gaps in `Timeless.numbers`; `since` (3, R) holds the elapsed times, see `elapsed`."""
-    filled = numbers.copy()
-    filled[:, 2], filled[:, 3], filled[:, 5] = np.log1p(since)
-    return filled
-
-
-def timeless(past: PastSums, rates: npt.NDArray[np.float64]) -> Timeless:
-    """The part of `past_numbers` that does not depend on the time of the request."""
     gap = (past.last_ms - past.first_ms) / MS_PER_DAY / np.maximum(past.sessions - 1, 1)
     smoothed = (past.positives + SMOOTHING * rates) / (past.events + SMOOTHING)[:, None]
     numbers = np.zeros((len(gap), 6 + 2 * len(rates)), np.float32)
     numbers[:, 0], numbers[:, 1], numbers[:, 4] = np.log1p(past.events), np.log1p(past.sessions), np.log1p(gap)
     numbers[:, 6::2] = np.log(smoothed / (1 - smoothed)) - np.log(rates / (1 - rates))
     numbers[:, 7::2] = np.log1p(past.positives)
+    from_ms = np.array([past.last_ms, past.first_ms, past.last_ms])
     unit_ms = MS_PER_DAY * np.array([np.ones_like(gap), np.ones_like(gap), gap + 1.0])
-    return Timeless(
-        numbers,
-        from_ms=np.array([past.last_ms, past.first_ms, past.last_ms]),
-        unit_ms=np.where(past.events > 0, unit_ms, np.inf),
-    )
+    since = elapsed(now_ms, from_ms, np.where(past.events > 0, unit_ms, np.inf))
+    numbers[:, 2], numbers[:, 3], numbers[:, 5] = np.log1p(since)
+    return numbers
+
+
+def context_numbers(
+    encoder: RequestEncoder,
+    past: PastSums,
+    now_ms: Int,
+    values: npt.NDArray[np.float64] | None = None,
+    held: npt.NDArray[np.bool_] | None = None,
+) -> Float:
+    """``context_numeric`` of R requests, float32 (R, M), see `edgerec.tasks.RequestEncoder.numbers`.
+
+    Args:
+        values: raw (R, len(encoder.numeric)), NaN where missing.
+        held: bool (R, P), which values of `encoder.multi` a request has.
+    """
+    given = [past_numbers(past, now_ms, np.array(encoder.rates, np.float64))]
+    if encoder.numeric and values is not None:
+        given.append(standardize(values, encoder.numeric))
+    if encoder.multi and held is not None:
+        first = np.cumsum([len(column.values) for column in encoder.multi])[:-1]
+        given += [part / np.maximum(part.sum(axis=1, keepdims=True), 1) for part in np.split(held, first, axis=1)]
+    return np.concatenate(given, axis=1, dtype=np.float32) if len(given) > 1 else given[0]
+
+
+def standardize(values: npt.NDArray[np.float64], columns: Sequence[Numeric]) -> Float:
+    """(value - mean) / std, clipped at `CLIP`, 0 where missing; (R, n) -> float32 (R, n)."""
+    mean = np.array([c.mean for c in columns])
+    std = np.array([c.std for c in columns])
+    scaled = np.clip((values - mean) / std, -CLIP, CLIP)
+    return np.where(np.isfinite(scaled), scaled, 0.0).astype(np.float32)

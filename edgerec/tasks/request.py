@@ -1,28 +1,30 @@
-"""From a request (time, context, user attributes, past events) to the arrays that teacher, student and graph read.
+"""From a request (time, context, user attributes, past events) to the arrays that teacher, student and engine read.
 
 The encoder is stored as JSON in the dataset's description and in a bundle's manifest, so that training and the device
-use the same indices and means.
+use the same indices and means. Here a request is encoded as a device does it, one at a time and without numpy;
+`edgerec.tasks.history` and `edgerec.tasks.past` do the same for many at once, and tests hold both to the same numbers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
-from typing import Any, Literal, NamedTuple
+from math import log, log1p
+from numbers import Rational, Real
+from typing import Any, Final, Literal, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from edgerec.tasks.history import Double, Float, History, Int, elapsed, encode_history
+from edgerec.tasks.buffers import Floats, Ints, plain
 from edgerec.tasks.parts import parts_of, spelled
-from edgerec.tasks.past import PastSums, past_names, past_numbers, summarize_past, timeless, with_times
-from edgerec.tasks.units import MS_PER_HOUR
+from edgerec.tasks.units import MS_PER_DAY, MS_PER_HOUR
 
 Source = Literal["context", "user", "time"]
 
-CLIP = 5.0
+SMOOTHING: Final = 20.0
+"""Events at the population's rate that are added to a user's own; KuaiRand's users have 14 events on average."""
+CLIP: Final = 5.0
 """Standardised numbers are clipped here, in standard deviations, so that no single outlier decides a score."""
 
 
@@ -53,33 +55,43 @@ class Multi(NamedTuple):
     separator: str
 
 
-@dataclass(eq=False, repr=False)  # not frozen: made for every request, and freezing costs as much as a numpy call
+@dataclass(eq=False, repr=False)  # not frozen: made for every request, and freezing takes time
 class Encoded:
-    """The arrays of one request, named as the graph's inputs; L = len(history), C and M as in the manifest."""
+    """The arrays of one request, named as the student's inputs; L = len(history), C and M as in the manifest."""
 
-    history: Int
-    history_kind: Int
-    history_count: Float
-    history_age_h: Float
-    history_interval_h: Float
-    context_categorical: Int
-    context_numeric: Float
+    history: Ints
+    history_kind: Ints
+    history_count: Floats
+    history_age_h: Floats
+    history_interval_h: Floats
+    context_categorical: Ints
+    context_numeric: Floats
 
 
 class UserPast(NamedTuple):
     """One user's past, encoded as far as it can be before the time of the request is known: a device asks often.
 
     Attributes:
-        history: of one request.
-        numbers: float32 (1, 6 + 2B), see `edgerec.tasks.past.Timeless`.
-        from_ms: int64 (L + 3,) and unit_ms: float64 (L + 3,): start and unit of each elapsed time, for the L items of
-            the history and the three times of the numbers; in one array, since each numpy call costs time here.
+        items, kinds, counts, intervals_h, last_ms: of the distinct past items, see `edgerec.tasks.history.History`.
+        numbers: see `past_names`; those that depend on the time are 0.
+        first_ms, latest_ms: times of the first and the last event. gap_days: mean time between sessions.
     """
 
-    history: History
-    numbers: Float
-    from_ms: Int
-    unit_ms: Double
+    items: Ints
+    kinds: Ints
+    counts: Floats
+    intervals_h: Floats
+    last_ms: Sequence[int]
+    numbers: Sequence[float]
+    first_ms: int
+    latest_ms: int
+    gap_days: float
+
+
+def past_names(binary: Sequence[str]) -> list[str]:
+    """Names of the numbers of a user's past, in order."""
+    base = ["events", "visits", "days_since_last", "days_since_first", "visit_gap_days", "overdue"]
+    return base + [f"{kind}.{task}" for task in binary for kind in ("rate", "positives")]
 
 
 @dataclass(frozen=True)
@@ -100,9 +112,8 @@ class RequestEncoder:
     categorical: tuple[Categorical, ...] = ()
     numeric: tuple[Numeric, ...] = ()
     multi: tuple[Multi, ...] = ()
-    # Derived once, since a device asks often: index by name, rates as an array, time zone, is there a time column.
+    # Derived once, since a device asks often: index by name, time zone, is there a time column.
     _index: dict[str, dict[str, int]] = field(init=False, repr=False, compare=False)
-    _rates: npt.NDArray[np.float64] = field(init=False, repr=False, compare=False)
     _zone: tzinfo = field(init=False, repr=False, compare=False)
     _timed: bool = field(init=False, repr=False, compare=False)
 
@@ -115,8 +126,7 @@ class RequestEncoder:
             from zoneinfo import ZoneInfo
 
             zone = ZoneInfo(self.timezone)
-        derived = {"_index": index, "_rates": np.array(self.rates, np.float64), "_zone": zone, "_timed": timed}
-        for name, value in derived.items():
+        for name, value in {"_index": index, "_zone": zone, "_timed": timed}.items():
             object.__setattr__(self, name, value)
 
     @property
@@ -159,19 +169,40 @@ class RequestEncoder:
             ),
         )
 
-    def past(self, item: Int, kind: Int, time_ms: Int) -> UserPast:
-        """Encode the past of one user from raw events, each argument int64 (E,); see `encode_history`."""
-        request = np.zeros(len(item), np.int64)
-        history = encode_history(request, item, kind, time_ms, 1, self.max_history)
-        own = timeless(summarize_past(request, kind, time_ms, 1, len(self.binary)), self._rates)
+    def past(self, item: Iterable[int], kind: Iterable[int], time_ms: Iterable[int]) -> UserPast:
+        """Encode the past of one user from raw events: item indices, bitmasks of kinds, and times, of equal length."""
+        item, kind, times = (list(plain(values)) for values in (item, kind, time_ms))
+        distinct: dict[int, list[int]] = {}  # by item: item, kinds, count, first and last time
+        for i, k, t in zip(item, kind, times, strict=True):
+            row = distinct.get(i)
+            if row is None:
+                distinct[i] = [i, k, 1, t, t]
+            else:
+                row[1] |= k
+                row[2] += 1
+                row[3], row[4] = min(row[3], t), max(row[4], t)
+        # Ties are broken by the item, so that the order never depends on the order of the events.
+        rows = sorted(distinct.values(), key=lambda row: (row[4], row[0]))[max(len(distinct) - self.max_history, 0) :]
+        events, sessions, first, last = len(times), len(set(times)), min(times, default=0), max(times, default=0)
+        gap_days = (last - first) / MS_PER_DAY / max(sessions - 1, 1)
+        numbers = [log1p(events), log1p(sessions), 0.0, 0.0, log1p(gap_days), 0.0]
+        for bit, rate in enumerate(self.rates):
+            positives = sum(k >> bit & 1 for k in kind)
+            smoothed = (positives + SMOOTHING * rate) / (events + SMOOTHING)
+            numbers += (log(smoothed / (1 - smoothed)) - log(rate / (1 - rate)), log1p(positives))
         return UserPast(
-            history,
-            own.numbers,
-            from_ms=np.concatenate([history.last_ms, own.from_ms[:, 0]]),
-            unit_ms=np.concatenate([np.full(len(history.item), MS_PER_HOUR, np.float64), own.unit_ms[:, 0]]),
+            items=array("q", [row[0] for row in rows]),
+            kinds=array("q", [row[1] for row in rows]),
+            counts=array("f", [row[2] for row in rows]),
+            intervals_h=array("f", [(row[4] - row[3]) / MS_PER_HOUR / max(row[2] - 1, 1) for row in rows]),
+            last_ms=[row[4] for row in rows],
+            numbers=numbers,
+            first_ms=first,
+            latest_ms=last,
+            gap_days=gap_days,
         )
 
-    def categories(self, values: Mapping[str, object], now_ms: int) -> Int:
+    def categories(self, values: Mapping[str, object], now_ms: int) -> Ints:
         """Indices of one request's categorical inputs, int64 (C,); a missing or unknown value is 0."""
         clock = self._clock(now_ms) if self._timed else {}
         indices = []
@@ -181,82 +212,62 @@ class RequestEncoder:
             else:
                 value = values.get(column.name)
                 indices.append(0 if value is None else _index_of(value, self._index[column.name]))
-        return np.array(indices, np.int64)
+        return array("q", indices)
 
-    def holds(self, values: Mapping[str, object]) -> npt.NDArray[np.bool_]:
-        """Which values of `multi` one request has, bool (1, P), from those of its columns by name."""
-        held = np.zeros((1, sum(len(column.values) for column in self.multi)), bool)
-        first = 0
-        for column in self.multi:
-            index = self._index[column.name]
-            places = [index[p] for p in parts_of(values.get(column.name), column.separator) if p in index]
-            held[0, first + np.array(places, np.int64)] = True
-            first += len(column.values)
-        return held
-
-    def numbers(
-        self,
-        past: PastSums,
-        now_ms: Int,
-        values: npt.NDArray[np.float64] | None = None,
-        held: npt.NDArray[np.bool_] | None = None,
-    ) -> Float:
-        """``context_numeric`` of R requests, float32 (R, M).
-
-        Args:
-            values: raw (R, len(numeric)), NaN where missing.
-            held: bool (R, P), see `holds`.
-        """
-        return self._beside(past_numbers(past, now_ms, self._rates), values, held)
-
-    def _beside(self, own: Float, values: npt.NDArray[np.float64] | None, held: npt.NDArray[np.bool_] | None) -> Float:
-        given = [own]
-        if self.numeric and values is not None:
-            given.append(standardize(values, self.numeric))
-        if self.multi and held is not None:
-            first = np.cumsum([len(column.values) for column in self.multi])[:-1]
-            given += [part / np.maximum(part.sum(axis=1, keepdims=True), 1) for part in np.split(held, first, axis=1)]
-        return np.concatenate(given, axis=1, dtype=np.float32) if len(given) > 1 else own
+    def numbers(self, past: UserPast, now_ms: int, values: Mapping[str, object]) -> Floats:
+        """``context_numeric`` of one request, float32 (M,)."""
+        numbers = array("f", past.numbers)
+        if past.last_ms:
+            since_ms = max(now_ms - past.latest_ms, 0)
+            numbers[2] = log1p(since_ms / MS_PER_DAY)
+            numbers[3] = log1p(max(now_ms - past.first_ms, 0) / MS_PER_DAY)
+            numbers[5] = log1p(since_ms / (MS_PER_DAY * (past.gap_days + 1.0)))
+        numbers.extend([_standard(values.get(column.name), column) for column in self.numeric])
+        for several in self.multi:
+            numbers.extend(self._shares(values.get(several.name), several))
+        return numbers
 
     def encode(self, past: UserPast, now_ms: int, values: Mapping[str, object]) -> Encoded:
         """The arrays of one request from its `past` and the values of its context and user columns, by name."""
-        raw = np.array([[_number(values.get(n.name)) for n in self.numeric]], np.float64) if self.numeric else None
-        history, since = past.history, elapsed(now_ms, past.from_ms, past.unit_ms)
-        own = with_times(past.numbers, since[-3:, None])
         return Encoded(
-            history=history.item,
-            history_kind=history.kind,
-            history_count=history.count,
-            history_age_h=since[:-3].astype(np.float32),
-            history_interval_h=history.interval_h,
+            history=past.items,
+            history_kind=past.kinds,
+            history_count=past.counts,
+            history_age_h=array("f", [max(now_ms - last, 0) / MS_PER_HOUR for last in past.last_ms]),
+            history_interval_h=past.intervals_h,
             context_categorical=self.categories(values, now_ms),
-            context_numeric=self._beside(own, raw, self.holds(values) if self.multi else None)[0],
+            context_numeric=self.numbers(past, now_ms, values),
         )
+
+    def _shares(self, value: object, column: Multi) -> list[float]:
+        """For each known value of a column with several in a cell, see `Multi`."""
+        index = self._index[column.name]
+        held = [part for part in parts_of(value, column.separator) if part in index]
+        shares = [0.0] * len(index)
+        for part in held:
+            shares[index[part]] = 1 / len(held)
+        return shares
 
     def _clock(self, now_ms: int) -> dict[str, int]:
         local = datetime.fromtimestamp(now_ms / 1000, self._zone)
         return {"hour": local.hour, "weekday": local.weekday()}
 
 
-def standardize(values: npt.NDArray[np.float64], columns: Sequence[Numeric]) -> Float:
-    """(value - mean) / std, clipped at `CLIP`, 0 where missing; (R, n) -> float32 (R, n)."""
-    mean = np.array([c.mean for c in columns])
-    std = np.array([c.std for c in columns])
-    scaled = np.clip((values - mean) / std, -CLIP, CLIP)
-    return np.where(np.isfinite(scaled), scaled, 0.0).astype(np.float32)
+def _standard(value: object, column: Numeric) -> float:
+    """(value - mean) / std, clipped at `CLIP`, 0 where missing."""
+    if value is None:
+        return 0.0
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except OverflowError:  # a whole number that no float holds is clipped, like any other that is far off
+        number = math.inf if value > 0 else -math.inf  # type: ignore[operator]
+    scaled = (number - column.mean) / column.std
+    return 0.0 if scaled != scaled else min(max(scaled, -CLIP), CLIP)
 
 
 def _index_of(value: object, index: Mapping[str, int]) -> int:
     """The index of a value, as it is written or as vocabularies spell it; 0 if it is not known."""
-    whole = isinstance(value, float | np.floating) and value.is_integer()
+    # Of numpy's numbers too; a fraction that is one of two whole numbers is its text.
+    whole = isinstance(value, Real) and not isinstance(value, Rational) and float(value).is_integer()
     text = str(int(value)) if whole else str(value)  # type: ignore[call-overload]
     return index.get(text) or index.get(spelled(text), 0)
-
-
-def _number(value: object) -> float:
-    if value is None:
-        return math.nan
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except OverflowError:  # a whole number that no float holds is clipped, like any other that is far off
-        return math.inf if value > 0 else -math.inf  # type: ignore[operator]

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from edgerec.bundle import Bundle, write_bundle
 from edgerec.bundle.delta import apply_delta, make_delta
-from edgerec.bundle.patch import apply_patch, make_patch
+from edgerec.bundle.difference import make_patch
+from edgerec.bundle.patch import apply_patch
 from edgerec.errors import BundleError, DataError
 from tests import toy
 

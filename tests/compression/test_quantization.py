@@ -15,6 +15,7 @@ from edgerec.progress import Silent
 from edgerec.stages.quantize import _attributes, _catalog_rows, _policy, quantize
 from edgerec.stages.run import Run
 from edgerec.tasks import Encoded
+from edgerec.tasks.buffers import floats, ints
 from tests import tiny
 
 
@@ -51,8 +52,8 @@ def test_a_runtime_too_old_for_the_graphs_is_refused_before_any_work(tiny_config
 
 
 def test_a_past_keeps_what_the_bundle_holds_and_counts_as_the_bundle_does():
-    past = np.array([4, 1, 3, 9])
-    numbers = {name: past.astype(np.float32) for name in ("history_count", "history_age_h", "history_interval_h")}
+    past = ints([4, 1, 3, 9])
+    numbers = {name: floats(past) for name in ("history_count", "history_age_h", "history_interval_h")}
     request = Encoded(past, past, **numbers, context_categorical=past, context_numeric=past)
     found = among(np.array([1, 4, 7]), request)
 

@@ -12,13 +12,15 @@ from edgerec.errors import QualityError
 from edgerec.evaluation.gates import broken_gates, float32_failures, teacher_failures
 from edgerec.metrics import Estimate
 from edgerec.progress import Silent
+from edgerec.runtime import native
 from edgerec.stages.pipeline import run_stage, stage_named
 from tests import tiny
 
 
 @pytest.fixture
-def chain(tiny_chain, tmp_path):
+def chain(tiny_chain, tmp_path, monkeypatch):
     """A finished chain; `evaluate` runs its last stage with gates, after a change to a tensor of the bundle."""
+    monkeypatch.setattr(native, "FOLDER", tmp_path)  # the tensors are those of the graphs, not the engine's
     folder = shutil.copytree(tiny_chain, tmp_path / "chain")
     bundle = folder / "run" / "bundle"
 

@@ -1,6 +1,7 @@
 """Online evaluation: simulated A/A and A/B tests, interleaving, and a bundle in positions filled by exploration."""
 
 import json
+from random import Random
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def interleaved(seed, better):
         a, b = rng.permutation(20).tolist(), rng.permutation(20).tolist()
         if rng.random() < better:
             b.sort(key=lambda i: i not in liked)
-        items, teams = team_draft([str(i) for i in a], [str(i) for i in b], K, rng)
+        items, teams = team_draft([str(i) for i in a], [str(i) for i in b], K, Random(seed * USERS + user))
         click = [int(i) in liked and rng.random() < 0.6 for i in items]
         yield [
             place(user, user, i, t, "click" if c else None, "shop 1|shop 2", r)
@@ -100,7 +101,7 @@ def devices(tmp_path):
             found = trial.recommend(4, now=toy.NOW_MS + device, context={"tab": "home"})
             trial.observe(found[device % 4].item, "click", list_name=found.name, time=toy.NOW_MS + device + 1)
             consent(a._memory.store, "", True)
-            rows = list(exported_lists(a._memory.store, a.encoder.binary, np.random.default_rng(0), with_past=True))
+            rows = list(exported_lists(a._memory.store, a.encoder.binary, Random(0), with_past=True))
         (tmp_path / f"{device}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return tmp_path, bundles
 

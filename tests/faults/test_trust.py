@@ -17,8 +17,9 @@ from onnx import TensorProto, helper
 
 from edgerec.bundle import Bundle
 from edgerec.bundle.delta import make_delta
+from edgerec.bundle.difference import make_patch
 from edgerec.bundle.manifest import check_name
-from edgerec.bundle.patch import apply_patch, make_patch
+from edgerec.bundle.patch import apply_patch
 from edgerec.bundle.sign import make_keys, sign_bundle
 from edgerec.errors import BundleError
 from edgerec.runtime import Recommender

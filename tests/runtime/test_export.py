@@ -1,3 +1,5 @@
+from random import Random
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,7 @@ def store():
 
 
 def test_only_who_agreed_is_exported_and_no_name_is(store, catalog):
-    random = np.random.default_rng(0)
+    random = Random(0)
     assert list(exported(store, catalog, KINDS, None, random)) == []
     consent(store, "anna", True)
     assert agreed(store) == ["anna"]
@@ -42,13 +44,13 @@ def test_only_who_agreed_is_exported_and_no_name_is(store, catalog):
 
 def test_with_noise_times_are_days_and_unknown_items_stay_at_home(store, catalog):
     consent(store, "anna", True)
-    (row,) = exported(store, catalog, KINDS, 50.0, np.random.default_rng(0))
+    (row,) = exported(store, catalog, KINDS, 50.0, Random(0))
     assert row == {"user": 1, "item": "i1", "kind": "click+like", "time_ms": MS_PER_DAY}
 
 
 @pytest.mark.parametrize("epsilon", [0.5, 2.0])
 def test_an_item_is_as_private_as_is_said(epsilon):
-    random, n, draws = np.random.default_rng(0), 5, 40_000
+    random, n, draws = Random(0), 5, 40_000
     told = {item: np.bincount([other_item(item, n, epsilon, random) for _ in range(draws)], minlength=n) / draws
             for item in (0, 3)}  # fmt: skip
     ratio = told[0] / told[3]
@@ -58,7 +60,7 @@ def test_an_item_is_as_private_as_is_said(epsilon):
 
 
 def test_a_kind_is_flipped_as_often_as_is_said():
-    random = np.random.default_rng(0)
+    random = Random(0)
     told = np.array([other_kinds(0b01, 2, 1.0, random) for _ in range(20_000)])
     assert np.mean(told & 1 == 0) == pytest.approx(1 / (np.e + 1), abs=0.01)
     assert np.mean(told >> 1 == 1) == pytest.approx(1 / (np.e + 1), abs=0.01)
@@ -66,7 +68,7 @@ def test_a_kind_is_flipped_as_often_as_is_said():
 
 def test_lists_are_exported_with_propensities_and_answers(store):
     consent(store, "anna", True)
-    first, second = exported_lists(store, KINDS, np.random.default_rng(0))
+    first, second = exported_lists(store, KINDS, Random(0))
     assert (first["item"], first["rank"], first["probability"], first["kind"]) == ("i1", 1, 1.0, "click+like")
     assert (second["item"], second["rank"], second["probability"], second["kind"]) == ("i3", 2, 0.25, None)
     assert (second["user"], second["list"], second["pool"], second["bundle"]) == (1, 1, 9, "toy 1")

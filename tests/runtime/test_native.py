@@ -15,7 +15,8 @@ import pytest
 from edgerec.bundle import Bundle, write_bundle
 from edgerec.errors import BundleError, ConfigError, MissingExtraError
 from edgerec.runtime import Recommender, native
-from edgerec.runtime.engine import OUTPUTS, GraphEngine, open_engine, say_once
+from edgerec.runtime.engine import OUTPUTS, open_engine, say_once
+from edgerec.runtime.graphs import GraphEngine
 from edgerec.runtime.native import NativeEngine
 from edgerec.runtime.sessions import session
 from edgerec.tasks import scored_tasks
@@ -63,6 +64,7 @@ def graphs(bundle):
 
 def compare(got, expected, rtol=1e-4):
     """All outputs, and the order of all items whose utilities differ; rows of the others are of other items."""
+    got, expected = ({name: np.asarray(value) for name, value in of.items()} for of in (got, expected))
     listed = next((n for n in ("item", "related") if n in expected), None)
     same = slice(None) if listed is None else got[listed] == expected[listed]
     for name, value in expected.items():

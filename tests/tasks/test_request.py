@@ -76,6 +76,6 @@ def test_a_request_without_events_and_values_is_encoded():
     none = np.zeros(0, np.int64)
     encoded = ENCODER.encode(ENCODER.past(none, none, none), 0, {})
 
-    assert encoded.history.shape == (0,)
+    assert len(encoded.history) == 0
     assert encoded.context_categorical.tolist() == [0, 8 + 1, 0, 3 + 1, 0]  # 1970 began on a Thursday, 8:00 in Shanghai
     assert encoded.context_numeric.tolist() == pytest.approx([0.0] * len(ENCODER.numeric_names), abs=1e-6)

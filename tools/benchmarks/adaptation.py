@@ -70,7 +70,7 @@ class Impressions:
             probability = np.asarray(model.rows()[:, at], np.float64)
             known = model.place[rows.item] >= 0
             vectors = np.zeros((len(probability), recommender.bundle.manifest.dim), np.float32)
-            vectors[known] = recommender.model.directions(model.place[rows.item[known]])
+            vectors[known] = recommender.directions(model.place[rows.item[known]])
         taken, user = evaluation_labels(data, tasks[task_name]) > 0, rows.requests.user
         order = np.lexsort((rows.requests.time_ms, user))
         return cls(probability[order], vectors[order], taken[order], user[order])

@@ -31,10 +31,11 @@ from edgerec.compression.engine_file import engine_file
 from edgerec.compression.export import ExportedStudent
 from edgerec.compression.graphs import ItemTable
 from edgerec.errors import ConfigError
-from edgerec.runtime.engine import GraphEngine
+from edgerec.runtime.graphs import GraphEngine
 from edgerec.runtime.native import FOLDER, NativeEngine, encoded, library_name
 from edgerec.runtime.sessions import session
 from edgerec.tasks import Encoded
+from edgerec.tasks.buffers import Floats, Ints, floats, ints
 from tools.benchmarks.scoring import LEAST, OURS, TASKS, Feed, made_up, others, quantized, request, written
 from tools.benchmarks.shared.command import Parser, Row, add_json, print_rows, whole_numbers
 from tools.benchmarks.shared.timing import Call
@@ -56,9 +57,9 @@ START_ALONE = START.strip().splitlines()[-1]
 START_C = Path(__file__).parent / "shared" / "start.c"
 
 
-def answer(engine: GraphEngine | NativeEngine, request: Encoded, weights: np.ndarray, k: int) -> np.ndarray:
+def answer(engine: GraphEngine | NativeEngine, request: Encoded, weights: Floats, k: int) -> Ints:
     """The list of an engine."""
-    return np.asarray(engine.recommend(request, weights, np.zeros(0, np.int64), k).item)
+    return engine.recommend(request, weights, ints(), k).item
 
 
 def kernels(engine: NativeEngine) -> list[str]:
@@ -82,13 +83,13 @@ def measure(folder: Path, rounds: int = ROUNDS) -> list[Row]:
     bundle = Bundle.open(folder)
     native, graphs = NativeEngine.of(bundle), GraphEngine(bundle, "onnxruntime")
     asked = [r["inputs"] for r in bundle.json("conformance.json")["requests"] if "graph" not in r]
-    requests = [(encoded(inputs), np.asarray(inputs["task_weights"], np.float32)) for inputs in asked]
+    requests = [(encoded(inputs), floats(inputs["task_weights"])) for inputs in asked]
     k = min(K, bundle.manifest.n_items)
     names = kernels(native)
     times: dict[str, list[int]] = {name: [] for name in ("onnxruntime", *names)}
     same = dict.fromkeys(times, 0)
 
-    def timed(name: str, call: Callable[[], np.ndarray]) -> np.ndarray:
+    def timed(name: str, call: Callable[[], Ints]) -> Ints:
         start = thread_time_ns()
         items = call()
         times[name].append(thread_time_ns() - start)
@@ -100,7 +101,7 @@ def measure(folder: Path, rounds: int = ROUNDS) -> list[Row]:
             for name in names:
                 native.kernel = name
                 items = timed(name, lambda: answer(native, asked_for, weights, k))  # noqa: B023
-                same[name] += number == 0 and np.array_equal(items, expected)
+                same[name] += number == 0 and items == expected
     same["onnxruntime"] = len(requests)
     base = statistics.median(times["onnxruntime"])
     return [
@@ -154,7 +155,7 @@ def catalogue(n: int, folder: Path, each_s: float) -> list[Row]:
 def native_calls(native: NativeEngine, asked: Feed) -> dict[str, Call]:
     """The engine from Python; and with arrays that are made before, which leaves what C takes."""
     given = {name: value for name, value in asked.items() if name not in ("task_weights", "exclude", "k")}
-    arrays, weights, exclude = encoded(given), asked["task_weights"], asked["exclude"]
+    arrays, weights, exclude = encoded(given), floats(asked["task_weights"]), ints(asked["exclude"])
     calls: dict[str, Call] = {"native": lambda: native.recommend(arrays, weights, exclude, K)}
     shape, done = native.shape, native._library.edgerec_recommend
     struct, kept = native._request(vars(arrays), weights, exclude)

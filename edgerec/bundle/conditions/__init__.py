@@ -22,17 +22,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from itertools import compress
+from typing import Final
 
 from edgerec.bundle.columns import Parameter
+from edgerec.bundle.conditions.arrays import TRUE
 from edgerec.bundle.conditions.nodes import FUNCTIONS, ColumnReader, Truths
 from edgerec.bundle.conditions.parser import Parser
 from edgerec.bundle.conditions.tokens import InvalidCondition
 from edgerec.errors import ConfigError
+from edgerec.tasks.buffers import Ints, ints
 
 __all__ = ["FUNCTIONS", "ColumnReader", "Condition"]
+
+_NOT_MET: Final = bytes(truth != TRUE for truth in range(256))
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Condition:
             raise ConfigError(f"condition {text[:80]!r}: {error}") from None
         return cls(text, tuple(sorted(parser.parameters)), truths)
 
-    def met(self, columns: ColumnReader, parameters: Mapping[str, Parameter]) -> npt.NDArray[np.bool_]:
-        """For each of the N items whether the condition is true; a parameter that is not given is NULL."""
-        met: npt.NDArray[np.bool_] = self._truths(columns, parameters) == 2
-        return met
+    def failing(self, columns: ColumnReader, parameters: Mapping[str, Parameter]) -> Ints:
+        """Indices of the items for which the condition is not true; a parameter that is not given is NULL."""
+        truths = self._truths(columns, parameters)
+        return ints(compress(range(len(truths)), truths.translate(_NOT_MET)))

@@ -1,98 +1,170 @@
-"""Values and truths of all items at once, as arrays."""
+"""Values and truths of all items at once.
+
+A truth is a byte: 0 false, 1 unknown, 3 true. So AND and OR of all items are those of the bits of one large number, and
+NOT is a table.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, TypeAlias
-
-import numpy as np
-import numpy.typing as npt
+from array import array
+from collections.abc import Callable, Sequence
+from functools import reduce
+from math import isfinite, nan
+from numbers import Real
+from operator import and_, or_
+from typing import Any, Final, TypeAlias
 
 from edgerec.bundle.columns import Lists, Numbers, Parameter, Texts, Value
+from edgerec.tasks.buffers import doubles
 
-Truth: TypeAlias = npt.NDArray[np.int8]
-"""0 false, 1 unknown, 2 true: AND is the least, OR the largest, NOT ``2 - x``."""
+Truth: TypeAlias = bytes
+FALSE, UNKNOWN, TRUE = 0, 1, 3
+_NOT: Final = bytes.maketrans(bytes((FALSE, TRUE)), bytes((TRUE, FALSE)))
 
 UPPER = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
 
-def spread(value: Parameter, n: int) -> Value:
-    """One value for each of n items; what is neither a string nor a finite number is missing."""
-    if isinstance(value, str):
-        return Texts([value], np.zeros(n, np.int32))
-    number = float(value) if isinstance(value, bool | int | float | np.number) else np.nan
-    return np.broadcast_to(np.float64(number if np.isfinite(number) else np.nan), (n,))
+# --- truths ---
 
 
-def as_numbers(value: Value) -> Numbers:
-    """Strings are missing numbers."""
-    return np.full(len(value.codes), np.nan) if isinstance(value, Texts | Lists) else value
+def negated(truth: Truth) -> Truth:
+    """NOT."""
+    return truth.translate(_NOT)
 
 
-def is_missing(value: Value) -> npt.NDArray[np.bool_]:
-    """Where there is no value."""
-    return value.codes < 0 if isinstance(value, Texts | Lists) else np.isnan(value)
+def all_of(truths: Sequence[Truth]) -> Truth:
+    """AND."""
+    return _joined(and_, truths)
+
+
+def any_of(truths: Sequence[Truth]) -> Truth:
+    """OR."""
+    return _joined(or_, truths)
+
+
+def _joined(join: Callable[[int, int], int], truths: Sequence[Truth]) -> Truth:
+    return reduce(join, (int.from_bytes(truth, "little") for truth in truths)).to_bytes(len(truths[0]), "little")
 
 
 def truth_of(value: Value) -> Truth:
     """A number is true where it is not 0."""
-    number = as_numbers(value)
-    return np.where(np.isnan(number), 1, np.where(number != 0, 2, 0)).astype(np.int8)
+    return bytes(UNKNOWN if v != v else TRUE if v else FALSE for v in as_numbers(value))
 
 
 def unknown(n: int) -> Truth:
     """Of n items."""
-    return np.ones(n, np.int8)
+    return bytes((UNKNOWN,)) * n
 
 
-def look_up(texts: Texts | Lists, values: list[Any], missing: Any, kind: Any) -> Any:
-    """`values` of the distinct strings, for each item."""
-    return np.array([*values, missing], kind)[texts.codes]  # -1 is the last: missing
+# --- values ---
+
+
+def size(value: Value) -> int:
+    """For how many items."""
+    return len(value.codes if isinstance(value, Texts | Lists) else value)
+
+
+def spread(value: Parameter, n: int) -> Value:
+    """One value for each of n items; what is neither a string nor a finite number is missing."""
+    if isinstance(value, str):
+        return Texts([value], array("i", bytes(4 * n)))
+    try:
+        number = float(value) if isinstance(value, Real) else nan
+    except OverflowError:
+        number = nan
+    return array("d", (number if isfinite(number) else nan,)) * n
+
+
+def as_numbers(value: Value) -> Numbers:
+    """Strings are missing numbers."""
+    return array("d", (nan,)) * len(value.codes) if isinstance(value, Texts | Lists) else value
+
+
+def missing(value: Value, inverted: bool = False) -> Truth:
+    """Where there is no value, or with `inverted` where there is one."""
+    if isinstance(value, Texts | Lists):
+        truth = bytes(TRUE if code < 0 else FALSE for code in value.codes)
+    else:
+        truth = bytes(TRUE if v != v else FALSE for v in value)
+    return negated(truth) if inverted else truth
+
+
+def look_up(texts: Texts | Lists, holds: Callable[[Any], bool]) -> Truth:
+    """Whether it holds of each item's string or list, asked once of each that is distinct; unknown where missing."""
+    truths = bytes((*(TRUE if holds(value) else FALSE for value in texts.values), UNKNOWN))
+    return bytes(map(truths.__getitem__, texts.codes))  # -1 is the last: missing
 
 
 def contains(lists: Value, value: Value) -> Truth:
     """Where a list holds the string; unknown where one of them is missing or of another kind."""
     if not (isinstance(lists, Lists) and isinstance(value, Texts)):
-        return unknown(len(lists.codes if isinstance(lists, Lists) else as_numbers(lists)))
-    if len(value.values) == 1:
-        truth = look_up(lists, [2 if value.values[0] in cell else 0 for cell in lists.values], 1, np.int8)
-    else:
-        cells, texts = [*lists.values, ()], [*value.values, ""]
-        truth = np.array([2 if texts[t] in cells[c] else 0 for c, t in zip(lists.codes, value.codes, strict=True)])
-    return np.where((lists.codes < 0) | (value.codes < 0), 1, truth).astype(np.int8)
+        return unknown(size(lists))
+    if _is_one(value):
+        return look_up(lists, lambda cell: value.values[0] in cell)
+    return bytes(
+        UNKNOWN if c < 0 or t < 0 else TRUE if value.values[t] in lists.values[c] else FALSE
+        for c, t in zip(lists.codes, value.codes, strict=True)
+    )
 
 
-def compare(holds: Callable[[Any, Any], Any], left: Value, right: Value) -> Truth:
+def compare(holds: Callable[[Any, Any], bool], left: Value, right: Value) -> Truth:
     """Where `holds` is true of both sides; unknown where one is missing or they are of two kinds."""
     if isinstance(left, Texts) and isinstance(right, Texts):
-        truth = _compare_texts(holds, left, right)
-    elif isinstance(left, Texts | Lists) or isinstance(right, Texts | Lists):
-        return unknown(len(left.codes if isinstance(left, Texts | Lists) else left))
-    else:
-        truth = np.where(holds(left, right), 2, 0)
-    return np.where(is_missing(left) | is_missing(right), 1, truth).astype(np.int8)
+        return _compare_texts(holds, left, right)
+    if isinstance(left, Texts | Lists) or isinstance(right, Texts | Lists):
+        return unknown(size(left))
+    return bytes(
+        UNKNOWN if a != a or b != b else TRUE if holds(a, b) else FALSE for a, b in zip(left, right, strict=True)
+    )
 
 
-def _compare_texts(holds: Callable[[Any, Any], Any], left: Texts, right: Texts) -> Any:
-    if len(right.values) == 1:
-        return look_up(left, [2 if holds(t, right.values[0]) else 0 for t in left.values], 1, np.int8)
-    if len(left.values) == 1:
-        return look_up(right, [2 if holds(left.values[0], t) else 0 for t in right.values], 1, np.int8)
-    a, b = (np.array([*t.values, ""], object)[t.codes] for t in (left, right))
-    return np.where(holds(a, b), 2, 0)
+def _compare_texts(holds: Callable[[Any, Any], bool], left: Texts, right: Texts) -> Truth:
+    if _is_one(right):
+        return look_up(left, lambda text: holds(text, right.values[0]))
+    if _is_one(left):
+        return look_up(right, lambda text: holds(left.values[0], text))
+    return bytes(
+        UNKNOWN if a < 0 or b < 0 else TRUE if holds(left.values[a], right.values[b]) else FALSE
+        for a, b in zip(left.codes, right.codes, strict=True)
+    )
+
+
+def _is_one(texts: Texts) -> bool:
+    """Whether all items have the same string; a code is 0 then, or -1, whose bytes are all ones."""
+    return len(texts.values) == 1 and b"\xff" not in texts.codes.tobytes()
+
+
+def calculated(apply: Callable[[float, float], float], left: Numbers, right: Numbers) -> Numbers:
+    """A sum, a difference, a product or a quotient; missing where it is not finite."""
+
+    def finite(a: float, b: float) -> float:
+        try:
+            value = apply(a, b)
+        except ZeroDivisionError:
+            return nan
+        return value if isfinite(value) else nan
+
+    return array("d", map(finite, left, right))
+
+
+def lengths(texts: Texts) -> Numbers:
+    """Characters of each string."""
+    known = array("d", (*map(len, texts.values), nan))
+    return array("d", map(known.__getitem__, texts.codes))
 
 
 def first_known(first: Value, second: Value) -> Value:
     """`second` where `first` is missing."""
     if isinstance(first, Texts) and isinstance(second, Texts):
-        shifted = np.where(second.codes < 0, -1, second.codes + len(first.values)).astype(np.int32)
-        return Texts([*first.values, *second.values], np.where(first.codes < 0, shifted, first.codes))
+        shift = len(first.values)
+        codes = (a if a >= 0 else b + shift if b >= 0 else -1 for a, b in zip(first.codes, second.codes, strict=True))
+        return Texts([*first.values, *second.values], array("i", codes))
     if isinstance(first, Texts | Lists) or isinstance(second, Texts | Lists):
         # One is a parameter of the other kind, which counts as missing.
         return first if isinstance(first, Texts | Lists) else second
-    return np.where(np.isnan(first), second, first)
+    return doubles(b if a != a else a for a, b in zip(first, second, strict=True))
 
 
 def like_matcher(pattern: str) -> Callable[[str], bool]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Any, Final, Protocol, TypeAlias
-
-import numpy as np
 
 from edgerec.bundle.columns import Lists, Numbers, Parameter, Texts, Value
 from edgerec.bundle.conditions import arrays
@@ -32,19 +33,20 @@ class ColumnReader(Protocol):
 Parameters: TypeAlias = Mapping[str, Parameter]
 Values: TypeAlias = Callable[[ColumnReader, Parameters], Value]
 Truths: TypeAlias = Callable[[ColumnReader, Parameters], Truth]
-COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
-    "=": lambda a, b: a == b,
-    "==": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
-    "<>": lambda a, b: a != b,
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
+COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "=": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
 }
 SEVERAL: Final = "a column with several values in a cell can be asked with = and != a string, IN, LIKE and IS NULL"
-SUMS: Final = {"+": np.add, "-": np.subtract}
-PRODUCTS: Final = {"*": np.multiply, "/": np.divide}
+Calculation: TypeAlias = Callable[[float, float], float]
+SUMS: Final[Mapping[str, Calculation]] = {"+": operator.add, "-": operator.sub}
+PRODUCTS: Final[Mapping[str, Calculation]] = {"*": operator.mul, "/": operator.truediv}
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,12 @@ class Node:
 def negated(node: Node) -> Node:
     """NOT."""
     truths = node.truths()
-    return Node("truth", lambda c, p: (2 - truths(c, p)).astype(np.int8))
+    return Node("truth", lambda c, p: arrays.negated(truths(c, p)))
 
 
-def joined(join: np.ufunc, parts: Sequence[Truths]) -> Node:
-    """AND or OR of several parts, by ``np.minimum`` or ``np.maximum``."""
-    return Node("truth", lambda c, p: join.reduce([part(c, p) for part in parts]))
+def joined(join: Callable[[Sequence[Truth]], Truth], parts: Sequence[Truths]) -> Node:
+    """AND or OR of several parts, by `arrays.all_of` or `arrays.any_of`."""
+    return Node("truth", lambda c, p: join([part(c, p) for part in parts]))
 
 
 def comparison(sign: str, left: Node, right: Node) -> Node:
@@ -127,7 +129,7 @@ def _contains(sign: str, left: Node, right: Node) -> Node:
 def null_test(node: Node, inverted: bool) -> Node:
     """IS NULL, or IS NOT NULL."""
     values = node.values()
-    return Node("truth", lambda c, p: np.where(arrays.is_missing(values(c, p)) != inverted, 2, 0).astype(np.int8))
+    return Node("truth", lambda c, p: arrays.missing(values(c, p), inverted))
 
 
 def strings(left: Node) -> Values:
@@ -146,12 +148,8 @@ def like(values: Values, pattern: Node) -> Node:
     def evaluate(c: ColumnReader, p: Parameters) -> Truth:
         texts = values(c, p)
         if isinstance(texts, Lists):
-            held: Truth = arrays.look_up(texts, [2 if any(map(matches, t)) else 0 for t in texts.values], 1, np.int8)
-            return held
-        if not isinstance(texts, Texts):
-            return arrays.unknown(len(texts))
-        truth: Truth = arrays.look_up(texts, [2 if matches(t) else 0 for t in texts.values], 1, np.int8)
-        return truth
+            return arrays.look_up(texts, lambda cell: any(map(matches, cell)))
+        return arrays.look_up(texts, matches) if isinstance(texts, Texts) else arrays.unknown(len(texts))
 
     return Node("truth", evaluate)
 
@@ -170,22 +168,16 @@ def parameter(name: str) -> Node:
     return Node("any", lambda c, p: arrays.spread(p.get(name), len(c)))
 
 
-def calculation(apply: np.ufunc, left: Node, right: Node) -> Node:
+def calculation(apply: Calculation, left: Node, right: Node) -> Node:
     """A sum, a difference, a product or a quotient; missing where it is not finite."""
     a, b = left.numbers(), right.numbers()
-
-    def evaluate(c: ColumnReader, p: Parameters) -> Numbers:
-        with np.errstate(all="ignore"):
-            result = apply(a(c, p), b(c, p))
-        return np.where(np.isfinite(result), result, np.nan)
-
-    return Node("number", evaluate)
+    return Node("number", lambda c, p: arrays.calculated(apply, a(c, p), b(c, p)))
 
 
 def minus(node: Node) -> Node:
     """A number with the other sign."""
     numbers = node.numbers()
-    return Node("number", lambda c, p: -numbers(c, p))
+    return Node("number", lambda c, p: array("d", map(operator.neg, numbers(c, p))))
 
 
 # --- functions ---
@@ -207,7 +199,7 @@ def _of_string(kind: str, apply: Callable[[Texts], Value]) -> Callable[[Sequence
 
         def evaluate(c: ColumnReader, p: Parameters) -> Value:
             strings = values(c, p)
-            return apply(strings) if isinstance(strings, Texts) else np.full(len(strings), np.nan)
+            return apply(strings) if isinstance(strings, Texts) else array("d", (nan,)) * arrays.size(strings)
 
         return Node(kind, evaluate)
 
@@ -218,16 +210,11 @@ def _translated(table: Mapping[int, int]) -> Callable[[Texts], Value]:
     return lambda strings: Texts([text.translate(table) for text in strings.values], strings.codes)
 
 
-def _lengths(strings: Texts) -> Numbers:
-    lengths: Numbers = arrays.look_up(strings, list(map(len, strings.values)), np.nan, np.float64)
-    return lengths
-
-
 def _abs(arguments: Sequence[Node]) -> Node:
     if len(arguments) != 1:
         raise InvalidCondition("abs takes one number")
     numbers = arguments[0].numbers()
-    return Node("number", lambda c, p: np.abs(numbers(c, p)))
+    return Node("number", lambda c, p: array("d", map(abs, numbers(c, p))))
 
 
 def _coalesce(arguments: Sequence[Node]) -> Node:
@@ -247,7 +234,7 @@ def _one_string(arguments: Sequence[Node]) -> Values:
 _FUNCTIONS: Final[Mapping[str, Callable[[Sequence[Node]], Node]]] = {
     "abs": _abs,
     "coalesce": _coalesce,
-    "length": _of_string("number", _lengths),
+    "length": _of_string("number", arrays.lengths),
     "lower": _of_string("text", _translated(arrays.LOWER)),
     "upper": _of_string("text", _translated(arrays.UPPER)),
 }

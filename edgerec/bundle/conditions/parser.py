@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-import numpy as np
-
-from edgerec.bundle.conditions import nodes
-from edgerec.bundle.conditions.nodes import ColumnReader, Node, Truths
+from edgerec.bundle.conditions import arrays, nodes
+from edgerec.bundle.conditions.arrays import Truth
+from edgerec.bundle.conditions.nodes import Calculation, ColumnReader, Node, Truths
 from edgerec.bundle.conditions.tokens import InvalidCondition, TokenStream
 
 MAX_DEPTH: Final = 40
@@ -39,12 +38,12 @@ class Parser:
     # --- truths ---
 
     def _any_of(self) -> Node:
-        return self._joined("or", self._all_of, np.maximum)
+        return self._joined("or", self._all_of, arrays.any_of)
 
     def _all_of(self) -> Node:
-        return self._joined("and", self._negation, np.minimum)
+        return self._joined("and", self._negation, arrays.all_of)
 
-    def _joined(self, word: str, part: Callable[[], Node], join: np.ufunc) -> Node:
+    def _joined(self, word: str, part: Callable[[], Node], join: Callable[[Sequence[Truth]], Truth]) -> Node:
         first = part()
         if not self._tokens.accept(word):
             return first
@@ -88,13 +87,13 @@ class Parser:
         while self._tokens.accept(","):
             parts.append(nodes.comparison("=", left, self._sum()).of)
         self._tokens.expect(")")
-        return nodes.joined(np.maximum, parts)
+        return nodes.joined(arrays.any_of, parts)
 
     def _between(self, left: Node) -> Node:
         low = self._sum()
         self._tokens.expect("and")
         bounds = [nodes.comparison(">=", left, low).of, nodes.comparison("<=", left, self._sum()).of]
-        return nodes.joined(np.minimum, bounds)
+        return nodes.joined(arrays.all_of, bounds)
 
     # --- values ---
 
@@ -104,7 +103,7 @@ class Parser:
     def _product(self) -> Node:
         return self._calculated(self._signed, nodes.PRODUCTS)
 
-    def _calculated(self, part: Callable[[], Node], signs: Mapping[str, np.ufunc]) -> Node:
+    def _calculated(self, part: Callable[[], Node], signs: Mapping[str, Calculation]) -> Node:
         node = part()
         while (sign := self._tokens.peek()) is not None and sign in signs:
             self._tokens.next()

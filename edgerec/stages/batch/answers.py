@@ -73,11 +73,11 @@ def _long(frame: pl.DataFrame, ranked: list[Ranked], rec: ArrayRecommender) -> p
     import polars as pl
 
     sizes = [len(one.item) for one in ranked]
-    probability = np.concatenate([one.probability for one in ranked])
+    probability = np.concatenate([np.asarray(one.probability) for one in ranked])
     results: dict[str, object] = {
-        "item": [rec.named(int(i))[0] for one in ranked for i in one.item],
+        "item": [rec.named(i)[0] for one in ranked for i in one.item],
         "rank": np.concatenate([np.arange(1, n + 1, dtype=np.int32) for n in [*sizes, 0]]),
-        "utility": np.concatenate([one.utility for one in ranked]),
+        "utility": np.concatenate([np.asarray(one.utility) for one in ranked]),
         **{f"p.{task}": probability[:, t] for t, task in enumerate(rec.tasks)},
     }
     return beside(frame[np.repeat(np.arange(len(ranked)), sizes)], pl.DataFrame(results))
@@ -108,7 +108,7 @@ def score_all(
         for row, (item, request) in enumerate(zip(items, file.requests(past, attributes, ask_as), strict=True)):
             if item is not None:
                 request["weights"] = weights
-                rated = rec.rate(np.array([item], np.int64), **request)
+                rated = rec.rate([item], **request)
                 scores[row] = [rated.utility[0], *rated.probability[0]]
             track.advance()
     table = pl.DataFrame(scores, schema=dict.fromkeys(names, pl.Float32)).fill_nan(None)

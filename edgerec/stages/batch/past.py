@@ -80,7 +80,7 @@ class PastLog:
         from edgerec.runtime import Events
 
         here = self.slices.get(user or "", slice(0, 0))
-        item, kind, time_ms = (a[here] for a in (np.asarray(self.events.item), self.events.kind, self.events.time_ms))
+        item, kind, time_ms = (np.asarray(values)[here] for values in self.events)
         end = len(time_ms) if before_ms is None else int(np.searchsorted(time_ms, before_ms))
         return Events(item[:end], kind[:end], time_ms[:end])
 
