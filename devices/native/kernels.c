@@ -49,6 +49,7 @@ ALWAYS float er_log(float x) {
 
 /* 16 floats, which the compiler divides among the registers that there are. */
 typedef float er_lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t er_lane_bits __attribute__((vector_size(4 * LANES)));
 
 #define TARGET
 #define NAME(f) f##_any

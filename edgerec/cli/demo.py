@@ -52,14 +52,15 @@ def demo(
         _kiosk(run_dir or Path("runs") / RETAIL, seed, effort, port)
         return
     folder = run_dir or Path("runs") / sample
-    _say_what_comes(sample, folder)
+    wanted = checked_effort(effort)
     copy_sample(sample, folder, others=(KIOSK,))
     settings, _ = load_run(folder / "edgerec.toml", folder, seed)
+    _say_what_comes(sample, folder)
     from edgerec.progress import progress_for
     from edgerec.stages import pipeline
 
     with gate_shown(lambda: print_report(folder)):
-        pipeline.run(settings, folder, progress_for(), effort=checked_effort(effort))
+        pipeline.run(settings, folder, progress_for(), effort=wanted)
     print_report(folder)
     from edgerec.stages.evaluate import compare_size_and_speed
     from edgerec.stages.run import Run
@@ -70,8 +71,6 @@ def demo(
 
 def _say_what_comes(sample: str, folder: Path) -> None:
     """What will happen, how long it takes, and where the results will be."""
-    if sample not in OF:
-        return  # `copy_sample` refuses it
     typer.echo(f"edgerec demo {sample}: {OF[sample]}.", err=True)
     for step, what in STEPS:
         typer.echo(f"  {step:<15}  {what}", err=True)
