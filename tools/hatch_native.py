@@ -1,8 +1,8 @@
 """Builds the native engine for the wheel, or for an editable install; hatchling calls it.
 
 A wheel has the libraries of all systems that Python apps run on, and an editable install that of this machine. What is
-in edgerec/runtime/libraries already, by tools/native or in a source archive, is taken as it is. EDGEREC_NATIVE=0 leaves
-the engine out, and so does a machine for which there is no zig: then bundles need onnxruntime.
+in edgerec/runtime/libraries already, by tools/native or in a source archive, is taken as it is. With EDGEREC_NATIVE=1
+zig, which is 100 MB, is fetched to build what is missing; without it, and where there is none, bundles need onnxruntime.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PROCESSORS = ("aarch64", "amd64", "arm64", "x86_64")
 
 def wanted(version: str) -> list[str]:
     """Names of the builds that "standard" or "editable" is to have and that are not there yet."""
-    if os.environ.get("EDGEREC_NATIVE") == "0":
+    if os.environ.get("EDGEREC_NATIVE") != "1":
         return []
     own = library_name()
     names = [name for name, build in BUILDS.items() if build.python and (version != "editable" or build.file == own)]

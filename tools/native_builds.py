@@ -140,8 +140,10 @@ def _zig(folder: Path, *command: str, source: str = "") -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build the named libraries, or all, and print their sizes."""
     parser = argparse.ArgumentParser(prog="tools/native", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BUILDS)}; default: all")
-    chosen = parser.parse_args(arguments).names or list(BUILDS)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BUILDS)}, or here; default: all")
+    asked = parser.parse_args(arguments).names or list(BUILDS)
+    here = [name for name, build in BUILDS.items() if build.file == library_name()]
+    chosen = [name for one in asked for name in (here if one == "here" else [one])]
     if unknown := set(chosen) - set(BUILDS):
         parser.error(f"no build {', '.join(sorted(unknown))}; there are {', '.join(BUILDS)}")
     OUT.mkdir(parents=True, exist_ok=True)
