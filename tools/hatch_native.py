@@ -2,7 +2,7 @@
 
 A wheel has the libraries of all systems that Python apps run on, and an editable install that of this machine. What is
 in edgerec/runtime/libraries already, by tools/native or in a source archive, is taken as it is. With EDGEREC_NATIVE=1
-zig, which is 100 MB, is fetched to build what is missing; without it, and where there is none, bundles need onnxruntime.
+zig, which is 100 MB, is fetched to build what is missing; else, and where there is none, bundles need onnxruntime.
 """
 
 from __future__ import annotations
