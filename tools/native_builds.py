@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgerec.files import replacing
 from edgerec.runtime.native import FOLDER, library_name
 
 ROOT = Path(__file__).parents[1]
@@ -115,8 +116,14 @@ def compile_library(build: Build, out: Path) -> Path:
             _zig(work, "cc", *target, *build.cpu, *build.link, "fast.o", "rest.o", "-o", path.name)
         else:
             _zig(work, "ar", "rcsD", path.name, "fast.o", "rest.o")
-        shutil.copy(work / path.name, path)
+        _put(work / path.name, path)
     return path
+
+
+def _put(built: Path, path: Path) -> None:
+    """Copy a library as a new file: a process that has loaded the one before would die if that were written over."""
+    with replacing(path) as part:
+        shutil.copy(built, part)
 
 
 def module(library: bytes) -> str:
@@ -159,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         if BUILDS[name].python:
             FOLDER.mkdir(exist_ok=True)
-            shutil.copy(path, FOLDER / path.name)
+            _put(path, FOLDER / path.name)
         if BUILDS[name].web:
             WEB.mkdir(exist_ok=True)
             (WEB / BUILDS[name].web).write_text(module(path.read_bytes()), "ascii")

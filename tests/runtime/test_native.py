@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -354,3 +355,12 @@ def test_a_library_is_built_twice_with_the_same_bytes(tmp_path):
     build = BUILDS["linux-arm64"]
 
     assert len({compile_library(build, tmp_path / name).read_bytes() for name in ("a", "b/c")}) == 1
+
+
+def test_a_library_that_is_built_again_is_a_new_file_beside_the_loaded_one(tmp_path):
+    build = BUILDS["linux-x86_64"]
+    first = compile_library(build, tmp_path)
+    with first.open("rb") as loaded:
+        compile_library(build, tmp_path)
+        assert os.fstat(loaded.fileno()).st_ino != first.stat().st_ino
+        assert loaded.read() == first.read_bytes()
