@@ -357,7 +357,9 @@ def test_a_library_is_built_twice_with_the_same_bytes(tmp_path):
     assert len({compile_library(build, tmp_path / name).read_bytes() for name in ("a", "b/c")}) == 1
 
 
+@pytest.mark.slow
 def test_a_library_that_is_built_again_is_a_new_file_beside_the_loaded_one(tmp_path):
+    pytest.importorskip("ziglang")
     build = BUILDS["linux-x86_64"]
     first = compile_library(build, tmp_path)
     with first.open("rb") as loaded:
