@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
 from edgerec import metrics
 from edgerec.ensemble import blend
@@ -137,7 +138,7 @@ class Rates:
         """Probabilities, or expected log(1 + target), of the rows asked, (n,)."""
         z = self.features(earlier, task)
         total = z[0] if self.weights is None else np.asarray(self.weights) @ z + self.offset
-        return 1 / (1 + np.exp(-total)) if task.kind == "binary" else total
+        return np.asarray(expit(total)) if task.kind == "binary" else total
 
     def features(self, earlier: Earlier, task: Task) -> Doubles:
         """The rates, or their logits, (groups, n)."""
