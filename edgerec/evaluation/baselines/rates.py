@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
 
 from edgerec import metrics
 from edgerec.ensemble import blend
@@ -138,7 +137,8 @@ class Rates:
         """Probabilities, or expected log(1 + target), of the rows asked, (n,)."""
         z = self.features(earlier, task)
         total = z[0] if self.weights is None else np.asarray(self.weights) @ z + self.offset
-        return np.asarray(expit(total)) if task.kind == "binary" else total
+        # The logistic function, which does not overflow in this form.
+        return np.asarray(0.5 * (1 + np.tanh(total / 2))) if task.kind == "binary" else total
 
     def features(self, earlier: Earlier, task: Task) -> Doubles:
         """The rates, or their logits, (groups, n)."""
