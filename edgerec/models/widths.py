@@ -11,7 +11,7 @@ from torch import Tensor
 from edgerec.models.inputs import ItemFeatures
 from edgerec.models.student import Student
 
-__all__ = ["Cut", "Index", "axes_of", "grown"]
+__all__ = ["Cut", "axes_of", "grown"]
 
 Index = Tensor
 Cut = Mapping[str, Index]
