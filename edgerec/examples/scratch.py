@@ -25,7 +25,7 @@ class Limits:
 
     rows: int = 2_000_000
     """Rows that are worked on together; columns of no more rows stay in memory."""
-    events: int = 1_000_000
+    events: int = 3_000_000
     """Events of all distinct pasts together up to which their histories are made once and stay in memory."""
     shared: int = 16_000_000
     """Bytes from which a table lies in a file, whose pages all processes of a run share."""
