@@ -306,7 +306,8 @@ def test_the_report_is_in_the_bundle_and_on_the_screen(tiny_chain):
     shown = (tiny_chain / "screen.txt").read_text()
     assert re.search(r"^task +metric +teacher +student +pruned +int8 ", shown, re.MULTILINE)
     assert re.search(r"^next +ndcg@10 +0\.", shown, re.MULTILINE)
-    assert "verdict: wait" in shown and len(shown.splitlines()) < 60
+    told = [line for line in shown.splitlines() if not line.startswith("      ")]  # what a reason goes on with
+    assert "verdict: wait" in shown and len(told) < 40
     assert all(len(line) <= 80 or "/" in line for line in shown.splitlines())  # paths are not broken
 
 
