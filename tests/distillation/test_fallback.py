@@ -100,3 +100,14 @@ def test_what_no_list_of_few_items_can_say_is_named(tiny_data, few, monkeypatch)
 
     assert not entry.used and entry.baseline in ("ease", "item_knn", "directed_co_occurrence")
     assert "a bundle has no form for it" in str(entry)
+
+
+def test_a_few_lucky_requests_are_no_proof_and_many_are():
+    nothing = mean(np.zeros(112))
+    lucky, many = np.zeros(112), np.zeros(112)
+    lucky[:5], many[:12] = 1.0, 0.5
+
+    assert mean(lucky).value > fallback.SIGMAS * mean(lucky).se  # by the standard error alone it would be
+    assert not fallback._surely_better(mean(lucky), nothing)
+    assert fallback._surely_better(mean(many), nothing)
+    assert not fallback._surely_better(nothing, mean(many))
