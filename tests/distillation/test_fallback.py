@@ -12,7 +12,7 @@ from edgerec.distillation import fallback, held_out
 from edgerec.distillation.fallback import PartMix, fall_back
 from edgerec.distillation.held_out import HeldOut
 from edgerec.distillation.parts import category_parts, list_parts
-from edgerec.metrics import Estimate
+from edgerec.metrics import Estimate, mean
 from edgerec.models.student import Student, StudentSizes
 from edgerec.tasks import scored_tasks
 
