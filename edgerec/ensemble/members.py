@@ -77,8 +77,12 @@ class Members:
         snapshots = Snapshots(views, folder) if any(folder.glob("snapshot-*")) else None
         folds = range(settings.folds)
         reranker = Reranker.load(data, folds, folder) if any(folder.glob("reranker-*")) else None
-        boosting = Boosting.load(settings, data, folder) if (folder / "boosting.json").exists() else None
-        return cls(snapshots, _popularity(settings, data), reranker, boosting)
+        return cls(snapshots, _popularity(settings, data), reranker, load_boosting(settings, data, folder))
+
+
+def load_boosting(settings: EnsembleSettings, data: LearningData, folder: Path) -> Boosting | None:
+    """The boosted trees that `Members.fit` left in `folder`; None: none were wanted."""
+    return Boosting.load(settings, data, folder) if (folder / "boosting.json").exists() else None
 
 
 def _popularity(settings: EnsembleSettings, data: LearningData) -> PopularityMembers | None:
