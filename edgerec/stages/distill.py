@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgerec import metrics
+from edgerec.config import Config
 from edgerec.distillation.held_out import calibrated
 from edgerec.distillation.student import new_student, train_student
 from edgerec.distillation.warm_start import warm_start
@@ -19,10 +20,13 @@ from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_
 from edgerec.examples.load import LearningData
 from edgerec.files import write_json
 from edgerec.metrics import MetricTable, metrics_to_json
+from edgerec.progress import Progress
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
+from edgerec.stages.train import FEW_ITEMS
 from edgerec.tasks import scored_tasks
 from edgerec.training.checkpoint import save_student
+from edgerec.training.processes import Beside
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,13 @@ def distill(run: Run) -> StudentReport:
     if d.start_from is not None:
         n_tensors = warm_start(student, Path(run.config.resolve(d.start_from)), data)
         progress.say(f"student: {n_tensors} tensors start from {d.start_from}")
-    train_student(settings, data, examples, student, d.epochs, work / "student", progress, "student")
+    labelled = examples.soft is not None
+    alone = not labelled or data.n_items > FEW_ITEMS
+    with Beside(_TeacherAnswers(run.asked, run.folder, data), progress, alone) as teacher:
+        train_student(settings, data, examples, student, d.epochs, work / "student", progress, "student")
+        if labelled:
+            with progress.track(None, "answers of the teacher"):
+                teacher.result()
     out = run.student
     shutil.rmtree(out, ignore_errors=True)
     errors = [_calibration_errors(TorchScorer([student.eval()], data), data)]
@@ -100,11 +110,11 @@ def distill(run: Run) -> StudentReport:
         log.rename(out / log.name)
     scorer = TorchScorer([student], data, expectations)
     errors.append(_calibration_errors(scorer, data))
-    retained = _retained(run, data) if examples.soft is not None else {}
+    retained = _retained(run, data) if labelled else {}
     write_json(out / "fidelity.json", {"parts": metrics_to_json(retained)})
     shutil.rmtree(work)
     return StudentReport(
-        labelled=examples.soft is not None,
+        labelled=labelled,
         parameters=sum(p.numel() for p in student.parameters()),
         sessions=0 if examples.sessions is None else len(examples.sessions.requests) - pseudo_labelled,
         pseudo_labelled=pseudo_labelled,
@@ -113,6 +123,20 @@ def distill(run: Run) -> StudentReport:
         retained=metrics_to_json(retained),
         failures=tuple(teacher_failures(retained.get(ALL, {}), d.min_ndcg_retained, d.max_auc_drop)),
     )
+
+
+@dataclass(frozen=True)
+class _TeacherAnswers:
+    """The teacher's answers on the evaluation split, which the run keeps, in whatever process they are given."""
+
+    asked: Config
+    folder: Path
+    data: LearningData
+
+    def __call__(self, progress: Progress) -> None:
+        """Ask the teacher."""
+        model = Run(self.asked, self.folder, progress).model("teacher", self.data, find_evaluation_requests(self.data))
+        Answers.of(model, self.data)
 
 
 def _retained(run: Run, data: LearningData) -> MetricTable:
