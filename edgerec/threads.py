@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
-__all__ = ["ahead", "cores", "share_cores", "with_threads"]
+__all__ = ["ahead", "cores", "return_freed_memory", "share_cores", "with_threads"]
 
 T = TypeVar("T")
 
@@ -49,6 +50,16 @@ def _share_freed_memory() -> None:
     os.environ["MALLOC_ARENA_MAX"] = "2"  # read when a process starts
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+
+
+def return_freed_memory() -> None:
+    """Give memory that this process has freed back to the system, where GNU's malloc keeps it: for other processes.
+
+    After the data of a run on 100,000 ratings was read, that was 0.2 of 0.47 GB.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def cores() -> int:
