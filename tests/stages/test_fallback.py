@@ -37,6 +37,7 @@ def test_a_bundle_that_falls_back_lists_what_is_popular_and_says_so(tiny_chain, 
     monkeypatch.setattr(fallback, "SIGMAS", -1e9)  # whatever a mix is worth, it wins
     monkeypatch.setattr(fallback, "DIFFERENT", 0)
     monkeypatch.setattr(rates, "SIGMAS", -1e9)
+    monkeypatch.setattr(rates, "LEAST_OF_CLASS", 1)
     monkeypatch.setattr(fallback._Judged, "_grown", lambda judged, _: popularity_alone(judged))
     folder = shutil.copytree(tiny_chain, tmp_path / "chain")
     free = {"beat_baselines": False, "min_ndcg_retained": 0.0}
