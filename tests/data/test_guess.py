@@ -24,13 +24,15 @@ def events(n=1500, users=300, items=60):
     return [(rng.randrange(users), int(items * rng.random() ** 2), T0 + 1800 * k) for k in range(n)]
 
 
-def guess(folder: Path, columns: dict[str, list], roles=None, **tables: dict[str, list]) -> GuessedSettings:
+def guess(
+    folder: Path, columns: dict[str, list], roles=None, time_format=None, **tables: dict[str, list]
+) -> GuessedSettings:
     pl.DataFrame(columns).write_parquet(folder / "log.parquet")
     paths = {}
     for name, table in tables.items():
         pl.DataFrame(table).write_csv(folder / f"{name}.csv")
         paths[name] = folder / f"{name}.csv"
-    return guess_settings(folder / "log.parquet", paths.get("items"), paths.get("users"), folder, roles)
+    return guess_settings(folder / "log.parquet", paths.get("items"), paths.get("users"), folder, roles, time_format)
 
 
 def _csv(path: Path, columns: dict) -> str:
@@ -239,6 +241,15 @@ def test_a_counter_that_a_person_names_as_the_time_is_an_order(tmp_path):
     assert "time" in guess(tmp_path, columns).open_
     data = data_of(guess(tmp_path, columns, {"time": "xq"}))
     assert (data.time, data.time_format, data.context.from_time) == ("xq", "order", ())
+
+
+def test_a_spreadsheets_days_are_asked_about_and_read_once_said(tmp_path):
+    columns = {"user": [u for u, _, _ in events()], "item": [i for _, i, _ in events()]}
+    columns["date"] = [44197 + n / 24 for n in range(len(columns["user"]))]
+    assert "--role time=date --time-format excel" in guess(tmp_path, columns).open_["time"]
+    data = data_of(guess(tmp_path, columns, {"time": "date"}, "excel"))
+    assert (data.time, data.time_format) == ("date", "excel")
+    assert data.context.from_time == ("hour", "weekday")
 
 
 def test_where_day_and_month_fit_either_way_round_a_line_is_left_open(tmp_path):

@@ -116,6 +116,20 @@ def test_an_order_becomes_times_in_this_order():
         read([1, 2, 3])
 
 
+def test_a_spreadsheets_days_are_read_where_somebody_says_so_and_else_refused_with_the_date_that_they_may_be():
+    days = [44197.0, 44197.5, 44227.25]
+    found = [ms(2021, 1, 1), ms(2021, 1, 1, 12), ms(2021, 1, 31, 6)]
+    assert read(days, kept="excel")[1] == found
+    assert read([str(day) for day in days], kept="excel")[1] == found
+    assert read([44197.70833333], kept="excel")[1] == [ms(2021, 1, 1, 17)]
+    with pytest.raises(
+        DataError, match=r"44197.5 may be a spreadsheet's day, 1 January 2021; if it is, .* = \"excel\""
+    ):
+        read([44197.5, 44198.25])
+    with pytest.raises(DataError, match='only an order, set time_format = "order"'):
+        read([19.5, 12.25])
+
+
 def test_what_is_no_time_is_quoted():
     with pytest.raises(DataError, match="'soon' is not a time; expected dates such as"):
         read(["soon", "later"])
