@@ -82,7 +82,9 @@ def test_the_wheel_has_no_data_and_is_small(wheel):
 
 def test_the_demo_of_an_installed_package_says_where_its_data_are(python, tmp_path):
     edgerec = python.with_name("edgerec")
-    run = subprocess.run([python, edgerec, "demo", "retail"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    command = [python, edgerec, "demo", "retail"]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
     assert (run.returncode, run.stderr.count("\n")) == (2, 1)
     assert "give the folder edgerec/samples/retail of the source with --data" in run.stderr

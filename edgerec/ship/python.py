@@ -26,7 +26,7 @@ class EmbedReport:
 
     runtime_bytes: int
     bundle_bytes: int
-    packages: tuple[str, ...]
+    packages: tuple[str, ...] = ()
 
 
 def embed_python(bundle: Path, folder: Path) -> EmbedReport:
