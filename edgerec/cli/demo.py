@@ -39,6 +39,10 @@ def demo(
     run_dir: RunDirOption = None,
     seed: SeedOption = None,
     effort: EffortOption = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the sample's data: edgerec/samples of the source. An installed package has none."),
+    ] = None,
     ort: OrtOption = None,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="For kiosk: port on this machine; 0 takes a free one.")
@@ -49,11 +53,11 @@ def demo(
     Each recommended item is printed with its reasons.
     """
     if sample == KIOSK:
-        _kiosk(run_dir or Path("runs") / RETAIL, seed, effort, port)
+        _kiosk(run_dir or Path("runs") / RETAIL, seed, effort, port, data)
         return
     folder = run_dir or Path("runs") / sample
     wanted = checked_effort(effort)
-    copy_sample(sample, folder, others=(KIOSK,))
+    copy_sample(sample, folder, others=(KIOSK,), data=data)
     settings, _ = load_run(folder / "edgerec.toml", folder, seed)
     _say_what_comes(sample, folder)
     from edgerec.progress import progress_for
@@ -81,14 +85,14 @@ def _say_what_comes(sample: str, folder: Path) -> None:
     )
 
 
-def _kiosk(folder: Path, seed: int | None, effort: str | None, port: int) -> None:
+def _kiosk(folder: Path, seed: int | None, effort: str | None, port: int, data: Path | None) -> None:
     """The retail demo's bundle as a page, served until Ctrl-C."""
     from edgerec.progress import progress_for
     from edgerec.ship.web import embed_web, find_runtime, serve_folder
     from edgerec.stages import pipeline
 
     find_runtime()  # before minutes of training
-    copy_sample(RETAIL, folder)
+    copy_sample(RETAIL, folder, data=data)
     settings, _ = load_run(folder / "edgerec.toml", folder, seed)
     pipeline.run(settings, folder, progress_for(), until="quantize", effort=checked_effort(effort))
     page = folder / KIOSK

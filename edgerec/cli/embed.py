@@ -60,5 +60,5 @@ def embed(
         return
     typer.echo(
         f"{folder}: runtime {report.runtime_bytes:,} bytes, bundle {report.bundle_bytes:,} bytes\n"
-        f"pip install -r {folder}/requirements.lock, then python {folder}/app.py"
+        f"{f'pip install -r {folder}/requirements.lock, then ' if report.packages else ''}python {folder}/app.py"
     )
