@@ -98,7 +98,7 @@ def _kiosk(folder: Path, seed: int | None, effort: str | None, port: int, data: 
     page = folder / KIOSK
     if (page / "kiosk.json").exists():  # of an earlier call
         shutil.rmtree(page)
-    embed_web(folder / "bundle", page, "Gift shop", "en", None)
+    embed_web(folder / "bundle", page, "Gift shop", "en", None, currency="GBP")
     serve_folder(page, port, lambda url: typer.echo(f"the kiosk is on {url} (Ctrl-C stops)"))
 
 

@@ -65,7 +65,7 @@ def seen(node, tmp_path_factory):
     first, newer, unsigned = write(home / "1", 60), write(home / "2", 61, version=2), write(home / "3", 61, version=2)
     for bundle in (first, newer):
         sign_bundle(bundle, home / "k")
-    embed_web(first, home / "app", "Toy shop", "en", home / "k.pub")
+    embed_web(first, home / "app", "Toy shop", "en", home / "k.pub", currency="EUR")
     settings = json.loads((home / "app" / "kiosk.json").read_text()) | {"update_s": 1, "diversity": 0}
     (home / "app" / "kiosk.json").write_text(json.dumps(settings))
     shutil.copyfile(WEB / "examples" / "shop-page.html", home / "app" / "shop-page.html")
@@ -78,7 +78,7 @@ def seen(node, tmp_path_factory):
         pytest.fail(printed["failed"], pytrace=False)
     with Recommender.of(first) as rec:
         printed["popular"] = [row.title for row in rec.recommend(30)]
-        printed["related"] = {f"Item {i}": [row.title for row in rec.similar(f"i{i}", 8)] for i in range(60)}
+        printed["related"] = {f"Item {i}": [row.title for row in rec.similar(f"i{i}", 12)] for i in range(60)}
     return printed
 
 
@@ -157,7 +157,7 @@ def test_the_basket_recommends_what_goes_with_it_and_leaves_out_what_is_in_it(se
 def test_search_forgives_typing_and_an_empty_answer_suggests_something(seen):
     for went in seen["shopping"]:
         assert went["found"][0] == "Item 1"
-        assert "qqqqqq" in went["nothing"] and len(went["suggested"]) == 8
+        assert "qqqqqq" in went["nothing"] and len(went["suggested"]) == 12
 
 
 @slow

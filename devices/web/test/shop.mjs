@@ -15,7 +15,7 @@ const out = {};
 
 out.readable = job.titles.map((title) => readable(title, "en"));
 out.turkish = readable("IŞIK", "tr");
-out.prices = [pricer("de", "EUR")(3.5), pricer("en", "GBP")(1234), pricer("ja", "JPY")(980), pricer("en", "EUR")(NaN), pricer("en", "nothing")(2)];
+out.prices = [pricer("de", "EUR")(3.5), pricer("en", "GBP")(1234), pricer("ja", "JPY")(980), pricer("en", "EUR")(NaN), pricer("en", "nothing")(2), pricer("en", null)(2.5)];
 
 const search = new Search(job.titles.map((title, i) => ({ texts: [title, `id${i}`] })));
 out.found = Object.fromEntries(job.questions.map((question) => [question, search.find(question).slice(0, 3).map(({ item }) => job.titles[item])]));

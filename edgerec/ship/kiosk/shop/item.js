@@ -1,11 +1,10 @@
 /** The page of one item. */
 import { make, skeletons } from "./cards.js";
-import { fill } from "./fill.js";
+import { SHORT, fill } from "./fill.js";
 import { related } from "./lists.js";
 import { capital, plain } from "./titles.js";
 
 const at = (id) => document.getElementById(id);
-const RELATED = 8;
 
 export async function showItem(shop, current, id) {
   const item = shop.goods.get(id);
@@ -28,7 +27,7 @@ export async function showItem(shop, current, id) {
     at("related").replaceChildren(...skeletons(6));
     return;
   }
-  const list = await related(shop, id, RELATED);
+  const list = await related(shop, id, SHORT);
   if (!current()) return;
   at("related-section").hidden = !list.length;
   await fill(shop, at("related"), list, current);
