@@ -76,7 +76,9 @@ class Members:
         views = Views.of(settings, data)
         snapshots = Snapshots(views, folder) if any(folder.glob("snapshot-*")) else None
         folds = range(settings.folds)
-        reranker = Reranker.load(data, folds, folder) if any(folder.glob("reranker-*")) else None
+        # One fold alone was for choosing weights on valid, where the re-ranker was then found to bring nothing.
+        whole = all(any(folder.glob(f"reranker-{fold}-*")) for fold in folds)
+        reranker = Reranker.load(data, folds, folder) if whole else None
         boosting = Boosting.load(settings, data, folder) if (folder / "boosting.json").exists() else None
         return cls(snapshots, _popularity(settings, data), reranker, boosting)
 

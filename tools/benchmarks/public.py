@@ -88,7 +88,8 @@ def _store(path: Path, chain: Chain, part: Part, stages: Sequence[str], progress
     """Build, ask and judge one line of one seed; its lists are kept beside the figures, for anyone to score."""
     run = chain.build(progress)
     lists = chain.lists(run, part, stages)
-    np.savez_compressed(path.with_suffix(".npz"), user=lists.users, **lists.by_stage)
+    arrays: dict[str, Any] = {"user": lists.users, **lists.by_stage}
+    np.savez_compressed(path.with_suffix(".npz"), **arrays)
     more = {"line": chain.line, "seed": chain.seed, "part": part, "ms": lists.ms, "bytes": sizes_of(run.bundle)}
     sections = tuple(chain.config.sections)
     results.store(

@@ -100,11 +100,13 @@ class Chain:
         ms = 0.0
         for stage in stages:
             if stage in STAGES:
-                top = TorchModel(run.scorer(stage, own), asked, requests).lists(task)
+                kept = part == run.part  # then `distill` has asked this stage the same
+                model = run.model(stage, own, requests) if kept else TorchModel(run.scorer(stage, own), asked, requests)
+                top = model.lists(task)
             else:
                 with ArrayRecommender.of(run.bundle, "native") as recommender:
-                    model = RuntimeModel(recommender, asked, requests, run.progress)
-                    top, ms = model.lists(task), _ms(recommender, model)
+                    runtime = RuntimeModel(recommender, asked, requests, run.progress)
+                    top, ms = runtime.lists(task), _ms(recommender, runtime)
             lists[stage] = np.where(top >= 0, ids[top], -1)
         return Lists(users, lists, ms)
 
@@ -126,7 +128,7 @@ class Lists:
         row = {user: r for r, user in enumerate(self.users.tolist())}
         seen = None if protocol.repeats else [np.unique(past[user]) for user in asked]
         truth = [np.array(true[user]) for user in asked]
-        n_items = int(public.rows["item"].max()) + 1  # type: ignore[operator]
+        n_items = int(public.rows["item"].to_numpy().max()) + 1
         figures = {}
         for stage, lists in self.by_stage.items():
             none = np.full(lists.shape[1], -1)
