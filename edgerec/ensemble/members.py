@@ -105,7 +105,9 @@ class Members:
         views = Views.of(settings, data)
         snapshots = Snapshots(views, folder) if any(folder.glob("snapshot-*")) else None
         folds = range(settings.folds)
-        reranker = Reranker.load(data, folds, folder) if any(folder.glob("reranker-*")) else None
+        # One fold alone was for choosing weights on valid, where the re-ranker was then found to bring nothing.
+        whole = all(any(folder.glob(f"reranker-{fold}-*")) for fold in folds)
+        reranker = Reranker.load(data, folds, folder) if whole else None
         order = Order.load(settings, data, folder) if Order.is_in(folder) else None
         boosting = load_boosting(settings, data, folder)
         return cls(snapshots, _popularity(settings, data), reranker, boosting, order)

@@ -33,6 +33,8 @@ MAX_DENSE_ITEMS = 20_000
 """Beyond this an items x items matrix takes gigabytes: EASE and ALS are left out."""
 NEIGHBOURS = 300
 """Items that a row of an item-to-item matrix keeps."""
+MOST_PAIRS = 500_000_000
+"""Pairs of items of one user, of all users, of which cosines are counted in a log whose sessions hold one item each."""
 SIGNALS = ("ease", "ease_recent", "als", "transitions", "cosine", "text")
 NEAREST = ("cosine.nearest", "text.nearest")
 """Columns of `Snapshot.nearest`."""
@@ -43,7 +45,8 @@ class Snapshot:
     """Closed-form members fitted on part of a log; EASE and ALS may be None, as where there are too many items.
 
     Attributes:
-        ease: float16 (N, N). transitions, cosine: sparse (N, N). text: (N, c), rows of unit length or zero.
+        ease: float16 (N, N). transitions: sparse (N, N). text: (N, c), rows of unit length or zero.
+        cosine: sparse (N, N), by the sessions that items share; where each session holds one item, by the users.
     """
 
     n_items: int
@@ -69,6 +72,7 @@ class Snapshot:
         binary = by_user.copy()
         binary.data[:] = 1
         length = np.linalg.norm(text, axis=1, keepdims=True)
+        alone = sessions.nnz == sessions.shape[0] and _pairs(binary) <= MOST_PAIRS
         return cls(
             n_items,
             ease(binary).astype(np.float16)
@@ -76,7 +80,7 @@ class Snapshot:
             else None,  # halves the file; the fourth digit is noise
             Als.fit(by_user, seed) if "als" in dense_members else None,
             best_of_rows(transitions(sessions, owner), NEIGHBOURS),
-            cosine(sessions, NEIGHBOURS),
+            cosine(binary if alone else sessions, NEIGHBOURS),
             (text / np.maximum(length, 1e-9)).astype(np.float32),
         )
 
@@ -162,6 +166,11 @@ class Snapshot:
         # One flat index: three times as fast as two.
         np.maximum.at(nearest, row[lists.owner()] * self.n_items + self.cosine.indices[at], self.cosine.data[at])
         return nearest.reshape(n, self.n_items)
+
+
+def _pairs(rows: Matrix) -> int:
+    """Pairs of items that share a row."""
+    return int(np.square(np.diff(rows.indptr).astype(np.int64)).sum())
 
 
 def sessions_of(log: Log, rows: Int, n_items: int) -> tuple[Matrix, Int]:

@@ -88,6 +88,21 @@ def test_signals_prefer_the_own_camp(tiny_data, snapshot, name):
     assert (np.nanmean(better[0], axis=1) > np.nanmean(better[1], axis=1)).mean() > 0.95
 
 
+@pytest.mark.parametrize(("most_pairs", "of_users"), [(500, True), (0, False)])
+def test_where_each_session_holds_one_item_the_cosine_is_of_users(tiny_data, monkeypatch, most_pairs, of_users):
+    """Users 0 and 1 have items 0 and 1, user 2 has item 1: 2 / sqrt(2 + 1) / sqrt(3 + 1)."""
+    log = replace(
+        tiny_data.train_log,
+        **{name: np.array(v) for name, v in {"user": [0, 0, 1, 1, 2], "item": [0, 1, 0, 1, 1]}.items()},
+        time_ms=np.arange(5),
+        session=np.arange(5),
+    )
+    monkeypatch.setattr(signals, "MOST_PAIRS", most_pairs)
+    cosine = Snapshot.fit(log, np.arange(5), 2, np.zeros((2, 0), np.float32), 0, ()).cosine.toarray()
+
+    assert cosine[0, 1] == pytest.approx(2 / 12**0.5 if of_users else 0)
+
+
 @pytest.mark.parametrize("most, members", [(1, ("ease", "als")), (20_000, ("own",))])
 def test_ease_and_als_are_left_out_of_a_large_catalogue_and_where_they_are_no_members(
     tiny_data, tmp_path, monkeypatch, most, members
