@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 
 from edgerec.config.base import ColumnNames, Expression, Settings, duration_ms, hint, problem
 
-_COUNTED = ("seconds", "milliseconds", "microseconds", "nanoseconds", "days", "hours", "minutes")
-TIME_FORMATS = (*_COUNTED, "excel", "order", "dates")
+EPOCHS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
+TIME_FORMATS = (*EPOCHS, "excel", "days", "hours", "minutes", "order", "dates")
 """Ways to read times that have a name; "dates" are those of a file that has dates as such."""
 
 

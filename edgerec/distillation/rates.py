@@ -33,7 +33,7 @@ __all__ = ["RateMix", "add_rates"]
 SIGMAS = 1.645
 """Standard errors by which a mix must be better than the student, one-sided 95 %."""
 LEAST_OF_CLASS = 20
-"""Impressions with either label, in each half: fewer tell nothing of how a score orders them."""
+"""Impressions with either label, in each half of the users: fewer tell nothing of how a score orders them."""
 MOST_ROWS = 50_000
 """Impressions that are looked at."""
 SMOOTHING = 20.0
@@ -118,7 +118,7 @@ def _asked(held: HeldOut, data: LearningData) -> ImpressionExamples | None:
 
 
 def _halves(rows: ImpressionExamples) -> tuple[np.ndarray, np.ndarray]:
-    """Impressions that choose and those that judge: of every second user each, since those of one user are alike."""
+    """Places of the impressions of every second user, and of the others: those of one user are alike."""
     number = np.unique(rows.requests.user, return_inverse=True)[1]
     return np.flatnonzero(number % 2 == 0), np.flatnonzero(number % 2 == 1)
 
@@ -128,7 +128,7 @@ class _Judged:
     """Impressions of one task.
 
     Attributes:
-        index: the task's. halves: places of the impressions that choose, and of those that judge.
+        index: the task's. halves: places of the impressions of every second user, and of the others.
     """
 
     index: int
@@ -142,18 +142,24 @@ class _Judged:
     def best(self) -> tuple[RateMix, FallbackEntry] | None:
         """The best mix, if it is better than the student beyond chance, and what to say of it.
 
-        Weights are fitted and the mix is chosen on one half, and it is judged on the other; then weights that fit both.
+        Each half is told by the mix that was chosen and fitted on the other one: the best of many looks better on what
+        chose it than it is. What is kept is chosen and fitted on both.
         """
         if not self._enough():
             return None
-        first, second = self.halves
-        own = self._parts[0]
-        mix = max((self._fitted(parts, first) for parts in self._options()), key=lambda m: self._value(m, first))
-        ours, theirs = self._measured(mix.scores(), second), self._measured(own.values, second)
-        if not ours.minus(theirs).value > SIGMAS * ours.minus(theirs).se:
+        everything, scores = np.arange(len(self._label)), np.zeros(len(self._label))
+        for chooses, judges in (self.halves, self.halves[::-1]):
+            scores[judges] = self._chosen(chooses).scores()[judges]
+        ours, theirs = self._measured(scores), self._measured(self._parts[0].values)
+        gain = ours.minus(theirs)
+        if not gain.value > SIGMAS * gain.se:
             return None
-        mix = self._fitted(mix.parts, np.arange(len(self._label)))
+        mix = self._chosen(everything)
         return mix, self._entry(mix, ours, theirs)
+
+    def _chosen(self, places: np.ndarray) -> RateMix:
+        """The best mix on the impressions `places`."""
+        return max((self._fitted(parts, places) for parts in self._options()), key=lambda mix: self._value(mix, places))
 
     def _enough(self) -> bool:
         """Whether both halves have impressions to order."""
@@ -195,10 +201,9 @@ class _Judged:
     def _metric(self) -> str:
         return "auc" if self.task.kind == "binary" else "xauc"
 
-    def _measured(self, scores: Double, places: np.ndarray) -> Estimate:
+    def _measured(self, scores: Double) -> Estimate:
         compute = metrics.auc_metrics if self.task.kind == "binary" else metrics.regression_metrics
-        user = self.rows.requests.user[places]
-        return compute(self._label[places], scores[places], user)[self._metric]
+        return compute(self._label, scores, self.rows.requests.user)[self._metric]
 
     def _entry(self, mix: RateMix, ours: Estimate, theirs: Estimate) -> FallbackEntry:
         rates = [(w, part) for part, w in zip(mix.parts, mix.weights, strict=True) if part.kind != STUDENT]

@@ -23,6 +23,7 @@ from edgerec.examples.load import LearningData
 from edgerec.files import read_json
 from edgerec.models.student import Student
 from edgerec.runtime import ArrayRecommender
+from edgerec.runtime.engine import CONFORMANCE
 from edgerec.stages.run import Run
 from edgerec.tasks.history import Float, Int
 from edgerec.tasks.units import MS_PER_DAY
@@ -116,7 +117,8 @@ def _writer(run: Run, data: LearningData, refresh: Refresh) -> Callable[[Float, 
         with tempfile.TemporaryDirectory() as folder:
             graphs = write_graphs(exported, kernel, table, expectations, Path(folder))
             changed = {name: Path(folder) / name for name in graphs.files}
-            same = {name: bundle.path(name) for name in bundle.manifest.files}
+            # What the bundle answers is not what this version answers.
+            same = {name: bundle.path(name) for name in bundle.manifest.files if name != CONFORMANCE}
             write_bundle(out, {**same, **changed}, manifest | {"tensors": graphs.tensors})
 
     return write
