@@ -75,8 +75,8 @@ def seen(node, tmp_path_factory):
     if (EXAMPLES / "node_modules" / "react-dom").exists() and ESBUILD.exists():
         options = ["--bundle", "--jsx=automatic", "--minify", f"--outfile={home}/app/react.js"]
         subprocess.run([ESBUILD, "react/app.tsx", *options], cwd=EXAMPLES, capture_output=True, check=True)
-        page = '<title>React</title><link rel="icon" href="icon.svg"><div id="app"></div><script src="react.js"></script>'
-        (home / "app" / "react.html").write_text(f'<!doctype html><html lang="en">{page}</html>')
+        head = '<!doctype html><html lang="en"><title>React</title><link rel="icon" href="icon.svg">'
+        (home / "app" / "react.html").write_text(f'{head}<div id="app"></div><script src="react.js"></script></html>')
     pictures = Path(os.environ.get("EDGEREC_PICTURES", home))
     command = [node, "test/kiosk.mjs", home / "app", newer, unsigned, pictures, CHROMIUM]
     run = subprocess.run(command, cwd=WEB, capture_output=True, text=True, timeout=600, check=False)
