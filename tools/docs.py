@@ -80,7 +80,8 @@ def with_pictures(text: str, page: Path, folder: Path) -> str:
 
     def picture(found: re.Match[str]) -> str:
         way = "../" * (len(page.relative_to(folder).parts) - 1)
-        return f"![{found[2]}]({way}images/screens/{found[1]}.png)"
+        file = f"{way}images/screens/{found[1]}.png"
+        return f"[![{found[2]}]({file})]({file})"  # a tap shows it whole
 
     return re.sub(r"<!-- screen: ([\w-]+) \| (.+?) -->", picture, text)
 
