@@ -1,0 +1,119 @@
+"""Trains the transformer that ranks the catalogue by what a user did latest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from edgerec.examples.windows import Windows
+from edgerec.models.sequence import NextItem
+from edgerec.progress import Track
+from edgerec.training.losses import draw_items, sampled_softmax
+
+EVENTS, FEWEST_EVENTS, STEPS = 1024, 32, 50
+"""Of a batch, at most and at least; in between so many that an epoch has as many steps."""
+WARM_UP = 100
+"""Steps in which the learning rate rises."""
+FULL_SOFTMAX = 4_096
+"""Items up to which what follows is compared with the whole catalogue."""
+NEGATIVES = 512
+"""Items that are drawn for a batch where there are more."""
+ROUNDS = 12
+"""Of the power iteration for the items' first vectors."""
+PATIENCE = 3
+"""Epochs without a better ranking after which training ends."""
+
+
+@dataclass(frozen=True)
+class NextItemTraining:
+    """How it is trained.
+
+    Attributes:
+        epochs: as many, or the most that are tried. events: that an epoch sees at most.
+    """
+
+    epochs: int
+    events: int
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+
+
+def fit_next_item(
+    model: NextItem,
+    windows: Windows,
+    settings: NextItemTraining,
+    seed: int,
+    done: Track,
+    judge: Callable[[NextItem], float] | None = None,
+) -> int:
+    """Train `model` in place.
+
+    Args:
+        done: is told of each epoch.
+        judge: how good a ranking is. With it, training ends when that rises no more, and the best weights stay.
+    Returns:
+        The epochs that led to the weights.
+    """
+    rng, best, best_epoch = np.random.default_rng(seed), -np.inf, settings.epochs
+    torch.manual_seed(seed)
+    kept: dict[str, Tensor] = {}
+    optimizer = torch.optim.AdamW(
+        model.parameters(), settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
+    )
+    at_once = int(np.clip(windows.targets() // STEPS, FEWEST_EVENTS, EVENTS))
+    warm = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / WARM_UP, 1.0))
+    for epoch in range(1, settings.epochs + 1):
+        model.train()
+        for latest, target in windows.epoch(at_once, settings.events, rng):
+            optimizer.zero_grad()
+            table = model.table()
+            counts = target >= 0
+            loss = _loss(model(latest, table)[counts], target[counts], table[: len(model.ids)])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            warm.step()
+        model.eval()
+        done.advance()
+        if judge is None:
+            continue
+        value = judge(model)
+        if value > best:
+            best, best_epoch = value, epoch
+            kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        elif epoch - best_epoch >= PATIENCE:
+            break
+    if kept:
+        model.load_state_dict(kept)
+    return best_epoch
+
+
+def start_items(model: NextItem, windows: Windows, seed: int) -> None:
+    """Let items that occur near each other start near each other: training then takes a few epochs, not a hundred.
+
+    Their vectors are the leading eigenvectors of how often two items occur within a few events, each pair's count
+    divided by the root of both items' counts.
+    """
+    torch.manual_seed(seed)
+    known, dim = model.ids.shape
+    near = windows.near(known)
+    vectors = torch.randn(known, dim)
+    for _ in range(ROUNDS):
+        vectors = torch.linalg.qr(near @ vectors + vectors).Q
+    values, turn = torch.linalg.eigh(vectors.T @ (near @ vectors + vectors))
+    vectors = (vectors @ turn) * values.clamp(min=0).sqrt()
+    model.start(functional.normalize(vectors, dim=1))
+
+
+def _loss(states: Tensor, target: Tensor, table: Tensor) -> Tensor:
+    """Mean cross-entropy of the items that follow; `table` has those that occur in training rows."""
+    if not len(target):
+        return states.sum() * 0.0
+    if len(table) <= FULL_SOFTMAX:
+        return functional.cross_entropy(states @ table.T, target)
+    drawn, log_q = draw_items(target, len(table), NEGATIVES)
+    return sampled_softmax(states, target, table, drawn, log_q)
