@@ -67,7 +67,7 @@ def test_training_ends_when_the_ranking_rises_no_more_and_the_best_weights_stay(
 
     assert taken == 2
     assert len(seen) == 2 + next_item.PATIENCE
-    assert torch.equal(model.ids, seen[1])
+    assert torch.equal(model.ids, seen[1])  # which is a mean of the latest steps
 
 
 def test_items_that_follow_each_other_start_near_each_other(windows):
