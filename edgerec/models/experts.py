@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from edgerec.models.blocks import Mlp
 
 OWN_EXPERTS = 1
 """Experts of each task alone, in each layer of `ProgressiveLayeredExtraction`."""
@@ -31,24 +32,6 @@ class SharedBottom(nn.Module):
         return torch.relu(self.towers(torch.relu(self.bottom(x)))).view(-1, self.tasks, self.hidden)
 
 
-class _Expert(nn.Module):
-    """Two layers, each normalised before it is bent, so that no unit is 0 for every input and never learns again.
-
-    Source: HoME, Wang et al., arXiv 2408.05430, found nine in ten outputs of experts with ReLU to be 0.
-    """
-
-    def __init__(self, n_in: int, hidden: int, dropout: float) -> None:
-        super().__init__()
-        self.first, self.last = nn.Linear(n_in, hidden), nn.Linear(hidden, hidden)
-        self.after_first, self.after_last = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, n_in) -> (B, hidden)."""
-        x = self.dropout(functional.silu(self.after_first(self.first(x))))
-        return functional.silu(self.after_last(self.last(x)))
-
-
 class MixtureOfExperts(nn.Module):
     """Multi-gate mixture of experts: each task weighs the same experts by its own gate.
 
@@ -57,7 +40,7 @@ class MixtureOfExperts(nn.Module):
 
     def __init__(self, n_in: int, hidden: int, experts: int, tasks: int, dropout: float) -> None:
         super().__init__()
-        self.experts = nn.ModuleList(_Expert(n_in, hidden, dropout) for _ in range(experts))
+        self.experts = nn.ModuleList(Mlp(n_in, hidden, hidden, dropout) for _ in range(experts))
         self.gates = nn.Linear(n_in, tasks * experts)
         self.tasks = tasks
 
@@ -96,9 +79,9 @@ class _Extraction(nn.Module):
 
     def __init__(self, n_in: int, hidden: int, experts: int, tasks: int, dropout: float) -> None:
         super().__init__()
-        self.shared = nn.ModuleList(_Expert(n_in, hidden, dropout) for _ in range(experts))
+        self.shared = nn.ModuleList(Mlp(n_in, hidden, hidden, dropout) for _ in range(experts))
         self.own = nn.ModuleList(
-            nn.ModuleList(_Expert(n_in, hidden, dropout) for _ in range(OWN_EXPERTS)) for _ in range(tasks)
+            nn.ModuleList(Mlp(n_in, hidden, hidden, dropout) for _ in range(OWN_EXPERTS)) for _ in range(tasks)
         )
         self.gates = nn.ModuleList(nn.Linear(n_in, experts + OWN_EXPERTS) for _ in range(tasks))
 
@@ -121,7 +104,7 @@ class _Extraction(nn.Module):
 
 def _outputs(experts: nn.Module, x: Tensor) -> Tensor:
     """(B, n_in) -> (B, experts, hidden)."""
-    return torch.stack([expert(x) for expert in experts.children()], dim=1)
+    return torch.stack([torch.relu(expert(x)) for expert in experts.children()], dim=1)
 
 
 def _weighed(gate: Tensor, outputs: Tensor) -> Tensor:
