@@ -94,6 +94,7 @@ def fit_next_item(
         elif epoch - best_epoch >= PATIENCE:
             break
     model.load_state_dict(kept or mean.module.state_dict())
+    model.learn_texts()
     return best_epoch
 
 
@@ -106,12 +107,12 @@ def start_items(model: NextItem, windows: Windows, seed: int) -> None:
     torch.manual_seed(seed)
     known, dim = model.ids.shape
     near = windows.near(known)
-    vectors = torch.randn(known, dim)
+    vectors = torch.randn(known, min(known, dim))
     for _ in range(ROUNDS):
         vectors = torch.linalg.qr(near @ vectors + vectors).Q
     values, turn = torch.linalg.eigh(vectors.T @ (near @ vectors + vectors))
     vectors = (vectors @ turn) * values.clamp(min=0).sqrt()
-    model.start(functional.normalize(vectors, dim=1))
+    model.start(functional.pad(functional.normalize(vectors, dim=1), (0, dim - vectors.shape[1])))
 
 
 def _loss(states: Tensor, target: Tensor, table: Tensor) -> Tensor:
