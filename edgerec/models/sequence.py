@@ -18,8 +18,6 @@ WIDER = 3
 """Hidden units of a block for each dimension."""
 ITEM_LENGTH = 0.4
 """Of item vectors that have learned nothing yet."""
-RIDGE = 10.0
-"""Squared weights of the map from texts, beside squared errors summed over the items."""
 
 
 class CausalTransformer(nn.Module):
@@ -150,7 +148,8 @@ class SequenceModel(nn.Module):
 class NextItem(nn.Module):
     """Ranks the catalogue by what a user did latest: the transformer alone, over item vectors of its own.
 
-    An item's vector is learned for its id. That of an item without training rows is what its text tells of the others'.
+    An item's vector is learned for its id, plus what a linear map makes of its text. Items that occur in no training
+    row have their text alone.
     """
 
     def __init__(
@@ -159,8 +158,10 @@ class NextItem(nn.Module):
         """`text` (N, c): of all items. `known`: the first so many occur in training rows."""
         super().__init__()
         self.ids = nn.Parameter(torch.randn(known, dim) * (ITEM_LENGTH / dim**0.5))
+        self.from_text = nn.Linear(text.shape[1], dim, bias=False) if text.shape[1] else None
+        if self.from_text is not None:
+            nn.init.zeros_(self.from_text.weight)
         self.register_buffer("text", text, persistent=False)
-        self.register_buffer("from_text", torch.zeros(text.shape[1], dim))
         self.kind = nn.Embedding(kinds, dim)
         nn.init.normal_(self.kind.weight, std=0.02)
         self.transformer = CausalTransformer(dim, heads, layers, max_len, dropout)
@@ -170,17 +171,11 @@ class NextItem(nn.Module):
         with torch.no_grad():
             self.ids.copy_(ITEM_LENGTH * vectors)
 
-    def learn_texts(self) -> None:
-        """Fit the linear map from texts to vectors, by ridge regression on the items that have training rows."""
-        text = cast(Tensor, self.text)[: len(self.ids)]
-        with torch.no_grad():
-            square = text.T @ text + RIDGE * torch.eye(text.shape[1], device=text.device)
-            cast(Tensor, self.from_text).copy_(torch.linalg.solve(square, text.T @ self.ids))
-
     def table(self) -> Tensor:
         """Item vectors (N, dim)."""
-        text = cast(Tensor, self.text)[len(self.ids) :]
-        return torch.cat([self.ids, text @ cast(Tensor, self.from_text)]) if len(text) else self.ids
+        text = cast(Tensor, self.text)
+        table = functional.pad(self.ids, (0, 0, 0, len(text) - len(self.ids)))
+        return table if self.from_text is None else table + self.from_text(text)
 
     def forward(self, latest: LatestEvents, table: Tensor) -> Tensor:
         """States (B, S, dim) after each event; the product with `table` are the logits of what comes next."""

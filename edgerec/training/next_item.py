@@ -94,7 +94,6 @@ def fit_next_item(
         elif epoch - best_epoch >= PATIENCE:
             break
     model.load_state_dict(kept or mean.module.state_dict())
-    model.learn_texts()
     return best_epoch
 
 
