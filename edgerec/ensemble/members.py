@@ -113,6 +113,11 @@ class Members:
         return cls(snapshots, _popularity(settings, data), reranker, boosting, order)
 
 
+def load_boosting(settings: EnsembleSettings, data: LearningData, folder: Path) -> Boosting | None:
+    """The boosted trees that `Members.fit` left in `folder`; None: none were wanted."""
+    return Boosting.load(settings, data, folder) if (folder / "boosting.json").exists() else None
+
+
 def _order(
     settings: EnsembleSettings,
     data: LearningData,
@@ -133,11 +138,6 @@ def _order(
         return None
     epochs = None if chosen is None else chosen.epochs
     return Order.fit(settings, data, folder, folds, epochs, progress)
-
-
-def load_boosting(settings: EnsembleSettings, data: LearningData, folder: Path) -> Boosting | None:
-    """The boosted trees that `Members.fit` left in `folder`; None: none were wanted."""
-    return Boosting.load(settings, data, folder) if (folder / "boosting.json").exists() else None
 
 
 def _popularity(settings: EnsembleSettings, data: LearningData) -> PopularityMembers | None:

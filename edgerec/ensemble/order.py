@@ -31,6 +31,8 @@ ORDERED = "transitions"
 PART = 0.9
 """Transitions, which know order alone, must be so good beside the best of what knows no order: then a transformer,
 which learns more of it than they hold, has a weight in the blend."""
+ALL = -1
+"""In place of a fold: the model of all users."""
 AT_ONCE = 256
 FACTS = "sequence.json"
 
@@ -55,23 +57,23 @@ class Order:
 
         Args:
             folds: of users, see `Members.fit`.
-            epochs: None chooses them on the evaluation requests, with a model of all users.
+            epochs: None chooses them on the evaluation requests, with a model of all users in place of the folds'.
         """
         facts, e = folder / FACTS, settings.ensemble
         if epochs is None:
-            folds = folds[:1]
+            folds = [ALL]
         missing = [fold for fold in folds if not (folder / _file(fold)).exists()]
         judge = Judge(data, MOST_FOR_EPOCHS, settings.seed) if missing and epochs is None else None
         n_users = len(data.train_log.offsets) - 1
         with progress.track(len(missing) * (epochs or e.sequence_epochs), "sequence") as done:
             for fold in missing:
                 model = _new(settings, data)
-                users = np.ones(n_users, bool) if judge else fold_of(np.arange(n_users), settings.folds) != fold
+                users = (fold_of(np.arange(n_users), settings.folds) != fold) | (fold == ALL)
                 windows = Windows.of(data.train_log, consumed_rows(data.train_log, data.tasks), e.sequence, users)
                 start_items(model, windows, settings.seed)
                 training = NextItemTraining(epochs or e.sequence_epochs, e.sequence_events)
                 score = None if judge is None else (lambda m, judge=judge: _quality(m, judge, data, e.sequence))
-                taken = fit_next_item(model, windows, training, settings.seed + fold, done, score)
+                taken = fit_next_item(model, windows, training, settings.seed + fold + 1, done, score)
                 write_json(facts, {"epochs": taken})
                 save_weights(model, folder / _file(fold))
         return cls.load(settings, data, folder)
@@ -79,12 +81,11 @@ class Order:
     @classmethod
     def load(cls, settings: EnsembleSettings, data: LearningData, folder: Path) -> Order:
         """What `fit` left in `folder`."""
-        models = {}
-        for fold in range(settings.folds):
-            if (folder / _file(fold)).exists():
-                models[fold] = _new(settings, data)
-                load_weights(models[fold], folder / _file(fold))
-                models[fold].eval()
+        there = [fold for fold in range(settings.folds) if (folder / _file(fold)).exists()]
+        models = {fold: _new(settings, data) for fold in there or [ALL]}
+        for fold, model in models.items():
+            load_weights(model, folder / _file(fold))
+            model.eval()
         return cls(data, models, int(read_json(folder / FACTS)["epochs"]), settings.ensemble.sequence)
 
     @staticmethod
@@ -145,4 +146,4 @@ def _new(settings: EnsembleSettings, data: LearningData) -> NextItem:
 
 
 def _file(fold: int) -> str:
-    return f"sequence-{fold}.safetensors"
+    return f"sequence-{'all' if fold == ALL else fold}.safetensors"

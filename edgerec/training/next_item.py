@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edgerec.examples.windows import Windows
 from edgerec.models.sequence import NextItem
@@ -23,6 +25,8 @@ FULL_SOFTMAX = 4_096
 """Items up to which what follows is compared with the whole catalogue."""
 NEGATIVES = 512
 """Items that are drawn for a batch where there are more."""
+STEPS_OF_MEAN = 100
+"""The weights that stay are a mean of about the latest so many steps' ones: those of a single step are noisy."""
 ROUNDS = 12
 """Of the power iteration for the items' first vectors."""
 PATIENCE = 3
@@ -66,6 +70,8 @@ def fit_next_item(
         model.parameters(), settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
     )
     at_once = int(np.clip(windows.targets() // STEPS, FEWEST_EVENTS, EVENTS))
+    average = get_ema_multi_avg_fn(1 - 1 / STEPS_OF_MEAN)  # type: ignore[no-untyped-call]
+    mean = AveragedModel(model, multi_avg_fn=average)
     warm = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / WARM_UP, 1.0))
     for epoch in range(1, settings.epochs + 1):
         model.train()
@@ -77,18 +83,17 @@ def fit_next_item(
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             warm.step()
-        model.eval()
+            mean.update_parameters(model)
         done.advance()
         if judge is None:
             continue
-        value = judge(model)
+        value = judge(cast(NextItem, mean.module.eval()))
         if value > best:
             best, best_epoch = value, epoch
-            kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            kept = {name: tensor.clone() for name, tensor in mean.module.state_dict().items()}
         elif epoch - best_epoch >= PATIENCE:
             break
-    if kept:
-        model.load_state_dict(kept)
+    model.load_state_dict(kept or mean.module.state_dict())
     return best_epoch
 
 
@@ -101,12 +106,12 @@ def start_items(model: NextItem, windows: Windows, seed: int) -> None:
     torch.manual_seed(seed)
     known, dim = model.ids.shape
     near = windows.near(known)
-    vectors = torch.randn(known, dim)
+    vectors = torch.randn(known, min(known, dim))
     for _ in range(ROUNDS):
         vectors = torch.linalg.qr(near @ vectors + vectors).Q
     values, turn = torch.linalg.eigh(vectors.T @ (near @ vectors + vectors))
     vectors = (vectors @ turn) * values.clamp(min=0).sqrt()
-    model.start(functional.normalize(vectors, dim=1))
+    model.start(functional.pad(functional.normalize(vectors, dim=1), (0, dim - vectors.shape[1])))
 
 
 def _loss(states: Tensor, target: Tensor, table: Tensor) -> Tensor:

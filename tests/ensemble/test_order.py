@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -97,6 +98,19 @@ def test_where_order_tells_all_it_is_trained_and_finds_the_item_that_comes_next(
     assert ndcg(data, members, "sequence") > 0.9
     assert ndcg(data, members, "sequence") > ndcg(data, members, "ease") + 0.1
     assert 1 <= members.chosen.epochs <= 40
+
+
+def test_the_model_of_all_users_that_chose_on_valid_labels_nobody(walked, on_valid, of_folds, tmp_path):
+    config, data = walked
+    for _, folder in (on_valid, of_folds):  # the valid part may be the one to learn for, too
+        for path in folder.glob("*"):
+            shutil.copy(path, tmp_path)
+    both = Members.load(ensemble_settings(config), data, tmp_path)
+
+    assert set(on_valid[0].order.models) == {-1}
+    assert set(both.order.models) == {0, 1}
+    requests, chosen = data.evaluation.sessions.requests, np.arange(6)
+    assert np.array_equal(both.order.scores(requests, chosen, 0), of_folds[0].order.scores(requests, chosen, 0))
 
 
 def test_where_order_tells_nothing_it_is_not_trained_and_that_is_remembered(tmp_path):

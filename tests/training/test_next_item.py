@@ -67,7 +67,7 @@ def test_training_ends_when_the_ranking_rises_no_more_and_the_best_weights_stay(
 
     assert taken == 2
     assert len(seen) == 2 + next_item.PATIENCE
-    assert torch.equal(model.ids, seen[1])
+    assert torch.equal(model.ids, seen[1])  # which is a mean of the latest steps
 
 
 def test_items_that_follow_each_other_start_near_each_other(windows):
@@ -79,3 +79,10 @@ def test_items_that_follow_each_other_start_near_each_other(windows):
         cosine = torch.nn.functional.normalize(model.ids) @ torch.nn.functional.normalize(model.ids).T
 
     assert cosine[near].mean() > cosine[~near & ~torch.eye(ITEMS, dtype=torch.bool)].mean() + 0.1
+
+
+def test_a_catalogue_of_fewer_items_than_dimensions_starts_too(windows):
+    model = NextItem(1, torch.zeros(ITEMS, 0), ITEMS, 32, 2, 1, 10, 0.1)
+    start_items(model, windows, 0)
+
+    assert (model.ids.norm(dim=1) > 0).all()
