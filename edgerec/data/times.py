@@ -50,7 +50,7 @@ _DIGITS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 """Formats of numbers that are dates, by how many digits they have."""
 
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", *(d.replace("-", sep) for d in ("%d-%m-%Y", "%m-%d-%Y") for sep in "./-"))
-_DATES += ("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d %B %Y", "%d-%b-%Y", "%B %d, %Y", "%B %d %Y")
+_DATES += ("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%B %d, %Y", "%B %d %Y")
 _DATES += ("%A, %d %B %Y", "%A, %B %d, %Y", "%A %d %B %Y")
 _CLOCKS = ("%H:%M:%S%.f", "%H:%M", "%I:%M:%S %p", "%I:%M %p", "%I:%M%p")
 _ZONES = ("", "%#z", " %#z", " UTC", " GMT")

@@ -183,15 +183,13 @@ class _Judged:
     def _fitted(self, parts: Sequence[Part], places: np.ndarray) -> RateMix:
         """The weights that fit the impressions `places` best; parts that hardly matter are left out."""
         fit = blend.logistic if self.task.kind == "binary" else blend.linear
-        for _ in range(2):
+        while True:
             values = np.stack([part.values[places] for part in parts])
             weights, offset = fit(values, self._label[places].astype(np.float32))
-            moved = weights * values.std(axis=1)
-            keep = moved >= NEGLIGIBLE * max(float((weights @ values).std()), 1e-9)
+            keep = weights * values.std(axis=1) >= NEGLIGIBLE * max(float((weights @ values).std()), 1e-9)
             if keep.all() or not keep.any():
-                break
+                return RateMix(tuple(parts), tuple(weights.tolist()), float(offset))
             parts = [part for part, kept in zip(parts, keep, strict=True) if kept]
-        return RateMix(tuple(parts), tuple(weights.tolist()), float(offset))
 
     def _value(self, mix: RateMix, places: np.ndarray) -> float:
         quality = metrics.auc if self.task.kind == "binary" else metrics.xauc

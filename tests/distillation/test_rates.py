@@ -126,6 +126,27 @@ def test_rates_of_the_context_know_nothing_of_what_is_held_out(tiny_data, few, s
     assert np.array_equal(*tables)
 
 
+def test_parts_that_hardly_matter_are_left_out_until_all_matter(tiny_data, few, student, monkeypatch):
+    at = judged(tiny_data, student, "click")
+    parts, everything = [*at._parts, *request_parts(at)], np.arange(len(at.rows.item))
+    fits = []
+
+    def fit(values, label):
+        """Of more than two parts the second one never matters."""
+        fits.append(len(values))
+        weights = np.ones(len(values))
+        weights[1 : len(values) - 1][:1] = 1e-9
+        return weights, 0.5
+
+    monkeypatch.setattr(rates.blend, "logistic", fit)
+    mix = at._fitted(parts, everything)
+
+    assert fits[0] == len(parts) and fits[-1] == 2 and len(fits) > 2
+    assert fits == sorted(set(fits), reverse=True)
+    assert len(mix.parts) == len(mix.weights) == 2
+    assert mix.scores().shape == (len(everything),)
+
+
 def test_one_class_and_few_rows_tell_nothing(tiny_data, few, student):
     for rate in (0, 1):
         data = with_labels(tiny_data, np.full(len(tiny_data.train.impressions.item), rate))
