@@ -303,12 +303,13 @@ export class Recommender {
 async function load({ ort, publicKey, sessionOptions, crypto, model: old }, bundle) {
   const read = typeof bundle === "string" ? fromUrl(bundle) : bundle;
   const opened = await Bundle.open(read, publicKey, crypto, old?.bundle.most, ort !== null);
+  // The engine of student.bin, or the bundle's graphs in sessions of `ort`.
+  const open = ort === null ? Engine.open : (await import("./onnx.js")).openGraphs;
+  const engine = await open(opened, ort, sessionOptions);
   try {
-    // The engine of student.bin, or the bundle's graphs in sessions of `ort`.
-    const open = ort === null ? Engine.open : (await import("./onnx.js")).openGraphs;
-    return new Model(opened, await open(opened, ort, sessionOptions));
+    return new Model(opened, engine);
   } catch (error) {
-    if (error instanceof EdgerecError) throw error;
+    if (error instanceof BundleError) throw error;
     throw new BundleError(`does not load (${error.message}); build the bundle again`);
   }
 }
