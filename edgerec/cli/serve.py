@@ -51,7 +51,9 @@ def serve(
         list[Path] | None,
         typer.Option(help="Public key (.pub); a bundle that none of the given keys has signed is refused."),
     ] = None,
-    engine: Annotated[str, typer.Option(help="Engine that runs the model: auto, onnxruntime or numpy.")] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="Engine that runs the model: auto, native, onnxruntime or numpy.")
+    ] = "auto",
     replicas: Annotated[
         str | None, typer.Option(help="LEAST:MOST, such as 1:4. Serve on Ray, which adds replicas as the load grows.")
     ] = None,

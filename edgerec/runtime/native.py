@@ -216,13 +216,13 @@ class NativeEngine:
         past = (ints(item), ints(kind), floats(count), floats(age), floats(interval))
         beside = (ints(arrays["context_categorical"]), floats(arrays["context_numeric"]), floats(weights))
         removed = ints(exclude)
-        lengths = [len(values) for values in (*past, *beside)]
+        lengths = [len(a) for a in (*past, *beside)]
         if lengths != [events] * 5 + [shape.categorical, shape.numeric, shape.tasks]:
             raise BundleError(
                 f"{self._source}: a request has arrays of {lengths} entries, which do not fit the student"
             )
-        at = [_at(values) for values in (*past, *beside)]
-        asked = _AskedRequest(*at[:5], events, *at[5:], _at(removed), len(removed))
+        at = [_at(a) for a in (*past, *beside, removed)]
+        asked = _AskedRequest(*at[:5], events, *at[5:], len(removed))
         return asked, (*past, *beside, removed)
 
     @contextmanager
