@@ -226,7 +226,7 @@ def _by_name(draft: Draft, role: str, words: Sequence[str], others: Sequence[str
     if not ranked:
         return None
     column = min(ranked)[-1]
-    return draft.take(role, column, f"by its name; {draft.log.n_unique(column):,} different values")
+    return draft.take(role, column, f"by its name; {draft.log.values(column)}")
 
 
 def _by_values(draft: Draft, role: str, other: str | None, without_time: bool) -> Guess | None:

@@ -13,6 +13,7 @@ import pytest
 from edgerec.config import Config
 from edgerec.data.guess import GuessedSettings, guess_settings
 from edgerec.data.readers import Source
+from edgerec.data.sample import Sample
 from edgerec.errors import DataError
 
 T0 = 1_700_000_000
@@ -388,3 +389,9 @@ def test_the_portrait_counts_what_the_log_holds(tmp_path):
     assert told["repeats"].startswith("97.5%")  # 3 different pairs in 120 rows
     assert told["head"].startswith("the top 1 % of the items have 75%") and told["training"] == "about 2 minutes"
     assert len(told) <= 10
+
+
+def test_ids_with_and_without_letters_are_counted_together(tmp_path):
+    (tmp_path / "log.csv").write_text("item\n" + "\n".join(["22423", "22086", "85123", "85123A", "22423"]) + "\n")
+
+    assert Sample.open(tmp_path / "log.csv", "log.csv").values("item") == "4 different values"
