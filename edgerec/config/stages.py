@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from edgerec.config.base import Expression, Settings, problem
 
-Member = Literal["ease", "als", "popularity", "own", "transitions", "sequence", "reranker", "boosting"]
+Member = Literal["ease", "als", "graph", "popularity", "own", "transitions", "sequence", "reranker", "boosting"]
 """A member of the ensemble beside the teacher's network."""
 Regression = Literal["huber", "median", "ordinal"]
 """A loss for regression targets."""

@@ -20,6 +20,7 @@ from edgerec.ensemble.closed_form import (
     counts,
     dense,
     ease,
+    graph,
     normalized,
     transitions,
 )
@@ -30,10 +31,12 @@ from edgerec.files import replacing
 from edgerec.tasks.history import Float, Int
 
 MAX_DENSE_ITEMS = 20_000
-"""Beyond this an items x items matrix takes gigabytes: EASE and ALS are left out."""
+"""Beyond this an items x items matrix takes gigabytes: EASE and ALS are left out, and a sparse graph is fitted."""
+MOST_PAIRS = 100_000_000
+"""Pairs of items of one user, of all users, up to which it is."""
 NEIGHBOURS = 300
 """Items that a row of an item-to-item matrix keeps."""
-SIGNALS = ("ease", "ease_recent", "als", "transitions", "cosine", "text")
+SIGNALS = ("ease", "ease_recent", "als", "graph", "transitions", "cosine", "text")
 NEAREST = ("cosine.nearest", "text.nearest")
 """Columns of `Snapshot.nearest`."""
 
@@ -44,6 +47,7 @@ class Snapshot:
 
     Attributes:
         ease: float16 (N, N). transitions, cosine: sparse (N, N). text: (N, c), rows of unit length or zero.
+        graph: sparse (N, N), only where there are too many items for EASE.
     """
 
     n_items: int
@@ -52,6 +56,7 @@ class Snapshot:
     transitions: Matrix
     cosine: Matrix
     text: Float
+    graph: Matrix | None = None
 
     @classmethod
     def fit(
@@ -59,7 +64,7 @@ class Snapshot:
     ) -> Snapshot:
         """Fit on `rows` of `log` (ascending); `text` (N, c) are the items' text vectors.
 
-        `members`: EASE and ALS, which take most of the time, are fitted if they are named here.
+        `members`: EASE, ALS and the graph, which take most of the time, are fitted if they are named here.
         """
         rows = rows[log.item[rows] < n_items]
         user, item = log.user[rows], log.item[rows]
@@ -78,6 +83,9 @@ class Snapshot:
             best_of_rows(transitions(sessions, owner), NEIGHBOURS),
             cosine(sessions, NEIGHBOURS),
             (text / np.maximum(length, 1e-9)).astype(np.float32),
+            graph(binary, NEIGHBOURS)
+            if "graph" in members and n_items > MAX_DENSE_ITEMS and _pairs(binary) <= MOST_PAIRS
+            else None,
         )
 
     def save(self, path: Path) -> None:
@@ -87,8 +95,9 @@ class Snapshot:
             tensors["ease"] = self.ease
         if self.als is not None:
             tensors["als"] = self.als.items
-        for name, matrix in (("transitions", self.transitions), ("cosine", self.cosine)):
-            for part in ("data", "indices", "indptr"):
+        matrices = {"transitions": self.transitions, "cosine": self.cosine, "graph": self.graph}
+        for name, matrix in matrices.items():
+            for part in ("data", "indices", "indptr") if matrix is not None else ():
                 tensors[f"{name}.{part}"] = getattr(matrix, part)
         with replacing(path) as new:
             save_file(tensors, new)
@@ -105,12 +114,14 @@ class Snapshot:
 
         als = Als(tensors["als"]) if "als" in tensors else None
         ease_matrix = tensors.get("ease")
-        return cls(n, ease_matrix, als, matrix("transitions"), matrix("cosine"), tensors["text"])
+        of_graph = matrix("graph") if "graph.data" in tensors else None
+        return cls(n, ease_matrix, als, matrix("transitions"), matrix("cosine"), tensors["text"], of_graph)
 
     def names(self) -> list[str]:
         """Names of the signals that there are, in their order."""
         absent = {"ease", "ease_recent"} if self.ease is None else set()
         absent |= {"als"} if self.als is None else set()
+        absent |= {"graph"} if self.graph is None else set()
         absent |= {"text"} if not self.text.shape[1] else set()
         return [name for name in SIGNALS if name not in absent]
 
@@ -128,6 +139,8 @@ class Snapshot:
             signals["ease_recent"] = dense(histories.recent, self._ease)
         if self.als is not None:
             signals["als"] = self.als.scores(histories.count)
+        if self.graph is not None:
+            signals["graph"] = dense(histories.binary, self.graph)
         signals["transitions"] = dense(histories.last, self.transitions)
         signals["cosine"] = dense(normalized(histories.recent), self.cosine)
         if self.text.shape[1]:
@@ -162,6 +175,11 @@ class Snapshot:
         # One flat index: three times as fast as two.
         np.maximum.at(nearest, row[lists.owner()] * self.n_items + self.cosine.indices[at], self.cosine.data[at])
         return nearest.reshape(n, self.n_items)
+
+
+def _pairs(rows: Matrix) -> int:
+    """Pairs of items that share a row."""
+    return int(np.square(np.diff(rows.indptr).astype(np.int64)).sum())
 
 
 def sessions_of(log: Log, rows: Int, n_items: int) -> tuple[Matrix, Int]:
