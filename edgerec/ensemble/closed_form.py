@@ -122,15 +122,18 @@ def transitions(
         sessions: sessions by items, sorted by user, then time. user: int64 (sessions,).
         lags: weights of the next session, the one after it, ...; None: as the sessions are.
     """
+    n, single = sessions.shape[1], bool((np.diff(sessions.indptr) == 1).all())
     if lags is None:
-        lags = TRANSITION_LAGS
-        if sessions.nnz == sessions.shape[0]:
-            lags = EVENT_LAGS[: max(MOST_TRANSITIONS // max(sessions.nnz, 1), len(TRANSITION_LAGS))]
-    n = sessions.shape[1]
+        most = max(MOST_TRANSITIONS // max(len(user), 1), len(TRANSITION_LAGS))
+        lags = EVENT_LAGS[:most] if single else TRANSITION_LAGS
     total = sparse.csr_matrix((n, n), dtype=np.float32)
     for lag, weight in enumerate(lags, start=1):
         same = np.flatnonzero(user[lag:] == user[:-lag])
-        total = total + weight * (sessions[same].T @ sessions[same + lag])
+        if single:  # three times as fast as a product
+            ends = sessions.indices[same], sessions.indices[same + lag]
+            total = total + counts(*ends, n, n, np.full(len(same), weight, np.float32))
+        else:
+            total = total + weight * (sessions[same].T @ sessions[same + lag])
     popularity = np.asarray(sessions.sum(axis=0)).ravel() + 1
     return (total @ sparse.diags((popularity**-power).astype(np.float32))).tocsr()
 
