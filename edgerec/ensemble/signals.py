@@ -32,7 +32,7 @@ from edgerec.tasks.history import Float, Int
 
 MAX_DENSE_ITEMS = 20_000
 """Beyond this an items x items matrix takes gigabytes: EASE and ALS are left out, and a sparse graph is fitted."""
-MOST_PAIRS = 100_000_000
+MOST_GRAPH_PAIRS = 100_000_000
 """Pairs of items of one user, of all users, up to which it is."""
 NEIGHBOURS = 300
 """Items that a row of an item-to-item matrix keeps."""
@@ -45,9 +45,10 @@ NEAREST = ("cosine.nearest", "text.nearest")
 class Snapshot:
     """Closed-form members fitted on part of a log; EASE and ALS may be None, as where there are too many items.
 
+    There a sparse graph (N, N) may take the place of EASE, see `edgerec.ensemble.closed_form.graph`.
+
     Attributes:
         ease: float16 (N, N). transitions, cosine: sparse (N, N). text: (N, c), rows of unit length or zero.
-        graph: sparse (N, N), only where there are too many items for EASE.
     """
 
     n_items: int
@@ -84,7 +85,7 @@ class Snapshot:
             cosine(sessions, NEIGHBOURS),
             (text / np.maximum(length, 1e-9)).astype(np.float32),
             graph(binary, NEIGHBOURS)
-            if "graph" in members and n_items > MAX_DENSE_ITEMS and _pairs(binary) <= MOST_PAIRS
+            if "graph" in members and n_items > MAX_DENSE_ITEMS and _pairs(binary) <= MOST_GRAPH_PAIRS
             else None,
         )
 

@@ -114,7 +114,7 @@ def test_a_large_catalogue_has_a_graph_in_place_of_ease_unless_its_users_have_to
     tiny_data, tmp_path, monkeypatch, most_pairs, names
 ):
     monkeypatch.setattr(signals, "MAX_DENSE_ITEMS", 1)
-    monkeypatch.setattr(signals, "MOST_PAIRS", most_pairs)
+    monkeypatch.setattr(signals, "MOST_GRAPH_PAIRS", most_pairs)
     fit(tiny_data, members=("ease", "graph")).save(tmp_path / "s.safetensors")
 
     assert Snapshot.load(tmp_path / "s.safetensors").names() == names
