@@ -44,7 +44,7 @@ NEGLIGIBLE = 0.02
 
 
 @dataclass(frozen=True)
-class Part:
+class RatePart:
     """A number of each impression that the student can say exactly.
 
     Attributes:
@@ -64,7 +64,7 @@ class Part:
 class RateMix:
     """What tells a task: ``offset`` and the sum of `parts`, each times its weight, not negative."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[RatePart, ...]
     weights: tuple[float, ...]
     offset: float
 
@@ -96,7 +96,7 @@ def add_rates(student: Student, data: LearningData, held: HeldOut) -> tuple[Stud
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind == "retrieval" or task.after is not None:
             continue
-        best = _Judged(i, task, data, given, held, rows, _halves(rows)).best()
+        best = _JudgedRows(i, task, data, given, held, rows, _halves(rows)).best()
         if best is not None:
             mix, found[task.name] = best
             student = applied(student, mix, data, i)
@@ -124,7 +124,7 @@ def _halves(rows: ImpressionExamples) -> tuple[np.ndarray, np.ndarray]:
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _JudgedRows:
     """Impressions of one task.
 
     Attributes:
@@ -169,7 +169,7 @@ class _Judged:
         each = zip(self.halves, positives, strict=True)
         return all(min(n, len(half) - n) >= LEAST_OF_CLASS for half, n in each)
 
-    def _options(self) -> Iterator[Sequence[Part]]:
+    def _options(self) -> Iterator[Sequence[RatePart]]:
         """Sets of parts: all with the student and without, and a few simple ones that are surer of their weights."""
         parts = self._parts
         item = [part for part in parts if part.kind == "item"]
@@ -180,7 +180,7 @@ class _Judged:
             if some:
                 yield some
 
-    def _fitted(self, parts: Sequence[Part], places: np.ndarray) -> RateMix:
+    def _fitted(self, parts: Sequence[RatePart], places: np.ndarray) -> RateMix:
         """The weights that fit the impressions `places` best; parts that hardly matter are left out."""
         fit = blend.logistic if self.task.kind == "binary" else blend.linear
         while True:
@@ -218,26 +218,28 @@ class _Judged:
         return np.asarray(self.rows.labels[self.task.name])
 
     @cached_property
-    def _parts(self) -> list[Part]:
+    def _parts(self) -> list[RatePart]:
         """The student's logit, then all rates that differ among the impressions."""
         data, requests = self.data, self.rows.requests
         everything = np.arange(len(self.rows.item))
         logits = network_logits(self.student, data, requests, self.rows.item, everything)
-        parts = [Part("what the student learned", STUDENT, 0, logits[:, self.index].astype(np.float64))]
+        parts = [RatePart("what the student learned", STUDENT, 0, logits[:, self.index].astype(np.float64))]
         for column, name in enumerate(data.statistics.names):
             what, _, of = name.partition(f"rate.{self.task.name}.")
             if not what and of:
                 values = data.statistics.values[requests.as_of, self.rows.item, column].astype(np.float64)
-                parts.append(Part(f"rate of {of}", "item", column, values))
+                parts.append(RatePart(f"rate of {of}", "item", column, values))
         numbers = requests.numeric(everything)
         for column, name in enumerate(data.encoder.numeric_names[: numbers.shape[1]]):
             if name.startswith("rate.") and (name == f"rate.{self.task.name}" or self.task.kind == "regression"):
-                parts.append(Part(f"own {name.replace('.', ' of ')}", "own", column, numbers[:, column].astype(float)))
+                parts.append(
+                    RatePart(f"own {name.replace('.', ' of ')}", "own", column, numbers[:, column].astype(float))
+                )
         for place, categorical in enumerate(data.encoder.categorical):
             if categorical.source != "user":
                 table = self._table(place, len(categorical.values) + 1)
                 values = table[requests.categorical[:, place]]
-                parts.append(Part(f"rate of {categorical.name}", "context", place, values, table))
+                parts.append(RatePart(f"rate of {categorical.name}", "context", place, values, table))
         return [parts[0], *(part for part in parts[1:] if np.ptp(part.values) > 1e-6)]
 
     def _table(self, place: int, size: int) -> Double:
@@ -276,7 +278,9 @@ def applied(student: Student, mix: RateMix, data: LearningData, task: int) -> St
     return _with_request_part(student, data, task, request) if request else student
 
 
-def _with_request_part(student: Student, data: LearningData, task: int, parts: Sequence[tuple[float, Part]]) -> Student:
+def _with_request_part(
+    student: Student, data: LearningData, task: int, parts: Sequence[tuple[float, RatePart]]
+) -> Student:
     """Let the sum of `parts` through the last two units of each layer, as its positive and its negative part."""
     student, constant = _with_constant(student, data)
     tower, dim = student.requests, student.sizes.dim

@@ -140,7 +140,7 @@ class Encoder:
     def _rates(self, key: Key, impressions: ImpressionFeatures) -> list[Double]:
         """For each decay the log count, then each target's smoothed rate."""
         columns = []
-        past, asked = (Moments(self._code(key, of), of.step, of.day) for of in (self.past, impressions))
+        past, asked = (KeyRows(self._code(key, of), of.step, of.day) for of in (self.past, impressions))
         for sums in decayed_sums(past, self.targets.values, asked, _decays(key)):
             if _size(key) >= MANY:
                 columns.append(np.log1p(sums[:, -1]))
@@ -281,7 +281,7 @@ def _buckets(data: LearningData) -> Int:
     return buckets
 
 
-class Moments(NamedTuple):
+class KeyRows(NamedTuple):
     """Rows of a key in a step of time: int64 (E,), not negative, and float64 (E,), in days, the same within a step."""
 
     key: Int
@@ -289,7 +289,7 @@ class Moments(NamedTuple):
     day: Double
 
 
-def decayed_sums(past: Moments, values: Double, asked: Moments, decays: Sequence[float]) -> Iterator[Double]:
+def decayed_sums(past: KeyRows, values: Double, asked: KeyRows, decays: Sequence[float]) -> Iterator[Double]:
     """For each decay the sums of `values` over the rows of a key before a step; d days before, a row counts decay ** d.
 
     Args:

@@ -41,7 +41,7 @@ def judged(data, student, name):
     assert [task.name for task in tasks] == NAMES
     rows = rates._asked(held, data)
     index = NAMES.index(name)
-    return rates._Judged(index, tasks[index], data, student, held, rows, rates._halves(rows))
+    return rates._JudgedRows(index, tasks[index], data, student, held, rows, rates._halves(rows))
 
 
 def logits(at, student):
@@ -52,8 +52,8 @@ def request_parts(at):
     """Two numbers of each request, and one of each value of a column: in the tiny log all users' rates are alike."""
     requests, table = at.rows.requests, np.array([0.1, -0.7, 0.9])
     numbers = requests.numeric(np.arange(len(at.rows.item)))
-    own = [rates.Part("own", "own", column, numbers[:, column].astype(float)) for column in (0, 2)]
-    return [*own, rates.Part("tab", "context", 0, table[requests.categorical[:, 0]], table)]
+    own = [rates.RatePart("own", "own", column, numbers[:, column].astype(float)) for column in (0, 2)]
+    return [*own, rates.RatePart("tab", "context", 0, table[requests.categorical[:, 0]], table)]
 
 
 @pytest.mark.parametrize("with_student", [True, False])

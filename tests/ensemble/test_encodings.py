@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgerec.ensemble.encodings import DECAY, SMOOTHING, Encoder, Moments, decayed_sums
+from edgerec.ensemble.encodings import DECAY, SMOOTHING, Encoder, KeyRows, decayed_sums
 from edgerec.tasks.units import MS_PER_DAY
 
 EVERYONE = np.arange(900)  # all rows of the tiny log that are learned from
@@ -23,7 +23,7 @@ def column(encoder, matrix, name):
 
 
 def of_days(key, day):
-    return Moments(np.array(key), np.array(day), np.array(day, np.float64))
+    return KeyRows(np.array(key), np.array(day), np.array(day, np.float64))
 
 
 def test_sums_hold_earlier_days_and_fade():
