@@ -95,6 +95,10 @@ def test_titles_in_capitals_are_made_readable_and_others_left_alone(answers):
     assert answers["turkish"] == "Işık"
 
 
+def test_the_page_of_an_item_says_nothing_twice(answers):
+    assert answers["facts"] == [["Made of", "Cotton"]]
+
+
 def test_prices_are_written_as_the_language_and_currency_have_it(answers):
     assert answers["prices"] == ["3,50\u00a0\u20ac", "\u00a31,234.00", "\uffe5980", "", "2.00", "2.50"]
 
