@@ -141,7 +141,7 @@ class EnsembleConfig(Settings):
     rank the requests of valid about as well as the members that know no order."""
     sequence_dim: int = Field(64, ge=4, multiple_of=2)
     """Dimensions of its item vectors."""
-    sequence_dropout: float = Field(0.3, ge=0, lt=1)
+    sequence_dropout: float = Field(0.2, ge=0, lt=1)
     """Dropout probability of its hidden units."""
     sequence_epochs: int = Field(30, ge=1)
     """Its most epochs; it ends when the ranking of valid gets no better."""
