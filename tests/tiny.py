@@ -39,6 +39,7 @@ SMALL: dict[str, Any] = {
         "impressions": 256,
         "folds": 2,
     },
+    "ensemble": {"sequence_dim": 8, "sequence_epochs": 1},
     "student": {"dim": 8, "hidden": 16, "heads": 2, "max_history": 16},
     "distillation": {"epochs": 1, "min_ndcg_retained": 0.0, "max_auc_drop": 1.0},  # too short to keep much
     "evaluation": {"min_ndcg_retained": 0.0, "max_auc_drop": 1.0, "min_overlap": 0.0},

@@ -49,11 +49,12 @@ MEMBERS = (
     "ensemble.trees",
     "ensemble.learning_rate",
     "ensemble.members",
+    "ensemble.sequence_events",
 )
 LABELS = ("distillation.pseudo_labelled", "distillation.future")
 STUDENT = ("distillation.epochs", "distillation.requests_per_epoch", "pruning.epochs")
-_ALL = ("ease", "als", "popularity", "own", "transitions", "reranker", "boosting")
-_SPARSE = ("popularity", "own", "transitions", "reranker", "boosting")
+_ALL = ("ease", "als", "popularity", "own", "transitions", "sequence", "reranker", "boosting")
+_SPARSE = ("popularity", "own", "transitions", "sequence", "reranker", "boosting")
 _FEW = ("popularity", "own", "transitions", "boosting")
 
 STEPS: tuple[tuple[float, tuple[str, ...], Sequence[tuple[Any, ...]]], ...] = (
@@ -78,15 +79,15 @@ STEPS: tuple[tuple[float, tuple[str, ...], Sequence[tuple[Any, ...]]], ...] = (
         0.25,
         MEMBERS,
         [
-            (8, 8_000, 200, 200, 0.05, _ALL),
-            (6, 6_000, 150, 150, 0.07, _ALL),
-            (4, 4_000, 100, 100, 0.1, _ALL),
-            (3, 3_000, 100, 80, 0.12, _ALL),
-            (4, 4_000, 100, 100, 0.1, _SPARSE),
-            (2, 2_000, 80, 60, 0.15, _ALL),
-            (3, 2_000, 80, 60, 0.15, _SPARSE),
-            (2, 1_000, 50, 40, 0.2, _SPARSE),
-            (1, 1_000, 50, 40, 0.2, _FEW),
+            (8, 8_000, 200, 200, 0.05, _ALL, 500_000),
+            (6, 6_000, 150, 150, 0.07, _ALL, 400_000),
+            (4, 4_000, 100, 100, 0.1, _ALL, 300_000),
+            (3, 3_000, 100, 80, 0.12, _ALL, 200_000),
+            (4, 4_000, 100, 100, 0.1, _SPARSE, 200_000),
+            (2, 2_000, 80, 60, 0.15, _ALL, 100_000),
+            (3, 2_000, 80, 60, 0.15, _SPARSE, 100_000),
+            (2, 1_000, 50, 40, 0.2, _SPARSE, 50_000),
+            (1, 1_000, 50, 40, 0.2, _FEW, 50_000),
         ],
     ),
     (0.15, LABELS, [(0.7, 0.4), (0.5, 0.3), (0.3, 0.2), (0.2, 0.1), (0.1, 0.1)]),

@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from edgerec.config.base import Expression, Settings, problem
 
-Member = Literal["ease", "als", "popularity", "own", "transitions", "reranker", "boosting"]
+Member = Literal["ease", "als", "popularity", "own", "transitions", "sequence", "reranker", "boosting"]
 """A member of the ensemble beside the teacher's network."""
 Regression = Literal["huber", "median", "ordinal"]
 """A loss for regression targets."""
@@ -135,6 +135,17 @@ class EnsembleConfig(Settings):
     members: tuple[Member, ...] = get_args(Member)
     """Members of the ensemble beside the network. Their weights are chosen on valid and can be 0; []: the network
     alone."""
+    sequence: int = Field(50, ge=2)
+    """Latest events that the member "sequence" reads: a causal transformer, which is only trained where transitions
+    rank the requests of valid about as well as the members that know no order."""
+    sequence_dim: int = Field(64, ge=4, multiple_of=2)
+    """Dimensions of its item vectors."""
+    sequence_dropout: float = Field(0.3, ge=0, lt=1)
+    """Dropout probability of its hidden units."""
+    sequence_epochs: int = Field(30, ge=1)
+    """Its most epochs; it ends when the ranking of valid gets no better."""
+    sequence_events: int = Field(1_000_000, ge=1)
+    """Most events of its epochs; of more, each takes a random part."""
     windows: int = Field(10, ge=1)
     """Time windows, counted back from the end of the training rows, whose requests train the re-ranker."""
     window: str = "14d"

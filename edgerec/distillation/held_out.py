@@ -92,7 +92,7 @@ class HeldOut:
         if not data.by_user:  # a bundle knows of its items what was known when its training rows ended
             last = data.statistics.as_of_before(late_since(data)[:1])
             requests = replace(requests, as_of=np.minimum(requests.as_of, last))
-        return requests, [np.unique(truth.row(int(r))) for r in some]
+        return requests, truth.take(some).distinct()
 
     def without(self, data: LearningData) -> LearningData:
         """The same without the sessions that are held out; its impressions stay, see `holds`."""

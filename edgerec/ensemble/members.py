@@ -10,6 +10,7 @@ import numpy as np
 
 from edgerec.ensemble.boosting import Boosting
 from edgerec.ensemble.histories import FlatHistories
+from edgerec.ensemble.order import Order, order_matters
 from edgerec.ensemble.popularity import PopularityMembers
 from edgerec.ensemble.reranker import Reranker
 from edgerec.ensemble.signals import Snapshot
@@ -23,11 +24,27 @@ from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Float, Int
 from edgerec.training.predictions import network_log_probs, network_related, network_rows
 
-__all__ = ["CLOSED_FORM", "FITTED_BY_VIEW", "MemberScores", "Members", "closed_form_scores", "labelling_views"]
+__all__ = [
+    "CLOSED_FORM",
+    "FITTED_BY_VIEW",
+    "ChosenOnValid",
+    "MemberScores",
+    "Members",
+    "closed_form_scores",
+    "labelling_views",
+]
 
 CLOSED_FORM = ("ease", "als", "transitions", "own")
 FITTED_BY_VIEW = (*CLOSED_FORM, "popularity")
 """Members of `[ensemble]` that know only what a view allows; "popularity" stands for several members."""
+
+
+@dataclass(frozen=True)
+class ChosenOnValid:
+    """Trees of each boosted task, and epochs of the transformer; None without that member."""
+
+    trees: dict[str, int] | None = None
+    epochs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +58,7 @@ class Members:
     popularity: PopularityMembers | None = None
     reranker: Reranker | None = None
     boosting: Boosting | None = None
+    order: Order | None = None
 
     @classmethod
     def fit(
@@ -49,26 +67,37 @@ class Members:
         data: LearningData,
         folder: Path,
         folds: Sequence[int],
-        trees: dict[str, int] | None,
+        chosen: ChosenOnValid | None,
         progress: Progress,
     ) -> Members:
         """Fit on the training rows of `data`, or go on where an earlier call with this folder was stopped.
 
         Args:
-            folds: of users, for which re-rankers and trees are trained. trees: see `Boosting.fit`.
+            folds: of users, for which re-rankers, trees and transformers are trained.
+            chosen: by a call on valid; None: this one is on valid, and chooses.
         """
         wanted = set(settings.members)
         kinds = {t.kind for t in data.tasks}
         folder.mkdir(parents=True, exist_ok=True)
-        snapshots = reranker = boosting = None
-        if wanted & {*FITTED_BY_VIEW, "reranker"} and kinds & {"retrieval", "related"}:
+        snapshots = reranker = boosting = order = None
+        if wanted & {*FITTED_BY_VIEW, "sequence", "reranker"} and kinds & {"retrieval", "related"}:
             views = Views.of(settings, data)
             snapshots = Snapshots.fit(views, data, folder, settings.seed, progress, wanted)
             if "reranker" in wanted and "retrieval" in kinds:
                 reranker = Reranker.fit(settings, data, snapshots, folds, folder, progress)
+            ordered = chosen is None or chosen.epochs is not None
+            if "sequence" in wanted and "retrieval" in kinds and ordered:
+                order = _order(settings, data, snapshots, folds, folder, chosen, progress)
         if "boosting" in wanted and kinds & {"binary", "regression"}:
-            boosting = Boosting.fit(settings, data, folder, folds, progress, trees)
-        return cls(snapshots, _popularity(settings, data), reranker, boosting)
+            boosting = Boosting.fit(settings, data, folder, folds, progress, None if chosen is None else chosen.trees)
+        return cls(snapshots, _popularity(settings, data), reranker, boosting, order)
+
+    @property
+    def chosen(self) -> ChosenOnValid:
+        """What a call of `fit` on the test part needs to know of this one on valid."""
+        return ChosenOnValid(
+            None if self.boosting is None else self.boosting.trees, None if self.order is None else self.order.epochs
+        )
 
     @classmethod
     def load(cls, settings: EnsembleSettings, data: LearningData, folder: Path) -> Members:
@@ -79,8 +108,36 @@ class Members:
         # One fold alone was for choosing weights on valid, where the re-ranker was then found to bring nothing.
         whole = all(any(folder.glob(f"reranker-{fold}-*")) for fold in folds)
         reranker = Reranker.load(data, folds, folder) if whole else None
-        boosting = Boosting.load(settings, data, folder) if (folder / "boosting.json").exists() else None
-        return cls(snapshots, _popularity(settings, data), reranker, boosting)
+        order = Order.load(settings, data, folder) if Order.is_in(folder) else None
+        boosting = load_boosting(settings, data, folder)
+        return cls(snapshots, _popularity(settings, data), reranker, boosting, order)
+
+
+def load_boosting(settings: EnsembleSettings, data: LearningData, folder: Path) -> Boosting | None:
+    """The boosted trees that `Members.fit` left in `folder`; None: none were wanted."""
+    return Boosting.load(settings, data, folder) if (folder / "boosting.json").exists() else None
+
+
+def _order(
+    settings: EnsembleSettings,
+    data: LearningData,
+    snapshots: Snapshots,
+    folds: Sequence[int],
+    folder: Path,
+    chosen: ChosenOnValid | None,
+    progress: Progress,
+) -> Order | None:
+    """None where what comes next does not depend on the order of what was before."""
+
+    def scores(requests: Requests, part: Int) -> dict[str, Float]:
+        closed = closed_form_scores(snapshots.last, data, requests, part)
+        ages = [(i, name) for i, name in enumerate(data.statistics.names) if name.startswith("popularity")]
+        return closed | {name: data.statistics.values[requests.as_of[part], :, i] for i, name in ages}
+
+    if chosen is None and not order_matters(data, settings.seed, folder, scores):
+        return None
+    epochs = None if chosen is None else chosen.epochs
+    return Order.fit(settings, data, folder, folds, epochs, progress)
 
 
 def _popularity(settings: EnsembleSettings, data: LearningData) -> PopularityMembers | None:
@@ -126,6 +183,9 @@ class MemberScores:
             if self.members.popularity is not None:
                 for name, values in self.members.popularity.scores(wanted, requests, chosen).items():
                     scores[name] = np.repeat(values[:, None], n_tasks, axis=1)
+            if "sequence" in wanted and self.members.order is not None:
+                values = self.members.order.scores(requests, chosen, fold)
+                scores["sequence"] = np.repeat(values[:, None], n_tasks, axis=1)
             if "reranker" in wanted and reranker is not None:
                 scores["reranker"] = reranker.scores(snapshot, requests, chosen, self.candidates, fold)
         return scores

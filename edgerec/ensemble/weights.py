@@ -12,6 +12,7 @@ import numpy.typing as npt
 from edgerec import metrics
 from edgerec.config.stages import Member
 from edgerec.ensemble import blend
+from edgerec.ensemble.judged import K, requests_with_a_past, sample
 from edgerec.ensemble.members import Members, MemberScores
 from edgerec.ensemble.popularity import HALF_LIVES
 from edgerec.ensemble.shortlists import Shortlists, requests_at_once
@@ -31,7 +32,8 @@ MOST_REQUESTS = 2_000
 """Evaluation requests that weights are chosen on: all, or a random sample of so many."""
 MOST_SESSIONS = 1_000
 """Sessions of the evaluation split that weights of related items are chosen on."""
-K = 10
+UNREAD = ("sequence", "boosting")
+"""Members whose scores no other member reads."""
 AGES = 3
 """Half-lives of popularity, the best ones, that compete with the other members; as many within categories."""
 MOST_FOR_AGES = 500
@@ -56,10 +58,10 @@ class Blend:
     judged: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def worth_fitting(self, members: Sequence[Member]) -> tuple[Member, ...]:
-        """Those of `members` that have a weight; with the re-ranker all of them, since it reads the others' scores."""
+        """Those of `members` that have a weight; with the re-ranker also those whose scores it reads."""
         tasks = (*self.catalog.values(), *self.related.values(), *self.rows.values())
         used = {name.partition(".")[0] for weights in tasks for name in relative_weights(weights) if weights[name]}
-        return tuple(m for m in members if m in used or ("reranker" in used and m != "boosting"))
+        return tuple(m for m in members if m in used or ("reranker" in used and m not in UNREAD))
 
     def lines(self) -> list[str]:
         """For the screen: the quality of each member by task, and which members have a weight."""
@@ -140,7 +142,7 @@ class _WeightSearch:
         sessions = self.data.evaluation.sessions
         assert sessions is not None
         tasks = [t for t in self.tasks if t.kind == "retrieval"]
-        chosen = self._requests_with_a_past(sessions)
+        chosen = requests_with_a_past(self.data, MOST_REQUESTS, self.rng)
         wanted = {"network", *self.settings.members} | self._best_ages(sessions, chosen, tasks)
         short: dict[str, list[Shortlists]] = {task.name: [] for task in tasks}
         for part in requests_at_once(chosen, self.data.n_items, len(tasks)):
@@ -174,7 +176,7 @@ class _WeightSearch:
             return set()
         names = popularity.names()
         short: dict[tuple[str, str], list[Shortlists]] = {(task.name, name): [] for task in tasks for name in names}
-        for part in requests_at_once(_sample(chosen, MOST_FOR_AGES, self.rng), self.data.n_items, 1):
+        for part in requests_at_once(sample(chosen, MOST_FOR_AGES, self.rng), self.data.n_items, 1):
             outcomes = list(self._outcomes(sessions, part, tasks))
             for name, scores in popularity.each(names, sessions.requests, part):
                 for task, truth, excluded in outcomes:
@@ -187,12 +189,6 @@ class _WeightSearch:
                 of_kind = [name for name in names if (name not in HALF_LIVES) == within]
                 best |= set(sorted(of_kind, key=lambda name: -ndcg[name])[:AGES])
         return best
-
-    def _requests_with_a_past(self, sessions: SessionExamples) -> Int:
-        """The evaluation requests of users who are in the training rows, at most `MOST_REQUESTS`."""
-        log, user = self.data.train_log, sessions.requests.user
-        chosen = np.flatnonzero(log.offsets[user + 1] > log.offsets[user])
-        return _sample(chosen, MOST_REQUESTS, self.rng)
 
     def _retrieval_weights(self, task: Task, lists: Shortlists) -> dict[str, float]:
         if not len(lists.item):
@@ -214,7 +210,7 @@ class _WeightSearch:
         data, sessions = self.data, _sessions_of_several_items(self.data)
         if not sessions:
             return {"network": 1.0}
-        sessions = [sessions[i] for i in _sample(np.arange(len(sessions)), MOST_SESSIONS, self.rng)]
+        sessions = [sessions[i] for i in sample(np.arange(len(sessions)), MOST_SESSIONS, self.rng)]
         query = np.unique(np.concatenate(sessions))
         parts = []
         for part in requests_at_once(query, data.n_items, 1):
@@ -263,11 +259,6 @@ def _ndcg_of(lists: Shortlists) -> Callable[[Float], float]:
         return float(((hits * discount[: hits.shape[1]]).sum(axis=1) / best).mean())
 
     return ndcg
-
-
-def _sample(values: Int, most: int, rng: np.random.Generator) -> Int:
-    """At most so many of `values`, in their order."""
-    return values if len(values) <= most else np.sort(rng.choice(values, most, replace=False))
 
 
 def _sessions_of_several_items(data: LearningData) -> list[Int]:

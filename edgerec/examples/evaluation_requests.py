@@ -88,7 +88,8 @@ def find_evaluation_requests(data: LearningData) -> EvaluationRequests:
     start, end = log.offsets[sessions.requests.user], log.offsets[sessions.requests.user + 1]
     rows = np.flatnonzero(end > start)
     events = [slice(int(start[r]), int(end[r])) for r in rows]
-    return EvaluationRequests(rows, [np.unique(log.item[e]) for e in events], events)
+    pasts = Ragged(log.offsets, log.item).take(sessions.requests.user[rows]).distinct()
+    return EvaluationRequests(rows, pasts, events)
 
 
 def evaluation_labels(data: LearningData, task: Task) -> Float:
@@ -127,7 +128,7 @@ def true_items(
     """True items of each request that has any, and which requests those are, (requests,)."""
     sessions = data.evaluation.sessions
     assert sessions is not None
-    truths = [np.unique(sessions.truth[task.name].row(r)) for r in eval_requests.rows]
+    truths = sessions.truth[task.name].take(eval_requests.rows).distinct()
     if among is not None:
         truths = [t[among[t]] for t in truths]
     if task.repeats == "exclude":

@@ -56,6 +56,12 @@ class Ragged:
         offsets = np.concatenate([self.offsets, other.offsets[1:] + self.offsets[-1]])
         return Ragged(offsets, np.concatenate([self.values, other.values]))
 
+    def distinct(self) -> list[Int]:
+        """The distinct values of each list, sorted."""
+        base = int(self.values.max(initial=0)) + 1
+        owner, values = np.divmod(np.unique(self.owner() * base + self.values), base)
+        return np.split(values, np.cumsum(np.bincount(owner, minlength=len(self))))[: len(self)]
+
     def row(self, r: int) -> Int:
         """One list."""
         return self.values[self.offsets[r] : self.offsets[r + 1]]

@@ -20,11 +20,16 @@ def co_counts(group: Array, item: Array, n_items: int, what: str, size_power: fl
     """In how many groups (users, sessions) two items occur together; a group of n items counts n ** -size_power."""
     if n_items > MAX_DENSE_ITEMS:
         raise ValueError(f"{what} is skipped: {n_items} items, and its dense matrix is limited to {MAX_DENSE_ITEMS}")
-    pairs = np.unique(np.stack([group, item], axis=1).astype(np.int64), axis=0)
-    counts = np.zeros((n_items, n_items), np.float32)
-    for members in np.split(pairs[:, 1], np.flatnonzero(np.diff(pairs[:, 0])) + 1):
-        counts[np.ix_(members, members)] += max(len(members), 1) ** -size_power
-    return counts
+    from scipy import sparse  # here alone: judging answers needs numpy only
+
+    groups, number = np.unique(group, return_inverse=True)
+    had = sparse.csr_matrix((np.ones(len(item), np.float32), (number, item)), shape=(len(groups), n_items))
+    had.data[:] = 1  # however often
+    sizes = np.diff(had.indptr)
+    weighted = had.copy()
+    weighted.data[:] = np.repeat(sizes, sizes) ** -float(size_power)
+    together: Counts = (had.T @ weighted).toarray()
+    return together
 
 
 def related_by_sessions(session: Array, item: Array, n_items: int, k: int = 100, size_power: float = 0.75) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +14,21 @@ from edgerec.models.inputs import LatestEvents
 FURTHEST = -1e4
 """Added to the attention logit of what may not be seen; finite, so that a row of padding stays a number."""
 
+WIDER = 3
+"""Hidden units of a block for each dimension."""
+ITEM_LENGTH = 0.4
+"""Of item vectors that have learned nothing yet."""
+
 
 class CausalTransformer(nn.Module):
     """Pre-norm transformer in which a position sees itself and what came before it.
 
-    A learned vector gives an event's position. Its time enters by the gap to the next event, which is an input, and by
-    the hours between two events, whose logarithm each head may subtract from the attention logit.
+    A learned vector gives an event's position, counted from the latest one. Its time enters by the gap to the next
+    event, which is an input, and by the hours between two events, whose logarithm each head may subtract from the
+    attention logit.
 
-    Source: SASRec, Kang and McAuley, ICDM 2018; linear biases, ALiBi, Press et al., ICLR 2022, here over log-time.
+    Source: SASRec, Kang and McAuley, ICDM 2018; linear biases, ALiBi, Press et al., ICLR 2022, here over log-time;
+    gated hidden layers, Shazeer, arXiv 2002.05202.
     """
 
     def __init__(self, dim: int, heads: int, layers: int, max_len: int, dropout: float) -> None:
@@ -42,7 +50,7 @@ class CausalTransformer(nn.Module):
             vectors: (B, S, dim), oldest first. gaps: (B, S), hours until the next event, or from the latest until now.
             present: bool (B, S), False on padding, which may stand on either side.
         """
-        place = (present.long().cumsum(dim=1) - 1).clamp(min=0)
+        place = (present.flip(1).cumsum(dim=1).flip(1) - 1).clamp(min=0)  # 0 is the latest
         at_once = (gaps <= 0).to(gaps.dtype)  # within one session
         when = torch.stack([torch.log1p(gaps.clamp(min=0)) * 0.2, at_once], dim=2)
         x = vectors + self.place(place) + self.from_gap(when)
@@ -65,7 +73,7 @@ class CausalTransformer(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention and a hidden layer, each normalised before and added after."""
+    """Attention and a gated hidden layer, each normalised before and added after."""
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -73,7 +81,8 @@ class _Block(nn.Module):
         self.before_attention, self.before_hidden = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.to_three = nn.Linear(dim, 3 * dim)
         self.from_heads = nn.Linear(dim, dim)
-        self.hidden = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * dim, dim))
+        self.to_hidden = nn.Linear(dim, 2 * WIDER * dim)
+        self.from_hidden = nn.Linear(WIDER * dim, dim)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
@@ -83,7 +92,8 @@ class _Block(nn.Module):
         rate = self.rate if self.training else 0.0
         heard = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=rate)
         x = x + self.dropout(self.from_heads(heard.transpose(1, 2).flatten(2)))
-        added: Tensor = self.dropout(self.hidden(self.before_hidden(x)))
+        gate, value = self.to_hidden(self.before_hidden(x)).chunk(2, dim=2)
+        added: Tensor = self.dropout(self.from_hidden(self.dropout(functional.silu(gate) * value)))
         return x + added
 
 
@@ -133,3 +143,42 @@ class SequenceModel(nn.Module):
         item, present = latest.item[first], latest.present[first]
         vectors = self.from_item(functional.embedding(item, table)) + self.kind(latest.kind[first])
         return Read(self.transformer(vectors, latest.gap_h[first], present), item, present, past)
+
+
+class NextItem(nn.Module):
+    """Ranks the catalogue by what a user did latest: the transformer alone, over item vectors of its own.
+
+    An item's vector is learned for its id, plus what a linear map makes of its text. Items that occur in no training
+    row have their text alone.
+    """
+
+    def __init__(
+        self, kinds: int, text: Tensor, known: int, dim: int, heads: int, layers: int, max_len: int, dropout: float
+    ) -> None:
+        """`text` (N, c): of all items. `known`: the first so many occur in training rows."""
+        super().__init__()
+        self.ids = nn.Parameter(torch.randn(known, dim) * (ITEM_LENGTH / dim**0.5))
+        self.from_text = nn.Linear(text.shape[1], dim, bias=False) if text.shape[1] else None
+        if self.from_text is not None:
+            nn.init.zeros_(self.from_text.weight)
+        self.register_buffer("text", text, persistent=False)
+        self.kind = nn.Embedding(kinds, dim)
+        nn.init.normal_(self.kind.weight, std=0.02)
+        self.transformer = CausalTransformer(dim, heads, layers, max_len, dropout)
+
+    def start(self, vectors: Tensor) -> None:
+        """Let the ids start from `vectors` (known, dim) of unit length, in place of random ones."""
+        with torch.no_grad():
+            self.ids.copy_(ITEM_LENGTH * vectors)
+
+    def table(self) -> Tensor:
+        """Item vectors (N, dim)."""
+        text = cast(Tensor, self.text)
+        table = functional.pad(self.ids, (0, 0, 0, len(text) - len(self.ids)))
+        return table if self.from_text is None else table + self.from_text(text)
+
+    def forward(self, latest: LatestEvents, table: Tensor) -> Tensor:
+        """States (B, S, dim) after each event; the product with `table` are the logits of what comes next."""
+        vectors = functional.embedding(latest.item, table) / ITEM_LENGTH + self.kind(latest.kind)
+        states: Tensor = self.transformer(vectors, latest.gap_h, latest.present)
+        return states

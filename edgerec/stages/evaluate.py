@@ -16,7 +16,7 @@ from edgerec.bundle.size import bundle_size
 from edgerec.config import EvaluationConfig
 from edgerec.devices import load_profile
 from edgerec.devices.machine import versions
-from edgerec.ensemble.members import Members
+from edgerec.ensemble.members import load_boosting
 from edgerec.ensemble.scoring import STAGES, TorchModel
 from edgerec.ensemble.views import EnsembleSettings
 from edgerec.evaluation.about import about
@@ -104,7 +104,7 @@ class _JudgeBaselines:
 
     def __call__(self, progress: Progress) -> Baselines:
         """Judge them."""
-        boosting = Members.load(self.ensemble, self.data, self.folder).boosting
+        boosting = load_boosting(self.ensemble, self.data, self.folder)
         return evaluate_baselines(self.data, self.eval_requests, self.settings, boosting)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from edgerec.config import TeacherConfig, TrainingConfig
 from edgerec.data import Dataset
 from edgerec.data.doctor import refuse_leaks
-from edgerec.ensemble.members import Members
+from edgerec.ensemble.members import ChosenOnValid, Members
 from edgerec.ensemble.signals import MAX_DENSE_ITEMS
 from edgerec.ensemble.views import EnsembleSettings
 from edgerec.ensemble.weights import Blend, choose_weights
@@ -65,11 +65,11 @@ class TeacherReport:
 
 @dataclass(frozen=True)
 class _ChosenOnValid:
-    """Epochs of the networks, their losses on valid, and trees of each boosted task; None without boosting."""
+    """Epochs of the networks, their losses on valid, and what the members need to know."""
 
     epochs: int
     losses: dict[str, float]
-    trees: dict[str, int] | None
+    members: ChosenOnValid
 
 
 def train(run: Run) -> TeacherReport:
@@ -84,7 +84,7 @@ def train(run: Run) -> TeacherReport:
         data = run.learning_data("test")
     weights = Blend(**read_json(work / WEIGHTS))
     settings = run.ensemble_settings.only(weights.worth_fitting(config.ensemble.members))
-    members = _Members(settings, data, work / run.part, range(config.teacher.folds), chosen.trees)
+    members = _Members(settings, data, work / run.part, range(config.teacher.folds), chosen.members)
     folds = _missing_folds(run, data, work, chosen.epochs)
     _at_once(run, folds, members, chosen.epochs * _size(data), "networks of the folds and members")
     parameters = sum(p.numel() for p in build_teacher(config.teacher, config.seed, data).parameters())
@@ -119,8 +119,7 @@ def _learn_from_valid(run: Run, data: LearningData, work: Path) -> _ChosenOnVali
     load_weights(model, network.weights)
     members = on_valid.fitted()
     choose_weights(run.ensemble_settings, data, [model.eval()], members, work / WEIGHTS, run.progress)
-    trees = None if members.boosting is None else members.boosting.trees
-    return _ChosenOnValid(int(result["epochs"]), result["valid"], trees)
+    return _ChosenOnValid(int(result["epochs"]), result["valid"], members.chosen)
 
 
 def _missing_folds(run: Run, data: LearningData, work: Path, epochs: int) -> list[_Fold]:
@@ -163,17 +162,17 @@ class _Members:
     data: LearningData
     folder: Path
     folds: Sequence[int]
-    trees: dict[str, int] | None
+    chosen: ChosenOnValid | None
 
     def __call__(self, progress: Progress) -> None:
         """Fit, and leave the members in the folder."""
         with progress.track(1, "members of the ensemble") as done:
-            Members.fit(self.settings, self.data, self.folder, self.folds, self.trees, progress)
+            Members.fit(self.settings, self.data, self.folder, self.folds, self.chosen, progress)
             done.advance()
 
     def fitted(self) -> Members:
         """The members that are in the folder."""
-        return Members.fit(self.settings, self.data, self.folder, self.folds, self.trees, Silent())
+        return Members.fit(self.settings, self.data, self.folder, self.folds, self.chosen, Silent())
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ def test_ragged_lists_are_lists(found, data):
     assert taken.sizes().tolist() == [len(found[r]) for r in rows]
     assert taken.owner().tolist() == [at for at, r in enumerate(rows) for _ in found[r]]
     assert plain(taken.where(taken.values > 4)) == [[v for v in found[r] if v > 4] for r in rows]
+    assert [list(row) for row in taken.distinct()] == [sorted(set(found[r])) for r in rows]
 
 
 @given(lists, lists)

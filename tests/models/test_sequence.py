@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from edgerec.models.inputs import LatestEvents
-from edgerec.models.sequence import CausalTransformer, SequenceModel
+from edgerec.models.sequence import CausalTransformer, NextItem, SequenceModel
 
 
 @pytest.fixture
@@ -88,3 +88,38 @@ def test_nobodys_past_has_a_state_of_zero():
 
     assert (read.last()[0] == 0).all()
     assert (read.last()[1] != 0).any()
+
+
+def test_positions_are_counted_from_the_latest_event():
+    model = CausalTransformer(8, 2, 0, 6, 0.0).eval()  # without blocks a state is an event at its position
+    alike, gaps = torch.ones(1, 5, 8), torch.ones(1, 5)
+    with torch.inference_mode():
+        long = model(alike, gaps, torch.ones(1, 5, dtype=torch.bool))
+        short = model(alike[:, :2], gaps[:, :2], torch.ones(1, 2, dtype=torch.bool))
+
+    assert torch.equal(long[:, -2:], short)
+    assert not torch.allclose(long[:, 0], long[:, -1], atol=0.01)
+
+
+def test_a_state_never_knows_the_item_that_follows_it():
+    torch.manual_seed(0)
+    model, table = NextItem(1, torch.zeros(5, 0), 5, 8, 2, 2, 4, 0.0).eval(), torch.randn(5, 8)
+    read = latest([7])
+    other = LatestEvents(torch.tensor([[1, 4]]), read.kind, read.gap_h, read.present, read.past)
+    with torch.inference_mode():
+        states, states_other = model(read, table), model(other, table)
+
+    assert torch.equal(states[:, 0], states_other[:, 0])
+    assert not torch.allclose(states[:, 1], states_other[:, 1], atol=0.01)
+
+
+def test_items_that_occur_in_no_training_row_have_their_text_alone():
+    torch.manual_seed(0)
+    text = torch.randn(5, 3)
+    model = NextItem(1, text, 3, 8, 2, 1, 4, 0.0)
+    with torch.no_grad():
+        model.from_text.weight.normal_()
+        table, of_text = model.table(), model.from_text(text)
+
+    assert torch.equal(table[3:], of_text[3:])
+    assert torch.equal(table[:3], model.ids + of_text[:3])

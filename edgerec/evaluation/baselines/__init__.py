@@ -160,7 +160,7 @@ def _chosen(task: Task, choosing: _Split, shelves: Mapping[bool, Shelf]) -> dict
     user = later.user[first]
     first = first[log.offsets[user + 1] > log.offsets[user]]
     user = later.user[first]
-    pasts = [np.unique(log.item[log.offsets[u] : log.offsets[u + 1]]) for u in user]
+    pasts = Ragged(log.offsets, log.item).take(user).distinct()
     truths = _truths(later, first, task, choosing.n_seen)
     if task.repeats == "exclude":
         truths = [t[~np.isin(t, past)] for t, past in zip(truths, pasts, strict=True)]
@@ -177,8 +177,7 @@ def _truths(log: Log, first: Int, task: Task, n_seen: int) -> list[Int]:
     if task.label is not None:
         counted &= log.labels[task.name][rows.values] > 0
     rows = rows.where(counted)
-    items = Ragged(rows.offsets, log.item[rows.values])
-    return [np.unique(items.row(r)) for r in range(len(items))]
+    return Ragged(rows.offsets, log.item[rows.values]).distinct()
 
 
 # ------------------------------------------------------------------------------------------------ related, rows
@@ -197,8 +196,7 @@ def _sessions(log: Log, n_seen: int) -> list[Int]:
     """The distinct known items of each session."""
     rows = session_rows(log, log.session_starts())
     rows = rows.where(log.item[rows.values] < n_seen)
-    items = Ragged(rows.offsets, log.item[rows.values])
-    return [np.unique(items.row(s)) for s in range(len(items))]
+    return Ragged(rows.offsets, log.item[rows.values]).distinct()
 
 
 def _rated(found: Baselines, choosing: _Split, data: LearningData, boosting: Boosting | None) -> None:
