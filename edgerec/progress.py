@@ -7,6 +7,7 @@ standard error, so that a command's result on standard output can be piped.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -121,9 +122,10 @@ class _Part:
         return time.monotonic() - self.began_s
 
     def __str__(self) -> str:
-        count = "" if self.total is None else f" {self.done:,.4g}/{self.total:,},"
-        if self.total is not None and self.done == int(self.done):
-            count = f" {int(self.done):,}/{self.total:,},"
+        count = ""
+        if self.total is not None:
+            done = f"{int(self.done):,}" if self.done == int(self.done) else f"{self.done:,.4g}"
+            count = f" {done}/{max(self.total, math.ceil(self.done)):,},"  # a total may be an estimate
         return f"{self.description}:{count} {duration(self.seconds)}" + (f", {self.note}" if self.note else "")
 
 

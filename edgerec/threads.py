@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -10,12 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
-__all__ = ["ahead", "cores", "share_cores", "with_threads"]
+__all__ = ["ahead", "cores", "return_freed_memory", "share_cores", "with_threads"]
 
 T = TypeVar("T")
 
-_M_ARENA_MAX = -8
-"""Of malloc.h."""
+_MALLOC = {
+    "MALLOC_ARENA_MAX": (-8, 2),
+    "MALLOC_MMAP_THRESHOLD_": (-3, 32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": (-1, 128 * 2**20),
+}
+"""Settings of GNU's malloc: their numbers in malloc.h, and our values."""
 _COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What torch, LightGBM, scikit-learn and BLAS read when they are loaded."""
 
@@ -39,16 +44,29 @@ def share_cores(threads: int | None = None) -> None:
 
 
 def _share_freed_memory() -> None:
-    """Let all threads take memory from the same two pools of GNU's malloc, here and in processes that are started.
+    """Let GNU's malloc share and keep what is freed, here and in processes that are started.
 
-    Each thread has a pool of its own by default, and what one of them freed no other one uses: a run on 100,000 ratings
-    held 0.4 GB more.
+    By default each thread has a pool of its own, and what one of them freed no other one uses: a run on 100,000 ratings
+    held 0.4 GB more. And what is freed at the end of a step goes back to the system, to be asked for, and filled with
+    zeros, in the next one: a tenth of the steps' time.
     """
-    if sys.platform != "linux" or "MALLOC_ARENA_MAX" in os.environ:
+    if sys.platform != "linux":
         return
-    os.environ["MALLOC_ARENA_MAX"] = "2"  # read when a process starts
+    for name, (number, value) in _MALLOC.items():
+        if name not in os.environ:
+            os.environ[name] = str(value)  # read when a process starts
+            with suppress(OSError, AttributeError):  # another C library
+                ctypes.CDLL(None).mallopt(number, value)
+
+
+def return_freed_memory() -> None:
+    """Give memory that this process has freed back to the system, where GNU's malloc keeps it: for other processes.
+
+    After the data of a run on 100,000 ratings was read, that was 0.2 of 0.47 GB.
+    """
+    gc.collect()
     with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def cores() -> int:

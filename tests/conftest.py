@@ -83,6 +83,22 @@ def tiny_data(tiny_config: Config, tiny_run: Path) -> LearningData:
 
 
 @pytest.fixture(scope="session")
+def hurried_data(tmp_path_factory: pytest.TempPathFactory) -> LearningData:
+    """The tiny log within one day, split by user: what users did is known a minute later."""
+    from edgerec.config import Config
+    from edgerec.data import prepare
+    from edgerec.progress import Silent
+    from tests import tiny
+
+    folder, log = tmp_path_factory.mktemp("hurried"), tiny.rows()
+    tiny.write(folder, log | {"time": [tiny.START_MS + (time - tiny.START_MS) // 100 for time in log["time"]]})
+    settings = tiny.settings()
+    settings["data"]["split"] = {"by": "leave-last-out"}
+    config = Config.of(settings, folder=folder)
+    return Run(config, prepare(config, folder / "run").folder.parent, Silent()).learning_data("test")
+
+
+@pytest.fixture(scope="session")
 def tiny_chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the tiny log, its edgerec.toml, and the whole chain run by `edgerec run` in ``run/``.
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import polars as pl
 import pytest
 
 import edgerec
 from edgerec.data import Dataset
 from edgerec.errors import ConfigError
-from tests import tiny
 from tests.data.test_prepare import log
 
+NOTEBOOK = Path(__file__).parents[1] / "tools" / "site" / "pages" / "tutorials" / "notebook.ipynb"
 SPLIT = {"split": {"valid": "1d", "test": "1d"}}
 
 
@@ -33,14 +37,14 @@ def test_what_is_no_table_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_whole_chain_runs_from_a_frame(tmp_path):
-    values = tiny.settings()
-    del values["name"], values["data"]["interactions"]
-    data, tasks = values.pop("data"), values.pop("task")
-    roles = {role: data.pop(role) for role in ("user", "item", "time")}
-    frame = pl.DataFrame(tiny.rows())
-    project = edgerec.prepare(frame, **roles, task=tasks, folder=tmp_path / "tiny", data=data, **values)
-    project.run()
+def test_the_notebook_goes_from_a_frame_to_recommendations(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads(NOTEBOOK.read_text("utf-8"))["cells"]
+    names: dict[str, Any] = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), str(NOTEBOOK), "exec"), names)
 
-    with project.recommender() as rec:
-        assert len(rec.recommend(3)) == 3
+    assert names["recommended"]["film"].n_unique() == 5
+    assert set(names["recommended"]["film"]) <= set(names["log"]["film"])
+    assert {"train", "distill", "quantize", "evaluate"} <= names["reports"].keys()

@@ -70,6 +70,26 @@ def test_the_wheel_brings_the_native_engine_for_each_system_in_less_than_a_quart
     assert sum(entry.compress_size for entry in libraries) < 250_000
 
 
+def test_the_wheel_has_no_data_and_is_small(wheel):
+    with zipfile.ZipFile(wheel) as packed:
+        large = {entry.filename: entry.compress_size for entry in packed.infolist() if entry.compress_size > 40_000}
+        samples = {Path(name).name for name in packed.namelist() if "/samples/" in name}
+
+    assert not large
+    assert "edgerec.toml" in samples and not [name for name in samples if name.endswith(".parquet")]
+    assert wheel.stat().st_size < 1_200_000  # of which Python's sources, that of the training too, are 0.75
+
+
+def test_the_demo_of_an_installed_package_says_where_its_data_are(python, tmp_path):
+    edgerec = python.with_name("edgerec")
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    command = [python, edgerec, "demo", "retail"]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert (run.returncode, run.stderr.count("\n")) == (2, 1)
+    assert "give the folder edgerec/samples/retail of the source with --data" in run.stderr
+
+
 def test_the_light_install_says_how_to_use_a_bundle_without_the_native_engines_file(python, toy_bundle, tmp_path):
     code = f"from edgerec.runtime import Recommender; Recommender.open({str(toy_bundle)!r})"
     run = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -43,6 +43,10 @@ PYTHON = {
 """What the Python page describes."""
 MEASURED = ("overhead", "runtimes", "web")
 """Benchmarks that take a run and print a table."""
+SCREENS = SITE / "pages" / "images" / "screens"
+"""Pictures of the real screens, which `--screens` takes."""
+COLORS, SCREEN_BYTES = 128, 60_000
+"""Of the palette of such a picture, and the most that it may take."""
 BY_ROW = ("glossary", "settings")
 """Pages of tables whose rows the search finds one by one."""
 
@@ -68,15 +72,16 @@ def pages(folder: Path) -> None:
 
 
 def with_pictures(text: str, page: Path, folder: Path) -> str:
-    """A page with its pictures of screens, where the command that takes them has been run; otherwise without.
+    """A page with its pictures of screens.
 
-    A line such as ``<!-- screen: kiosk-home | The kiosk's first page -->`` is the place of images/screens/NAME.png.
+    A line such as ``<!-- screen: kiosk-home | The kiosk's first page -->`` is the place of
+    images/screens/NAME.png, which `--screens` takes.
     """
 
     def picture(found: re.Match[str]) -> str:
-        file = folder / "images" / "screens" / f"{found[1]}.png"
         way = "../" * (len(page.relative_to(folder).parts) - 1)
-        return f"![{found[2]}]({way}images/screens/{found[1]}.png)" if file.is_file() else ""
+        file = f"{way}images/screens/{found[1]}.png"
+        return f"[![{found[2]}]({file})]({file})"  # a tap shows it whole
 
     return re.sub(r"<!-- screen: ([\w-]+) \| (.+?) -->", picture, text)
 
@@ -247,6 +252,43 @@ def measure(run: Path) -> None:
         (SITE / "measured" / f"{name}.txt").write_text(f"{line}\n{done.stdout.strip()}\n", encoding="utf-8")
 
 
+def screens(run: Path) -> list[Path]:
+    """Take the pictures of the real screens again, of the bundle and the report of a run; needs Chromium and tools/web.
+
+    Raises:
+        ConfigError: one of the two is not installed.
+        ValueError: a picture is larger than the documentation bears.
+    """
+    import tempfile
+
+    from PIL import Image
+
+    from edgerec.errors import ConfigError
+    from edgerec.ship.web import embed_web
+    from tools.benchmarks.shared import javascript
+
+    chromium = javascript.chromium()
+    if chromium is None or not javascript.installed():
+        raise ConfigError("pictures need Chromium and the packages of devices/web: run tools/web")
+    SCREENS.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as made:
+        folder, pictures = Path(made) / "page", Path(made) / "pictures"
+        pictures.mkdir()
+        embed_web(run / "bundle", folder, "Gift shop", "en", None, currency="GBP")
+        example = javascript.WEB / "examples" / "shop-page.html"
+        places = {"folder": folder, "report": (run / "report" / "report.html").absolute(), "example": example}
+        job = {"pictures": pictures, "chromium": chromium, **places}
+        javascript.run_script("places.mjs", {name: str(value) for name, value in job.items()})
+        for path in pictures.iterdir():
+            picture = Image.open(path).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
+            picture.save(SCREENS / path.name, optimize=True)
+    taken = sorted(SCREENS.glob("*.png"))
+    for path in taken:
+        if path.stat().st_size > SCREEN_BYTES:
+            raise ValueError(f"{path}: {path.stat().st_size} bytes, and {SCREEN_BYTES} is the most")
+    return taken
+
+
 def build() -> Path:
     """The site's folder.
 
@@ -269,12 +311,16 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser("tools/docs", description=__doc__)
     parser.add_argument("--measure", type=Path, metavar="RUN", help="measure the benchmark tables on this run")
     parser.add_argument("--client", action="store_true", help="write the TypeScript client of the HTTP service")
+    parser.add_argument("--screens", type=Path, metavar="RUN", help="take the pictures of screens again, of this run")
     given = parser.parse_args()
     if given.client:
         from tools.typescript_client import CLIENT, client
 
         CLIENT.write_text(client(), encoding="utf-8")
         print(CLIENT)
+        sys.exit()
+    if given.screens is not None:
+        print(*screens(given.screens), sep="\n")
         sys.exit()
     if given.measure is not None:
         measure(given.measure)

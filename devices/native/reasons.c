@@ -70,9 +70,11 @@ void er_reasons(const edgerec_engine *e, edgerec_workspace *own, const edgerec_r
     size_t n = r->events, lp = wide(n), pooled = e->mix_back.stride;
     if (!n) return;
     derive(e, own, r->weights);
-    zero(own->vectors_by_dim, e->dim * lp);
-    for (size_t l = 0; l < n; l++)
-        for (size_t i = 0; i < e->dim; i++) own->vectors_by_dim[i * lp + l] = own->vectors[l * e->dim_padded + i];
+    for (size_t i = 0; i < e->dim; i++) {
+        float *row = own->vectors_by_dim + i * lp;
+        for (size_t l = 0; l < n; l++) row[l] = own->vectors[l * e->dim_padded + i];
+        zero(row + n, lp - n);
+    }
     for (size_t from = 0; from < items; from += BATCH) {
         size_t count = items - from < BATCH ? items - from : BATCH;
         float *out = reason + from * n;

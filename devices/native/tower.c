@@ -39,8 +39,9 @@ void er_row(const er_rows *table, size_t row, float *out) {
 void er_item(const edgerec_engine *e, int64_t item, float *out) {
     size_t i = (size_t)item;
     const int8_t *code = e->table + (i / 16 * e->groups * 16 + i % 16) * GROUP;
-    for (size_t c = 0; c < e->dim; c++)
-        out[c] = (float)code[c / GROUP * 16 * GROUP + c % GROUP] * e->scales[i];
+    float scale = e->scales[i];
+    for (size_t c = 0; c < e->dim; c += GROUP, code += 16 * GROUP)
+        for (size_t j = 0; j < GROUP && c + j < e->dim; j++) out[c + j] = (float)code[j] * scale;
 }
 
 /* The item that follows another one, and with what weight. The index is checked here, where it is used; one that is out

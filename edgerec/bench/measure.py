@@ -31,7 +31,7 @@ class Measured:
 
     Attributes:
         bundle_mb: size on disk, MB of 10^6 bytes, without catalog.sqlite; with_catalog_mb: with it.
-        threads: of each recommend().
+        engine: what ran it: "native", "onnxruntime" or "numpy". threads: of each recommend().
         cold_start_ms: from the start of the process to the first result; the start of Python counts.
         first_result_ms: the part of it for importing the runtime, opening the bundle, and the first recommend().
         p50_ms, p95_ms, p99_ms: quantiles of recommend() after other calls. cold_cache_p50_ms, cold_cache_p95_ms: the
@@ -42,6 +42,7 @@ class Measured:
 
     bundle_mb: float
     with_catalog_mb: float
+    engine: str
     threads: int
     cold_start_ms: float
     first_result_ms: float
@@ -53,7 +54,7 @@ class Measured:
     peak_ram_mb: float | None
     above_interpreter_mb: float | None
 
-    def to_json(self) -> dict[str, float | int | None]:
+    def to_json(self) -> dict[str, Any]:
         """The fields by name."""
         return asdict(self)
 
@@ -86,8 +87,12 @@ def measure(
     processes: int | None = None,
     calls: int = CALLS,
     cold: int = COLD_CALLS,
+    engine: str = "auto",
 ) -> list[Measured]:
     """Measure bundles side by side; `processes` of each are `PROCESSES` if not given.
+
+    Args:
+        engine: see `edgerec.runtime.Recommender.open`.
 
     Raises:
         BundleError: one is damaged, or cannot be used on this machine.
@@ -96,7 +101,7 @@ def measure(
     runs: list[list[dict[str, Any]]] = [[] for _ in opened]
     for _ in range(processes or PROCESSES):
         for bundle, own in zip(opened, runs, strict=True):
-            own.append(_run(bundle.folder, threads, calls, cold))
+            own.append(_run(bundle.folder, engine, threads, calls, cold))
     return [_joined(bundle, threads, own) for bundle, own in zip(opened, runs, strict=True)]
 
 
@@ -118,8 +123,8 @@ def correction(bundle: str | Path, measured: Measured) -> dict[str, Any]:
     return {"work": work, "measured": measured.to_json()}
 
 
-def _run(folder: Path, threads: int, calls: int, cold: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "edgerec.bench.child", str(folder), str(threads), str(calls), str(cold)]
+def _run(folder: Path, engine: str, threads: int, calls: int, cold: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "edgerec.bench.child", str(folder), engine, *map(str, (threads, calls, cold))]
     start = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -142,6 +147,7 @@ def _joined(bundle: Bundle, threads: int, runs: Sequence[dict[str, Any]]) -> Mea
     return Measured(
         bundle_mb=size.without_catalog / 1e6,
         with_catalog_mb=size.total / 1e6,
+        engine=runs[0]["engine"],
         threads=threads,
         cold_start_ms=statistics.median(run["cold_start_ms"] for run in runs),
         first_result_ms=statistics.median(run["first_result_ms"] for run in runs),

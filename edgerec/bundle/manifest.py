@@ -29,6 +29,10 @@ MAX_NUMBER = 1e9
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 """What Windows takes for a device, whatever its ending."""
+RANKED = "ndcg@10"
+"""The metric of a fallback of a ranking."""
+ROW_METRICS = {"binary": "auc", "regression": "xauc"}
+"""Those of other tasks, by kind."""
 _BASELINE = re.compile(r"[a-z_]{1,64}")
 _DETAIL = re.compile(r"[^\x00-\x1f\x7f]{0,256}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -53,30 +57,34 @@ class TensorEntry(NamedTuple):
 
 
 class FallbackEntry(NamedTuple):
-    """A simple baseline that ranked a task better than the student did, before the bundle was built.
+    """A simple baseline that did a task better than the student, before the bundle was built.
 
     Attributes:
         baseline: its name, such as "recent_popularity". detail: its settings, in words.
-        with_student: it ranks beside what the student learned, not in its place.
-        used: the bundle ranks by it; false: the student's form cannot say it, so that the student ranks all the same.
-        ndcg, of_student, n: NDCG@10 of what is named here and of the student alone, on so many requests.
+        with_student: it counts beside what the student learned, not in its place.
+        used: the bundle goes by it; false: the student's form cannot say it, so that the student counts all the same.
+        metric: "ndcg@10" of a ranking, "auc" or "xauc" of impressions.
+        value, of_student, n: the metric of what is named here and of the student alone, on so many requests or
+            impressions.
     """
 
     baseline: str
     detail: str
     with_student: bool
     used: bool
-    ndcg: float
+    metric: str
+    value: float
     of_student: float
     n: int
 
     def __str__(self) -> str:
         """In one sentence."""
-        how = "ranked by the student and" if self.with_student else "ranked by"
+        done, what = ("ranked", "requests") if self.metric == RANKED else ("predicted", "impressions")
+        how = f"{done} by the student and" if self.with_student else f"{done} by"
         name = f"{self.baseline.replace('_', ' ')} ({self.detail})"
-        of = f"ndcg@10 {self.ndcg:.4f} against {self.of_student:.4f} on {self.n:,} requests before the test"
+        of = f"{self.metric} {self.value:.4f} against {self.of_student:.4f} on {self.n:,} {what} before the test"
         if not self.used:
-            return f"{name} ranked better than the student, and a bundle has no form for it: {of}"
+            return f"{name} {done} better than the student, and a bundle has no form for it: {of}"
         return f"{how} {name} in place of the student alone: {of}"
 
 
@@ -89,7 +97,7 @@ class Manifest(NamedTuple):
         tasks: the scored tasks (not "related"), in the order of the graphs' outputs.
         n_items, dim: rows and columns of the item table.
         inputs: JSON of `edgerec.tasks.RequestEncoder`.
-        fallback: by retrieval task, what ranked it better than the student; most bundles have none.
+        fallback: by task, what did it better than the student; most bundles have none.
         settings, metrics, device: JSON for people and tools; the runtime reads ``device["threads"]`` only.
     """
 
@@ -217,14 +225,15 @@ class _ManifestReader(NamedTuple):
             settings=self.get(top, "settings", dict),
             metrics=self.get(top, "metrics", dict),
             device=self.device(self.get(top, "device", dict)),
-            fallback=self.fallback({"fallback": {}, **top}, {t.name for t in tasks if t.kind == "retrieval"}),
+            fallback=self.fallback({"fallback": {}, **top}, {t.name: ROW_METRICS.get(t.kind, RANKED) for t in tasks}),
         )
 
-    def fallback(self, top: Mapping[str, Any], retrieval: set[str]) -> dict[str, FallbackEntry]:
+    def fallback(self, top: Mapping[str, Any], metrics: Mapping[str, str]) -> dict[str, FallbackEntry]:
+        """`metrics`: by task, the one that says what is better."""
         found = {}
         for task, value in self.some(top, "fallback", dict, MAX_TASKS).items():
-            if task not in retrieval:
-                raise self.error("fallback", f"names {task[:40]!r}, which is no retrieval task of this bundle")
+            if task not in metrics:
+                raise self.error("fallback", f"names {task[:40]!r}, which is no task of this bundle")
             fields = self.typed(value, dict, "fallback")
             baseline = self.get(fields, "baseline", str)
             if not _BASELINE.fullmatch(baseline):
@@ -233,9 +242,12 @@ class _ManifestReader(NamedTuple):
             if not _DETAIL.fullmatch(detail):
                 raise self.error("fallback.detail", f"must be a few plain words, got {detail[:40]!r}")
             with_student, used = (self.get(fields, key, bool) for key in ("with_student", "used"))
-            ndcg, of_student = (self.number(fields, key) for key in ("ndcg", "of_student"))
+            metric = self.get(fields, "metric", str)
+            if metric != metrics[task]:
+                raise self.error("fallback.metric", f"must be {metrics[task]!r} of {task!r}, got {metric[:40]!r}")
+            better, of_student = (self.number(fields, key) for key in ("value", "of_student"))
             n = self.natural(fields, "n", MAX_VERSION)
-            found[task] = FallbackEntry(baseline, detail, with_student, used, ndcg, of_student, n)
+            found[task] = FallbackEntry(baseline, detail, with_student, used, metric, better, of_student, n)
         return found
 
     def number(self, fields: Mapping[str, Any], key: str) -> float:

@@ -25,6 +25,7 @@ def bench(
         typer.Option(help="Name or .toml file of the device whose budget counts. Default: that in the bundle."),
     ] = None,
     compare: Annotated[Path | None, typer.Option(help="Another bundle, measured in turn with this one.")] = None,
+    engine: Annotated[str, typer.Option(help="auto, native, onnxruntime or numpy; see the runtime.")] = "auto",
     save: Annotated[
         Path | None, typer.Option(help="Write the measurements to a file that edgerec search --measured reads.")
     ] = None,
@@ -41,7 +42,7 @@ def bench(
         raise ConfigError(f"{save}: there is no folder {save.parent}; make it first")
     target = _target(bundle, device)
     bundles = [bundle] if compare is None else [bundle, compare]
-    measured = measure(bundles, target.threads)
+    measured = measure(bundles, target.threads, engine=engine)
     if save is not None:
         write_json(save, correction(bundle, measured[0]), sort_keys=False)
     within = verdicts(measured[0], target)
@@ -71,7 +72,7 @@ def _print(measured: list[Measured], within: dict[str, tuple[float, float | None
     rows: list[list[object]] = []
     for name, value in measured[0].to_json().items():
         other = measured[1].to_json()[name] if len(measured) > 1 else None
-        ratio = other / value if value and other is not None else None
+        ratio = other / value if isinstance(other, float | int) and value else None
         limit, _, ok = within.get(name, (None, None, True))
         beside = [other, ratio] if len(measured) > 1 else []
         rows.append([name, value, *beside, limit, "" if limit is None else "kept" if ok else "OVER"])

@@ -32,18 +32,23 @@ def embed(
     pictures: Annotated[
         Path | None, typer.Option(help="For web: folder of pictures named like the items' ids, such as 22423.jpg.")
     ] = None,
+    currency: Annotated[
+        str | None, typer.Option(help="For web: currency of the prices, such as GBP. Default: plain numbers.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a folder for an app: runtime, bundle and example.
 
     The example runs on a machine where edgerec is not installed.
     """
-    from edgerec.ship.page import check_language
+    from edgerec.ship.page import check_currency, check_language
     from edgerec.ship.python import embed_python
     from edgerec.ship.web import embed_web
 
     if kind == "web":
-        report = embed_web(bundle, folder, title, check_language(language), public_key, pictures)
+        report = embed_web(
+            bundle, folder, title, check_language(language), public_key, pictures, check_currency(currency)
+        )
         if as_json:
             print_json({"folder": str(folder), **asdict(report)})
             return
@@ -60,5 +65,5 @@ def embed(
         return
     typer.echo(
         f"{folder}: runtime {report.runtime_bytes:,} bytes, bundle {report.bundle_bytes:,} bytes\n"
-        f"pip install -r {folder}/requirements.lock, then python {folder}/app.py"
+        f"{f'pip install -r {folder}/requirements.lock, then ' if report.packages else ''}python {folder}/app.py"
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgerec.cli.options import JsonOption
+from edgerec.cli.output import print_json
 from edgerec.cli.recommend import BundleArgument
 
 if TYPE_CHECKING:
@@ -48,13 +51,16 @@ def serve(
         list[Path] | None,
         typer.Option(help="Public key (.pub); a bundle that none of the given keys has signed is refused."),
     ] = None,
-    engine: Annotated[str, typer.Option(help="Engine that runs the model: auto, onnxruntime or numpy.")] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="Engine that runs the model: auto, native, onnxruntime or numpy.")
+    ] = "auto",
     replicas: Annotated[
         str | None, typer.Option(help="LEAST:MOST, such as 1:4. Serve on Ray, which adds replicas as the load grows.")
     ] = None,
     concurrency: Annotated[
         int, typer.Option(min=1, help="Maximum number of concurrent requests; more are answered with status 503.")
     ] = 64,
+    as_json: JsonOption = False,
 ) -> None:
     """Serve a bundle over HTTP.
 
@@ -87,15 +93,26 @@ def serve(
     )
     # Wrong input is reported here, in one line, and not by each worker.
     served.access()
+    port = port or _free_port(host)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     with served.open() as rec:
-        shown = f"[{host}]" if ":" in host else host
-        typer.echo(f"{bundle}: {rec.health()['bundle']}, on http://{shown}:{port} (Ctrl-C stops)", err=True)
+        name = rec.health()["bundle"]
+    if as_json:
+        print_json({"bundle": name, "url": url})
+    else:
+        typer.echo(f"{bundle}: {name}, on {url} (Ctrl-C stops)", err=True)
     if replicas is not None:
         from edgerec.serve.elastic import run
 
         run(served, port, int(least), int(most))
     else:
         _serve_here(served, port, workers)
+
+
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
+        port: int = free.getsockname()[1]
+        return port
 
 
 def _serve_here(served: Served, port: int, workers: int) -> None:

@@ -83,15 +83,17 @@ def choose_kernel(
         sessions[kernel] = session(folder / "recommend.onnx", device.threads)
     k = min(K, len(exported.table))
     overlap, ms = _compared(sessions[device.kernel], sessions["fp32"], requests, len(exported.tasks), k)
-    return decide(device.kernel, device.name, overlap, *ms)
+    return decide(device.kernel, device.name, overlap, *ms, device.runtime)
 
 
-def decide(kernel: str, device: str, overlap: float, ms: float, fp32_ms: float) -> KernelChoice:
-    """`kernel`, if it finds nearly the same items as float32 and is not much slower."""
+def decide(
+    kernel: str, device: str, overlap: float, ms: float, fp32_ms: float, runtime: str = "onnxruntime"
+) -> KernelChoice:
+    """`kernel`, if it finds nearly the same items as float32 and is not much slower where onnxruntime runs it."""
     measured = f"{ms:.2f} ms, float32 {fp32_ms:.2f} ms, {overlap:.1%} of the ten best items are the same"
     if overlap < FAITHFUL:
         return KernelChoice("fp32", f"graph kernel fp32: INT8 finds other items ({measured})", overlap, ms, fp32_ms)
-    if ms > SLOWER * fp32_ms:
+    if ms > SLOWER * fp32_ms and runtime != "native":
         return KernelChoice("fp32", f"graph kernel fp32: INT8 is slower ({measured})", overlap, ms, fp32_ms)
     reason = "faster than float32" if ms < fp32_ms else "smaller than float32 and hardly slower"
     return KernelChoice(kernel, f"graph kernel {kernel} of {device}: {reason} ({measured})", overlap, ms, fp32_ms)

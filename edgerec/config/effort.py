@@ -53,8 +53,8 @@ MEMBERS = (
 )
 LABELS = ("distillation.pseudo_labelled", "distillation.future")
 STUDENT = ("distillation.epochs", "distillation.requests_per_epoch", "pruning.epochs")
-_ALL = ("ease", "als", "popularity", "own", "transitions", "sequence", "reranker", "boosting")
-_SPARSE = ("popularity", "own", "transitions", "sequence", "reranker", "boosting")
+_ALL = ("ease", "als", "graph", "popularity", "own", "transitions", "sequence", "reranker", "boosting")
+_SPARSE = ("graph", "popularity", "own", "transitions", "sequence", "reranker", "boosting")
 _FEW = ("popularity", "own", "transitions", "boosting")
 
 STEPS: tuple[tuple[float, tuple[str, ...], Sequence[tuple[Any, ...]]], ...] = (

@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from edgerec.config.base import Expression, Settings, problem
 
-Member = Literal["ease", "als", "popularity", "own", "transitions", "sequence", "reranker", "boosting"]
+Member = Literal["ease", "als", "graph", "popularity", "own", "transitions", "sequence", "reranker", "boosting"]
 """A member of the ensemble beside the teacher's network."""
 Regression = Literal["huber", "median", "ordinal"]
 """A loss for regression targets."""
@@ -77,9 +77,10 @@ class TeacherConfig(Settings):
     graph_neighbours: int = Field(0, ge=0)
     """Neighbours that a layer samples for each node; 0: all, which needs the whole graph in memory at each step."""
     sequence: int = Field(0, ge=0)
-    """Number of latest events that the causal transformer reads; 0: no transformer."""
+    """Number of latest events that a causal transformer inside the network reads; 0: none. Where order matters, the
+    member "sequence" of [ensemble] is the stronger one, and is chosen by itself."""
     sequence_layers: int = Field(2, ge=1)
-    """Layers of the causal transformer."""
+    """Layers of that transformer."""
     regression: Regression = "huber"
     """Loss of regression targets such as watch time. huber: Huber loss on the logarithm; median: quantile loss of the
     median; ordinal: whether the target exceeds each of 24 equally frequent thresholds."""
@@ -140,7 +141,7 @@ class EnsembleConfig(Settings):
     rank the requests of valid about as well as the members that know no order."""
     sequence_dim: int = Field(64, ge=4, multiple_of=2)
     """Dimensions of its item vectors."""
-    sequence_dropout: float = Field(0.3, ge=0, lt=1)
+    sequence_dropout: float = Field(0.2, ge=0, lt=1)
     """Dropout probability of its hidden units."""
     sequence_epochs: int = Field(30, ge=1)
     """Its most epochs; it ends when the ranking of valid gets no better."""

@@ -260,9 +260,10 @@ def _requests(dataset: Dataset) -> Iterator[Finding]:
                     f"({counts.users:,} users, {counts.with_past:,} with a past)"
                 )
                 error = 1 / math.sqrt(max(counts.requests, 1))
-                advice = (
-                    f"shares are known to about ±{error:.0%} at best; take a longer {part}, or split by leave-last-out"
-                )
+                more = "more users that come back are needed to know them better"
+                if dataset.meta.boundaries_ms.valid is not None:
+                    more = f"take a longer {part}, or split by leave-last-out"
+                advice = f"shares are known to about ±{error:.0%} at best; {more}"
                 yield Finding(level, task.name, what, advice)
         some = next(iter(judged.values()), None)
         if some is not None and some.requests >= FEW_REQUESTS and some.with_past < FEW_PAST * some.users:

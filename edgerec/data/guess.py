@@ -270,7 +270,7 @@ def _context(draft: Draft, roles: Roles) -> list[str]:
 
     places = [name for name in draft.left if known(name)]
     for name in places:
-        draft.take("context", name, f"by its name; {log.n_unique(name):,} different values")
+        draft.take("context", name, f"by its name; {log.values(name)}")
     values = [f"categorical = {json.dumps(places, ensure_ascii=False)}"] if places else []
     if roles.order is None and roles.time is not None:
         finer = roles.time.column not in log.columns or has_clock(log, roles.time.column)

@@ -37,7 +37,7 @@ from edgerec.data.names import (
 )
 from edgerec.data.readers import reading
 from edgerec.data.sample import Sample, sql_name
-from edgerec.data.times import CLOCKLESS, TwoMeaningsError, read_times
+from edgerec.data.times import CLOCKLESS, EXCEL, TwoMeaningsError, may_be_excel, read_times
 from edgerec.errors import ConfigError, DataError
 
 __all__ = ["ROLES", "Draft", "Fate", "Guess", "Roles", "find_roles", "has_clock"]
@@ -226,7 +226,7 @@ def _by_name(draft: Draft, role: str, words: Sequence[str], others: Sequence[str
     if not ranked:
         return None
     column = min(ranked)[-1]
-    return draft.take(role, column, f"by its name; {draft.log.n_unique(column):,} different values")
+    return draft.take(role, column, f"by its name; {draft.log.values(column)}")
 
 
 def _by_values(draft: Draft, role: str, other: str | None, without_time: bool) -> Guess | None:
@@ -260,6 +260,11 @@ def _what_to_do(draft: Draft, role: str, unread: str | None) -> str:
     could = [name for name in draft.left if log.may_be_id(name, words=True) and not log.differs_in_every_row(name)]
     if role == "time" and unread is not None:
         value = log.rows[unread].drop_nulls()[0]
+        if _is_excel(log, unread):
+            return (
+                f"column {unread} ({value!r}) looks like a spreadsheet's days; if it is, "
+                f"--role time={unread} --time-format {EXCEL}"
+            )
         return f"column {unread} cannot be read as a time ({value!r}); give an SQL expression that makes it one"
     if role == "time":
         return (
@@ -316,12 +321,19 @@ def _read(draft: Draft, time: Guess, time_format: str | None) -> tuple[Guess, di
 
 
 def _unread_time(draft: Draft) -> str | None:
-    """A column that is named like a time and holds texts with digits, which no format reads."""
+    """A column named like a time that holds a spreadsheet's days, or texts with digits that no format reads."""
     for name in draft.left:
         column = draft.log.rows[name].drop_nulls()
+        if says(name, TIME) and _is_excel(draft.log, name):
+            return name
         if says(name, TIME) and column.dtype == pl.String and column.head(1000).str.contains(r"\d.*\d").all():
             return name
     return None
+
+
+def _is_excel(log: Sample, name: str) -> bool:
+    column = log.rows[name].drop_nulls()
+    return column.dtype.is_numeric() and may_be_excel(column)
 
 
 def has_clock(log: Sample, name: str) -> bool:
@@ -389,7 +401,8 @@ def _given_order(log: Sample, time: str | None, time_format: str | None) -> str 
         return None
     if time_format is not None:
         return time if time_format in CLOCKLESS else None
-    return time if log.rows[time].dtype.is_numeric() and log.read_as_time(time) is None else None
+    counts = log.rows[time].dtype.is_numeric() and log.read_as_time(time) is None and not _is_excel(log, time)
+    return time if counts else None
 
 
 def _steps(log: Sample, order: str, user: str | None) -> str:

@@ -74,6 +74,12 @@ class Sample:
         """Number of different values of a column, a missing value among them."""
         return self.rows[name].n_unique()
 
+    def values(self, name: str) -> str:
+        """How many different values of a column there are, as one says it; of ids such as 85123A among numbers too."""
+        where = f" in the first {ROWS:,} rows" if len(self.rows) == ROWS else ""
+        count = self.source.frame.select(name).head(ROWS).collect()[name].drop_nulls().n_unique()
+        return f"{count:,} different values{where}"
+
     def is_flag(self, name: str) -> bool:
         """Does the column hold 0 and 1, or true and false, and nothing else?"""
         column = self.rows[name].drop_nulls()

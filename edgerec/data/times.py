@@ -13,7 +13,17 @@ import polars as pl
 
 from edgerec.errors import DataError
 
-__all__ = ["CLOCKLESS", "FIRST_MS", "LAST_MS", "Times", "TwoMeaningsError", "read_times", "time_ms"]
+__all__ = [
+    "CLOCKLESS",
+    "EXCEL",
+    "FIRST_MS",
+    "LAST_MS",
+    "Times",
+    "TwoMeaningsError",
+    "may_be_excel",
+    "read_times",
+    "time_ms",
+]
 
 FIRST_MS = int(datetime(1970, 1, 2, tzinfo=UTC).timestamp() * 1000)
 """Earlier times are zeros and small counters that were mistaken for times."""
@@ -22,6 +32,12 @@ LAST_MS = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
 CLOCKLESS = {"days": 86_400_000, "hours": 3_600_000, "minutes": 60_000, "order": 60_000}
 """Formats of logs without a clock, and the milliseconds of a step; steps count from the year 2000."""
 _ORIGIN_MS = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp() * 1000)
+
+EXCEL = "excel"
+"""Format of days since the end of 1899, as spreadsheets keep dates; the part of a day is the clock. A number of this
+size may be anything else, so that it is read only where somebody says so."""
+_EXCEL_1970, _EXCEL_DATES = 25_569, (32_874, 73_050)
+"""The 1st of January 1970 in such days, and 1990 to 2099."""
 
 # (from this value on, unit, milliseconds in it): no time between 1973 and 2100 fits two of them.
 _UNITS = (
@@ -34,7 +50,7 @@ _DIGITS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 """Formats of numbers that are dates, by how many digits they have."""
 
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", *(d.replace("-", sep) for d in ("%d-%m-%Y", "%m-%d-%Y") for sep in "./-"))
-_DATES += ("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d %B %Y", "%d-%b-%Y", "%B %d, %Y", "%B %d %Y")
+_DATES += ("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%B %d, %Y", "%B %d %Y")
 _DATES += ("%A, %d %B %Y", "%A, %B %d, %Y", "%A %d %B %Y")
 _CLOCKS = ("%H:%M:%S%.f", "%H:%M", "%I:%M:%S %p", "%I:%M %p", "%I:%M%p")
 _ZONES = ("", "%#z", " %#z", " UTC", " GMT")
@@ -146,6 +162,8 @@ def _from_numbers(values: pl.LazyFrame, time: pl.Expr, given: pl.Expr, column: _
         ms = _ORIGIN_MS + time.cast(pl.Float64).clip(-LAST_MS, LAST_MS) * CLOCKLESS[column.kept]
         words = f"steps of {column.kept}" if column.kept != "order" else "an order, without a clock"
         return Times(ms.cast(pl.Int64, strict=False), given, column.kept, words)
+    if column.kept == EXCEL:
+        return Times(_in_range(_excel(time, column.timezone)), given, EXCEL, "days since 1899, as in spreadsheets")
     at = pl.col("time")
     counts = {form: _in_range(_dated(at, form, column.timezone)).count() for form in _DIGITS.values()}
     counts |= {unit: (_unit(at) == unit).sum() for _, unit, _ in _UNITS}
@@ -160,11 +178,34 @@ def _from_numbers(values: pl.LazyFrame, time: pl.Expr, given: pl.Expr, column: _
     if not found[most]:
         if not found["n"]:
             raise DataError(f"{column.what}: is empty in all rows")
+        if may_be_excel(values.select(at.cast(pl.Float64)).head(_SAMPLE).collect()["time"]):
+            day = values.head(1).select(_excel(at, "UTC")).collect().item()
+            raise DataError(
+                f"{column.what}: {found['first']:.12g} may be a spreadsheet's day, {_day(day)}; if it is, set "
+                f'time_format = "{EXCEL}" in [data]; if it only counts, "order" or "days"'
+            )
         raise DataError(
             f"{column.what}: {found['first']:g} is not a time since 1970; expected epoch seconds, milliseconds or a "
             'date; for a log that has only an order, set time_format = "order" in [data]'
         )
     return Times(_epoch(time, unit), given, unit, f"epoch {unit}{_others(found, unit)}")
+
+
+def may_be_excel(numbers: pl.Series) -> bool:
+    """Do numbers look like a spreadsheet's days, of 1990 to 2099?"""
+    first, last = _EXCEL_DATES
+    return len(numbers) > 0 and bool(numbers.is_between(first, last).mean() > 0.9)  # type: ignore[operator]
+
+
+def _excel(time: pl.Expr, timezone: str) -> pl.Expr:
+    day_ms = 86_400_000
+    days = time.cast(pl.Float64).clip(-LAST_MS / day_ms, LAST_MS / day_ms) - _EXCEL_1970
+    ms = (days * day_ms).round().cast(pl.Int64, strict=False)
+    return _to_ms(ms.cast(pl.Datetime("ms")), None, timezone)
+
+
+def _day(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%-d %B %Y")
 
 
 def _others(found: dict[str, int], unit: str) -> str:
@@ -292,7 +333,7 @@ def _refuse_two_meanings(values: pl.LazyFrame, best: str, equals: list[str], col
         differing = values.filter(first != second).select("time", first=first, second=second).head(1).collect()
         if other != best and len(differing):
             text, *meanings = differing.row(0)
-            days = " or ".join(datetime.fromtimestamp(ms / 1000, UTC).strftime("%-d %B %Y") for ms in meanings)
+            days = " or ".join(_day(ms) for ms in meanings)
             raise TwoMeaningsError(column.what, f"{text!r} may be {days}", (best, other))
 
 

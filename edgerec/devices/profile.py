@@ -7,7 +7,7 @@ A profile is one TOML file; all keys are required::
     threads = 1                    # threads of one recommend(); the app needs the others
     instruction_set = "avx2"       # what the INT8 kernels may use
     kernel = "u8s8"                # how the graphs multiply by the item table, see KERNELS
-    runtime = "onnxruntime"        # what loads the graphs, see RUNTIMES
+    runtime = "native"             # what runs a bundle, see RUNTIMES
     opset = 18                     # the newest operator set that the runtime supports
 
     [memory_bandwidth_gb_s]        # what one core reads, GB/s of 10^9 bytes; limits a scan of the table
@@ -40,8 +40,9 @@ from edgerec.errors import ConfigError, deprecated
 KERNELS = ("u8s8", "nbits8", "fp32")
 """How a graph multiplies by the item table: u8s8 is INT8 for every device, nbits8 INT8 for large tables on x86, and
 fp32 float32."""
-RUNTIMES = ("onnxruntime", "onnxruntime-web")
-"""What loads the graphs on a device: the native runtime, from any language, or the one for browsers."""
+RUNTIMES = ("native", "onnxruntime", "onnxruntime-web")
+"""What runs a bundle on a device: the native engine, onnxruntime by the bundle's graphs, or a browser, in which the
+engine is WebAssembly."""
 BASES = ("measured", "estimated")
 
 _PACKAGE = Path(__file__).parent
@@ -154,6 +155,8 @@ def _profile(path: Path, values: Mapping[str, Any]) -> Profile:
             raise ConfigError(f"{path}: {key} must be one of {', '.join(known)}, got {getattr(profile, key)!r}")
     if (profile.kernel, profile.runtime) == ("nbits8", "onnxruntime-web"):
         raise ConfigError(f"{path}: kernel nbits8 is many times slower than u8s8 in a browser; set kernel = 'u8s8'")
+    if profile.runtime == "native" and profile.kernel != "u8s8":
+        raise ConfigError(f"{path}: the native engine has one kernel; set kernel = 'u8s8', or runtime = 'onnxruntime'")
     if not 1 <= profile.threads <= profile.cores:
         raise ConfigError(f"{path}: threads must be between 1 and cores = {profile.cores}, got {profile.threads}")
     return profile

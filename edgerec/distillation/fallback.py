@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from edgerec import metrics
-from edgerec.bundle.manifest import FallbackEntry
+from edgerec.bundle.manifest import RANKED, FallbackEntry
 from edgerec.distillation.held_out import HeldOut, late_since
 from edgerec.distillation.parts import CategoryPart, ListPart, category_parts, list_parts, popularity_column
+from edgerec.distillation.rates import add_rates
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Requests
 from edgerec.examples.statistics import POPULARITY_HALF_LIVES
@@ -61,12 +62,20 @@ class PartMix:
 
 
 def fall_back(student: Student, data: LearningData, seed: int) -> tuple[Student, dict[str, FallbackEntry]]:
-    """The student with simple parts in those retrieval tasks that they rank better beyond chance; which, by task.
+    """The student with simple parts in those tasks that they do better beyond chance; which, by task.
 
     A student that has no room for a part grows. The student must not have learned from what `HeldOut` holds, with the
     same seed. An entry that is not `used` names what ranks better and cannot be said in the student's form.
     """
-    held, found = HeldOut.of(data, seed), dict[str, FallbackEntry]()
+    held = HeldOut.of(data, seed)
+    student, ranked = _add_parts(student, data, held)
+    student, told = add_rates(student, data, held)
+    return student, ranked | told
+
+
+def _add_parts(student: Student, data: LearningData, held: HeldOut) -> tuple[Student, dict[str, FallbackEntry]]:
+    """The same of retrieval tasks."""
+    found = dict[str, FallbackEntry]()
     asked = {}
     for i, task in enumerate(scored_tasks(data.tasks)):
         of_task = held.asked(task, data)
@@ -191,7 +200,7 @@ class _Judged:
         if mix.listed is not None:
             name = self.lists[mix.listed[0]].name
             words.append(f"{mix.listed[1]:g} lists of {self.lists[mix.listed[0]].item.shape[1]} items")
-        return FallbackEntry(name, " + ".join(words), mix.student > 0, True, ndcg.value, own.value, ndcg.n)
+        return FallbackEntry(name, " + ".join(words), mix.student > 0, True, RANKED, ndcg.value, own.value, ndcg.n)
 
     def _out_of_reach(self, own: Estimate) -> FallbackEntry | None:
         """A whole matrix between items that ranks better and is too large for lists of few items."""
@@ -210,7 +219,7 @@ class _Judged:
             return None
         if not _surely_better(best[0], own):
             return None
-        return FallbackEntry(best[1], "of all past items", False, False, best[0].value, own.value, best[0].n)
+        return FallbackEntry(best[1], "of all past items", False, False, RANKED, best[0].value, own.value, best[0].n)
 
     # -------------------------------------------------------------------------------------------- scores
 

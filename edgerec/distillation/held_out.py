@@ -19,6 +19,9 @@ __all__ = ["HeldOut", "calibrated", "late_since"]
 LEAST, MOST, PART, OF_LATE = 60, 1_000, 0.1, 0.25
 """Users whose latest rows are held out: at most these parts of all sessions and of the users with late ones, which
 teach the student most, but of few users up to half; none where that are fewer than the least, which tell nothing."""
+LATE_ROWS = 0.1
+"""Part of a user's rows that are late where each user's last event is the evaluation split and impressions are judged:
+a last event each would be too few of them to tell anything."""
 LEAST_ASKED = 60
 """Of them that have a true item of a task."""
 
@@ -41,9 +44,7 @@ class HeldOut:
 
     @classmethod
     def of(cls, data: LearningData, seed: int) -> HeldOut:
-        """Draw users at random. What is late is as long as the evaluation split; where that is each user's last event,
-        it is the last session of each user.
-        """
+        """Draw users at random. What is late: see `late_since`."""
         log, since = data.train_log, late_since(data)
         ranked = any(t.kind == "retrieval" for t in data.tasks)
         starts = log.session_starts()
@@ -106,13 +107,19 @@ class HeldOut:
 
 
 def late_since(data: LearningData) -> Int:
-    """Of every user, from when on training rows are late."""
+    """Of every user, from when on training rows are late: as long as the evaluation split.
+
+    Where that is each user's last event, the last session of each user; with impressions to judge, more sessions.
+    """
     log, bounds = data.train_log, data.dataset.meta.boundaries_ms
     n_users = len(log.offsets) - 1
     if data.by_user:
-        starts = log.session_starts()
+        starts, pointwise = log.session_starts(), any(t.kind in ("binary", "regression") for t in data.tasks)
         since = np.full(n_users, FOREVER)
-        since[log.user[starts]] = log.time_ms[starts]  # ascending, so that the last one stays
+        some = np.flatnonzero(np.diff(log.offsets))
+        last = log.offsets[some + 1] - 1
+        first = last - (np.diff(log.offsets)[some] * LATE_ROWS if pointwise else 0 * last).astype(np.int64)
+        since[some] = log.time_ms[starts[np.searchsorted(starts, first, side="right") - 1]]
         return since
     assert bounds.valid is not None and bounds.test is not None
     return np.full(n_users, int(data.statistics.as_of_ms[-1]) - (bounds.test - bounds.valid))

@@ -19,6 +19,12 @@ ALS_FACTORS = 32
 ALS_ROUNDS = 5
 TRANSITION_LAGS = (1.0, 0.5, 0.33, 0.25, 0.2)
 """Weights of the next session, the one after it, ..."""
+EVENT_LAGS = tuple((1 + lag) ** -0.7 for lag in range(12))
+"""The same where each session holds one item: events reach further than baskets."""
+GRAPH_POWER = 0.3
+"""The graph is divided by the popularity of where a step leads, to this power, and of where it starts, to the rest."""
+MOST_TRANSITIONS = 60_000_000
+"""Pairs of events up to which all of these are counted."""
 TRANSITION_POWER = 0.5
 """Transitions are divided by the popularity of where they lead, to this power."""
 
@@ -108,18 +114,26 @@ class Als:
 
 
 def transitions(
-    sessions: Matrix, user: Int, lags: Sequence[float] = TRANSITION_LAGS, power: float = TRANSITION_POWER
+    sessions: Matrix, user: Int, lags: Sequence[float] | None = None, power: float = TRANSITION_POWER
 ) -> Matrix:
     """How often an item follows another: items by items, from a session's items to those of the user's next sessions.
 
     Args:
         sessions: sessions by items, sorted by user, then time. user: int64 (sessions,).
+        lags: weights of the next session, the one after it, ...; None: as the sessions are.
     """
-    n = sessions.shape[1]
+    n, single = sessions.shape[1], bool((np.diff(sessions.indptr) == 1).all())
+    if lags is None:
+        most = max(MOST_TRANSITIONS // max(len(user), 1), len(TRANSITION_LAGS))
+        lags = EVENT_LAGS[:most] if single else TRANSITION_LAGS
     total = sparse.csr_matrix((n, n), dtype=np.float32)
     for lag, weight in enumerate(lags, start=1):
         same = np.flatnonzero(user[lag:] == user[:-lag])
-        total = total + weight * (sessions[same].T @ sessions[same + lag])
+        if single:  # three times as fast as a product
+            ends = sessions.indices[same], sessions.indices[same + lag]
+            total = total + counts(*ends, n, n, np.full(len(same), weight, np.float32))
+        else:
+            total = total + weight * (sessions[same].T @ sessions[same + lag])
     popularity = np.asarray(sessions.sum(axis=0)).ravel() + 1
     return (total @ sparse.diags((popularity**-power).astype(np.float32))).tocsr()
 
@@ -129,6 +143,25 @@ def cosine(sessions: Matrix, most: int) -> Matrix:
     popularity = np.asarray(sessions.sum(axis=0)).ravel() + 1
     scale = sparse.diags((popularity**-0.5).astype(np.float32))
     matrix = (scale @ (sessions.T @ sessions) @ scale).tocsr()
+    matrix.setdiag(0)
+    return best_of_rows(matrix, most)
+
+
+def graph(by_user: Matrix, most: int) -> Matrix:
+    """Items by items: the users that two items share, of whom those of few items tell more; the `most` best a row.
+
+    From an item to those that a user of it may want: a product with a history is a linear filter of the graph of users
+    and items. It takes the place of EASE where there are too many items for that.
+
+    Source: GF-CF, Shen et al., CIKM 2021, without its low-pass part; here the end of a step counts less than its start.
+    Args:
+        by_user: users by items, 1 where the user had the item.
+    """
+    users = np.maximum(np.asarray(by_user.sum(axis=1)).ravel(), 1)
+    items = np.asarray(by_user.sum(axis=0)).ravel() + 1
+    shared = sparse.diags((1 / users).astype(np.float32)) @ by_user
+    from_item = sparse.diags((items ** (GRAPH_POWER - 1)).astype(np.float32))
+    matrix = (from_item @ (by_user.T @ shared) @ sparse.diags((items**-GRAPH_POWER).astype(np.float32))).tocsr()
     matrix.setdiag(0)
     return best_of_rows(matrix, most)
 

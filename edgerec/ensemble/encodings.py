@@ -2,7 +2,8 @@
 
 A key is one column, such as the user, or a cross of several, such as user and tab. Its rates count only training rows
 of days before the row's own, by the day boundaries of `day_before`, so that no label reaches its own row; evaluation
-rows see all training rows. Which keys there are follows from the columns of the data set.
+rows see all training rows. Where the evaluation split is each user's last event, all rows see those before their own
+time: what the user did a minute ago is known by then. Which keys there are follows from the columns of the data set.
 
 Memory: the matrix, 4 bytes for each row and column, plus about ``100 * (targets + 1)`` bytes for each training row
 while one key is counted.
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from math import prod
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -58,12 +59,18 @@ class Column:
 
 @dataclass(frozen=True)
 class ImpressionFeatures:
-    """User, item and categories of R impressions, and the first day (R,) not yet known; day 0 holds the first row."""
+    """User, item and categories of R impressions, and when they are.
+
+    Attributes:
+        step: int64 (R,), the first step of time that is not yet known; step 0 holds the first row.
+        day: float64 (R,), since the first row.
+    """
 
     user: Int
     item: Int
     categorical: Int
-    day: Int
+    step: Int
+    day: Double
 
 
 class Encoder:
@@ -72,14 +79,16 @@ class Encoder:
     def __init__(self, data: LearningData, max_crosses: int = MAX_CROSSES) -> None:
         self.data = data
         self.end_ms = int(data.statistics.as_of_ms[-1])
-        self.days = int(-(-(self.end_ms - int(data.train_log.time_ms.min())) // MS_PER_DAY))
+        self.first_ms = int(data.train_log.time_ms.min())
+        self.days = int(-(-(self.end_ms - self.first_ms) // MS_PER_DAY))
         self.keys = _keys(data, max_crosses)
         self.buckets = _buckets(data)
         self.item_categories = data.features.categorical.numpy().astype(np.int64)
         self.item_parts = part_columns(data.features)
         log, rows = data.train_log, _latest_rows(data.train_log)
+        self.times = np.unique(log.time_ms[rows]) if data.by_user else None
         self.past = ImpressionFeatures(
-            log.user[rows], log.item[rows], log.categorical[rows], self._day(log.time_ms[rows])
+            log.user[rows], log.item[rows], log.categorical[rows], *self._when(log.time_ms[rows])
         )
         self.targets = _targets(log, rows, data)
         self.names = [*(name for key in self.keys for name in self._rate_names(key)), *self._raw_names()]
@@ -88,17 +97,27 @@ class Encoder:
         """The training impressions `chosen`, each as it was known at the start of its day; (len(chosen), F)."""
         rows = self.data.train.impressions
         assert rows is not None
-        return self._matrix(rows.requests, rows.item, chosen, self._day(rows.requests.time_ms[chosen]))
+        return self._matrix(rows.requests, rows.item, chosen, *self._when(rows.requests.time_ms[chosen]))
 
     def rows(self, requests: Requests, item: Int, chosen: Int) -> Float:
-        """The requests `chosen` and their candidates, as known at the end of the training rows; (len(chosen), F)."""
-        return self._matrix(requests, item, chosen, np.full(len(chosen), self.days))
+        """The requests `chosen` and their candidates, as known at the end of the training rows; (len(chosen), F).
 
-    def _day(self, time_ms: Int) -> Int:
-        return self.days - -(-(self.end_ms - time_ms) // MS_PER_DAY)
+        Where the evaluation split is each user's last event, as known at their own time.
+        """
+        if self.times is not None:
+            return self._matrix(requests, item, chosen, *self._when(requests.time_ms[chosen]))
+        end = np.full(len(chosen), self.days)
+        return self._matrix(requests, item, chosen, end, end.astype(np.float64))
 
-    def _matrix(self, requests: Requests, item: Int, chosen: Int, day: Int) -> Float:
-        impressions = ImpressionFeatures(requests.user[chosen], item[chosen], requests.categorical[chosen], day)
+    def _when(self, time_ms: Int) -> tuple[Int, Double]:
+        """`step` and `day` of `ImpressionFeatures`: days, or the distinct times of the log."""
+        if self.times is not None:
+            return np.searchsorted(self.times, time_ms), (time_ms - self.first_ms) / MS_PER_DAY
+        day = self.days - -(-(self.end_ms - time_ms) // MS_PER_DAY)
+        return day, day.astype(np.float64)
+
+    def _matrix(self, requests: Requests, item: Int, chosen: Int, step: Int, day: Double) -> Float:
+        impressions = ImpressionFeatures(requests.user[chosen], item[chosen], requests.categorical[chosen], step, day)
         matrix = np.empty((len(chosen), len(self.names)), np.float32)
         at = 0
         for key in self.keys:
@@ -121,8 +140,8 @@ class Encoder:
     def _rates(self, key: Key, impressions: ImpressionFeatures) -> list[Double]:
         """For each decay the log count, then each target's smoothed rate."""
         columns = []
-        code, query = self._code(key, self.past), self._code(key, impressions)
-        for sums in decayed_sums(code, self.past.day, self.targets.values, query, impressions.day, _decays(key)):
+        past, asked = (KeyRows(self._code(key, of), of.step, of.day) for of in (self.past, impressions))
+        for sums in decayed_sums(past, self.targets.values, asked, _decays(key)):
             if _size(key) >= MANY:
                 columns.append(np.log1p(sums[:, -1]))
             columns += self.targets.rates(sums)
@@ -262,30 +281,35 @@ def _buckets(data: LearningData) -> Int:
     return buckets
 
 
-def decayed_sums(
-    key: Int, day: Int, values: Double, query: Int, query_day: Int, decays: Sequence[float]
-) -> Iterator[Double]:
-    """For each decay the sums of `values` over the rows of a key before a day; d days before, a row counts decay ** d.
+class KeyRows(NamedTuple):
+    """Rows of a key in a step of time: int64 (E,), not negative, and float64 (E,), in days, the same within a step."""
+
+    key: Int
+    step: Int
+    day: Double
+
+
+def decayed_sums(past: KeyRows, values: Double, asked: KeyRows, decays: Sequence[float]) -> Iterator[Double]:
+    """For each decay the sums of `values` over the rows of a key before a step; d days before, a row counts decay ** d.
 
     Args:
-        key, day: int64 (E,), not negative; values: float64 (E, V).
-        query, query_day: int64 (R,).
+        values: float64 (E, V), of the rows `past`. asked: R keys and steps.
     Yields:
         float64 (R, V).
     """
-    days = int(max(day.max(initial=0), query_day.max(initial=0))) + 1
-    code = key * days + day
+    steps = int(max(past.step.max(initial=0), asked.step.max(initial=0))) + 1
+    code = past.key * steps + past.step
     order = np.argsort(code, kind="stable")
     first = np.flatnonzero(np.diff(code[order], prepend=-1))
-    known = code[order[first]]
+    known, day = code[order[first]], past.day[order[first]]
     total = np.add.reduceat(values[order], first, axis=0)
-    gap = np.diff(known, prepend=-1)
-    same = np.diff(known // days, prepend=-1) == 0
-    at = np.searchsorted(known, query * days + query_day) - 1
-    seen = (at >= 0) & (known[at] // days == query)
-    age = np.where(seen, query_day - known[at] % days, 0)
+    gap = np.maximum(np.diff(day, prepend=0.0), 0.0)  # from key to key time goes back; those gaps are not used
+    same = np.diff(known // steps, prepend=-1) == 0
+    at = np.searchsorted(known, asked.key * steps + asked.step) - 1
+    seen = (at >= 0) & (known[at] // steps == asked.key)
+    age = np.where(seen, asked.day - day[at], 0)
     for decay in decays:
-        running = _scan(np.where(same, decay ** gap.astype(np.float64), 0.0), total)
+        running = _scan(np.where(same, decay**gap, 0.0), total)
         yield np.where(seen, decay**age, 0.0)[:, None] * running[at]
 
 

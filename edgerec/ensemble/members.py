@@ -34,7 +34,7 @@ __all__ = [
     "labelling_views",
 ]
 
-CLOSED_FORM = ("ease", "als", "transitions", "own")
+CLOSED_FORM = ("ease", "als", "graph", "transitions", "own")
 FITTED_BY_VIEW = (*CLOSED_FORM, "popularity")
 """Members of `[ensemble]` that know only what a view allows; "popularity" stands for several members."""
 

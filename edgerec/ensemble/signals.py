@@ -20,6 +20,7 @@ from edgerec.ensemble.closed_form import (
     counts,
     dense,
     ease,
+    graph,
     normalized,
     transitions,
 )
@@ -30,12 +31,14 @@ from edgerec.files import replacing
 from edgerec.tasks.history import Float, Int
 
 MAX_DENSE_ITEMS = 20_000
-"""Beyond this an items x items matrix takes gigabytes: EASE and ALS are left out."""
+"""Beyond this an items x items matrix takes gigabytes: EASE and ALS are left out, and a sparse graph is fitted."""
+MOST_GRAPH_PAIRS = 100_000_000
+"""Pairs of items of one user, of all users, up to which it is."""
 NEIGHBOURS = 300
 """Items that a row of an item-to-item matrix keeps."""
 MOST_PAIRS = 500_000_000
 """Pairs of items of one user, of all users, of which cosines are counted in a log whose sessions hold one item each."""
-SIGNALS = ("ease", "ease_recent", "als", "transitions", "cosine", "text")
+SIGNALS = ("ease", "ease_recent", "als", "graph", "transitions", "cosine", "text")
 NEAREST = ("cosine.nearest", "text.nearest")
 """Columns of `Snapshot.nearest`."""
 
@@ -43,6 +46,8 @@ NEAREST = ("cosine.nearest", "text.nearest")
 @dataclass(frozen=True)
 class Snapshot:
     """Closed-form members fitted on part of a log; EASE and ALS may be None, as where there are too many items.
+
+    There a sparse graph (N, N) may take the place of EASE, see `edgerec.ensemble.closed_form.graph`.
 
     Attributes:
         ease: float16 (N, N). transitions: sparse (N, N). text: (N, c), rows of unit length or zero.
@@ -55,6 +60,7 @@ class Snapshot:
     transitions: Matrix
     cosine: Matrix
     text: Float
+    graph: Matrix | None = None
 
     @classmethod
     def fit(
@@ -62,7 +68,7 @@ class Snapshot:
     ) -> Snapshot:
         """Fit on `rows` of `log` (ascending); `text` (N, c) are the items' text vectors.
 
-        `members`: EASE and ALS, which take most of the time, are fitted if they are named here.
+        `members`: EASE, ALS and the graph, which take most of the time, are fitted if they are named here.
         """
         rows = rows[log.item[rows] < n_items]
         user, item = log.user[rows], log.item[rows]
@@ -82,6 +88,9 @@ class Snapshot:
             best_of_rows(transitions(sessions, owner), NEIGHBOURS),
             cosine(binary if alone else sessions, NEIGHBOURS),
             (text / np.maximum(length, 1e-9)).astype(np.float32),
+            graph(binary, NEIGHBOURS)
+            if "graph" in members and n_items > MAX_DENSE_ITEMS and _pairs(binary) <= MOST_GRAPH_PAIRS
+            else None,
         )
 
     def save(self, path: Path) -> None:
@@ -91,8 +100,9 @@ class Snapshot:
             tensors["ease"] = self.ease
         if self.als is not None:
             tensors["als"] = self.als.items
-        for name, matrix in (("transitions", self.transitions), ("cosine", self.cosine)):
-            for part in ("data", "indices", "indptr"):
+        matrices = {"transitions": self.transitions, "cosine": self.cosine, "graph": self.graph}
+        for name, matrix in matrices.items():
+            for part in ("data", "indices", "indptr") if matrix is not None else ():
                 tensors[f"{name}.{part}"] = getattr(matrix, part)
         with replacing(path) as new:
             save_file(tensors, new)
@@ -109,12 +119,14 @@ class Snapshot:
 
         als = Als(tensors["als"]) if "als" in tensors else None
         ease_matrix = tensors.get("ease")
-        return cls(n, ease_matrix, als, matrix("transitions"), matrix("cosine"), tensors["text"])
+        of_graph = matrix("graph") if "graph.data" in tensors else None
+        return cls(n, ease_matrix, als, matrix("transitions"), matrix("cosine"), tensors["text"], of_graph)
 
     def names(self) -> list[str]:
         """Names of the signals that there are, in their order."""
         absent = {"ease", "ease_recent"} if self.ease is None else set()
         absent |= {"als"} if self.als is None else set()
+        absent |= {"graph"} if self.graph is None else set()
         absent |= {"text"} if not self.text.shape[1] else set()
         return [name for name in SIGNALS if name not in absent]
 
@@ -132,6 +144,8 @@ class Snapshot:
             signals["ease_recent"] = dense(histories.recent, self._ease)
         if self.als is not None:
             signals["als"] = self.als.scores(histories.count)
+        if self.graph is not None:
+            signals["graph"] = dense(histories.binary, self.graph)
         signals["transitions"] = dense(histories.last, self.transitions)
         signals["cosine"] = dense(normalized(histories.recent), self.cosine)
         if self.text.shape[1]:

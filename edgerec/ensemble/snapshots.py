@@ -30,7 +30,7 @@ class Snapshots:
         progress: Progress,
         members: Collection[str] = ("ease", "als"),
     ) -> Snapshots:
-        """Fit the snapshots that are not in `folder` yet; EASE and ALS only if `members` names them."""
+        """Fit the snapshots that are not in `folder` yet; EASE, ALS and the graph only if `members` names them."""
         folder.mkdir(parents=True, exist_ok=True)
         text, consumed = data.features.text.numpy(), consumed_rows(data.train_log, data.tasks)
         with progress.track(len(views) + 1, "closed-form members") as done:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgerec.bench.child import peak_mb
+from edgerec.threads import return_freed_memory
 
 __all__ = ["PeakGrowth", "peak_growth"]
 
@@ -23,9 +22,7 @@ class PeakGrowth:
 def peak_growth() -> Iterator[PeakGrowth]:
     """Measure the work inside; memory that it frees again counts too. Needs Linux, which can reset the peak."""
     growth = PeakGrowth()
-    gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # else memory that is already free would be reused, and not count
+    return_freed_memory()  # else it would be used again, and not count
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:

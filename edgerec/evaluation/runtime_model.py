@@ -65,16 +65,17 @@ class RuntimeModel:
     def lists(self, task: Task) -> Int:
         tops = np.full((len(self.eval_requests.rows), MAX_RANK), -1, np.int64)
         with self.progress.track(len(tops), f"int8, {task.name}") as done:
-            for top, request in zip(tops, self.session_requests(), strict=True):
+            for place, request in self._by_time():
                 ranked = self.versions.at(request["now"]).rank(MAX_RANK, weights={task.name: 1.0}, **request).item
-                top[: len(ranked)] = self.items[ranked]
+                tops[place, : len(ranked)] = self.items[ranked]
                 done.advance()
         return tops
 
     def own_items(self, task: Task) -> list[Scores]:
         at = [t.name for t in self.recommender.bundle.manifest.tasks].index(task.name)
-        each = zip(self.eval_requests.pasts, self.session_requests(), strict=True)
-        return [self._rate(past, request)[:, at] for past, request in each]
+        pasts = self.eval_requests.pasts
+        scores = {place: self._rate(pasts[place], request)[:, at] for place, request in self._by_time()}
+        return [scores[place] for place in range(len(pasts))]
 
     def rows(self) -> Scores:
         impressions, log, evaluation = self.data.evaluation.impressions, self.data.train_log, self.data.evaluation_log
@@ -83,7 +84,8 @@ class RuntimeModel:
         rows = order[np.searchsorted(evaluation.row, impressions.row, sorter=order)]
         scores = np.zeros((len(impressions.item), len(scored_tasks(self.data.tasks))))
         with self.progress.track(len(scores), "int8, impressions") as done:
-            for i, (user, row) in enumerate(zip(impressions.requests.user, rows, strict=True)):
+            for i in np.argsort(evaluation.time_ms[rows], kind="stable").tolist():
+                user, row = impressions.requests.user[i], rows[i]
                 events = slice(int(log.offsets[user]), int(log.offsets[user + 1]))
                 scores[i] = self._rate(impressions.item[i : i + 1], self.request(events, int(row)))[0]
                 done.advance()
@@ -112,12 +114,23 @@ class RuntimeModel:
 
     def session_requests(self) -> Iterator[RequestArguments]:
         """Each evaluation request."""
+        first = self._first()
+        for row, events in zip(first.tolist(), self.eval_requests.events, strict=True):
+            yield self.request(events, row)
+
+    def _by_time(self) -> Iterator[tuple[int, RequestArguments]]:
+        """Place of each evaluation request, and the request; one version after another is asked."""
+        first = self._first()
+        for place in np.argsort(self.data.evaluation_log.time_ms[first], kind="stable").tolist():
+            yield place, self.request(self.eval_requests.events[place], int(first[place]))
+
+    def _first(self) -> Int:
+        """The row of the evaluation split at which each evaluation request is made."""
         sessions, evaluation = self.data.evaluation.sessions, self.data.evaluation_log
         assert sessions is not None
-        first = _first_rows(self.data)
-        for session, events in zip(self.eval_requests.rows, self.eval_requests.events, strict=True):
-            assert evaluation.user[first[session]] == sessions.requests.user[session]
-            yield self.request(events, int(first[session]))
+        first: Int = _first_rows(self.data)[self.eval_requests.rows]
+        assert (evaluation.user[first] == sessions.requests.user[self.eval_requests.rows]).all()
+        return first
 
     def row_requests(self) -> Iterator[RequestArguments]:
         """Each row of the evaluation split."""

@@ -165,7 +165,9 @@ def load_learning_data(
     graph = builder.graph() if settings.teacher.graph_layers else None
     text, text_source = read_texts(train_log, builder.n_items)
     drawn = _training_sessions(train_log, settings.teacher.sessions_per_epoch, builder.tasks, settings.seed)
-    train = builder.examples(train_log, drawn, sessions_cut=_own_time, impressions_cut=builder.start_of_day)
+    # Where each user's last event is asked for, all others are known by then, be they of the same hour or not.
+    impressions_cut = _own_time if builder.by_user else builder.start_of_day
+    train = builder.examples(train_log, drawn, sessions_cut=_own_time, impressions_cut=impressions_cut)
     first = _evaluation_sessions(evaluation_log)
     evaluation = builder.examples(evaluation_log, first, sessions_cut=_never, impressions_cut=_never)
     return LearningData(
@@ -231,7 +233,8 @@ class _Builder:
         n_items = catalogue_length(settings.data, dataset, part)
         tasks, items = dataset.meta.tasks, dataset.items().head(n_items)
         end_ms, _ = _boundary(dataset, part, train_log)
-        groups, by_user = _groups(dataset, items), dataset.meta.boundaries_ms.valid is None
+        groups = _groups(dataset, items)
+        fine = dataset.meta.boundaries_ms.valid is None
         return cls(
             dataset=dataset,
             settings=settings,
@@ -242,7 +245,7 @@ class _Builder:
             end_ms=end_ms,
             n_items=n_items,
             n_seen=dataset.meta.catalog["train" if part == "valid" else "valid"],
-            statistics=item_statistics(train_log, tasks, n_items, groups, end_ms, scratch, fine=by_user),
+            statistics=item_statistics(train_log, tasks, n_items, groups, end_ms, scratch, fine=fine),
             scales={t.name: _scale(train_log, t.name) for t in tasks if t.kind == "regression"},
         )
 
@@ -250,6 +253,11 @@ class _Builder:
     def tasks(self) -> tuple[Task, ...]:
         """All tasks."""
         return tuple(self.dataset.meta.tasks)
+
+    @property
+    def by_user(self) -> bool:
+        """See `LearningData.by_user`."""
+        return self.dataset.meta.boundaries_ms.valid is None
 
     def start_of_day(self, time_ms: Int) -> Int:
         """Requests know their past until the start of their day: labels of the same day stay unseen."""

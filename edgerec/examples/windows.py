@@ -18,7 +18,7 @@ from edgerec.tasks.history import Int
 
 REACH = 5
 """Events that are near each other."""
-MOST_NEAR = 3_000_000
+MOST_NEAR = 500_000
 """Events whose neighbours are counted."""
 Bool = npt.NDArray[np.bool_]
 

@@ -299,13 +299,15 @@ def read_past(
     of_kind = torch.cat([layer.kind.weight for layer in layers], dim=1)
     if len(of_kind) == 1:
         of_request = of_request + of_kind
-    hidden = torch.addmm(of_item, events.features, of_numbers.T) + functional.embedding(events.owner, of_request)
+    hidden = torch.addmm(of_item, events.features, of_numbers.T).add_(functional.embedding(events.owner, of_request))
     if len(of_kind) > 1:
-        hidden = hidden + functional.embedding(events.kind, of_kind)
-    hidden, width = torch.relu(hidden), len(pooling.from_item.weight)
-    of_pooling, of_repeat = hidden[:, :width], hidden[:, width:]
-    attention = pooling.weights(events.padded(pooling.attention(of_pooling), ABSENT))
-    return attention, events.padded(repeat.out(of_repeat), 0.0)
+        hidden = hidden.add_(functional.embedding(events.kind, of_kind))
+    # One product with zeros: slices of the hidden units would be copied in the backward pass, which takes longer.
+    heads, outputs = pooling.attention, repeat.out
+    weight: Tensor = torch.block_diag(heads.weight, outputs.weight)  # type: ignore[no-untyped-call]
+    of_event = functional.linear(hidden.relu_(), weight, torch.cat([heads.bias, outputs.bias]))
+    attention = pooling.weights(events.padded(of_event[:, : heads.out_features], ABSENT))
+    return attention, events.padded(of_event[:, heads.out_features :], 0.0)
 
 
 class Transitions(nn.Module):

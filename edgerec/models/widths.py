@@ -80,14 +80,13 @@ WIDTHS = {
 """The widths of each parameter's rows and columns; "": never cut."""
 
 
-def grown(
-    student: Student, features: ItemFeatures, dim: int = 0, heads: int = 0, repeat: int = 0, transitions: int = 0
-) -> Student:
-    """The same student with `dim` more columns of the item table, `heads` and `repeat` units more, all zero.
+def grown(student: Student, features: ItemFeatures, transitions: int = 0, **added: int) -> Student:
+    """The same student with more units, all zero and behind those that are there.
 
-    `transitions`: give a student without any so many of each item, with weight 0; a later event counts as before.
+    Args:
+        transitions: give a student without any so many of each item, with weight 0; a later event counts as before.
+        added: how many, by width of `StudentSizes`: "dim" (columns of the item table), "heads", "repeat", "inner", ...
     """
-    added = {"dim": dim, "heads": heads, "repeat": repeat}
     sizes = replace(student.sizes, **{width: getattr(student.sizes, width) + more for width, more in added.items()})
     if transitions and student.transitions is None:
         sizes = replace(sizes, transitions=transitions)

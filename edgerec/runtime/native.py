@@ -73,6 +73,12 @@ def library(path: Path) -> ctypes.CDLL:
         opened = ctypes.CDLL(str(path))
         opened.edgerec_message.restype = opened.edgerec_kernel.restype = ctypes.c_char_p
         opened.edgerec_workspace_bytes.restype = ctypes.c_size_t
+        # Of the calls that answer requests: Python's own numbers are addresses and sizes, without an object for each.
+        at, size = ctypes.c_void_p, ctypes.c_size_t
+        opened.edgerec_recommend.argtypes = (at, at, at, size, at, at, at, at)
+        opened.edgerec_score.argtypes = (at, at, at, at, size, at, at, at)
+        opened.edgerec_similar.argtypes = (at, at, ctypes.c_int64, at, size, size, at, at)
+        opened.edgerec_vectors.argtypes = (at, at, size, at)
     except (OSError, AttributeError) as error:
         raise MissingExtraError(f"{path}: the native engine does not load ({error})") from error
     return opened
@@ -149,8 +155,7 @@ class NativeEngine:
         probability, reason = self._rows(k, self.shape.tasks), self._rows(k, asked.events)
         with self._workspace(asked.events) as own:
             out = (_at(item), _at(utility), _at(probability.values), _at(reason.values) if explain else None)
-            size = ctypes.c_size_t(k)
-            self._done(self._library.edgerec_recommend(self._engine, own, ctypes.byref(asked), size, *out))
+            self._done(self._library.edgerec_recommend(self._engine, own, ctypes.byref(asked), k, *out))
         return Ranked(item, utility, probability, reason, kept[0])
 
     def score(self, request: Encoded, weights: Floats, candidates: Ints) -> Ranked:
@@ -161,8 +166,7 @@ class NativeEngine:
         probability, reason = self._rows(n, self.shape.tasks), self._rows(n, asked.events)
         with self._workspace(asked.events) as own:
             out = (_at(utility), _at(probability.values), _at(reason.values))
-            size = ctypes.c_size_t(n)
-            self._done(self._library.edgerec_score(self._engine, own, ctypes.byref(asked), _at(item), size, *out))
+            self._done(self._library.edgerec_score(self._engine, own, ctypes.byref(asked), _at(item), n, *out))
         return Ranked(item, utility, probability, reason, kept[0])
 
     def similar(self, item: int, exclude: Ints, k: int) -> tuple[Ints, Floats]:
@@ -172,15 +176,15 @@ class NativeEngine:
         related, score = array("q", bytes(8 * k)), array("f", bytes(4 * k))
         gone = ints(exclude)
         with self._workspace(0) as own:
-            asked = (ctypes.c_int64(item), _at(gone), ctypes.c_size_t(len(gone)), ctypes.c_size_t(k))
+            asked = (item, _at(gone), len(gone), k)
             self._done(self._library.edgerec_similar(self._engine, own, *asked, _at(related), _at(score)))
         return related, score
 
     def vectors(self, items: Ints) -> Matrix:
         """See `edgerec.runtime.engine.Engine`."""
         items = ints(items)
-        rows, n = self._rows(len(items), self.shape.dim), ctypes.c_size_t(len(items))
-        self._done(self._library.edgerec_vectors(self._engine, _at(items), n, _at(rows.values)))
+        rows = self._rows(len(items), self.shape.dim)
+        self._done(self._library.edgerec_vectors(self._engine, _at(items), len(items), _at(rows.values)))
         return rows
 
     def _rows(self, n: int, width: int) -> Matrix:
@@ -208,18 +212,18 @@ class NativeEngine:
     ) -> tuple[_AskedRequest, tuple[Any, ...]]:
         """A request, and the arrays that it points to."""
         shape, events = self.shape, len(arrays["history"])
-        kinds = (ints, ints, floats, floats, floats)
-        kept: tuple[Any, ...] = tuple(make(arrays[name]) for name, make in zip(_HISTORY, kinds, strict=True))
-        categorical, numeric = arrays["context_categorical"], arrays["context_numeric"]
-        beside: tuple[Any, ...] = (ints(categorical), floats(numeric), floats(weights))
+        item, kind, count, age, interval = map(arrays.__getitem__, _HISTORY)
+        past = (ints(item), ints(kind), floats(count), floats(age), floats(interval))
+        beside = (ints(arrays["context_categorical"]), floats(arrays["context_numeric"]), floats(weights))
         removed = ints(exclude)
-        lengths = [len(a) for a in (*kept, *beside)]
+        lengths = [len(a) for a in (*past, *beside)]
         if lengths != [events] * 5 + [shape.categorical, shape.numeric, shape.tasks]:
             raise BundleError(
                 f"{self._source}: a request has arrays of {lengths} entries, which do not fit the student"
             )
-        asked = _AskedRequest(*map(_at, kept), events, *map(_at, beside), _at(removed), len(removed))
-        return asked, (*kept, *beside, removed)
+        at = [_at(a) for a in (*past, *beside, removed)]
+        asked = _AskedRequest(*at[:5], events, *at[5:], len(removed))
+        return asked, (*past, *beside, removed)
 
     @contextmanager
     def _workspace(self, events: int) -> Iterator[ctypes.c_void_p]:
@@ -250,8 +254,8 @@ class NativeEngine:
             raise BundleError(f"{self._source}: {self._library.edgerec_message(code).decode()}")
 
 
-def _at(values: Ints | Floats) -> ctypes.c_void_p:
-    return ctypes.c_void_p(values.buffer_info()[0])
+def _at(values: Ints | Floats) -> int:
+    return values.buffer_info()[0]
 
 
 def encoded(inputs: Mapping[str, Any]) -> Encoded:

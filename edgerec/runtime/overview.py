@@ -102,7 +102,7 @@ def _repeats(rec: Recommender, items: Sequence[str], now_ms: int, plain: Mapping
                 past = Events([item], [mask], [now_ms - days * MS_PER_DAY])
                 rates.append(_rates(rec, [item], {"now": now_ms, "history": past}))
             mean = {task: fmean(of[task] for of in rates) for task in plain}
-            repeats.append(Effect(f"had it: {kind}", f"{days} days ago", _factors(mean, plain)))
+            repeats.append(Effect(f"had it: {kind}", f"{days} day{'s' if days > 1 else ''} ago", _factors(mean, plain)))
     return repeats
 
 

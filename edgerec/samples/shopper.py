@@ -51,7 +51,8 @@ def find_shopper(dataset: Path) -> Shopper:
         raise DataError(f"{dataset}: no user of the test part has {least} to {most} items in the past")
     index, _, now_ms = user.row(0)
     items = pl.scan_parquet(dataset / "items.parquet").select(pl.col("index").alias("item"), "id", "title")
-    past = before.filter(pl.col("user") == index).join(items, on="item").sort("time").collect()
+    own = before.filter(pl.col("user") == index).join(items, on="item", how="left", maintain_order="left")
+    past = own.sort("time", maintain_order=True).collect()  # rows of one order have one time
     name = pl.scan_parquet(dataset / "users.parquet").filter(pl.col("index") == index).select("id").collect().item()
     kind, time_ms = (past[column].cast(pl.Int64).to_numpy() for column in ("kind", "time"))
     titles = past.select(pl.coalesce("title", "id")).to_series().to_list()

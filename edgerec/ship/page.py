@@ -26,6 +26,8 @@ NOT_KEPT: Final = ("worker.js", "files.json", "kiosk.json", "next/manifest.json"
 """The browser, the worker, the settings and the bundle have ways of their own to be renewed."""
 PICTURES: Final = "pictures"
 PICTURE_TYPES: Final = (".avif", ".gif", ".jpeg", ".jpg", ".png", ".svg", ".webp")
+SIGNS: Final = {"EUR": "€", "GBP": "£", "USD": "$"}
+"""How English writes some currencies; a script writes all of them in every language."""
 SHARE_OF_TEXTS: Final = 0.5
 """A column with more distinct texts than this share of the items names no category."""
 
@@ -42,7 +44,9 @@ _NAMES: Final = {
 }  # fmt: skip
 
 
-def page_settings(rec: Recommender, title: str | None, language: str, public_key: Path | None) -> dict[str, Any]:
+def page_settings(
+    rec: Recommender, title: str | None, language: str, public_key: Path | None, currency: str | None
+) -> dict[str, Any]:
     """kiosk.json: the settings of the page, which the shop may edit."""
     model, manifest = rec.arrays.model, rec.bundle.manifest
     catalog = model.catalog
@@ -59,7 +63,7 @@ def page_settings(rec: Recommender, title: str | None, language: str, public_key
         "idle_s": 90,
         "remember": False,
         "price": price,
-        "currency": "EUR",
+        "currency": currency,
         "picture": _named(columns, "picture"),
         "category": _category(rec, [n for n in columns if kinds[n] != "number"]),
         "new": _named(columns, "new"),
@@ -193,6 +197,13 @@ def check_language(language: str) -> str:
     return language
 
 
+def check_currency(currency: str | None) -> str | None:
+    """Raise ConfigError for what is no code of ISO 4217."""
+    if currency is not None and not re.fullmatch("[A-Z]{3}", currency):
+        raise ConfigError(f"--currency: expected three capital letters such as GBP, got {currency!r}")
+    return currency
+
+
 def _all_words() -> dict[str, dict[str, str]]:
     text = (PAGE / "shop" / "words.js").read_text(encoding="utf-8")
     start = text.index("{", text.index("export const WORDS"))
@@ -204,7 +215,7 @@ def _card(item: Mapping[str, Any], settings: Mapping[str, Any], pictures: Mappin
     """As `card` of cards.js makes it, as far as it is known without a script."""
     attributes = item["attributes"]
     value, own = attributes.get(settings["price"]), attributes.get(settings["picture"])
-    price = f'<span class="price">{value:.2f} {settings["currency"]}</span>' if isinstance(value, int | float) else ""
+    price = f'<span class="price">{_price(value, settings)}</span>' if isinstance(value, int | float) else ""
     source = f"{PICTURES}/{pictures[item['item']]}" if item["item"] in pictures else own if isinstance(own, str) else ""
     image = f'<img src="{html.escape(source)}" alt="">' if source else ""
     title = html.escape(readable(item["title"]))
@@ -212,6 +223,13 @@ def _card(item: Mapping[str, Any], settings: Mapping[str, Any], pictures: Mappin
         f'<li class="card"><span class="open"><span class="top"><span class="picture">{image}</span></span>'
         f'<strong class="title">{title}</strong>{price}</span></li>'
     )
+
+
+def _price(value: float, settings: Mapping[str, Any]) -> str:
+    currency = settings["currency"] or ""
+    if settings["language"] in ("en", "auto") and currency in SIGNS:
+        return f"{SIGNS[currency]}{value:,.2f}"
+    return f"{value:.2f} {currency}".rstrip()
 
 
 def readable(title: str) -> str:

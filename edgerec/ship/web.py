@@ -34,12 +34,14 @@ def embed_web(
     language: str,
     public_key: Path | None,
     pictures: Path | None = None,
+    currency: str | None = None,
 ) -> EmbedReport:
     """Write the folder; the bundle is verified first.
 
     Args:
         public_key: the key that the page pins; then it accepts only bundles signed with it.
         pictures: a folder of pictures that are named like the items' ids, such as 22423.jpg.
+        currency: of the prices, such as GBP; without one they are plain numbers.
     Raises:
         BundleError: the bundle is damaged.
         ConfigError: it was not built for the web, or the engine is not built.
@@ -58,7 +60,8 @@ def embed_web(
     shutil.copytree(source, folder / "edgerec", ignore=shutil.ignore_patterns(*NOT_OF_A_PAGE))
     shutil.copytree(opened.folder, folder / "bundle")
     with Recommender.of(opened) as rec:
-        settings, popular = page_settings(rec, title, language, public_key), popular_items(rec)
+        settings = page_settings(rec, title, language, public_key, currency)
+        popular = popular_items(rec)
     write_page(folder, settings, popular, pictures, NOT_READ)
     return EmbedReport(folder_size(folder) - folder_size(folder / "bundle"), folder_size(folder / "bundle"))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgerec import metrics
+from edgerec.config import Config
 from edgerec.distillation.held_out import calibrated
 from edgerec.distillation.student import new_student, train_student
 from edgerec.distillation.warm_start import warm_start
@@ -15,14 +16,19 @@ from edgerec.ensemble.scoring import TorchModel, TorchScorer
 from edgerec.evaluation.answers import Answers
 from edgerec.evaluation.fidelity import ALL, OVERLAP, RETAINED, fidelity
 from edgerec.evaluation.gates import teacher_failures
+from edgerec.examples.batches import Examples
 from edgerec.examples.evaluation_requests import EvaluationRequests, evaluation_labels, find_evaluation_requests
 from edgerec.examples.load import LearningData
 from edgerec.files import write_json
 from edgerec.metrics import MetricTable, metrics_to_json
+from edgerec.models.student import Student
+from edgerec.progress import Progress
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
+from edgerec.stages.train import FEW_ITEMS
 from edgerec.tasks import scored_tasks
 from edgerec.training.checkpoint import save_student
+from edgerec.training.processes import Beside
 
 
 @dataclass(frozen=True)
@@ -81,46 +87,70 @@ def _summary(figures: Mapping[str, Mapping[str, Mapping[str, float | int | None]
 
 def distill(run: Run) -> StudentReport:
     """Train the student of a run; goes on where an earlier call was stopped."""
-    d, settings, progress = run.config.distillation, run.student_settings, run.progress
     work = run.work_folder("student", ("teacher", "student", "distillation"))
     data = run.learning_data()
     examples, pseudo_labelled = labelled_examples(run, data)
-    student = new_student(settings, data)
-    if d.start_from is not None:
-        n_tensors = warm_start(student, Path(run.config.resolve(d.start_from)), data)
-        progress.say(f"student: {n_tensors} tensors start from {d.start_from}")
-    train_student(settings, data, examples, student, d.epochs, work / "student", progress, "student")
-    out = run.student
-    shutil.rmtree(out, ignore_errors=True)
-    errors = [_calibration_errors(TorchScorer([student.eval()], data), data)]
-    with progress.track(None, "calibrating"):
-        expectations = calibrated(student, data, run.config.seed)
-    save_student(student, out, {"expectations": expectations})
-    for log in work.glob("*-log"):
-        log.rename(out / log.name)
-    scorer = TorchScorer([student], data, expectations)
-    errors.append(_calibration_errors(scorer, data))
-    retained = _retained(run, data) if examples.soft is not None else {}
-    write_json(out / "fidelity.json", {"parts": metrics_to_json(retained)})
+    alone = examples.soft is None or data.n_items > FEW_ITEMS
+    with Beside(_TeacherAnswers(run.asked, run.folder, data), run.progress, alone) as teacher:
+        student, calibration = _trained(run, data, examples, work)
+        retained = {} if examples.soft is None else _retained(run, data, teacher)
+    write_json(run.student / "fidelity.json", {"parts": metrics_to_json(retained)})
     shutil.rmtree(work)
+    d = run.config.distillation
     return StudentReport(
         labelled=examples.soft is not None,
         parameters=sum(p.numel() for p in student.parameters()),
         sessions=0 if examples.sessions is None else len(examples.sessions.requests) - pseudo_labelled,
         pseudo_labelled=pseudo_labelled,
         impressions=0 if examples.impressions is None else len(examples.impressions.item),
-        calibration={task: (errors[0][task], errors[1][task]) for task in errors[0]},
+        calibration=calibration,
         retained=metrics_to_json(retained),
         failures=tuple(teacher_failures(retained.get(ALL, {}), d.min_ndcg_retained, d.max_auc_drop)),
     )
 
 
-def _retained(run: Run, data: LearningData) -> MetricTable:
+def _trained(
+    run: Run, data: LearningData, examples: Examples, work: Path
+) -> tuple[Student, dict[str, tuple[float, float]]]:
+    """The student, which is saved, and its calibration errors before and after calibration."""
+    d, settings, progress = run.config.distillation, run.student_settings, run.progress
+    student = new_student(settings, data)
+    if d.start_from is not None:
+        n_tensors = warm_start(student, Path(run.config.resolve(d.start_from)), data)
+        progress.say(f"student: {n_tensors} tensors start from {d.start_from}")
+    train_student(settings, data, examples, student, d.epochs, work / "student", progress, "student")
+    shutil.rmtree(run.student, ignore_errors=True)
+    before = _calibration_errors(TorchScorer([student.eval()], data), data)
+    with progress.track(None, "calibrating"):
+        expectations = calibrated(student, data, run.config.seed)
+    save_student(student, run.student, {"expectations": expectations})
+    for log in work.glob("*-log"):
+        log.rename(run.student / log.name)
+    after = _calibration_errors(TorchScorer([student], data, expectations), data)
+    return student, {task: (before[task], after[task]) for task in before}
+
+
+@dataclass(frozen=True)
+class _TeacherAnswers:
+    """The teacher's answers on the evaluation split, which the run keeps, in whatever process they are given."""
+
+    asked: Config
+    folder: Path
+    data: LearningData
+
+    def __call__(self, progress: Progress) -> None:
+        """Ask the teacher."""
+        model = Run(self.asked, self.folder, progress).model("teacher", self.data, find_evaluation_requests(self.data))
+        Answers.of(model, self.data)
+
+
+def _retained(run: Run, data: LearningData, teacher: Beside[None]) -> MetricTable:
     """How much of its teacher's quality the student retains on the evaluation split."""
     with run.progress.track(None, "comparing with the teacher"):
+        teacher.result()
         eval_requests = find_evaluation_requests(data)
-        student, teacher = (Answers.of(run.model(s, data, eval_requests), data) for s in ("student", "teacher"))
-        return fidelity(student, teacher, data, eval_requests)
+        student, kept = (Answers.of(run.model(s, data, eval_requests), data) for s in ("student", "teacher"))
+        return fidelity(student, kept, data, eval_requests)
 
 
 def _calibration_errors(scorer: TorchScorer, data: LearningData) -> dict[str, float]:

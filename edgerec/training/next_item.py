@@ -23,7 +23,7 @@ WARM_UP = 100
 """Steps in which the learning rate rises."""
 FULL_SOFTMAX = 4_096
 """Items up to which what follows is compared with the whole catalogue."""
-NEGATIVES = 512
+NEGATIVES = 1024
 """Items that are drawn for a batch where there are more."""
 STEPS_OF_MEAN = 100
 """The weights that stay are a mean of about the latest so many steps' ones: those of a single step are noisy."""

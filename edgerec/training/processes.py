@@ -14,7 +14,7 @@ from typing import Generic, Protocol, Self, TypeAlias, TypeVar, cast
 from edgerec import errors
 from edgerec.errors import EdgerecError
 from edgerec.progress import Progress, Silent, Track
-from edgerec.threads import cores, with_threads
+from edgerec.threads import cores, return_freed_memory, with_threads
 
 __all__ = ["Beside", "Work", "side_by_side"]
 
@@ -64,6 +64,7 @@ def side_by_side(
 
 
 def _in_processes(work: Works, threads: Sequence[int], progress: Progress, done: Track, workers: int) -> None:
+    return_freed_memory()
     waiting, running = list(zip(work, threads, strict=True)), dict[Connection, SpawnProcess]()
     try:
         while waiting or running:
@@ -98,6 +99,7 @@ class Beside(Generic[T_co]):
         self._work, self._progress = work, progress
         self._running: tuple[Connection, SpawnProcess] | None = None
         if not alone and cores() > 1:
+            return_freed_memory()
             self._running = _started(work, max(cores() // 2, 1))
 
     def __enter__(self) -> Self:

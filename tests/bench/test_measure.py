@@ -41,6 +41,14 @@ def test_a_bundle_is_measured_in_fresh_processes(toy_bundle):
     assert 0 < one.above_interpreter_mb < one.peak_ram_mb
 
 
+def test_the_engine_that_is_asked_for_is_measured(toy_bundle):
+    found = {engine: measure([toy_bundle], 1, 1, 10, 1, engine)[0].engine for engine in ("auto", "numpy")}
+
+    assert found == {"auto": "onnxruntime", "numpy": "numpy"}  # it has no student.bin
+    with pytest.raises(BundleError, match=r"cannot be measured: .*student\.bin"):
+        measure([toy_bundle], 1, 1, 10, 1, "native")
+
+
 def test_memory_is_this_process_own_not_that_of_its_parent(toy_bundle):
     ballast = b"x" * 300_000_000  # would be a child's peak, if getrusage reported it
     one = measure([toy_bundle], 1, processes=1, calls=10, cold=1)[0]

@@ -164,7 +164,8 @@ FALLBACK = {
     "detail": "1 popularity of half-life 1 day",
     "with_student": False,
     "used": True,
-    "ndcg": 0.3,
+    "metric": "ndcg@10",
+    "value": 0.3,
     "of_student": 0.2,
     "n": 500,
 }
@@ -182,18 +183,24 @@ def test_a_manifest_says_which_task_a_baseline_ranks_and_most_say_nothing(toy_bu
     assert str(alone._replace(used=False)) == (
         f"{name} ranked better than the student, and a bundle has no form for it: {figures}"
     )
+    told = alone._replace(baseline="rates", detail="1 rate of item", metric="auc", value=0.7, of_student=0.6)
+    assert str(told) == (
+        "predicted by rates (1 rate of item) in place of the student alone: "
+        "auc 0.7000 against 0.6000 on 500 impressions before the test"
+    )
 
 
 @pytest.mark.parametrize(
     ("fallback", "match"),
     [
         ([], "fallback must be an object"),
-        ({"other": FALLBACK}, "names 'other', which is no retrieval task"),
+        ({"other": FALLBACK}, "names 'other', which is no task"),
         ({"next": 1}, "fallback must be an object"),
         ({"next": {**FALLBACK, "baseline": "<b>x</b>"}}, "must name a baseline"),
         ({"next": {**FALLBACK, "detail": "a\nb"}}, "fallback.detail must be a few plain words"),
         ({"next": {**FALLBACK, "used": 1}}, "used must be"),
-        ({"next": {**FALLBACK, "ndcg": None}}, "fallback.ndcg must be a number"),
+        ({"next": {**FALLBACK, "value": None}}, "fallback.value must be a number"),
+        ({"next": {**FALLBACK, "metric": "auc"}}, "fallback.metric must be 'ndcg@10' of 'next', got 'auc'"),
         ({"next": {**FALLBACK, "n": -1}}, "n must not be negative"),
     ],
 )

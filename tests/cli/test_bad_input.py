@@ -141,6 +141,7 @@ OTHERS = {
     "embed phone bundle app": "no kind 'phone'; there are python and web",
     "embed web bundle app": "set web = true in [quantization]",
     "embed web bundle app --language xx": "no words for 'xx'",
+    "embed web bundle app --currency pounds": "expected three capital letters such as GBP, got 'pounds'",
     "embed python gone app": "gone: no bundle here",
     "embed python bundle bundle": "exists and is not empty",
     "serve gone": "gone: no bundle here",

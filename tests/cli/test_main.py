@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from edgerec import __version__
@@ -69,6 +70,13 @@ def test_help_groups_the_commands_with_a_whole_line_for_each():
     assert groups == ["Judge:", "Ship:", "Use:", "Keep:"]
     assert len([line for line in said if line.startswith("  ")]) == len(COMMANDS) == len(set(COMMANDS))
     assert all(len(line) <= 80 and line.endswith(".") for line in said if line.startswith("  "))
+
+
+def test_every_command_has_json():
+    commands = typer.main.get_command(app).commands
+    without = [name for name in COMMANDS if not any("--json" in p.opts for p in commands[name].params)]
+
+    assert without == []
 
 
 def test_a_shell_can_complete_commands():

@@ -150,6 +150,13 @@ def test_a_third_of_the_rows_rejected_and_few_requests_are_unfit(tmp_path):
     )
 
 
+def test_what_has_the_split_already_is_not_advised(tmp_path):
+    rows = [(f"u{k % 30}", f"i{k % 7}", k) for k in range(300)]
+    for split, advised in (({"by": "leave-last-out"}, False), (None, True)):
+        few = [f for f in examine(dataset(tmp_path, rows, split=split)) if "can be judged by" in f.what]
+        assert few and all(("leave-last-out" in f.advice) == advised for f in few)
+
+
 def test_a_guest_with_many_rows_and_twins_of_an_id_are_told(tmp_path):
     rows = [("guest" if k % 3 == 0 else f"u{k % 100}", f"{'0' * (k % 2)}{k % 50 // 2}", k) for k in range(3000)]
     found = told(dataset(tmp_path, rows))

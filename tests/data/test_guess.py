@@ -13,6 +13,7 @@ import pytest
 from edgerec.config import Config
 from edgerec.data.guess import GuessedSettings, guess_settings
 from edgerec.data.readers import Source
+from edgerec.data.sample import Sample
 from edgerec.errors import DataError
 
 T0 = 1_700_000_000
@@ -24,13 +25,15 @@ def events(n=1500, users=300, items=60):
     return [(rng.randrange(users), int(items * rng.random() ** 2), T0 + 1800 * k) for k in range(n)]
 
 
-def guess(folder: Path, columns: dict[str, list], roles=None, **tables: dict[str, list]) -> GuessedSettings:
+def guess(
+    folder: Path, columns: dict[str, list], roles=None, time_format=None, **tables: dict[str, list]
+) -> GuessedSettings:
     pl.DataFrame(columns).write_parquet(folder / "log.parquet")
     paths = {}
     for name, table in tables.items():
         pl.DataFrame(table).write_csv(folder / f"{name}.csv")
         paths[name] = folder / f"{name}.csv"
-    return guess_settings(folder / "log.parquet", paths.get("items"), paths.get("users"), folder, roles)
+    return guess_settings(folder / "log.parquet", paths.get("items"), paths.get("users"), folder, roles, time_format)
 
 
 def _csv(path: Path, columns: dict) -> str:
@@ -241,6 +244,15 @@ def test_a_counter_that_a_person_names_as_the_time_is_an_order(tmp_path):
     assert (data.time, data.time_format, data.context.from_time) == ("xq", "order", ())
 
 
+def test_a_spreadsheets_days_are_asked_about_and_read_once_said(tmp_path):
+    columns = {"user": [u for u, _, _ in events()], "item": [i for _, i, _ in events()]}
+    columns["date"] = [44197 + n / 24 for n in range(len(columns["user"]))]
+    assert "--role time=date --time-format excel" in guess(tmp_path, columns).open_["time"]
+    data = data_of(guess(tmp_path, columns, {"time": "date"}, "excel"))
+    assert (data.time, data.time_format) == ("date", "excel")
+    assert data.context.from_time == ("hour", "weekday")
+
+
 def test_where_day_and_month_fit_either_way_round_a_line_is_left_open(tmp_path):
     log = [(u, i, k % 12 + 1, k // 12 % 12 + 1) for k, (u, i, _) in enumerate(events())]
     columns = {"user": [u for u, *_ in log], "item": [i for _, i, *_ in log],
@@ -377,3 +389,9 @@ def test_the_portrait_counts_what_the_log_holds(tmp_path):
     assert told["repeats"].startswith("97.5%")  # 3 different pairs in 120 rows
     assert told["head"].startswith("the top 1 % of the items have 75%") and told["training"] == "about 2 minutes"
     assert len(told) <= 10
+
+
+def test_ids_with_and_without_letters_are_counted_together(tmp_path):
+    (tmp_path / "log.csv").write_text("item\n" + "\n".join(["22423", "22086", "85123", "85123A", "22423"]) + "\n")
+
+    assert Sample.open(tmp_path / "log.csv", "log.csv").values("item") == "4 different values"

@@ -67,6 +67,7 @@ def test_a_kept_format_does_not_forbid_forms_that_cannot_be_mistaken():
         ("31 May 2024", (2024, 5, 31)),
         ("May 31, 2024", (2024, 5, 31)),
         ("31-May-2024", (2024, 5, 31)),
+        ("31-MAY-24", (2024, 5, 31)),
         ("5/31/24", (2024, 5, 31)),
         ("20240531", (2024, 5, 31)),
         ("20240531T101112", (2024, 5, 31, 10, 11, 12)),
@@ -114,6 +115,20 @@ def test_an_order_becomes_times_in_this_order():
     assert read(["2", "1"], kept="days")[1] == [ms(2000, 1, 3), ms(2000, 1, 2)]
     with pytest.raises(DataError, match='only an order, set time_format = "order"'):
         read([1, 2, 3])
+
+
+def test_a_spreadsheets_days_are_read_where_somebody_says_so_and_else_refused_with_the_date_that_they_may_be():
+    days = [44197.0, 44197.5, 44227.25]
+    found = [ms(2021, 1, 1), ms(2021, 1, 1, 12), ms(2021, 1, 31, 6)]
+    assert read(days, kept="excel")[1] == found
+    assert read([str(day) for day in days], kept="excel")[1] == found
+    assert read([44197.70833333], kept="excel")[1] == [ms(2021, 1, 1, 17)]
+    with pytest.raises(
+        DataError, match=r"44197.5 may be a spreadsheet's day, 1 January 2021; if it is, .* = \"excel\""
+    ):
+        read([44197.5, 44198.25])
+    with pytest.raises(DataError, match='only an order, set time_format = "order"'):
+        read([19.5, 12.25])
 
 
 def test_what_is_no_time_is_quoted():

@@ -34,9 +34,10 @@ def test_an_unknown_device_is_answered_with_the_nearest():
         ("cores = 4", 'cores = "4"', "cores must be int, got '4'"),
         ("threads = 1", "threads = 5", "between 1 and cores = 4"),
         ('kernel = "u8s8"', 'kernel = "fp4"', "kernel must be one of u8s8, nbits8, fp32, got 'fp4'"),
-        ('runtime = "onnxruntime"', 'runtime = "tflite"', "runtime must be one of onnxruntime, onnxruntime-web"),
+        ('runtime = "native"', 'runtime = "tflite"', "runtime must be one of native, onnxruntime, onnxruntime-web"),
+        ('kernel = "u8s8"', 'kernel = "nbits8"', "the native engine has one kernel; set kernel = 'u8s8'"),
         (
-            'kernel = "u8s8"\nruntime = "onnxruntime"',
+            'kernel = "u8s8"\nruntime = "native"',
             'kernel = "nbits8"\nruntime = "onnxruntime-web"',
             "slower than u8s8",
         ),

@@ -88,7 +88,7 @@ def test_a_student_that_knows_less_than_popularity_ranks_by_it_and_another_one_s
     ranked, found = fall_back(untaught, tiny_data, 0)
     entry = found["next"]
 
-    assert entry.used and entry.ndcg > entry.of_student and entry.n >= 10
+    assert entry.used and entry.value > entry.of_student and entry.n >= 10
     assert "popularity of half-life" in entry.detail and str(entry).startswith("ranked by")
     assert "next" not in fall_back(ranked, tiny_data, 0)[1]  # it is no better than itself
 

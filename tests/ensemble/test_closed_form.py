@@ -13,6 +13,7 @@ from edgerec.ensemble.closed_form import (
     counts,
     dense,
     ease,
+    graph,
     normalized,
     transitions,
 )
@@ -85,6 +86,29 @@ def test_transitions_are_divided_by_the_root_of_how_popular_their_end_is():
     matrix = transitions(sessions, np.array([0, 0, 1, 2])).toarray()
 
     assert matrix[A, B] == pytest.approx(1 / np.sqrt(3 + 1))
+
+
+def test_events_reach_further_than_baskets():
+    user = np.zeros(7, np.int64)
+    events = transitions(matrix_of(np.eye(7)), user, power=0.0).toarray()
+    baskets = transitions(
+        matrix_of(np.vstack([np.eye(7)[:6], np.eye(7)[5:6] + np.eye(7)[6:]])), user, power=0.0
+    ).toarray()
+
+    assert events[0].tolist() == pytest.approx([0, *((1 + lag) ** -0.7 for lag in range(6))])
+    assert baskets[0].tolist() == pytest.approx([0, 1, 0.5, 0.33, 0.25, 0.2, 0])
+
+
+def test_a_user_of_few_items_tells_more_of_two_items_and_a_popular_end_less():
+    by_user = matrix_of([[1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 1, 1]])
+    matrix = graph(by_user, most=4).toarray()
+    users, items = np.array([2, 3, 2]), np.array([2, 2, 2, 1]) + 1.0
+
+    assert matrix[A, B] == pytest.approx((1 / users[0] + 1 / users[1]) * items[A] ** -0.7 * items[B] ** -0.3)
+    assert matrix[2, 3] == pytest.approx(1 / users[2] * items[2] ** -0.7 * items[3] ** -0.3)
+    assert matrix[3, 2] == pytest.approx(1 / users[2] * items[3] ** -0.7 * items[2] ** -0.3)
+    assert not np.diag(matrix).any()
+    assert (np.diff(graph(by_user, most=1).indptr) <= 1).all()
 
 
 def test_a_log_shorter_than_the_lags_has_transitions_still():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgerec.ensemble.encodings import SMOOTHING, Encoder, decayed_sums
+from edgerec.ensemble.encodings import DECAY, SMOOTHING, Encoder, KeyRows, decayed_sums
 from edgerec.tasks.units import MS_PER_DAY
 
 EVERYONE = np.arange(900)  # all rows of the tiny log that are learned from
@@ -22,11 +22,15 @@ def column(encoder, matrix, name):
     return matrix[:, encoder.names.index(name)]
 
 
+def of_days(key, day):
+    return KeyRows(np.array(key), np.array(day), np.array(day, np.float64))
+
+
 def test_sums_hold_earlier_days_and_fade():
     key, day = np.array([7, 7, 7, 9]), np.array([0, 1, 3, 0])
     values = np.array([[1.0], [10.0], [100.0], [1000.0]])
 
-    (sums,) = decayed_sums(key, day, values, np.array([7, 7, 7, 9, 8]), np.array([0, 1, 3, 2, 5]), (0.5,))
+    (sums,) = decayed_sums(of_days(key, day), values, of_days([7, 7, 7, 9, 8], [0, 1, 3, 2, 5]), (0.5,))
 
     assert sums[:, 0].tolist() == [0, 0.5, 1 * 0.5**3 + 10 * 0.5**2, 1000 * 0.5**2, 0]
 
@@ -36,7 +40,8 @@ def test_sums_over_a_long_log_equal_a_double_loop():
     key, day, values = rng.integers(0, 5, 400), rng.integers(0, 90, 400), rng.random((400, 2))
     query, query_day = rng.integers(0, 6, 50), rng.integers(0, 95, 50)
 
-    for decay, sums in zip((0.65, 1.0), decayed_sums(key, day, values, query, query_day, (0.65, 1.0)), strict=True):
+    asked = of_days(query, query_day)
+    for decay, sums in zip((0.65, 1.0), decayed_sums(of_days(key, day), values, asked, (0.65, 1.0)), strict=True):
         for r in range(50):
             rows = (key == query[r]) & (day < query_day[r])
             expected = (decay ** (query_day[r] - day[rows])[:, None] * values[rows]).sum(axis=0)
@@ -57,6 +62,25 @@ def test_labels_of_the_same_day_and_later_do_not_reach_a_row(tiny_data, encoder)
 
     assert np.array_equal(before[time_ms < cut + MS_PER_DAY], after[time_ms < cut + MS_PER_DAY])
     assert not np.array_equal(before[time_ms >= cut + MS_PER_DAY], after[time_ms >= cut + MS_PER_DAY])
+
+
+def test_where_each_users_last_event_is_asked_for_rates_count_all_rows_before_the_rows_own_time(hurried_data):
+    encoder, log, rows = Encoder(hurried_data), hurried_data.train_log, hurried_data.train.impressions
+    mean = log.labels["liked"].mean()
+    late = hurried_data.evaluation.impressions
+    asked = [(rows, encoder.train_rows(np.arange(len(rows.item))))]
+    asked += [(late, encoder.rows(late.requests, late.item, np.arange(len(late.item))))]
+
+    for impressions, matrix in asked:
+        for r in range(0, len(impressions.item), 17):
+            user, now = impressions.requests.user[r], impressions.requests.time_ms[r]
+            before = (log.user == user) & (log.time_ms < now)
+            for decay in (DECAY, 1.0):
+                weight = decay ** ((now - log.time_ms[before]) / MS_PER_DAY)
+                rate = (weight @ log.labels["liked"][before] + SMOOTHING * mean) / (weight.sum() + SMOOTHING)
+                expected = np.log(rate / (1 - rate)) - np.log(mean / (1 - mean))
+                found = column(encoder, matrix, f"user: liked, {decay:g}")[r]
+                assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_rates_of_an_evaluation_row_are_of_all_training_rows_and_smoothed_towards_the_populations(tiny_data, encoder):

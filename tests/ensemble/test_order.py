@@ -115,8 +115,8 @@ def test_the_model_of_all_users_that_chose_on_valid_labels_nobody(walked, on_val
 
 def test_where_order_tells_nothing_it_is_not_trained_and_that_is_remembered(tmp_path):
     rng = np.random.default_rng(0)
-    weight = 1 / np.arange(1, 201) ** 1.5  # what is popular comes next, whatever was before
-    users = [rng.choice(200, 9, replace=False, p=weight / weight.sum()).tolist() for _ in range(USERS)]
+    weight = 1 / np.arange(1, 401)  # what is popular comes next, whatever was before
+    users = [rng.choice(400, 9, replace=False, p=weight / weight.sum()).tolist() for _ in range(USERS)]
     config, data = data_of(tmp_path / "popular", users)
     folder = tmp_path / "members"
     members = Members.fit(ensemble_settings(config), data, folder, [0], None, Silent())

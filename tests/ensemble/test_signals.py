@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgerec.ensemble import signals
+from edgerec.ensemble.closed_form import counts, graph
 from edgerec.ensemble.histories import FlatHistories, session_rank
 from edgerec.ensemble.signals import Snapshot, pools
 from edgerec.tasks.units import MS_PER_DAY
@@ -23,7 +24,12 @@ def fit(data, text=None, **options):
 
 @pytest.fixture(scope="module")
 def snapshot(tiny_data):
-    return fit(tiny_data, np.random.default_rng(0).normal(size=(tiny_data.n_items, 3)).astype(np.float32))
+    """All signals, also that of a graph, which larger catalogues have in place of EASE."""
+    small = fit(tiny_data, np.random.default_rng(0).normal(size=(tiny_data.n_items, 3)).astype(np.float32))
+    log = tiny_data.train_log
+    by_user = counts(log.user, log.item, len(log.offsets) - 1, tiny_data.n_items)
+    by_user.data[:] = 1
+    return replace(small, graph=graph(by_user, signals.NEIGHBOURS))
 
 
 def item_camps(data):
@@ -77,7 +83,7 @@ def test_a_snapshot_read_again_scores_the_same(tiny_data, snapshot, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["snapshot.safetensors"]
 
 
-@pytest.mark.parametrize("name", ["ease", "ease_recent", "als", "transitions", "cosine"])
+@pytest.mark.parametrize("name", ["ease", "ease_recent", "als", "graph", "transitions", "cosine"])
 def test_signals_prefer_the_own_camp(tiny_data, snapshot, name):
     requests = tiny_data.evaluation.sessions.requests
     scores = snapshot.signals(requests, np.arange(len(requests)))[name]
@@ -114,6 +120,21 @@ def test_ease_and_als_are_left_out_of_a_large_catalogue_and_where_they_are_no_me
     assert snapshot.ease is None and snapshot.als is None
     scores = snapshot.signals(tiny_data.evaluation.sessions.requests, np.arange(3))
     assert list(scores) == snapshot.names() == ["transitions", "cosine"]
+
+
+@pytest.mark.parametrize(
+    "most_pairs, names", [(10**9, ["graph", "transitions", "cosine"]), (10, ["transitions", "cosine"])]
+)
+def test_a_large_catalogue_has_a_graph_in_place_of_ease_unless_its_users_have_too_many_pairs(
+    tiny_data, tmp_path, monkeypatch, most_pairs, names
+):
+    monkeypatch.setattr(signals, "MAX_DENSE_ITEMS", 1)
+    monkeypatch.setattr(signals, "MOST_GRAPH_PAIRS", most_pairs)
+    fit(tiny_data, members=("ease", "graph")).save(tmp_path / "s.safetensors")
+
+    assert Snapshot.load(tmp_path / "s.safetensors").names() == names
+    monkeypatch.setattr(signals, "MAX_DENSE_ITEMS", 20_000)
+    assert fit(tiny_data, members=("ease", "graph")).graph is None
 
 
 def test_a_request_without_a_past_has_no_signals(tiny_data, snapshot):

@@ -42,6 +42,18 @@ def test_a_rows_history_ends_a_whole_day_before_it_or_more(tiny_data):
         assert history_of(requests, r) == expected_history(log, requests.user[r], cut)
 
 
+def test_where_each_users_last_event_is_asked_for_a_row_knows_all_before_its_own_time(hurried_data):
+    requests, log = hurried_data.train.impressions.requests, hurried_data.train_log
+    assert log.time_ms.max() - log.time_ms.min() < DAY_MS
+
+    lengths = [len(history_of(requests, r)) for r in range(0, len(requests), 31)]
+    for r in range(0, len(requests), 31):
+        assert history_of(requests, r) == expected_history(log, requests.user[r], requests.time_ms[r])
+    assert max(lengths) >= 10
+    asked = hurried_data.evaluation.impressions.requests
+    assert len(history_of(asked, 0)) >= 10
+
+
 @pytest.mark.parametrize("kind", ["sessions", "impressions"])
 def test_the_statistics_of_an_example_are_of_a_moment_before_it(tiny_data, kind):
     requests = getattr(tiny_data.train, kind).requests

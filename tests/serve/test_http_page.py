@@ -1,5 +1,6 @@
 """What the pages tell a reader to type against `edgerec serve`: curl lines, and the TypeScript client."""
 
+import inspect
 import json
 import re
 import shutil
@@ -13,11 +14,14 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 import uvicorn
 
+from edgerec.cli.serve import serve
 from edgerec.runtime import Recommender
 from edgerec.serve.app import create_app
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "tools/site/pages/howto/http.md")
+SERVED = f"localhost:{inspect.signature(serve).parameters['port'].default}"
+"""Where the service is that the pages tell a reader to start."""
 EXAMPLE = ROOT / "devices" / "web" / "examples" / "http"
 WEB = ROOT / "devices" / "web"
 
@@ -48,12 +52,12 @@ def test_every_curl_line_is_answered(url):
     lines = list(curl_lines())
     asked = set()
     for line in lines:
-        assert line.startswith("curl ") and "localhost:8000" in line, line
-        command = line.replace("http://localhost:8000", url).replace("localhost:8000", url).replace("22423", "i3")
+        assert line.startswith("curl ") and SERVED in line, line
+        command = line.replace(f"http://{SERVED}", url).replace(SERVED, url).replace("22423", "i3")
         command = command.replace("curl ", "curl -sS --fail-with-body ", 1).replace("85123A", "i5")
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
-        asked.add(re.search(r"localhost:8000/(\w*)", line).group(1))
+        asked.add(re.search(rf"{SERVED}/(\w*)", line).group(1))
         if done.stdout and not line.endswith(("/metrics", "-o client.json")):
             json.loads(done.stdout)
     assert {"", "recommend", "observe", "score", "similar", "explain", "health", "forget"} <= asked

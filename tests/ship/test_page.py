@@ -95,8 +95,12 @@ def test_titles_in_capitals_are_made_readable_and_others_left_alone(answers):
     assert answers["turkish"] == "Işık"
 
 
+def test_the_page_of_an_item_says_nothing_twice(answers):
+    assert answers["facts"] == [["Made of", "Cotton"]]
+
+
 def test_prices_are_written_as_the_language_and_currency_have_it(answers):
-    assert answers["prices"] == ["3,50\u00a0\u20ac", "\u00a31,234.00", "\uffe5980", "", "2.00"]
+    assert answers["prices"] == ["3,50\u00a0\u20ac", "\u00a31,234.00", "\uffe5980", "", "2.00", "2.50"]
 
 
 def test_search_finds_joined_mistyped_and_plural_words(answers):
@@ -123,7 +127,7 @@ def test_the_hash_in_javascript_is_sha_256(answers):
 def test_wrong_settings_keep_the_value_of_before_with_a_line(answers):
     assert answers["settings"] == {"currency": "EUR", "k": 12}
     assert answers["trouble"] == [
-        'kiosk.json: \'currency\' must be three capital letters, such as EUR, got "euro"; "EUR" is in use'
+        'kiosk.json: \'currency\' must be three capital letters, such as GBP, or null, got "euro"; "EUR" is in use'
     ]
 
 

@@ -1,13 +1,17 @@
 """The folder for a Python app runs without edgerec, and its README is true."""
 
+import json
 import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 
+from edgerec.bundle import write_bundle
 from edgerec.errors import BundleError, DataError
-from edgerec.ship.python import DEPENDENCIES, embed_python
+from edgerec.ship.python import embed_python, folder_size
+from tests import toy
 
 HEAVY = {"typer", "torch", "polars", "pydantic", "onnx", "pandas"}
 
@@ -37,10 +41,37 @@ def test_the_example_recommends_learns_and_forgets(folder):
     assert HEAVY.isdisjoint(printed.split("LOADED")[1].split())
 
 
-def test_the_lock_names_what_was_tested(folder):
-    lock = (folder / "requirements.lock").read_text().splitlines()[1:]
-    assert [re.sub("==.*", "", line) for line in lock] == list(DEPENDENCIES)
-    assert all(re.fullmatch(r"[a-z]+==\d[\w.]*", line) for line in lock)
+@pytest.mark.parametrize(
+    ("student", "policy", "packages"),
+    [
+        (False, {}, ["numpy", "onnxruntime"]),
+        (True, {}, []),
+        (True, {"explore": {"places": 1}}, ["numpy"]),
+        (True, {"adapt": {}}, ["numpy"]),
+    ],
+)
+def test_the_lock_names_what_the_bundle_needs(tmp_path, student, policy, packages):
+    content = toy.files(tmp_path, 8, 4) | {"policy.json": json.dumps(policy).encode()}
+    write_bundle(tmp_path / "bundle", content | ({"student.bin": b"any"} if student else {}), toy.manifest(8, 4))
+    report = embed_python(tmp_path / "bundle", tmp_path / "app")
+    lock = (tmp_path / "app" / "requirements.lock").read_text().splitlines()[1:]
+
+    assert [re.sub(r"==\d[\w.]*$", "", line) for line in lock] == packages == list(report.packages)
+
+
+def test_a_package_that_is_not_here_has_no_version(toy_bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr("edgerec.ship.python.version", version_of_none)
+    embed_python(toy_bundle, tmp_path / "app")
+
+    assert (tmp_path / "app" / "requirements.lock").read_text().splitlines()[1:] == ["numpy", "onnxruntime"]
+
+
+def version_of_none(name):
+    raise PackageNotFoundError(name)
+
+
+def test_the_runtime_is_less_than_a_megabyte(folder):
+    assert folder_size(folder / "edgerec") < 1_000_000
 
 
 def test_the_code_of_its_readme_runs(folder):

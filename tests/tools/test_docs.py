@@ -69,6 +69,12 @@ def here(shop, monkeypatch):
             path.unlink()
 
 
+def test_every_place_of_a_screen_has_its_small_picture_and_every_picture_a_place():
+    places = {name for page in PAGES for name in re.findall(r"<!-- screen: ([\w-]+) ", page.read_text())}
+    taken = {path.stem: path.stat().st_size for path in docs.SCREENS.iterdir()}
+    assert places == set(taken) and max(taken.values()) <= docs.SCREEN_BYTES
+
+
 def test_the_site_builds_and_asks_no_other_host():
     pytest.importorskip("mkdocs", reason="mkdocs-material is not installed: pip install edgerec[docs]")
     home = docs.build()
@@ -119,17 +125,6 @@ def test_every_address_of_the_search_is_a_heading_of_the_site(index):
     for section in index:
         page, _, anchor = section["url"].partition("#")
         assert anchor in ids[home / page], section["url"]
-
-
-def test_a_picture_that_was_not_taken_leaves_no_broken_image(tmp_path):
-    (tmp_path / "howto").mkdir()
-    page = tmp_path / "howto" / "a.md"
-    text = "A\n<!-- screen: kiosk-home | The first page -->\nB"
-
-    assert docs.with_pictures(text, page, tmp_path) == "A\n\nB"
-    (tmp_path / "images" / "screens").mkdir(parents=True)
-    (tmp_path / "images" / "screens" / "kiosk-home.png").touch()
-    assert docs.with_pictures(text, page, tmp_path) == "A\n![The first page](../images/screens/kiosk-home.png)\nB"
 
 
 def test_the_reference_has_every_command_and_every_section():

@@ -17,6 +17,9 @@ from edgerec.ship.web import embed_web
 from tests import toy
 from tests.web.conftest import CHROMIUM, WEB, write
 
+EXAMPLES = WEB / "examples"
+ESBUILD = WEB / "node_modules" / "@esbuild" / "linux-x64" / "bin" / "esbuild"
+
 
 def test_a_bundle_without_a_catalogue_for_browsers_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"has no catalog.json.*set web = true in \[quantization\]"):
@@ -65,10 +68,15 @@ def seen(node, tmp_path_factory):
     first, newer, unsigned = write(home / "1", 60), write(home / "2", 61, version=2), write(home / "3", 61, version=2)
     for bundle in (first, newer):
         sign_bundle(bundle, home / "k")
-    embed_web(first, home / "app", "Toy shop", "en", home / "k.pub")
+    embed_web(first, home / "app", "Toy shop", "en", home / "k.pub", currency="EUR")
     settings = json.loads((home / "app" / "kiosk.json").read_text()) | {"update_s": 1, "diversity": 0}
     (home / "app" / "kiosk.json").write_text(json.dumps(settings))
     shutil.copyfile(WEB / "examples" / "shop-page.html", home / "app" / "shop-page.html")
+    if (EXAMPLES / "node_modules" / "react-dom").exists() and ESBUILD.exists():
+        options = ["--bundle", "--jsx=automatic", "--minify", f"--outfile={home}/app/react.js"]
+        subprocess.run([ESBUILD, "react/app.tsx", *options], cwd=EXAMPLES, capture_output=True, check=True)
+        head = '<!doctype html><html lang="en"><title>React</title><link rel="icon" href="icon.svg">'
+        (home / "app" / "react.html").write_text(f'{head}<div id="app"></div><script src="react.js"></script></html>')
     pictures = Path(os.environ.get("EDGEREC_PICTURES", home))
     command = [node, "test/kiosk.mjs", home / "app", newer, unsigned, pictures, CHROMIUM]
     run = subprocess.run(command, cwd=WEB, capture_output=True, text=True, timeout=600, check=False)
@@ -78,7 +86,7 @@ def seen(node, tmp_path_factory):
         pytest.fail(printed["failed"], pytrace=False)
     with Recommender.of(first) as rec:
         printed["popular"] = [row.title for row in rec.recommend(30)]
-        printed["related"] = {f"Item {i}": [row.title for row in rec.similar(f"i{i}", 8)] for i in range(60)}
+        printed["related"] = {f"Item {i}": [row.title for row in rec.similar(f"i{i}", 12)] for i in range(60)}
     return printed
 
 
@@ -157,7 +165,7 @@ def test_the_basket_recommends_what_goes_with_it_and_leaves_out_what_is_in_it(se
 def test_search_forgives_typing_and_an_empty_answer_suggests_something(seen):
     for went in seen["shopping"]:
         assert went["found"][0] == "Item 1"
-        assert "qqqqqq" in went["nothing"] and len(went["suggested"]) == 8
+        assert "qqqqqq" in went["nothing"] and len(went["suggested"]) == 12
 
 
 @slow
@@ -292,3 +300,13 @@ def test_a_page_that_exists_gets_lists_by_one_element(seen):
         "because": f"You looked at {seen['popular'][0]}",
         "found": "Item 7",
     }
+
+
+@slow
+def test_the_react_component_passes_attributes_their_changes_events_and_calls(seen):
+    if "react" not in seen:
+        pytest.skip("the packages of devices/web/examples are not installed: tools/web")
+    picked, *_ = seen["popular"]
+    assert seen["react"]["first"] == seen["popular"][:8]
+    assert seen["react"]["headings"] == ["For you", f"Since you looked at {picked}", f"You looked at {picked}"]
+    assert len(seen["react"]["afterAdd"]) == 8 and picked not in seen["react"]["afterAdd"]

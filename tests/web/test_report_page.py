@@ -11,7 +11,7 @@ from tests.web.conftest import CHROMIUM, WEB
 
 
 @pytest.mark.slow
-def test_a_report_needs_no_network_fits_a_phone_and_is_accessible(node, tiny_chain, tmp_path):
+def test_a_report_needs_no_network_fits_a_phone_and_paper_and_is_accessible(node, tiny_chain, tmp_path):
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
     report = Path(os.environ.get("EDGEREC_REPORT", tiny_chain / "run" / "report" / "report.html"))
@@ -28,3 +28,5 @@ def test_a_report_needs_no_network_fits_a_phone_and_is_accessible(node, tiny_cha
         assert len(answers) == 4 and next(iter(answers)) == "Better than the best simple baseline?"
         assert all(answers.values()), "an answer is below the first screen"
         assert len(seen["budget"]) == 3 and seen["links"] == 0
+        printed = seen["printed"]
+        assert printed["cut"] == printed["empty"] == 0 and printed["bars"] > 250

@@ -3,8 +3,9 @@
 First the conformance requests of a bundle, by each kernel and by onnxruntime. Then made-up catalogues of 64 dimensions
 and three tasks: one request with 50 past items and its best 20, by the native engine from Python and from C, and by
 onnxruntime with each form of the graph. Others only multiply three vectors with the table and find the best 20 of each;
-`stream` only reads the table. One thread; all take turns in one process. A start is the time of a fresh process until
-its first list. Build the engine first: tools/native. What is not installed has a row that says so:
+`stream` only reads the table. Then a catalogue stored in a byte, four bits or codebooks: file, memory of the engine,
+time to open and of a list. One thread; all take turns in one process. A start is the time of a fresh process until its
+first list. Build the engine first: tools/native. What is not installed has a row that says so:
 pip install faiss-cpu usearch openvino.
 """
 
@@ -44,6 +45,9 @@ from tools.native_builds import FLAGS, SOURCES
 DURATION = "3 minutes, 4 GB of memory"
 KERNELS = ("avx512-vnni", "avx2", "sse4.1", "neon-dot", "neon", "scalar")
 SIZES = (10_000, 100_000, 1_000_000)
+STORED = 100_000
+"""Most items of which the storages are compared."""
+STORAGES = ("int8", "int4", "pq")
 ROUNDS, STARTS, K = 5, 5, 20
 PEERS = ("faiss", "usearch", "openvino")
 PACKAGES = ("onnxruntime", "numpy", "torch", *PEERS)
@@ -152,6 +156,25 @@ def catalogue(n: int, folder: Path, each_s: float) -> list[Row]:
     return [*rows, {"items": n, "scorer": f"native: {room_bytes(native):,} bytes beside the file"}]
 
 
+def stored(n: int, each_s: float) -> Iterator[Row]:
+    """What the engine takes for `n` made-up items by how their table is stored; opening a file unpacks it."""
+    parts, asked = made_up(n), request(n, np.random.default_rng(0))
+    contents = {name: engine_file(parts, ItemTable.of(parts, "u8s8", name), {}) for name in STORAGES}
+    engines = {name: NativeEngine(content) for name, content in contents.items() if content is not None}
+    opening = {name: partial(NativeEngine, content) for name, content in contents.items() if content is not None}
+    lists = {name: native_calls(engine, asked)["native"] for name, engine in engines.items()}
+    opened, listed = in_turn(opening, each_s), in_turn(lists, each_s)
+    for name, content in contents.items():
+        yield {
+            "items": n,
+            "stored as": name,
+            "file_mb": len(content or b"") / 1e6,
+            "beside_the_file_mb": room_bytes(engines[name]) / 1e6,
+            "open_ms": statistics.median(opened[name]),
+            "list_ms": statistics.median(listed[name]),
+        }
+
+
 def native_calls(native: NativeEngine, asked: Feed) -> dict[str, Call]:
     """The engine from Python; and with arrays that are made before, which leaves what C takes."""
     given = {name: value for name, value in asked.items() if name not in ("task_weights", "exclude", "k")}
@@ -257,6 +280,7 @@ def main(arguments: Sequence[str]) -> int:
     for n in options.sizes:
         with tempfile.TemporaryDirectory() as folder:
             print_rows(catalogue(n, Path(folder), options.seconds), options.json)
+    print_rows([*stored(min(options.sizes[-1], STORED), options.seconds)], options.json)
     print_rows([*starts(options.bundle)], options.json)
     print_rows([*installed()], options.json)
     return 0

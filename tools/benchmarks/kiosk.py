@@ -29,7 +29,7 @@ def measure(bundle: Path, pictures: Path | None, search: str) -> Row:
         pictures.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made) / "page"
-        embed_web(bundle, folder, "Gift shop", "en", None)
+        embed_web(bundle, folder, "Gift shop", "en", None, currency="GBP")
         given = None if pictures is None else str(pictures.absolute())
         job = {"folder": str(folder), "pictures": given, "search": search, "visits": VISITS, "chromium": chromium}
         figures: Row = javascript.run_script("screens.mjs", job)

@@ -9,7 +9,7 @@ export const LATEST = 4_102_444_800_000;
 const MAX_NAME = 1024;
 const MAX_TEXT = 4096;
 const MAX_PARTS = 256;
-const MAX_WEIGHT = 1e9;
+export const MAX_WEIGHT = 1e9;
 /** Half of a character, which cannot be written as UTF-8. */
 const HALF = /\p{Cs}/u;
 
@@ -68,10 +68,6 @@ export function number(what, value, least, most) {
   throw new ConfigError(`${what} must be a number between ${least} and ${most}, got ${shown(value)}`);
 }
 
-export function weight(what, value) {
-  number(`weights: ${what}`, value, -MAX_WEIGHT, MAX_WEIGHT);
-}
-
 export function whole(what, value) {
   if (Number.isInteger(value) && value >= 1) return value;
   throw new ConfigError(`${what} must be a whole number of at least 1, got ${shown(value)}`);
@@ -90,7 +86,7 @@ export function values(what, given, lists = false) {
     if (lists && Array.isArray(value) && value.length > MAX_PARTS)
       throw new ConfigError(`${what}: ${key.slice(0, 60)} has at most ${MAX_PARTS} values`);
     for (const part of lists && Array.isArray(value) ? value : [value])
-      if (!((part ?? null) === null || ["number", "boolean"].includes(typeof part) || (typeof part === "string" && part.length <= MAX_TEXT)))
+      if (!(part == null || ["number", "boolean"].includes(typeof part) || (typeof part === "string" && part.length <= MAX_TEXT)))
         throw new ConfigError(`${what}: ${key.slice(0, 60)} must be a number, or a text of at most ${MAX_TEXT} characters`);
   }
   return given ?? {};

@@ -128,11 +128,14 @@ function check(manifest, graphs) {
   for (const name of names)
     if (!NAME.test(name) || typeof manifest.files[name].sha256 !== "string")
       throw new BundleError(`manifest.json: '${name}' is not a plain file name; ${UNSAFE}`);
-  if (!graphs && !names.includes(STUDENT))
-    throw new BundleError(`manifest.json: lists no ${STUDENT}; run edgerec quantize again with kernel = "u8s8", or give ort, the module of onnxruntime`);
-  for (const name of ["policy.json", "catalog.json", ...(graphs ? GRAPHS : [])])
+  for (const name of [...(graphs ? GRAPHS : [STUDENT]), "policy.json", "catalog.json"])
     if (!names.includes(name))
-      throw new BundleError(`manifest.json: lists no ${name}; set web = true in [quantization]`);
+      throw new BundleError(
+        `manifest.json: lists no ${name}; ` +
+          (name === STUDENT
+            ? 'run edgerec quantize again with kernel = "u8s8", or give ort, the module of onnxruntime'
+            : "set web = true in [quantization]"),
+      );
 }
 
 async function requireSignature(subtle, manifest, signature, publicKey) {
@@ -142,7 +145,7 @@ async function requireSignature(subtle, manifest, signature, publicKey) {
   const text = parsed("manifest.sig", signature).signatures?.[name];
   if (typeof text !== "string")
     throw new BundleError(`manifest.sig: the signature is by another key; ${UNSAFE}`);
-  let valid = false;
+  let valid;
   try {
     const raw = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
     const key = await subtle.importKey("raw", publicKey, { name: "Ed25519" }, false, ["verify"]);

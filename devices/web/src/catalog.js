@@ -5,26 +5,27 @@ export class Catalog {
   /** @param {{format: number, id: string[], title: string[], unavailable: number[], columns: object[]}} value */
   constructor(value) {
     const lists = [value.id, value.title, value.unavailable, ...value.columns.flatMap((c) => [c.numbers ?? c.codes, ...(c.lists ?? [])])];
-    if (value.format !== 1 || !lists.every(Array.isArray) || ![...value.id, ...value.columns.map((c) => c.name)].every((id) => typeof id === "string"))
+    const texts = [...value.id, ...value.columns.map((c) => c.name)];
+    if (
+      value.format !== 1 || !lists.every(Array.isArray) || !texts.every((text) => typeof text === "string") ||
+      !value.unavailable.every((i) => Number.isInteger(i) && i >= 0 && i < value.id.length)
+    )
       throw new BundleError("catalog.json: not of this format; build the bundle again");
-    if (!value.unavailable.every((i) => i >= 0 && i < value.id.length && Number.isInteger(i)))
-      throw new BundleError("catalog.json: an item that there is not; build the bundle again");
     this.ids = value.id;
     this.titles = value.title;
     this.index = new Map(value.id.map((id, i) => [id, i]));
     const unavailable = new Set(value.unavailable);
     this.unavailable = value.unavailable;
-    const strings = (values) => ({ kind: "text", at: (i) => values[i] });
-    const numbers = (values) => ({ kind: "number", at: (i) => values[i] ?? NaN });
     this.attributes_ = value.columns.map((c) => c.name);
-    const column = ({ numbers: given, values, lists, codes }) => {
+    const column = ({ numbers, values, lists, codes }) => {
       if (lists !== undefined) return { kind: "list", at: (i) => lists[codes[i]] ?? null };
-      return values === undefined ? numbers(given) : { kind: "text", at: (i) => values[codes[i]] ?? null };
+      if (values !== undefined) return { kind: "text", at: (i) => values[codes[i]] ?? null };
+      return { kind: "number", at: (i) => numbers[i] ?? NaN };
     };
     this.columns = new Map([
       ["idx", { kind: "number", at: (i) => i }],
-      ["id", strings(this.ids)],
-      ["title", strings(this.titles)],
+      ["id", { kind: "text", at: (i) => this.ids[i] }],
+      ["title", { kind: "text", at: (i) => this.titles[i] }],
       ["available", { kind: "number", at: (i) => (unavailable.has(i) ? 0 : 1) }],
       ...value.columns.map((c) => [c.name, column(c)]),
     ]);

@@ -10,16 +10,8 @@ const MAX_DEPTH = 40;
 const TOKEN =
   /(?<space>[\s]+|--[^\n]*)|(?<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)|(?<text>'(?:[^']|'')*')|(?<quoted>"(?:[^"]|"")+")|(?<parameter>:[A-Za-z_][\p{L}\p{N}_]*)|(?<word>[\p{L}_][\p{L}\p{N}_]*)|(?<sign><=|>=|<>|!=|==|[=<>(),+\-*/])/uy;
 const KEYWORDS = new Set(["and", "between", "false", "in", "is", "like", "not", "null", "or", "true"]);
-const COMPARISONS = {
-  "=": (c) => c === 0,
-  "==": (c) => c === 0,
-  "!=": (c) => c !== 0,
-  "<>": (c) => c !== 0,
-  "<": (c) => c < 0,
-  "<=": (c) => c <= 0,
-  ">": (c) => c > 0,
-  ">=": (c) => c >= 0,
-};
+/** The orders of two values, -1, 0 or 1, for which each holds. */
+const COMPARISONS = { "=": [0], "==": [0], "!=": [-1, 1], "<>": [-1, 1], "<": [-1], "<=": [-1, 0], ">": [1], ">=": [0, 1] };
 const SEVERAL = "a column with several values in a cell can be asked with = and != a string, IN, LIKE and IS NULL";
 const SUMS = { "+": (a, b) => a + b, "-": (a, b) => a - b };
 const PRODUCTS = { "*": (a, b) => a * b, "/": (a, b) => a / b };
@@ -109,18 +101,18 @@ function tokenize(text) {
 // The grammar.
 
 /** Reads one condition; a method for each rule of the grammar, from what binds least to what binds most. */
-class Parser {
+class Parser extends TokenStream {
   constructor(text, columns) {
+    super(text);
     this.columns = columns;
-    this.tokens = new TokenStream(text);
     this.depth = 0;
     this.parameters = new Set();
   }
 
   parse() {
-    const truth = truthOf(this.anyOf());
-    this.tokens.expectEnd();
-    return truth;
+    const met = truthOf(this.anyOf());
+    this.expectEnd();
+    return met;
   }
 
   anyOf() {
@@ -133,52 +125,51 @@ class Parser {
 
   joined(word, part, join) {
     const first = part();
-    if (!this.tokens.accept(word)) return first;
+    if (!this.accept(word)) return first;
     const parts = [truthOf(first)];
     do parts.push(truthOf(part()));
-    while (this.tokens.accept(word));
+    while (this.accept(word));
     return joined(join, parts);
   }
 
   negation() {
-    return this.tokens.accept("not") ? negated(this.deeper(() => this.negation())) : this.comparison();
+    return this.accept("not") ? negated(this.deeper(() => this.negation())) : this.comparison();
   }
 
   comparison() {
-    const { tokens } = this;
     const left = this.sum();
-    const sign = tokens.peek();
+    const sign = this.peek();
     if (sign !== undefined && Object.hasOwn(COMPARISONS, sign)) {
-      tokens.next();
+      this.next();
       return comparison(sign, left, this.sum());
     }
-    if (tokens.accept("is")) {
-      const inverted = tokens.accept("not");
-      tokens.expect("null");
+    if (this.accept("is")) {
+      const inverted = this.accept("not");
+      this.expect("null");
       const value = valueOf(left);
-      return { kind: "truth", of: (i, p) => (missing(value(i, p)) !== inverted ? 2 : 0) };
+      return truth((i, p) => (missing(value(i, p)) !== inverted ? 2 : 0));
     }
-    const inverted = tokens.peek() === "not" && ["in", "between", "like"].includes(tokens.peek(1));
-    if (inverted) tokens.next();
+    const inverted = this.peek() === "not" && ["in", "between", "like"].includes(this.peek(1));
+    if (inverted) this.next();
     let node = left;
-    if (tokens.accept("in")) node = this.in(left);
-    else if (tokens.accept("between")) node = this.between(left);
-    else if (tokens.accept("like")) node = like(stringsOf(left), this.sum());
+    if (this.accept("in")) node = this.in(left);
+    else if (this.accept("between")) node = this.between(left);
+    else if (this.accept("like")) node = like(stringsOf(left), this.sum());
     return inverted ? negated(node) : node;
   }
 
   in(left) {
-    this.tokens.expect("(");
+    this.expect("(");
     const parts = [];
     do parts.push(comparison("=", left, this.sum()).of);
-    while (this.tokens.accept(","));
-    this.tokens.expect(")");
+    while (this.accept(","));
+    this.expect(")");
     return joined(Math.max, parts);
   }
 
   between(left) {
     const low = this.sum();
-    this.tokens.expect("and");
+    this.expect("and");
     return joined(Math.min, [comparison(">=", left, low).of, comparison("<=", left, this.sum()).of]);
   }
 
@@ -192,24 +183,24 @@ class Parser {
 
   calculated(part, signs) {
     let node = part();
-    for (let sign = this.tokens.peek(); sign !== undefined && Object.hasOwn(signs, sign); sign = this.tokens.peek()) {
-      this.tokens.next();
+    for (let sign = this.peek(); sign !== undefined && Object.hasOwn(signs, sign); sign = this.peek()) {
+      this.next();
       node = calculation(signs[sign], node, part());
     }
     return node;
   }
 
   signed() {
-    if (!this.tokens.accept("-")) return this.atom();
+    if (!this.accept("-")) return this.atom();
     const value = numberOf(this.deeper(() => this.signed()));
-    return { kind: "number", of: (i, p) => -value(i, p) };
+    return numeric((i, p) => -value(i, p));
   }
 
   atom() {
-    const [kind, token] = this.tokens.next();
+    const [kind, token] = this.next();
     if (kind === "sign" && token === "(") {
       const node = this.deeper(() => this.anyOf());
-      this.tokens.expect(")");
+      this.expect(")");
       return node;
     }
     if (kind === "number") return constant(Number(token));
@@ -224,7 +215,7 @@ class Parser {
     if (kind === "word" && word === "true") return constant(1);
     if (kind === "word" && word === "false") return constant(0);
     if (kind === "word" && word === "null") return { kind: "any", of: () => NaN };
-    if (kind === "word" && !KEYWORDS.has(word)) return this.tokens.peek() === "(" ? this.call(token) : this.column(token);
+    if (kind === "word" && !KEYWORDS.has(word)) return this.peek() === "(" ? this.call(token) : this.column(token);
     throw new InvalidCondition(`did not expect '${token}'`);
   }
 
@@ -238,10 +229,10 @@ class Parser {
 
   call(name) {
     const nodes = [];
-    this.tokens.expect("(");
+    this.expect("(");
     do nodes.push(this.deeper(() => this.sum()));
-    while (this.tokens.accept(","));
-    this.tokens.expect(")");
+    while (this.accept(","));
+    this.expect(")");
     if (!Object.hasOwn(FUNCTIONS, name.toLowerCase()))
       throw new InvalidCondition(`no function ${name}; these may be used: ${Object.keys(FUNCTIONS).join(" ")}`);
     return FUNCTIONS[name.toLowerCase()](nodes);
@@ -285,13 +276,16 @@ function stringsOf(node) {
   return valueOf(node);
 }
 
+const truth = (of) => ({ kind: "truth", of });
+const numeric = (of) => ({ kind: "number", of });
+
 function negated(node) {
-  const truth = truthOf(node);
-  return { kind: "truth", of: (i, p) => 2 - truth(i, p) };
+  const of = truthOf(node);
+  return truth((i, p) => 2 - of(i, p));
 }
 
 function joined(join, parts) {
-  return { kind: "truth", of: parts.reduce((before, part) => (i, p) => join(before(i, p), part(i, p))) };
+  return truth(parts.reduce((before, part) => (i, p) => join(before(i, p), part(i, p))));
 }
 
 function comparison(sign, left, right) {
@@ -302,7 +296,7 @@ function comparison(sign, left, right) {
   const a = valueOf(left);
   const b = valueOf(right);
   const holds = COMPARISONS[sign];
-  return { kind: "truth", of: (i, p) => compare(holds, a(i, p), b(i, p)) };
+  return truth((i, p) => compare(holds, a(i, p), b(i, p)));
 }
 
 /** A column with several strings in a cell equals a string that is one of them. */
@@ -312,54 +306,39 @@ function contains(sign, left, right) {
   if (!(inverted || sign === "=" || sign === "==") || !["text", "any"].includes(other.kind))
     throw new InvalidCondition(SEVERAL);
   const value = valueOf(other);
-  const held = (i, p) => {
+  const held = truth((i, p) => {
     const [list, text] = [lists.of(i, p), value(i, p)];
     return list === null || typeof text !== "string" ? 1 : list.includes(text) ? 2 : 0;
-  };
-  return inverted ? negated({ kind: "truth", of: held }) : { kind: "truth", of: held };
+  });
+  return inverted ? negated(held) : held;
 }
 
 function like(value, pattern) {
   if (pattern.text === undefined) throw new InvalidCondition("LIKE expects a string in quotes");
   const matches = likeMatcher(pattern.text);
-  return {
-    kind: "truth",
-    of: (i, p) => {
-      const text = value(i, p);
-      if (Array.isArray(text)) return text.some(matches) ? 2 : 0;
-      return typeof text === "string" ? (matches(text) ? 2 : 0) : 1;
-    },
-  };
+  return truth((i, p) => {
+    const text = value(i, p);
+    if (Array.isArray(text)) return text.some(matches) ? 2 : 0;
+    return typeof text === "string" ? (matches(text) ? 2 : 0) : 1;
+  });
 }
 
 function calculation(apply, left, right) {
   const a = numberOf(left);
   const b = numberOf(right);
-  return {
-    kind: "number",
-    of: (i, p) => {
-      const value = apply(a(i, p), b(i, p));
-      return Number.isFinite(value) ? value : NaN;
-    },
-  };
+  return numeric((i, p) => finite(apply(a(i, p), b(i, p))));
 }
 
 function constant(value) {
-  return typeof value === "string"
-    ? { kind: "text", of: () => value, text: value }
-    : { kind: "number", of: () => (Number.isFinite(value) ? value : NaN) };
+  return typeof value === "string" ? { kind: "text", of: () => value, text: value } : numeric(() => finite(value));
 }
 
 // Functions.
 
-function oneString(nodes) {
+const onStrings = (kind, apply, otherwise) => (nodes) => {
   if (nodes.length !== 1 || !["text", "any"].includes(nodes[0].kind))
     throw new InvalidCondition("this function takes one string");
-  return valueOf(nodes[0]);
-}
-
-const onStrings = (kind, apply, otherwise) => (nodes) => {
-  const value = oneString(nodes);
+  const value = valueOf(nodes[0]);
   return {
     kind,
     of: (i, p) => {
@@ -373,7 +352,7 @@ const FUNCTIONS = {
   abs: (nodes) => {
     if (nodes.length !== 1) throw new InvalidCondition("abs takes one number");
     const value = numberOf(nodes[0]);
-    return { kind: "number", of: (i, p) => Math.abs(value(i, p)) };
+    return numeric((i, p) => Math.abs(value(i, p)));
   },
   coalesce: (nodes) => {
     const kinds = new Set(nodes.map((v) => v.kind).filter((k) => k !== "any"));
@@ -383,16 +362,7 @@ const FUNCTIONS = {
     const [first, second] = nodes.map(valueOf);
     // A parameter of the other kind counts as missing.
     const known = (value) => (kind === "text") === (typeof value === "string") && !missing(value);
-    const none = kind === "text" ? null : NaN;
-    return {
-      kind,
-      of: (i, p) => {
-        const value = first(i, p);
-        if (known(value)) return value;
-        const other = second(i, p);
-        return known(other) ? other : none;
-      },
-    };
+    return { kind, of: (i, p) => [first(i, p), second(i, p)].find(known) ?? (kind === "text" ? null : NaN) };
   },
   length: onStrings("number", (text) => [...text].length, NaN),
   lower: onStrings("text", lower, null),
@@ -405,10 +375,13 @@ function lower(text) {
   return text.replace(/[A-Z]/g, (c) => c.toLowerCase());
 }
 
+function finite(value) {
+  return Number.isFinite(value) ? value : NaN;
+}
+
 function given(value) {
   if (typeof value === "string") return value;
-  const number = typeof value === "boolean" ? Number(value) : value;
-  return typeof number === "number" && Number.isFinite(number) ? number : NaN;
+  return finite(typeof value === "boolean" ? Number(value) : value);
 }
 
 function asNumber(value) {
@@ -421,7 +394,7 @@ function missing(value) {
 
 function compare(holds, a, b) {
   if (missing(a) || missing(b) || typeof a !== typeof b) return 1;
-  return holds(typeof a === "string" ? order(a, b) : a < b ? -1 : a > b ? 1 : 0) ? 2 : 0;
+  return holds.includes(typeof a === "string" ? order(a, b) : Math.sign(a - b)) ? 2 : 0;
 }
 
 /** Order of two strings by code point; JavaScript compares 16-bit units, where surrogates come before U+E000. */

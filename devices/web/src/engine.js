@@ -7,28 +7,25 @@ import { BundleError, ConfigError } from "./errors.js";
 import { ranked } from "./request.js";
 
 export const STUDENT = "student.bin";
-const HISTORY = ["history", "history_kind", "history_count", "history_age_h", "history_interval_h"];
+const HISTORY = ["", "_kind", "_count", "_age_h", "_interval_h"].map((name) => `history${name}`);
+/** Bytes of an entry: of the arrays of the history, of categorical and numeric context, and of weights. */
+const WIDTHS = [8, 8, 4, 4, 4, 8, 4, 4];
 const ALIGNMENT = 64;
 const PAGE = 65536;
 /** Codes of edgerec.h. */
 const ARITHMETIC = 6;
 /** Built by tools/native, as modules, so that they are found wherever this file is; see README.md. */
 const BUILDS = [() => import("./wasm/simd.js"), () => import("./wasm/scalar.js")];
-const compiled = new Map();
+const compiled = [];
 
 /** The module of a build; null where this platform does not know its instructions. */
-function moduleOf(build) {
-  if (!compiled.has(build)) compiled.set(build, compile(build));
-  return compiled.get(build);
-}
-
-async function compile(build) {
+async function compile(i) {
   try {
-    const { default: text } = await build();
+    const { default: text } = await BUILDS[i]();
     const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
     return WebAssembly.validate(bytes) ? await WebAssembly.compile(bytes) : null;
   } catch (error) {
-    compiled.delete(build); // it may have been the network
+    compiled[i] = null; // it may have been the network
     throw new ConfigError(
       `the engine's WebAssembly does not load (${error.message}); a page needs 'wasm-unsafe-eval', a clone tools/native wasm wasm-simd`,
     );
@@ -38,101 +35,60 @@ async function compile(build) {
 export class Engine {
   /** Takes the first build that this platform runs and that gives its own known answers. */
   static async open(bundle) {
-    if (globalThis.WebAssembly === undefined)
-      throw new ConfigError("there is no WebAssembly here: give ort, the module of onnxruntime for this platform");
     const file = bundle.bytes(STUDENT);
-    for (const build of BUILDS) {
-      const module = await moduleOf(build);
+    for (let i = 0; globalThis.WebAssembly && i < BUILDS.length; i++) {
+      const module = await (compiled[i] ??= compile(i));
       if (module === null) continue;
       const engine = new Engine((await WebAssembly.instantiate(module)).exports);
-      const code = engine.load(file);
-      if (code === ARITHMETIC && build !== BUILDS.at(-1)) continue;
+      const code = engine.load(file, bundle.manifest);
+      if (code === ARITHMETIC && i < BUILDS.length - 1) continue;
       engine.done(code);
-      engine.fits(bundle.manifest);
       return engine;
     }
-    throw new ConfigError("this WebAssembly runs no build of the engine: give ort, the module of onnxruntime for this platform");
+    throw new ConfigError("there is no WebAssembly here: give ort, the module of onnxruntime for this platform");
   }
 
   /** Use `open`. */
   constructor(exports) {
     this.exports = exports;
-    this.events = 0;
   }
 
   /** A list, best first, with its reasons if `explain`: rows as `ranked` makes them. */
   recommend(inputs, weights, exclude, k, explain = true) {
-    const { item, ...outputs } = this.best(inputs, weights, exclude, k, explain);
-    return ranked(item, outputs);
+    const [request, events, item, ...at] = this.request(inputs, weights, exclude, k, explain);
+    this.call("recommend", this.engine, this.workspace, request, k, item, ...at);
+    return ranked(this.wholes(item, k), this.outputs(k, events, ...at));
   }
 
   score(inputs, weights, candidates, explain = true) {
-    return ranked(candidates, this.scored(inputs, weights, candidates, explain));
+    const n = candidates.length;
+    const [request, events, item, ...at] = this.request(inputs, weights, [], n, explain);
+    this.put(item, candidates);
+    this.call("score", this.engine, this.workspace, request, item, n, ...at);
+    return ranked(candidates, this.outputs(n, events, ...at));
   }
 
   similar(item, exclude, k) {
-    const { related, score } = this.beside(item, exclude, k);
-    return related.map((other, i) => ({ item: other, score: score[i] }));
-  }
-
-  vectors(items) {
-    const { vector } = this.rows(items);
-    const { dim } = this.shape;
-    return items.map((_, i) => vector.subarray(i * dim, (i + 1) * dim));
-  }
-
-  /** What a graph of the bundle would give for its inputs: flat arrays by the names of its outputs. */
-  run(graph, { item, exclude = [], k = [1], candidates = [], task_weights: weights, ...inputs }) {
-    const numbers = (values) => Array.from(values, Number);
-    if (graph === "recommend.onnx") return this.best(inputs, weights, numbers(exclude), Number(k[0]), true);
-    if (graph === "score.onnx") return this.scored(inputs, weights, numbers(candidates), true);
-    if (graph === "similar.onnx") return this.beside(Number(item[0]), numbers(exclude), Number(k[0]));
-    if (graph === "vectors.onnx") return this.rows(numbers(item));
-    throw new BundleError(`conformance.json: there is no graph ${String(graph).slice(0, 40)}; build the bundle again`);
-  }
-
-  // Calls of the library.
-
-  best(inputs, weights, exclude, k, explain) {
-    const { engine, shape } = this;
-    this.counts(k);
-    const [request, own, events, item, utility, probability, reason] =
-      this.request(inputs, weights, exclude, (l) => [8 * k, 4 * k, 4 * k * shape.tasks, explain ? 4 * k * l : 0]);
-    this.done(this.exports.edgerec_recommend(engine, own, request, k, item, utility, probability, explain ? reason : 0));
-    return { item: this.wholes(item, k), ...this.outputs(k, events, utility, probability, explain ? reason : 0) };
-  }
-
-  scored(inputs, weights, candidates, explain) {
-    const { engine, shape } = this;
-    const n = candidates.length;
-    const [request, own, events, at, utility, probability, reason] =
-      this.request(inputs, weights, [], (l) => [8 * n, 4 * n, 4 * n * shape.tasks, explain ? 4 * n * l : 0]);
-    this.put(at, candidates);
-    this.done(this.exports.edgerec_score(engine, own, request, at, n, utility, probability, explain ? reason : 0));
-    return this.outputs(n, events, utility, probability, explain ? reason : 0);
-  }
-
-  beside(item, exclude, k) {
-    this.counts(k);
     const [removed, related, score] = this.places([8 * exclude.length, 8 * k, 4 * k]);
     this.put(removed, exclude);
     const asked = [this.engine, this.workspace, BigInt(item), removed, exclude.length, k];
-    this.done(this.exports.edgerec_similar(...asked, related, score));
-    return { related: this.wholes(related, k), score: this.floats(score, k) };
+    this.call("similar", ...asked, related, score);
+    const scores = this.floats(score, k);
+    return this.wholes(related, k).map((other, i) => ({ item: other, score: scores[i] }));
   }
 
-  rows(items) {
-    const size = items.length * this.shape.dim;
-    const [at, vector] = this.places([8 * items.length, 4 * size]);
+  vectors(items) {
+    const { dim } = this.shape;
+    const [at, vector] = this.places([8 * items.length, 4 * items.length * dim]);
     this.put(at, items);
-    this.done(this.exports.edgerec_vectors(this.engine, at, items.length, vector));
-    return { vector: this.floats(vector, size) };
+    this.call("vectors", this.engine, at, items.length, vector);
+    return items.map((_, i) => this.floats(vector + 4 * i * dim, dim));
   }
 
   // Opening.
 
   /** Opens a file; returns the library's code. */
-  load(file) {
+  load(file, manifest) {
     this.free = up(this.exports.memory.buffer.byteLength);
     const [at, word] = this.places([file.length, ALIGNMENT], true);
     this.u8.set(file, at);
@@ -140,66 +96,54 @@ export class Engine {
     if (code) return code;
     const size = this.word(word);
     const [arena] = this.places([size], true);
-    return this.exports.edgerec_open(at, file.length, arena, size, word) || this.opened(word);
+    return this.exports.edgerec_open(at, file.length, arena, size, word) || this.opened(word, manifest);
   }
 
-  opened(word) {
+  /** Checks that a student is that of its manifest, and makes a workspace for the longest history. */
+  opened(word, { n_items, dim: width, tasks: scored, inputs }) {
     this.engine = this.word(word);
     this.exports.edgerec_describe(this.engine, word);
-    const [items, , dim, tasks, categorical, numeric, , related] = this.i32.subarray(word / 4);
-    this.shape = { items, dim, tasks, categorical, numeric, related };
+    const [items, , dim, tasks, categorical, numeric] = this.i32.subarray(word / 4);
+    this.shape = { items, dim, tasks, categorical, numeric };
+    if (`${[items, dim, tasks]}` !== `${[n_items, width, scored.length]}`)
+      throw new BundleError(`${STUDENT}: has ${items} items, ${dim} dimensions, ${tasks} tasks, the manifest others; build the bundle again`);
     this.name = this.text(this.exports.edgerec_kernel(this.engine));
-    this.room(64);
+    const events = inputs?.history?.max_items;
+    const size = this.exports.edgerec_workspace_bytes(this.engine, events) >>> 0;
+    if (!size) throw new BundleError(`${STUDENT}: takes no history of ${events} items`);
+    const [at] = this.places([size], true);
+    this.call("workspace_open", this.engine, events, at, size, word);
+    this.workspace = this.word(word);
     return 0;
-  }
-
-  fits({ n_items: items, dim, tasks }) {
-    for (const [name, wanted] of Object.entries({ items, dim, tasks: tasks.length }))
-      if (this.shape[name] !== wanted)
-        throw new BundleError(`${STUDENT}: has ${this.shape[name]} ${name}, the manifest ${wanted}; build the bundle again`);
-  }
-
-  /** A workspace for so many events, in place of the one before. */
-  room(events) {
-    if (events <= this.events) return;
-    const most = 2 ** Math.ceil(Math.log2(events));
-    const size = this.exports.edgerec_workspace_bytes(this.engine, most) >>> 0;
-    if (!size) throw new BundleError(`${STUDENT}: a request has ${events} events, more than the engine takes`);
-    this.base ??= this.free;
-    this.free = this.base;
-    const [at, word] = this.places([size, ALIGNMENT], true);
-    this.done(this.exports.edgerec_workspace_open(this.engine, most, at, size, word));
-    [this.workspace, this.events] = [this.word(word), most];
   }
 
   // Memory.
 
-  /** Writes a request; returns its place, the workspace, how many events it has, and places for what comes out. */
-  request(inputs, weights, exclude, outputs) {
+  /** Writes a request; returns its place, how many events it has, and places for what comes out; 0 for no reasons. */
+  request(inputs, weights, exclude, rows, explain) {
     const { shape } = this;
+    const { context_categorical: categorical = [], context_numeric: numeric = [] } = inputs;
     const events = inputs.history.length;
-    const kinds = [BigInt64Array, BigInt64Array, Float32Array, Float32Array, Float32Array];
-    const arrays = HISTORY.map((name, i) => inputs[name] ?? new kinds[i](events));
-    arrays.push(inputs.context_categorical ?? new BigInt64Array(), inputs.context_numeric ?? new Float32Array(), weights);
-    const lengths = arrays.map((array) => array.length);
-    const expected = [...HISTORY.map(() => events), shape.categorical, shape.numeric, shape.tasks];
-    if (!lengths.every((length, i) => length === expected[i]))
-      throw new BundleError(`${STUDENT}: a request has arrays of ${lengths} entries, which do not fit the student`);
-    this.room(events);
-    const sizes = [...arrays.map((array) => array.byteLength), 8 * exclude.length, 4 * 11];
-    const at = this.places([...sizes, ...outputs(events)]);
-    arrays.forEach((array, i) => (array instanceof Float32Array ? this.f32.set(array, at[i] / 4) : this.i64.set(array, at[i] / 8)));
-    const [removed, request] = at.slice(8);
+    const arrays = [...HISTORY.map((name) => inputs[name] ?? new Array(events).fill(0)), categorical, numeric, weights];
+    const lengths = [...HISTORY.map(() => events), shape.categorical, shape.numeric, shape.tasks];
+    if (arrays.some((array, i) => array.length !== lengths[i]))
+      throw new BundleError(`${STUDENT}: a request has arrays of ${arrays.map((a) => a.length)} entries, which do not fit the student`);
+    const sizes = [...lengths.map((length, i) => WIDTHS[i] * length), 8 * exclude.length, 4 * 11];
+    const reasons = explain ? 4 * rows * events : 0;
+    const at = this.places([...sizes, 8 * rows, 4 * rows, 4 * rows * shape.tasks, reasons]);
+    arrays.forEach((array, i) => (WIDTHS[i] === 4 ? this.f32.set(array, at[i] / 4) : this.put(at[i], array)));
+    const [removed, request, ...out] = at.slice(8);
     this.put(removed, exclude);
-    this.u32.set([...at.slice(0, 5), events, ...at.slice(5, 8), removed, exclude.length], request / 4);
-    return [request, this.workspace, events, ...at.slice(10)];
+    this.i32.set([...at.slice(0, 5), events, ...at.slice(5, 8), removed, exclude.length], request / 4);
+    if (!explain) out[3] = 0;
+    return [request, events, ...out];
   }
 
   outputs(count, events, utility, probability, reason) {
     return {
       utility: this.floats(utility, count),
       probability: this.floats(probability, count * this.shape.tasks),
-      reason: reason ? this.floats(reason, count * events) : new Float32Array(),
+      reason: this.floats(reason, reason ? count * events : 0),
     };
   }
 
@@ -227,13 +171,11 @@ export class Engine {
   view(buffer) {
     this.u8 = new Uint8Array(buffer);
     this.i32 = new Int32Array(buffer);
-    this.u32 = new Uint32Array(buffer);
     this.f32 = new Float32Array(buffer);
-    this.i64 = new BigInt64Array(buffer);
   }
 
   word(at) {
-    return this.u32[at / 4];
+    return this.i32[at / 4] >>> 0;
   }
 
   floats(at, count) {
@@ -252,8 +194,8 @@ export class Engine {
     return Array.from({ length: count }, (_, i) => this.i32[at / 4 + 2 * i]);
   }
 
-  counts(k) {
-    if (!(k >= 1 && k <= this.shape.items)) throw new BundleError(`a list of ${k} items: the student has ${this.shape.items}`);
+  call(name, ...given) {
+    this.done(this.exports[`edgerec_${name}`](...given));
   }
 
   done(code) {

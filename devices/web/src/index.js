@@ -5,7 +5,7 @@ import { Catalog } from "./catalog.js";
 import { Condition } from "./conditions.js";
 import { Engine } from "./engine.js";
 import { BundleError, ConfigError, DataError, EdgerecError } from "./errors.js";
-import { RequestEncoder, ints } from "./request.js";
+import { RequestEncoder } from "./request.js";
 import { arrange, multiplied } from "./slate.js";
 import { IndexedStore, MemoryStore } from "./store.js";
 import { MS_PER_DAY, MS_PER_HOUR } from "./units.js";
@@ -16,7 +16,7 @@ const POOL = 200;
 const MAX_POOL = 5000;
 const MAX_REASONS = 3;
 const TOLERANCE = 2e-3;
-/** Inputs of the graphs that are float32; the others are int64. */
+/** Inputs of the graphs that are float32; the others are whole numbers. */
 const FLOATS = /_(count|age_h|interval_h|numeric|weights)$/;
 
 /** One loaded bundle; it never changes. */
@@ -69,27 +69,26 @@ class Model {
     for (const [name, value] of Object.entries(weights)) {
       if (!this.tasks.includes(name))
         throw new ConfigError(`weights: no task '${name.slice(0, 200)}'; this bundle has: ${this.tasks.join(", ")}`);
-      given.weight(name, value);
+      given.number(`weights: ${name}`, value, -given.MAX_WEIGHT, given.MAX_WEIGHT);
     }
     const mayRepeat = Object.entries(weights).some(([name, value]) => value && this.repeats.has(name));
     return [Float32Array.from(this.tasks, (name) => weights[name] ?? 0), mayRepeat];
   }
 
-  mask(kind) {
-    if (kind === "event") return 0;
-    return kind.split("+").reduce((mask, part) => {
-      const bit = this.encoder.kinds.indexOf(part);
-      if (bit < 0)
-        throw new DataError(
-          `unknown kind '${part.slice(0, 200)}'; this bundle knows: ${["event", ...this.encoder.kinds].join(", ")} (several as a+b)`,
-        );
-      return mask | (1 << bit);
-    }, 0);
+  /** Refuses an event of a kind that this bundle does not know. */
+  checkKind(kind) {
+    const { kinds } = this.encoder;
+    const strange = kind === "event" ? undefined : kind.split("+").find((part) => !kinds.includes(part));
+    if (strange !== undefined)
+      throw new DataError(
+        `unknown kind '${strange.slice(0, 200)}'; this bundle knows: ${["event", ...kinds].join(", ")} (several as a+b)`,
+      );
   }
 
   /** The bits of a kind as it is stored; parts that this bundle does not know are left out. */
   bits(kind) {
-    return this.mask(kind.split("+").filter((part) => this.encoder.kinds.includes(part)).join("+") || "event");
+    const parts = kind.split("+");
+    return this.encoder.kinds.reduce((bits, known, bit) => bits | (parts.includes(known) << bit), 0);
   }
 }
 
@@ -100,10 +99,10 @@ function readPolicy(value, catalog) {
     return column;
   };
   const number = (what, value, least = 0, most = 1e12) => given.number(what, value, least, most);
-  const orNull = (what, value) => ((value ?? null) === null ? null : number(what, value));
-  const kind = (name) => ((name ?? null) === null ? null : given.name("kind", name));
+  const orNull = (what, value) => (value == null ? null : number(what, value));
+  const kind = (name) => (name == null ? null : given.name("kind", name));
   const rules = (value.rules ?? []).map(({ name, keep }) => ({ name: `rule ${name}`, keep: read(keep) }));
-  if ((value.where ?? null) !== null) rules.unshift({ name: "where", keep: read(value.where) });
+  if (value.where != null) rules.unshift({ name: "where", keep: read(value.where) });
   return {
     weights: value.weights ?? {},
     rules,
@@ -113,7 +112,7 @@ function readPolicy(value, catalog) {
     quotas: (value.quotas ?? []).map((q) => ({ by: by(q.by), most: number("most", q.most, 1) })),
     diversity: number("diversity", value.diversity ?? 0, 0, 1),
     calibration:
-      (value.calibration ?? null) === null
+      value.calibration == null
         ? null
         : { by: by(value.calibration.by), strength: number("strength", value.calibration.strength, 0, 1) },
     pool: Math.trunc(number("pool", value.pool ?? POOL, 1, MAX_POOL)),
@@ -208,9 +207,9 @@ export class Recommender {
   async observe(item, options = {}) {
     const { model } = this.home;
     const { kind = "event", time, eventId, listName } = given.named("options", options);
-    model.mask(given.name("kind", kind));
+    model.checkKind(given.name("kind", kind));
     const context = columns(model, options?.context, "context");
-    for (const [what, value] of Object.entries({ eventId, listName })) if ((value ?? null) !== null) given.name(what, value);
+    for (const [what, value] of Object.entries({ eventId, listName })) if (value != null) given.name(what, value);
     const at = model.now();
     const id = eventId ?? undefined;
     const event = { item: given.itemId(item), kind, time: given.ofEvent(time, at), context, eventId: id, listName };
@@ -268,11 +267,10 @@ export class Recommender {
   async removed(model, { where, parameters: told, exclude = [] }, request) {
     const { policy, catalog, n } = model;
     const parameters = given.values("parameters", told);
-    const removed = [["unavailable", catalog.unavailable]];
-    removed.push(["excluded", indices(model, given.itemIds("exclude", exclude))]);
+    const removed = [["unavailable", catalog.unavailable], ["excluded", indices(model, given.itemIds("exclude", exclude))]];
     const values = { ...request?.values, now: request?.now ?? model.now() };
     for (const { name, keep } of policy.rules) removed.push([name, keep.failing(n, values)]);
-    if ((where ?? null) !== null) {
+    if (where != null) {
       const condition = model.condition(where);
       const absent = condition.parameters.find((name) => !Object.hasOwn(parameters, name));
       if (absent !== undefined) throw new ConfigError(`where: no value for :${absent}; give it in parameters`);
@@ -280,8 +278,8 @@ export class Recommender {
     }
     if (request === null) return removed;
     for (const { kind, days } of policy.seen) {
-      const since = (days ?? null) === null ? -Infinity : request.now - Math.trunc(days * MS_PER_DAY);
-      const bit = (kind ?? null) === null ? null : 1 << model.encoder.kinds.indexOf(kind);
+      const since = days == null ? -Infinity : request.now - Math.trunc(days * MS_PER_DAY);
+      const bit = kind == null ? null : 1 << model.encoder.kinds.indexOf(kind);
       const hit = request.events.filter((e) => e.time >= since && (bit === null || e.kind & bit));
       removed.push([`seen ${kind ?? "event"}`, hit.map((e) => e.item)]);
     }
@@ -305,20 +303,15 @@ export class Recommender {
 async function load({ ort, publicKey, sessionOptions, crypto, model: old }, bundle) {
   const read = typeof bundle === "string" ? fromUrl(bundle) : bundle;
   const opened = await Bundle.open(read, publicKey, crypto, old?.bundle.most, ort !== null);
-  const engine = await engineOf(opened, ort, sessionOptions);
+  // The engine of student.bin, or the bundle's graphs in sessions of `ort`.
+  const open = ort === null ? Engine.open : (await import("./onnx.js")).openGraphs;
+  const engine = await open(opened, ort, sessionOptions);
   try {
     return new Model(opened, engine);
   } catch (error) {
     if (error instanceof BundleError) throw error;
     throw new BundleError(`does not load (${error.message}); build the bundle again`);
   }
-}
-
-/** The engine of student.bin, or the bundle's graphs in sessions of `ort`. */
-async function engineOf(bundle, ort, options) {
-  if (ort === null) return Engine.open(bundle);
-  const { GraphEngine } = await import("./onnx.js");
-  return GraphEngine.open(ort, bundle, options);
 }
 
 async function bestList(model, k, request, weights, removed, diversity, explain) {
@@ -336,18 +329,16 @@ async function bestList(model, k, request, weights, removed, diversity, explain)
 }
 
 function boosted({ policy }, pool, request) {
-  if (!policy.boosts.length) return pool;
   const values = { ...request.values, now: request.now };
   const factor = ({ item }) =>
     policy.boosts.reduce((whole, { where, factor: own }) => (where.met(item, values) === 2 ? whole * own : whole), 1);
   return pool
-    .map((row, i) => ({ ...row, utility: multiplied(row.utility, factor(row)), i }))
-    .sort((a, b) => b.utility - a.utility || a.i - b.i);
+    .map((row) => ({ ...row, utility: multiplied(row.utility, factor(row)) }))
+    .sort((a, b) => b.utility - a.utility); // stable
 }
 
 async function arranged({ policy, catalog, engine }, pool, k, diversity, request) {
   const items = pool.map((row) => row.item);
-  if (!diversity && !policy.quotas.length && policy.calibration === null) return items.slice(0, k).map((_, i) => i);
   const group = (by) => catalog.groups(by).group;
   const quotas = policy.quotas.map(({ by, most }) => ({ group: items.map((i) => group(by)[i]), most }));
   const vectors = diversity ? await engine.vectors(items) : undefined;
@@ -367,14 +358,13 @@ function ownMix(catalog, { by, strength }, items, { events }) {
 function whyFewer(n, removed, length, pool) {
   const gone = new Set();
   const lost = { catalogue: n };
+  const lose = (cause, count) => count && (lost[cause] = (lost[cause] ?? 0) + count);
   for (const [cause, part] of removed) {
     const before = gone.size;
     part.forEach((i) => gone.add(i));
-    if (gone.size > before) lost[cause] = (lost[cause] ?? 0) + gone.size - before;
+    lose(cause, gone.size - before);
   }
-  const left = n - gone.size - length;
-  const rest = pool.length > length ? "quota" : "history";
-  if (left) lost[rest] = (lost[rest] ?? 0) + left;
+  lose(pool.length > length ? "quota" : "history", n - gone.size - length);
   return lost;
 }
 
@@ -401,7 +391,7 @@ function reasons({ ids, titles }, item, place, { reason }, { history }) {
   }
   if (!strongest.length) return [{ kind: "popular", item: null, title: null, weight: 0 }];
   return strongest.map(({ weight, at }) => {
-    const cause = Number(history[at]);
+    const cause = history[at];
     return { kind: cause === item ? "again" : "history", item: ids[cause], title: titles[cause], weight };
   });
 }
@@ -412,41 +402,51 @@ function indices({ catalog }, items) {
 
 /** The values of "context" or "user": of columns that the bundle has, and numbers where it has numbers. */
 function columns({ encoder }, asked, source) {
+  if (asked == null) return {};
   const known = encoder.columns(source);
   for (const [name, value] of Object.entries(given.values(source, asked, true))) {
     if (!known.includes(name))
       throw new ConfigError(`${source}: no column '${name.slice(0, 200)}' (this bundle has: ${known.join(", ") || "none"})`);
-    if (Array.isArray(value) && !encoder.multi.some((column) => column.name === name))
+    const among = (some) => some.some((column) => column.name === name);
+    if (Array.isArray(value) && !among(encoder.multi))
       throw new ConfigError(`${source}: ${name} has one value, got ${JSON.stringify(value).slice(0, 200)}`);
-    if (typeof value === "string" && encoder.isNumber(name)) throw new ConfigError(`${source}: ${name} must be a number`);
+    if (typeof value === "string" && among(encoder.numeric)) throw new ConfigError(`${source}: ${name} must be a number`);
   }
-  return asked ?? {};
+  return asked;
 }
 
 /** Checks that this device computes the same as the machine that built the bundle. */
 async function conform(model) {
   try {
-    return await conforms(model);
+    const { requests } = model.bundle.json("conformance.json");
+    for (const [number, { graph = "recommend.onnx", inputs, expect }] of requests.entries()) {
+      const array = (name, values) => (FLOATS.test(name) ? Float32Array.from(values) : values);
+      const feed = Object.fromEntries(Object.entries(inputs).map(([name, value]) => [name, array(name, [value].flat())]));
+      const got = await answer(model.engine, graph, feed);
+      for (const [name, wanted] of Object.entries(expect))
+        if (!(name === "item" || name === "related" ? sameItems(name, expect, got) : close(wanted.flat(), got[name])))
+          throw new BundleError(
+            `conformance request ${number} gives another '${name}' here than where the bundle was built; ` +
+              "do not use it on this device and report the processor",
+          );
+    }
+    return requests.length;
   } catch (error) {
     if (error instanceof EdgerecError) throw error;
     throw new BundleError(`conformance.json: is not of this format (${error.message}); build the bundle again`);
   }
 }
 
-async function conforms(model) {
-  const { requests } = model.bundle.json("conformance.json");
-  for (const [number, { graph = "recommend.onnx", inputs, expect }] of requests.entries()) {
-    const array = (name, values) => (FLOATS.test(name) ? Float32Array.from(values) : ints(values));
-    const feed = Object.fromEntries(Object.entries(inputs).map(([name, value]) => [name, array(name, [value].flat())]));
-    const got = await model.engine.run(graph, feed);
-    for (const [name, wanted] of Object.entries(expect))
-      if (!(name === "item" || name === "related" ? sameItems(name, expect, got) : close(wanted.flat(), got[name])))
-        throw new BundleError(
-          `conformance request ${number} gives another '${name}' here than where the bundle was built; ` +
-            "do not use it on this device and report the processor",
-        );
-  }
-  return requests.length;
+/** What a graph gives, by the names of its outputs, from an engine. */
+async function answer(engine, graph, { item, exclude, k, candidates, task_weights: weights, ...inputs }) {
+  const flat = (rows) => ({ ...rows[0]?.outputs, item: rows.map((row) => row.item) });
+  if (graph === "recommend.onnx") return flat(await engine.recommend(inputs, weights, exclude, k[0]));
+  if (graph === "score.onnx") return flat(await engine.score(inputs, weights, candidates));
+  if (graph === "vectors.onnx") return { vector: (await engine.vectors(item)).flatMap((row) => [...row]) };
+  if (graph !== "similar.onnx")
+    throw new BundleError(`conformance.json: there is no graph ${String(graph).slice(0, 40)}; build the bundle again`);
+  const rows = await engine.similar(item[0], exclude, k[0]);
+  return { related: rows.map((row) => row.item), score: rows.map((row) => row.score) };
 }
 
 function near(a, b) {
@@ -460,7 +460,7 @@ function close(wanted, got) {
 /** Two items of nearly equal utility may change places. */
 function sameItems(name, expect, got) {
   const value = expect.utility ?? expect.score;
-  const items = Array.from(got[name], Number);
+  const items = got[name];
   const wanted = expect[name];
   if (items.length !== wanted.length) return false;
   const of = new Map(wanted.map((item, i) => [item, value[i]]));

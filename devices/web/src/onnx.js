@@ -1,18 +1,18 @@
 /** The graphs of a bundle as functions, over any session of onnxruntime-common: where there is no WebAssembly. */
 import { BundleError } from "./errors.js";
 import { checkGraph } from "./graphs.js";
-import { ints, ranked } from "./request.js";
+import { ranked } from "./request.js";
 
-export class GraphEngine {
-  /** The methods are those of `Engine` in engine.js. */
-  static async open(ort, bundle, options) {
-    for (const [name, content] of bundle.files) if (name.endsWith(".onnx")) checkGraph(name, content);
-    const engine = new GraphEngine(ort, bundle, options);
-    await engine.session("recommend.onnx");
-    return engine;
-  }
+/** An engine with the methods of `Engine` in engine.js. */
+export async function openGraphs(bundle, ort, options) {
+  for (const [name, content] of bundle.files) if (name.endsWith(".onnx")) checkGraph(name, content);
+  const engine = new GraphEngine(ort, bundle, options);
+  await engine.session("recommend.onnx");
+  return engine;
+}
 
-  /** Use `open`. */
+class GraphEngine {
+  /** Use `openGraphs`. */
   constructor(ort, bundle, options) {
     // Nothing leaves the device: onnxruntime-node reads this before its first session. See README.md for React Native.
     if (globalThis.process?.env) process.env.ORT_DISABLE_TELEMETRY = "1";
@@ -46,8 +46,8 @@ export class GraphEngine {
     return runs(name, async () => {
       const tensors = {};
       for (const input of session.inputNames) {
-        const value = feed[input];
-        const type = value instanceof Float32Array ? "float32" : "int64";
+        const given = feed[input];
+        const [type, value] = given instanceof Float32Array ? ["float32", given] : ["int64", BigInt64Array.from(given, BigInt)];
         const shape = input === "k" || (input === "item" && name === "similar.onnx") ? [] : [value.length];
         tensors[input] = new this.ort.Tensor(type, value, shape);
       }
@@ -57,23 +57,23 @@ export class GraphEngine {
   }
 
   async recommend(inputs, weights, exclude, k) {
-    const feed = { ...inputs, task_weights: weights, exclude: ints(exclude), k: ints([k]) };
+    const feed = { ...inputs, task_weights: weights, exclude: exclude, k: [k] };
     const outputs = await this.run("recommend.onnx", feed);
     return runs("recommend.onnx", () => ranked(Array.from(outputs.item, Number), outputs));
   }
 
   async score(inputs, weights, candidates) {
-    const outputs = await this.run("score.onnx", { ...inputs, task_weights: weights, candidates: ints(candidates) });
+    const outputs = await this.run("score.onnx", { ...inputs, task_weights: weights, candidates: candidates });
     return runs("score.onnx", () => ranked(candidates, outputs));
   }
 
   async similar(item, exclude, k) {
-    const outputs = await this.run("similar.onnx", { item: ints([item]), exclude: ints(exclude), k: ints([k]) });
+    const outputs = await this.run("similar.onnx", { item: [item], exclude: exclude, k: [k] });
     return runs("similar.onnx", () => Array.from(outputs.related, (related, i) => ({ item: Number(related), score: outputs.score[i] })));
   }
 
   async vectors(items) {
-    const { vector } = await this.run("vectors.onnx", { item: ints(items) });
+    const { vector } = await this.run("vectors.onnx", { item: items });
     const dim = vector?.length / Math.max(items.length, 1);
     return runs("vectors.onnx", () => items.map((_, i) => vector.slice(i * dim, (i + 1) * dim)));
   }

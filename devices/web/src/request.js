@@ -12,12 +12,12 @@ export class RequestEncoder {
     this.rates = this.kinds.map((kind) => inputs.past.rates[kind]);
     this.maxItems = inputs.history.max_items;
     this.smoothing = smoothing;
-    this.categorical = inputs.categorical.map((c) => ({ ...c, index: new Map(c.values.map((v, i) => [v, i + 1])) }));
-    this.numeric = [...inputs.numeric].map(({ name, source, mean, std }) => ({ name, source, mean, std }));
+    const indexed = (columns, from) => columns.map((c) => ({ ...c, index: new Map(c.values.map((v, i) => [v, i + from])) }));
+    this.categorical = indexed(inputs.categorical, 1);
+    this.numeric = inputs.numeric;
     if (!this.rates.every((rate) => rate > 0 && rate < 1)) throw new BundleError("manifest.json: a rate that is none");
-    this.multi = (inputs.multi ?? []).map((c) => ({ ...c, index: new Map(c.values.map((v, i) => [v, i])) }));
-    this.timed = this.categorical.some((c) => c.source === "time");
-    if (this.timed)
+    this.multi = indexed(inputs.multi ?? [], 0);
+    if (this.categorical.some((c) => c.source === "time"))
       this.clock = new Intl.DateTimeFormat("en-US", {
         timeZone: inputs.timezone, hour: "2-digit", hourCycle: "h23", weekday: "short",
       });
@@ -27,10 +27,6 @@ export class RequestEncoder {
   columns(source) {
     const own = (column) => column.source === source;
     return [...this.categorical, ...this.numeric, ...this.multi].filter(own).map((column) => column.name);
-  }
-
-  isNumber(name) {
-    return this.numeric.some((column) => column.name === name);
   }
 
   /** Distinct past items in the order of their last event; events are {item: index, kind: bits, time: ms}. */
@@ -80,17 +76,17 @@ export class RequestEncoder {
     return numbers;
   }
 
-  /** All arrays by the names of the graph's inputs. */
+  /** All arrays by the names of the graph's inputs; whole numbers in plain ones. */
   encode(past, now, values) {
     const { items, sums } = past;
     const gap = (h) => (h.last - h.first) / MS_PER_HOUR / Math.max(h.count - 1, 1);
     return {
-      history: ints(items.map((h) => h.item)),
-      history_kind: ints(items.map((h) => h.kind)),
+      history: items.map((h) => h.item),
+      history_kind: items.map((h) => h.kind),
       history_count: Float32Array.from(items, (h) => h.count),
       history_age_h: Float32Array.from(items, (h) => Math.max(now - h.last, 0) / MS_PER_HOUR),
       history_interval_h: Float32Array.from(items, gap),
-      context_categorical: ints(this.categories(values, now)),
+      context_categorical: this.categories(values, now),
       context_numeric: Float32Array.from([
         ...this.numbers(sums, now), ...this.numeric.map((n) => standard(n, values)), ...this.multi.flatMap((c) => shares(c, values)),
       ]),
@@ -98,7 +94,7 @@ export class RequestEncoder {
   }
 
   categories(values, now) {
-    const clock = this.timed ? this.local(now) : {};
+    const clock = this.clock ? this.local(now) : {};
     return this.categorical.map((column) => {
       if (column.source === "time") return clock[column.name] + 1;
       const value = values[column.name];
@@ -107,9 +103,15 @@ export class RequestEncoder {
     });
   }
 
+  /** Hour and weekday; every clock on earth is a whole number of quarters of an hour from UTC. */
   local(now) {
-    const parts = Object.fromEntries(this.clock.formatToParts(now).map((p) => [p.type, p.value]));
-    return { hour: Number(parts.hour), weekday: "MonTueWedThuFriSatSun".indexOf(parts.weekday) / 3 };
+    const quarter = Math.floor(now / (MS_PER_HOUR / 4));
+    if (quarter !== this.quarter) {
+      const { hour, weekday } = Object.fromEntries(this.clock.formatToParts(now).map((p) => [p.type, p.value]));
+      this.here = { hour: Number(hour), weekday: "MonTueWedThuFriSatSun".indexOf(weekday) / 3 };
+      this.quarter = quarter;
+    }
+    return this.here;
   }
 }
 
@@ -142,10 +144,6 @@ export function partsOf(value, separator) {
 function spelled(text) {
   const lower = text.trim().toLowerCase();
   return lower === "true" || lower === "false" ? lower : text.replace(/^(-?(?:0|[1-9][0-9]*))\.0+$/, "$1");
-}
-
-export function ints(values) {
-  return BigInt64Array.from(values, BigInt);
 }
 
 /** Items with their places in the flat outputs of an engine: utility, probability (by task), reason (by past item). */

@@ -32,7 +32,7 @@ export function isList(row) {
   return isName(row?.profile) && isPlausible(row.time) && Array.isArray(row.items);
 }
 
-const idOf = ({ profile, eventId }) => ((eventId ?? null) === null ? null : JSON.stringify([profile, eventId]));
+const idOf = ({ profile, eventId }) => (eventId == null ? null : JSON.stringify([profile, eventId]));
 
 /** A store without a disk. */
 export class MemoryStore {

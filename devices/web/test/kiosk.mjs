@@ -3,6 +3,7 @@
  * node kiosk.mjs FOLDER NEXT BAD PICTURES CHROMIUM. FOLDER is written to; its kiosk.json sets update_s to 1.
  */
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import { cp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -165,6 +166,25 @@ async function shopping(view) {
   went.kept = await page.evaluate(async () => [localStorage.length, (await indexedDB.databases()).length]);
   await context.close();
   return went;
+}
+
+/** The example for React: attributes, their changes, events and calls. */
+async function react() {
+  const context = await visitor();
+  const page = await open(context, { address: `${url}react.html`, ready: "edgerec-list" });
+  await page.waitForSelector("edgerec-list .card .title");
+  const heading = () => page.textContent("edgerec-list h2");
+  const list = () => texts(page, "edgerec-list >> nth=0 >> .title");
+  seen.react = { first: await list(), headings: [await heading()] };
+  await page.click("edgerec-list .card .open");
+  await page.waitForSelector("section edgerec-list .title");
+  await settled(page);
+  seen.react.headings.push(await heading(), await page.textContent("section edgerec-list h2"));
+  await page.click("section button");
+  await settled(page);
+  seen.react.afterAdd = await list();
+  await judge(page, "react", [1920, 1080, "light"]);
+  await context.close();
 }
 
 async function configure(own) {
@@ -392,6 +412,7 @@ try {
   seen.shopping = [];
   for (const view of VIEWS) seen.shopping.push(await shopping(view));
   await variants();
+  if (existsSync(join(folder, "react.html"))) await react();
   await failures();
   await updates();
   const own = [url, `http://shop.lan:${port}/`, "file:", "data:", "blob:"];

@@ -8,14 +8,17 @@ const { Search } = await import(`${page}search.js`);
 const { sha256 } = await import(`${page}sha256.js`);
 const { checked } = await import(`${page}settings.js`);
 const { Visit } = await import(`${page}visit.js`);
+const { factsOf } = await import(`${page}item.js`);
 const { Goods } = await import(`${page}goods.js`);
 const { WORDS, filled, wordsOf } = await import(`${page}words.js`);
 const job = JSON.parse(readFileSync(0, "utf8"));
 const out = {};
 
 out.readable = job.titles.map((title) => readable(title, "en"));
+const attributes = { Description: "PARTY BUNTING ", made_of: "cotton", price: 4.95, weight: null };
+out.facts = factsOf({ settings: { price: "price", picture: null }, code: "en" }, { title: "PARTY BUNTING", attributes }, "Party Bunting");
 out.turkish = readable("IŞIK", "tr");
-out.prices = [pricer("de", "EUR")(3.5), pricer("en", "GBP")(1234), pricer("ja", "JPY")(980), pricer("en", "EUR")(NaN), pricer("en", "nothing")(2)];
+out.prices = [pricer("de", "EUR")(3.5), pricer("en", "GBP")(1234), pricer("ja", "JPY")(980), pricer("en", "EUR")(NaN), pricer("en", "nothing")(2), pricer("en", null)(2.5)];
 
 const search = new Search(job.titles.map((title, i) => ({ texts: [title, `id${i}`] })));
 out.found = Object.fromEntries(job.questions.map((question) => [question, search.find(question).slice(0, 3).map(({ item }) => job.titles[item])]));

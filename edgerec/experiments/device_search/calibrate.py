@@ -57,10 +57,16 @@ def calibrate(
         points: list[list[Point]] = [[] for _ in variants]
         for _ in range(ROUNDS):
             for bundle, work, own in zip(bundles, works, points, strict=True):
-                (measured,) = measure([bundle], profile.threads, processes=1, calls=calls, cold=COLD_CALLS)
+                engine = engine_of(profile)
+                (measured,) = measure([bundle], profile.threads, 1, calls, COLD_CALLS, engine)
                 own.append(Point.of(work, measured))
                 track.advance()
     return [_least(own) for own in points]
+
+
+def engine_of(profile: Profile) -> str:
+    """The engine that measures here for a device; of a browser, the one of this machine that is most like it."""
+    return "onnxruntime" if profile.runtime == "onnxruntime" else "auto"
 
 
 def _least(points: Sequence[Point]) -> Point:

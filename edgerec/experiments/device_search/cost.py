@@ -58,19 +58,26 @@ class Point:
         return cls(work, measured)
 
     @classmethod
-    def read(cls, path: Path) -> Point:
-        """What `edgerec bench --save` wrote.
+    def read(cls, path: Path, runtime: str = "") -> Point:
+        """What `edgerec bench --save` wrote on a device with this runtime.
 
         Raises:
-            ConfigError: the file is missing or holds something else.
+            ConfigError: the file is missing or holds something else, or another engine ran the bundle.
         """
         try:
-            return cls.of_json(json.loads(path.read_text(encoding="utf-8")))
+            values = json.loads(path.read_text(encoding="utf-8"))
+            point, used = cls.of_json(values), values["measured"].get("engine", runtime)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{path}: is not a measurement of a device ({error}); make one on the device: "
                 f"edgerec bench BUNDLE --save {path.name}"
             ) from None
+        if runtime in ("native", "onnxruntime") and used != runtime:
+            raise ConfigError(
+                f"{path}: measured with the engine {used}, and the device's runtime is {runtime}; measure again: "
+                f"edgerec bench BUNDLE --engine {runtime} --save {path.name}"
+            )
+        return point
 
 
 @dataclass(frozen=True)

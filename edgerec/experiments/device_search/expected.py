@@ -8,7 +8,7 @@ from typing import TypeAlias
 from edgerec.bench.measure import Measured
 from edgerec.config import Config
 from edgerec.devices import Profile
-from edgerec.experiments.device_search.calibrate import to_json
+from edgerec.experiments.device_search.calibrate import engine_of, to_json
 from edgerec.experiments.device_search.context import SearchContext
 from edgerec.experiments.device_search.cost import CostModel, Costs, Point
 from edgerec.experiments.device_search.report import Check, SearchTrial
@@ -71,9 +71,9 @@ class ExpectedCosts:
 
 
 def _points(context: SearchContext, kernels: Sequence[str], calibration: Calibration) -> list[Point]:
-    """Measurements of this machine, made once for each number of threads and set of kernels."""
+    """Measurements of this machine, made once for each engine, number of threads and set of kernels."""
     profile = context.profile
-    path = context.shared / f"machine-{profile.threads}-{'-'.join(kernels)}.json"
+    path = context.shared / f"machine-{engine_of(profile)}-{profile.threads}-{'-'.join(kernels)}.json"
     if not path.exists():
         points = calibration(context.untrained, context.data.encoder, profile, kernels, context.progress)
         write_json(path, {"points": to_json(points)})

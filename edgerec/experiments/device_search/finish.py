@@ -15,7 +15,7 @@ from edgerec.config import SIZES, Config
 from edgerec.errors import QualityError
 from edgerec.evaluation.page import write_page
 from edgerec.evaluation.report import Report
-from edgerec.experiments.device_search.calibrate import made_up
+from edgerec.experiments.device_search.calibrate import engine_of, made_up
 from edgerec.experiments.device_search.context import SearchContext
 from edgerec.experiments.device_search.expected import ExpectedCosts
 from edgerec.experiments.device_search.report import Check, Limit, SearchReport, SearchTrial
@@ -72,7 +72,7 @@ def measure_bundle(
     with tempfile.TemporaryDirectory() as folder:
         known, encoder = Path(folder) / "known", context.data.encoder
         work = made_up(context.untrained, encoder, profile, sizes, context.n_items, profile.kernel, known)
-        measured, other = measure([bundle, known], target.threads)
+        measured, other = measure([bundle, known], target.threads, engine=engine_of(profile))
     other_ms = expected.model.here(work).p95_ms / expected.model.tail
     model_bytes = Bundle.open(bundle).manifest.device["work"]["model_bytes"]
     return measured, expected.checked(settings, measured, other, other_ms, model_bytes)

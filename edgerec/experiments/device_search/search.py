@@ -47,7 +47,7 @@ def search_device(
         QualityError: nothing fits, or what was chosen turns out not to; it says what would have to change.
     """
     profile = load_profile(run.config.device)
-    measured_there = [Point.read(path) for path in corrections]
+    measured_there = [Point.read(path, profile.runtime) for path in corrections]
     context = SearchContext.of(run, profile)
     space = space_of(run.config, profile, widths)
     expected = ExpectedCosts(context, space, measured_there, calibration)

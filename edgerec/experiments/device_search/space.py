@@ -15,6 +15,9 @@ CUTS = (0.0, 0.25, 0.5)
 TABLES = ("int8", "int4", "pq")
 """How the item table is stored."""
 
+KERNELS_OF = {"native": ("u8s8",), "onnxruntime": ("u8s8", "nbits8", "fp32"), "onnxruntime-web": ("u8s8", "fp32")}
+"""Of the graphs, by what runs them; the native engine reads what the first one reads."""
+
 Space: TypeAlias = Mapping[str, Sequence[Scalar]]
 """Values to choose from, by "section.key"."""
 
@@ -37,7 +40,7 @@ def space_of(config: Config, profile: Profile, widths: Widths | None = None) -> 
         "pruning.hidden": list(CUTS),
         "pruning.heads": [0.0, 0.5],
         "quantization.table": list(TABLES),
-        "quantization.kernel": ["u8s8", "fp32"] if profile.runtime == "onnxruntime-web" else ["u8s8", "nbits8", "fp32"],
+        "quantization.kernel": list(KERNELS_OF[profile.runtime]),
     }
     if config.student.transitions:
         space["student.transitions"] = [0, config.student.transitions // 2, config.student.transitions]

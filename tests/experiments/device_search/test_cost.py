@@ -103,6 +103,19 @@ def test_a_file_that_is_not_a_measurement_is_refused_in_one_line(tmp_path):
         Point.read(tmp_path / "pi.json")
 
 
+@pytest.mark.parametrize(("runtime", "taken"), [("native", False), ("onnxruntime", True), ("onnxruntime-web", True)])
+def test_a_measurement_by_another_engine_than_the_devices_corrects_nothing(tmp_path, runtime, taken):
+    work = asdict(Workload("u8s8", 10, 1_000, 80, 20, 100))
+    figures = {"p50_ms": 1, "p95_ms": 2, "peak_ram_mb": 70, "cold_start_ms": 200, "engine": "onnxruntime"}
+    (tmp_path / "pi.json").write_text(json.dumps({"work": work, "measured": figures}))
+
+    if taken:
+        assert Point.read(tmp_path / "pi.json", runtime).work.items == 10
+    else:
+        with pytest.raises(ConfigError, match=r"with the engine onnxruntime, and .* runtime is native; measure again"):
+            Point.read(tmp_path / "pi.json", runtime)
+
+
 @pytest.mark.parametrize("value", ["NaN", "0", "Infinity", "-1", '"fast"'])
 def test_a_measurement_that_is_not_a_number_is_refused(tmp_path, value):
     work = json.dumps(asdict(Workload("u8s8", 10, 1_000, 80, 20, 100)))

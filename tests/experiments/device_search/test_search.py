@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -104,9 +105,14 @@ def test_this_machine_is_measured_by_real_bundles(tiny_data):
 def test_the_space_holds_what_the_device_can_run(tiny_config):
     from edgerec.devices import load_profile
 
-    web, kiosk = (space_of(tiny_config, load_profile(name)) for name in ("web-wasm", "kiosk-x86"))
+    native = load_profile("kiosk-x86")
+    web, kiosk, graphs = (
+        space_of(tiny_config, profile)
+        for profile in (load_profile("web-wasm"), native, replace(native, runtime="onnxruntime"))
+    )
 
-    assert "nbits8" not in web["quantization.kernel"] and "nbits8" in kiosk["quantization.kernel"]
+    assert kiosk["quantization.kernel"] == ["u8s8"]  # of which the native engine reads the file
+    assert "nbits8" not in web["quantization.kernel"] and "nbits8" in graphs["quantization.kernel"]
     assert all(values.keys() == kiosk.keys() for values in first_of(tiny_config, kiosk))
 
 

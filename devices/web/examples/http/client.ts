@@ -261,7 +261,7 @@ export class Client {
   readonly #url: string;
   readonly #headers: Record<string, string>;
 
-  /** `url`: such as http://localhost:8000; `token`: that of the service, if it has one. */
+  /** `url`: such as http://localhost:8765; `token`: that of the service, if it has one. */
   constructor(url: string, token?: string) {
     this.#url = url.replace(/\/$/, "");
     this.#headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };

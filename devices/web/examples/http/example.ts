@@ -1,7 +1,7 @@
 /** Asks `edgerec serve` for a list: node example.ts [URL] [ITEM]. Node 24 runs TypeScript as it is. */
 import { Client, Refused } from "./client.ts";
 
-const [, , url = "http://localhost:8000", seen = "22423"] = process.argv;
+const [, , url = "http://localhost:8765", seen = "22423"] = process.argv;
 const shop = new Client(url, process.env.EDGEREC_TOKEN);
 try {
   await shop.observe({ item: seen, profile: "anna" });

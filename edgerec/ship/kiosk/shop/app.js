@@ -2,7 +2,7 @@
 import { attract } from "./attract.js";
 import { order, showBasket, showCount, showThanks } from "./basket.js";
 import { make } from "./cards.js";
-import { fill } from "./fill.js";
+import { SHORT, fill } from "./fill.js";
 import { Goods } from "./goods.js";
 import { watch } from "./idle.js";
 import { showItem } from "./item.js";
@@ -153,7 +153,7 @@ async function showFound(asked, current) {
   });
   at("did-you-mean").replaceChildren(near.length ? `${words.didYouMean} ` : `${words.maybe}`, ...buttons);
   at("did-you-mean").hidden = false;
-  await fill(shop, at("list"), shop.rec ? await forYou(shop, ROW) : shipped.slice(0, ROW), current);
+  await fill(shop, at("list"), shop.rec ? await forYou(shop, SHORT) : shipped.slice(0, SHORT), current);
 }
 
 let toasted;

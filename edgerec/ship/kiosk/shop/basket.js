@@ -1,10 +1,9 @@
 /** The basket, and the list for the till. */
 import { basketLine, make } from "./cards.js";
-import { fill } from "./fill.js";
+import { SHORT, fill } from "./fill.js";
 import { withBasket } from "./lists.js";
 
 const at = (id) => document.getElementById(id);
-const WITH = 8;
 
 function contents({ visit, goods }) {
   return [...visit.basket].map(([id, n]) => [goods.get(id), n]).filter(([item]) => item);
@@ -34,7 +33,7 @@ export async function showBasket(shop, current) {
   at("lines").replaceChildren(...rows.map(([item, n]) => basketLine(shop, item, n)));
   showTotal("total", total(shop, rows));
   at("with-title").textContent = rows.length ? words.withBasket : words.popular;
-  const list = !shop.rec ? [] : rows.length ? await withBasket(shop, WITH) : shop.popular.slice(0, WITH);
+  const list = !shop.rec ? [] : rows.length ? await withBasket(shop, SHORT) : shop.popular.slice(0, SHORT);
   if (!current()) return;
   at("with-title").hidden = !list.length;
   await fill(shop, at("with"), list, current);

@@ -2,6 +2,9 @@
 import { card } from "./cards.js";
 import { badgeOf, reasonsOf } from "./reasons.js";
 
+/** Cards of a short list: full rows of two, three, four and six. */
+export const SHORT = 12;
+
 /** @param {() => boolean} current whether the list is still wanted once its reasons are found */
 export async function fill(shop, list, items, current = () => true) {
   const known = items.filter((item) => shop.goods.get(item.item));

@@ -9,6 +9,8 @@ const HIGH = 20;
 /** Things that the visitor did last, and what goes with each of them. */
 const [CAUSES, NEAR] = [12, 60];
 const NEW_DAYS = 60;
+/** Items that another one may be named with. */
+const TOGETHER = 4;
 
 /** @param {object[]} list items with `reasons`; gives their texts in the list's order, "" where there is none of its own */
 export async function reasonsOf(shop, list) {
@@ -27,10 +29,11 @@ export async function reasonsOf(shop, list) {
 /** What can be said where nothing else can: another item, a place further down. */
 async function others(shop, item) {
   const { words, goods, ranks } = shop;
-  const [other] = await related(shop, item.item, 1);
-  const title = other && goods.titleOf(other.item);
+  const near = await related(shop, item.item, TOGETHER);
+  const titles = near.map((other) => goods.titleOf(other.item)).filter((title) => title);
   const rank = ranks.get(item.item);
-  return [...(title ? [filled(words.together, { title })] : []), ...(rank > BESTSELLERS ? [filled(words.rank, { n: rank })] : [])];
+  const [first, ...more] = titles.map((title) => filled(words.together, { title }));
+  return [...(first ? [first] : []), ...(rank > BESTSELLERS ? [filled(words.rank, { n: rank })] : []), ...more];
 }
 
 /** For what the visitor did last, the ids of what goes with it: no card names a cause that people would not see. */

@@ -10,13 +10,13 @@ const each = (kind) => ({
   what: `{"name": ${kind.what}, ...}`,
 });
 const texts = { is: (v) => Array.isArray(v) && v.every((one) => typeof one === "string"), what: "a list of texts" };
-const currency = { is: (v) => typeof v === "string" && /^[A-Z]{3}$/.test(v), what: "three capital letters, such as EUR" };
+const currency = { is: (v) => typeof v === "string" && /^[A-Z]{3}$/.test(v), what: "three capital letters, such as GBP" };
 const color = { is: (v) => text.is(v) || (Array.isArray(v) && v.length === 2 && v.every(text.is)), what: "a value, or [light, dark]" };
 
 /** Each key and what it takes. */
 const KEYS = {
   title: text, language: text, k: number(1, 200), diversity: number(0, 1), idle_s: number(0, 86_400), remember: flag,
-  price: orNone(text), currency, picture: orNone(text), category: orNone(text), new: orNone(text), sold_out: texts,
+  price: orNone(text), currency: orNone(currency), picture: orNone(text), category: orNone(text), new: orNone(text), sold_out: texts,
   events: each(orNone(text)), tasks: each(text), weights: each(number(-1e6, 1e6)), related: flag, theme: each(color), words: each(text),
   updates: orNone(text), update_s: number(1, 1e6), public_key: orNone(text),
 };

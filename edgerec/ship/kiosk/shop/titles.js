@@ -19,11 +19,11 @@ export function capital(text, language) {
   return text.replace(/^\p{L}/u, (first) => first.toLocaleUpperCase(language));
 }
 
-/** Writes prices in a currency and language; "" for what is no number. A currency that there is not is left out. */
+/** Writes prices in a currency and language; "" for what is no number. A currency that there is not, or null, is left out. */
 export function pricer(language, currency) {
   let format;
   try {
-    format = new Intl.NumberFormat(language, { style: "currency", currency });
+    format = new Intl.NumberFormat(language, { style: "currency", currency: currency ?? "" });
   } catch {
     format = new Intl.NumberFormat(language, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
   }

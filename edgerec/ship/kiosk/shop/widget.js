@@ -34,45 +34,55 @@ async function open() {
 
 class EdgerecList extends HTMLElement {
   static observedAttributes = ["because", "layout", "k", "heading"];
+  // Private, since frameworks set a property where an element has one of an attribute's name.
+  #ready = null;
+  #shared = null;
+  #shop = null;
+  #heading = null;
+  #list = null;
+  #words = null;
+  #search = null;
+  #turn = 0;
 
   connectedCallback() {
-    this.ready ??= this.build();
+    this.#ready ??= this.#build();
+    this.#shared?.lists.add(this); // moved to another place of its page
   }
 
   attributeChangedCallback() {
-    this.ready?.then(() => this.refresh());
+    this.#ready?.then(() => this.#refresh());
   }
 
   disconnectedCallback() {
-    this.shared?.lists.delete(this);
+    this.#shared?.lists.delete(this);
   }
 
   /** The visitor put an item into the page's own basket. */
   put(item, change = 1) {
-    this.shop?.visit.put(item, change);
-    return this.all();
+    this.#shop?.visit.put(item, change);
+    return this.#all();
   }
 
   hide(item) {
-    this.shop?.visit.hide(item);
-    return this.all();
+    this.#shop?.visit.hide(item);
+    return this.#all();
   }
 
   // Parts.
 
-  async build() {
+  async #build() {
     const root = this.attachShadow({ mode: "open" });
     const style = make("link", { rel: "stylesheet", href: new URL("../cards.css", import.meta.url).href });
-    this.heading = make("h2");
-    this.list = make("ol", { className: "cards" }, ...skeletons(4));
+    this.#heading = make("h2");
+    this.#list = make("ol", { className: "cards" }, ...skeletons(4));
     const { code, words } = wordsOf(this.getAttribute("language") ?? (document.documentElement.lang || "auto"));
-    this.words = make("input", { type: "search", "aria-label": words.search, placeholder: words.search });
-    this.words.addEventListener("input", () => this.refresh());
-    root.append(style, ...(this.hasAttribute("search") ? [this.words] : []), this.heading, this.list);
+    this.#words = make("input", { type: "search", "aria-label": words.search, placeholder: words.search });
+    this.#words.addEventListener("input", () => this.#refresh());
+    root.append(style, ...(this.hasAttribute("search") ? [this.#words] : []), this.#heading, this.#list);
     try {
       shared ??= open();
-      await this.furnish(await shared, code, words);
-      await this.refresh();
+      await this.#furnish(await shared, code, words);
+      await this.#refresh();
     } catch (error) {
       // A page goes on without its list, and the page's owner can know why.
       this.hidden = true;
@@ -80,13 +90,13 @@ class EdgerecList extends HTMLElement {
     }
   }
 
-  async furnish(all, code, words) {
+  async #furnish(all, code, words) {
     const { rec, items, visit, lists, settings } = all;
-    this.shared = all;
+    this.#shared = all;
     const goods = new Goods(items, { ...settings, language: code });
     const format = pricer(code, settings.currency);
     const address = this.getAttribute("href") ?? "#{id}";
-    this.shop = {
+    this.#shop = {
       rec, visit, settings, words, goods, ...rankings(goods, await popular({ rec, goods })),
       weights: () => settings.weights,
       diversity: () => settings.diversity,
@@ -94,40 +104,40 @@ class EdgerecList extends HTMLElement {
       price: (item) => format(item.attributes?.[settings.price] ?? NaN),
       address: (item) => filled(address, { id: encodeURIComponent(item.item) }),
     };
-    lists.add(this);
-    this.list.addEventListener("click", (event) => {
+    if (this.isConnected) lists.add(this);
+    this.#list.addEventListener("click", (event) => {
       const id = event.target.closest?.("[data-item]")?.dataset.item;
       if (id === undefined) return;
       visit.look(id);
       this.dispatchEvent(new CustomEvent("edgerec-pick", { bubbles: true, composed: true, detail: { item: id, title: goods.titleOf(id) } }));
-      this.all();
+      this.#all();
     });
   }
 
-  all() {
-    return Promise.all([...(this.shared?.lists ?? [])].map((list) => list.refresh()));
+  #all() {
+    return Promise.all([...(this.#shared?.lists ?? [])].map((list) => list.#refresh()));
   }
 
   /** One list after the other, since they share a model; only the latest wish of each counts. */
-  refresh() {
-    if (!this.shop) return Promise.resolve();
-    const turn = (this.turn = (this.turn ?? 0) + 1);
-    const mine = this.shared.last.then(() => (turn === this.turn ? this.draw() : null));
-    this.shared.last = mine.catch(() => {});
+  #refresh() {
+    if (!this.#shop) return Promise.resolve();
+    const turn = ++this.#turn;
+    const mine = this.#shared.last.then(() => (turn === this.#turn ? this.#draw() : null));
+    this.#shared.last = mine.catch(() => {});
     return mine;
   }
 
-  async draw() {
-    const { shop } = this;
+  async #draw() {
+    const shop = this.#shop;
     const k = Math.max(1, Number(this.getAttribute("k")) || 12);
     const because = this.getAttribute("because");
-    const asked = this.words.value.trim();
+    const asked = this.#words.value.trim();
     const titled = (text) => this.getAttribute("heading") ?? text;
     let items;
     let title;
     if (asked !== "") {
-      this.search ??= new Search(shop.goods.all.map((item) => ({ texts: [item.title, item.item] })));
-      items = await byTaste(shop, this.search.find(asked));
+      this.#search ??= new Search(shop.goods.all.map((item) => ({ texts: [item.title, item.item] })));
+      items = await byTaste(shop, this.#search.find(asked));
       title = items.length ? filled(shop.words.found, { n: items.length }) : filled(shop.words.nothing, { words: asked });
     } else if (because !== null && shop.goods.get(because)) {
       items = await related(shop, because, k);
@@ -136,9 +146,9 @@ class EdgerecList extends HTMLElement {
       items = await forYou(shop, k);
       title = titled(shop.words.forYou);
     }
-    this.heading.textContent = title;
-    this.list.className = this.getAttribute("layout") === "carousel" ? "cards row" : "cards";
-    await fill(shop, this.list, items.slice(0, k));
+    this.#heading.textContent = title;
+    this.#list.className = this.getAttribute("layout") === "carousel" ? "cards row" : "cards";
+    await fill(shop, this.#list, items.slice(0, k));
   }
 }
 

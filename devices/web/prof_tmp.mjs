@@ -1,0 +1,20 @@
+import { Recommender } from "./src/index.js";
+import { fromFolder } from "./src/node.js";
+const rec = await Recommender.open(fromFolder(process.argv[2]));
+const { model } = rec.home; const now = Date.UTC(2026,0,1), DAY=86400000;
+const past = (n) => Array.from({ length: n }, (_, i) => ({ item: model.catalog.ids[(37 * i) % model.n], time: now - i * DAY }));
+const [weights] = model.weights(null);
+const E=[0,5,20,50];
+const opts=E.map(n=>({now,history:past(n),explain:true}));
+const reqs=[]; for(const o of opts) reqs.push(await rec.request(model,o));
+const med=(a)=>a.sort((x,y)=>x-y)[Math.floor(a.length/10)];
+async function t(name,f){ const T=[]; for(let r=0;r<600;r++) for(let i=0;i<4;i++){ const s=performance.now(); await f(i); if(r>=300) T.push(performance.now()-s);} console.log(name,(1000*med(T)).toFixed(1),"us"); }
+await t("list",i=>rec.recommend(20,opts[i]));
+await t("list-noexplain",i=>rec.recommend(20,{...opts[i],explain:false}));
+await t("model",i=>model.engine.recommend(reqs[i].inputs,weights,[],20,true));
+await t("request",i=>rec.request(model,opts[i]));
+await t("encode",i=>model.encoder.encode(model.encoder.past(reqs[i].events),now,{}));
+await t("removed",i=>rec.removed(model,opts[i],reqs[i]));
+const eng=model.engine;
+await t("raw wasm",i=>{ const k=20,sh=eng.shape; const [request,events,item,u,p,r]=eng.request(reqs[i].inputs,weights,[],k,true); eng.exports.edgerec_recommend(eng.engine,eng.workspace,request,k,item,u,p,r)});
+await t("request-write",i=>{ const k=20,sh=eng.shape; eng.request(reqs[i].inputs,weights,[],k,true);});
