@@ -43,10 +43,11 @@ def main(arguments: Sequence[str]) -> int:
         for seed in options.seeds:
             chain = Chain.of(public, line, seed, options.out, options.set)
             path = options.out / public.name / f"{options.part}-{line.replace(' ', '-')}-{seed}.json"
-            if not options.show and not results.finished(path, chain.config):
+            missing = [stage for stage in options.stages if stage not in _finished(path, chain)]
+            if missing and not options.show:
                 progress.headline(f"{public.name}: learned from {line}, seed {seed}")
-                _store(path, chain, options.part, options.stages, progress)
-            if results.finished(path, chain.config):
+                _store(path, chain, options.part, missing, progress)
+            if _finished(path, chain):
                 records.append(results.read(path))
     print_titled(report.table(public.name, options.part, records))
     if options.record:
@@ -84,17 +85,25 @@ def _parser() -> Parser:
     return parser
 
 
+def _finished(path: Path, chain: Chain) -> results.Metrics:
+    """The figures that were stored for these settings, by stage."""
+    return results.metrics_of(path) if results.finished(path, chain.config) else {}
+
+
 def _store(path: Path, chain: Chain, part: Part, stages: Sequence[str], progress: Progress) -> None:
-    """Build, ask and judge one line of one seed; its lists are kept beside the figures, for anyone to score."""
-    run = chain.build(progress)
-    lists = chain.lists(run, part, stages)
+    """Build one line of one seed, and keep figures and lists of some stages beside those of others."""
+    run, done = chain.build(progress), _finished(path, chain)
+    lists, kept = chain.lists(run, part, stages), path.with_suffix(".npz")
     arrays: dict[str, Any] = {"user": lists.users, **lists.by_stage}
-    np.savez_compressed(path.with_suffix(".npz"), **arrays)
-    more = {"line": chain.line, "seed": chain.seed, "part": part, "ms": lists.ms, "bytes": sizes_of(run.bundle)}
-    sections = tuple(chain.config.sections)
-    results.store(
-        path, chain.public.name, chain.config, ("seed", "task", *sections), lists.figures(chain.public, part), more
-    )
+    if done:
+        with np.load(kept, allow_pickle=False) as before:
+            arrays = {**before, **arrays}
+    np.savez_compressed(kept, **arrays)
+    ms = lists.ms or (results.read(path)["ms"] if done else 0.0)
+    more = {"line": chain.line, "seed": chain.seed, "part": part, "ms": ms, "bytes": sizes_of(run.bundle)}
+    sections = ("seed", "task", *chain.config.sections)
+    figures = {**done, **lists.figures(chain.public, part)}
+    results.store(path, chain.public.name, chain.config, sections, figures, more)
 
 
 def _planted(public: PublicSet, options: argparse.Namespace, progress: Progress) -> int:

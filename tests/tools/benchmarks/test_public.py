@@ -168,22 +168,25 @@ def test_every_stage_of_both_lines_is_in_the_table_and_a_second_call_trains_noth
     changes = [f"--set={section}.{key}={json.dumps(v)}" for section, of in SMALL.items() for key, v in of.items()]
     arguments = ["beauty", "--data", str(walks), "--out", str(walks / "out"), "--seeds", "0", *changes]
 
+    assert command.main([*arguments, "--stages", "int8"]) == 0
+    assert "our teacher" not in capsys.readouterr().out
     assert command.main(arguments) == 0
-    assert command.main(arguments) == 0
+    assert stored.stages == [["int8"], ["int8"], ["teacher", "student", "pruned"], ["teacher", "student", "pruned"]]
+    assert command.main([*arguments, "--show"]) == command.main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert stored.calls == 2
-    assert sum("our bundle, INT8 by the native engine" in line for line in lines) == 4
+    assert len(stored.stages) == 4
+    assert sum("our bundle, INT8 by the native engine" in line for line in lines) == 6
     files = list((walks / "out" / "beauty").glob("test-*.npz"))
     assert len(files) == 2 and all(set(np.load(f).files) == {"user", *report.STAGES} for f in files)
 
 
 class _Counting:
-    def __init__(self, function: object) -> None:
-        self.function, self.calls = function, 0
+    def __init__(self, function):
+        self.function, self.stages = function, []
 
-    def __call__(self, *arguments: object) -> None:
-        self.calls += 1
-        self.function(*arguments)  # type: ignore[operator]
+    def __call__(self, *arguments):
+        self.stages.append(list(arguments[3]))
+        self.function(*arguments)
 
 
 @pytest.mark.slow
