@@ -48,25 +48,26 @@ class HeldOut:
         log, since = data.train_log, late_since(data)
         ranked = any(t.kind == "retrieval" for t in data.tasks)
         starts = log.session_starts()
+        counts = np.ones(len(starts), bool)
         if ranked:  # only what was consumed tells rankings apart
-            starts = starts[np.add.reduceat(is_consumed(log, data.tasks), starts) > 0]
-        n_sessions = len(starts)
-        starts = starts[log.time_ms[starts] >= since[log.user[starts]]]
-        user, places = np.unique(log.user[starts], return_index=True)
-        first = starts[places]
-        past = first > log.offsets[user]
-        user, first = user[past], first[past]
-        n = min(MOST, max(int(PART * n_sessions), LEAST), max(int(OF_LATE * len(user)), min(LEAST, len(user) // 2)))
+            counts = np.add.reduceat(is_consumed(log, data.tasks), starts) > 0
+        late = log.time_ms[starts] >= since[log.user[starts]]
+        # Who is drawn may not depend on what they did then, or their clicks say too much of how often others click.
+        user, places = np.unique(log.user[starts[late]], return_index=True)
+        user = user[starts[late][places] > log.offsets[user]]
+        n = min(MOST, max(int(PART * counts.sum()), LEAST), max(int(OF_LATE * len(user)), min(LEAST, len(user) // 2)))
         drawn = np.sort(np.random.default_rng((seed, 3)).choice(len(user), n if n >= LEAST else 0, replace=False))
         since_ms = np.full(len(since), FOREVER)
         since_ms[user[drawn]] = since[user[drawn]]
         held = cls(since_ms)
         if not len(drawn):
             return held
+        told = starts[late & counts & (log.time_ms[starts] >= since_ms[log.user[starts]])]
+        first = told[np.unique(log.user[told], return_index=True)[1]]
         rows = data.train.impressions
         return cls(
             since_ms,
-            data.sessions_at(first[drawn]) if ranked else None,
+            data.sessions_at(first) if ranked and len(first) else None,
             None if rows is None else rows.take(np.flatnonzero(held.holds(rows.requests))),
         )
 

@@ -69,3 +69,13 @@ def test_where_the_log_is_split_by_user_each_ones_last_session_may_be_held_out(s
 
     assert len(requests) >= 10
     assert np.array_equal(requests.time_ms, last[requests.user])
+
+
+def test_who_is_drawn_does_not_depend_on_what_they_did(tiny_data, few, monkeypatch):
+    held = HeldOut.of(tiny_data, 0)
+    clicked = np.random.default_rng(1).random(len(tiny_data.train_log)) < 0.2
+    monkeypatch.setattr(held_out, "is_consumed", lambda log, tasks: clicked)
+    otherwise = HeldOut.of(tiny_data, 0)
+
+    assert np.array_equal(held.since_ms, otherwise.since_ms)
+    assert 0 < len(otherwise.sessions.requests) < len(held.sessions.requests)  # fewer tell of rankings
