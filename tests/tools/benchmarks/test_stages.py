@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from edgerec.errors import ConfigError
 from edgerec.progress import Silent
 from tools.benchmarks import stages
-from tools.benchmarks.shared.measured import Cost, Measured
+from tools.benchmarks.shared.measured import Cost, Measured, _resident_mib
 
 HALF_A_SECOND = "import time; start = time.process_time()\nwhile time.process_time() < start + 0.5: pass"
 
@@ -36,6 +37,23 @@ def test_a_part_has_its_own_time_and_memory_and_a_stage_has_that_of_all_its_part
     assert members.cpu_s >= 0.5 and whole.cpu_s >= members.cpu_s
     assert folds.peak_mib > members.peak_mib + 100 and whole.peak_mib >= folds.peak_mib
     assert rest.wall_s == pytest.approx(whole.wall_s - folds.wall_s - members.wall_s)
+
+
+def test_a_process_that_has_not_begun_its_program_does_not_count_its_parent_again():
+    held = np.ones(20_000_000)  # 153 MiB
+    before, most, over = _resident_mib(), [0.0], threading.Event()
+
+    def look():
+        while not over.is_set():
+            most[0] = max(most[0], _resident_mib())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    for _ in range(60):
+        subprocess.run(["/bin/sh", "-c", ""], check=True)
+    over.set()
+    looking.join()
+    assert before - 50 < most[0] < before + 100 and len(held)
 
 
 def test_a_part_that_comes_twice_is_one_row_with_both_times():

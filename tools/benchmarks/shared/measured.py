@@ -137,11 +137,13 @@ def _resident_mib() -> float:
     if not Path("/proc/self/smaps_rollup").exists():
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak / (MIB if sys.platform == "darwin" else 1024)
-    kib = 0
+    kib, own = 0, Path("/proc/self/cmdline").read_bytes()
     waiting = [os.getpid()]
     while waiting:
         process = Path("/proc") / str(waiting.pop())
         try:
+            if process.name != str(os.getpid()) and (process / "cmdline").read_bytes() == own:
+                continue  # until it runs its own program, its memory is this process's, and would count twice
             kib += next(int(line.split()[1]) for line in (process / "smaps_rollup").open() if line.startswith("Pss:"))
             for thread in (process / "task").iterdir():
                 waiting += map(int, (thread / "children").read_text().split())
