@@ -27,6 +27,7 @@ from edgerec.examples.load import LearningData
 from edgerec.files import read_json, write_json
 from edgerec.progress import Progress, Silent, age
 from edgerec.stages.run import ENSEMBLE, WEIGHTS, Run, early_name, fold_name
+from edgerec.threads import cores
 from edgerec.training.checkpoint import load_weights, save_weights
 from edgerec.training.group import uses_gpu
 from edgerec.training.job import TrainingJob
@@ -144,7 +145,7 @@ def _at_once(run: Run, networks: Sequence[Work[None]], members: _Members, exampl
         side_by_side([*networks, members], run.progress, title, workers, last_has_all=True)
         return
     with run.progress.track(None, title):
-        side_by_side(networks, run.progress, "networks", workers)
+        side_by_side(networks, run.progress, "networks", workers or cores())  # no more: each needs its own memory
         members(run.progress)
 
 
