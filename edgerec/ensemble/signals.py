@@ -68,7 +68,8 @@ class Snapshot:
     ) -> Snapshot:
         """Fit on `rows` of `log` (ascending); `text` (N, c) are the items' text vectors.
 
-        `members`: EASE, ALS and the graph, which take most of the time, are fitted if they are named here.
+        `members`: EASE, ALS, the graph and, for the re-ranker, cosines by users, which take most of the time, are
+        fitted if they are named here.
         """
         rows = rows[log.item[rows] < n_items]
         user, item = log.user[rows], log.item[rows]
@@ -78,7 +79,7 @@ class Snapshot:
         binary = by_user.copy()
         binary.data[:] = 1
         length = np.linalg.norm(text, axis=1, keepdims=True)
-        alone = sessions.nnz == sessions.shape[0] and _pairs(binary) <= MOST_PAIRS
+        alone = "reranker" in members and sessions.nnz == sessions.shape[0] and _pairs(binary) <= MOST_PAIRS
         return cls(
             n_items,
             ease(binary).astype(np.float16)

@@ -94,8 +94,12 @@ def test_signals_prefer_the_own_camp(tiny_data, snapshot, name):
     assert (np.nanmean(better[0], axis=1) > np.nanmean(better[1], axis=1)).mean() > 0.95
 
 
-@pytest.mark.parametrize(("most_pairs", "of_users"), [(500, True), (0, False)])
-def test_where_each_session_holds_one_item_the_cosine_is_of_users(tiny_data, monkeypatch, most_pairs, of_users):
+@pytest.mark.parametrize(
+    ("most_pairs", "members", "of_users"), [(500, ["reranker"], True), (0, ["reranker"], False), (500, [], False)]
+)
+def test_for_a_reranker_the_cosine_is_of_users_where_each_session_holds_one_item(
+    tiny_data, monkeypatch, most_pairs, members, of_users
+):
     """Users 0 and 1 have items 0 and 1, user 2 has item 1: 2 / sqrt(2 + 1) / sqrt(3 + 1)."""
     log = replace(
         tiny_data.train_log,
@@ -104,7 +108,7 @@ def test_where_each_session_holds_one_item_the_cosine_is_of_users(tiny_data, mon
         session=np.arange(5),
     )
     monkeypatch.setattr(signals, "MOST_PAIRS", most_pairs)
-    cosine = Snapshot.fit(log, np.arange(5), 2, np.zeros((2, 0), np.float32), 0, ()).cosine.toarray()
+    cosine = Snapshot.fit(log, np.arange(5), 2, np.zeros((2, 0), np.float32), 0, members).cosine.toarray()
 
     assert cosine[0, 1] == pytest.approx(2 / 12**0.5 if of_users else 0)
 
