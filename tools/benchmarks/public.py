@@ -22,7 +22,7 @@ from tools.benchmarks.published import report
 from tools.benchmarks.published.chain import LINES, Chain, sizes_of
 from tools.benchmarks.published.sets import SETS, Part, PublicSet
 from tools.benchmarks.shared import results
-from tools.benchmarks.shared.command import Parser, add_out, print_titled, setting, whole_numbers
+from tools.benchmarks.shared.command import Parser, add_evaluation, add_out, print_titled, whole_numbers
 
 DURATION = "an hour a set and seed"
 STAGES = ("teacher", "student", "pruned", "int8")
@@ -63,26 +63,28 @@ def _parser() -> Parser:
     parser.add_argument("--data", type=Path, default=Path(), help="the folder of the public files (default: this one)")
     parser.add_argument("--seeds", type=whole_numbers("0,1,2"), default=(0, 1, 2), help="seeds of all models")
     parser.add_argument("--strict", action="store_true", help="only what is learned from train alone")
-    parser.add_argument("--part", choices=("test", "valid"), default="test", help="valid: to choose settings")
-    parser.add_argument(
-        "--stages", type=lambda given: tuple(given.split(",")), default=STAGES, help="of " + ",".join(STAGES)
-    )
-    parser.add_argument("--show", action="store_true", help="print what is finished, train nothing")
+    parser.add_argument("--stages", type=_stages, default=STAGES, help="of " + ",".join(STAGES))
     parser.add_argument(
         "--planted", action="store_true", help="build with and without the true test items, and compare"
     )
     parser.add_argument("--record", action="store_true", help="keep the figures for the page Public tables")
     parser.add_argument("--page", action="store_true", help="write the page's tables from what was kept, and stop")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        type=setting,
-        metavar="KEY=VALUE",
-        help="a setting, as --set teacher.epochs=1",
-    )
+    add_evaluation(parser)
     add_out(parser, "public")
     return parser
+
+
+def _stages(given: str) -> tuple[str, ...]:
+    """Names of stages, with commas.
+
+    Raises:
+        argparse.ArgumentTypeError: one is none.
+    """
+    names = tuple(given.split(","))
+    for name in names:
+        if name not in STAGES:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(STAGES)}")
+    return names
 
 
 def _finished(path: Path, chain: Chain) -> results.Metrics:

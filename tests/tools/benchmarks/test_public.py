@@ -120,6 +120,19 @@ def test_a_missing_file_or_column_is_one_line(tmp_path):
         PublicSet.read("tafeng", tmp_path)
 
 
+@pytest.mark.parametrize("users", [[], [1, None], ["a", "b"], [1.0, float("nan")]])
+def test_a_user_that_is_no_whole_number_is_one_line(tmp_path, users):
+    write(tmp_path, "beauty", user=users, item=[1] * len(users), position=[1] * len(users))
+    with pytest.raises(DataError, match=r"beauty\.parquet: column 'user': expected a whole number in each row"):
+        PublicSet.read("beauty", tmp_path)
+
+
+def test_a_file_that_is_no_parquet_is_one_line(tmp_path):
+    (tmp_path / "beauty.parquet").touch()
+    with pytest.raises(DataError, match=r"beauty\.parquet: cannot be read as Parquet"):
+        PublicSet.read("beauty", tmp_path)
+
+
 # ------------------------------------------------------------------------------------------------ how lists are scored
 
 

@@ -83,7 +83,7 @@ class PublicSet:
             rows = _table(folder, name, ("user", "item", protocol.step)).rename({protocol.step: "step"})
             rows = rows.with_columns(part=_part_of(rows))
         path = folder / f"{name}.items.parquet"
-        items = pl.read_parquet(path) if path.exists() else None
+        items = _read(path) if path.exists() else None
         return cls(name, protocol, rows.sort("user", "step", maintain_order=True), items)
 
     def of_part(self, part: Part) -> pl.DataFrame:
@@ -131,14 +131,29 @@ def _table(folder: Path, name: str, columns: tuple[str, ...]) -> pl.DataFrame:
     """A public file as int64 columns: NAME.parquet with these columns, or NAME.txt with a user and items in a line."""
     parquet, text = folder / f"{name}.parquet", folder / f"{name}.txt"
     if parquet.exists():
-        table = pl.read_parquet(parquet)
+        table = _read(parquet)
         missing = [column for column in columns if column not in table.columns]
         if missing:
             raise DataError(f"{parquet}: has no column {missing[0]!r}; expected {', '.join(columns)}")
+        for column in columns:
+            if not len(table) or table[column].null_count() or not table[column].dtype.is_integer():
+                raise DataError(f"{parquet}: column {column!r}: expected a whole number in each row, and rows")
         return table.select(pl.col(columns).cast(pl.Int64))
     if text.exists() and "basket" not in columns:
         return _from_lines(text).select(columns)
     raise DataError(f"{parquet}: no such file; expected one with {', '.join(columns)}, see the page Public tables")
+
+
+def _read(path: Path) -> pl.DataFrame:
+    """A Parquet file.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]}); get it again") from None
 
 
 def _from_lines(path: Path) -> pl.DataFrame:
