@@ -21,6 +21,21 @@ def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(monkeypatc
     monkeypatch.delenv("OMP_WAIT_POLICY")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="of GNU's malloc")
+def test_blocks_of_a_step_are_kept_by_malloc_unless_the_user_says_otherwise(monkeypatch):
+    names = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+    for name in names:
+        monkeypatch.setenv(name, "")  # so that it is restored
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
+    share_cores()
+
+    largest, kept = (int(os.environ[name]) for name in names)
+    # A bound on what is kept alone would make every block of some size new, and a step take twice as long.
+    assert 2**24 <= largest < kept
+    assert os.environ["MALLOC_ARENA_MAX"] == "7"
+
+
 def test_the_number_of_threads_is_a_limit_of_the_cores(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert cores() == 1

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 
+from edgerec.config.stages import TrainingConfig
 from edgerec.examples.batches import BatchSettings, JointBatches
 from edgerec.examples.folds import by_fold, fold_of
 from edgerec.progress import Silent
+from edgerec.stages import train
 from edgerec.stages.run import Run
 from tests import tiny
 
@@ -20,6 +25,19 @@ def test_every_user_has_one_fold_and_the_folds_are_of_like_size():
     assert set(fold.tolist()) == {0, 1, 2}
     assert np.bincount(fold) / 30_000 == pytest.approx([1 / 3] * 3, abs=0.02)
     assert fold_of(np.array([17]), FOLDS)[0] == fold[17]  # whatever other users there are
+
+
+@pytest.mark.parametrize(("n_items", "most"), [(train.FEW_ITEMS, None), (train.FEW_ITEMS + 1, 2)])
+def test_networks_of_a_large_catalogue_run_no_more_at_a_time_than_there_are_cores(monkeypatch, n_items, most):
+    asked = []
+    monkeypatch.setattr(train, "side_by_side", lambda work, progress, title, workers=None, **_: asked.append(workers))
+    monkeypatch.setattr(train, "cores", lambda: 2)
+    run = SimpleNamespace(config=SimpleNamespace(training=TrainingConfig(accelerator="cpu")), progress=Silent())
+    members = Mock(data=SimpleNamespace(n_items=n_items))
+    train._at_once(run, [Mock()] * 3, members, train.WORTH_A_PROCESS, "networks")
+
+    assert asked == [most]
+    assert members.called == (most is not None)  # then, in this process; else it is one of the works
 
 
 @pytest.mark.parametrize("kind", ["sessions", "impressions"])
