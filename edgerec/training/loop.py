@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -20,7 +19,6 @@ from torch import Tensor
 from edgerec.config.stages import Regression
 from edgerec.errors import ConfigError, DataError, EdgerecError
 from edgerec.examples.batches import JointBatch, JointBatches
-from edgerec.models.student import Student
 from edgerec.progress import Silent, Track, progress_for
 from edgerec.threads import ahead
 from edgerec.training import losses
@@ -38,9 +36,6 @@ from edgerec.training.weighting import WEIGHTINGS
 
 LOG_EVERY = 20
 """Steps between two rows of the trackers."""
-MANY_SCORES = 3_000_000
-"""Scores of the catalogue in a step from which a student's training has more than one thread. With fewer a second one
-took half as much CPU time again and the step no less time (3,700, 7,500 and 20,000 items)."""
 BEST = "best.safetensors"
 LAST = "last.ckpt"
 EARLY = "early.safetensors"
@@ -81,8 +76,7 @@ def fit(job: TrainingJob) -> Fitted:
         job.reader,
         None if soft is None else soft.vectors,
     )
-    with _threads_that_pay(job):
-        fitted = in_group(training, _fit, module, job)
+    fitted = in_group(training, _fit, module, job)
     if job.valid is not None and not settings.keep_last:
         load_weights(job.model, job.folder / BEST)
     elif job.processes > 1:
@@ -90,18 +84,6 @@ def fit(job: TrainingJob) -> Fitted:
         assert state is not None
         job.model.load_state_dict(state["model"])
     return fitted
-
-
-@contextmanager
-def _threads_that_pay(job: TrainingJob) -> Iterator[None]:
-    """One thread for the small steps of a student. Sizes decide, so that the same settings are computed alike."""
-    before = torch.get_num_threads()
-    if isinstance(job.model, Student) and job.train.settings.sessions * job.train.examples.n_seen < MANY_SCORES:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _regression_losses(regression: Regression, train: JointBatches) -> dict[str, Loss]:

@@ -74,26 +74,6 @@ def test_training_that_was_stopped_goes_on_and_counts_each_epoch_once(tiny_data,
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
-@pytest.mark.parametrize(("many", "within"), [(10**9, 1), (1, 2)])
-def test_small_steps_of_a_student_have_one_thread_and_then_the_process_has_its_own(
-    tiny_data, tmp_path, monkeypatch, many, within
-):
-    class Counts(Silent):
-        threads = 0
-
-        def say(self, line):
-            self.threads = torch.get_num_threads()
-
-    monkeypatch.setattr("edgerec.training.loop.MANY_SCORES", many)
-    progress, before = Counts(), torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        train(tiny_data, tmp_path, progress, loop=replace(LOOP, epochs=1))
-        assert (progress.threads, torch.get_num_threads()) == (within, 2)
-    finally:
-        torch.set_num_threads(before)
-
-
 def test_an_epoch_that_is_no_better_on_valid_is_kept_for_a_resume_too(tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr(_Loop, "_validate", lambda self, valid: {"loss": float(self.at.epoch)})
     _, fitted = train(tiny_data, tmp_path, evaluation=tiny_data.evaluation)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from edgerec.errors import DataError, EdgerecError
 from edgerec.progress import Progress, Silent
@@ -99,6 +100,24 @@ def test_an_error_beside_is_raised_when_the_result_is_asked_for(fails, error, sa
     monkeypatch.setattr("edgerec.training.processes.cores", lambda: 2)
     with Beside(Counts(fails), Silent()) as counting, pytest.raises(error, match=said):
         counting.result()
+
+
+@pytest.mark.parametrize(("alone", "within"), [(False, 1), (True, 2)])
+def test_each_of_two_processes_has_half_of_the_threads_until_the_result_is_there(alone, within, monkeypatch):
+    monkeypatch.setattr("edgerec.training.processes.cores", lambda: 2)
+    before, threads = torch.get_num_threads(), []
+    try:
+        torch.set_num_threads(2)
+        with Beside(Counts(), Silent(), alone) as counting:
+            threads.append(torch.get_num_threads())
+            counting.result()
+            threads.append(torch.get_num_threads())
+        with Beside(Counts("error"), Silent(), alone):
+            threads.append(torch.get_num_threads())
+        threads.append(torch.get_num_threads())
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [within, 2, within, 2]
 
 
 PROGRAM = """
