@@ -67,8 +67,11 @@ def ask(node: str, folder: Path, calls: list[Any], engine: str = "wasm", **keys:
 
 
 @cache
-def student_files(n_items: int) -> tuple[dict[str, bytes], list[Any]]:
-    """A student with random weights that takes the toy's requests: its files, and the tensors of weights.bin."""
+def student_files(n_items: int, hours: bool = True) -> tuple[dict[str, bytes], list[Any]]:
+    """A student with random weights that takes the toy's requests: its files, and the tensors of weights.bin.
+
+    Not `hours`: all hours of the day are alike to it, for tests that compare lists minutes apart.
+    """
     torch.manual_seed(0)
     encoder = toy.encoder()
     numbers = 6 + 2 * len(encoder.binary) + 1 + 2
@@ -82,6 +85,9 @@ def student_files(n_items: int) -> tuple[dict[str, bytes], list[Any]]:
         for parameter in student.parameters():
             parameter.normal_(std=0.2)
         student.step.zero_()
+        if not hours:
+            column = [c.name for c in encoder.categorical].index("hour")
+            student.requests.context.category.table.weight[sum(shape.categories[:column]) :].zero_()
     statistics = np.random.default_rng(n_items).normal(size=(n_items, 4)).astype(np.float32)
     exported = export_student(student, statistics, (*toy.TASKS, Task("related", "related")))
     pasts = [
@@ -97,10 +103,10 @@ def student_files(n_items: int) -> tuple[dict[str, bytes], list[Any]]:
     return {**files, "conformance.json": json.dumps(answers).encode()}, graphs.tensors
 
 
-def write(folder: Path, n_items: int = 8, version: int = 1, **policy: Any) -> Path:
+def write(folder: Path, n_items: int = 8, version: int = 1, hours: bool = True, **policy: Any) -> Path:
     """A bundle of `student_files` with the toy's catalogue and a policy."""
     folder.mkdir(parents=True)
-    student, tensors = student_files(n_items)
+    student, tensors = student_files(n_items, hours)
     files = toy.files(folder, n_items, DIM) | student
     files |= {
         "policy.json": json.dumps({"weights": {"next": 1.0}, **policy}).encode(),

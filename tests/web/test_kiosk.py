@@ -65,7 +65,8 @@ def seen(node, tmp_path_factory):
     pytest.importorskip("cryptography")
     home = tmp_path_factory.mktemp("kiosk")
     make_keys(home / "k", home / "k.pub")
-    first, newer, unsigned = write(home / "1", 60), write(home / "2", 61, version=2), write(home / "3", 61, version=2)
+    first = write(home / "1", 60, hours=False)
+    newer, unsigned = (write(home / name, 61, version=2, hours=False) for name in "23")
     for bundle in (first, newer):
         sign_bundle(bundle, home / "k")
     embed_web(first, home / "app", "Toy shop", "en", home / "k.pub", currency="EUR")
