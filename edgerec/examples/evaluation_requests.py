@@ -128,12 +128,14 @@ def true_items(
     """True items of each request that has any, and which requests those are, (requests,)."""
     sessions = data.evaluation.sessions
     assert sessions is not None
-    truths = sessions.truth[task.name].take(eval_requests.rows).distinct()
-    if among is not None:
-        truths = [t[among[t]] for t in truths]
+    truths = Ragged.of(sessions.truth[task.name].take(eval_requests.rows).distinct())
+    kept = np.ones(len(truths.values), bool) if among is None else among[truths.values]
     if task.repeats == "exclude":
-        truths = [t[~np.isin(t, past)] for t, past in zip(truths, eval_requests.pasts, strict=True)]
-    return [t for t in truths if len(t)], np.array([len(t) > 0 for t in truths], bool)
+        past = Ragged.of(eval_requests.pasts)
+        kept &= ~np.isin(truths.owner() << 32 | truths.values, past.owner() << 32 | past.values)
+    truths = truths.where(kept)
+    some = truths.sizes() > 0
+    return [truths.row(r) for r in np.flatnonzero(some).tolist()], some
 
 
 def evaluation_sessions(data: LearningData) -> list[Int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,6 +65,13 @@ class Ragged:
     def row(self, r: int) -> Int:
         """One list."""
         return self.values[self.offsets[r] : self.offsets[r + 1]]
+
+    @classmethod
+    def of(cls, lists: Sequence[Int]) -> Ragged:
+        """These lists."""
+        none = np.zeros(0, np.int64)
+        ends = np.cumsum([len(values) for values in lists], dtype=np.int64)
+        return cls(np.concatenate(([0], ends)).astype(np.int64), np.concatenate([none, *lists]).astype(np.int64))
 
     @classmethod
     def empty(cls, n: int) -> Ragged:

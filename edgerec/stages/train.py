@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgerec.config import TeacherConfig, TrainingConfig
+from edgerec.config import Config, TeacherConfig, TrainingConfig
 from edgerec.data import Dataset
 from edgerec.data.doctor import refuse_leaks
 from edgerec.ensemble.members import ChosenOnValid, Members
@@ -26,7 +26,7 @@ from edgerec.examples.folds import fold_of
 from edgerec.examples.load import LearningData
 from edgerec.files import read_json, write_json
 from edgerec.progress import Progress, Silent, age
-from edgerec.stages.run import ENSEMBLE, WEIGHTS, Run, early_name, fold_name
+from edgerec.stages.run import ENSEMBLE, WEIGHTS, Run, early_name, ensemble_settings, fold_name
 from edgerec.threads import cores
 from edgerec.training.checkpoint import load_weights, save_weights
 from edgerec.training.group import uses_gpu
@@ -80,16 +80,17 @@ def train(run: Run) -> TeacherReport:
     work = run.work_folder("teacher", ("teacher", "ensemble"))
     data = run.learning_data("valid")
     chosen = _learn_from_valid(run, data, work)
+    if data.n_items > FEW_ITEMS or _workers(run, chosen.epochs * _size(data)) == 1:
+        _weigh(run, data, work)  # else beside the networks of the folds
     if run.part == "test":
         del data  # before the next one is read
         data = run.learning_data("test")
-    weights = Blend(**read_json(work / WEIGHTS))
-    settings = run.ensemble_settings.only(weights.worth_fitting(config.ensemble.members))
-    members = _Members(settings, data, work / run.part, range(config.teacher.folds), chosen.members)
+    members = _WorthFitting(run.asked, run.folder, work, data, chosen.members)
     folds = _missing_folds(run, data, work, chosen.epochs)
     _at_once(run, folds, members, chosen.epochs * _size(data), "networks of the folds and members")
     parameters = sum(p.numel() for p in build_teacher(config.teacher, config.seed, data).parameters())
-    absent = _absent(config.ensemble.members, data, members.fitted())
+    weights = Blend(**read_json(work / WEIGHTS))
+    absent = _absent(config.ensemble.members, data, members.of(run.config, weights).fitted())
     _move_results(run, work, run.teacher)
     metrics = {
         "epochs": chosen.epochs,
@@ -106,21 +107,27 @@ def train(run: Run) -> TeacherReport:
 
 
 def _learn_from_valid(run: Run, data: LearningData, work: Path) -> _ChosenOnValid:
-    """Choose all that valid decides; the weights of the members are left in `work`."""
-    config = run.config
-    network = _OnValid(config.teacher, config.training, config.seed, data, work)
-    # There is one network here, so one fold of the re-ranker is enough to choose weights.
-    on_valid = _Members(run.ensemble_settings, data, work / "valid", [0], None)
+    """Choose the epochs of the networks and what the members need to know; leaves both on valid in `work`."""
+    network, members = _OnValid.of(run, data, work), _members_on_valid(run, data, work)
     if network.report.exists():
         run.progress.say(f"network on valid: kept, made {age(network.report)} ago")
     missing = [] if network.report.exists() else [network]
-    _at_once(run, missing, on_valid, config.teacher.epochs * _size(data), "network and members on valid")
+    _at_once(run, missing, members, run.config.teacher.epochs * _size(data), "network and members on valid")
     result = read_json(network.report)
-    model = build_teacher(config.teacher, config.seed, data)
-    load_weights(model, network.weights)
-    members = on_valid.fitted()
+    return _ChosenOnValid(int(result["epochs"]), result["valid"], members.fitted().chosen)
+
+
+def _members_on_valid(run: Run, data: LearningData, work: Path) -> _Members:
+    # There is one network here, so one fold of the re-ranker is enough to choose weights.
+    return _Members(run.ensemble_settings, data, work / "valid", [0], None)
+
+
+def _weigh(run: Run, data: LearningData, work: Path) -> None:
+    """Choose the weights of network and members on valid; they are left in `work`."""
+    model = build_teacher(run.config.teacher, run.config.seed, data)
+    load_weights(model, _OnValid.of(run, data, work).weights)
+    members = _members_on_valid(run, data, work).fitted()
     choose_weights(run.ensemble_settings, data, [model.eval()], members, work / WEIGHTS, run.progress)
-    return _ChosenOnValid(int(result["epochs"]), result["valid"], members.chosen)
 
 
 def _missing_folds(run: Run, data: LearningData, work: Path, epochs: int) -> list[_Fold]:
@@ -132,21 +139,28 @@ def _missing_folds(run: Run, data: LearningData, work: Path, epochs: int) -> lis
     return [_Fold(config.teacher, config.training, config.seed, data, work, epochs, fold) for fold in missing]
 
 
-def _at_once(run: Run, networks: Sequence[Work[None]], members: _Members, examples: int, title: str) -> None:
-    """Train `networks`, each on so many examples, and fit `members`, in processes where that pays.
-
-    A GPU, and processes that share each batch, serve one training at a time; a short one is over before another process
-    has loaded torch. Sizes decide, not times: the same settings take the same way each time.
-    """
-    training = run.config.training
-    alone = examples < WORTH_A_PROCESS or training.devices * training.num_nodes > 1 or uses_gpu(training)
-    workers = 1 if alone else None
+def _at_once(
+    run: Run, networks: Sequence[Work[None]], members: _Members | _WorthFitting, examples: int, title: str
+) -> None:
+    """Train `networks`, each on so many examples, and fit `members`, in processes where that pays."""
+    workers = _workers(run, examples)
     if members.data.n_items <= FEW_ITEMS:
         side_by_side([*networks, members], run.progress, title, workers, last_has_all=True)
         return
     with run.progress.track(None, title):
         side_by_side(networks, run.progress, "networks", workers or cores())  # no more: each needs its own memory
         members(run.progress)
+
+
+def _workers(run: Run, examples: int) -> int | None:
+    """Processes that train networks on so many examples each; None: as the cores allow.
+
+    A GPU, and processes that share each batch, serve one training at a time; a short one is over before another process
+    has loaded torch. Sizes decide, not times: the same settings take the same way each time.
+    """
+    training = run.config.training
+    alone = examples < WORTH_A_PROCESS or training.devices * training.num_nodes > 1 or uses_gpu(training)
+    return 1 if alone else None
 
 
 def _size(data: LearningData) -> int:
@@ -177,6 +191,33 @@ class _Members:
 
 
 @dataclass(frozen=True)
+class _WorthFitting:
+    """The fitting of the members that have a weight, which is chosen first if it is not yet, in whatever process."""
+
+    asked: Config
+    folder: Path
+    work: Path
+    data: LearningData
+    chosen: ChosenOnValid
+
+    def __call__(self, progress: Progress) -> None:
+        """Choose, fit, and leave weights and members in `work`."""
+        run = Run(self.asked, self.folder, progress)
+        with progress.track(2, "members of the ensemble") as done:
+            if not (self.work / WEIGHTS).exists():
+                _weigh(run, run.learning_data("valid"), self.work)
+            done.advance()
+            self.of(run.config, Blend(**read_json(self.work / WEIGHTS)))(progress)
+            done.advance()
+
+    def of(self, config: Config, weights: Blend) -> _Members:
+        """The fitting itself."""
+        worth = weights.worth_fitting(config.ensemble.members)
+        folder, folds = self.work / config.evaluation.part, range(config.teacher.folds)
+        return _Members(ensemble_settings(config).only(worth), self.data, folder, folds, self.chosen)
+
+
+@dataclass(frozen=True)
 class _OnValid:
     """The training of the network that is judged on valid, in whatever process it is called."""
 
@@ -185,6 +226,11 @@ class _OnValid:
     seed: int
     data: LearningData
     work: Path
+
+    @classmethod
+    def of(cls, run: Run, data: LearningData, work: Path) -> _OnValid:
+        """That of a run."""
+        return cls(run.config.teacher, run.config.training, run.config.seed, data, work)
 
     @property
     def report(self) -> Path:

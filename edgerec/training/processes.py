@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Generic, Protocol, Self, TypeAlias, TypeVar, cast
 
 import torch
@@ -83,12 +85,19 @@ def _in_processes(work: Works, threads: Sequence[int], progress: Progress, done:
 
 def _started(work: Work[object], threads: int) -> tuple[Connection, SpawnProcess]:
     context = multiprocessing.get_context("spawn")  # a fork of a process with OpenMP's threads can hang
-    receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_do, args=(work, send), daemon=True)
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_do, args=(theirs,), daemon=True)
     with with_threads(threads):
         process.start()
-    send.close()
-    return receive, process
+    theirs.close()
+    # It reads its work once it has loaded its libraries, 2 s later, for which nothing here waits.
+    threading.Thread(target=_hand_over, args=(ours, ForkingPickler.dumps(work)), daemon=True).start()
+    return ours, process
+
+
+def _hand_over(connection: Connection, work: memoryview) -> None:
+    with suppress(OSError):  # a process that ended before tells by its exit code
+        connection.send_bytes(work)
 
 
 class Beside(Generic[T_co]):
@@ -145,7 +154,7 @@ def _heard(connection: Connection, progress: Progress, done: Track) -> object:
     """
     try:
         kind, value = connection.recv()
-    except EOFError:
+    except (EOFError, ConnectionResetError):  # the latter where it had not read its work
         return _OVER
     if kind == "error":
         name, message = value
@@ -176,12 +185,12 @@ def _stop(processes: Sequence[SpawnProcess]) -> None:
             process.kill()
 
 
-def _do(work: Work[object], connection: Connection) -> None:
+def _do(connection: Connection) -> None:
     """The whole life of a process. SIGTERM ends it as Ctrl-C does, so that a checkpoint is written."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop_once)
     try:
-        result = work(_Sender(connection))
+        result = connection.recv()(_Sender(connection))
         if result is not None:
             connection.send(("result", result))
     except KeyboardInterrupt:
