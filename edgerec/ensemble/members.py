@@ -16,6 +16,7 @@ from edgerec.ensemble.reranker import Reranker
 from edgerec.ensemble.signals import Snapshot
 from edgerec.ensemble.snapshots import Snapshots
 from edgerec.ensemble.views import EnsembleSettings, Views
+from edgerec.errors import DataError
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Requests
 from edgerec.models.teacher import Teacher
@@ -85,6 +86,11 @@ class Members:
             snapshots = Snapshots.fit(views, data, folder, settings.seed, progress, wanted)
             if "reranker" in wanted and "retrieval" in kinds:
                 reranker = Reranker.fit(settings, data, snapshots, folds, folder, progress)
+                if reranker is None and chosen is not None:
+                    raise DataError(
+                        "the re-ranker had something to learn from on valid, and has nothing in the windows before "
+                        "test; leave it out of [ensemble] members"
+                    )
             ordered = chosen is None or chosen.epochs is not None
             if "sequence" in wanted and "retrieval" in kinds and ordered:
                 order = _order(settings, data, snapshots, folds, folder, chosen, progress)

@@ -27,6 +27,8 @@ from edgerec.threads import ahead
 if TYPE_CHECKING:
     import lightgbm
 
+NOTHING = "reranker-none"
+"""File that says that there is nothing to learn from."""
 Boosters: TypeAlias = "list[lightgbm.Booster]"
 """Of one fold of users: one for each retrieval task."""
 
@@ -49,13 +51,22 @@ class Reranker:
         folds: Sequence[int],
         folder: Path,
         progress: Progress,
-    ) -> Reranker:
-        """Train on the requests that a view serves; boosters that are in `folder` are not trained again."""
+    ) -> Reranker | None:
+        """Train on the requests that a view serves; boosters that are in `folder` are not trained again.
+
+        None where these requests, or those without a fold's users, led to nothing that is to be learned for a task.
+        """
         tasks = [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
         missing = [(f, t) for f, t in product(folds, tasks) if not (folder / _file(f, t)).exists()]
+        if (folder / NOTHING).exists():
+            return None
         if missing:
             candidates = Candidates(data.statistics, data.features, data.n_items)
             lists = TrainingLists.make(settings, data, snapshots, candidates, progress)
+            if lists is None or not lists.tell(settings.folds):
+                progress.say("ensemble: reranker is absent: too few requests of the latest windows led to something")
+                (folder / NOTHING).touch()
+                return None
             with progress.track(len(missing), "re-ranker") as done:
                 for fold, task in missing:
                     write_whole(folder / _file(fold, task), lists.booster(fold, task, settings).model_to_string())

@@ -14,7 +14,6 @@ import torch
 from edgerec.ensemble.candidates import Candidates, Pool
 from edgerec.ensemble.snapshots import Snapshots
 from edgerec.ensemble.views import EnsembleSettings, Views
-from edgerec.errors import DataError
 from edgerec.examples.folds import fold_of
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Ragged, Requests
@@ -54,12 +53,8 @@ class TrainingLists:
         snapshots: Snapshots,
         candidates: Candidates,
         progress: Progress,
-    ) -> TrainingLists:
-        """The candidates of the latest requests that a view serves, from the members of that view.
-
-        Raises:
-            DataError: no view serves any request.
-        """
+    ) -> TrainingLists | None:
+        """The candidates of the latest requests that a view serves, from that view's members; None: it serves none."""
         sessions, size, views = data.train.sessions, settings.ensemble.candidates, snapshots.views
         assert sessions is not None
         tasks = [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
@@ -81,9 +76,7 @@ class TrainingLists:
                     labels.append(np.stack([_is_listed(sessions.truth[t.name].take(part), pool) for t in tasks]))
                     done.advance(len(part))
         if not users:
-            raise DataError(
-                "the re-ranker has no request to learn from; lower [ensemble] window or leave the member out"
-            )
+            return None
         return cls(
             candidates.names(snapshots.last, sessions.requests),
             tasks,
@@ -94,31 +87,38 @@ class TrainingLists:
             np.concatenate(labels, axis=1),
         )
 
-    def booster(self, fold: int, task: Task, settings: EnsembleSettings) -> lightgbm.Booster:
-        """Train on the requests of users outside `fold` that led to something.
+    def tell(self, folds: int) -> bool:
+        """Whether there is something to learn for each task from the users outside of each fold."""
+        return all(self._kept(fold, task, folds).any() for fold in range(folds) for task in self.tasks)
 
-        Raises:
-            DataError: there is none.
-        """
+    def booster(self, fold: int, task: Task, settings: EnsembleSettings) -> lightgbm.Booster:
+        """Train on the requests of users outside `fold` that led to something; there must be one, see `tell`."""
         import lightgbm  # heavy: loaded on use
 
-        request = np.repeat(np.arange(len(self.user)), self.sizes)
-        labels = self.labels[self.tasks.index(task)]
-        keep = ~self.own if task.repeats == "exclude" else np.ones(len(request), bool)
-        led = np.bincount(request[keep & labels], minlength=len(self.user)) > 0
-        keep &= (led & (fold_of(self.user, settings.folds) != fold))[request]
-        sizes = np.bincount(request[keep], minlength=len(self.user))
-        if not keep.any():
-            raise DataError(f"the re-ranker finds no {task.name} to learn from; leave it out of [ensemble] members")
+        keep = self._kept(fold, task, settings.folds)
+        sizes = np.bincount(self._request[keep], minlength=len(self.user))
         dataset = lightgbm.Dataset(
             self.features[keep],
-            label=labels[keep].astype(np.int8),
+            label=self.labels[self.tasks.index(task)][keep].astype(np.int8),
             group=sizes[sizes > 0],
             # The file's format knows no columns named with a colon or a bracket.
             feature_name=[re.sub(r"\W", "_", f"{i}.{name}") for i, name in enumerate(self.names)],
         )
         parameters = _parameters(settings, fold, int(keep.sum()))
         return lightgbm.train(parameters, dataset, settings.ensemble.trees)
+
+    @property
+    def _request(self) -> Int:
+        """Of each candidate."""
+        return np.repeat(np.arange(len(self.user)), self.sizes)
+
+    def _kept(self, fold: int, task: Task, folds: int) -> Bool:
+        """Candidates of the requests that led to something, of users outside `fold`, (S,)."""
+        request, labels = self._request, self.labels[self.tasks.index(task)]
+        keep = ~self.own if task.repeats == "exclude" else np.ones(len(request), bool)
+        led = np.bincount(request[keep & labels], minlength=len(self.user)) > 0
+        kept: Bool = keep & (led & (fold_of(self.user, folds) != fold))[request]
+        return kept
 
 
 def _parameters(settings: EnsembleSettings, fold: int, n_rows: int) -> dict[str, object]:

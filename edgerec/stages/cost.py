@@ -27,6 +27,8 @@ CORES = 2
 """Of the machine of the constants."""
 MOST_DENSE = 20_000
 """Items beyond which no items x items matrix is made."""
+FEW_ITEMS = 8_000
+"""Up to so many items the members' weights are chosen beside the networks of the folds."""
 MOST_BASELINE = 8_000
 """Items beyond which the baselines have none."""
 MOST_REQUESTS = 2_000
@@ -151,15 +153,17 @@ def work(config: Config, size: LogSize, at_once: int = CORES) -> dict[Part, Work
     labels = {"request": c.requests, "request, item": c.requests * size.items * c.retrieval, "row": labelled}
     learned = min(c.requests, d.requests_per_epoch)
     search = {**c.judged(1 + len(e.members), MOST_REQUESTS), **once}
+    beside = size.items <= FEW_ITEMS
+    weighed = {"weighed": search["request"] * beside, "weighed, item": search["request, item"] * beside}
     baselines = c.dense if size.items <= MOST_BASELINE else 0.0
     stages: dict[str, dict[str, Work]] = {
         "prepare": {REST: {**once, "row": size.rows}},
         "train": {
             "reading the dataset for valid": read,
             "network and members on valid": {**once, **network, **c.members(1)},
-            "choosing the members' weights on valid": search,
+            "choosing the members' weights on valid": {name: n * (not beside) for name, n in search.items()},
             "reading the dataset for test": {**read, "text": 0.0},
-            "networks of the folds and members": {**once, **folds, **c.members(t.folds)},
+            "networks of the folds and members": {**once, **folds, **c.members(t.folds), **weighed},
             REST: once,
         },
         "distill": {

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
+from edgerec.ensemble import reranker_training
 from edgerec.ensemble.candidates import Pool
 from edgerec.ensemble.reranker import Reranker
 from edgerec.ensemble.reranker_training import requests_to_learn_from
-from edgerec.errors import DataError
 from edgerec.examples.folds import fold_of
 from edgerec.progress import Silent
 from edgerec.stages.run import ensemble_settings
@@ -120,13 +121,21 @@ def test_a_request_is_scored_alike_whatever_others_are_in_its_batch(tiny_data, m
     assert beside[1] == pytest.approx(alone[0], abs=1e-6)
 
 
-def test_without_a_request_in_the_windows_an_error_is_raised(small_config, tiny_data, members, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        type(members.snapshots.views), "serving", lambda self, requests: np.full(len(requests), -1, np.int64)
-    )
+@pytest.mark.parametrize("nothing", ["served", "found"])
+def test_without_a_request_that_tells_something_the_member_is_absent_and_that_is_said_once(
+    small_config, tiny_data, members, tmp_path, monkeypatch, nothing
+):
+    if nothing == "served":
+        views = type(members.snapshots.views)
+        monkeypatch.setattr(views, "serving", lambda self, requests: np.full(len(requests), -1, np.int64))
+    else:
+        monkeypatch.setattr(reranker_training, "_is_listed", lambda lists, pool: np.zeros(len(pool.item), bool))
+    said = Mock(wraps=Silent())
+    args = ensemble_settings(small_config), tiny_data, members.snapshots, [0], tmp_path
 
-    with pytest.raises(DataError, match=r"no request to learn from; lower \[ensemble\] window"):
-        Reranker.fit(ensemble_settings(small_config), tiny_data, members.snapshots, [0], tmp_path, Silent())
+    assert Reranker.fit(*args, said) is None
+    assert Reranker.fit(*args, said) is None  # nor does it look again
+    assert ["reranker is absent" in call.args[0] for call in said.say.call_args_list] == [True]
 
 
 def test_each_user_is_learned_from_once_in_a_window(tiny_data, members):
