@@ -167,7 +167,8 @@ def _from_numbers(values: pl.LazyFrame, time: pl.Expr, given: pl.Expr, column: _
     at = pl.col("time")
     counts = {form: _in_range(_dated(at, form, column.timezone)).count() for form in _DIGITS.values()}
     counts |= {unit: (_unit(at) == unit).sum() for _, unit, _ in _UNITS}
-    counted = values.drop_nulls().select(n=pl.len(), first=at.first(), **counts).collect(engine="streaming")
+    first = at.cast(pl.Float64).drop_nans().first()
+    counted = values.drop_nulls().select(n=pl.len(), first=first, **counts).collect(engine="streaming")
     found = counted.row(0, named=True)
     form = next((f for f in _DIGITS.values() if found[f] > found["n"] / 2 or f == column.kept), None)
     if form is not None:
@@ -179,7 +180,7 @@ def _from_numbers(values: pl.LazyFrame, time: pl.Expr, given: pl.Expr, column: _
         if not found["n"]:
             raise DataError(f"{column.what}: is empty in all rows")
         if may_be_excel(values.select(at.cast(pl.Float64)).head(_SAMPLE).collect()["time"]):
-            day = values.head(1).select(_excel(at, "UTC")).collect().item()
+            day = pl.select(_excel(pl.lit(found["first"]), "UTC")).item()
             raise DataError(
                 f"{column.what}: {found['first']:.12g} may be a spreadsheet's day, {_day(day)}; if it is, set "
                 f'time_format = "{EXCEL}" in [data]; if it only counts, "order" or "days"'
@@ -194,6 +195,7 @@ def _from_numbers(values: pl.LazyFrame, time: pl.Expr, given: pl.Expr, column: _
 def may_be_excel(numbers: pl.Series) -> bool:
     """Do numbers look like a spreadsheet's days, of 1990 to 2099?"""
     first, last = _EXCEL_DATES
+    numbers = numbers.drop_nulls().drop_nans()
     return len(numbers) > 0 and bool(numbers.is_between(first, last).mean() > 0.9)  # type: ignore[operator]
 
 

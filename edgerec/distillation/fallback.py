@@ -83,7 +83,7 @@ def _add_parts(student: Student, data: LearningData, held: HeldOut) -> tuple[Stu
             asked[i] = task, *of_task
     if not asked:
         return student, found
-    categories, lists = category_parts(data), list_parts(data, held.since_ms)
+    categories, lists = category_parts(data), list_parts(data, held.known_until(data))
     for i, (task, requests, truth) in asked.items():
         judged = _Judged(i, task, data, student, requests, truth, categories, lists)
         mix, entry = judged.best()

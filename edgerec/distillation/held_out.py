@@ -96,6 +96,10 @@ class HeldOut:
             requests = replace(requests, as_of=np.minimum(requests.as_of, last))
         return requests, truth.take(some).distinct()
 
+    def known_until(self, data: LearningData) -> Int:
+        """Of every user, until when rows may be known to what is judged on what is held out."""
+        return self.since_ms if data.by_user else late_since(data)
+
     def without(self, data: LearningData) -> LearningData:
         """The same without the sessions that are held out; its impressions stay, see `holds`."""
         sessions = data.train.sessions

@@ -216,7 +216,7 @@ def transitions_pay(data: LearningData, seed: int) -> bool:
     asked = [of_task for task in data.tasks if (of_task := held.asked(task, data)) is not None]
     if not asked or n > MOST_LISTED:
         return False
-    follows = _listed(*next(_matrices(data, held.since_ms)), data.n_items)
+    follows = _listed(*next(_matrices(data, held.known_until(data))), data.n_items)
     for requests, truth in asked:
         past = _past(requests, n, None)
         new = [np.setdiff1d(items, past.indices[past.indptr[r] : past.indptr[r + 1]]) for r, items in enumerate(truth)]

@@ -16,7 +16,6 @@ from edgerec.ensemble.reranker import Reranker
 from edgerec.ensemble.signals import Snapshot
 from edgerec.ensemble.snapshots import Snapshots
 from edgerec.ensemble.views import EnsembleSettings, Views
-from edgerec.errors import DataError
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Requests
 from edgerec.models.teacher import Teacher
@@ -86,11 +85,6 @@ class Members:
             snapshots = Snapshots.fit(views, data, folder, settings.seed, progress, wanted)
             if "reranker" in wanted and "retrieval" in kinds:
                 reranker = Reranker.fit(settings, data, snapshots, folds, folder, progress)
-                if reranker is None and chosen is not None:
-                    raise DataError(
-                        "the re-ranker had something to learn from on valid, and has nothing in the windows before "
-                        "test; leave it out of [ensemble] members"
-                    )
             ordered = chosen is None or chosen.epochs is not None
             if "sequence" in wanted and "retrieval" in kinds and ordered:
                 order = _order(settings, data, snapshots, folds, folder, chosen, progress)
@@ -112,16 +106,19 @@ class Members:
         snapshots = Snapshots(views, folder) if any(folder.glob("snapshot-*")) else None
         folds = range(settings.folds)
         # One fold alone was for choosing weights on valid, where the re-ranker was then found to bring nothing.
-        whole = all(any(folder.glob(f"reranker-{fold}-*")) for fold in folds)
-        reranker = Reranker.load(data, folds, folder) if whole else None
+        reranker = Reranker.load(data, folds, folder) if Reranker.is_in(folder, data, folds) else None
         order = Order.load(settings, data, folder) if Order.is_in(folder) else None
         boosting = load_boosting(settings, data, folder)
         return cls(snapshots, _popularity(settings, data), reranker, boosting, order)
 
 
 def load_boosting(settings: EnsembleSettings, data: LearningData, folder: Path) -> Boosting | None:
-    """The boosted trees that `Members.fit` left in `folder`; None: none were wanted."""
-    return Boosting.load(settings, data, folder) if (folder / "boosting.json").exists() else None
+    """The boosted trees of all folds that `Members.fit` left in `folder`; None: they are not wanted.
+
+    Trees of one fold alone were for choosing weights on valid, where they were then found to bring nothing.
+    """
+    boosting = Boosting.load(settings, data, folder) if (folder / "boosting.json").exists() else None
+    return boosting if boosting is not None and boosting.complete else None
 
 
 def _order(

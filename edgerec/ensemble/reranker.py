@@ -27,16 +27,14 @@ from edgerec.threads import ahead
 if TYPE_CHECKING:
     import lightgbm
 
-NOTHING = "reranker-none"
-"""File that says that there is nothing to learn from."""
-Boosters: TypeAlias = "list[lightgbm.Booster]"
-"""Of one fold of users: one for each retrieval task."""
+Boosters: TypeAlias = "list[lightgbm.Booster | None]"
+"""Of one fold of users: one for each retrieval task; None where it had nothing to learn from."""
 
 
 class Reranker:
     """Boosters for each retrieval task and fold of users; a fold's boosters did not see its users.
 
-    Folds may be missing: one is enough to choose weights on valid.
+    Folds may be missing: one is enough to choose weights on valid. A task may have none: its scores are 0.
     """
 
     def __init__(self, candidates: Candidates, tasks: Sequence[Task], boosters: dict[int, Boosters]) -> None:
@@ -51,34 +49,39 @@ class Reranker:
         folds: Sequence[int],
         folder: Path,
         progress: Progress,
-    ) -> Reranker | None:
+    ) -> Reranker:
         """Train on the requests that a view serves; boosters that are in `folder` are not trained again.
 
-        None where these requests, or those without a fold's users, led to nothing that is to be learned for a task.
+        A task has none where these requests, or those without a fold's users, led to nothing.
         """
-        tasks = [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
-        missing = [(f, t) for f, t in product(folds, tasks) if not (folder / _file(f, t)).exists()]
-        if (folder / NOTHING).exists():
-            return None
+        missing = [(f, t) for f, t in product(folds, _ranked(data)) if not _is_there(folder, f, t)]
         if missing:
             candidates = Candidates(data.statistics, data.features, data.n_items)
             lists = TrainingLists.make(settings, data, snapshots, candidates, progress)
-            if lists is None or not lists.tell(settings.folds):
-                progress.say("ensemble: reranker is absent: too few requests of the latest windows led to something")
-                (folder / NOTHING).touch()
-                return None
             with progress.track(len(missing), "re-ranker") as done:
                 for fold, task in missing:
-                    write_whole(folder / _file(fold, task), lists.booster(fold, task, settings).model_to_string())
+                    if lists is not None and lists.tell(task, settings.folds):
+                        write_whole(folder / _file(fold, task), lists.booster(fold, task, settings).model_to_string())
+                    elif not (folder / _nothing(task)).exists():
+                        (folder / _nothing(task)).touch()
+                        progress.say(
+                            f"ensemble: reranker is absent for {task.name}: too few requests of the latest windows led "
+                            "to something"
+                        )
                     done.advance()
         return cls.load(data, folds, folder)
 
     @classmethod
     def load(cls, data: LearningData, folds: Sequence[int], folder: Path) -> Reranker:
         """What `fit` left in `folder`."""
-        tasks = [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
+        tasks = _ranked(data)
         boosters = {fold: [_read(folder / _file(fold, t)) for t in tasks] for fold in folds}
         return cls(Candidates(data.statistics, data.features, data.n_items), tasks, boosters)
+
+    @staticmethod
+    def is_in(folder: Path, data: LearningData, folds: Sequence[int]) -> bool:
+        """Whether `fit` left the boosters of all `folds` there."""
+        return all(_is_there(folder, fold, task) for fold in folds for task in _ranked(data))
 
     def scores(self, snapshot: Snapshot, requests: Requests, chosen: Int, size: int, fold: int | None) -> Float:
         """Scores of the catalogue by retrieval task, (B, tasks, N); items outside the pool have its lowest.
@@ -88,15 +91,26 @@ class Reranker:
             fold: score with the boosters of this fold; None: the mean of all folds.
         """
         folds = list(self.boosters.values()) if fold is None else [self.boosters[fold]]
-        scores = np.empty((len(chosen), len(self.tasks), self.candidates.n_items), np.float32)
+        scores = np.zeros((len(chosen), len(self.tasks), self.candidates.n_items), np.float32)
+        by_task = {t: learned for t in range(len(self.tasks)) if (learned := _of_task(folds, t))}
+        if not by_task:
+            return scores
         for places, pool in ahead(self.candidates.of(snapshot, requests, chosen, size)):
             owner, first = pool.owner(), np.cumsum(pool.sizes) - pool.sizes
-            for t in range(len(self.tasks)):
-                total = sum(_predict(boosters[t], pool.features) for boosters in folds) / len(folds)
+            for t, learned in by_task.items():
+                total = sum(_predict(booster, pool.features) for booster in learned) / len(learned)
                 of_pool = np.asarray(total, np.float32)
                 scores[places, t] = np.minimum.reduceat(of_pool, first)[:, None]
                 scores[places[owner], t, pool.item] = of_pool
         return scores
+
+
+def _of_task(folds: Sequence[Boosters], task: int) -> list[lightgbm.Booster]:
+    return [booster for boosters in folds if (booster := boosters[task]) is not None]
+
+
+def _ranked(data: LearningData) -> list[Task]:
+    return [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
 
 
 def _predict(booster: lightgbm.Booster, features: Float) -> npt.NDArray[np.float64]:
@@ -107,7 +121,18 @@ def _file(fold: int, task: Task) -> str:
     return f"reranker-{fold}-{task.name}.txt"
 
 
-def _read(path: Path) -> lightgbm.Booster:
+def _nothing(task: Task) -> str:
+    """File that says that the task has nothing to learn from."""
+    return f"reranker-none-{task.name}"
+
+
+def _is_there(folder: Path, fold: int, task: Task) -> bool:
+    return (folder / _file(fold, task)).exists() or (folder / _nothing(task)).exists()
+
+
+def _read(path: Path) -> lightgbm.Booster | None:
+    if not path.exists():
+        return None
     import lightgbm  # heavy: loaded on use
 
     return lightgbm.Booster(model_str=path.read_text(encoding="utf-8"))

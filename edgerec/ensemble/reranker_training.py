@@ -87,9 +87,9 @@ class TrainingLists:
             np.concatenate(labels, axis=1),
         )
 
-    def tell(self, folds: int) -> bool:
-        """Whether there is something to learn for each task from the users outside of each fold."""
-        return all(self._kept(fold, task, folds).any() for fold in range(folds) for task in self.tasks)
+    def tell(self, task: Task, folds: int) -> bool:
+        """Whether there is something to learn for a task from the users outside of each fold."""
+        return all(self._kept(fold, task, folds).any() for fold in range(folds))
 
     def booster(self, fold: int, task: Task, settings: EnsembleSettings) -> lightgbm.Booster:
         """Train on the requests of users outside `fold` that led to something; there must be one, see `tell`."""

@@ -33,11 +33,11 @@ from edgerec.tasks.history import Float, Int
 MAX_DENSE_ITEMS = 20_000
 """Beyond this an items x items matrix takes gigabytes: EASE and ALS are left out, and a sparse graph is fitted."""
 MOST_GRAPH_PAIRS = 100_000_000
-"""Pairs of items of one user, of all users, up to which it is."""
+"""Pairs of items of one user, of all users, that a graph is fitted on: of users with many items, the latest ones."""
 NEIGHBOURS = 300
 """Items that a row of an item-to-item matrix keeps."""
 MOST_PAIRS = 500_000_000
-"""Pairs of items of one user, of all users, of which cosines are counted in a log whose sessions hold one item each."""
+"""The same of cosines, in a log whose sessions hold one item each."""
 SIGNALS = ("ease", "ease_recent", "als", "graph", "transitions", "cosine", "text")
 NEAREST = ("cosine.nearest", "text.nearest")
 """Columns of `Snapshot.nearest`."""
@@ -79,7 +79,7 @@ class Snapshot:
         binary = by_user.copy()
         binary.data[:] = 1
         length = np.linalg.norm(text, axis=1, keepdims=True)
-        alone = "reranker" in members and sessions.nnz == sessions.shape[0] and _pairs(binary) <= MOST_PAIRS
+        alone = "reranker" in members and sessions.nnz == sessions.shape[0]
         return cls(
             n_items,
             ease(binary).astype(np.float16)
@@ -87,10 +87,10 @@ class Snapshot:
             else None,  # halves the file; the fourth digit is noise
             Als.fit(by_user, seed) if "als" in dense_members else None,
             best_of_rows(transitions(sessions, owner), NEIGHBOURS),
-            cosine(binary if alone else sessions, NEIGHBOURS),
+            cosine(_latest(binary, user, item, MOST_PAIRS) if alone else sessions, NEIGHBOURS),
             (text / np.maximum(length, 1e-9)).astype(np.float32),
-            graph(binary, NEIGHBOURS)
-            if "graph" in members and n_items > MAX_DENSE_ITEMS and _pairs(binary) <= MOST_GRAPH_PAIRS
+            graph(_latest(binary, user, item, MOST_GRAPH_PAIRS), NEIGHBOURS)
+            if "graph" in members and n_items > MAX_DENSE_ITEMS
             else None,
         )
 
@@ -183,9 +183,27 @@ class Snapshot:
         return nearest.reshape(n, self.n_items)
 
 
-def _pairs(rows: Matrix) -> int:
-    """Pairs of items that share a row."""
-    return int(np.square(np.diff(rows.indptr).astype(np.int64)).sum())
+def _latest(binary: Matrix, user: Int, item: Int, most: int) -> Matrix:
+    """`binary`, users by items; of each user so many of the latest of the rows that at most `most` pairs share a user.
+
+    Whatever part of a log a snapshot is fitted on, it has the same members, and the scores of one are comparable.
+    """
+    if _pairs(np.diff(binary.indptr)) <= most:
+        return binary
+    sizes = np.bincount(user, minlength=binary.shape[0])
+    least, over = 1, int(sizes.max(initial=1)) + 1
+    while over - least > 1:
+        middle = (least + over) // 2
+        least, over = (middle, over) if _pairs(np.minimum(sizes, middle)) <= most else (least, middle)
+    kept = np.cumsum(sizes)[user] - np.arange(len(user)) <= least  # rows are ordered by user, then time
+    few = counts(user[kept], item[kept], *binary.shape)
+    few.data[:] = 1
+    return few
+
+
+def _pairs(sizes: Int) -> int:
+    """Pairs of items that share one of the rows of these sizes."""
+    return int(np.square(sizes.astype(np.int64)).sum())
 
 
 def sessions_of(log: Log, rows: Int, n_items: int) -> tuple[Matrix, Int]:

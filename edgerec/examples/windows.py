@@ -65,7 +65,7 @@ class Windows:
         item, user = self.log.item, self.log.user
         opened = np.bincount(self.start, minlength=len(item) + 2) - np.bincount(self.end + 1, minlength=len(item) + 2)
         place = np.flatnonzero(np.cumsum(opened)[: len(item)] > 0)[:MOST_NEAR]
-        pairs, weights = [], []
+        pairs, weights = [np.zeros((2, 0), np.int64)], [np.zeros(0, np.float32)]
         for apart in range(1, min(REACH, len(place) - 1) + 1):
             first, second = place[:-apart], place[apart:]
             same = (user[first] == user[second]) & (second - first == apart)

@@ -111,6 +111,9 @@ class _Counts:
         reranked = min(e.requests, self.sessions) * e.candidates if "reranker" in named else 0
         rated = sum(t.kind in ("binary", "regression") for t in self.config.task)
         boosted = self.rows * e.trees * folds * rated if "boosting" in named else 0
+        # Whether order tells enough for a transformer is only known later: its constant is a mean over logs.
+        ordered = "sequence" in named and self.retrieval and self.size.sessions >= self.size.rows
+        events = e.sequence_epochs * min(self.size.rows, e.sequence_events) * folds if ordered else 0
         return {
             "snapshot": snapshots,
             "snapshot, row": snapshots * self.size.rows,
@@ -119,6 +122,7 @@ class _Counts:
             "candidate": reranked * tasks,
             "candidate, tree, fold": reranked * e.trees * folds * tasks,
             "row, tree": boosted,
+            "sequence, event": events,
         }
 
     def judged(self, models: int, most: float = float("inf")) -> dict[str, float]:

@@ -95,6 +95,8 @@ def distill(run: Run) -> StudentReport:
         student, calibration = _trained(run, data, examples, work)
         retained = {} if examples.soft is None else _retained(run, data, teacher)
     write_json(run.student / "fidelity.json", {"parts": metrics_to_json(retained)})
+    for log in work.glob("*-log"):
+        log.rename(run.student / log.name)
     shutil.rmtree(work)
     d = run.config.distillation
     return StudentReport(
@@ -124,8 +126,6 @@ def _trained(
     with progress.track(None, "calibrating"):
         expectations = calibrated(student, data, run.config.seed)
     save_student(student, run.student, {"expectations": expectations})
-    for log in work.glob("*-log"):
-        log.rename(run.student / log.name)
     after = _calibration_errors(TorchScorer([student], data, expectations), data)
     return student, {task: (before[task], after[task]) for task in before}
 

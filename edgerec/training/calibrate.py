@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -10,7 +12,7 @@ from scipy.special import expit
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import ImpressionExamples, Requests, SessionExamples
 from edgerec.models.student import Student
-from edgerec.tasks import scored_tasks
+from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Int
 from edgerec.training.calibration import fit_expectation, fit_odds, fit_temperature
 from edgerec.training.joint import exclude_history
@@ -18,8 +20,9 @@ from edgerec.training.predictions import group_by_as_of, network_logits
 
 MOST_LOGITS = 4_000_000
 """Held in memory while a ranking is calibrated."""
-LEAST_ROWS = 400
-"""Held out; fewer tell less than many that were learned from."""
+LEAST_ROWS, LEAST_OF_CLASS, LEAST_REQUESTS = 400, 20, 60
+"""Held out, with either label of a binary task, and with a true item: fewer tell less than many that were learned from.
+"""
 MOST_REQUESTS = 250_000
 """Of more requests an even sample is looked at: two numbers a task are known well by then."""
 
@@ -34,7 +37,7 @@ def calibrate(
 
     Args:
         sessions, impressions: what the student did not learn from, where it looks less sure than it is of what it
-            knows; without them, or with too few impressions, the latest fifth of what it learned from.
+            knows; for a task of which they hold too little, the latest fifth of what it learned from.
     Returns:
         See `expectations`.
     """
@@ -50,31 +53,68 @@ def _calibrate_rows(student: Student, data: LearningData, held_out: ImpressionEx
     tasks = scored_tasks(data.tasks)
     if data.train.impressions is None:
         return
-    rows, chosen = _chosen(data.train.impressions, held_out)
-    logits = network_logits(student, data, rows.requests, rows.item, chosen).astype(np.float64)
     place = {t.name: i for i, t in enumerate(tasks)}
-    done: dict[str, npt.NDArray[np.float64]] = {}
     binary = [t for t in tasks if t.kind == "binary"]
+    told = [t.name for t in binary if held_out is not None and _tells(held_out.labels[t.name])]
+    rows = {held: _Rows.of(student, data, held_out if held else None) for held in {t.name in told for t in binary}}
+    done: dict[str, tuple[float, float]] = {}
+
+    def probability(task: Task | None, among: _Rows) -> npt.NDArray[np.float64]:
+        """Of a calibrated task, and of what it comes after."""
+        if task is None:
+            return np.ones(len(among.logits))
+        slope, offset = done[task.name]
+        odds = slope * among.logits[:, place[task.name]] + offset
+        return np.asarray(probability(condition(task), among) * expit(odds))
+
+    def condition(task: Task) -> Task | None:
+        return next((t for t in binary if t.name == task.after), None)
+
     while len(done) < len(binary):
         for task in binary:
             if task.name in done or (task.after is not None and task.after not in done):
                 continue
-            i, before = place[task.name], np.ones(len(chosen)) if task.after is None else done[task.after]
-            slope, offset = fit_odds(logits[:, i], before, rows.labels[task.name][chosen].astype(np.float64))
-            student.rescale(i, slope, offset)
-            done[task.name] = before * expit(slope * logits[:, i] + offset)
+            i, among = place[task.name], rows[task.name in told]
+            labels = among.rows.labels[task.name][among.chosen].astype(np.float64)
+            done[task.name] = fit_odds(among.logits[:, i], probability(condition(task), among), labels)
+    for name, (slope, offset) in done.items():
+        student.rescale(place[name], slope, offset)
+
+
+def _tells(labels: npt.NDArray[np.float32]) -> bool:
+    positive = int((labels > 0.5).sum())
+    return min(positive, len(labels) - positive) >= LEAST_OF_CLASS
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Impressions `chosen` of `rows`, and the student's logits of them as it was trained, (R, T)."""
+
+    rows: ImpressionExamples
+    chosen: Int
+    logits: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, student: Student, data: LearningData, held_out: ImpressionExamples | None) -> _Rows:
+        """What is held out, or the latest fifth of what was learned from."""
+        assert data.train.impressions is not None
+        rows, chosen = _chosen(data.train.impressions, held_out)
+        logits = network_logits(student, data, rows.requests, rows.item, chosen)
+        return cls(rows, chosen, logits.astype(np.float64))
 
 
 def _calibrate_rankings(student: Student, data: LearningData, held_out: SessionExamples | None) -> None:
     """Calibrate how far the best items of a ranking stand above the others."""
-    n_seen, sessions = data.train.n_seen, held_out or data.train.sessions
-    if sessions is None:
+    n_seen, learned = data.train.n_seen, data.train.sessions
+    if learned is None:
         return
-    latest = _latest_fifth(sessions.requests) if held_out is None else np.arange(len(sessions.requests))
-    latest = latest[:: -(-len(latest) * n_seen // MOST_LOGITS)]
     for i, task in enumerate(scored_tasks(data.tasks)):
         if task.kind != "retrieval":
             continue
+        tells = held_out is not None and (held_out.truth[task.name].sizes() > 0).sum() >= LEAST_REQUESTS
+        sessions = held_out if held_out is not None and tells else learned
+        latest = np.arange(len(sessions.requests)) if tells else _latest_fifth(sessions.requests)
+        latest = latest[:: -(-len(latest) * n_seen // MOST_LOGITS)]
         truth = sessions.truth[task.name].take(latest)
         chosen = latest[truth.sizes() > 0]
         if not len(chosen):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
@@ -34,6 +36,8 @@ class Work(Protocol[T_co]):
 
 Works: TypeAlias = Sequence[Work[None]]
 """Trainings, which leave their results in files."""
+STOPPED = 130
+"""Exit code of a process that a signal stopped, as of Ctrl-C in a shell."""
 _JOIN_S = 30.0
 """For a stopped training to write its last checkpoint."""
 _TELL_S = 0.5
@@ -158,7 +162,7 @@ def _heard(connection: Connection, progress: Progress, done: Track) -> object:
         return _OVER
     if kind == "error":
         name, message = value
-        raise getattr(errors, name, EdgerecError)(message)
+        raise getattr(errors, name)(message) if name else RuntimeError(f"in a process beside this one:\n{message}")
     if kind == "result":
         return (value,)
     if kind == "done":
@@ -170,6 +174,8 @@ def _heard(connection: Connection, progress: Progress, done: Track) -> object:
 
 def _finished(process: SpawnProcess) -> None:
     process.join()
+    if process.exitcode == STOPPED:
+        raise EdgerecError("a process beside this one was stopped from outside; the same command goes on from there")
     if process.exitcode:
         raise EdgerecError(
             f"a process beside this one ended with {process.exitcode}; was memory short? lower [teacher] impressions"
@@ -194,9 +200,11 @@ def _do(connection: Connection) -> None:
         if result is not None:
             connection.send(("result", result))
     except KeyboardInterrupt:
-        pass
+        sys.exit(STOPPED)
     except EdgerecError as error:
         connection.send(("error", (type(error).__name__, str(error))))
+    except Exception as error:  # a defect: it is raised where the work was asked for
+        connection.send(("error", ("", "".join(traceback.format_exception(error)))))
     finally:
         connection.close()
 

@@ -127,6 +127,9 @@ def test_a_spreadsheets_days_are_read_where_somebody_says_so_and_else_refused_wi
         DataError, match=r"44197.5 may be a spreadsheet's day, 1 January 2021; if it is, .* = \"excel\""
     ):
         read([44197.5, 44198.25])
+    for first in (None, float("nan")):
+        with pytest.raises(DataError, match=r"44197.5 may be a spreadsheet's day, 1 January 2021"):
+            read([first, 44197.5, 44198.25, 44199.25] * 9)
     with pytest.raises(DataError, match='only an order, set time_format = "order"'):
         read([19.5, 12.25])
 

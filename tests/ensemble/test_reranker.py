@@ -12,7 +12,7 @@ import pytest
 from edgerec.ensemble import reranker_training
 from edgerec.ensemble.candidates import Pool
 from edgerec.ensemble.reranker import Reranker
-from edgerec.ensemble.reranker_training import requests_to_learn_from
+from edgerec.ensemble.reranker_training import TrainingLists, requests_to_learn_from
 from edgerec.examples.folds import fold_of
 from edgerec.progress import Silent
 from edgerec.stages.run import ensemble_settings
@@ -121,21 +121,32 @@ def test_a_request_is_scored_alike_whatever_others_are_in_its_batch(tiny_data, m
     assert beside[1] == pytest.approx(alone[0], abs=1e-6)
 
 
-@pytest.mark.parametrize("nothing", ["served", "found"])
-def test_without_a_request_that_tells_something_the_member_is_absent_and_that_is_said_once(
-    small_config, tiny_data, members, tmp_path, monkeypatch, nothing
+@pytest.mark.parametrize(
+    ("nothing", "without"), [("served", {"next", "new"}), ("found", {"next", "new"}), ("new", {"new"})]
+)
+def test_a_task_without_anything_to_learn_from_has_no_reranker_and_that_is_said_once(
+    small_config, tiny_data, members, tmp_path, monkeypatch, nothing, without
 ):
     if nothing == "served":
         views = type(members.snapshots.views)
         monkeypatch.setattr(views, "serving", lambda self, requests: np.full(len(requests), -1, np.int64))
-    else:
+    elif nothing == "found":
         monkeypatch.setattr(reranker_training, "_is_listed", lambda lists, pool: np.zeros(len(pool.item), bool))
+    else:
+        tell = TrainingLists.tell
+        monkeypatch.setattr(TrainingLists, "tell", lambda self, task, n: task.name != "new" and tell(self, task, n))
     said = Mock(wraps=Silent())
     args = ensemble_settings(small_config), tiny_data, members.snapshots, [0], tmp_path
+    for _ in range(2):  # the second time it does not look again
+        reranker = Reranker.fit(*args, said)
 
-    assert Reranker.fit(*args, said) is None
-    assert Reranker.fit(*args, said) is None  # nor does it look again
-    assert ["reranker is absent" in call.args[0] for call in said.say.call_args_list] == [True]
+    lines = [call.args[0] for call in said.say.call_args_list]
+    assert {line.partition("absent for ")[2].partition(":")[0] for line in lines} == without
+    assert len(lines) == len(without)
+    scores = reranker.scores(members.snapshots.last, tiny_data.evaluation.sessions.requests, np.arange(4), 3, None)
+    assert {task.name: bool(scores[:, t].any()) for t, task in enumerate(reranker.tasks)} == {
+        name: name not in without for name in ("next", "new")
+    }
 
 
 def test_each_user_is_learned_from_once_in_a_window(tiny_data, members):

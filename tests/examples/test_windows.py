@@ -73,3 +73,8 @@ def test_items_within_a_few_events_are_near_each_other_and_none_of_another_user(
     assert near[6, 8] == pytest.approx(0.5 / ((sums[6] + 1) * (sums[8] + 1)) ** 0.5)
     assert not near[:6, 6:].any()
     assert not near[5].any()
+
+
+def test_users_of_one_event_each_have_no_window_and_no_near_items():
+    few = windows(log_of([[0], [1], [2]]))
+    assert len(few) == 0 and few.near(3).to_dense().sum() == 0

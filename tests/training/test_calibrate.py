@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -70,3 +73,16 @@ def test_regression_targets_get_an_expectation_and_keep_their_logits(tiny_data, 
 
     assert calibrate(student, tiny_data).keys() == {"watch"}
     assert np.array_equal(network_logits(student, tiny_data, found.requests, found.item, every)[:, watch], before)
+
+
+def test_a_few_held_out_outcomes_do_not_calibrate_a_task(tiny_data, student):
+    """Two requests would give a temperature of anything, and five likes an odd probability."""
+    rows, sessions = tiny_data.train.impressions.take(np.arange(900)), tiny_data.train.sessions.take(np.arange(2))
+    rare = replace(rows, labels=rows.labels | {"liked": (np.arange(900) < 5).astype(np.float32)})
+    without = copy.deepcopy(student)
+    calibrate(student, tiny_data, sessions, rare)
+    calibrate(without, tiny_data)
+
+    same = (student.items.bias.weight == without.items.bias.weight).all(dim=0).tolist()
+    alike = {task.name: same[i] for i, task in enumerate(scored_tasks(tiny_data.tasks))}
+    assert alike["liked"] and alike["next"] and not alike["click"]

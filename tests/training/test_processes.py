@@ -42,6 +42,11 @@ class Writes:
                 raise DataError("no data")
             if self.fails == "killed":
                 os._exit(9)
+            if self.fails == "stopped":  # by an operator or a batch system, not by this program
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(60)
+            if self.fails == "defect":
+                raise KeyError("graph")
             self.path.write_text(f"{os.getpid()} {os.environ['OMP_NUM_THREADS']}")
             done.advance()
 
@@ -62,9 +67,15 @@ def test_one_worker_is_this_process(tmp_path):
     assert (tmp_path / "1").read_text().split()[0] == str(os.getpid())
 
 
-@pytest.mark.parametrize(
-    ("fails", "error", "said"), [("error", DataError, "no data"), ("killed", EdgerecError, "with 9")]
-)
+ENDS = [
+    ("error", DataError, "no data"),
+    ("killed", EdgerecError, "with 9; was memory short"),
+    ("stopped", EdgerecError, "stopped from outside; the same command goes on"),
+    ("defect", RuntimeError, r"(?s)in a process beside this one:.*KeyError: 'graph'"),
+]
+
+
+@pytest.mark.parametrize(("fails", "error", "said"), ENDS)
 def test_what_one_of_them_raises_stops_all(tmp_path, fails, error, said):
     with pytest.raises(error, match=said):
         side_by_side([Writes(tmp_path / "0", fails), Writes(tmp_path / "1")], Silent(), "writing", workers=2)
@@ -93,9 +104,7 @@ def test_what_was_done_beside_is_returned_and_heard(alone, monkeypatch):
     assert progress.lines == ["counting"]
 
 
-@pytest.mark.parametrize(
-    ("fails", "error", "said"), [("error", DataError, "no data"), ("killed", EdgerecError, "with 9")]
-)
+@pytest.mark.parametrize(("fails", "error", "said"), ENDS)
 def test_an_error_beside_is_raised_when_the_result_is_asked_for(fails, error, said, monkeypatch):
     monkeypatch.setattr("edgerec.training.processes.cores", lambda: 2)
     with Beside(Counts(fails), Silent()) as counting, pytest.raises(error, match=said):

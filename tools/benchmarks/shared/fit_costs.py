@@ -19,6 +19,8 @@ __all__ = ["Run", "fitted", "parts_s"]
 
 STIFFNESS = 0.03
 """Weight of a constant as it was, beside the runs: it holds constants of work that the runs have too little of."""
+UNKNOWN = 0.05
+"""A constant that is not known, or was 0, is held as if it made up this much of its part's time."""
 LEAST_S = 0.5
 """Errors are relative to the time, but not to less than this."""
 
@@ -80,7 +82,8 @@ def _constants(counts: Sequence[cost.Work], measured: Sequence[float], before: M
     as_before = units @ known
     known = known * float(np.median(seconds / np.maximum(as_before, 1e-9))) if as_before.all() else known
     scale = 1 / np.maximum(seconds, LEAST_S)
-    hold = STIFFNESS / np.maximum(known, 1e-12)
+    unknown = UNKNOWN * float(np.median(seconds)) / np.maximum(units.max(axis=0), 1e-30)
+    hold = STIFFNESS / np.maximum(known, np.maximum(unknown, 1e-30))
     left = np.vstack([units * scale[:, None], np.diag(hold)])
     right = np.concatenate([seconds * scale, hold * known])
     # Columns of one size, since the numbers of rows and of snapshots lie nine powers of ten apart.
