@@ -34,16 +34,17 @@ class Limits:
 class Mapped(np.memmap):
     """A mapped file that another process is handed by its name, not by its content."""
 
-    whole = False
+    path: str | None = None
+    """Of a whole file; `filename` is not kept where there are no columns."""
 
     def __reduce__(self) -> Any:
-        return (mapped, (str(self.filename),)) if self.whole else np.asarray(self).__reduce__()
+        return np.asarray(self).__reduce__() if self.path is None else (mapped, (self.path,))
 
 
 def mapped(path: str | Path) -> npt.NDArray[Any]:
     """The array of a .npy file, read when it is used."""
     array: Mapped = np.load(path, mmap_mode="r", allow_pickle=False).view(Mapped)
-    array.whole = True
+    array.path = str(path)
     return array
 
 

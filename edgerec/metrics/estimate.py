@@ -51,6 +51,8 @@ class Estimate:
     def over(self, other: Estimate) -> Estimate:
         """The ratio of two models on the same requests or rows, with the paired error of first order.
 
+        A ratio of 0 has the relative error of what it is compared with: it has none of its own, and nothing of one hit
+        among 19 requests would look as sure as nothing of a thousand.
         Raises:
             ValueError: the two were not measured on the same requests or rows.
         """
@@ -61,7 +63,8 @@ class Estimate:
         ratio = self.value / other.value
         if self.deviations is None or other.deviations is None:
             return Estimate(ratio, self.n)
-        return Estimate(ratio, self.n, (self.deviations - ratio * other.deviations) / other.value)
+        deviations = self.deviations - ratio * other.deviations if ratio else other.deviations
+        return Estimate(ratio, self.n, deviations / other.value)
 
     def to_json(self, deviations: bool = False) -> dict[str, Any]:
         """`{"value", "se", "n"}`; NaN becomes null. With `deviations`, differences can still be paired later."""

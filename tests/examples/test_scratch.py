@@ -109,6 +109,13 @@ def test_a_mapped_column_is_handed_on_by_its_name(tmp_path):
     assert pickle.loads(pickle.dumps(found[1:3])).tolist() == [1, 2]
 
 
+def test_a_file_of_rows_without_columns_is_handed_to_another_process_too(tmp_path):
+    """As the categorical inputs of a log that has none."""
+    columns = Scratch(tmp_path, Limits(rows=2))
+    found = columns.joined(5, [{"none": np.zeros((5, 0), np.int64)}])["none"]
+    assert pickle.loads(pickle.dumps(found)).shape == (5, 0)
+
+
 def test_files_go_with_their_owner_and_what_a_killed_process_left_with_the_next(tmp_path):
     (tmp_path / "scratch-999999999-x").mkdir()
     columns = Scratch(tmp_path, Limits(rows=1))

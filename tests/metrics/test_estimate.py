@@ -27,3 +27,5 @@ def test_a_ratio_of_a_model_with_itself_is_one_without_error():
     assert (one.over(one).value, one.over(one).se) == (1, 0)
     assert m.mean(np.array([0.1, 0.2, 0.45])).over(one).value == pytest.approx(0.5)
     assert np.isnan(one.over(m.mean(np.zeros(3))).value)
+    nothing = m.mean(np.zeros(3)).over(one)  # how sure nothing is depends on how well the other one is known
+    assert (nothing.value, nothing.se) == (0, pytest.approx(one.se / one.value))
