@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import LGConv
 
 from edgerec.models.inputs import Adjacency, ItemGraph
+from edgerec.models.sparse import matrices, product
 
 GATE = 0.3
 """Weight of the neighbours in an item's vector before training; from 0.01 the gate would hardly open."""
@@ -60,38 +58,11 @@ class Propagation(LGConv):  # type: ignore[misc]
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, x: Tensor, edges: Adjacency) -> Tensor:
         """(M, dim) -> (M, dim): for each node the weighted sum of the nodes that it hears from."""
-        shape = (len(x), len(x))
-        there = _sparse(edges.offsets, edges.source, edges.weight, shape)
-        back = _sparse(edges.back_offsets, edges.back_source, edges.back_weight, shape)
+        there, back = matrices(edges, (len(x), len(x)))
         # propagate_type: (x: Tensor, edge_weight: OptTensor, back: Tensor)
         heard: Tensor = self.propagate(there, x=x, edge_weight=None, back=back)
         return heard
 
     def message_and_aggregate(self, adj_t: Tensor, x: Tensor, back: Tensor) -> Tensor:
         """The sparse product, with the derivative by the turned edges."""
-        product: Tensor = _Product.apply(adj_t, back, x)  # type: ignore[no-untyped-call]
-        return product
-
-
-class _Product(torch.autograd.Function):
-    """``there @ x``, in float32 whatever `x` has: sparse products know no others everywhere."""
-
-    @staticmethod
-    def forward(ctx: Any, there: Tensor, back: Tensor, x: Tensor) -> Tensor:
-        ctx.back = back
-        return _product(there, x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, _product(ctx.back, gradient)
-
-
-def _product(edges: Tensor, x: Tensor) -> Tensor:
-    with torch.autocast(x.device.type, enabled=False):
-        return (edges @ x.float()).to(x.dtype)
-
-
-def _sparse(offsets: Tensor, source: Tensor, weight: Tensor, shape: tuple[int, int]) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that sparse rows are in beta
-        return torch.sparse_csr_tensor(offsets, source, weight, shape, check_invariants=False)
+        return product(adj_t, back, x)

@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from edgerec.ensemble.transition_lists import transition_lists
 from edgerec.examples.batches import BatchSettings, JointBatches
 from edgerec.models.blocks import CategoricalEmbedding, later_items, scatter_repeat
 from edgerec.models.inputs import RequestBatch
+from edgerec.models.sparse import both_ways, matrices, product
 from edgerec.models.student import Student, StudentSizes
 from edgerec.models.teacher import Teacher
 from edgerec.models.widths import grown
@@ -309,3 +311,18 @@ def test_values_of_short_columns_of_items_start_apart_and_those_of_long_ones_nea
     assert len(table) == 70
     assert (length[:5] > 0.5).all() and (length[:5] < 2).all()
     assert (length[5:] < 0.2).all()
+
+
+def test_a_sparse_product_and_its_derivative_are_those_of_embedding_bag():
+    torch.manual_seed(0)
+    parts, shares = torch.randint(0, 7, (50, 4)), torch.rand(50, 4) * (torch.rand(50, 4) > 0.4)
+    item, some = torch.arange(50).repeat_interleave(4), shares.flatten() > 0
+    edges = both_ways(item[some], parts.flatten()[some], shares.flatten()[some], (50, 7))
+    ours, theirs = (torch.linspace(-1, 1, 35).view(7, 5).requires_grad_() for _ in range(2))
+    gradient = torch.randn(50, 5)
+    product(*matrices(edges, (50, 7)), ours).backward(gradient)
+    found = functional.embedding_bag(parts, theirs, per_sample_weights=shares, mode="sum")
+    found.backward(gradient)
+
+    assert torch.allclose(product(*matrices(edges, (50, 7)), ours), found, atol=1e-6)
+    assert torch.allclose(ours.grad, theirs.grad, atol=1e-5)
