@@ -19,6 +19,8 @@ __all__ = ["HeldOut", "calibrated", "late_since"]
 LEAST, MOST, PART, OF_LATE = 60, 1_000, 0.1, 0.25
 """Users whose latest rows are held out: at most these parts of all sessions and of the users with late ones, which
 teach the student most, but of few users up to half; none where that are fewer than the least, which tell nothing."""
+LEAST_RATERS, LEAST_ROWS = 20, 1_000
+"""With impressions to judge, so few users tell enough if they have so many late rows."""
 LATE_ROWS = 0.1
 """Part of a user's rows that are late where each user's last event is the evaluation split and impressions are judged:
 a last event each would be too few of them to tell anything."""
@@ -54,15 +56,20 @@ class HeldOut:
         late = log.time_ms[starts] >= since[log.user[starts]]
         # Who is drawn may not depend on what they did then, or their clicks say too much of how often others click.
         user, places = np.unique(log.user[starts[late]], return_index=True)
-        user = user[starts[late][places] > log.offsets[user]]
+        least = LEAST
+        if data.train.impressions is None:  # then only who has a past is asked for something
+            user = user[starts[late][places] > log.offsets[user]]
+        elif (log.time_ms >= since[log.user]).sum() * OF_LATE >= LEAST_ROWS:
+            least = LEAST_RATERS
         n = min(MOST, max(int(PART * counts.sum()), LEAST), max(int(OF_LATE * len(user)), min(LEAST, len(user) // 2)))
-        drawn = np.sort(np.random.default_rng((seed, 3)).choice(len(user), n if n >= LEAST else 0, replace=False))
+        drawn = np.sort(np.random.default_rng((seed, 3)).choice(len(user), n if n >= least else 0, replace=False))
         since_ms = np.full(len(since), FOREVER)
         since_ms[user[drawn]] = since[user[drawn]]
         held = cls(since_ms)
         if not len(drawn):
             return held
         told = starts[late & counts & (log.time_ms[starts] >= since_ms[log.user[starts]])]
+        told = told[told > log.offsets[log.user[told]]]  # without a past nobody is asked for
         first = told[np.unique(log.user[told], return_index=True)[1]]
         rows = data.train.impressions
         return cls(

@@ -26,6 +26,16 @@ def test_a_small_log_holds_nothing_out(tiny_data, monkeypatch):
     assert held.without(tiny_data) is tiny_data
 
 
+def test_few_users_with_many_rated_rows_are_held_out_too(tiny_data, monkeypatch):
+    monkeypatch.setattr(held_out, "LEAST", 10_000)
+    monkeypatch.setattr(held_out, "LEAST_RATERS", 2)
+    monkeypatch.setattr(held_out, "LEAST_ROWS", 1)
+    held = HeldOut.of(tiny_data, 0)
+
+    assert len(np.unique(held.impressions.requests.user)) >= 2
+    assert (held.sessions.requests.lengths() > 0).all()
+
+
 def test_all_late_rows_of_some_users_are_held_out_and_the_student_sees_none_of_them(tiny_data, few):
     bounds, train = tiny_data.dataset.meta.boundaries_ms, tiny_data.train
     held = HeldOut.of(tiny_data, 0)
