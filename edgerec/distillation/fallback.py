@@ -112,13 +112,20 @@ class _Judged:
     def best(self) -> tuple[PartMix | None, FallbackEntry | None]:
         """The best mix, if it is better than the student, and what to say of it; None where the student stays.
 
-        It is chosen on every second request and judged on the others: the best of many looks better than it is.
+        It is chosen on every second request and judged on the others: the best of many looks better than it is. Where
+        that leaves it open, so is one that is chosen on the others, and all of them together decide.
         """
-        mix = self._half(0)._chosen()
-        others = self._half(1)
-        own, ndcg = others._ndcg(others._student), others._ndcg(others._scores(mix))
+        halves = self._half(0), self._half(1)
+        mix = halves[0]._chosen()
+        own, ndcg = halves[1]._ndcg(halves[1]._student), halves[1]._ndcg(halves[1]._scores(mix))
+        gain = ndcg.minus(own)
+        if not _surely_better(ndcg, own) and gain.value > HINT * gain.se:
+            own = _together(own, halves[0]._ndcg(halves[0]._student))
+            ndcg = _together(ndcg, halves[0]._ndcg(halves[0]._scores(halves[1]._chosen())))
+            if _surely_better(ndcg, own):
+                mix = self._chosen()
         if _surely_better(ndcg, own):
-            return mix, others._entry(mix, ndcg, own)
+            return mix, self._entry(mix, ndcg, own)
         return None, self._out_of_reach(self._ndcg(self._student))
 
     def _half(self, first: int) -> _Judged:
@@ -303,10 +310,14 @@ class _Judged:
         return student
 
 
+def _together(one: Estimate, other: Estimate) -> Estimate:
+    """The mean of two sets of requests."""
+    return metrics.mean(np.concatenate([one.each(), other.each()]))
+
+
 def _surely_better(ours: Estimate, theirs: Estimate) -> bool:
     """Whether a ranking is better than another one beyond chance, on more than a few requests."""
     gain = ours.minus(theirs)
     if gain.deviations is None:
         return False
-    each = gain.deviations * np.sqrt(gain.n * (gain.n - 1)) + gain.value
-    return bool(gain.value > SIGMAS * gain.se and (np.abs(each) > 1e-9).sum() >= DIFFERENT)
+    return bool(gain.value > SIGMAS * gain.se and (np.abs(gain.each()) > 1e-9).sum() >= DIFFERENT)

@@ -27,7 +27,7 @@ a last event each would be too few of them to tell anything."""
 LEAST_ASKED = 60
 """Of them that have a true item of a task."""
 
-SCORES = 4_000_000
+SCORES = 12_000_000
 """Rankings are judged on as many requests as have so many scores together, or on the least."""
 
 

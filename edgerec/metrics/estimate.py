@@ -34,6 +34,11 @@ class Estimate:
         """Standard error; NaN where there is none (one request, or a metric of the whole set)."""
         return math.nan if self.deviations is None else float(np.sqrt(np.square(self.deviations).sum()))
 
+    def each(self) -> Floats:
+        """The values that a `mean` of two or more is over."""
+        assert self.deviations is not None
+        return self.deviations * math.sqrt(self.n * (self.n - 1)) + self.value
+
     def minus(self, other: Estimate) -> Estimate:
         """The paired difference of two models on the same requests or rows.
 

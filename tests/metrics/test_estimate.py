@@ -29,3 +29,8 @@ def test_a_ratio_of_a_model_with_itself_is_one_without_error():
     assert np.isnan(one.over(m.mean(np.zeros(3))).value)
     nothing = m.mean(np.zeros(3)).over(one)  # how sure nothing is depends on how well the other one is known
     assert (nothing.value, nothing.se) == (0, pytest.approx(one.se / one.value))
+
+
+def test_the_values_of_a_mean_come_back():
+    values = np.random.default_rng(0).random(9)
+    assert m.mean(values).each() == pytest.approx(values)
