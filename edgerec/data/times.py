@@ -344,8 +344,12 @@ def _formats(values: pl.LazyFrame, column: _Column) -> list[str]:
     at, zone = pl.col("time"), column.timezone
     kept = column.kept.split(_SEPARATOR) if column.kept is not None and "%" in column.kept else []
     sample = _sample(values)
-    tried = pl.DataFrame({"time": sample}).select(**{f: _in_range(_parsed(at, f, zone)) for f in _FORMATS})
-    likely = [form for form in _FORMATS if tried[form].null_count() < len(sample) and form not in kept]
+    spelled = sample.str.contains(r"\p{L}{3}").any()
+    forms = [form for form in _FORMATS if spelled or not _spells_month(form)]
+    texts = pl.DataFrame({"time": sample}).with_columns(english=english_months(at) if spelled else at)
+    columns = {form: pl.col("english") if _spells_month(form) else at for form in forms}
+    tried = texts.select(**{form: _in_range(_read(text, form, zone)) for form, text in columns.items()})
+    likely = [form for form in forms if tried[form].null_count() < len(sample) and form not in kept]
     if not likely and not kept:
         raise DataError(
             f"{column.what}: {sample[0]!r} is not a time; expected dates such as 2024-05-31 18:30 or 5/31/2024, or "
@@ -421,12 +425,19 @@ def _order(form: str) -> str:
 
 
 def _parsed(text: pl.Expr, form: str, timezone: str) -> pl.Expr:
+    return _read(english_months(text) if _spells_month(form) else text, form, timezone)
+
+
+def _spells_month(form: str) -> bool:
+    return "%b" in form or "%B" in form
+
+
+def _read(text: pl.Expr, form: str, timezone: str) -> pl.Expr:
+    """As `_parsed`, of texts with English months."""
     zone = "UTC" if form.endswith(("UTC", "GMT")) or "z" in form else None
     letters = [part[:1] for part in form.split("%")[1:]]
     if form == "".join(f"%{letter}" for letter in letters) and set(letters) <= _WIDTHS.keys():
         text = text.str.zfill(sum(_WIDTHS[letter] for letter in letters))  # numbers lose zeros in front
-    if "b" in letters or "B" in letters:
-        text = english_months(text)
     if {"H", "I"} & set(letters) and "M" not in letters:  # an hour alone is none to the parser
         text, form = text + "\x1f00", form + "\x1f%M"
     return _to_ms(text.str.to_datetime(form, time_unit="us", strict=False), zone, timezone)
