@@ -120,7 +120,7 @@ class Sample:
         value = values.first()
         if str(value).strip().casefold() in _NO or value == 0 or value is False:
             return None
-        text = "'" + str(value).replace("'", "''") + "'" if values.dtype == pl.String else f"{value}"
+        text = "'" + str(value).replace("'", "''") + "'" if values.dtype == pl.String else f"{value!r}"
         return f"COALESCE({sql_name(name)} = {text}, FALSE)"
 
     def share_given(self, name: str) -> float:
