@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from edgerec.config.base import ColumnNames, Expression, Settings, duration_ms, hint, problem
 
-EPOCHS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
+EPOCHS = ("seconds", "milliseconds", "microseconds", "nanoseconds", "ticks")
 TIME_FORMATS = (*EPOCHS, "excel", "days", "hours", "minutes", "order", "dates")
 """Ways to read times that have a name; "dates" are those of a file that has dates as such."""
 
@@ -164,9 +164,9 @@ class DataConfig(Settings):
     milliseconds, microseconds or nanoseconds since 1970."""
     time_format: str | None = None
     """How `time` is read: a format such as "%d/%m/%Y %H:%M" (several are separated by " | "), "seconds",
-    "milliseconds", "microseconds" or "nanoseconds" since 1970, or "excel" for a spreadsheet's days (44197.5); for a log
-    without a clock "order", or "days", "hours" or "minutes" for numbers that count these. None: decided over all rows,
-    and kept with the dataset and the bundle."""
+    "milliseconds", "microseconds" or "nanoseconds" since 1970, "ticks" of .NET, or "excel" for a spreadsheet's days
+    (44197.5); for a log without a clock "order", or "days", "hours" or "minutes" for numbers that count these. None:
+    decided over all rows, and kept with the dataset and the bundle."""
     session: Expression | None = None
     """Column or SQL expression of the session or basket id. All rows of a session have the time of its first row, and
     the split never cuts a session."""

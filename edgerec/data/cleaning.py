@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from edgerec.config import DataConfig, TaskConfig
-from edgerec.data.ids import text_of
+from edgerec.data.ids import refuse_rounded, text_of
 from edgerec.data.readers import Source, reading
 from edgerec.data.times import FIRST_MS, LAST_MS, Times, read_times
 from edgerec.errors import DataError
@@ -77,7 +77,10 @@ def clean(
     for role, text in {"user": data.user, "item": data.item, "session": data.session}.items():
         if text is not None:
             column, dtype = log.expression(text, f"[data] {role}")
-            own[role] = text_of(column, dtype, f"{log.path}: [data] {role} = {text!r}")
+            what = f"{log.path}: [data] {role} = {text!r}"
+            own[role] = text_of(column, dtype, what)
+            with reading(log.path):
+                refuse_rounded(log.frame, column, dtype, what)
             checks.append((f"missing {role}", pl.col(role).is_null()))
     for feature in texts:
         own[f"feature.{feature}"] = log.expression(feature, "a feature column")[0]

@@ -29,7 +29,7 @@ from edgerec.data.names import (
     says,
 )
 from edgerec.data.near import missing_ids
-from edgerec.data.outcomes import Outcomes, TaskGuess, find_outcomes, propose_tasks, quoted
+from edgerec.data.outcomes import Outcomes, TaskGuess, find_outcomes, not_understood, propose_tasks, quoted
 from edgerec.data.portrait import (
     LEAST_REQUESTS,
     LogColumns,
@@ -68,7 +68,7 @@ class GuessedSettings:
         columns: by table, every column and what became of it.
         portrait: the log in numbers; None while a role is open.
         open_: roles that nothing tells, and what to do; the file has a line to fill in for each.
-        notes: on tables beside the log that lack part of its ids.
+        notes: on guesses that may be wrong, and on tables beside the log that lack part of its ids.
     """
 
     toml: str
@@ -121,8 +121,11 @@ def guess_settings(
     beside = {"items": _opened(items, folder) if items else None, "users": _opened(users, folder) if users else None}
     context = _context(draft, found)
     tables = {name: _attributes(draft, name, found, outcomes, table) for name, table in beside.items()}
+    draft.notes += not_understood(draft)
     _leave_the_rest(draft)
-    notes = [note for name, table in beside.items() if table for note in _missing(sample, found, name, table, tables)]
+    notes = draft.notes + [
+        note for name, table in beside.items() if table for note in _missing(sample, found, name, table, tables)
+    ]
     lines = [
         *_head(log, sample, found, where),
         *_after(outcomes),
@@ -148,6 +151,11 @@ def _head(log: Path, sample: Sample, roles: Roles, where: str | None) -> list[st
         "",
         "[data]",
         f"interactions = {quoted(sample.path)}",
+        *(
+            ['decimal = ","  # the comma stands before the fraction of numbers']
+            if sample.source.how.decimal == ","
+            else []
+        ),
         *_role_lines(roles),
         *([_line("where", Guess("where", where, "leaves out returns: quantities of 0 and less"))] if where else []),
     ]

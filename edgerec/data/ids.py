@@ -8,7 +8,7 @@ import polars as pl
 
 from edgerec.errors import DataError
 
-__all__ = ["category_of", "mix", "reads_as_missing", "text_of", "tie_keys"]
+__all__ = ["category_of", "mix", "reads_as_missing", "refuse_rounded", "text_of", "tie_keys"]
 
 _MULTIPLIER = 0x9E3779B97F4A7C15
 _SHIFT = 2**29
@@ -29,7 +29,29 @@ def text_of(column: pl.Expr, dtype: pl.DataType, what: str = "") -> pl.Expr:
     if dtype.is_nested():
         raise DataError(f"{what}: expected strings or whole numbers, got {dtype}; name another column")
     text = column.cast(pl.String)
+    if dtype.is_decimal():
+        text = text.str.replace(r"\.0+$", "")
     return pl.when(text.str.strip_chars() != "").then(text)
+
+
+def refuse_rounded(frame: pl.LazyFrame, column: pl.Expr, dtype: pl.DataType, what: str) -> None:
+    """Refuse ids that a program has rounded, so that several users or items have one.
+
+    Raises:
+        DataError: floats of 2**53 and more, or texts such as 4.90000E+12.
+    """
+    if dtype.is_float():
+        odd, why = column.abs() >= 2**53, "floats hold whole numbers only up to 9007199254740992"
+    elif dtype == pl.String:
+        odd, why = column.str.contains(r"^\s*\d\.\d+[eE]\+\d\d\s*$"), "a spreadsheet has left out the last digits"
+    else:
+        return
+    value = frame.select(column.filter(odd).first().alias("id")).collect(engine="streaming").item()
+    if value is not None:
+        raise DataError(
+            f"{what}: ids such as {value!r} are rounded, and several may have become one: {why}; write the log again "
+            "with the ids as texts or whole numbers"
+        )
 
 
 def category_of(column: pl.Expr, dtype: pl.DataType, what: str = "") -> pl.Expr:

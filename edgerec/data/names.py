@@ -25,6 +25,8 @@ __all__ = [
     "QUANTITY",
     "RATING",
     "SESSION",
+    "SORTS",
+    "STATUS",
     "TIME",
     "TIME_OF_ANOTHER",
     "USER",
@@ -32,6 +34,7 @@ __all__ = [
     "exposure_of",
     "names_id",
     "rank_of",
+    "refuses",
     "says",
     "words_of",
 ]
@@ -117,6 +120,9 @@ TIME: Final[Words] = (
 TIME_OF_ANOTHER: Final[Words] = (
     *("release", "released", "publish", "published", "publication", "birth", "birthday", "signup", "register"),
     *("registered", "registration", "joined", "join", "updated", "modified", "end", "expiry", "expires", "expiration"),
+    *("ship", "shipping", "shipment", "dispatch", "due", "payment", "paid", "arrival", "arrived", "return", "returned"),
+    *("lieferung", "lieferdatum", "versand", "versanddatum", "fallig", "zahlung", "zahlungsdatum", "livraison"),
+    *("echeance", "paiement", "envio", "entrega", "vencimiento", "vencimento", "pago", "pagamento", "consegna"),
     *("delivery", "delivered", "shipped", "answer", "answered", "first", "last", "since", "launch", "upload", "edited"),
 )
 """Dates of an item, of a user or of something that came after the event."""
@@ -207,6 +213,7 @@ FLAGS: Final[Words] = (
     *("favorite", "favourite", "fav", "save", "saved", "hate", "dislike", "is", "has", "label", "target", "y"),
     *("install", "installed", "download", "downloaded", "apply", "applied", "skip", "skipped", "completed", "complete"),
     *("finish", "finished", "response", "outcome", "reward", "feedback", "order", "ordered", "reordered", "booked"),
+    *("thumb", "vote", "voted", "upvote", "reaction", "sentiment"),
     *("booking", "opened", "replied", "accepted", "correct", "return", "returned", "gekauft", "geklickt", "achat"),
     *("clic", "compra", "comprado", "клик", "покупка", "点击", "购买", "收藏", "クリック", "購入", "클릭", "구매"),
 )
@@ -226,8 +233,36 @@ KINDS: Final = {
     *("install", "save", "comment", "follow", "bookmark", "complete", "start", "watch", "listen", "read", "open"),
     *("return", "refund", "remove", "dislike", "show", "exposure", "checkout", "add", "detail", "rating", "conversion"),
     *("booking", "apply", "search", "finish", "stop", "kauf", "ansicht", "klick", "achat", "vue", "compra", "vista"),
+    *("viewed", "clicked", "added", "purchased", "bought", "ordered", "liked", "completed", "placed", "paid"),
+    *("angesehen", "gesehen", "geklickt", "gekauft", "bestellt", "warenkorb", "bezahlt", "vu", "achete", "ajoute"),
+    *("panier", "visto", "comprado", "anadido", "agregado", "carrito", "adicionado", "carrinho", "visualizzato"),
+    *("acquistato", "aggiunto", "carrello", "bekeken", "gekocht", "winkelmandje", "просмотр", "покупка", "корзина"),
+    *("浏览", "点击", "收藏", "加购", "购买", "閲覧", "購入", "클릭", "구매"),
 }
 """Values of a column that tells the kind of an event; compared as words."""
+STATUS: Final[Words] = (
+    "status",
+    "state",
+    "zustand",
+    "statut",
+    "etat",
+    "estado",
+    "stato",
+    "stav",
+    "статус",
+    "状态",
+    "상태",
+)
+_REFUSES: Final = re.compile(
+    r"(cancel|return|refund|remov|delet|dislik|unlik|hate|skip|stop|pause|hid|uninstall|unfollow|unsubscrib|reject"
+    r"|declin|abandon|dismiss|downvot|unsav|unfavou?rit|chargeback|revers)"
+    r"(e|es|s|ed|d|led|ped|den|n|ing|ling|ping|ation|al)?"
+    r"|storn\w*|abgebrochen|retour\w*|zuruck(gegeben|geschickt|genommen)|ruckgabe|erstattet|entfernt|geloscht"
+    r"|annul\w*|rembours\w*|supprim\w*|devuel\w*|devol\w*|reembols\w*|elimin\w*|quitad[oa]|removid[oa]"
+    r"|reso|restituit\w|rimbors\w*|rimoss[oa]|geannuleerd|geretourneerd|verwijderd|terugbetaald"
+    r"|anulowan\w*|zwro\w*|usuniet\w*|отмен\w*|возв?рат\w*|возвращ\w*|удал\w*|取消|退货|退款|删除|キャンセル|返品|返金|취소|반품|환불"
+)
+"""Words that undo or refuse, in their forms: order_cancelled, removed_from_cart, storniert."""
 PLACES: Final[Words] = (
     *("tab", "page", "device", "platform", "os", "channel", "source", "slot", "placement", "surface", "browser"),
     *("store", "shop", "branch", "filiale", "screen", "section", "medium", "weather", "country", "region", "city"),
@@ -269,6 +304,11 @@ OTHER_THINGS: Final[Words] = (
     *("experiment", "variant", "model", "version", "author", "publisher", "label", "cohort", "bucket", "fold", "marke"),
 )
 """Ids of these are neither users nor items."""
+SORTS: Final[Words] = (
+    *("category", "cat", "brand", "type", "group", "genre", "department", "class", "kategorie", "marke", "typ"),
+    *("gruppe", "warengruppe", "categorie", "marque", "groupe", "categoria", "marca", "tipo", "grupo", "gruppo"),
+)
+"""What users or items are sorted by: product_category_id is no item."""
 ID_WORDS: Final = frozenset(
     {"id", "ids", "code", "no", "nr", "num", "number", "nummer", "key", "uuid", "guid", "hash", "sku", "isbn", "ean"}
     | {"gtin", "upc", "barcode", "identifier", "kennung", "numero", "codigo", "codice", "fk", "pk", "ref", "номер"}
@@ -321,6 +361,15 @@ def names_id(name: str) -> bool:
     if ID_WORDS.intersection(own) or any(word in name for word in ("编号", "番号", "번호", "コード", "代码")):
         return True
     return any(len(w) > 3 and w.endswith(("id", "nr", "nummer", "code", "key")) and w not in _NOT_ID for w in own)
+
+
+def refuses(text: str) -> bool:
+    """Does a value or the name of a column say that something was undone or refused?
+
+    >>> refuses("order_cancelled"), refuses("Returned"), refuses("returning customer"), refuses("purchase")
+    (True, True, True, False)
+    """
+    return any(_REFUSES.fullmatch(word) for word in words_of(text))
 
 
 def exposure_of(name: str) -> str | None:

@@ -15,9 +15,10 @@ Decimal = Literal[".", ","]
 def number_of(text: pl.Expr, decimal: Decimal = ".") -> pl.Expr:
     """A column of strings as float64; null where it is no number.
 
-    Groups of three digits may be marked by the other mark: "1,100.50", or with a decimal comma "1.100,50".
+    Groups of three digits may be marked by the other mark: "1,100.50", or with a decimal comma "1.100,50". A minus may
+    stand behind, "1-", and brackets are one, "(1)", as accounts have it.
     """
-    text = text.str.strip_chars()
+    text = text.str.strip_chars().str.replace(r"^(?:\(([\d.,]+)\)|(\d[\d.,]*)-)$", "-${1}${2}")
     if decimal == ",":
         grouped = text.str.contains(r"^[+-]?\d{1,3}(\.\d{3})+(,\d*)?$")
         text = pl.when(grouped).then(text.str.replace_all(".", "", literal=True)).otherwise(text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -23,9 +23,11 @@ from edgerec.data.names import (
     KINDS,
     KNOWN_BEFORE,
     RATING,
+    STATUS,
     WATCH,
     exposure_of,
     rank_of,
+    refuses,
     says,
     words_of,
 )
@@ -67,18 +69,9 @@ _CONSUMED: Final = (
     ),
 )
 """Flags that say that the item was taken, and not only liked: what a list is judged by."""
-_REFUSED: Final = (
-    "hate",
-    "dislike",
-    "skip",
-    "remove",
-    "return",
-    "refund",
-    "hide",
-    "stop",
-    "pause",
-    "unlike",
-    "uninstall",
+_REACTIONS: Final = (
+    *("feedback", "reaction", "response", "outcome", "thumb", "vote", "sentiment"),
+    *("clicked", "purchased", "bought", "liked", "completed", "accepted"),
 )
 _SHOWN: Final = ("impression", "show", "shown", "exposure", "served", "search")
 _MOST_RETRIEVED: Final = 3
@@ -92,7 +85,8 @@ class Outcomes:
     """Columns that are known only after the item was shown.
 
     Attributes:
-        flags: of 0 and 1. ratings, watched: of numbers. kind: of the kind of an event.
+        flags: of two values, or of one and nothing. ratings, watched: of numbers. kind: of the kind of an event.
+        grades: of ratings in words, such as "4 stars".
         propensity: the probability with which the item was chosen; not an outcome, but known only then.
     """
 
@@ -101,11 +95,12 @@ class Outcomes:
     watched: Sequence[str] = ()
     kind: str | None = None
     propensity: str | None = None
+    grades: Sequence[str] = ()
 
     @property
     def after(self) -> list[str]:
         """All that users did."""
-        return [*self.flags, *self.ratings, *self.watched, *([self.kind] if self.kind else [])]
+        return [*self.flags, *self.ratings, *self.grades, *self.watched, *([self.kind] if self.kind else [])]
 
 
 @dataclass(frozen=True)
@@ -128,19 +123,24 @@ def find_outcomes(draft: Draft, roles: Roles) -> Outcomes:
     log = draft.log
     keys = [role.column for role in (roles.user, roles.item) if role is not None]
 
+    marks = {name for name in draft.left if _is_outcome(name) and log.mark(name)}
+    given = replace(log, rows=log.rows.with_columns(pl.col(name).is_not_null() for name in marks))
+
     def own(name: str) -> bool:
         """Is the column of the row, and not of its user or item?"""
-        return name in draft.left and not any(key in log.columns and log.is_attribute_of(name, key) for key in keys)
+        return name in draft.left and not any(key in log.columns and given.is_attribute_of(name, key) for key in keys)
 
     numbers = [name for name in draft.left if log.is_number(name) and own(name)]
     ratings = [name for name in numbers if _is_rating(log, name)]
     propensity = _exposures(draft, ratings)
     watched = [n for n in numbers if n in draft.left and says(n, WATCH) and n not in ratings]
-    flags = [n for n in draft.left if (log.is_flag(n) or log.yes(n)) and _is_outcome(n) and own(n)]
-    kind = next((name for name in draft.left if _tells_kinds(log, name) and own(name)), None)
-    outcomes = Outcomes(flags, ratings, watched, kind, propensity)
+    flags = [n for n in draft.left if (log.is_flag(n) or log.yes(n) or n in marks) and _is_outcome(n) and own(n)]
+    rated = [n for n in draft.left if says(n, RATING) and not says(n, AGGREGATE) and log.grades(n) and own(n)]
+    kind = next((n for n in draft.left if n not in flags and _tells_kinds(log, n) and own(n)), None)
+    outcomes = Outcomes(flags, ratings, watched, kind, propensity, rated)
     for names, what in (
         (flags, "two values, known only after the item was shown"),
+        (rated, "a rating in words, by its name and values"),
         (ratings, "a rating, by its name and values"),
         (watched, "how much, by its name"),
         ([kind] if kind else [], "the kind of the event, by its name and values"),
@@ -194,10 +194,31 @@ def _tells_kinds(log: Sample, name: str) -> bool:
     if column.dtype.is_nested() or not 2 <= column.n_unique() <= 30 or log.is_flag(name):
         return False
     if column.dtype in (pl.String, pl.Categorical, pl.Enum):
-        known = sum(bool(KINDS.intersection([*words_of(v), _plain(v)])) for v in column.cast(pl.String).unique())
-        return known >= 2 or (known >= 1 and says(name, KIND_OF_EVENT))
+        values = column.cast(pl.String).unique().to_list()
+        known = sum(refuses(v) or bool(KINDS.intersection([*words_of(v), _plain(v)])) for v in values)
+        status = says(name, STATUS) and any(map(refuses, values))
+        return known >= 2 or (known >= 1 and (status or says(name, KIND_OF_EVENT)))
     first = rank_of(name, KIND_OF_EVENT)
     return column.dtype.is_integer() and first is not None and first < _TYPE and column.n_unique() <= 8
+
+
+def not_understood(draft: Draft) -> list[str]:
+    """A sentence for each column that is left and looks like an outcome whose values nothing tells."""
+    names = (*KIND_OF_EVENT[:_TYPE], *KIND_OF_EVENT[_TYPE + 4 :], *_REACTIONS, *RATING, *STATUS)
+    notes = []
+    for name in draft.left:
+        values = draft.log.rows[name].drop_nulls()
+        if values.dtype != pl.String or not 2 <= values.n_unique() <= 30:
+            continue
+        if not says(name, names) or says(name, (*KNOWN_BEFORE, *_NO_OUTCOME)):
+            continue
+        few = values.value_counts().sort("count", name, descending=[True, False])[name].to_list()[:4]
+        label = quoted(_equals(name, few[-1]))
+        notes.append(
+            f"{name} looks like what users did ({', '.join(map(repr, few))}), but nothing tells what its values mean: "
+            f'name it in after of [data], and write a [[task]] with kind = "binary" and label = {label} for one'
+        )
+    return notes
 
 
 def _plain(value: str) -> str:
@@ -235,6 +256,9 @@ def _flag_tasks(log: Sample, outcomes: Outcomes) -> list[TaskGuess]:
 
 def _label(log: Sample, flag: str) -> str:
     """A column of 0 and 1, or what makes one of a column of yes and no; an empty value counts as 0."""
+    mark = log.mark(flag)
+    if mark is not None:
+        return mark
     yes = log.yes(flag)
     no = "FALSE" if yes is not None or log.rows[flag].dtype == pl.Boolean else "0"
     label = flag if yes is None else _equals(flag, yes)
@@ -243,6 +267,8 @@ def _label(log: Sample, flag: str) -> str:
 
 def _share(log: Sample, flag: str) -> float:
     """Share of the rows in which a flag is set."""
+    if log.mark(flag) is not None:
+        return log.share_given(flag)
     yes = log.yes(flag)
     return log.mean(flag) if yes is None else log.share_of(flag, yes)
 
@@ -250,11 +276,18 @@ def _share(log: Sample, flag: str) -> float:
 def _number_tasks(log: Sample, outcomes: Outcomes) -> list[TaskGuess]:
     tasks = []
     for name in outcomes.ratings[:1]:  # more of them are parts of the first, such as one for the service
-        least, why = _liked(log, name)
+        least, why = _liked(log.rows[name])
         rating = (
             f"COALESCE({sql_name(name)}, {log.smallest(name):g})" if log.rows[name].null_count() else sql_name(name)
         )
         tasks.append(TaskGuess("like", "binary", why, {"label": quoted(f"{rating} >= {least:g}")}))
+    if not outcomes.ratings and outcomes.grades:
+        name = outcomes.grades[0]
+        grades = log.grades(name) or {}
+        least, why = _liked(log.rows[name].replace_strict(grades, return_dtype=pl.Float64))
+        liked = ", ".join("'" + text.replace("'", "''") + "'" for text, grade in grades.items() if grade >= least)
+        label = f"COALESCE({sql_name(name)} IN ({liked}), FALSE)"
+        tasks.append(TaskGuess("like", "binary", why, {"label": quoted(label)}))
     for name in outcomes.watched:
         empty = log.rows[name].null_count() > 0
         label, why = (f"COALESCE({sql_name(name)}, 0)", "; an empty one counts as 0") if empty else (name, "")
@@ -263,9 +296,9 @@ def _number_tasks(log: Sample, outcomes: Outcomes) -> list[TaskGuess]:
     return tasks
 
 
-def _liked(log: Sample, name: str) -> tuple[float, str]:
+def _liked(ratings: pl.Series) -> tuple[float, str]:
     """From which rating on something is liked, and why."""
-    values, rows = np.unique(log.rows[name].drop_nulls().cast(pl.Float64).to_numpy(), return_counts=True)
+    values, rows = np.unique(ratings.drop_nulls().cast(pl.Float64).to_numpy(), return_counts=True)
     shares = rows[::-1].cumsum()[::-1] / rows.sum()  # of the ratings of at least each value
     four = int(np.searchsorted(values, 4))
     if values[-1] == 5 and _LIKED_SHARES[0] <= shares[four] <= _LIKED_SHARES[1]:
@@ -275,17 +308,27 @@ def _liked(log: Sample, name: str) -> tuple[float, str]:
 
 
 def _kind_tasks(log: Sample, outcomes: Outcomes) -> list[TaskGuess]:
-    """For each kind of event but the most frequent: whether a row is of it, and which item has it next."""
+    """For each wanted kind of event but the most frequent: whether a row is of it, and which item has it next.
+
+    Where all others are refusals, such as dislikes beside likes, the only wanted one is a task, and `next` is its list.
+    """
     if outcomes.kind is None:
         return []
-    rarest = [value for value, _ in reversed(_kinds(log, outcomes.kind))][:-1]
+    kinds = [value for value, _ in reversed(_kinds(log, outcomes.kind))]
+    wanted = [value for value in kinds if not refuses(str(value))]
+    if len(wanted) == 1 and len(kinds) > 1 and not says(str(wanted[0]), _SHOWN):
+        label = quoted(_equals(outcomes.kind, wanted[0]))
+        return [TaskGuess(_kind_name(outcomes.kind, wanted[0]), "binary", "the kind that is wanted", {"label": label})]
+    rarest = [value for value in wanted if value != kinds[-1]]
+    if says(outcomes.kind, STATUS):  # what became of an order is no kind of its own, unless it was undone
+        return []
     tasks = [
         TaskGuess(
             _kind_name(outcomes.kind, v), "binary", "a kind of event", {"label": quoted(_equals(outcomes.kind, v))}
         )
         for v in rarest[:MAX_BINARY_TASKS]
     ]
-    wanted = [v for v in rarest if not says(str(v), (*_REFUSED, *_SHOWN))][:_MOST_RETRIEVED]
+    wanted = [v for v in rarest if not says(str(v), _SHOWN)][:_MOST_RETRIEVED]
     return tasks + [
         TaskGuess(
             f"next_{_kind_name(outcomes.kind, v)}", "retrieval", f"which item has the event {v} next",
@@ -328,19 +371,29 @@ def _list_tasks(log: Sample, roles: Roles, outcomes: Outcomes) -> list[TaskGuess
 def _consumed(log: Sample, outcomes: Outcomes) -> tuple[str | None, str]:
     """The rows that count as taking an item, as SQL, and why; None: all rows."""
     flags = [name for name in _wanted(outcomes.flags) if says(name, _CONSUMED) and _share(log, name) < 0.95]
+    undone = [name for name in outcomes.flags if refuses(name) and _share(log, name) < 0.95]
+    without = [f"NOT {_condition(log, name)}" for name in undone]
     if flags:
         flag = min(flags, key=lambda name: rank_of(name, _CONSUMED) or 0)
-        return _label(log, flag), f": rows without {flag} were shown and not taken"
+        label = " AND ".join([_condition(log, flag), *without]) if without else _label(log, flag)
+        return label, f": rows without {flag} were shown and not taken"
     if outcomes.kind is not None:
-        shown = [value for value, _ in _kinds(log, outcomes.kind) if says(str(value), (*_SHOWN, *_REFUSED))]
-        if shown:
-            label = " AND ".join(f"NOT {_equals(outcomes.kind, value)}" for value in shown)
-            return label, f": {', '.join(map(str, shown))} is not taking an item"
+        shown = [v for v, _ in _kinds(log, outcomes.kind) if says(str(v), _SHOWN) or refuses(str(v))]
+        without = [*(f"NOT {_equals(outcomes.kind, value)}" for value in shown), *without]
+        undone = [*map(str, shown), *undone]
+    if without:
+        return " AND ".join(without), f": {', '.join(undone)} is not taking an item"
     return None, ""
 
 
+def _condition(log: Sample, flag: str) -> str:
+    """Whether a flag is set, as SQL that is true or false."""
+    label = _label(log, flag)
+    return f"{label} = 1" if log.rows[flag].dtype.is_numeric() and log.mark(flag) is None else label
+
+
 def _wanted(flags: Iterable[str]) -> list[str]:
-    return [name for name in flags if not says(name, _REFUSED)]
+    return [name for name in flags if not refuses(name)]
 
 
 # ---------------------------------------------------------------------------- names

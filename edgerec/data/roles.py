@@ -26,6 +26,7 @@ from edgerec.data.names import (
     QUANTITY,
     RATING,
     SESSION,
+    SORTS,
     TIME,
     TIME_OF_ANOTHER,
     USER,
@@ -37,7 +38,8 @@ from edgerec.data.names import (
 )
 from edgerec.data.readers import reading
 from edgerec.data.sample import Sample, sql_name
-from edgerec.data.times import CLOCKLESS, EXCEL, TwoMeaningsError, may_be_excel, read_times
+from edgerec.data.time_notes import formats_for, notes_on_times
+from edgerec.data.times import CLOCKLESS, EXCEL, TwoMeaningsError, may_be_excel, read_times, time_ms
 from edgerec.errors import ConfigError, DataError
 
 __all__ = ["ROLES", "Draft", "Fate", "Guess", "Roles", "find_roles", "has_clock"]
@@ -54,6 +56,9 @@ _TEXTS: Final = frozenset(
     {"name", "title", "description", "desc", "url", "email", "mail", "login", "bezeichnung", "nom"}
 )
 """The same, but a column with an id is better."""
+_SEVERAL: Final = "one row per item is needed"
+_DAYS_BETWEEN: Final = 2 * 86_400_000
+"""Two times that lie so far apart, in ms, are no other spelling or zone of one."""
 _SHARED: Final = 0.95
 """Of the sessions at least so many must be of one user."""
 
@@ -84,12 +89,14 @@ class Draft:
         log: first rows of the log.
         left: its columns that have no role yet.
         fates: what became of the others.
+        notes: what a person should know of a guess that may be wrong.
     """
 
     log: Sample
     left: list[str]
     guesses: list[Guess] = field(default_factory=list)
     fates: list[Fate] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def take(self, role: str, column: str, why: str) -> Guess:
         """Give a column a role, so that it gets no other one."""
@@ -101,6 +108,12 @@ class Draft:
     def leave(self, column: str, why: str) -> None:
         """Leave a column out of the settings."""
         self._done(column, "left out", why)
+
+    def give_back(self, guess: Guess) -> None:
+        """Take a role from a column again."""
+        self.fates = [fate for fate in self.fates if fate.column != guess.column]
+        self.guesses = [told for told in self.guesses if told.column != guess.column]
+        self.left.append(guess.column)
 
     def add(self, guess: Guess, why: str) -> Guess:
         """Say more of a guess, wherever it is told."""
@@ -170,6 +183,9 @@ def find_roles(draft: Draft, given: Mapping[str, str], time_format: str | None =
     found["time"] = found["time"] or _time(draft, _column(found["user"]), _column(found["item"]))
     for role, other in (("user", "item"), ("item", "user")):
         found[role] = found[role] or _by_values(draft, role, _column(found[other]), found["time"] is None)
+    several = _several(draft, found["item"])
+    if several is not None:
+        found["item"] = None
     found["session"] = found["session"] or _session(draft, _column(found["user"]), _column(found["time"]))
     order = _given_order(draft.log, given.get("time"), time_format)
     unread = _unread_time(draft) if found["time"] is None and time_format is None else None
@@ -177,20 +193,41 @@ def find_roles(draft: Draft, given: Mapping[str, str], time_format: str | None =
         order = _order(draft, found["user"].column, found["session"])
         found["time"] = None if order is None else _time_by_order(draft, order, found["session"])
     if found["user"] is None and found["session"] is not None:
-        column, found["session"] = found["session"].column, None
-        draft.fates = [fate for fate in draft.fates if fate.column != column]
-        draft.guesses = [guess for guess in draft.guesses if guess.column != column]
-        draft.left.append(column)
+        column = found["session"].column
+        draft.give_back(found["session"])
+        found["session"] = None
         found["user"] = draft.take("user", column, f"{_SESSION_AS_USER}, so a session stands for its user")
     if unread is not None:
         draft.leave(unread, "cannot be read as a time")
     open_ = {role: _what_to_do(draft, role, unread) for role in ("user", "item", "time") if found[role] is None}
+    if several is not None:
+        open_["item"] = several
     if order is not None and time_format is None:
         time_format = _steps(draft.log, order, _column(found["user"]))
     elif order is None and found["time"] is not None:
         found["time"], doubt = _read(draft, found["time"], time_format)
         open_ |= doubt
     return Roles(found["user"], found["item"], found["time"], found["session"], order, time_format, open_)
+
+
+def _several(draft: Draft, item: Guess | None) -> str | None:
+    """A basket in each cell of the column of items, or of one called so while there is no item, in words."""
+    log = draft.log
+    if item is None:
+        lists = [
+            n for n in draft.left if log.rows[n].dtype.is_nested() and not isinstance(log.rows[n].dtype, pl.Struct)
+        ]
+        column = next((name for name in lists if says(name, ITEM)), None)
+    else:
+        column = item.column if item.column in log.columns and log.holds_several(item.column) else None
+    if column is None:
+        return None
+    if item is not None:
+        draft.give_back(item)
+    draft.leave(column, f"several items in a cell: {_SEVERAL}")
+    value = log.rows[column].drop_nulls().first()
+    value = value.to_list() if isinstance(value, pl.Series) else value
+    return f"a cell of {column} holds several items, such as {str(value)[:60]!r}; {_SEVERAL}: write a row for each"
 
 
 def _column(guess: Guess | None) -> str | None:
@@ -218,6 +255,8 @@ def _by_name(draft: Draft, role: str, words: Sequence[str], others: Sequence[str
         if rank is None or (says(name, SESSION) and not says(name, (words[rank],))):
             continue
         beside = {part for part in parts if not says(part, words)} - _NEUTRAL
+        if any(says(part, SORTS) for part in beside):
+            continue
         if beside - _TEXTS and (not names_id(name) or says(name, SESSION) or says(name, others)):
             continue
         if beside & set(PLACES) or not draft.log.may_be_id(name, words=bool(beside & _TEXTS) or role == "item"):
@@ -260,6 +299,9 @@ def _what_to_do(draft: Draft, role: str, unread: str | None) -> str:
     could = [name for name in draft.left if log.may_be_id(name, words=True) and not log.differs_in_every_row(name)]
     if role == "time" and unread is not None:
         value = log.rows[unread].drop_nulls()[0]
+        if forms := formats_for(log.rows[unread]):
+            named = " or ".join(f'"{form}"' for form in forms)
+            return f"column {unread} ({value!r}) is read by --role time={unread} --time-format {named}"
         if _is_excel(log, unread):
             return (
                 f"column {unread} ({value!r}) looks like a spreadsheet's days; if it is, "
@@ -289,6 +331,8 @@ def _time(draft: Draft, user: str | None, item: str | None) -> Guess | None:
     forms = {name: form for name, form in forms.items() if not (names_id(name) and not says(name, TIME))}
     attributes = [name for name in forms if any(key and log.is_attribute_of(name, key) for key in (user, item))]
     own = [name for name in forms if name not in attributes and not says(name, TIME_OF_ANOTHER)]
+    sparse = [name for name in own if log.share_given(name) <= 0.8 and says(name, FLAGS)]  # such as clicked_at
+    own = [name for name in own if name not in sparse] or own
     whole = _date_and_clock(draft, [name for name in own if not has_clock(log, name)])
     for names, why in (
         ([name for name in own if says(name, TIME)], "by its name"),
@@ -298,10 +342,27 @@ def _time(draft: Draft, user: str | None, item: str | None) -> Guess | None:
     ):
         if names:
             column = max(names, key=log.n_unique)
+            earlier = next((name for name in names if _lies_before(log, name, column)), None)
+            if earlier is not None:
+                column, why = earlier, f"{why}; it lies before {column}"
             if whole is not None and not has_clock(log, column):
                 return whole()
             return draft.take("time", column, why)
     return None
+
+
+def _lies_before(log: Sample, name: str, other: str) -> bool:
+    """Is one time nearly never after another, and sometimes days before it, as an order is before it is due?"""
+    if name == other:
+        return False
+    ms = [time_ms(pl.col(n), log.rows[n].drop_nulls().head(1000), "UTC", n)[0] for n in (name, other)]
+    between = log.rows.select(between=ms[1] - ms[0])["between"].drop_nulls()
+    if between.is_empty():
+        return False
+    days = pl.DataFrame({"between": between}).select(
+        never=(pl.col("between") > -86_400_000).mean(), far=(pl.col("between") >= _DAYS_BETWEEN).mean()
+    )
+    return bool(days["never"][0] > _SHARED and days["far"][0] > 1 - _SHARED)
 
 
 def _read(draft: Draft, time: Guess, time_format: str | None) -> tuple[Guess, dict[str, str]]:
@@ -317,6 +378,9 @@ def _read(draft: Draft, time: Guess, time_format: str | None) -> tuple[Guess, di
         first, second = error.formats
         doubt = f'{error.doubt}, and every row fits both "{first}" and "{second}"'
         return draft.add(time, "day and month fit either way round"), {"time_format": doubt}
+    if time.column in source.schema:
+        with reading(source.path):
+            draft.notes += notes_on_times(draft.log, time.column, times)
     return draft.add(time, times.note), {}
 
 
@@ -325,6 +389,8 @@ def _unread_time(draft: Draft) -> str | None:
     for name in draft.left:
         column = draft.log.rows[name].drop_nulls()
         if says(name, TIME) and _is_excel(draft.log, name):
+            return name
+        if says(name, TIME) and column.dtype.is_integer() and formats_for(column):
             return name
         if says(name, TIME) and column.dtype == pl.String and column.head(1000).str.contains(r"\d.*\d").all():
             return name
@@ -356,7 +422,7 @@ def _date_and_clock(draft: Draft, dates: list[str]) -> Callable[[], Guess] | Non
         for name in draft.left
         if says(name, CLOCK)
         and log.rows[name].dtype == pl.String
-        and log.rows[name].drop_nulls().head(1000).str.contains(r"^\s*\d{1,2}:\d{2}(:\d{2})?\s*$").all()
+        and log.rows[name].drop_nulls().head(1000).str.contains(r"^\s*\d{1,2}:\d{2}(:\d{2})?\s*([AaPp][Mm])?\s*$").all()
     ]
     if not clocks or not dates or log.rows[dates[0]].dtype != pl.String:
         return None

@@ -9,7 +9,7 @@ from typing import Literal
 import polars as pl
 
 from edgerec.data.names import names_id
-from edgerec.data.readers import Source, reading
+from edgerec.data.readers import Reading, Source, reading
 from edgerec.data.several import cut
 from edgerec.data.times import LAST_MS, time_ms
 from edgerec.errors import DataError
@@ -25,9 +25,14 @@ FEW_STRINGS = 10_000
 
 YES_AND_NO = (
     *(("yes", "no"), ("true", "false"), ("y", "n"), ("t", "f"), ("ja", "nein"), ("ja", "nee"), ("oui", "non")),
+    *(("like", "dislike"), ("liked", "disliked"), ("up", "down"), ("thumbs up", "thumbs down"), ("👍", "👎")),
+    *(("thumbs_up", "thumbs_down"), ("upvote", "downvote"), ("positive", "negative")),
     *(("sí", "no"), ("si", "no"), ("sim", "não"), ("да", "нет"), ("是", "否"), ("tak", "nie"), ("ano", "ne")),
 )
 """Pairs of words for 1 and 0."""
+_NO = frozenset(no for _, no in YES_AND_NO) | {"0", "none", "-"}
+_SPARSE = 0.8
+"""A time that at most so many rows have, such as clicked_at, tells whether something happened."""
 A_FEW = 20
 """So few different values in many rows are groups, not users or items; a quarter of it if the name says id."""
 SINCE_1990 = 631_152_000_000
@@ -62,6 +67,8 @@ class Sample:
             rows = source.frame.head(ROWS).collect()
         if rows.is_empty():
             raise DataError(f"{path}: has no rows; expected at least one")
+        if _decimal_comma(source, rows):
+            source = Source.open(str(path), Reading(decimal=","))
         rows = replace(source, frame=rows.lazy()).with_numbers(rows.columns)[0].frame.collect()
         return cls(display_path, source, rows)
 
@@ -98,6 +105,59 @@ class Sample:
         by_word = {str(value).strip().casefold(): str(value) for value in values}
         return next((by_word[yes] for yes, no in YES_AND_NO if by_word.keys() == {yes, no}), None)
 
+    def mark(self, name: str) -> str | None:
+        """Of a column with one value or nothing, such as Y and blank, or with a time or mostly nothing, the SQL
+        condition of the rows that have something; None for any other column."""
+        column = _without_blanks(self.rows[name])
+        values = column.drop_nulls()
+        if not 0 < len(values) < len(column) or values.dtype.is_nested():
+            return None
+        if values.n_unique() > 1:
+            if len(values) > _SPARSE * len(column) or self.read_as_time(name) is None:
+                return None
+            blanks = column.null_count() > self.rows[name].null_count()
+            return f"COALESCE({sql_name(name)}, '') <> ''" if blanks else f"{sql_name(name)} IS NOT NULL"
+        value = values.first()
+        if str(value).strip().casefold() in _NO or value == 0 or value is False:
+            return None
+        text = "'" + str(value).replace("'", "''") + "'" if values.dtype == pl.String else f"{value!r}"
+        return f"COALESCE({sql_name(name)} = {text}, FALSE)"
+
+    def share_given(self, name: str) -> float:
+        """Share of the rows that have a value."""
+        return 1 - _without_blanks(self.rows[name]).null_count() / len(self.rows)
+
+    def grades(self, name: str) -> dict[str, float] | None:
+        """The number in each value of a column of a few texts such as "4 stars", "4/5" and "★★★★"; None for others."""
+        column = self.rows[name].drop_nulls()
+        if column.dtype != pl.String or not 3 <= column.n_unique() <= 21:
+            return None
+        number = (
+            pl.col("text").str.extract(r"^\s*(\d{1,2}(?:[.,]\d+)?)\s*[\p{L}/★⭐*]").str.replace(",", ".", literal=True)
+        )
+        stars = pl.when(pl.col("text").str.contains("^[★⭐☆*]+$")).then(pl.col("text").str.count_matches("[★⭐*]"))
+        texts = column.unique().sort().to_frame("text")
+        read = texts.select("text", number=pl.coalesce(number.cast(pl.Float64, strict=False), stars.cast(pl.Float64)))
+        return None if read["number"].null_count() else dict(read.iter_rows())
+
+    def holds_several(self, name: str) -> bool:
+        """Does a cell of ids hold several of them: a list, or texts such as "a|b" whose parts change places?"""
+        column = self.rows[name].drop_nulls()
+        if column.dtype.is_nested():
+            return not isinstance(column.dtype, pl.Struct)
+        if column.dtype != pl.String or column.is_empty():
+            return False
+        cells = column.unique()
+        if cells.str.contains(r"^\s*\[.*\]\s*$").mean() > 0.8:  # type: ignore[operator]
+            return True
+        for mark in ("|", ";", ","):
+            if cells.str.contains(mark, literal=True).mean() > 0.2:  # type: ignore[operator]
+                parts = cells.str.split(mark).list.eval(pl.element().str.strip_chars())
+                later = parts.list.slice(1).explode().drop_nulls()
+                if _number(later.is_in(parts.list.first().implode()).mean()) > 0.2:
+                    return True
+        return False
+
     def is_number(self, name: str) -> bool:
         """Does the column hold more than two different numbers?"""
         return self.rows[name].dtype.is_numeric() and self.n_unique(name) > 2
@@ -115,7 +175,9 @@ class Sample:
             return False
         if column.dtype in (pl.String, pl.Categorical, pl.Enum):
             return words or _words_in(column) < 1
-        if column.dtype.is_float():  # an integer column with a gap is read as one of floats
+        if (
+            column.dtype.is_float() or column.dtype.is_decimal()
+        ):  # an integer column with a gap is read as one of floats
             return bool(((column % 1) == 0).all())
         return column.dtype.is_integer()
 
@@ -241,6 +303,25 @@ def sql_name(column: str) -> str:
     except pl.exceptions.PolarsError:
         bare = False
     return column if bare else '"' + column.replace('"', '""') + '"'
+
+
+def _without_blanks(column: pl.Series) -> pl.Series:
+    if column.dtype != pl.String:
+        return column
+    text = pl.col(column.name)
+    return column.to_frame().select(pl.when(text.str.strip_chars() != "").then(text)).to_series()
+
+
+def _decimal_comma(source: Source, rows: pl.DataFrame) -> bool:
+    """Do numbers of a file with another separator have a comma before their fraction, as in 4,5, and none a point?"""
+    if not source.as_text or not any(note.startswith("columns are separated by") for note in source.notes):
+        return False
+
+    def mostly(form: str) -> bool:
+        shares = (rows[name].drop_nulls().head(1000).str.contains(form).mean() for name in rows.columns)
+        return any(_number(share) > 0.95 for share in shares)
+
+    return mostly(r"^\s*-?\d+,\d{1,2}\s*$") and not mostly(r"^\s*-?\d+\.\d+\s*$")
 
 
 def _words_in(column: pl.Series) -> float:

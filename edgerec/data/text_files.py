@@ -75,6 +75,7 @@ def read_text_files(files: Sequence[Path], path: str, suffix: str, dialect: Dial
     if not first:
         raise DataError(f"{path}: is empty; expected a header and rows")
     separator = dialect.separator or _separator(first, SEPARATORS[suffix])
+    _refuse_first_line(first, separator, path, dialect)
     if separator != SEPARATORS[suffix]:
         notes.append(f"columns are separated by {_NAMES.get(separator, separator)}")
     names = list(dialect.header) or _fields(first[0], separator)
@@ -85,9 +86,16 @@ def read_text_files(files: Sequence[Path], path: str, suffix: str, dialect: Dial
         )
     table = _Lines(files, path, separator, len(names), dialect)
     quoted = pl.col("line").str.contains('"', literal=True)
+    nul = pl.col("line").str.contains("\x00", literal=True)
     longer = ~quoted & (pl.col("line").str.count_matches(separator, literal=True) >= len(names))
-    counted = table.lines().select(n=pl.len(), quotes=quoted.sum(), longer=longer.sum(), at=longer.arg_max())
-    lines, with_quotes, n_longer, at = counted.collect(engine="streaming").row(0)
+    counted = table.lines().select(
+        n=pl.len(), quotes=quoted.sum(), nul=nul.sum(), longer=longer.sum(), at=longer.arg_max()
+    )
+    lines, with_quotes, n_nul, n_longer, at = counted.collect(engine="streaming").row(0)
+    if n_nul:
+        notes.append(
+            f"{n_nul:,} lines hold NUL characters: a value with one is another than the same without; take them out"
+        )
     if n_longer:
         notes.append(
             f"{n_longer:,} lines have more fields than there are columns, the first is line {at + 1}; what is behind "
@@ -99,6 +107,35 @@ def read_text_files(files: Sequence[Path], path: str, suffix: str, dialect: Dial
     if quote and with_quotes:
         rows -= _inside(frame, path, separator, len(names), notes)
     return TextTable(frame, rows, tuple(notes), folder)
+
+
+def _refuse_first_line(first: list[str], separator: str, path: str, dialect: Dialect) -> None:
+    """Name what stands before or instead of the names of columns, and a header with a name too few."""
+    line = first[0].strip()
+    if "\r" in line:
+        raise DataError(
+            f"{path}: its lines end with CR alone, as on old Macs; write it with LF: tr '\\r' '\\n' < OLD > NEW"
+        )
+    if dialect.header:
+        return
+    counts = [_count(text, separator) for text in first]
+    if re.fullmatch(r'"?sep=.{1,2}', line) or (line.startswith("#") and counts[0] not in counts[1:]):
+        raise DataError(
+            f"{path}: the first line, {line[:60]!r}, is a remark for a reader; take out the lines before the names of "
+            "the columns: tail -n +2 OLD > NEW takes out one"
+        )
+    rows = [n for text, n in zip(first[1:], counts[1:], strict=True) if not text.rstrip("\r").endswith(separator)]
+    if counts[0] > 1 and len(rows) > 1 and set(rows) == {counts[0] + 1}:
+        raise DataError(
+            f"{path}: the header has {counts[0]} names, but the rows have {counts[0] + 1} fields, such as "
+            f"{first[1][:60]!r}; if the first is a number of the row, as R writes it, put a name for it before the "
+            f"header's others: row{separator}{first[0][:40]}"
+        )
+
+
+def _count(line: str, separator: str) -> int:
+    """How many fields a line has."""
+    return re.sub('"[^"]*"', "", line).count(separator) + 1
 
 
 @dataclass(frozen=True)
@@ -274,8 +311,12 @@ def _as_utf8(
 ) -> tuple[Sequence[Path], tempfile.TemporaryDirectory[str] | None]:
     """The files, or copies in UTF-8 if they are in another encoding."""
     with files[0].open("rb") as stream:
-        start = stream.read(2)
-    if start in (b"\xff\xfe", b"\xfe\xff"):
+        start = stream.read(4)
+    zeros = [i for i, byte in enumerate(start) if not byte]
+    if zeros in ([1, 3], [0, 2]):
+        dialect = replace(dialect, encoding="utf-16-le" if zeros[0] else "utf-16-be")
+        notes.append("the encoding is UTF-16 without a mark at its start, by its zeros")
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         dialect = replace(dialect, encoding="utf-16")
         notes.append("the encoding is UTF-16, by its first bytes")
     if dialect.encoding.lower().replace("-", "").replace("_", "") in ("utf8", "utf8sig", "ascii"):

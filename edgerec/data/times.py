@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, NoReturn
 
 import polars as pl
 
+from edgerec.data.months import english_months
 from edgerec.errors import DataError
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
 FIRST_MS = int(datetime(1970, 1, 2, tzinfo=UTC).timestamp() * 1000)
 """Earlier times are zeros and small counters that were mistaken for times."""
 LAST_MS = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
+_MODERN_MS = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp() * 1000)
 
 CLOCKLESS = {"days": 86_400_000, "hours": 3_600_000, "minutes": 60_000, "order": 60_000}
 """Formats of logs without a clock, and the milliseconds of a step; steps count from the year 2000."""
@@ -46,8 +49,19 @@ _UNITS = (
     (1e11, "milliseconds", 1.0),
     (FIRST_MS / 1000, "seconds", 1000.0),
 )
-_DIGITS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
-"""Formats of numbers that are dates, by how many digits they have."""
+_TICKS = (6.2e17, 6.62e17)
+"""Ticks of .NET, 100 ns since the year 1, between 1965 and 2099; as nanoseconds they would all be of 1990."""
+_TICKS_1970 = 621_355_968_000_000_000
+_NAMES = ("ticks", *(name for _, name, _ in _UNITS))
+_DIGITS = {"%Y%m%d": 8, "%Y%m%d%H%M": 12, "%Y%m%d%H%M%S": 14}
+"""Formats of numbers that are dates, and how many digits they have."""
+_SHORT = {"%Y%m%d%H": 10, "%y%m%d%H%M": 10, "%y%m%d%H%M%S": 12}
+"""The same of numbers that may be an epoch, too: dates where nearly all of them are dates of the last decades."""
+_WIDTHS = {"Y": 4, "y": 2, "m": 2, "d": 2, "H": 2, "M": 2, "S": 2, "j": 3}
+"""Digits of the parts of a date."""
+_NEARLY_ALL = 0.95
+_BOTH_ORDERS = 0.01
+"""A column with so many dates that only one order of day and month reads, and as many of the other, has both."""
 
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", *(d.replace("-", sep) for d in ("%d-%m-%Y", "%m-%d-%Y") for sep in "./-"))
 _DATES += ("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%B %d, %Y", "%B %d %Y")
@@ -147,6 +161,9 @@ def _of_type(values: pl.LazyFrame, time: pl.Expr, dtype: pl.DataType, column: _C
         return Times(ms, time.is_not_null(), "dates", f"dates in {zone or column.timezone}")
     if dtype.is_numeric():
         given = time.is_not_nan() & time.is_not_null() if dtype.is_float() else time.is_not_null()
+        digits = values.select(_digits(pl.col("time")))
+        if _kept_reads(digits, column):
+            return _from_text(digits, _digits(time), column)
         return _from_numbers(values, time, given, column)
     if dtype == pl.String:
         return _from_text(values, time, column)
@@ -165,31 +182,69 @@ def _from_numbers(values: pl.LazyFrame, time: pl.Expr, given: pl.Expr, column: _
     if column.kept == EXCEL:
         return Times(_in_range(_excel(time, column.timezone)), given, EXCEL, "days since 1899, as in spreadsheets")
     at = pl.col("time")
-    counts = {form: _in_range(_dated(at, form, column.timezone)).count() for form in _DIGITS.values()}
-    counts |= {unit: (_unit(at) == unit).sum() for _, unit, _ in _UNITS}
+    counts = {form: _in_range(_dated(at, form, column.timezone)).count() for form in _DIGITS}
+    counts |= {form: _recent(_dated(at, form, column.timezone)).sum() for form in _SHORT}
+    counts |= {unit: (_unit(at) == unit).sum() for unit in _NAMES}
+    counts["recent"] = _recent(_epoch(at, "seconds")).sum()
     first = at.cast(pl.Float64).drop_nans().first()
     counted = values.drop_nulls().select(n=pl.len(), first=first, **counts).collect(engine="streaming")
     found = counted.row(0, named=True)
-    form = next((f for f in _DIGITS.values() if found[f] > found["n"] / 2 or f == column.kept), None)
+    form = next((f for f in _DIGITS if found[f] > found["n"] / 2 or f == column.kept), None)
+    form = form or _short_date(found, column)
     if form is not None:
         return Times(_dated(time, form, column.timezone), given, form, f"numbers {_spelled(form)}")
-    units = [unit for _, unit, _ in _UNITS]
-    most = max(units, key=lambda unit: found[unit])
-    unit = column.kept if column.kept in units else most
+    most = max(_NAMES, key=lambda unit: found[unit])
+    unit = column.kept if column.kept in _NAMES else most
     if not found[most]:
-        if not found["n"]:
-            raise DataError(f"{column.what}: is empty in all rows")
-        if may_be_excel(values.select(at.cast(pl.Float64)).head(_SAMPLE).collect()["time"]):
-            day = pl.select(_excel(pl.lit(found["first"]), "UTC")).item()
-            raise DataError(
-                f"{column.what}: {found['first']:.12g} may be a spreadsheet's day, {_day(day)}; if it is, set "
-                f'time_format = "{EXCEL}" in [data]; if it only counts, "order" or "days"'
-            )
-        raise DataError(
-            f"{column.what}: {found['first']:g} is not a time since 1970; expected epoch seconds, milliseconds or a "
-            'date; for a log that has only an order, set time_format = "order" in [data]'
-        )
+        _refuse_numbers(values, found, column)
     return Times(_epoch(time, unit), given, unit, f"epoch {unit}{_others(found, unit)}")
+
+
+def _refuse_numbers(values: pl.LazyFrame, found: dict[str, Any], column: _Column) -> NoReturn:
+    """Say what numbers that are no times may be."""
+    if not found["n"]:
+        raise DataError(f"{column.what}: is empty in all rows")
+    if may_be_excel(values.select(pl.col("time").cast(pl.Float64)).head(_SAMPLE).collect()["time"]):
+        day = pl.select(_excel(pl.lit(found["first"]), "UTC")).item()
+        raise DataError(
+            f"{column.what}: {found['first']:.12g} may be a spreadsheet's day, {_day(day)}; if it is, set "
+            f'time_format = "{EXCEL}" in [data]; if it only counts, "order" or "days"'
+        )
+    raise DataError(
+        f"{column.what}: {found['first']:g} is not a time since 1970; expected epoch seconds, milliseconds or a "
+        'date; for a log that has only an order, set time_format = "order" in [data]'
+    )
+
+
+def _short_date(found: dict[str, Any], column: _Column) -> str | None:
+    """The format of numbers that may be an epoch but are nearly all dates, if one is.
+
+    Raises:
+        TwoMeaningsError: as an epoch they are of the last decades, too.
+    """
+    form = max(_SHORT, key=lambda form: found[form])
+    if not found["n"] or found[form] < _NEARLY_ALL * found["n"] or column.kept in _NAMES:
+        return None
+    if found["recent"] < _NEARLY_ALL * found["n"]:
+        return form
+    if not column.ask:
+        return None
+    first = pl.Series([found["first"]]).cast(pl.Int64)
+    days = [_day(pl.select(ms).item()) for ms in (_dated(pl.lit(first), form, "UTC"), _epoch(pl.lit(first), "seconds"))]
+    raise TwoMeaningsError(column.what, f"{first[0]} may be {days[0]} or {days[1]}", (form, "seconds"))
+
+
+def _kept_reads(values: pl.LazyFrame, column: _Column) -> bool:
+    """Are texts of digits dates in the format that is kept, most of them?"""
+    if column.kept is None or "%" not in column.kept or column.kept in _DIGITS:
+        return False
+    read = [_in_range(_parsed(pl.col("time"), form, column.timezone)) for form in column.kept.split(_SEPARATOR)]
+    counts = values.select(n=pl.len(), read=pl.coalesce(read).count()).collect(engine="streaming").row(0)
+    return bool(counts[1] > counts[0] / 2)
+
+
+def _digits(time: pl.Expr) -> pl.Expr:
+    return time.cast(pl.Int64, strict=False).cast(pl.String)
 
 
 def may_be_excel(numbers: pl.Series) -> bool:
@@ -212,19 +267,18 @@ def _day(ms: int) -> str:
 
 def _others(found: dict[str, int], unit: str) -> str:
     """The counts of values in other units."""
-    others = [f"{found[u]:,} in {u}" for _, u, _ in _UNITS if u != unit and found[u]]
+    others = [f"{found[u]:,} in {u}" for u in _NAMES if u != unit and found[u]]
     return f", but of {found['n']:,} times {' and '.join(others)}, by their size" if others else ""
 
 
 def _dated(time: pl.Expr, form: str, timezone: str) -> pl.Expr:
-    text = time.cast(pl.Int64, strict=False).cast(pl.String)
-    digits = next(n for n, f in _DIGITS.items() if f == form)
-    text = pl.when(text.str.len_bytes() == digits).then(text)
-    # Minutes are not optional in the parser, and hours alone are no date.
-    if form == "%Y%m%d":
-        return _to_ms(text.str.to_datetime(form, time_unit="us", strict=False), None, timezone)
-    padded = text if digits == 14 else text + "00"
-    return _to_ms(padded.str.to_datetime("%Y%m%d%H%M%S", time_unit="us", strict=False), None, timezone)
+    text = _digits(time)
+    return _parsed(pl.when(text.str.len_bytes() == (_DIGITS | _SHORT)[form]).then(text), form, timezone)
+
+
+def _recent(ms: pl.Expr) -> pl.Expr:
+    """Is a time between 1990 and the end of next year?"""
+    return ms.is_between(_MODERN_MS, datetime(datetime.now(UTC).year + 2, 1, 1, tzinfo=UTC).timestamp() * 1000)
 
 
 def _unit(time: pl.Expr) -> pl.Expr:
@@ -234,21 +288,22 @@ def _unit(time: pl.Expr) -> pl.Expr:
     for least, unit, factor in reversed(_UNITS):
         fits = (number >= least) & (number * factor < LAST_MS)
         chosen = pl.when(fits).then(pl.lit(unit)).otherwise(chosen)
-    return chosen
+    return pl.when(number.is_between(*_TICKS)).then(pl.lit("ticks")).otherwise(chosen)
 
 
 def _epoch(time: pl.Expr, unit: str) -> pl.Expr:
     """Numbers as milliseconds: in `unit`, or in the one that their size tells if it gives a time after 1990."""
     ms = _in_unit(time, unit)
-    modern = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp() * 1000)
-    for _, other, _ in _UNITS:
+    for other in _NAMES:
         if other != unit:
             read = _in_unit(time, other)
-            ms = pl.when((_unit(time) == other) & (read >= modern)).then(read).otherwise(ms)
+            ms = pl.when((_unit(time) == other) & (read >= _MODERN_MS)).then(read).otherwise(ms)
     return ms
 
 
 def _in_unit(time: pl.Expr, unit: str) -> pl.Expr:
+    if unit == "ticks":
+        return ((time - _TICKS_1970) // 10_000).cast(pl.Int64, strict=False)
     factor = next(factor for _, name, factor in _UNITS if name == unit)
     if factor <= 1:
         return (time // round(1 / factor)).cast(pl.Int64, strict=False)
@@ -273,7 +328,7 @@ def _from_text(values: pl.LazyFrame, time: pl.Expr, column: _Column) -> Times:
     n, n_whole, n_number = counts.row(0)
     if not n:
         raise DataError(f"{column.what}: is empty in all rows")
-    if n_number > n / 2 or column.kept in CLOCKLESS:
+    if column.kept in CLOCKLESS or (n_number > n / 2 and not _kept_reads(values, column)):
         # Integers stay integers: a float holds nanoseconds only to the next 256.
         kind = pl.Int64() if n_whole == n_number else pl.Float64()
         numbers = values.select(pl.col("time").cast(kind, strict=False))
@@ -289,8 +344,12 @@ def _formats(values: pl.LazyFrame, column: _Column) -> list[str]:
     at, zone = pl.col("time"), column.timezone
     kept = column.kept.split(_SEPARATOR) if column.kept is not None and "%" in column.kept else []
     sample = _sample(values)
-    tried = pl.DataFrame({"time": sample}).select(**{f: _in_range(_parsed(at, f, zone)) for f in _FORMATS})
-    likely = [form for form in _FORMATS if tried[form].null_count() < len(sample) and form not in kept]
+    spelled = sample.str.contains(r"\p{L}{3}").any()
+    forms = [form for form in _FORMATS if spelled or not _spells_month(form)]
+    texts = pl.DataFrame({"time": sample}).with_columns(english=english_months(at) if spelled else at)
+    columns = {form: pl.col("english") if _spells_month(form) else at for form in forms}
+    tried = texts.select(**{form: _in_range(_read(text, form, zone)) for form, text in columns.items()})
+    likely = [form for form in forms if tried[form].null_count() < len(sample) and form not in kept]
     if not likely and not kept:
         raise DataError(
             f"{column.what}: {sample[0]!r} is not a time; expected dates such as 2024-05-31 18:30 or 5/31/2024, or "
@@ -303,6 +362,7 @@ def _formats(values: pl.LazyFrame, column: _Column) -> list[str]:
         reads = counts.row(0, named=True)
         chosen = [max(likely, key=lambda form: reads[form])]
         if column.ask:
+            _refuse_both_orders(values, chosen[0], read, column)
             _refuse_two_meanings(values, chosen[0], [f for f in likely if reads[f] == reads[chosen[0]]], column)
     # Never both orders of day and month in one column: the second would read what is impossible in the first.
     others = [f for f in likely if f not in chosen and _order(f) in {"Ymd", *map(_order, chosen)}]
@@ -339,6 +399,25 @@ def _refuse_two_meanings(values: pl.LazyFrame, best: str, equals: list[str], col
             raise TwoMeaningsError(column.what, f"{text!r} may be {days}", (best, other))
 
 
+def _refuse_both_orders(values: pl.LazyFrame, best: str, read: dict[str, pl.Expr], column: _Column) -> None:
+    """Refuse dates of which some have the day first and others the month."""
+    swapped = [f for f in read if sorted(_order(f)) == sorted(_order(best)) and _order(f) not in ("Ymd", _order(best))]
+    if not swapped or _order(best) == "Ymd":
+        return
+    same = [f for f in read if _order(f) == _order(best)]
+    one, other = (pl.coalesce(read[f] for f in forms).is_not_null() for forms in (same, swapped))
+    fits = values.select("time", one=one & ~other, other=other & ~one)
+    firsts = {f"first {name}": pl.col("time").filter(pl.col(name)).first() for name in ("one", "other")}
+    counted = fits.select(pl.len(), pl.col("one").sum(), pl.col("other").sum(), **firsts)
+    n, n_one, n_other, first, second = counted.collect(engine="streaming").row(0)
+    if min(n_one, n_other) > _BOTH_ORDERS * n:
+        raise DataError(
+            f"{column.what}: {first!r} and {second!r} have day and month in different orders ({n_one:,} rows fit "
+            f"only the first, {n_other:,} only the second), and nothing tells the order of the others; write all in "
+            f'one order, or set time_format = "{best}" in [data] to leave out what does not fit it'
+        )
+
+
 def _order(form: str) -> str:
     """The order of year, month and day in a format."""
     letters = [part[0] for part in form.split("%")[1:]]
@@ -346,12 +425,26 @@ def _order(form: str) -> str:
 
 
 def _parsed(text: pl.Expr, form: str, timezone: str) -> pl.Expr:
+    return _read(english_months(text) if _spells_month(form) else text, form, timezone)
+
+
+def _spells_month(form: str) -> bool:
+    return "%b" in form or "%B" in form
+
+
+def _read(text: pl.Expr, form: str, timezone: str) -> pl.Expr:
+    """As `_parsed`, of texts with English months."""
     zone = "UTC" if form.endswith(("UTC", "GMT")) or "z" in form else None
+    letters = [part[:1] for part in form.split("%")[1:]]
+    if form == "".join(f"%{letter}" for letter in letters) and set(letters) <= _WIDTHS.keys():
+        text = text.str.zfill(sum(_WIDTHS[letter] for letter in letters))  # numbers lose zeros in front
+    if {"H", "I"} & set(letters) and "M" not in letters:  # an hour alone is none to the parser
+        text, form = text + "\x1f00", form + "\x1f%M"
     return _to_ms(text.str.to_datetime(form, time_unit="us", strict=False), zone, timezone)
 
 
 def _spelled(form: str) -> str:
-    named = {"%Y": "YYYY", "%m": "MM", "%d": "DD", "%H": "hh", "%M": "mm", "%S": "ss"}
+    named = {"%Y": "YYYY", "%y": "YY", "%m": "MM", "%d": "DD", "%H": "hh", "%M": "mm", "%S": "ss"}
     return "".join(named["%" + letter] for letter in form.split("%")[1:])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import tomllib
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -395,3 +396,153 @@ def test_ids_with_and_without_letters_are_counted_together(tmp_path):
     (tmp_path / "log.csv").write_text("item\n" + "\n".join(["22423", "22086", "85123", "85123A", "22423"]) + "\n")
 
     assert Sample.open(tmp_path / "log.csv", "log.csv").values("item") == "4 different values"
+
+
+# ---------------------------------------------------------------------------- columns that were read silently wrong
+
+
+def plain_log(**columns):
+    """A log of users, items and days, with further columns."""
+    log = events()
+    start = datetime(2024, 1, 3)
+    table = {"user_id": [f"u{u}" for u, _, _ in log], "item_id": [f"sku-{i}" for _, i, _ in log],
+             "timestamp": [start + timedelta(minutes=97 * k) for k in range(len(log))]}  # fmt: skip
+    return table | {name: [make(k) for k in range(len(log))] for name, make in columns.items()}
+
+
+def labels_of(guessed: GuessedSettings):
+    return {task.name: task.label for task in Config.of(tomllib.loads(guessed.toml)).task}
+
+
+@pytest.mark.parametrize(("value", "label"), [
+    ("Y", "COALESCE(clicked = 'Y', FALSE)"), (1, "COALESCE(clicked = 1, FALSE)"),
+    (True, "COALESCE(clicked = True, FALSE)"),
+])  # fmt: skip
+def test_a_flag_that_is_blank_for_no_is_one(tmp_path, value, label):
+    labels = labels_of(guess(tmp_path, plain_log(clicked=lambda k: value if k * 7 % 3 == 0 else None)))
+
+    assert labels["clicked"] == labels["next"] == label
+
+
+def test_a_time_that_most_rows_lack_tells_whether_it_happened_and_is_not_the_time(tmp_path):
+    at = datetime(2024, 1, 3)
+    guessed = guess(tmp_path, plain_log(clicked_at=lambda k: at + timedelta(minutes=97 * k) if k % 4 == 0 else None))
+
+    assert data_of(guessed).time == "timestamp"
+    assert labels_of(guessed)["next"] == "clicked_at IS NOT NULL"
+
+
+@pytest.mark.parametrize("mark", ["|", ", "])
+def test_a_basket_in_a_cell_is_no_item(tmp_path, mark):
+    log = plain_log()
+    items = log.pop("item_id")
+    log["items"] = [mark.join(items[k : k + 1 + k % 3]) for k in range(len(items))]
+    guessed = guess(tmp_path, log)
+
+    assert guessed.open_["item"].startswith("a cell of items holds several items, such as ")
+    assert "one row per item is needed" in guessed.open_["item"]
+
+
+def test_a_list_of_items_is_no_item(tmp_path):
+    log = plain_log()
+    log["items"] = [[item, "sku-1"] for item in log.pop("item_id")]
+
+    assert "one row per item is needed" in guess(tmp_path, log).open_["item"]
+
+
+def test_what_items_are_sorted_by_is_not_the_item(tmp_path):
+    log = plain_log(product_category_id=lambda k: k * 13 % 30)
+    log["product_name"] = [f"Nice thing {item}" for item in log.pop("item_id")]
+
+    assert data_of(guess(tmp_path, log)).item == "product_name"
+
+
+def test_no_task_rewards_what_was_undone(tmp_path):
+    kinds = ("product_viewed", "product_viewed", "order_placed", "order_cancelled", "removed_from_cart")
+    labels = labels_of(guess(tmp_path, plain_log(event=lambda k: kinds[k * 7 % 5])))
+
+    assert not {"order_cancelled", "removed_from_cart"} & {*labels, *(name.removeprefix("next_") for name in labels)}
+    assert "NOT event = 'order_cancelled'" in labels["next"] and "NOT event = 'removed_from_cart'" in labels["next"]
+
+
+@pytest.mark.parametrize(("column", "good", "bad"), [
+    ("feedback", "like", "dislike"), ("thumb", "up", "down"), ("status", "completed", "cancelled"),
+    ("Aktion", "gekauft", "storniert"),
+])  # fmt: skip
+def test_of_two_values_the_wanted_one_is_the_task(tmp_path, column, good, bad):
+    labels = labels_of(guess(tmp_path, plain_log(**{column: lambda k: good if k * 7 % 3 else bad})))
+
+    assert f"{column} = '{good}'" in labels.values()
+    assert f"{column} = '{bad}'" not in labels.values()
+
+
+def test_returned_rows_are_not_taken_and_a_return_is_no_task(tmp_path):
+    labels = labels_of(guess(tmp_path, plain_log(returned=lambda k: "Yes" if k * 7 % 5 == 0 else "No")))
+
+    assert labels["next"] == "NOT returned = 'Yes'" and "returned" not in labels
+
+
+def test_of_two_dates_the_earlier_one_is_taken_and_that_is_said(tmp_path):
+    day = datetime(2024, 1, 3)
+    log = plain_log(handed=lambda k: day + timedelta(days=k // 9 + 3 + k * 7 % 20))
+    log["placed_day"] = [day + timedelta(days=k // 9) for k in range(len(log["user_id"]))]
+    log["handed_day"] = log.pop("handed")
+    del log["timestamp"]
+    guessed = guess(tmp_path, log)
+
+    assert data_of(guessed).time == "placed_day"
+    log["ship_day"] = log.pop("handed_day")
+    assert data_of(guess(tmp_path, log)).time == "placed_day"
+
+
+def test_stars_in_words_are_ratings(tmp_path):
+    labels = labels_of(guess(tmp_path, plain_log(rating=lambda k: f"{1 + k * 7 % 5} stars")))
+
+    assert labels["like"] == "COALESCE(rating IN ('4 stars', '5 stars'), FALSE)"
+
+
+def test_a_decimal_comma_in_a_file_with_semicolons_is_set(tmp_path):
+    log = plain_log(rating=lambda k: f"{1 + k * 7 % 5},5")
+    pl.DataFrame(log).write_csv(tmp_path / "log.csv", separator=";")
+    guessed = guess_settings(tmp_path / "log.csv", None, None, tmp_path)
+
+    assert data_of(guessed).decimal == "," and labels_of(guessed)["like"].startswith("rating >= ")
+
+
+def test_a_column_named_like_an_outcome_that_nothing_explains_is_said(tmp_path):
+    words = ("foo", "bar", "baz")
+    notes = guess(tmp_path, plain_log(event=lambda k: words[k * 7 % 3])).notes
+
+    assert any(note.startswith("event looks like what users did ('bar', 'baz', 'foo')") for note in notes)
+
+
+def test_a_clock_that_may_be_apples_is_said(tmp_path):
+    log = plain_log()
+    log["timestamp"] = [int(at.timestamp()) - 978_307_200 for at in log["timestamp"]]
+
+    assert 'time = "timestamp + 978307200"' in "".join(guess(tmp_path, log).notes)
+
+
+def test_a_column_of_offsets_beside_the_time_is_said(tmp_path):
+    log = plain_log(utc_offset=lambda k: "-08:00" if k % 2 else "+01:00")
+    log["timestamp"] = [str(at) for at in log["timestamp"]]
+
+    assert 'time = "CONCAT(timestamp, utc_offset)"' in "".join(guess(tmp_path, log).notes)
+
+
+def test_a_time_that_only_a_named_format_reads_is_asked_for_with_the_format(tmp_path):
+    log = plain_log()
+    log["timestamp"] = [at.strftime("%d/%b/%Y:%H:%M:%S +0100") for at in log["timestamp"]]
+    assert '--role time=timestamp --time-format "%d/%b/%Y:%H:%M:%S %z"' in guess(tmp_path, log).open_["time"]
+
+
+def test_whole_decimals_are_ids_and_rounded_floats_are_refused(tmp_path):
+    log = pl.DataFrame(plain_log(number=lambda k: 4_900_000_000_000_000 + k * 7 % 300)).drop("user_id")
+    decimal = log.rename({"number": "user_id"}).cast({"user_id": pl.Decimal(20, 0)})
+    assert (
+        data_of(guess(tmp_path, decimal.to_dict(as_series=False) | {"user_id": decimal["user_id"]})).user == "user_id"
+    )
+
+    rounded = decimal.with_columns(pl.col("user_id").cast(pl.Float64) * 10)
+    with pytest.raises(DataError, match=r"user = 'user_id': ids such as .* are rounded"):
+        guess(tmp_path, rounded.to_dict(as_series=False))

@@ -29,6 +29,18 @@ def prepared(folder, rows, tasks=None, **data):
 # ---------------------------------------------------------------------------- numbers
 
 
+def test_a_minus_behind_and_brackets_are_a_minus():
+    assert read_numbers(["1-", "(1)", "(1,100.5)", "2", "-3", "4--", "()"]) == [
+        -1.0,
+        -1.0,
+        -1100.5,
+        2.0,
+        -3.0,
+        None,
+        None,
+    ]
+
+
 def test_groups_of_digits_and_a_decimal_comma():
     assert read_numbers(["1,100.50", "1100.5", "12,50", "-", "nan", " 7 "]) == [1100.5, 1100.5, None, None, None, 7.0]
     assert read_numbers(["1.100,50", "12,50", "12.50", "5"], ",") == [1100.5, 12.5, None, 5.0]

@@ -171,3 +171,22 @@ def test_a_missing_header_is_asked_for(tmp_path):
         DataError, match=r"there is no column 'user'; its columns are u1, i1; if the file has no header"
     ):
         opened(tmp_path, "u1,i1\nu2,i2\n").expression("user", "[data] user")
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("# shop 4.2\nu,i,t\na,b,c\nd,e,f\n", "'# shop 4.2', is a remark"),
+    ("sep=;\nu;i;t\na;b;c\n", "'sep=;', is a remark"),
+    ("u,i,t\n1,a,b,c\n2,d,e,f\n", "the header has 3 names, but the rows have 4 fields"),
+    ("u,i,t\ra,b,c\rd,e,f\r", "lines end with CR alone"),
+])  # fmt: skip
+def test_what_stands_before_or_instead_of_the_header_is_named(tmp_path, text, message):
+    (tmp_path / "log.csv").write_bytes(text.encode())
+    with pytest.raises(DataError, match=message):
+        Source.open(str(tmp_path / "log.csv"))
+
+
+def test_utf_16_without_its_mark_is_read_and_a_nul_is_said(tmp_path):
+    (tmp_path / "log.csv").write_bytes("user,item\nü1,a\n".encode("utf-16-le"))
+    assert Source.open(str(tmp_path / "log.csv")).frame.collect().rows() == [("ü1", "a")]
+    (tmp_path / "log.csv").write_bytes(b"user,item\nu1,a\x00\nu2,b\n")
+    assert any("1 lines hold NUL" in note for note in Source.open(str(tmp_path / "log.csv")).notes)
