@@ -183,7 +183,7 @@ def find_roles(draft: Draft, given: Mapping[str, str], time_format: str | None =
     found["time"] = found["time"] or _time(draft, _column(found["user"]), _column(found["item"]))
     for role, other in (("user", "item"), ("item", "user")):
         found[role] = found[role] or _by_values(draft, role, _column(found[other]), found["time"] is None)
-    several = _several(draft, found["item"])
+    several = None if "item" in given else _several(draft, found["item"])
     if several is not None:
         found["item"] = None
     found["session"] = found["session"] or _session(draft, _column(found["user"]), _column(found["time"]))

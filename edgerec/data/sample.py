@@ -118,6 +118,8 @@ class Sample:
             blanks = column.null_count() > self.rows[name].null_count()
             return f"COALESCE({sql_name(name)}, '') <> ''" if blanks else f"{sql_name(name)} IS NOT NULL"
         value = values.first()
+        if values.dtype.is_temporal():
+            return f"{sql_name(name)} IS NOT NULL"
         if str(value).strip().casefold() in _NO or value == 0 or value is False:
             return None
         text = "'" + str(value).replace("'", "''") + "'" if values.dtype == pl.String else f"{value!r}"

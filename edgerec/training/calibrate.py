@@ -56,10 +56,10 @@ def _calibrate_rows(student: Student, data: LearningData, held_out: ImpressionEx
     place = {t.name: i for i, t in enumerate(tasks)}
     binary = [t for t in tasks if t.kind == "binary"]
     told = [t.name for t in binary if held_out is not None and _tells(held_out.labels[t.name])]
-    rows = {held: _Rows.of(student, data, held_out if held else None) for held in {t.name in told for t in binary}}
+    rows = {held: _RatedRows.of(student, data, held_out if held else None) for held in {t.name in told for t in binary}}
     done: dict[str, tuple[float, float]] = {}
 
-    def probability(task: Task | None, among: _Rows) -> npt.NDArray[np.float64]:
+    def probability(task: Task | None, among: _RatedRows) -> npt.NDArray[np.float64]:
         """Of a calibrated task, and of what it comes after."""
         if task is None:
             return np.ones(len(among.logits))
@@ -87,7 +87,7 @@ def _tells(labels: npt.NDArray[np.float32]) -> bool:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class _RatedRows:
     """Impressions `chosen` of `rows`, and the student's logits of them as it was trained, (R, T)."""
 
     rows: ImpressionExamples
@@ -95,7 +95,7 @@ class _Rows:
     logits: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, student: Student, data: LearningData, held_out: ImpressionExamples | None) -> _Rows:
+    def of(cls, student: Student, data: LearningData, held_out: ImpressionExamples | None) -> _RatedRows:
         """What is held out, or the latest fifth of what was learned from."""
         assert data.train.impressions is not None
         rows, chosen = _chosen(data.train.impressions, held_out)

@@ -441,6 +441,7 @@ def test_a_basket_in_a_cell_is_no_item(tmp_path, mark):
 
     assert guessed.open_["item"].startswith("a cell of items holds several items, such as ")
     assert "one row per item is needed" in guessed.open_["item"]
+    assert data_of(guess(tmp_path, log, {"item": "items"})).item == "items"  # a person may know better
 
 
 def test_a_list_of_items_is_no_item(tmp_path):
