@@ -82,7 +82,7 @@ def test_no_acknowledged_event_is_lost_at_80_moments(tmp_path):
             acknowledge(number)
 
     for after_s in moments(80, 0.03, 0, lambda: len(told) > 200):
-        told += killed(observe, after_s)[0]
+        told.extend(killed(observe, after_s)[0])
         told[:] = dict.fromkeys(told)
         store = EventStore(path)
         kept = [int(item) for item in store.events.read(("click",)).item]
