@@ -21,6 +21,7 @@ __all__ = [
     "Cleaned",
     "clean",
     "duplicates",
+    "ids_of",
     "label_columns",
 ]
 
@@ -56,6 +57,20 @@ def label_columns(tasks: tuple[TaskConfig, ...]) -> list[str]:
     return [f"label.{task.name}" for task in sorted(labelled, key=lambda task: order[task.kind])]
 
 
+def ids_of(log: Source, role: str, text: str) -> pl.Expr:
+    """The ids of a role of ``[data]``, a column or an SQL expression of the log, as strings.
+
+    Raises:
+        DataError: there is no such column, it holds no ids, or a program has rounded them.
+    """
+    column, dtype = log.expression(text, f"[data] {role}")
+    what = f"{log.path}: [data] {role} = {text!r}"
+    ids = text_of(column, dtype, what)
+    with reading(log.path):
+        refuse_rounded(log.frame, column, dtype, what)
+    return ids
+
+
 def clean(
     log: Source, data: DataConfig, tasks: Sequence[TaskConfig], texts: Sequence[str] = (), numbers: Sequence[str] = ()
 ) -> Cleaned:
@@ -76,11 +91,7 @@ def clean(
     checks: list[tuple[str, pl.Expr]] = []  # (reason, condition under which it applies)
     for role, text in {"user": data.user, "item": data.item, "session": data.session}.items():
         if text is not None:
-            column, dtype = log.expression(text, f"[data] {role}")
-            what = f"{log.path}: [data] {role} = {text!r}"
-            own[role] = text_of(column, dtype, what)
-            with reading(log.path):
-                refuse_rounded(log.frame, column, dtype, what)
+            own[role] = ids_of(log, role, text)
             checks.append((f"missing {role}", pl.col(role).is_null()))
     for feature in texts:
         own[f"feature.{feature}"] = log.expression(feature, "a feature column")[0]

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from edgerec.config import SplitConfig, duration_ms
-from edgerec.data.ids import refuse_rounded, text_of
+from edgerec.data.cleaning import ids_of
 from edgerec.data.readers import Source, reading
 from edgerec.data.request_counts import count_requests
 from edgerec.data.splits import split
@@ -152,14 +152,8 @@ def read_log(log: Source, columns: LogColumns) -> ReadLog:
     Raises:
         DataError: a column cannot be read, or no row has all of them.
     """
-    ids = {}
-    for role, text in {"user": columns.user, "item": columns.item, "session": columns.session}.items():
-        if text is not None:
-            column, dtype = log.expression(text, f"[data] {role}")
-            what = f"{log.path}: [data] {role} = {text!r}"
-            ids[role] = text_of(column, dtype, what)
-            with reading(log.path):
-                refuse_rounded(log.frame, column, dtype, what)
+    texts = {"user": columns.user, "item": columns.item, "session": columns.session}
+    ids = {role: ids_of(log, role, text) for role, text in texts.items() if text is not None}
     used = [text for text in [columns.where, *columns.labels.values()] if text is not None]
     log, _ = log.with_numbers(used if columns.time in log.schema else [*used, columns.time])
     time, _ = log.expression(columns.time, "[data] time")

@@ -150,14 +150,13 @@ class Sample:
         if column.dtype != pl.String or column.is_empty():
             return False
         cells = column.unique()
-        if cells.str.contains(r"^\s*\[.*\]\s*$").mean() > 0.8:  # type: ignore[operator]
+        if _are_lists(cells):
             return True
-        for mark in ("|", ";", ","):
-            if cells.str.contains(mark, literal=True).mean() > 0.2:  # type: ignore[operator]
-                parts = cells.str.split(mark).list.eval(pl.element().str.strip_chars())
-                later = parts.list.slice(1).explode().drop_nulls()
-                if _number(later.is_in(parts.list.first().implode()).mean()) > 0.2:
-                    return True
+        for mark in _marks_in(cells):
+            parts = cells.str.split(mark).list.eval(pl.element().str.strip_chars())
+            later = parts.list.slice(1).explode().drop_nulls()
+            if _number(later.is_in(parts.list.first().implode()).mean()) > 0.2:
+                return True
         return False
 
     def is_number(self, name: str) -> bool:
@@ -177,9 +176,8 @@ class Sample:
             return False
         if column.dtype in (pl.String, pl.Categorical, pl.Enum):
             return words or _words_in(column) < 1
-        if (
-            column.dtype.is_float() or column.dtype.is_decimal()
-        ):  # an integer column with a gap is read as one of floats
+        # An integer column with a gap is read as one of floats.
+        if column.dtype.is_float() or column.dtype.is_decimal():
             return bool(((column % 1) == 0).all())
         return column.dtype.is_integer()
 
@@ -215,11 +213,9 @@ class Sample:
         if column.dtype != pl.String:
             return None
         cells = column.unique()
-        if cells.str.contains(r"^\s*\[.*\]\s*$").mean() > 0.8:  # type: ignore[operator]
+        if _are_lists(cells):
             return "[]" if cut(cells, ",").explode().drop_nulls().n_unique() <= FEW_NUMBERS else None
-        for mark in ("|", ";", ","):
-            if cells.str.contains(mark, literal=True).mean() < 0.2:  # type: ignore[operator]
-                continue
+        for mark in _marks_in(cells):
             parts = cells.str.split(mark).explode().str.strip_chars()
             if parts.n_unique() <= min(0.7 * len(cells), FEW_NUMBERS) and _words_in(parts) < 2:
                 return mark
@@ -305,6 +301,16 @@ def sql_name(column: str) -> str:
     except pl.exceptions.PolarsError:
         bare = False
     return column if bare else '"' + column.replace('"', '""') + '"'
+
+
+def _are_lists(cells: pl.Series) -> bool:
+    """Are texts lists, as in "[1, 2]"?"""
+    return _number(cells.str.contains(r"^\s*\[.*\]\s*$").mean()) > 0.8
+
+
+def _marks_in(cells: pl.Series) -> list[str]:
+    """What may separate several values in a text."""
+    return [mark for mark in ("|", ";", ",") if _number(cells.str.contains(mark, literal=True).mean()) >= 0.2]
 
 
 def _without_blanks(column: pl.Series) -> pl.Series:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from edgerec.config import ItemsConfig, UsersConfig
-from edgerec.data.ids import text_of
+from edgerec.data.ids import refuse_rounded, text_of
 from edgerec.data.numbers import Decimal
 from edgerec.data.readers import PLAIN, Reading, Source, reading
 from edgerec.data.vocabularies import EncodedColumns, learn, learn_parts
@@ -53,6 +53,7 @@ def attributes_from_file(
     columns |= {name: table.number(name, f"[{section}] numeric") for name in settings.numeric}
     check_texts(table, settings, section)
     with reading(path):
+        refuse_rounded(table.frame, id_column, dtype, f"{display_path}: id")
         raw = table.frame.select(
             text_of(id_column, dtype, f"{path}: id").alias("id"), **{f"raw.{k}": v for k, v in columns.items()}
         ).collect(engine="streaming")
