@@ -20,7 +20,18 @@ from edgerec.config.effort import LogSize
 from edgerec.files import read_json
 from edgerec.threads import cores
 
-__all__ = ["CONSTANTS", "Part", "Work", "machine_factor", "probe", "run_s", "seconds", "seconds_here", "work"]
+__all__ = [
+    "CONSTANTS",
+    "FEW_ITEMS",
+    "Part",
+    "Work",
+    "machine_factor",
+    "probe",
+    "run_s",
+    "seconds",
+    "seconds_here",
+    "work",
+]
 
 CONSTANTS = Path(__file__).with_name("cost.json")
 CORES = 2
@@ -28,7 +39,8 @@ CORES = 2
 MOST_DENSE = 20_000
 """Items beyond which no items x items matrix is made."""
 FEW_ITEMS = 8_000
-"""Up to so many items the members' weights are chosen beside the networks of the folds."""
+"""Up to so many items members are fitted, and their weights chosen, beside the networks: larger matrices would need too
+much memory at a time."""
 MOST_BASELINE = 8_000
 """Items beyond which the baselines have none."""
 MOST_REQUESTS = 2_000

@@ -23,9 +23,9 @@ from edgerec.files import write_json
 from edgerec.metrics import MetricTable, metrics_to_json
 from edgerec.models.student import Student
 from edgerec.progress import Progress
+from edgerec.stages.cost import FEW_ITEMS
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
-from edgerec.stages.train import FEW_ITEMS
 from edgerec.tasks import scored_tasks
 from edgerec.training.checkpoint import save_student
 from edgerec.training.processes import Beside

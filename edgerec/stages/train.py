@@ -26,6 +26,7 @@ from edgerec.examples.folds import fold_of
 from edgerec.examples.load import LearningData
 from edgerec.files import read_json, write_json
 from edgerec.progress import Progress, Silent, age
+from edgerec.stages.cost import FEW_ITEMS
 from edgerec.stages.run import ENSEMBLE, WEIGHTS, Run, early_name, ensemble_settings, fold_name
 from edgerec.threads import cores
 from edgerec.training.checkpoint import load_weights, save_weights
@@ -39,8 +40,6 @@ EARLY_PART = 3
 """The early checkpoint is taken after this part of the epochs."""
 WORTH_A_PROCESS = 40_000
 """Examples of all epochs of a network from which it is trained in a process of its own."""
-FEW_ITEMS = 8_000
-"""Up to so many items the members are fitted beside the networks: larger matrices would need much memory at a time."""
 
 
 @dataclass(frozen=True)

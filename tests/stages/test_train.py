@@ -13,6 +13,7 @@ from edgerec.examples.batches import BatchSettings, JointBatches
 from edgerec.examples.folds import by_fold, fold_of
 from edgerec.progress import Silent
 from edgerec.stages import train
+from edgerec.stages.cost import FEW_ITEMS
 from edgerec.stages.run import Run
 from tests import tiny
 
@@ -27,7 +28,7 @@ def test_every_user_has_one_fold_and_the_folds_are_of_like_size():
     assert fold_of(np.array([17]), FOLDS)[0] == fold[17]  # whatever other users there are
 
 
-@pytest.mark.parametrize(("n_items", "most"), [(train.FEW_ITEMS, None), (train.FEW_ITEMS + 1, 2)])
+@pytest.mark.parametrize(("n_items", "most"), [(FEW_ITEMS, None), (FEW_ITEMS + 1, 2)])
 def test_networks_of_a_large_catalogue_run_no_more_at_a_time_than_there_are_cores(monkeypatch, n_items, most):
     asked = []
     monkeypatch.setattr(train, "side_by_side", lambda work, progress, title, workers=None, **_: asked.append(workers))
