@@ -26,6 +26,24 @@ def test_a_small_log_holds_nothing_out(tiny_data, monkeypatch):
     assert held.without(tiny_data) is tiny_data
 
 
+def test_who_is_new_is_held_out_where_rows_are_rated_and_asked_for_rankings_once_there_is_a_past(
+    tiny_data, few, monkeypatch
+):
+    n_users = len(tiny_data.train_log.offsets) - 1
+    monkeypatch.setattr(held_out, "late_since", lambda data: np.zeros(n_users, np.int64))  # all rows are late
+    held = HeldOut.of(tiny_data, 0)
+
+    assert (held.sessions.requests.lengths() > 0).all()
+    assert (held.impressions.requests.lengths() == 0).any()
+
+
+def test_what_is_judged_on_what_is_held_out_knows_nothing_later_of_anybody(tiny_data, split_by_user, few):
+    """Lists of what is bought together would know next week's items, which no bundle does."""
+    assert np.array_equal(HeldOut.of(tiny_data, 0).known_until(tiny_data), held_out.late_since(tiny_data))
+    own = HeldOut.of(split_by_user, 0)
+    assert np.array_equal(own.known_until(split_by_user), own.since_ms)
+
+
 def test_few_users_with_many_rated_rows_are_held_out_too(tiny_data, monkeypatch):
     monkeypatch.setattr(held_out, "LEAST", 10_000)
     monkeypatch.setattr(held_out, "LEAST_RATERS", 2)

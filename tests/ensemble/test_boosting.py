@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edgerec.ensemble.boosting import Boosting
+from edgerec.ensemble.members import load_boosting
 from edgerec.errors import DataError
 from edgerec.examples.folds import fold_of
 from edgerec.metrics import auc, xauc
@@ -105,6 +106,7 @@ def test_it_goes_on_where_it_was_stopped_and_ends_the_same(tiny_config, tiny_dat
 
 def test_one_fold_scores_other_requests_by_itself_and_no_training_rows(tiny_config, tiny_data, boosting, tmp_path):
     alone = Boosting.fit(ensemble_settings(tiny_config), tiny_data, tmp_path, [0], Silent(), TREES)
+    assert load_boosting(ensemble_settings(tiny_config), tiny_data, tmp_path) is None  # no teacher's
 
     assert [path.name for path in sorted(tmp_path.glob("boosting-*.txt"))] == [
         f"boosting-0-{i}.txt" for i, t in enumerate(tiny_data.tasks) if t.name in TREES

@@ -136,7 +136,7 @@ def test_a_task_without_anything_to_learn_from_has_no_reranker_and_that_is_said_
         tell = TrainingLists.tell
         monkeypatch.setattr(TrainingLists, "tell", lambda self, task, n: task.name != "new" and tell(self, task, n))
     said = Mock(wraps=Silent())
-    args = ensemble_settings(small_config), tiny_data, members.snapshots, [0], tmp_path
+    args = ensemble_settings(small_config), tiny_data, members.snapshots, [0, 1], tmp_path
     for _ in range(2):  # the second time it does not look again
         reranker = Reranker.fit(*args, said)
 
