@@ -22,6 +22,9 @@ class EvaluationConfig(Settings):
     and valid, for the final figures."""
     k: tuple[Annotated[int, Field(ge=1)], ...] = (10, 20)
     """List lengths at which ranking metrics are computed."""
+    users: int = Field(30_000, ge=1)
+    """Most users who are judged, in valid and in test. Of more, every second, third ... is: the figures stay as sure as
+    a decision needs, and judging a log of millions of rows ends. The report says how many there were."""
     segments: tuple[str, ...] = ()
     """User attributes (columns of ``categorical`` or ``multi`` of ``[data.users]``). The report gives the quality for
     each of their values, and the gaps between those of ``categorical``; a user with two values of a column of ``multi``

@@ -25,6 +25,8 @@ GRAPH_POWER = 0.3
 """The graph is divided by the popularity of where a step leads, to this power, and of where it starts, to the rest."""
 MOST_TRANSITIONS = 60_000_000
 """Pairs of events up to which all of these are counted."""
+PAIRS_AT_ONCE = 20_000_000
+"""Pairs of items whose products are in memory together."""
 TRANSITION_POWER = 0.5
 """Transitions are divided by the popularity of where they lead, to this power."""
 
@@ -141,10 +143,8 @@ def transitions(
 def cosine(sessions: Matrix, most: int) -> Matrix:
     """Items by items: co-occurrence in sessions over the geometric mean of both popularities, the `most` best a row."""
     popularity = np.asarray(sessions.sum(axis=0)).ravel() + 1
-    scale = sparse.diags((popularity**-0.5).astype(np.float32))
-    matrix = (scale @ (sessions.T @ sessions) @ scale).tocsr()
-    matrix.setdiag(0)
-    return best_of_rows(matrix, most)
+    scale = (popularity**-0.5).astype(np.float32)
+    return _between_items(sessions, sessions, scale, scale, most)
 
 
 def graph(by_user: Matrix, most: int) -> Matrix:
@@ -160,10 +160,24 @@ def graph(by_user: Matrix, most: int) -> Matrix:
     users = np.maximum(np.asarray(by_user.sum(axis=1)).ravel(), 1)
     items = np.asarray(by_user.sum(axis=0)).ravel() + 1
     shared = sparse.diags((1 / users).astype(np.float32)) @ by_user
-    from_item = sparse.diags((items ** (GRAPH_POWER - 1)).astype(np.float32))
-    matrix = (from_item @ (by_user.T @ shared) @ sparse.diags((items**-GRAPH_POWER).astype(np.float32))).tocsr()
-    matrix.setdiag(0)
-    return best_of_rows(matrix, most)
+    start, end = ((items**power).astype(np.float32) for power in (GRAPH_POWER - 1, -GRAPH_POWER))
+    return _between_items(by_user, shared, start, end, most)
+
+
+def _between_items(one: Matrix, other: Matrix, start: Float, end: Float, most: int) -> Matrix:
+    """``start * (one.T @ other) * end`` without its diagonal, the `most` best a row; `start` and `end` (N,).
+
+    Some rows at a time: of a large catalogue the whole product takes gigabytes.
+    """
+    by_item, end_of = one.T.tocsr(), sparse.diags(end)
+    n, at_once = by_item.shape[0], max(PAIRS_AT_ONCE // max(by_item.shape[0], 1), 1)
+    parts = [sparse.csr_matrix((0, n), dtype=np.float32)]
+    for first in range(0, n, at_once):
+        rows = slice(first, first + at_once)
+        part = (sparse.diags(start[rows]) @ (by_item[rows] @ other) @ end_of).tocsr()
+        part.setdiag(0, k=first)
+        parts.append(best_of_rows(part, most))
+    return sparse.vstack(parts, format="csr")
 
 
 def best_of_rows(matrix: Matrix, most: int) -> Matrix:

@@ -64,7 +64,8 @@ class LearningData:
 
     Attributes:
         n_items: the catalogue: items of the training rows, and all items of an items file, which come last.
-        train_log, evaluation_log: the rows of both splits.
+        train_log, evaluation_log: the rows of both splits; of evaluation those of the users who are judged.
+        part: the evaluation split. judged: of how many of its users one is judged, see ``[evaluation] users``.
         train, evaluation: their examples; those of the evaluation split know only the training rows and their own time
             and context.
         lag: as-of times that a bundle's statistics may be old by the end of the evaluation split.
@@ -87,6 +88,8 @@ class LearningData:
     sequence: int = 0
     scratch: Scratch | None = None
     text_source: TextSource | None = None
+    part: EvaluationPart = "test"
+    judged: int = 1
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -102,6 +105,13 @@ class LearningData:
     def statistics(self) -> ItemStatistics:
         """Of the training rows."""
         return self.train.statistics
+
+    def whole_evaluation_log(self) -> Log:
+        """All rows of the evaluation split, those of users who are not judged too; read from the dataset for them."""
+        if self.judged == 1:
+            return self.evaluation_log
+        assert self.scratch is not None
+        return load_log(self.dataset, self.dataset.part(self.part), self.encoder, self.scratch)
 
     def as_of(self, index: int) -> ItemsAsOf:
         """What a model knows of the items at the as-of time of this index; -1 is the end of the training rows."""
@@ -141,12 +151,13 @@ def catalogue_length(data: DataConfig, dataset: Dataset, part: EvaluationPart) -
 
 @dataclass(frozen=True)
 class ExampleSettings:
-    """The sections of the settings that decide which examples are made."""
+    """The sections of the settings that decide which examples are made; `judged_users`: the most that are judged."""
 
     data: DataConfig
     teacher: TeacherConfig
     student: StudentConfig
     seed: int
+    judged_users: int = 30_000
 
 
 def load_learning_data(
@@ -161,7 +172,11 @@ def load_learning_data(
         DataError: there is nothing to learn from.
     """
     builder = _Builder.of(dataset, part, settings, scratch)
-    train_log, evaluation_log = builder.train_log, load_log(dataset, dataset.part(part), builder.encoder, scratch)
+    train_log, rows = builder.train_log, dataset.part(part)
+    judged = -(-rows.select(pl.col("user").n_unique()).collect().item() // settings.judged_users)
+    if judged > 1:
+        rows = rows.filter(pl.col("user") % judged == 0)
+    evaluation_log = load_log(dataset, rows, builder.encoder, scratch)
     graph = builder.graph() if settings.teacher.graph_layers else None
     text, text_source = read_texts(train_log, builder.n_items)
     drawn = _training_sessions(train_log, settings.teacher.sessions_per_epoch, builder.tasks, settings.seed)
@@ -184,6 +199,8 @@ def load_learning_data(
         sequence=settings.teacher.sequence,
         scratch=scratch,
         text_source=text_source,
+        part=part,
+        judged=max(judged, 1),
     )
 
 

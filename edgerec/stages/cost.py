@@ -140,8 +140,9 @@ class _Counts:
     def judged(self, models: int, most: float = float("inf")) -> dict[str, float]:
         """Of models that answer the evaluation requests, at most so many, and score the evaluation rows."""
         size = self.size
-        requests = min(size.judged, most) if self.listed else 0
-        rows = self.rows * 0.1
+        judged = min(size.judged, self.config.evaluation.users)
+        requests = min(judged, most) if self.listed else 0
+        rows = self.rows * 0.1 * judged / max(size.judged, 1)
         return {
             "model": models,
             "request": models * requests * max(self.retrieval, 1),

@@ -265,6 +265,10 @@ def sizes_of(teacher: Path, bundle: Path) -> dict[str, int]:
 def _notes(data: LearningData, eval_requests: EvaluationRequests, bundles: Versions) -> list[str]:
     notes = []
     impressions, sessions = data.evaluation.impressions, data.evaluation.sessions
+    if data.judged > 1:
+        notes.append(
+            f"one in {data.judged} users of {data.part} is judged, see [evaluation] users; counts are of these"
+        )
     if impressions is not None and len(impressions.item) < len(data.evaluation_log):
         left_out = len(data.evaluation_log) - len(impressions.item)
         notes.append(f"{left_out} impressions of items that are not in the training split are left out")

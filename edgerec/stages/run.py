@@ -100,7 +100,8 @@ class Run:
             DataError: there is no dataset, or nothing to learn from.
         """
         part, config = part or self.part, self.config
-        sections = config.model_dump_json(include={"seed", "data", "teacher", "student"})
+        judged = config.evaluation.users
+        sections = config.model_dump_json(include={"seed", "data", "teacher", "student"}) + str(judged)
         key = f"{self.folder} {part} {sections}"
         if limits is None and key in self.loaded:
             return self.loaded[key]
@@ -111,7 +112,7 @@ class Run:
         has_sessions, cache = data.session is not None, self.folder / "text"
         read_texts = TextComponents(dataset, teacher, has_sessions, tuning, cache, self.progress)
         scratch = Scratch(self.folder / "work", limits)
-        settings = ExampleSettings(data, teacher, config.student, config.seed)
+        settings = ExampleSettings(data, teacher, config.student, config.seed, judged)
         with self.progress.track(None, f"reading the dataset for {part}"):
             learning = load_learning_data(dataset, part, settings, scratch, read_texts)
         if limits is None:
@@ -151,7 +152,8 @@ class Run:
         key = hashlib.sha256((self.dataset / "dataset.json").read_bytes())
         for path in self.teacher_files() if stage == "teacher" else sorted((self.folder / stage).glob("model.*")):
             key.update(path.read_bytes())
-        key.update(json.dumps([self.part, self.config.seed, self.config.ensemble.candidates, __version__]).encode())
+        asked = [self.part, self.config.evaluation.users]
+        key.update(json.dumps([*asked, self.config.seed, self.config.ensemble.candidates, __version__]).encode())
         kept = self.folder / "work" / f"answers-{stage}-{key.hexdigest()[:12]}.npz"
         for old in kept.parent.glob(f"answers-{stage}-*"):
             if old.name.split(".")[0] != kept.stem:

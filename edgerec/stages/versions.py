@@ -69,7 +69,7 @@ def daily_versions(run: Run, data: LearningData, eval_requests: EvaluationReques
     end_ms = int(data.statistics.as_of_ms[-1])
     last_ms = int(data.evaluation.sessions.requests.time_ms[eval_requests.rows].max(initial=end_ms))
     times = np.arange(end_ms, last_ms + 1, MS_PER_DAY)[:MOST]
-    later = data.evaluation_log
+    later = data.whole_evaluation_log()
     known = later.item < data.n_items
     labels = {name: values[known] for name, values in later.labels.items()}
     log = with_later(data.train_log, later.user[known], later.item[known], later.time_ms[known], labels)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from edgerec.ensemble import closed_form
 from edgerec.ensemble.closed_form import (
     Als,
     best_of_rows,
@@ -114,6 +115,15 @@ def test_a_user_of_few_items_tells_more_of_two_items_and_a_popular_end_less():
 def test_a_log_shorter_than_the_lags_has_transitions_still():
     assert transitions(matrix_of(np.eye(2)), np.zeros(2, np.int64), power=0.0)[A, B] == 1
     assert transitions(matrix_of(np.zeros((0, 2))), np.zeros(0, np.int64)).nnz == 0
+
+
+@pytest.mark.parametrize("between", [cosine, graph])
+def test_what_goes_with_what_is_the_same_however_many_items_are_in_memory_together(monkeypatch, between):
+    by_user = matrix_of(np.random.default_rng(1).random((30, 12)) < 0.3)
+    whole = between(by_user, 4).toarray()
+    monkeypatch.setattr(closed_form, "PAIRS_AT_ONCE", 5 * 12)
+
+    assert between(by_user, 4).toarray().tolist() == whole.tolist()
 
 
 def test_cosine_is_co_occurrence_over_the_geometric_mean_of_both_popularities():

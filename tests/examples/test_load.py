@@ -78,6 +78,19 @@ def test_valid_is_learned_from_train_alone(tiny_config, tiny_run):
     assert data.train_log.time_ms.max() < data.evaluation_log.time_ms.min()
 
 
+def test_of_more_users_than_are_judged_an_even_part_is_with_all_of_its_rows(tiny_config, tiny_run, tiny_data):
+    users = set(tiny_data.evaluation_log.user.tolist())
+    few = tiny_config.model_copy(update={"evaluation": tiny_config.evaluation.model_copy(update={"users": 7})})
+    data = Run(few, tiny_run, Silent()).learning_data("test")
+
+    judged = set(data.evaluation.sessions.requests.user.tolist())
+    assert 0 < len(judged) < len(users) and data.judged == -(-len(users) // 7)
+    whole = tiny_data.evaluation_log
+    assert data.evaluation_log.row.tolist() == whole.row[np.isin(whole.user, list(judged))].tolist()
+    assert data.whole_evaluation_log().row.tolist() == whole.row.tolist()
+    assert data.train_log.row.tolist() == tiny_data.train_log.row.tolist()
+
+
 def test_truth_is_what_was_clicked_and_for_new_items_what_was_not_had_before(tiny_data):
     sessions, log = tiny_data.train.sessions, tiny_data.train_log
     for r in range(0, len(sessions.requests), 7):

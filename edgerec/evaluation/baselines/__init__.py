@@ -149,7 +149,7 @@ def _ranked(
         add(name, recipe, shelves[recipe.consumed])
     if not data.by_user:
         recipe = chosen["recent_popularity"]
-        later = Interactions.of(data.evaluation_log, data.n_items, task.name if recipe.consumed else None)
+        later = Interactions.of(data.whole_evaluation_log(), data.n_items, task.name if recipe.consumed else None)
         add("popularity_now", recipe, Shelf(shelves[recipe.consumed].rows.then(later), {}))
 
 
