@@ -45,6 +45,8 @@ MOST_BASELINE = 8_000
 """Items beyond which the baselines have none."""
 MOST_REQUESTS = 2_000
 """On which the weights of the ensemble are chosen."""
+MOST_HELD_OUT = 1_000
+"""Users on whom simple parts are judged beside the student."""
 MOST_TIMES, FEW_IMPRESSIONS = 200, 512
 """As-of times of a log; twice the least impressions of a step."""
 MOST_CALIBRATED = 250_000
@@ -165,7 +167,7 @@ def work(config: Config, size: LogSize, at_once: int = CORES) -> dict[Part, Work
     share = (t.folds - 1) / t.folds
     network = c.epochs(t.epochs * share, c.sessions)
     folds = {name: n * t.folds / min(t.folds, at_once) for name, n in network.items()}
-    reranked = c.requests * e.candidates * c.retrieval * e.trees if "reranker" in e.members else 0
+    reranked = c.requests * e.candidates * c.retrieval if "reranker" in e.members else 0
     labelled = min(c.rows, t.impressions_per_epoch * d.epochs)
     labels = {"request": c.requests, "request, item": c.requests * size.items * c.retrieval, "row": labelled}
     learned = min(c.requests, d.requests_per_epoch)
@@ -185,7 +187,7 @@ def work(config: Config, size: LogSize, at_once: int = CORES) -> dict[Part, Work
         },
         "distill": {
             "reading the dataset for test": {**read, "text": 0.0},
-            "labels": {**once, **labels, "candidate, tree": reranked},
+            "labels": {**once, **labels, "candidate": reranked, "candidate, tree": reranked * e.trees},
             "student": {**once, **c.epochs(d.epochs, learned)},
             "calibrating": {**once, "row": min(c.rows, MOST_CALIBRATED)},
             "comparing with the teacher": {**once, **c.judged(2)},
@@ -195,14 +197,12 @@ def work(config: Config, size: LogSize, at_once: int = CORES) -> dict[Part, Work
             "reading the dataset for test": {**read, "text": 0.0},
             "choosing what to cut": {**once, **c.epochs(1, c.sessions)},
             "recovery": {**once, **c.epochs(config.pruning.epochs * config.pruning.rounds, learned)},
+            "comparing with simple baselines": {**once, **c.judged(1, MOST_HELD_OUT), "row": size.rows},
             "calibrating": {**once, "row": min(c.rows, MOST_CALIBRATED)},
             REST: once,
         },
         "quantize": {REST: {**read, "text": 0.0, "item": size.items}},
-        "evaluate": {
-            "judging the baselines": {**once, "dense": baselines, "row": size.rows, **c.judged(1)},
-            REST: {**read, "text": 0.0, **c.judged(6)},
-        },
+        "evaluate": {REST: {**read, "text": 0.0, "dense": baselines, **c.judged(6)}},
     }
     return {(stage, part): counts for stage, parts in stages.items() for part, counts in parts.items()}
 

@@ -19,8 +19,11 @@ __all__ = ["Run", "fitted", "parts_s"]
 
 STIFFNESS = 0.03
 """Weight of a constant as it was, beside the runs: it holds constants of work that the runs have too little of."""
-UNKNOWN = 0.05
+UNKNOWN = 0.5
 """A constant that is not known, or was 0, is held as if it made up this much of its part's time."""
+ROUNDS, MOST_OFF = 12, 4.0
+"""Fits in all, each with the weights that follow from the one before; what is foretold counts as off by at most so many
+times."""
 LEAST_S = 0.5
 """Errors are relative to the time, but not to less than this."""
 
@@ -81,12 +84,15 @@ def _constants(counts: Sequence[cost.Work], measured: Sequence[float], before: M
     known = np.array([before.get(name, 0.0) for name in names])
     as_before = units @ known
     known = known * float(np.median(seconds / np.maximum(as_before, 1e-9))) if as_before.all() else known
-    scale = 1 / np.maximum(seconds, LEAST_S)
     unknown = UNKNOWN * float(np.median(seconds)) / np.maximum(units.max(axis=0), 1e-30)
     hold = STIFFNESS / np.maximum(known, np.maximum(unknown, 1e-30))
-    left = np.vstack([units * scale[:, None], np.diag(hold)])
-    right = np.concatenate([seconds * scale, hold * known])
-    # Columns of one size, since the numbers of rows and of snapshots lie nine powers of ten apart.
-    size = np.maximum(np.linalg.norm(left, axis=0), 1e-30)
-    found, _ = nnls(left / size, right)
-    return {name: float(f"{value:.3g}") for name, value in zip(names, found / size, strict=True)}
+    right = np.maximum(seconds, LEAST_S)
+    found, scale = known, 1 / right
+    # Errors relative to what was measured would favour small times, those relative to what is foretold large ones.
+    for _ in range(ROUNDS):
+        left = np.vstack([units * scale[:, None], np.diag(hold)])
+        # Columns of one size, since the numbers of rows and of snapshots lie nine powers of ten apart.
+        size = np.maximum(np.linalg.norm(left, axis=0), 1e-30)
+        found = nnls(left / size, np.concatenate([seconds * scale, hold * known]))[0] / size
+        scale = 1 / np.sqrt(right * np.clip(units @ found, right / MOST_OFF, right * MOST_OFF))
+    return {name: float(f"{value:.3g}") for name, value in zip(names, found, strict=True)}
