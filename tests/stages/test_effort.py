@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -65,9 +66,10 @@ def test_full_effort_has_all_defaults():
 
 def test_more_effort_takes_longer_and_more_rows_are_worth_more_time():
     assert time_s("quick", 10_000) < time_s("normal", 10_000) < time_s("normal", 10_000_000) < time_s("full", 1)
-    quick, normal, full = (effort.fit_to_log(settings(), SIZE, e)[0] for e in ("quick", "normal", "full"))
+    large = replace(SIZE, rows=1_000_000, sessions=1_000_000, items=20_000)
+    quick, normal, full = (effort.fit_to_log(settings(), large, e)[0] for e in ("quick", "normal", "full"))
 
-    assert cost.run_s(quick, SIZE) < cost.run_s(normal, SIZE) < cost.run_s(full, SIZE)
+    assert cost.run_s(quick, large) < cost.run_s(normal, large) < cost.run_s(full, large)
 
 
 def test_every_part_has_constants_and_every_constant_a_part():
