@@ -89,8 +89,9 @@ def _files_of_now(config: Config) -> tuple[str | None, ...]:
     return config.quantization.newer_rows, config.quantization.items_now
 
 
-# The evaluation split decides what may be learned from: train alone for valid, train and valid for test.
-_LEARNING = ("seed", "task", "evaluation.part")
+# The evaluation split decides what may be learned from: train alone for valid, train and valid for test. Who is judged
+# on valid chooses the members' weights.
+_LEARNING = ("seed", "task", "evaluation.part", "evaluation.users")
 
 STAGES = (
     Stage(
