@@ -116,4 +116,4 @@ def time_s(effort: Effort, rows: int) -> float:
     """Seconds within which the whole run should stay; more rows are worth more time."""
     if effort == "full":
         return float("inf")
-    return 140.0 if effort == "quick" else 330.0 * max(rows / 100_000, 1.0) ** 0.4
+    return 140.0 if effort == "quick" else 330.0 * max(rows / 100_000, 1.0) ** 0.3
