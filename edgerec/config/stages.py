@@ -24,7 +24,7 @@ class EvaluationConfig(Settings):
     """List lengths at which ranking metrics are computed."""
     users: int = Field(30_000, ge=1)
     """Most users who are judged, in valid and in test. Of more, every second, third ... is: the figures stay as sure as
-    a decision needs, and judging a log of millions of rows ends. The report says how many there were."""
+    a decision needs, and judging a log of millions of rows ends. The report says of how many one is."""
     segments: tuple[str, ...] = ()
     """User attributes (columns of ``categorical`` or ``multi`` of ``[data.users]``). The report gives the quality for
     each of their values, and the gaps between those of ``categorical``; a user with two values of a column of ``multi``

@@ -157,7 +157,7 @@ class ExampleSettings:
     teacher: TeacherConfig
     student: StudentConfig
     seed: int
-    judged_users: int = 30_000
+    judged_users: int
 
 
 def load_learning_data(
@@ -173,9 +173,10 @@ def load_learning_data(
     """
     builder = _Builder.of(dataset, part, settings, scratch)
     train_log, rows = builder.train_log, dataset.part(part)
-    judged = -(-rows.select(pl.col("user").n_unique()).collect().item() // settings.judged_users)
+    users = rows.select(pl.col("user").unique().sort()).collect()["user"]
+    judged = max(-(-len(users) // settings.judged_users), 1)
     if judged > 1:
-        rows = rows.filter(pl.col("user") % judged == 0)
+        rows = rows.filter(pl.col("user").is_in(users.gather_every(judged).implode()))
     evaluation_log = load_log(dataset, rows, builder.encoder, scratch)
     graph = builder.graph() if settings.teacher.graph_layers else None
     text, text_source = read_texts(train_log, builder.n_items)
@@ -200,7 +201,7 @@ def load_learning_data(
         scratch=scratch,
         text_source=text_source,
         part=part,
-        judged=max(judged, 1),
+        judged=judged,
     )
 
 

@@ -84,7 +84,8 @@ def test_of_more_users_than_are_judged_an_even_part_is_with_all_of_its_rows(tiny
     data = Run(few, tiny_run, Silent()).learning_data("test")
 
     judged = set(data.evaluation.sessions.requests.user.tolist())
-    assert 0 < len(judged) < len(users) and data.judged == -(-len(users) // 7)
+    assert data.judged == -(-len(users) // 7) > 1
+    assert judged == set(sorted(users)[:: data.judged])
     whole = tiny_data.evaluation_log
     assert data.evaluation_log.row.tolist() == whole.row[np.isin(whole.user, list(judged))].tolist()
     assert data.whole_evaluation_log().row.tolist() == whole.row.tolist()

@@ -17,10 +17,11 @@ from tools.benchmarks.shared.measured import Cost
 
 __all__ = ["Run", "fitted", "parts_s"]
 
-STIFFNESS = 0.03
+STIFFNESS = 0.1
 """Weight of a constant as it was, beside the runs: it holds constants of work that the runs have too little of."""
 UNKNOWN = 0.5
-"""A constant that is not known, or was 0, is held as if it made up this much of its part's time."""
+"""A constant that is not known, or was 0, is held as if it made up this much of its part's time, in that run in which
+such a constant is least."""
 ROUNDS, MOST_OFF = 12, 4.0
 """Fits in all, each with the weights that follow from the one before; what is foretold counts as off by at most so many
 times."""
@@ -55,7 +56,7 @@ def parts_s(costs: Sequence[Cost], known: Collection[cost.Part]) -> dict[cost.Pa
 
 
 def fitted(runs: Sequence[Run], before: Mapping[str, Mapping[str, float]]) -> dict[str, object]:
-    """The content of cost.json: constants with which each part's time is as measured, in the relative mean square.
+    """The content of cost.json: constants with which each part's time is as measured, in the mean square of ratios.
 
     Args:
         before: constants as they were, which a few runs cannot tell apart.
@@ -84,15 +85,18 @@ def _constants(counts: Sequence[cost.Work], measured: Sequence[float], before: M
     known = np.array([before.get(name, 0.0) for name in names])
     as_before = units @ known
     known = known * float(np.median(seconds / np.maximum(as_before, 1e-9))) if as_before.all() else known
-    unknown = UNKNOWN * float(np.median(seconds)) / np.maximum(units.max(axis=0), 1e-30)
+    each = np.divide(seconds[:, None], units, out=np.full(units.shape, np.inf), where=units > 0).min(axis=0)
+    unknown = np.where(np.isfinite(each), UNKNOWN * each, 0.0)
     hold = STIFFNESS / np.maximum(known, np.maximum(unknown, 1e-30))
     right = np.maximum(seconds, LEAST_S)
     found, scale = known, 1 / right
-    # Errors relative to what was measured would favour small times, those relative to what is foretold large ones.
+    # Least squares with such weights end where those of logarithms would: too long counts as much as too short.
     for _ in range(ROUNDS):
         left = np.vstack([units * scale[:, None], np.diag(hold)])
         # Columns of one size, since the numbers of rows and of snapshots lie nine powers of ten apart.
         size = np.maximum(np.linalg.norm(left, axis=0), 1e-30)
         found = nnls(left / size, np.concatenate([seconds * scale, hold * known]))[0] / size
-        scale = 1 / np.sqrt(right * np.clip(units @ found, right / MOST_OFF, right * MOST_OFF))
+        ratio = np.clip(units @ found / right, 1 / MOST_OFF, MOST_OFF)
+        off = np.where(np.abs(ratio - 1) < 1e-6, 1.0, np.log(ratio) / np.where(ratio == 1, 1, ratio - 1))
+        scale = np.sqrt(off / ratio) / right
     return {name: float(f"{value:.3g}") for name, value in zip(names, found, strict=True)}
