@@ -81,7 +81,9 @@ def test_valid_is_learned_from_train_alone(tiny_config, tiny_run):
 def test_of_more_users_than_are_judged_an_even_part_is_with_all_of_its_rows(tiny_config, tiny_run, tiny_data):
     users = set(tiny_data.evaluation_log.user.tolist())
     few = tiny_config.model_copy(update={"evaluation": tiny_config.evaluation.model_copy(update={"users": 7})})
-    data = Run(few, tiny_run, Silent()).learning_data("test")
+    before = Run(tiny_config, tiny_run, Silent())
+    before.learning_data("test")
+    data = Run(few, tiny_run, Silent(), before.loaded).learning_data("test")
 
     judged = set(data.evaluation.sessions.requests.user.tolist())
     assert data.judged == -(-len(users) // 7) > 1
