@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgerec.stages.run import Run
 from tests import toy
 
 if TYPE_CHECKING:
@@ -78,6 +77,7 @@ def tiny_run(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> P
 def tiny_data(tiny_config: Config, tiny_run: Path) -> LearningData:
     """What a model of the tiny log learns from and is judged on."""
     from edgerec.progress import Silent
+    from edgerec.stages.run import Run
 
     return Run(tiny_config, tiny_run, Silent()).learning_data("test")
 
@@ -88,6 +88,7 @@ def hurried_data(tmp_path_factory: pytest.TempPathFactory) -> LearningData:
     from edgerec.config import Config
     from edgerec.data import prepare
     from edgerec.progress import Silent
+    from edgerec.stages.run import Run
     from tests import tiny
 
     folder, log = tmp_path_factory.mktemp("hurried"), tiny.rows()

@@ -81,3 +81,10 @@ def test_what_is_made_ahead_comes_in_order_and_an_error_after_what_was_made_befo
     some = ahead(iter(range(10)))
     assert made == [0, 1, 2] and next(some) == 0
     some.close()
+
+
+def test_the_tests_use_the_threads_that_their_environment_says():
+    """Models trained by other numbers of threads differ in the last digits, here and in processes that tests start."""
+    import torch
+
+    assert torch.get_num_threads() == int(os.environ["OMP_NUM_THREADS"])
