@@ -83,6 +83,18 @@ def tiny_data(tiny_config: Config, tiny_run: Path) -> LearningData:
 
 
 @pytest.fixture(scope="session")
+def split_by_user(tiny_data: LearningData) -> LearningData:
+    """The same data, as if the last event of each user were the evaluation split."""
+    from dataclasses import replace
+
+    from edgerec.data.splits import Boundaries
+
+    meta = tiny_data.dataset.meta
+    dataset = replace(tiny_data.dataset, meta=replace(meta, boundaries_ms=Boundaries(None, None, None)))
+    return replace(tiny_data, dataset=dataset)
+
+
+@pytest.fixture(scope="session")
 def hurried_data(tmp_path_factory: pytest.TempPathFactory) -> LearningData:
     """The tiny log within one day, split by user: what users did is known a minute later."""
     from edgerec.config import Config

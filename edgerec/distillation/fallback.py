@@ -17,9 +17,9 @@ import torch
 
 from edgerec import metrics
 from edgerec.bundle.manifest import RANKED, FallbackEntry
-from edgerec.distillation.held_out import HeldOut, late_since
 from edgerec.distillation.parts import CategoryPart, ListPart, category_parts, list_parts, popularity_column
 from edgerec.distillation.rates import add_rates
+from edgerec.examples.held_out import HeldOut, late_since
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Requests
 from edgerec.examples.statistics import POPULARITY_HALF_LIVES

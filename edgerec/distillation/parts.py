@@ -10,11 +10,11 @@ import torch
 from torch.nn import functional
 
 from edgerec import metrics
-from edgerec.distillation.held_out import HeldOut
 from edgerec.ensemble.closed_form import Matrix, best_of_rows, cosine, counts, dense, ease, transitions
 from edgerec.ensemble.signals import sessions_of
 from edgerec.ensemble.views import MAX_ROWS
 from edgerec.examples.graph import consumed_rows
+from edgerec.examples.held_out import HeldOut
 from edgerec.examples.load import LearningData
 from edgerec.examples.log import latest_since
 from edgerec.examples.requests import Requests

@@ -17,8 +17,8 @@ import torch
 
 from edgerec import metrics
 from edgerec.bundle.manifest import FallbackEntry
-from edgerec.distillation.held_out import HeldOut, late_since
 from edgerec.ensemble import blend
+from edgerec.examples.held_out import HeldOut, late_since
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import ImpressionExamples
 from edgerec.metrics import Estimate

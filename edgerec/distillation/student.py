@@ -11,6 +11,7 @@ from edgerec.config import DistillationConfig, StudentConfig, TeacherConfig, Tra
 from edgerec.distillation.parts import LISTED, transitions_pay
 from edgerec.ensemble.transition_lists import transition_lists
 from edgerec.examples.batches import Examples, JointBatches
+from edgerec.examples.held_out import HeldOut
 from edgerec.examples.load import LearningData
 from edgerec.models.student import Student, StudentSizes
 from edgerec.progress import Progress
@@ -57,7 +58,7 @@ def new_student(settings: StudentSettings, data: LearningData) -> Student:
         sizes = replace(sizes, transitions=LISTED)
     student = Student(data.shape, data.features, len(scored_tasks(data.tasks)), sizes, dropout)
     if student.transitions is not None:
-        student.transitions.start(*transition_lists(data, sizes.transitions))
+        student.transitions.start(*transition_lists(data, sizes.transitions, HeldOut.of(data, settings.seed)))
     return student
 
 

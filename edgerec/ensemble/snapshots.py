@@ -8,6 +8,7 @@ from pathlib import Path
 from edgerec.ensemble.signals import Snapshot
 from edgerec.ensemble.views import Views
 from edgerec.examples.graph import consumed_rows
+from edgerec.examples.held_out import HeldOut
 from edgerec.examples.load import LearningData
 from edgerec.progress import Progress
 
@@ -30,14 +31,19 @@ class Snapshots:
         progress: Progress,
         members: Collection[str] = ("ease", "als"),
     ) -> Snapshots:
-        """Fit the snapshots that are not in `folder` yet; EASE, ALS and the graph only if `members` names them."""
+        """Fit the snapshots that are not in `folder` yet; EASE, ALS and the graph only if `members` names them.
+
+        That of the whole log labels what a student learns from, so it does not know what the student is judged on.
+        """
         folder.mkdir(parents=True, exist_ok=True)
+        held = HeldOut.of(data, seed)
         text, consumed = data.features.text.numpy(), consumed_rows(data.train_log, data.tasks)
         with progress.track(len(views) + 1, "closed-form members") as done:
             for view in range(len(views) + 1):
                 if not _file(folder, view).exists():
                     log = data.train_log
                     rows = views.rows(log, view)
+                    rows = rows[~held.holds_rows(log, rows)]
                     fitted = Snapshot.fit(log, rows[consumed[rows]], data.n_items, text, seed, members)
                     fitted.save(_file(folder, view))
                 done.advance()

@@ -9,16 +9,17 @@ from torch import Tensor
 from edgerec.ensemble.closed_form import best_of_rows, transitions
 from edgerec.ensemble.signals import sessions_of
 from edgerec.ensemble.views import MAX_ROWS
+from edgerec.examples.held_out import HeldOut
 from edgerec.examples.load import LearningData
 from edgerec.examples.log import latest_since
 from edgerec.examples.scratch import pieces
 from edgerec.tasks.history import Int
 
 
-def transition_lists(data: LearningData, most: int) -> tuple[Tensor, Tensor]:
+def transition_lists(data: LearningData, most: int, held: HeldOut) -> tuple[Tensor, Tensor]:
     """The `most` items that most often follow each item, and how often relative to the first of them, in (0, 1].
 
-    Read from the latest `MAX_ROWS` rows of the log.
+    Read from the latest `MAX_ROWS` rows of the log, without those that are `held` out.
 
     Returns:
         int32 (N, most), float32 (N, most), best first; places that no item takes hold the row's own item, with 0.
@@ -27,7 +28,8 @@ def transition_lists(data: LearningData, most: int) -> tuple[Tensor, Tensor]:
     since = latest_since(log, MAX_ROWS)
 
     def latest(start: int, end: int) -> Int:
-        return start + np.flatnonzero((log.time_ms[start:end] >= since) & (log.item[start:end] < n))
+        kept = start + np.flatnonzero((log.time_ms[start:end] >= since) & (log.item[start:end] < n))
+        return kept[~held.holds_rows(log, kept)]
 
     rows = np.concatenate([latest(*piece) for piece in pieces(len(log))])
     matrix = transitions(*sessions_of(log, rows, n))

@@ -14,7 +14,6 @@ from typing import Literal, TypeAlias
 import torch
 
 from edgerec.config import Config, Scalar
-from edgerec.distillation.held_out import calibrated
 from edgerec.distillation.student import needs_teacher, new_student, train_student
 from edgerec.ensemble.ensemble import Ensemble
 from edgerec.ensemble.members import Members
@@ -34,6 +33,7 @@ from edgerec.metrics import Estimate, TaskMetrics
 from edgerec.stages import pipeline
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import WEIGHTS, Run, student_settings
+from edgerec.training.calibrate import calibrated
 from edgerec.training.teacher import fit_on_valid
 
 __all__ = ["BASE", "LOG_ALONE", "WHAT", "Ablations", "ablate", "changes_of", "judged_network"]

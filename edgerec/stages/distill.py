@@ -9,7 +9,6 @@ from pathlib import Path
 
 from edgerec import metrics
 from edgerec.config import Config
-from edgerec.distillation.held_out import calibrated
 from edgerec.distillation.student import new_student, train_student
 from edgerec.distillation.warm_start import warm_start
 from edgerec.ensemble.scoring import TorchModel, TorchScorer
@@ -27,6 +26,7 @@ from edgerec.stages.cost import FEW_ITEMS
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
 from edgerec.tasks import scored_tasks
+from edgerec.training.calibrate import calibrated
 from edgerec.training.checkpoint import save_student
 from edgerec.training.processes import Beside
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from edgerec.distillation.held_out import HeldOut
 from edgerec.distillation.label import label, read
 from edgerec.distillation.requests import at_few_times, with_pseudo_labelled
 from edgerec.distillation.student import needs_teacher
@@ -15,6 +14,7 @@ from edgerec.ensemble.ensemble import Ensemble
 from edgerec.ensemble.members import Members, labelling_views
 from edgerec.ensemble.weights import network_alone
 from edgerec.examples.batches import Examples
+from edgerec.examples.held_out import HeldOut
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import ImpressionExamples, SessionExamples
 from edgerec.examples.soft_store import SoftStore, key_of

@@ -10,10 +10,10 @@ from edgerec.bundle.manifest import FallbackEntry
 from edgerec.compression.catalog_filter import ban, never_shown
 from edgerec.compression.pruning import bundle_parameters, pruned_student
 from edgerec.distillation.fallback import fall_back
-from edgerec.distillation.held_out import calibrated
 from edgerec.models.student import StudentSizes
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
+from edgerec.training.calibrate import calibrated
 from edgerec.training.checkpoint import load_student, save_student
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from scipy.special import expit
 
+from edgerec.examples.held_out import HeldOut
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import ImpressionExamples, Requests, SessionExamples
 from edgerec.models.student import Student
@@ -25,6 +26,12 @@ LEAST_ROWS, LEAST_OF_CLASS, LEAST_REQUESTS = 400, 20, 60
 """
 MOST_REQUESTS = 250_000
 """Of more requests an even sample is looked at: two numbers a task are known well by then."""
+
+
+def calibrated(student: Student, data: LearningData, seed: int) -> dict[str, dict[str, float]]:
+    """Calibrate a student in place on what it did not learn from, see `calibrate`."""
+    held = HeldOut.of(data, seed)
+    return calibrate(student, data, held.sessions, held.impressions)
 
 
 def calibrate(

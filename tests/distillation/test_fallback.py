@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from edgerec.distillation import fallback, held_out
+from edgerec.distillation import fallback
 from edgerec.distillation.fallback import PartMix, fall_back
-from edgerec.distillation.held_out import HeldOut
 from edgerec.distillation.parts import category_parts, list_parts
+from edgerec.examples import held_out
+from edgerec.examples.held_out import HeldOut
 from edgerec.metrics import Estimate, mean
 from edgerec.models.student import Student, StudentSizes
 from edgerec.tasks import scored_tasks

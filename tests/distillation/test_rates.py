@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from edgerec.distillation import held_out, rates
-from edgerec.distillation.held_out import HeldOut
+from edgerec.distillation import rates
 from edgerec.distillation.rates import RateMix, add_rates, applied
+from edgerec.examples import held_out
+from edgerec.examples.held_out import HeldOut
 from edgerec.models.student import Student, StudentSizes
 from edgerec.tasks import scored_tasks
 from edgerec.training.predictions import network_logits

@@ -20,7 +20,8 @@ from edgerec.ensemble.views import Views
 from edgerec.ensemble.weights import Blend, choose_weights, network_alone, relative_weights
 from edgerec.examples import load
 from edgerec.examples.folds import fold_of
-from edgerec.examples.requests import Ragged
+from edgerec.examples.held_out import HeldOut
+from edgerec.examples.requests import FOREVER, Ragged
 from edgerec.progress import Silent
 from edgerec.stages.run import Run, ensemble_settings
 from edgerec.training.predictions import network_log_probs
@@ -175,6 +176,20 @@ def test_closed_form_members_learn_from_what_was_consumed(small_config, tiny_dat
 
     assert last.transitions[4].nnz > 0
     assert not last.transitions[3].nnz  # item 3 was shown and never clicked
+
+
+def test_what_labels_a_student_knows_nothing_of_what_is_held_out(small_config, tiny_data, tmp_path, monkeypatch):
+    views = Views.of(ensemble_settings(small_config), tiny_data)
+    some = np.full(len(tiny_data.train_log.offsets) - 1, views.cuts_ms[-1])
+
+    def fitted(name, since):
+        monkeypatch.setattr(HeldOut, "of", lambda data, seed: HeldOut(since))
+        return Snapshots.fit(views, tiny_data, tmp_path / name, 0, Silent(), ())
+
+    unaware, aware = fitted("held", some), fitted("not", np.full_like(some, FOREVER))
+    before = aware.of(len(views) - 1).transitions
+
+    assert (unaware.last.transitions != before).nnz == 0 and (aware.last.transitions != before).nnz
 
 
 def test_related_items_have_probabilities_and_the_item_itself_is_last(small_config, tiny_data, members, network):

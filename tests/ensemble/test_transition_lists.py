@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from edgerec.ensemble.transition_lists import transition_lists
+from edgerec.examples.held_out import HeldOut
+from edgerec.examples.requests import FOREVER
 
 
 def test_the_item_that_always_comes_next_is_first_and_empty_places_hold_the_item_itself(tiny_data):
@@ -20,7 +22,7 @@ def test_the_item_that_always_comes_next_is_first_and_empty_places_hold_the_item
         time_ms=np.arange(21) * 1000,
         offsets=np.arange(0, 24, 3),
     )
-    item, weight = transition_lists(replace(tiny_data, train_log=log), 4)
+    item, weight = transition_lists(replace(tiny_data, train_log=log), 4, HeldOut(np.full(7, FOREVER)))
 
     assert item.shape == weight.shape == (tiny_data.n_items, 4)
     assert item[0, 0] == 1 and weight[0, 0] == 1
@@ -29,8 +31,15 @@ def test_the_item_that_always_comes_next_is_first_and_empty_places_hold_the_item
 
 
 def test_no_item_follows_itself(tiny_data):
-    item, weight = transition_lists(tiny_data, 5)
+    item, weight = transition_lists(tiny_data, 5, HeldOut.of(tiny_data, 0))
     own = np.arange(len(item))[:, None] == item.numpy()
 
     assert (weight.numpy()[own] == 0).all()
     assert (weight > 0).any()
+
+
+def test_what_is_held_out_is_not_in_the_lists(tiny_data):
+    nobody = np.full(len(tiny_data.train_log.offsets) - 1, FOREVER)
+    _, weight = transition_lists(tiny_data, 5, HeldOut(np.zeros_like(nobody)))
+
+    assert (weight == 0).all() and (transition_lists(tiny_data, 5, HeldOut(nobody))[1] > 0).any()

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from edgerec.ensemble.transition_lists import transition_lists
 from edgerec.examples.batches import BatchSettings, JointBatches
+from edgerec.examples.held_out import HeldOut
 from edgerec.models.blocks import CategoricalEmbedding, later_items, scatter_repeat
 from edgerec.models.inputs import RequestBatch
 from edgerec.models.sparse import both_ways, matrices, product
@@ -33,7 +34,7 @@ def student(data, dropout=0.0):
 def transition(data, dropout=0.0):
     """A student that knows of each item some that follow it."""
     model = Student(data.shape, data.features, TASKS, StudentSizes.of(8, 16, 2, transitions=3), dropout)
-    model.transitions.start(*transition_lists(data, 3))
+    model.transitions.start(*transition_lists(data, 3, HeldOut.of(data, 0)))
     return model
 
 

@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 from edgerec.bundle import Bundle
 from edgerec.cli.main import app
 from edgerec.config import Config
-from edgerec.distillation import fallback, held_out, rates
+from edgerec.distillation import fallback, rates
 from edgerec.ensemble.scoring import TorchModel
 from edgerec.evaluation.runtime_model import RuntimeModel
+from edgerec.examples import held_out
 from edgerec.examples.evaluation_requests import find_evaluation_requests
 from edgerec.progress import Silent
 from edgerec.runtime import ArrayRecommender

@@ -13,7 +13,6 @@ from edgerec.bundle.size import bundle_size
 from edgerec.compression.graphs import Expectation
 from edgerec.compression.pruning import pruned_student
 from edgerec.config import Config
-from edgerec.distillation.held_out import calibrated
 from edgerec.distillation.student import new_student, train_student
 from edgerec.evaluation.quality import evaluate_bundle, evaluate_scorer
 from edgerec.examples.batches import Examples
@@ -24,6 +23,7 @@ from edgerec.models.student import Student
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.quantize import build
 from edgerec.stages.run import student_settings
+from edgerec.training.calibrate import calibrated
 from edgerec.training.checkpoint import load_student, save_student
 
 SHORT = 0.25

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from edgerec.config import Config
-from edgerec.distillation.held_out import calibrated
 from edgerec.distillation.student import new_student, train_student
 from edgerec.ensemble.scoring import TorchScorer
 from edgerec.errors import EdgerecError
@@ -23,6 +22,7 @@ from edgerec.metrics import ModelMetrics
 from edgerec.progress import Progress
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
+from edgerec.training.calibrate import calibrated
 from edgerec.training.teacher import fit_on_valid
 
 OnLoss: TypeAlias = Callable[[int, float], None]

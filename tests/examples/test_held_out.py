@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgerec.distillation import held_out
-from edgerec.distillation.held_out import HeldOut
+from edgerec.examples import held_out
+from edgerec.examples.held_out import HeldOut
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""What a student does not learn from: the latest rows of some users, on which it is calibrated and judged."""
+"""What a student does not learn from: the latest rows of some users, on which it is calibrated and judged.
+
+Nor do the closed-form members and lists that it learns from know these rows: they would tell it the outcomes.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgerec.examples.load import LearningData, is_consumed
+from edgerec.examples.log import Log
 from edgerec.examples.requests import FOREVER, ImpressionExamples, Requests, SessionExamples
-from edgerec.models.student import Student
 from edgerec.tasks import Task
 from edgerec.tasks.history import Int
-from edgerec.training.calibrate import calibrate
 
-__all__ = ["HeldOut", "calibrated", "late_since"]
+__all__ = ["HeldOut", "late_since"]
 
 LEAST, MOST, PART, OF_LATE = 60, 1_000, 0.1, 0.25
 """Users whose latest rows are held out: at most these parts of all sessions and of the users with late ones, which
@@ -103,6 +105,11 @@ class HeldOut:
             requests = replace(requests, as_of=np.minimum(requests.as_of, last))
         return requests, truth.take(some).distinct()
 
+    def holds_rows(self, log: Log, rows: Int) -> npt.NDArray[np.bool_]:
+        """Whether each of these rows of the log is held out."""
+        held: npt.NDArray[np.bool_] = log.time_ms[rows] >= self.since_ms[log.user[rows]]
+        return held
+
     def known_until(self, data: LearningData) -> Int:
         """Of every user, until when rows may be known to what is judged on what is held out."""
         return self.since_ms if data.by_user else late_since(data)
@@ -135,9 +142,3 @@ def late_since(data: LearningData) -> Int:
         return since
     assert bounds.valid is not None and bounds.test is not None
     return np.full(n_users, int(data.statistics.as_of_ms[-1]) - (bounds.test - bounds.valid))
-
-
-def calibrated(student: Student, data: LearningData, seed: int) -> dict[str, dict[str, float]]:
-    """Calibrate a student in place on what it did not learn from, see `edgerec.training.calibrate.calibrate`."""
-    held = HeldOut.of(data, seed)
-    return calibrate(student, data, held.sessions, held.impressions)
