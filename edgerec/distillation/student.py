@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from edgerec.config import DistillationConfig, StudentConfig, TeacherConfig, TrainingConfig
+from edgerec.distillation.item_vectors import start_items
 from edgerec.distillation.parts import LISTED, transitions_pay
 from edgerec.ensemble.transition_lists import transition_lists
 from edgerec.examples.batches import Examples, JointBatches
@@ -57,8 +58,10 @@ def new_student(settings: StudentSettings, data: LearningData) -> Student:
     if settings.student.transitions is None and transitions_pay(data, settings.seed):
         sizes = replace(sizes, transitions=LISTED)
     student = Student(data.shape, data.features, len(scored_tasks(data.tasks)), sizes, dropout)
+    held = HeldOut.of(data, settings.seed)
+    start_items(student, data, held)
     if student.transitions is not None:
-        student.transitions.start(*transition_lists(data, sizes.transitions, HeldOut.of(data, settings.seed)))
+        student.transitions.start(*transition_lists(data, sizes.transitions, held))
     return student
 
 
