@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,27 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("EDGEREC_CACHE", tempfile.mkdtemp(prefix="edgerec-cache-"))  # not the user's
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: tiny models only lose by more threads
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 2 << 30  # the quick tests leave 0.2 GB
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The quick tests' files are in memory where Linux has room for them: stores and bundles flush thousands of times.
+
+    What is flushed and in which order is tested by recording the calls; no test looks at a disk behind them.
+    """
+    if config.option.markexpr == "not slow" and "TMPDIR" not in os.environ and _is_roomy(MEMORY):
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)  # pytest keeps what failed in its last three runs
+        folder = tempfile.mkdtemp(prefix="edgerec-tests-", dir=MEMORY)
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def _is_roomy(folder: Path) -> bool:
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    runs_programs = not os.statvfs(folder).f_flag & os.ST_NOEXEC  # tests build some
+    return runs_programs and shutil.disk_usage(folder).free > ROOM_BYTES
 
 
 @pytest.fixture

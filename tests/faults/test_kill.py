@@ -14,6 +14,7 @@ import pytest
 
 from edgerec.bundle import Bundle, write_bundle
 from edgerec.bundle.delta import make_delta
+from edgerec.bundle.policy import Bounds
 from edgerec.runtime import Recommender
 from edgerec.runtime.store import EventStore
 from tests import toy
@@ -74,9 +75,10 @@ def moments(n, most_s, seed, enough):
 
 def test_no_acknowledged_event_is_lost_at_80_moments(tmp_path):
     path, told = tmp_path / "s.sqlite", []
+    unbounded = Bounds(rows=10**9, bytes=10**9)  # thousands fit into 30 ms where the files are in memory
 
     def observe(acknowledge):
-        store = EventStore(path)
+        store = EventStore(path, unbounded)
         for number in range(len(told), 10**9):
             store.events.append(str(number), "click", number, {"tab": "home"}, event_id=str(number))
             acknowledge(number)
@@ -84,7 +86,7 @@ def test_no_acknowledged_event_is_lost_at_80_moments(tmp_path):
     for after_s in moments(80, 0.03, 0, lambda: len(told) > 200):
         told.extend(killed(observe, after_s)[0])
         told[:] = dict.fromkeys(told)
-        store = EventStore(path)
+        store = EventStore(path, unbounded)
         kept = [int(item) for item in store.events.read(("click",)).item]
         assert set(told) <= set(kept) and len(set(kept)) == len(kept)
         assert store.size()["damaged"] == 0
