@@ -10,12 +10,11 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Generic, Protocol, Self, TypeAlias, TypeVar, cast
-
-import torch
 
 from edgerec import errors
 from edgerec.errors import EdgerecError
@@ -114,6 +113,8 @@ class Beside(Generic[T_co]):
     """
 
     def __init__(self, work: Work[T_co], progress: Progress, alone: bool = False) -> None:
+        import torch  # not above: a process that does the work loads what that needs, and no more
+
         self._work, self._progress = work, progress
         self._running: tuple[Connection, SpawnProcess] | None = None
         self._threads = torch.get_num_threads()
@@ -121,6 +122,7 @@ class Beside(Generic[T_co]):
             return_freed_memory()
             self._running = _started(work, max(cores() // 2, 1))
             torch.set_num_threads(max(self._threads - cores() // 2, 1))
+        self._with_all = partial(torch.set_num_threads, self._threads)
 
     def __enter__(self) -> Self:
         return self
@@ -128,7 +130,7 @@ class Beside(Generic[T_co]):
     def __exit__(self, *_: object) -> None:
         if self._running is not None:
             _stop([self._running[1]])
-        torch.set_num_threads(self._threads)
+        self._with_all()
 
     def result(self) -> T_co:
         """Wait for what the work returns; to be asked for once.
@@ -143,7 +145,7 @@ class Beside(Generic[T_co]):
         while (heard := _heard(connection, self._progress, Silent())) is not _OVER:
             found = heard or found
         _finished(process)
-        torch.set_num_threads(self._threads)
+        self._with_all()
         return cast(T_co, found[0] if isinstance(found, tuple) else None)
 
 

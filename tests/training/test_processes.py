@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 
 from edgerec.errors import DataError, EdgerecError
 from edgerec.progress import Progress, Silent
@@ -113,6 +112,8 @@ def test_an_error_beside_is_raised_when_the_result_is_asked_for(fails, error, sa
 
 @pytest.mark.parametrize(("alone", "within"), [(False, 1), (True, 2)])
 def test_each_of_two_processes_has_half_of_the_threads_until_the_result_is_there(alone, within, monkeypatch):
+    import torch  # not above: the processes import this file
+
     monkeypatch.setattr("edgerec.training.processes.cores", lambda: 2)
     before, threads = torch.get_num_threads(), []
     try:
