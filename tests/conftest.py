@@ -47,6 +47,16 @@ def toy_bundle(tmp_path: Path) -> Path:
     return toy.write(tmp_path)
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report's page has no pictures: to render them takes longer than to evaluate a tiny run.
+
+    `tiny_chain`, and the ablations' test of the page, render them all.
+    """
+    monkeypatch.setattr("edgerec.evaluation.plots.svg", lambda figure, label: f"<svg>{label}</svg>")
+    monkeypatch.setattr("edgerec.evaluation.plots.write_png", lambda figure, path: None)
+
+
 @pytest.fixture(scope="session")
 def native_library() -> Path:
     """The native engine for this machine; skips where zig is not installed.

@@ -109,7 +109,7 @@ def test_a_device_takes_the_delta_and_has_the_new_bundle(released, tmp_path):
     assert sum(p.stat().st_size for p in (home / "delta").iterdir()) < whole
 
 
-def test_the_new_bundle_can_be_judged_like_any_other(released):
+def test_the_new_bundle_can_be_judged_like_any_other(released, undrawn):
     home, _ = released
     assert "int8" in edgerec("evaluate", "-c", home / "shop" / "edgerec.toml", "--run-dir", home / "shop" / "run")
 

@@ -18,7 +18,7 @@ from tests import tiny
 
 
 @pytest.fixture
-def chain(tiny_chain, tmp_path, monkeypatch):
+def chain(tiny_chain, tmp_path, monkeypatch, undrawn):
     """A finished chain; `evaluate` runs its last stage with gates, after a change to a tensor of the bundle."""
     monkeypatch.setattr(native, "FOLDER", tmp_path)  # the tensors are those of the graphs, not the engine's
     folder = shutil.copytree(tiny_chain, tmp_path / "chain")

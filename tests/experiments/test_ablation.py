@@ -57,7 +57,7 @@ def test_only_what_changes_something_is_a_change(tmp_path):
     assert len({str(of) for of in student.values()}) == len(student)
 
 
-def test_a_student_of_the_log_alone_is_judged_beside_the_whole_one(config, run):
+def test_a_student_of_the_log_alone_is_judged_beside_the_whole_one(config, run, undrawn):
     says = Says()
     report = ablate(Run(config, run, says), only=["the log alone"])
 
@@ -69,7 +69,7 @@ def test_a_student_of_the_log_alone_is_judged_beside_the_whole_one(config, run):
     assert not list((run / "work" / "ablations").glob("*/result.json"))
 
 
-def test_nothing_is_trained_twice_and_the_figures_of_the_other_part_stay(config, run):
+def test_nothing_is_trained_twice_and_the_figures_of_the_other_part_stay(config, run, undrawn):
     first = ablate(Run(config, run, Silent()), only=["the log alone"])
     says = Says()
     again = ablate(Run(config, run, says), only=["the log alone"])
@@ -94,7 +94,7 @@ def test_the_report_s_page_shows_them(config, run):
     assert (run / "report" / "plots" / "ablations-student-next.png").stat().st_size > 5_000
 
 
-def test_several_seeds_are_a_mean(config, run, monkeypatch):
+def test_several_seeds_are_a_mean(config, run, monkeypatch, undrawn):
     judged = []
 
     def fake(self, name, config):

@@ -66,17 +66,19 @@ def test_shares_stay_shares_and_a_perfect_list_finds_all(seed, eval_requests, it
 RANX = """
 import json, sys
 from ranx import Qrels, Run, evaluate
-cases = json.load(sys.stdin)
-qrels = Qrels({f"q{i}": {f"d{j}": 1 for j in c["truth"]} for i, c in enumerate(cases)})
-run = Run({f"q{i}": {f"d{j}": float(-n) for n, j in enumerate(c["top"])} for i, c in enumerate(cases)})
 names = [f"{m}@{k}" for m in ("ndcg", "recall", "hit_rate", "map") for k in (1, 5, 10)] + ["mrr"]
-print(json.dumps({name: float(v) for name, v in evaluate(qrels, run, names).items()}))
+found = {}
+for kind, cases in json.load(sys.stdin).items():
+    qrels = Qrels({f"q{i}": {f"d{j}": 1 for j in c["truth"]} for i, c in enumerate(cases)})
+    run = Run({f"q{i}": {f"d{j}": float(-n) for n, j in enumerate(c["top"])} for i, c in enumerate(cases)})
+    found[kind] = {name: float(v) for name, v in evaluate(qrels, run, names).items()}
+print(json.dumps(found))
 """
+KINDS = ("random", "one true item", "all true", "nothing found")
 
 
-@pytest.mark.parametrize("kind", ["random", "one true item", "all true", "nothing found"])
-def test_ranking_metrics_equal_those_of_ranx(kind):
-    pytest.importorskip("ranx", reason="ranx is not installed: pip install edgerec[dev]")
+def lists_of(kind):
+    """Lists, and what was true, of thirty requests."""
     rng = np.random.default_rng(0)
     eval_requests = []
     for _ in range(30):
@@ -84,13 +86,27 @@ def test_ranking_metrics_equal_those_of_ranx(kind):
         few = rng.choice(40, rng.integers(1, 8), replace=False)
         truth = {"random": few, "one true item": few[:1], "all true": top, "nothing found": np.array([40])}[kind]
         eval_requests.append({"top": top.tolist(), "truth": truth.tolist()})
+    return eval_requests
+
+
+@pytest.fixture(scope="module")
+def by_ranx():
+    """What ranx says of each kind of lists."""
+    pytest.importorskip("ranx", reason="ranx is not installed: pip install edgerec[dev]")
+    asked = json.dumps({kind: lists_of(kind) for kind in KINDS})
     # Interpreted: compiling takes longer than all of it.
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", RANX], input=json.dumps(eval_requests), env=environment, capture_output=True, text=True
+        [sys.executable, "-c", RANX], input=asked, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ranking_metrics_equal_those_of_ranx(kind, by_ranx):
+    eval_requests = lists_of(kind)
     tops, truths = (np.array([c["top"] for c in eval_requests]), [np.array(c["truth"]) for c in eval_requests])
     found = metrics.ranking_metrics(tops, truths, 41, k=(1, 5, 10))
-    for name, value in json.loads(done.stdout).items():
+    for name, value in by_ranx[kind].items():
         assert found[name.replace("hit_rate", "hit")].value == pytest.approx(value, abs=1e-9), name

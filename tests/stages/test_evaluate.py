@@ -32,7 +32,7 @@ def edgerec(command: str, folder: Path, *more: str):
 
 
 @pytest.fixture
-def copied(tiny_chain, tmp_path) -> Path:
+def copied(tiny_chain, tmp_path, undrawn) -> Path:
     """The finished chain, which the test may damage."""
     return Path(shutil.copytree(tiny_chain, tmp_path / "chain"))
 
@@ -322,18 +322,14 @@ def test_of_thirty_users_the_verdict_says_nothing_but_how_many_are_needed(tiny_c
     assert [cost["what"] for cost in sealed["device"]["costs"]] == ["MB of graphs and weights"]
 
 
-def test_a_broken_gate_ends_with_1_after_the_report_that_says_why(copied):
+def test_a_broken_gate_ends_with_1_after_the_report_that_says_why_with_all_metrics_on_request(copied):
     settle(copied, evaluation={"min_ndcg_retained": 9.0})
-    result = edgerec("evaluate", copied)
+    result = edgerec("evaluate", copied, "--tables")
 
     assert result.exit_code == 1 and "verdict: stop" in result.stdout
     assert "the gate is 9" in result.stderr.splitlines()[-1]
-
-
-def test_all_metrics_are_printed_on_request(copied):
-    shown = edgerec("evaluate", copied, "--tables").stdout
     for name in ("teacher", "int8", "recent_popularity"):
-        assert re.search(rf"^next +{name} ", shown, re.MULTILINE), name
+        assert re.search(rf"^next +{name} ", result.stdout, re.MULTILINE), name
 
 
 # ---------------------------------------------------------------------------- bad input

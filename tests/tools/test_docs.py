@@ -58,7 +58,7 @@ def shop(tiny_chain, tmp_path_factory):
 
 
 @pytest.fixture
-def here(shop, monkeypatch):
+def here(shop, monkeypatch, undrawn):
     monkeypatch.chdir(shop)
     with Recommender.open("runs/shop/bundle", store="state.sqlite") as rec:
         recommended = rec.recommend(3, log=True)
