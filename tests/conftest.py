@@ -57,6 +57,17 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgerec.evaluation.plots.write_png", lambda figure, path: None)
 
 
+@pytest.fixture
+def few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`edgerec bench` measures each bundle in one process, by few calls: 240 of them take 2 s."""
+    from importlib import import_module
+
+    module = import_module("edgerec.bench.measure")
+    run = module._run
+    monkeypatch.setattr(module, "PROCESSES", 1)
+    monkeypatch.setattr(module, "_run", lambda *given: run(*given[:3], min(given[3], 20), min(given[4], 4)))
+
+
 @pytest.fixture(scope="session")
 def native_library() -> Path:
     """The native engine for this machine; skips where zig is not installed.

@@ -20,11 +20,6 @@ from edgerec.experiments.device_search.cost import Point
 SMALL = {"processes": 2, "calls": 20, "cold": 4}
 
 
-@pytest.fixture
-def few(monkeypatch):
-    monkeypatch.setattr(sys.modules["edgerec.bench.measure"], "PROCESSES", 1)
-
-
 def edgerec(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
@@ -72,7 +67,7 @@ def test_a_limit_is_kept_up_to_itself_and_where_memory_is_not_reported():
     assert not verdicts(Measured(**values | {"p95_ms": at + 0.1}), target)["p95_ms"][2]
 
 
-def test_the_command_prints_the_budget_of_the_bundles_own_device_and_a_comparison(toy_bundle, few):
+def test_the_command_prints_the_budget_of_the_bundles_own_device_and_a_comparison(toy_bundle, few_calls):
     result = edgerec("bench", toy_bundle, "--compare", toy_bundle)
 
     assert result.exit_code == 0, result.output
@@ -81,7 +76,7 @@ def test_the_command_prints_the_budget_of_the_bundles_own_device_and_a_compariso
     assert line.endswith("kept")
 
 
-def test_a_bundle_for_a_device_of_its_owners_is_held_against_that_budget(toy_bundle, few, tmp_path):
+def test_a_bundle_for_a_device_of_its_owners_is_held_against_that_budget(toy_bundle, few_calls, tmp_path):
     bundle = shutil.copytree(toy_bundle, tmp_path / "mine")
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["device"] |= {"name": "mine"}
@@ -99,7 +94,7 @@ def test_a_bundle_for_a_device_of_its_owners_is_held_against_that_budget(toy_bun
     assert result.stderr.strip().endswith("describes no device with threads and a budget; give --device")
 
 
-def test_over_the_budget_the_exit_code_is_1(toy_bundle, few, tmp_path):
+def test_over_the_budget_the_exit_code_is_1(toy_bundle, few_calls, tmp_path):
     text = (Path(__file__).parents[2] / "devices" / "kiosk-x86.toml").read_text()
     (tmp_path / "tiny.toml").write_text(text.replace("limit = 25.0", "limit = 0.001"))
     result = edgerec("bench", toy_bundle, "--device", tmp_path / "tiny.toml", "--json")
@@ -111,7 +106,7 @@ def test_over_the_budget_the_exit_code_is_1(toy_bundle, few, tmp_path):
     assert printed["measured"][0]["threads"] == 1
 
 
-def test_what_is_saved_on_a_device_corrects_fit(tiny_chain, few, tmp_path):
+def test_what_is_saved_on_a_device_corrects_fit(tiny_chain, few_calls, tmp_path):
     saved = tmp_path / "here.json"
     result = edgerec("bench", tiny_chain / "run" / "bundle", "--save", saved, "--json")
     point = Point.read(saved)
@@ -120,7 +115,7 @@ def test_what_is_saved_on_a_device_corrects_fit(tiny_chain, few, tmp_path):
     assert (point.work.items, point.work.table) == (40, 40 * 8)
 
 
-def test_a_bundle_that_does_not_tell_its_work_cannot_correct(toy_bundle, few, tmp_path):
+def test_a_bundle_that_does_not_tell_its_work_cannot_correct(toy_bundle, few_calls, tmp_path):
     result = edgerec("bench", toy_bundle, "--save", tmp_path / "here.json")
 
     assert result.exit_code == 2

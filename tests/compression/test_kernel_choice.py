@@ -34,7 +34,7 @@ def test_float32_is_used_where_int8_is_slow_or_finds_other_items():
     assert "INT8 finds other items" in other.why
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def exported(tiny_data):
     torch.manual_seed(0)
     student = Student(tiny_data.shape, tiny_data.features, 5, StudentSizes.of(8, 16, 2)).eval()

@@ -58,7 +58,7 @@ def shop(tiny_chain, tmp_path_factory):
 
 
 @pytest.fixture
-def here(shop, monkeypatch, undrawn):
+def here(shop, monkeypatch, undrawn, few_calls):
     monkeypatch.chdir(shop)
     with Recommender.open("runs/shop/bundle", store="state.sqlite") as rec:
         recommended = rec.recommend(3, log=True)
@@ -75,14 +75,19 @@ def test_every_place_of_a_screen_has_its_small_picture_and_every_picture_a_place
     assert places == set(taken) and max(taken.values()) <= docs.SCREEN_BYTES
 
 
-def test_the_site_builds_and_asks_no_other_host():
+@pytest.fixture(scope="module")
+def site():
+    """The built site."""
     pytest.importorskip("mkdocs", reason="mkdocs-material is not installed: pip install edgerec[docs]")
-    home = docs.build()
-    for page in home.rglob("*.html"):
+    return docs.build()
+
+
+def test_the_site_builds_and_asks_no_other_host(site):
+    for page in site.rglob("*.html"):
         loaded = re.findall(r'<(?:script|img|iframe)[^>]*\ssrc="?([^" >]+)', page.read_text())
         loaded += re.findall(r'<link rel="?(?:stylesheet|preconnect|icon)"?[^>]*href="?([^" >]+)', page.read_text())
         assert loaded and not [url for url in loaded if url.startswith(("http", "//"))], page
-    assert "recommend" in (home / "reference" / "commands.html").read_text()
+    assert "recommend" in (site / "reference" / "commands.html").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -116,15 +121,13 @@ def test_the_search_answers_what_readers_ask(index, tmp_path):
         assert any(hit["url"].startswith(page) for hit in json.loads(line)[:3]), f"{word}: {line[:300]}"
 
 
-def test_every_address_of_the_search_is_a_heading_of_the_site(index):
-    pytest.importorskip("mkdocs", reason="mkdocs-material is not installed: pip install edgerec[docs]")
-    home = docs.build()
-    ids = {page: set(re.findall(r'<h[123] id="?([^" >]+)', page.read_text())) for page in home.rglob("*.html")}
+def test_every_address_of_the_search_is_a_heading_of_the_site(index, site):
+    ids = {page: set(re.findall(r'<h[123] id="?([^" >]+)', page.read_text())) for page in site.rglob("*.html")}
 
     assert len(index) > 150
     for section in index:
         page, _, anchor = section["url"].partition("#")
-        assert anchor in ids[home / page], section["url"]
+        assert anchor in ids[site / page], section["url"]
 
 
 def test_the_reference_has_every_command_and_every_section():
@@ -165,8 +168,9 @@ def test_every_setting_of_a_page_is_one(page, code, tmp_path):
 
 
 def test_tools_and_commands_in_plain_text_exist():
+    known = set(benchmarks())
     for page in PAGES:
-        assert set(re.findall(r"tools/benchmark ([\w-]+)", page.read_text())) <= set(benchmarks()), page
+        assert set(re.findall(r"tools/benchmark ([\w-]+)", page.read_text())) <= known, page
     for _, language, code in BLOCKS:
         if language == "text":
             assert set(re.findall(r"\bedgerec (\w+)", code)) <= set(COMMANDS)
