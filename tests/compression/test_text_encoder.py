@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -35,20 +36,21 @@ def test_poolings_are_those_of_training():
         assert light.POOLINGS[name](states, mask.astype(np.float32)) == pytest.approx(wanted, abs=1e-6), name
 
 
-@pytest.fixture(params=["bert", "gpt2"])
-def exported(request, tmp_path):
+@pytest.fixture(scope="module", params=["bert", "gpt2"])
+def exported(request, tmp_path_factory):
     """A run whose items have texts, the model that reads them, and what `edgerec encoder` printed."""
     pytest.importorskip("optimum.onnxruntime")
-    model = make_model(tmp_path / "model", request.param)
-    tiny.write(tmp_path)
+    folder = tmp_path_factory.mktemp(request.param)
+    model = make_model(folder / "model", request.param)
+    tiny.write(folder)
     settings = tiny.settings(teacher={"text_model": model, "text_components": 4})
     settings["data"]["items"] = {"text": ["shelf"]}
-    (tmp_path / "edgerec.toml").write_text(tiny.toml(settings))
-    common = ["-c", str(tmp_path / "edgerec.toml"), "--run-dir", str(tmp_path / "run")]
+    (folder / "edgerec.toml").write_text(tiny.toml(settings))
+    common = ["-c", str(folder / "edgerec.toml"), "--run-dir", str(folder / "run")]
     for command in (["prepare"], ["encoder", "--json"]):
         result = CliRunner().invoke(app, [command[0], *common, *command[1:]], catch_exceptions=False)
         assert result.exit_code == 0, result.output
-    return tmp_path, model, json.loads(result.stdout)
+    return folder, model, json.loads(result.stdout)
 
 
 def test_vectors_are_near_those_of_torch_and_known_by_a_process_without_it(exported):
@@ -71,16 +73,17 @@ def test_vectors_are_near_those_of_torch_and_known_by_a_process_without_it(expor
 
 def test_a_damaged_encoder_and_a_folder_with_something_else_are_refused(tmp_path, exported):
     folder, _, _ = exported
-    (folder / "run" / "encoder" / light.MODEL).write_bytes(b"no graph")
+    shutil.copytree(folder / "run" / "encoder", tmp_path / "encoder")
+    (tmp_path / "encoder" / light.MODEL).write_bytes(b"no graph")
 
     with pytest.raises(BundleError, match="is not a text encoder"):
-        light.TextEncoder.open(folder / "run" / "encoder")
-    (folder / "mine").mkdir()
-    (folder / "mine" / "notes.txt").write_text("keep")
-    common = ["-c", str(folder / "edgerec.toml"), "--run-dir", str(folder / "run"), "-o", str(folder / "mine")]
+        light.TextEncoder.open(tmp_path / "encoder")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    common = ["-c", str(folder / "edgerec.toml"), "--run-dir", str(folder / "run"), "-o", str(tmp_path / "mine")]
     result = CliRunner().invoke(app, ["encoder", *common])
     assert result.exit_code == 2 and "is not a text encoder" in result.stderr
-    assert (folder / "mine" / "notes.txt").read_text() == "keep"
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
 
 
 def test_a_browser_encodes_no_texts(tmp_path):
