@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -32,6 +33,16 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = tempfile.mkdtemp(prefix="edgerec-tests-", dir=MEMORY)
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now is not looked through for garbage again: each evaluation asks for that, for 3 s in all."""
+    _keep_loaded()
+
+
+def _keep_loaded() -> None:
+    gc.collect()
+    gc.freeze()
 
 
 def _is_roomy(folder: Path) -> bool:
@@ -172,4 +183,5 @@ def tiny_chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
     (folder / "screen.txt").write_text(result.stdout)
+    _keep_loaded()  # libraries that only a run loads
     return folder
