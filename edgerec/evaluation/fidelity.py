@@ -28,6 +28,9 @@ ALL = "all"
 RETAINED, OVERLAP, ORDER = "retained", "overlap@10", "rank_correlation"
 DIFFERENCES = {"binary": "auc", "regression": "xauc"}
 """The metric of each kind of task whose difference is reported."""
+LEAST_OF_CLASS = 10
+"""With fewer impressions of either label, the difference of an AUC is unknown: it hangs on one or two of them, and so
+does its standard error."""
 AT_ONCE = 10_000
 """Lists that are compared at a time: bounds memory."""
 
@@ -94,6 +97,8 @@ def _of_segment(
 def _difference(task: Task, label: Scores, ours: Scores, theirs: Scores, user: Int) -> Estimate:
     compute = metrics.auc_metrics if task.kind == "binary" else metrics.regression_metrics
     name = DIFFERENCES[task.kind]
+    if task.kind == "binary" and min(np.bincount(label.astype(np.int64), minlength=2)[:2]) < LEAST_OF_CLASS:
+        return Estimate(float("nan"), len(label))
     return compute(label, ours, user)[name].minus(compute(label, theirs, user)[name])
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from edgerec.evaluation import fidelity as fidelity_module
 from edgerec.evaluation.answers import Answers
 from edgerec.evaluation.fidelity import ALL, ORDER, OVERLAP, RETAINED, fidelity, rank_correlation
 from edgerec.evaluation.gates import teacher_failures
@@ -91,3 +92,14 @@ def test_a_gate_fails_only_by_more_than_chance():
     assert not teacher_failures({"next": {RETAINED: unsure}}, 0.9, 0.1)
     assert not teacher_failures({"next": {RETAINED: sure}}, 0.7, 0.1)
     assert "click" in teacher_failures({"click": {"auc": Estimate(-0.05, 9, np.array([0.001]))}}, 0.9, 0.01)[0]
+
+
+@pytest.mark.parametrize("yes, known", [(2, False), (10, True)])
+def test_an_auc_of_a_handful_of_clicks_is_unknown_and_breaks_no_gate(tiny_data, yes, known):
+    click = next(t for t in tiny_data.tasks if t.name == "click")
+    label, user = np.zeros(500), np.arange(500)
+    label[:yes] = 1
+    of = fidelity_module._difference(click, label, 0.5 - label / 4, 0.5 + label / 4, user)
+
+    assert np.isfinite(of.value) == known
+    assert bool(teacher_failures({"click": {"auc": of}}, 0.9, 0.01)) == known
