@@ -22,6 +22,9 @@ ROWS = 5_000_000
 """Latest rows of the log that are read."""
 SHRUNK = 5
 """Added to each count that rows and columns are divided by, so that no user or item of one event is a dimension."""
+DENSE = 1_000_000
+"""Users times items up to which all singular vectors are computed: there may be few of them, and the iteration that
+takes less time looks for more at random."""
 LENGTH = 0.5
 """Root mean square of the vectors' lengths; the longest have three times as much."""
 GAIN = 4.0
@@ -68,8 +71,13 @@ def item_vectors(data: LearningData, dim: int, held: HeldOut) -> Float:
     dim = min(dim, *(size - 1 for size in matrix.shape))
     if dim < 1 or not matrix.nnz:
         return np.zeros((n, 0), np.float32)
-    _, values, items = svds(matrix.astype(np.float32), k=dim, v0=np.ones(min(matrix.shape), np.float32))
-    vectors = (items * values[:, None]).T[:, ::-1]
+    if np.prod(matrix.shape, dtype=np.int64) <= DENSE:
+        _, values, items = np.linalg.svd(matrix.toarray(), full_matrices=False)
+    else:
+        _, values, items = svds(matrix.astype(np.float32), k=dim, random_state=0)
+        values, items = values[::-1], items[::-1]
+    items *= np.sign(items[np.arange(len(items)), np.abs(items).argmax(axis=1)])[:, None]  # either sign is as good
+    vectors = (items[:dim] * values[:dim, None]).T
     vectors = vectors * (LENGTH / np.sqrt(np.mean(np.sum(vectors**2, axis=1))))
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors *= np.minimum(1, 3 * LENGTH / np.maximum(length, 1e-9))

@@ -33,7 +33,7 @@ class Snapshots:
     ) -> Snapshots:
         """Fit the snapshots that are not in `folder` yet; EASE, ALS and the graph only if `members` names them.
 
-        That of the whole log labels what a student learns from, so it does not know what the student is judged on.
+        They label what a student learns from, so none of them knows what the student is judged on.
         """
         folder.mkdir(parents=True, exist_ok=True)
         held = HeldOut.of(data, seed)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgerec.distillation import item_vectors as module
 from edgerec.distillation.item_vectors import LENGTH, item_vectors, start_items
 from edgerec.examples.held_out import HeldOut
 from edgerec.examples.requests import FOREVER
@@ -52,13 +53,27 @@ def test_vectors_know_nothing_of_what_is_held_out(two_tastes):
 
 @pytest.mark.parametrize("factor", [0, 6, 12])
 def test_a_student_ranks_by_them_before_it_has_learned(two_tastes, factor):
-    student = started(two_tastes, factor)
+    silent = Student(two_tastes.shape, two_tastes.features, 2, StudentSizes.of(8, 16, 2, factor)).eval()
+    for name, weights in silent.named_parameters():
+        if "fold" not in name:
+            torch.nn.init.zeros_(weights)
+    start_items(silent, two_tastes, nobody(two_tastes))
     batch = two_tastes.evaluation.sessions.requests.batch(np.arange(4))
     batch = replace(batch, item=torch.full_like(batch.item, 5))
     with torch.inference_mode():
-        logits = student.score_catalog(batch, student.encode_items(two_tastes.as_of(-1)), [0])[:, 0]
+        logits = silent.score_catalog(batch, silent.encode_items(two_tastes.as_of(-1)), [0])[:, 0]
 
-    assert (logits[:, [4, 6, 7]].mean(dim=1) > logits[:, :4].mean(dim=1)).all()
+    assert logits[:, [4, 6, 7]].min() > logits[:, :4].max() + 0.05
+
+
+@pytest.mark.parametrize("dense", [0, 1_000_000])
+def test_users_of_one_item_each_give_the_same_vectors_each_time(tiny_data, dense, monkeypatch):
+    monkeypatch.setattr(module, "DENSE", dense)
+    log = log_of([[user % tiny_data.train.n_seen] for user in range(300)])
+    data = replace(tiny_data, train_log=log, train=replace(tiny_data.train, tasks=()))
+    first, again = (item_vectors(data, 8, nobody(data)) for _ in range(2))
+
+    assert np.isfinite(first).all() and np.array_equal(first, again)
 
 
 def test_a_student_that_ranks_nothing_starts_at_random(tiny_data):
