@@ -53,7 +53,7 @@ def test_a_process_that_has_not_begun_its_program_does_not_count_its_parent_agai
         subprocess.run(["/bin/sh", "-c", ""], check=True)
     over.set()
     looking.join()
-    assert before - 50 < most[0] < before + 100 and len(held)
+    assert 0.8 * before < most[0] < 1.5 * before and len(held)  # other tests' memory may come and go beside it
 
 
 def test_a_part_that_comes_twice_is_one_row_with_both_times():
