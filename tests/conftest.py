@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing.util
 import os
 import shutil
 import tempfile
@@ -29,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     What is flushed and in which order is tested by recording the calls; no test looks at a disk behind them.
     """
     if config.option.markexpr == "not slow" and "TMPDIR" not in os.environ and _is_roomy(MEMORY):
+        multiprocessing.util.get_temp_dir()  # of a server that ends after these files
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)  # pytest keeps what failed in its last three runs
         folder = tempfile.mkdtemp(prefix="edgerec-tests-", dir=MEMORY)
         os.environ["TMPDIR"] = tempfile.tempdir = folder

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from edgerec.ensemble.candidates import Candidates
 from edgerec.ensemble.reranker_training import TrainingLists
 from edgerec.ensemble.signals import Snapshot
 from edgerec.ensemble.snapshots import Snapshots
+from edgerec.ensemble.trees import Trees
 from edgerec.ensemble.views import EnsembleSettings
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Requests
@@ -24,10 +23,7 @@ from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Float, Int
 from edgerec.threads import ahead
 
-if TYPE_CHECKING:
-    import lightgbm
-
-Boosters: TypeAlias = "list[lightgbm.Booster | None]"
+Boosters: TypeAlias = "list[Trees | None]"
 """Of one fold of users: one for each retrieval task; None where it had nothing to learn from."""
 
 
@@ -97,24 +93,24 @@ class Reranker:
             return scores
         for places, pool in ahead(self.candidates.of(snapshot, requests, chosen, size)):
             owner, first = pool.owner(), np.cumsum(pool.sizes) - pool.sizes
+            own = pool.features[:, 0] > 0
             for t, learned in by_task.items():
-                total = sum(_predict(booster, pool.features) for booster in learned) / len(learned)
-                of_pool = np.asarray(total, np.float32)
-                scores[places, t] = np.minimum.reduceat(of_pool, first)[:, None]
-                scores[places[owner], t, pool.item] = of_pool
+                # What may not be recommended again is not asked for: it has the lowest score of all.
+                asked = ~own if self.tasks[t].repeats == "exclude" else np.ones(len(own), bool)
+                of_pool = np.full(len(own), np.inf, np.float32)
+                of_pool[asked] = sum(trees(pool.features[asked]) for trees in learned) / len(learned)
+                lowest = np.minimum.reduceat(of_pool, first)
+                scores[places, t] = np.where(np.isfinite(lowest), lowest, 0)[:, None]
+                scores[places[owner[asked]], t, pool.item[asked]] = of_pool[asked]
         return scores
 
 
-def _of_task(folds: Sequence[Boosters], task: int) -> list[lightgbm.Booster]:
+def _of_task(folds: Sequence[Boosters], task: int) -> list[Trees]:
     return [booster for boosters in folds if (booster := boosters[task]) is not None]
 
 
 def _ranked(data: LearningData) -> list[Task]:
     return [t for t in scored_tasks(data.tasks) if t.kind == "retrieval"]
-
-
-def _predict(booster: lightgbm.Booster, features: Float) -> npt.NDArray[np.float64]:
-    return np.asarray(booster.predict(features, num_threads=torch.get_num_threads()))
 
 
 def _file(fold: int, task: Task) -> str:
@@ -130,9 +126,9 @@ def _is_there(folder: Path, fold: int, task: Task) -> bool:
     return (folder / _file(fold, task)).exists() or (folder / _nothing(task)).exists()
 
 
-def _read(path: Path) -> lightgbm.Booster | None:
+def _read(path: Path) -> Trees | None:
     if not path.exists():
         return None
     import lightgbm  # heavy: loaded on use
 
-    return lightgbm.Booster(model_str=path.read_text(encoding="utf-8"))
+    return Trees(lightgbm.Booster(model_str=path.read_text(encoding="utf-8")))

@@ -147,6 +147,8 @@ STAGES = (
         gates="evaluation",
     ),
 )
+_BESIDE = ("train", "distill", "evaluate")
+"""Stages that do some of their work in other processes."""
 
 
 def stage_named(name: str) -> Stage:
@@ -167,6 +169,7 @@ def run(
     reports: dict[str, StageReport] = {}
     loaded: dict[str, LearningData] = {}
     stages = STAGES if until is None else STAGES[: STAGES.index(stage_named(until)) + 1]
+    _keep_ready(_stale(stages, config, run_dir))
     for stage in stages:
         if is_fresh(stage, config, run_dir):
             progress.say(f"{stage.name}: kept from the last run, made {age(_stamp_path(stage, run_dir))} ago")
@@ -221,7 +224,17 @@ def run_stage(stage: Stage, config: Config, run_dir: Path, progress: Progress) -
             raise DataError(f"{run_dir / before.folder}: not there or not finished; run: edgerec {name}")
         if not is_fresh(before, config, run_dir):
             progress.say(f"{name}: made with other settings or inputs than now; edgerec run would repeat it")
+    _keep_ready([stage])
     return _execute(stage, config, run_dir, progress, {})
+
+
+def _keep_ready(stages: Sequence[Stage]) -> None:
+    """Load the libraries of the stages that start processes, while this process loads its own."""
+    wanted = [stage.function.partition(":")[0] for stage in stages if stage.name in _BESIDE]
+    if wanted:
+        from edgerec.training.processes import keep_ready
+
+        keep_ready([*wanted, "lightgbm", "torch._dynamo"])  # of the ensemble; of torch's optimizers
 
 
 def is_fresh(stage: Stage, config: Config, run_dir: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import numpy as np
@@ -85,7 +86,14 @@ def test_it_goes_on_where_it_was_stopped_and_ends_the_same(small_config, tiny_da
     assert {name for name in FILES if again[name] == whole[name]} == FILES - {"reranker-0-next.txt"}
 
 
-def test_items_outside_the_pool_have_its_lowest_score():
+@pytest.mark.parametrize(
+    ("repeats", "scores"),
+    [
+        ("include", [[3, 3, 3, 3, 7], [-1, -1, 8, -1, 2]]),
+        ("exclude", [[0, 0, 0, 0, 0], [-1, -1, -1, -1, -1]]),  # items that the user had are not asked for
+    ],
+)
+def test_items_outside_the_pool_have_its_lowest_score(repeats, scores):
     class Candidates:
         n_items = 5
 
@@ -95,18 +103,10 @@ def test_items_outside_the_pool_have_its_lowest_score():
                 Pool(np.array([2, 3]), np.array([4, 0, 1, 2, 4]), np.array([[7], [3], [-1], [8], [2]], np.float32)),
             )
 
-    class Booster:
-        def predict(self, features, **_):
-            return features[:, 0]
+    task = SimpleNamespace(name="next", repeats=repeats)
+    reranker = Reranker(Candidates(), [task], {0: [lambda features: features[:, 0]]})
 
-    class Task:
-        name = "next"
-
-    reranker = Reranker(Candidates(), [Task()], {0: [Booster()]})
-
-    scores = reranker.scores(None, None, np.arange(2), 2, None)
-
-    assert scores[:, 0].tolist() == [[3, 3, 3, 3, 7], [-1, -1, 8, -1, 2]]
+    assert reranker.scores(None, None, np.arange(2), 2, None)[:, 0].tolist() == scores
 
 
 def test_a_request_is_scored_alike_whatever_others_are_in_its_batch(tiny_data, members):
