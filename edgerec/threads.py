@@ -6,14 +6,17 @@ import ctypes
 import gc
 import os
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TypeVar
 
-__all__ = ["ahead", "cores", "return_freed_memory", "share_cores", "with_threads"]
+__all__ = ["ahead", "cores", "each_ahead", "return_freed_memory", "share_cores", "threads_of_libraries", "with_threads"]
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 _MALLOC = {
     "MALLOC_ARENA_MAX": (-8, 2),
@@ -105,3 +108,49 @@ def ahead(values: Iterator[T]) -> Iterator[T]:
         while (value := following.result()) is not over:
             following = pool.submit(next, values, over)
             yield value  # type: ignore[misc]  # not `over`
+
+
+def each_ahead(function: Callable[[V], T], values: Sequence[V]) -> Iterator[T]:
+    """`function` of each of `values`, in their order; several are made in threads of their own before they are due.
+
+    Only for a function that changes nothing. The first value is made alone, since it may load what all others share.
+    BLAS and torch have one thread each meanwhile: two threads that split one core's work take longer than one.
+    With one core, or within another `each_ahead`, nothing is gained, or made ahead.
+    """
+    workers = 1 if getattr(_WITHIN, "each_ahead", False) else cores()
+    if workers == 1 or len(values) < 3:
+        yield from map(function, values)
+        return
+
+    def made_within(value: V) -> T:
+        _WITHIN.each_ahead = True
+        return function(value)
+
+    yield function(values[0])
+    with threads_of_libraries(1), ThreadPoolExecutor(workers) as pool:
+        made: deque[Future[T]] = deque()
+        for value in values[1:]:
+            made.append(pool.submit(made_within, value))
+            if len(made) > workers:
+                yield made.popleft().result()
+        while made:
+            yield made.popleft().result()
+
+
+_WITHIN = threading.local()
+
+
+@contextmanager
+def threads_of_libraries(threads: int) -> Iterator[None]:
+    """BLAS and torch, if they are loaded, have `threads` threads within, in whatever thread they are called."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 0
+    with ExitStack() as stack:
+        if "numpy" in sys.modules:
+            from threadpoolctl import threadpool_limits  # of the extra `train`, as what starts threads
+
+            stack.enter_context(threadpool_limits(threads, user_api="blas"))
+        if torch:
+            stack.callback(torch.set_num_threads, before)
+            torch.set_num_threads(threads)
+        yield

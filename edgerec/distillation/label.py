@@ -21,12 +21,17 @@ from edgerec.examples.soft_store import SoftStore, spans
 from edgerec.progress import Progress
 from edgerec.tasks import scored_tasks
 from edgerec.tasks.history import Float, Int
+from edgerec.threads import each_ahead
 from edgerec.training.predictions import AT_ONCE, network_rows
 
 PART = 2048
 """Requests or items in a file."""
 ROWS = 65_536
 """Impressions in a file."""
+REQUESTS = 128
+"""Requests that are labelled together; as many on each core."""
+MOST_SCORES = 2_000_000
+"""Scores of a member that are in memory together, of each of the requests that are labelled side by side."""
 Label: TypeAlias = Callable[[int, int], Columns]
 """Makes the label columns of the examples from a first one up to an end."""
 
@@ -138,16 +143,19 @@ def _sessions_label(sessions: SessionExamples, ensemble: Ensemble, seed: int) ->
     folds = fold_of(np.asarray(requests.user), len(ensemble.networks))
     order = np.lexsort((requests.time_ms, folds, views))
 
+    at_once = int(np.clip(MOST_SCORES // (ensemble.data.n_items * max(len(ensemble.retrieval), 1)), 1, REQUESTS))
+
+    def columns_of(part: Int) -> Columns:
+        rng = np.random.default_rng((seed, int(part[0])))
+        log_probs = ensemble.log_probs(requests, part, int(views[part[0]]), int(folds[part[0]]))
+        return _columns({t.name: shortened(log_probs[:, i, :n_seen], rng) for i, t in enumerate(ensemble.retrieval)})
+
     def label_part(start: int, end: int) -> Columns:
         chosen = order[start:end]
-        rng = np.random.default_rng((seed, start))
-        columns = []
+        columns: list[Columns] = []
         bounds = np.flatnonzero((np.diff(views[chosen]) != 0) | (np.diff(folds[chosen]) != 0)) + 1
         for group in np.split(chosen, bounds):
-            for part in np.array_split(group, -(-len(group) // AT_ONCE)):
-                log_probs = ensemble.log_probs(requests, part, int(views[part[0]]), int(folds[part[0]]))
-                tasks = enumerate(ensemble.retrieval)
-                columns.append(_columns({task.name: shortened(log_probs[:, t, :n_seen], rng) for t, task in tasks}))
+            columns += each_ahead(columns_of, np.array_split(group, -(-len(group) // at_once)))
         return {"example": chosen, **_joined(columns)}
 
     return label_part

@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from edgerec.ensemble.histories import FlatHistories, session_rank
 from edgerec.ensemble.parts import part_columns
-from edgerec.ensemble.signals import NEAREST, Snapshot, pools
+from edgerec.ensemble.signals import NEAREST, Snapshot, best_first, pools
 from edgerec.examples.requests import Requests
 from edgerec.examples.statistics import ItemStatistics
 from edgerec.models.inputs import ItemFeatures
 from edgerec.tasks.history import Float, Int
+from edgerec.threads import each_ahead
 
 Scalar = TypeVar("Scalar", np.float32, np.int32)
 AT_ONCE = 64
@@ -91,19 +92,22 @@ class Candidates:
             Places in `chosen`, by length of the history so that a part needs little room, and their pools.
         """
         order, at_once = np.argsort(requests.lengths(chosen), kind="stable"), max(MOST_SCORES // self.n_items, 1)
-        for places in np.array_split(order, max(-(-len(order) // min(at_once, AT_ONCE)), 1)):
-            if len(places):
-                yield places, self._pool(snapshot, requests, chosen[places], size)
+        parts = np.array_split(order, max(-(-len(order) // min(at_once, AT_ONCE)), 1)) if len(order) else []
+        pools_of = each_ahead(lambda places: self._pool(snapshot, requests, chosen[places], size), parts)
+        yield from zip(parts, pools_of, strict=True)
 
     def _pool(self, snapshot: Snapshot, requests: Requests, chosen: Int, size: int) -> Pool:
         own, place = self._own(requests, chosen)
         facts = _CatalogFacts(snapshot, requests, chosen, snapshot.signals(requests, chosen), own, place)
         as_of = requests.as_of[chosen]
-        rankings = [*facts.signals.values()]
-        rankings += [self.statistics.values[as_of, :, i] for i in (*self.popularity[1:6], *self.adoption[:2])]
         had = place >= 0
         n_own = had.sum(axis=1)
-        item = pools(rankings, had, size + int(n_own.max()))
+        most = size + int(n_own.max())
+        orders = [best_first(signal, most) for signal in facts.signals.values()]
+        times, which = np.unique(as_of, return_inverse=True)
+        for i in (*self.popularity[1:6], *self.adoption[:2]):  # alike for all requests of one as-of time
+            orders.append(best_first(self.statistics.values[times, :, i], most)[which])
+        item = pools(orders, had)
         # A request with a short history has no more candidates because another one of its part has a long history.
         inside = np.arange(item.shape[1]) < (size + n_own)[:, None]
         return Pool(inside.sum(axis=1), item[inside], self._features(facts, item, inside)[inside])

@@ -21,7 +21,6 @@ from edgerec.files import write_whole
 from edgerec.progress import Progress
 from edgerec.tasks import Task, scored_tasks
 from edgerec.tasks.history import Float, Int
-from edgerec.threads import ahead
 
 Boosters: TypeAlias = "list[Trees | None]"
 """Of one fold of users: one for each retrieval task; None where it had nothing to learn from."""
@@ -91,7 +90,7 @@ class Reranker:
         by_task = {t: learned for t in range(len(self.tasks)) if (learned := _of_task(folds, t))}
         if not by_task:
             return scores
-        for places, pool in ahead(self.candidates.of(snapshot, requests, chosen, size)):
+        for places, pool in self.candidates.of(snapshot, requests, chosen, size):
             owner, first = pool.owner(), np.cumsum(pool.sizes) - pool.sizes
             own = pool.features[:, 0] > 0
             for t, learned in by_task.items():

@@ -219,21 +219,24 @@ def sessions_of(log: Log, rows: Int, n_items: int) -> tuple[Matrix, Int]:
     return sessions, u[new == 1]
 
 
-def pools(signals: Sequence[Float], own: npt.NDArray[np.bool_], size: int) -> Int:
-    """The `size` items of each request that come highest in any of the `signals` (B, N), history items first.
+def pools(orders: Sequence[Int], own: npt.NDArray[np.bool_]) -> Int:
+    """The S items of each request that come highest in any of the `orders`, history items first.
 
     Args:
-        own: bool (B, N), items of the history.
+        orders: int64 (B, S) each, see `best_first`. own: bool (B, N), items of the history.
     Returns:
-        int64 (B, min(size, N)).
+        int64 (B, S).
     """
-    n = own.shape[1]
-    size = min(size, n)
-    best = np.where(own, -1, n).astype(np.int32)
-    for signal in signals:
-        order = np.argpartition(-signal, min(size, n - 1), axis=1)[:, :size]
-        values = np.take_along_axis(signal, order, axis=1)
-        rank = np.empty_like(order)
-        np.put_along_axis(rank, np.argsort(-values, axis=1, kind="stable"), np.arange(size)[None], axis=1)
-        np.put_along_axis(best, order, np.minimum(np.take_along_axis(best, order, 1), rank.astype(np.int32)), axis=1)
+    n, size = own.shape[1], orders[0].shape[1]
+    best, place = np.where(own, -1, n).astype(np.int32), np.arange(size, dtype=np.int32)
+    for order in orders:
+        np.put_along_axis(best, order, np.minimum(np.take_along_axis(best, order, 1), place), axis=1)
     return np.argsort(best, axis=1, kind="stable")[:, :size].astype(np.int64)
+
+
+def best_first(scores: Float, size: int) -> Int:
+    """The `size` items with the highest `scores` (B, N), or all N, best first: int64 (B, min(size, N))."""
+    n = scores.shape[1]
+    some = np.argpartition(-scores, min(size, n - 1), axis=1)[:, :size]
+    order = np.argsort(-np.take_along_axis(scores, some, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(some, order, axis=1)

@@ -53,9 +53,10 @@ class Snapshots:
         """The snapshot of a view; -1: of the whole log."""
         if view in (-1, len(self.views)):
             return self.last
-        if self._loaded is None or self._loaded[0] != view:
-            self._loaded = (view, Snapshot.load(_file(self.folder, view)))
-        return self._loaded[1]
+        loaded = self._loaded  # another thread may ask for another view
+        if loaded is None or loaded[0] != view:
+            loaded = self._loaded = (view, Snapshot.load(_file(self.folder, view)))
+        return loaded[1]
 
 
 def _file(folder: Path, view: int) -> Path:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from edgerec.tasks.history import Float
 
@@ -23,8 +22,7 @@ class Trees:
         import onnxruntime as ort  # heavy: loaded on use
 
         options = ort.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.intra_op_num_threads = 1  # several requests' candidates are asked for side by side
         graph = _graph(booster)
         self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 

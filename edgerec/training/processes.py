@@ -21,7 +21,7 @@ from typing import Generic, Protocol, Self, TypeAlias, TypeVar, cast
 from edgerec import errors
 from edgerec.errors import EdgerecError
 from edgerec.progress import Progress, Silent, Track
-from edgerec.threads import cores, return_freed_memory, with_threads
+from edgerec.threads import cores, return_freed_memory, threads_of_libraries, with_threads
 
 __all__ = ["Beside", "Work", "keep_ready", "side_by_side"]
 
@@ -232,8 +232,10 @@ def _do(connection: Connection, environment: Mapping[str, str], threads: int) ->
     try:
         if _FORKS:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-            _settle(environment, threads)
-        result = connection.recv()(_Sender(connection))
+            os.environ.clear()
+            os.environ.update(environment)
+        with threads_of_libraries(threads):  # a forked process has the threads of the one that loaded them
+            result = connection.recv()(_Sender(connection))
         if result is not None:
             connection.send(("result", result))
     except KeyboardInterrupt:
@@ -244,20 +246,6 @@ def _do(connection: Connection, environment: Mapping[str, str], threads: int) ->
         connection.send(("error", ("", "".join(traceback.format_exception(error)))))
     finally:
         connection.close()
-
-
-def _settle(environment: Mapping[str, str], threads: int) -> None:
-    """Take what a forked process has not from the one that it works for: the environment, and the threads."""
-    os.environ.clear()
-    os.environ.update(environment)
-    if "numpy" in sys.modules:
-        from threadpoolctl import threadpool_limits
-
-        threadpool_limits(threads)
-    if "torch" in sys.modules:
-        import torch
-
-        torch.set_num_threads(threads)
 
 
 def _stop_once(*_: object) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edgerec.ensemble import signals
 from edgerec.ensemble.closed_form import counts, graph
 from edgerec.ensemble.histories import FlatHistories, session_rank
-from edgerec.ensemble.signals import Snapshot, pools
+from edgerec.ensemble.signals import Snapshot, best_first, pools
 from edgerec.tasks.units import MS_PER_DAY
 from tests import tiny
 
@@ -57,7 +57,7 @@ def test_a_pool_holds_the_history_first_and_then_the_best_ranks_of_any_signal(da
     given_signals = np.array([[data.draw(order) for _ in range(rows)] for _ in range(lists)], np.float32)
     own = np.array([[data.draw(st.booleans()) for _ in range(n)] for _ in range(rows)], np.float32)
 
-    pooled = pools(list(given_signals), own, size)
+    pooled = pools([best_first(signal, size) for signal in given_signals], own)
 
     assert pooled.shape == (rows, min(size, n))
     for r in range(rows):
