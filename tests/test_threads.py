@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
-from edgerec.threads import ahead, cores, share_cores, with_threads
+from edgerec.threads import ahead, cores, each_ahead, share_cores, with_threads
 
 
 def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(monkeypatch):
@@ -81,6 +82,40 @@ def test_what_is_made_ahead_comes_in_order_and_an_error_after_what_was_made_befo
     some = ahead(iter(range(10)))
     assert made == [0, 1, 2] and next(some) == 0
     some.close()
+
+
+def test_each_is_made_ahead_in_order_by_one_thread_of_torch_and_the_first_alone(monkeypatch):
+    import torch
+
+    monkeypatch.setattr("edgerec.threads.cores", lambda: 2)
+    before, running, most = torch.get_num_threads(), [], []
+
+    def square(value):
+        running.append(value)
+        within = list(each_ahead(lambda v: v + 1, [1, 2, 3, 4]))  # here nothing more is started
+        time.sleep(0.02)
+        most.append((value, len(running), torch.get_num_threads(), within))
+        running.remove(value)
+        return value**2
+
+    torch.set_num_threads(2)
+    try:
+        assert list(each_ahead(square, range(8))) == [v**2 for v in range(8)]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert most[0][:2] == (0, 1) and max(n for _, n, *_ in most) == 2
+    assert {threads for value, _, threads, _ in most if value} == {1}
+    assert all(within == [2, 3, 4, 5] for *_, within in most)
+
+
+def test_an_error_of_one_is_raised_when_it_is_due(monkeypatch):
+    monkeypatch.setattr("edgerec.threads.cores", lambda: 2)
+    inverses = each_ahead(lambda value: 1 / value, [1, 2, 0, 4])
+
+    assert [next(inverses), next(inverses)] == [1, 0.5]
+    with pytest.raises(ZeroDivisionError):
+        next(inverses)
 
 
 def test_the_tests_use_the_threads_that_their_environment_says():

@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
@@ -229,11 +230,13 @@ def run_stage(stage: Stage, config: Config, run_dir: Path, progress: Progress) -
 
 
 def _keep_ready(stages: Sequence[Stage]) -> None:
-    """Load the libraries of the stages that start processes, while this process loads its own."""
+    """Load the libraries of the stages that start processes, beside what this process does before it needs them."""
     wanted = [stage.function.partition(":")[0] for stage in stages if stage.name in _BESIDE]
-    if wanted:
+    if wanted and find_spec("torch"):
+        from edgerec.stages.cost import machine_factor
         from edgerec.training.processes import keep_ready
 
+        machine_factor()  # measured, and kept, while nothing else runs
         keep_ready([*wanted, "lightgbm", "torch._dynamo"])  # of the ensemble; of torch's optimizers
 
 

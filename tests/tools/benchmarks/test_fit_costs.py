@@ -20,7 +20,7 @@ CONFIG = Config.of({"name": "shop", "data": DATA, "task": [{"name": "next", "kin
 
 def run(seconds, rows=SIZE.rows):
     costs = [Cost(("Preparing the data",), seconds)]
-    return Run(CONFIG, replace(SIZE, rows=rows), {"learn_s": 1.0, "sort_s": 1.0}, 2, costs)
+    return Run(CONFIG, replace(SIZE, rows=rows), {"learn_s": 1.0}, 2, costs)
 
 
 def foretold(runs, before, rows=SIZE.rows):
