@@ -268,7 +268,7 @@ def probe() -> dict[str, float]:
     def learn() -> None:
         torch.nn.functional.log_softmax(layers(given), dim=1).mean().backward()  # type: ignore[no-untyped-call]
 
-    return {"learn_s": _best_of(20, learn)}
+    return {"learn_s": _best_of(100, learn)}
 
 
 def _best_of(n: int, work: Callable[[], None]) -> float:
