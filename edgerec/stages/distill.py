@@ -22,10 +22,12 @@ from edgerec.files import write_json
 from edgerec.metrics import MetricTable, metrics_to_json
 from edgerec.models.student import Student
 from edgerec.progress import Progress
+from edgerec.stages.baselines import JudgeBaselines
 from edgerec.stages.cost import FEW_ITEMS
 from edgerec.stages.labels import labelled_examples
 from edgerec.stages.run import Run
 from edgerec.tasks import scored_tasks
+from edgerec.threads import cores
 from edgerec.training.calibrate import calibrated
 from edgerec.training.checkpoint import save_student
 from edgerec.training.processes import Beside
@@ -91,7 +93,7 @@ def distill(run: Run) -> StudentReport:
     data = run.learning_data()
     examples, pseudo_labelled = labelled_examples(run, data)
     alone = examples.soft is None or data.n_items > FEW_ITEMS
-    with Beside(_TeacherAnswers(run.asked, run.folder, data), run.progress, alone) as teacher:
+    with Beside(_Answers(run.asked, run.folder, data, cores() > 1 and not alone), run.progress, alone) as teacher:
         student, calibration = _trained(run, data, examples, work)
         retained = {} if examples.soft is None else _retained(run, data, teacher)
     write_json(run.student / "fidelity.json", {"parts": metrics_to_json(retained)})
@@ -131,17 +133,22 @@ def _trained(
 
 
 @dataclass(frozen=True)
-class _TeacherAnswers:
-    """The teacher's answers on the evaluation split, which the run keeps, in whatever process they are given."""
+class _Answers:
+    """What the run keeps of the evaluation split beside a student's training: the teacher's answers and, in a process
+    of its own, the baselines' too, for which `evaluate` would have to wait."""
 
     asked: Config
     folder: Path
     data: LearningData
+    baselines: bool
 
     def __call__(self, progress: Progress) -> None:
-        """Ask the teacher."""
-        model = Run(self.asked, self.folder, progress).model("teacher", self.data, find_evaluation_requests(self.data))
-        Answers.of(model, self.data)
+        """Ask them."""
+        run, eval_requests = Run(self.asked, self.folder, progress), find_evaluation_requests(self.data)
+        Answers.of(run.model("teacher", self.data, eval_requests), self.data)
+        judge = JudgeBaselines.of(run, self.data, eval_requests)
+        if self.baselines and judge.is_worth_a_process():
+            judge(progress)
 
 
 def _retained(run: Run, data: LearningData, teacher: Beside[None]) -> MetricTable:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,12 @@ import numpy as np
 
 from edgerec.bundle import MANIFEST, Bundle, dump_json, write_bundle
 from edgerec.bundle.size import bundle_size
-from edgerec.config import EvaluationConfig
 from edgerec.devices import load_profile
 from edgerec.devices.machine import versions
-from edgerec.ensemble.members import load_boosting
 from edgerec.ensemble.scoring import STAGES, TorchModel
-from edgerec.ensemble.views import EnsembleSettings
 from edgerec.evaluation.about import about
 from edgerec.evaluation.answers import Answers
-from edgerec.evaluation.baselines import Baselines, evaluate_baselines
+from edgerec.evaluation.baselines import Baselines
 from edgerec.evaluation.card import model_card
 from edgerec.evaluation.cold_start import cold_start_metrics, cold_start_references
 from edgerec.evaluation.costs import StageCosts, measure_costs
@@ -57,8 +53,8 @@ from edgerec.examples.evaluation_requests import EvaluationRequests, find_evalua
 from edgerec.examples.load import LearningData
 from edgerec.files import write_json
 from edgerec.metrics import MetricTable, ModelMetrics
-from edgerec.progress import Progress
-from edgerec.stages.run import ENSEMBLE, Run
+from edgerec.stages.baselines import JudgeBaselines
+from edgerec.stages.run import Run
 from edgerec.stages.versions import versions_of
 from edgerec.training.processes import Beside
 
@@ -72,8 +68,6 @@ __all__ = [
     "sizes_of",
 ]
 
-WORTH_A_PROCESS = 2_000_000
-"""Scores of the evaluation requests' catalogues from which the baselines are judged in a process of their own."""
 MODEL_BYTES = "bundle: graphs and weights, bytes"
 
 
@@ -82,30 +76,14 @@ def evaluate(run: Run) -> Report:
     data = run.learning_data()
     check_segments(run.config.evaluation.segments, data)
     eval_requests = find_evaluation_requests(data)
-    work = _JudgeBaselines(run.ensemble_settings, run.config.evaluation, data, eval_requests, run.teacher / ENSEMBLE)
-    small = len(eval_requests.rows) * data.n_items < WORTH_A_PROCESS
-    with versions_of(run, data, eval_requests) as bundles, Beside(work, run.progress, alone=small) as baselines:
+    work = JudgeBaselines.of(run, data, eval_requests)
+    alone = work.kept.exists() or not work.is_worth_a_process()
+    with versions_of(run, data, eval_requests) as bundles, Beside(work, run.progress, alone) as baselines:
         table, answers = evaluate_stages(run, data, eval_requests, bundles)
         report = _report(run, data, eval_requests, table, answers, bundles, baselines)
     with run.progress.track(None, "writing the report"):
         _write(run, report, data, eval_requests, answers)
     return report
-
-
-@dataclass(frozen=True)
-class _JudgeBaselines:
-    """The evaluation of the baselines, in whatever process it is called."""
-
-    ensemble: EnsembleSettings
-    settings: EvaluationConfig
-    data: LearningData
-    eval_requests: EvaluationRequests
-    folder: Path
-
-    def __call__(self, progress: Progress) -> Baselines:
-        """Judge them."""
-        boosting = load_boosting(self.ensemble, self.data, self.folder)
-        return evaluate_baselines(self.data, self.eval_requests, self.settings, boosting)
 
 
 def _write(

@@ -149,17 +149,23 @@ class Run:
 
     def model(self, stage: str, data: LearningData, eval_requests: EvaluationRequests) -> TorchModel:
         """The model of a stage, as of `scorer`, asked on the evaluation split once: its answers are kept."""
+        files = self.teacher_files() if stage == "teacher" else sorted((self.folder / stage).glob("model.*"))
+        asked = [self.part, self.config.evaluation.users, self.config.seed, self.config.ensemble.candidates]
+        kept = self.kept(f"answers-{stage}", files, asked)
+        return TorchModel(self.scorer(stage, data), data, eval_requests, kept)
+
+    def kept(self, name: str, files: Sequence[Path], settings: object) -> Path:
+        """A file in which an answer is kept for this dataset, these files and settings; older answers are removed."""
         key = hashlib.sha256((self.dataset / "dataset.json").read_bytes())
-        for path in self.teacher_files() if stage == "teacher" else sorted((self.folder / stage).glob("model.*")):
+        for path in files:
             key.update(path.read_bytes())
-        asked = [self.part, self.config.evaluation.users]
-        key.update(json.dumps([*asked, self.config.seed, self.config.ensemble.candidates, __version__]).encode())
-        kept = self.folder / "work" / f"answers-{stage}-{key.hexdigest()[:12]}.npz"
-        for old in kept.parent.glob(f"answers-{stage}-*"):
+        key.update(json.dumps([settings, __version__]).encode())
+        kept = self.folder / "work" / f"{name}-{key.hexdigest()[:12]}.npz"
+        for old in kept.parent.glob(f"{name}-*"):
             if old.name.split(".")[0] != kept.stem:
                 old.unlink()
         kept.parent.mkdir(parents=True, exist_ok=True)
-        return TorchModel(self.scorer(stage, data), data, eval_requests, kept)
+        return kept
 
     def work_folder(self, stage: str, sections: Sequence[str]) -> Path:
         """Where a stage keeps unfinished work, so that it can go on after a stop.

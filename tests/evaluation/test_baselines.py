@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgerec.evaluation.baselines import Baselines
 from edgerec.evaluation.baselines.interactions import Interactions
 from edgerec.evaluation.baselines.ranking import Asked, Recipe, Shelf, best_recipes, lists
 from edgerec.evaluation.baselines.rates import Earlier, Rows, best_rates
 from edgerec.evaluation.baselines.related import RelatedRecipe, related_lists
-from edgerec.metrics import auc
+from edgerec.metrics import Estimate, auc, mean
 from edgerec.tasks import Task
 from edgerec.tasks.units import MS_PER_DAY, MS_PER_HOUR
 
@@ -135,3 +136,19 @@ def test_later_rows_come_after_those_of_their_user():
 
     assert both.user.tolist() == [0, 0, 1, 1] and both.item.tolist() == [0, 2, 1, 3]
     assert len(set(both.session.tolist())) == 4
+
+
+def test_what_was_found_is_read_again_as_it_was(tmp_path):
+    found, task = Baselines(), Task(name="next", kind="retrieval")
+    found.add("ease", task, {"ndcg@10": mean(np.array([0.0, 1 / 3, 1.0])), "coverage": Estimate(0.1, 3)}, "ridge 200")
+    found.add("own_frequency", task, {"ndcg@10": Estimate(np.nan, 0)}, "half-life 7 days")
+    found.save(tmp_path / "kept.npz")
+    again = Baselines.load(tmp_path / "kept.npz")
+
+    assert again.chosen == found.chosen
+    for name, of_tasks in found.metrics.items():
+        for metric, estimate in of_tasks["next"].items():
+            read = again.metrics[name]["next"][metric]
+            assert (read.n, read.deviations is None) == (estimate.n, estimate.deviations is None)
+            np.testing.assert_equal(read.value, estimate.value)
+            np.testing.assert_equal(read.deviations, estimate.deviations)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from edgerec.examples.evaluation_requests import (
 from edgerec.examples.load import EvaluationPart, LearningData
 from edgerec.examples.log import Log, load_log
 from edgerec.examples.requests import Ragged, session_rows
+from edgerec.files import replacing
 from edgerec.metrics import MAX_DENSE_ITEMS, MAX_RANK, MetricTable, TaskMetrics
 from edgerec.tasks import Task, scored_tasks
 
@@ -41,6 +44,31 @@ class Baselines:
         """Add the metrics of one baseline on one task."""
         self.metrics.setdefault(name, {})[task.name] = values
         self.chosen.setdefault(name, {})[task.name] = str(chosen)
+
+    def save(self, path: Path) -> None:
+        """Write a .npz file; it is whole or not there."""
+        rows, deviations = [], [np.zeros(0)]
+        for name, of_tasks in self.metrics.items():
+            for task, values in of_tasks.items():
+                for metric, estimate in values.items():
+                    own = estimate.deviations
+                    rows.append([name, task, metric, estimate.value, estimate.n, None if own is None else len(own)])
+                    deviations += [] if own is None else [own]
+        with replacing(path) as part, part.open("wb") as file:
+            said = json.dumps({"rows": rows, "chosen": self.chosen})
+            np.savez(file, allow_pickle=False, said=np.array(said), deviations=np.concatenate(deviations))
+
+    @classmethod
+    def load(cls, path: Path) -> Baselines:
+        """What `save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            said, deviations = json.loads(str(arrays["said"])), arrays["deviations"]
+        found, start = cls(chosen=said["chosen"]), 0
+        for name, task, metric, value, n, length in said["rows"]:
+            own = None if length is None else deviations[start : start + length]
+            found.metrics.setdefault(name, {}).setdefault(task, {})[metric] = metrics.Estimate(value, n, own)
+            start += length or 0
+        return found
 
 
 class _Shelves:
