@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgerec.runtime.sessions import session
 from edgerec.tasks.history import Float
 
 if TYPE_CHECKING:
@@ -19,12 +20,8 @@ class Trees:
     """The trees of a booster with numeric features, and the answers of LightGBM but for the order of float32 sums."""
 
     def __init__(self, booster: lightgbm.Booster) -> None:
-        import onnxruntime as ort  # heavy: loaded on use
-
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1  # several requests' candidates are asked for side by side
-        graph = _graph(booster)
-        self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        # One thread: several requests' candidates are asked for side by side.
+        self._session = session(_graph(booster), threads=1)
 
     def __call__(self, features: Float) -> Float:
         """The scores (S,) of rows of features (S, F)."""
