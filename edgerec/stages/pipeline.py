@@ -230,14 +230,13 @@ def run_stage(stage: Stage, config: Config, run_dir: Path, progress: Progress) -
 
 
 def _keep_ready(stages: Sequence[Stage]) -> None:
-    """Load the libraries of the stages that start processes, beside what this process does before it needs them."""
-    wanted = [stage.function.partition(":")[0] for stage in stages if stage.name in _BESIDE]
-    if wanted and find_spec("torch"):
+    """Load what the processes of the stages need, beside what this one does before it starts them."""
+    if any(stage.name in _BESIDE for stage in stages) and find_spec("torch"):
         from edgerec.stages.cost import machine_factor
         from edgerec.training.processes import keep_ready
 
         machine_factor()  # measured, and kept, while nothing else runs
-        keep_ready([*wanted, "lightgbm", "torch._dynamo"])  # of the ensemble; of torch's optimizers
+        keep_ready()
 
 
 def is_fresh(stage: Stage, config: Config, run_dir: Path) -> bool:

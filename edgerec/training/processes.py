@@ -45,21 +45,22 @@ _TELL_S = 0.5
 """Between two words of a process on how far it is."""
 _FORKS = sys.platform == "linux"
 """Whether processes are forked from one that has loaded the libraries; macOS's own are not made for that."""
+_LIBRARIES = ("torch", "torch._dynamo", "scipy.sparse.linalg", "pydantic")
+"""What it loads: nothing that starts threads, as polars and pyarrow do, since a fork has none of them."""
 
 
-def keep_ready(modules: Sequence[str]) -> None:
-    """Load `modules` once, in a process from which all later ones are forked, so that each begins at once.
+def keep_ready() -> None:
+    """Load the libraries once, in a process from which all later ones are forked, so that each begins at once.
 
-    That takes 3 s of another core, for which nothing here waits, and saves each process as much. It counts where no
-    process was started before; a module that cannot be loaded is left out.
+    That takes 3 s of another core, for which nothing here waits, and saves each process as much.
     """
     if _FORKS and cores() > 1:
-        forkserver.set_forkserver_preload(list(modules))
         _run_server()
 
 
 def _run_server() -> None:
-    """Start it, if it does not run; with one thread, since threads are not forked along."""
+    """Start it, if it does not run."""
+    forkserver.set_forkserver_preload(list(_LIBRARIES))
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # Ctrl-C is this process's to answer
     try:
         with with_threads(1):

@@ -60,6 +60,26 @@ def test_each_has_a_process_of_its_own_and_is_heard(tmp_path):
     assert sorted(progress.lines) == ["writing 0", "writing 1", "writing 2"]
 
 
+@dataclass(frozen=True)
+class Describes:
+    """Writes how many threads the process that it was forked from has, what is loaded, and a variable of now."""
+
+    path: Path
+
+    def __call__(self, progress: Progress) -> None:
+        parent = Path(f"/proc/{os.getppid()}/status").read_text()
+        threads = next(line.split()[1] for line in parent.splitlines() if line.startswith("Threads:"))
+        self.path.write_text(f"{threads} {'torch' in sys.modules} {os.environ['SAID_NOW']}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are spawned elsewhere")
+def test_processes_are_forked_from_one_with_the_libraries_and_a_single_thread(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAID_NOW", "after it was started")
+    side_by_side([Describes(tmp_path / str(i)) for i in range(2)], Silent(), "describing", workers=2)
+
+    assert {(tmp_path / str(i)).read_text() for i in range(2)} == {"1 True after it was started"}
+
+
 def test_one_worker_is_this_process(tmp_path):
     side_by_side([Writes(tmp_path / "0"), Writes(tmp_path / "1")], Silent(), "writing", workers=1)
 
