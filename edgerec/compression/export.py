@@ -157,7 +157,7 @@ def _folded(student: Student, statistics: Float) -> tuple[Float, Float, Float]:
     n, dim = student.shape.n_items, student.sizes.dim
     table, scales = np.empty((n, dim), np.float32), np.empty(n, np.float32)
     prior = np.empty((student.tasks + 1, n), np.float32)
-    known = torch.from_numpy(statistics)
+    known = torch.from_numpy(np.array(statistics))  # a copy: they may lie in a file that is only read
     for start in range(0, n, AT_ONCE):
         rows = slice(start, start + AT_ONCE)
         with torch.inference_mode():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,16 +15,16 @@ from edgerec.bundle import Bundle
 from edgerec.bundle.size import bundle_size
 from edgerec.ensemble.scoring import AnyScorer
 from edgerec.evaluation.memory import peak_growth
-from edgerec.evaluation.ratios import all_tasks, ms_of
 from edgerec.evaluation.runtime_model import RuntimeModel
 from edgerec.examples.evaluation_requests import EvaluationRequests
 from edgerec.examples.load import LearningData
 from edgerec.examples.requests import Requests
+from edgerec.models.text import default_model
 from edgerec.progress import Silent
 from edgerec.runtime import ArrayRecommender
 from edgerec.tasks.history import Int
 
-__all__ = ["StageCosts", "measure_costs"]
+__all__ = ["StageCosts", "measure_costs", "teacher_bytes", "text_bytes"]
 
 REQUESTS = 5
 ENOUGH_S = 2.0
@@ -63,16 +63,16 @@ def measure_costs(
         requests, rows = impressions.requests, np.arange(len(impressions.item))
     else:
         return {}
-    chosen = rows[np.linspace(0, len(rows) - 1, min(REQUESTS, len(rows))).astype(np.int64)]
+    places = np.linspace(0, len(rows) - 1, min(REQUESTS, len(rows))).astype(np.int64)
     by_stage: dict[str, StageCosts] = {}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for stage, load in loaders.items():
-            by_stage[stage] = {"bytes": sizes[stage], **_of_stage(load, requests, chosen)}
+            by_stage[stage] = {"bytes": sizes[stage], **_of_stage(load, requests, rows[places])}
     finally:
         torch.set_num_threads(threads)
-    return by_stage | {"int8": _of_bundle(bundle, data, eval_requests)}
+    return by_stage | {"int8": _of_bundle(bundle, data, eval_requests, places)}
 
 
 def _of_stage(load: Callable[[], AnyScorer], requests: Requests, rows: Int) -> StageCosts:
@@ -82,21 +82,50 @@ def _of_stage(load: Callable[[], AnyScorer], requests: Requests, rows: Int) -> S
         scorer = load()
         times: list[float] = []
         for row in rows.tolist():
-            times.append(ms_of(partial(all_tasks, scorer, requests, row)))
+            times.append(_ms_of(partial(_all_tasks, scorer, requests, row)))
             if len(times) > 1 and sum(times) >= 1000 * ENOUGH_S:
                 break
     with FlopCounterMode(display=False) as counted:
-        all_tasks(scorer, requests, row)  # whose item table is there: each time has its own
+        _all_tasks(scorer, requests, row)  # whose item table is there: each time has its own
     costs = {"macs": counted.get_total_flops() // 2, "ms": statistics.median(times)}
     return costs if memory.mb is None else costs | {"mb": memory.mb}
 
 
-def _of_bundle(bundle: Path, data: LearningData, eval_requests: EvaluationRequests) -> StageCosts:
+def _of_bundle(bundle: Path, data: LearningData, eval_requests: EvaluationRequests, places: Int) -> StageCosts:
     with peak_growth() as memory, ArrayRecommender.of(bundle) as recommender:
         model = RuntimeModel(recommender, data, eval_requests, Silent())
-        first = list(islice(model.requests(), REQUESTS))
-        times = [ms_of(partial(recommender.rank, 10, **request)) for request in first for _ in range(REPEATS)]
+        asked = list(model.requests(places.tolist()))
+        times = [_ms_of(partial(recommender.rank, 10, **request)) for request in asked for _ in range(REPEATS)]
     work = Bundle.open(bundle).manifest.device["work"]
     scan = work["table"] * (work["logits"] // work["items"])
     costs = {"bytes": bundle_size(bundle).model, "macs": work["macs"] + scan, "ms": statistics.median(times)}
     return costs if memory.mb is None else costs | {"mb": memory.mb}
+
+
+def _all_tasks(teacher: AnyScorer, requests: Requests, row: int) -> None:
+    """Compute for a request what the bundle computes: every task for every item."""
+    if any(task.kind == "retrieval" for task in teacher.tasks):
+        teacher.log_probs(requests, np.array([row]))
+    if any(task.kind != "retrieval" for task in teacher.tasks):
+        items = np.arange(teacher.n_items)
+        teacher.rows(requests.take(np.full(len(items), row)), items, items)
+
+
+def _ms_of(call: Callable[[], object]) -> float:
+    """Wall-clock time of a call in ms."""
+    start = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - start)
+
+
+def teacher_bytes(folder: Path) -> int:
+    """Size of the teacher's networks and ensemble, without logs and early checkpoints."""
+    files = [p for p in folder.glob("*.safetensors") if not p.name.startswith("early")]
+    files += [p for p in (folder / "ensemble").rglob("*") if p.is_file()]
+    return sum(path.stat().st_size for path in files)
+
+
+def text_bytes(text_model: str | None) -> int:
+    """Size of the weights of the language model, if it is in a folder; else 0."""
+    folder = Path(text_model or default_model() or "")
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else 0

@@ -59,7 +59,7 @@ def example_users(
     titles = data.dataset.items()["title"].to_list()
     with ArrayRecommender.of(bundle) as recommender:
         model = RuntimeModel(recommender, data, eval_requests, Silent())
-        requests = {i: request for i, request in enumerate(model.session_requests()) if i in chosen}
+        requests = dict(zip(chosen, model.session_requests(chosen), strict=True))
         examples: list[Example] = []
         for i in (i for i in by_length if i in chosen):
             events = data.train_log.item[eval_requests.events[i]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -108,15 +108,18 @@ class RuntimeModel:
             tops[item, : len(related)] = self.items[related]
         return tops
 
-    def requests(self) -> Iterator[RequestArguments]:
-        """The evaluation requests, or where there are none the rows of the evaluation split, for the runtime."""
-        return self.session_requests() if len(self.eval_requests.rows) else self.row_requests()
+    def requests(self, places: Iterable[int] | None = None) -> Iterator[RequestArguments]:
+        """The evaluation requests, or where there are none the rows of the evaluation split, for the runtime.
 
-    def session_requests(self) -> Iterator[RequestArguments]:
-        """Each evaluation request."""
+        `places`: of those that are wanted; None: all.
+        """
+        return self.session_requests(places) if len(self.eval_requests.rows) else self.row_requests(places)
+
+    def session_requests(self, places: Iterable[int] | None = None) -> Iterator[RequestArguments]:
+        """The evaluation requests at `places`, or each."""
         first = self._first()
-        for row, events in zip(first.tolist(), self.eval_requests.events, strict=True):
-            yield self.request(events, row)
+        for place in range(len(first)) if places is None else places:
+            yield self.request(self.eval_requests.events[place], int(first[place]))
 
     def _by_time(self) -> Iterator[tuple[int, RequestArguments]]:
         """Place of each evaluation request, and the request; one version after another is asked."""
@@ -132,11 +135,11 @@ class RuntimeModel:
         assert (evaluation.user[first] == sessions.requests.user[self.eval_requests.rows]).all()
         return first
 
-    def row_requests(self) -> Iterator[RequestArguments]:
-        """Each row of the evaluation split."""
-        log = self.data.train_log
-        for row, user in enumerate(self.data.evaluation_log.user.tolist()):
-            yield self.request(slice(int(log.offsets[user]), int(log.offsets[user + 1])), row)
+    def row_requests(self, places: Iterable[int] | None = None) -> Iterator[RequestArguments]:
+        """The rows of the evaluation split at `places`, or each."""
+        log, users = self.data.train_log, self.data.evaluation_log.user
+        for row in range(len(users)) if places is None else places:
+            yield self.request(slice(int(log.offsets[users[row]]), int(log.offsets[users[row] + 1])), row)
 
     def request(self, events: slice, row: int) -> RequestArguments:
         """The request at a row of the evaluation split, by a user who has these rows of the training log."""

@@ -20,7 +20,7 @@ from edgerec.evaluation.answers import Answers
 from edgerec.evaluation.baselines import Baselines
 from edgerec.evaluation.card import model_card
 from edgerec.evaluation.cold_start import cold_start_metrics, cold_start_references
-from edgerec.evaluation.costs import StageCosts, measure_costs
+from edgerec.evaluation.costs import StageCosts, measure_costs, teacher_bytes, text_bytes
 from edgerec.evaluation.curves import read_curves
 from edgerec.evaluation.engines import compare_engines
 from edgerec.evaluation.examples import example_users
@@ -37,7 +37,6 @@ from edgerec.evaluation.inputs import evaluate_inputs
 from edgerec.evaluation.logged_policy import evaluate_logged_policy
 from edgerec.evaluation.page import EXAMPLES, write_page
 from edgerec.evaluation.quality import evaluate_model, evaluate_scorer
-from edgerec.evaluation.ratios import Ratios, measure_ratios, teacher_bytes, text_bytes
 from edgerec.evaluation.report import Report, settings_of
 from edgerec.evaluation.runtime_model import RuntimeModel, Versions
 from edgerec.evaluation.segment_metrics import segment_gaps, segment_metrics
@@ -60,7 +59,6 @@ from edgerec.training.processes import Beside
 
 __all__ = [
     "MODEL_BYTES",
-    "compare_size_and_speed",
     "evaluate",
     "evaluate_stage",
     "evaluate_stages",
@@ -222,13 +220,6 @@ def _costs(run: Run, data: LearningData, eval_requests: EvaluationRequests) -> d
     sizes["teacher"] = teacher_bytes(run.teacher) + text
     loaders = {stage: partial(run.scorer, stage, data) for stage in STAGES}
     return measure_costs(loaders, sizes, run.bundle, data, eval_requests)
-
-
-def compare_size_and_speed(run: Run) -> Ratios:
-    """How much smaller and faster than its teacher the bundle of a run is."""
-    data = run.learning_data()
-    teacher, text_model = run.scorer("teacher", data), run.config.teacher.text_model
-    return measure_ratios(teacher, run.teacher, text_model, run.bundle, data, run.progress)
 
 
 def sizes_of(teacher: Path, bundle: Path) -> dict[str, int]:
