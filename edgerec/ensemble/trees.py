@@ -15,6 +15,9 @@ from edgerec.tasks.history import Float
 if TYPE_CHECKING:
     import lightgbm
 
+ZERO = float(np.float32(1e-35))
+"""LightGBM's kZeroThreshold."""
+
 
 class Trees:
     """The trees of a booster with numeric features, and the answers of LightGBM but for the order of float32 sums."""
@@ -76,7 +79,9 @@ def _split(node: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _rounded_down(value: float) -> float:
-    """The largest float32 that is not above `value`: float32 numbers lie on the same side of both."""
+    """The largest float32 that goes left of a threshold `value`; LightGBM takes what is no larger than `ZERO` for 0."""
+    if abs(value) <= ZERO:
+        return ZERO if value >= 0 else float(np.nextafter(np.float32(-ZERO), np.float32(-np.inf)))
     most = float(np.finfo(np.float32).max)
     rounded = np.float32(np.clip(value, -most, most))
     return float(np.nextafter(rounded, np.float32(-np.inf)) if float(rounded) > value else rounded)

@@ -21,13 +21,15 @@ def test_answers_are_those_of_lightgbm(learned_from_missing, rows):
     dataset = lightgbm.Dataset(features, label.astype(np.int8), group=[10] * (rows // 10))
     booster = lightgbm.train(parameters, dataset, 20)
 
-    # Values at and beside the thresholds, which float32 does not hold exactly, and missing ones.
+    # The numbers around the thresholds, which float32 does not hold exactly, and missing ones.
     splits = booster.trees_to_dataframe().dropna(subset="split_feature")
     asked = rng.normal(size=(rows, 6)).astype(np.float32)
     for column in range(6):
         values = splits.threshold[splits.split_feature == f"Column_{column}"].to_numpy(np.float32)
         if len(values):
-            asked[:, column] = np.nextafter(rng.choice(values, rows), rng.choice(np.float32([-9e37, 0, 9e37]), rows))
+            nearest = rng.choice(values, rows)
+            beside = np.nextafter(nearest, rng.choice(np.float32([-9e37, 9e37]), rows))
+            asked[:, column] = np.where(rng.random(rows) < 0.5, nearest, beside)
     asked[rng.random(asked.shape) < 0.1] = np.nan
     np.testing.assert_allclose(Trees(booster)(asked), booster.predict(asked), rtol=1e-5, atol=1e-5)
 

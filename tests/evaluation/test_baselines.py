@@ -141,7 +141,7 @@ def test_later_rows_come_after_those_of_their_user():
 def test_what_was_found_is_read_again_as_it_was(tmp_path):
     found, task = Baselines(), Task(name="next", kind="retrieval")
     found.add("ease", task, {"ndcg@10": mean(np.array([0.0, 1 / 3, 1.0])), "coverage": Estimate(0.1, 3)}, "ridge 200")
-    found.add("own_frequency", task, {"ndcg@10": Estimate(np.nan, 0)}, "half-life 7 days")
+    found.add("own_frequency", task, {"ndcg@10": mean(np.array([0.5, 0.0])), "mrr": Estimate(np.nan, 0)}, "half-life")
     found.save(tmp_path / "kept.npz")
     again = Baselines.load(tmp_path / "kept.npz")
 
